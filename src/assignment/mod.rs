@@ -1,0 +1,1 @@
+//! Whose mail is it, and from which pool does it go.

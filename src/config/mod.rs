@@ -1,0 +1,592 @@
+//! What the operator wrote, as values that cannot be wrong.
+//!
+//! Two kinds of types: `raw` is the file as typed (serde, unknown keys refused), the types here are what it means —
+//! units converted, references resolved, defaults filled in. Only `check` makes these from those, and it gathers every
+//! mistake with file, line and key path before it gives up. The rest of the program sees only the types here.
+
+pub mod check;
+pub mod raw;
+pub mod units;
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::message::{BindingName, Domain, Mailbox, PoolName, ProviderName, StreamName, TenantName, ZoneName};
+
+/// The whole configuration. Names that refer to something are known to exist.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `[server]`
+    pub server: Server,
+    /// `[[listener]]`, at least one.
+    pub listeners: Vec<Listener>,
+    /// `[assignment]`
+    pub assignment: Assignment,
+    /// `[binding.NAME]`, in the order of the file.
+    pub bindings: Vec<Arc<Binding>>,
+    /// `[pool.NAME]`, in the order of the file.
+    pub pools: Vec<Pool>,
+    /// `[tenant.NAME]`, in the order of the file.
+    pub tenants: Vec<Tenant>,
+    /// `[provider.NAME]`, in the order of the file; the first whose patterns cover all MX hosts wins.
+    pub providers: Vec<Provider>,
+    /// `[[destination_route]]`, in the order of the file; the first that matches wins.
+    pub destination_routes: Vec<DestinationRoute>,
+    /// `[dns]`
+    pub dns: Dns,
+    /// `[queue]`
+    pub queue: Queue,
+    /// `[delivery]`
+    pub delivery: Delivery,
+    /// `[reputation]`
+    pub reputation: Reputation,
+    /// `[monitor]` with its `[monitor.zone.NAME]`
+    pub monitor: Monitor,
+    /// `[admin]`
+    pub admin: Admin,
+    /// `[log]`
+    pub log: Log,
+    /// `[classify]`
+    pub classify: Classify,
+}
+
+/// `[server]`: what holds for the whole program.
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// Our own name: greeting, `Received:` lines, `Reporting-MTA` of DSNs.
+    pub hostname: Domain,
+    /// Where spool and facts live; locked by the running process.
+    pub state_dir: PathBuf,
+    /// What "daily" means.
+    pub day: Day,
+    /// How long a graceful stop waits for attempts on the wire. Default 30 s.
+    pub shutdown_grace: Duration,
+    /// Free space of `state_dir` in bytes below which new mail gets `452 4.3.1`. Default 64 MiB.
+    pub low_space_floor: u64,
+    /// Seed of the scheduler's random source; `None` takes one from the system at start.
+    pub seed: Option<u64>,
+}
+
+/// Which calendar the daily caps follow.
+#[derive(Clone, Debug)]
+pub struct Day {
+    /// Time zone (IANA). Default UTC.
+    pub timezone: jiff::tz::TimeZone,
+    /// Local time at which a day starts. Default 00:00.
+    pub starts: jiff::civil::Time,
+}
+
+/// `[[listener]]`: one SMTP socket.
+#[derive(Clone, Debug)]
+pub struct Listener {
+    /// Address and port; port 0 lets the system choose (the log and `/api/v1/status` say which).
+    pub address: SocketAddr,
+    /// Clients that may relay without AUTH. Empty: nobody.
+    pub trust: Vec<IpNet>,
+    /// Sessions at the same time. Default 1000.
+    pub max_connections: usize,
+    /// Sessions at the same time from one address. Default 100.
+    pub max_connections_per_client: usize,
+    /// Octets of one message (`SIZE`, RFC 1870). Default 50 MiB.
+    pub max_message_bytes: u64,
+    /// Recipients of one transaction (RFC 5321 §4.5.3.1.8: at least 100). Default 1000.
+    pub max_recipients: usize,
+    /// Refused commands after which the session is closed. Default 20.
+    pub max_errors: u32,
+    /// Silence after which the session is closed (RFC 5321 §4.5.3.2.7: at least 5 min). Default 5 min.
+    pub idle_timeout: Duration,
+}
+
+/// `[assignment]`: how mail finds its tenant and stream.
+#[derive(Clone, Debug)]
+pub struct Assignment {
+    /// Header by which trusted clients name the tenant; removed before the mail goes on. Default `X-Remuda-Tenant`.
+    pub tenant_header: String,
+    /// Header by which clients name the stream; removed as well. Default `X-Remuda-Stream`.
+    pub stream_header: String,
+    /// Tenant of mail that matches none; `None` refuses it.
+    pub default_tenant: Option<TenantName>,
+    /// Reply to mail of an unknown tenant or stream. Default refuse.
+    pub unknown: UnknownPolicy,
+}
+
+/// What to answer where no tenant, stream or pool is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnknownPolicy {
+    /// `550 5.7.1`
+    Refuse,
+    /// `451 4.7.1`
+    Defer,
+}
+
+/// `[binding.NAME]`
+#[derive(Clone, Debug)]
+pub struct Binding {
+    /// Its name: case-sensitive, no spaces or colons.
+    pub name: BindingName,
+    /// Source address of its connections.
+    pub bind_address: IpAddr,
+    /// The address the world sees (differs behind NAT); what DNSBL and PTR checks use. Default `bind_address`.
+    pub public_address: IpAddr,
+    /// What it says in EHLO.
+    pub ehlo_hostname: EhloName,
+    /// Limits of the binding as a whole.
+    pub limits: Limits,
+    /// Limits towards single providers; these win over the provider's own `binding` table.
+    pub provider: BTreeMap<ProviderName, Limits>,
+    /// Warm-up, if it is being warmed up.
+    pub warmup: Option<Warmup>,
+    /// Taken out by the operator in the file.
+    pub suspend_delivery: bool,
+    /// Free label, for preferring bindings near the recipient.
+    pub region: Option<String>,
+}
+
+/// The name a binding gives in EHLO.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EhloName {
+    /// This name.
+    Literal(Domain),
+    /// `server.hostname`.
+    Hostname,
+    /// The domain of the reverse path; `server.hostname` for the null reverse path.
+    Message,
+}
+
+/// Limits; `None` is "no limit here" and leaves the word to the next wider level.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Limits {
+    /// Accepted recipients per calendar day.
+    pub daily_cap: Option<u64>,
+    /// Connections at the same time.
+    pub max_outbound_connections: Option<u32>,
+    /// Messages per short span.
+    pub rate_limit: Option<Rate>,
+    /// Messages after which a connection is closed.
+    pub messages_per_connection: Option<u32>,
+    /// Recipients in one transaction.
+    pub recipients_per_message: Option<u32>,
+}
+
+/// A short rate, `count` per `per`. Text form `20/s`, `600/min`, `1000/h`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// Messages.
+    pub count: NonZeroU32,
+    /// Span; at most one hour: a GCRA is no daily cap.
+    pub per: Duration,
+}
+
+/// `warmup = { ladder = …, started = … | stage = … }`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Warmup {
+    /// Accepted recipients per day, stage by stage.
+    pub ladder: Arc<[u64]>,
+    /// Where on the ladder it stands.
+    pub position: WarmupStart,
+}
+
+/// Where on its ladder a binding starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WarmupStart {
+    /// Stage 0 on this day, one stage per calendar day.
+    Started(jiff::civil::Date),
+    /// This stage (0-based) on the day it is first used; for an address warmed elsewhere.
+    Stage(usize),
+}
+
+/// `[pool.NAME]`: tiers of bindings. Tier 0 is `active`; the others are `backup`, in order.
+#[derive(Clone, Debug)]
+pub struct Pool {
+    /// Its name.
+    pub name: PoolName,
+    /// Never empty; no binding twice in one pool. `{ pool = "…" }` in a backup tier is already unfolded.
+    pub tiers: Vec<Vec<Member>>,
+    /// How volume is spread inside a tier.
+    pub spread: Spread,
+    /// How a daily cap is spread over the day.
+    pub pace: Pace,
+    /// Eligible bindings below which the next tier opens as well. Default 1.
+    pub min_active: usize,
+    /// Reasons for which the next tier opens. Default suspended, capped.
+    pub failover_on: Vec<FailoverReason>,
+    /// Limits of each member while it carries this pool's mail; binding limits win.
+    pub binding_limits: Limits,
+}
+
+/// A binding in a tier.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Member {
+    /// Which one.
+    pub binding: BindingName,
+    /// Its share relative to the others of the tier; 0 gets nothing (drained). At most 65 535.
+    pub weight: u32,
+}
+
+/// How volume is spread over the bindings of a tier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spread {
+    /// Exactly by weight.
+    Weighted,
+    /// The smallest used share of today's allowance first.
+    Headroom,
+    /// By weight bent by the measured chance of delivery.
+    Reputation,
+}
+
+/// How a daily cap is spread over the day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// As fast as rates allow.
+    None,
+    /// In proportion to the part of the day that has passed.
+    Even,
+}
+
+/// A reason that may open the next tier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FailoverReason {
+    /// Binding or route suspended (by operator, rule or unusable address), or excluded for this message.
+    Suspended,
+    /// Daily cap or warm-up allowance used up.
+    Capped,
+    /// Waiting for the rate limiter.
+    RateLimited,
+    /// Connection window full.
+    WindowFull,
+}
+
+/// `[tenant.NAME]`
+#[derive(Clone, Debug)]
+pub struct Tenant {
+    /// Its name.
+    pub name: TenantName,
+    /// How its mail is recognised.
+    pub matches: TenantMatch,
+    /// Pool per stream; always has `default`.
+    pub pools: BTreeMap<StreamName, PoolName>,
+    /// Per stream: share (0–1) of recipients that goes to another pool instead. Shares of a stream add up to ≤ 1.
+    pub split: BTreeMap<StreamName, Vec<(PoolName, f64)>>,
+    /// Rules that choose the stream when no header does; the first that matches wins, else `default`.
+    pub streams: Vec<StreamRule>,
+    /// Accepted recipients per day over all its bindings.
+    pub daily_cap: Option<u64>,
+    /// Messages per short span over all its bindings.
+    pub rate_limit: Option<Rate>,
+    /// Share against other tenants in the same queue. Default 1; at least 1.
+    pub weight: u32,
+}
+
+/// Marks by which a tenant's mail is known; tried in the order header, sender domain, client.
+#[derive(Clone, Debug, Default)]
+pub struct TenantMatch {
+    /// Names of authenticated users (for when AUTH is there).
+    pub auth_user: Vec<String>,
+    /// Domains of the reverse path, sub-domains not included unless written `*.example.com`.
+    pub sender_domain: Vec<DomainPattern>,
+    /// Client networks; the longest prefix over all tenants wins.
+    pub client: Vec<IpNet>,
+    /// Header name → value, believed only from trusted clients.
+    pub header: BTreeMap<String, String>,
+}
+
+/// One rule that chooses a stream: all given conditions must hold.
+#[derive(Clone, Debug)]
+pub struct StreamRule {
+    /// The stream it chooses; has a pool.
+    pub stream: StreamName,
+    /// Reverse path equals.
+    pub sender: Option<Mailbox>,
+    /// Domain of the reverse path matches.
+    pub sender_domain: Option<DomainPattern>,
+    /// Header `name` has this value (compared without case, trimmed).
+    pub header: Option<(String, String)>,
+}
+
+/// A pattern over domain or host names, lower case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DomainPattern {
+    /// This name.
+    Exact(Domain),
+    /// Any name below this one (`*.example.com`), not the name itself.
+    Below(Domain),
+    /// `*`
+    Any,
+}
+
+impl DomainPattern {
+    /// Whether `name` (lower case) is meant.
+    pub fn matches(&self, name: &str) -> bool {
+        match self {
+            Self::Exact(domain) => domain.as_str() == name,
+            Self::Below(domain) => {
+                name.strip_suffix(domain.as_str()).is_some_and(|rest| rest.len() > 1 && rest.ends_with('.'))
+            }
+            Self::Any => true,
+        }
+    }
+}
+
+/// `[provider.NAME]`: a group of receivers that count as one destination.
+#[derive(Clone, Debug)]
+pub struct Provider {
+    /// Its name; also the destination's.
+    pub name: ProviderName,
+    /// Every MX host of a domain must match one of these.
+    pub mx: Vec<DomainPattern>,
+    /// Limits of each binding towards this provider.
+    pub binding_limits: Limits,
+}
+
+/// `[[destination_route]]`: pins recipient domains to hosts instead of asking for MX records.
+#[derive(Clone, Debug)]
+pub struct DestinationRoute {
+    /// Which recipient domains.
+    pub domain: DomainPattern,
+    /// Where to, tried in order.
+    pub hosts: Vec<HostPort>,
+    /// Destination name to count under; `None` derives it from the hosts as with MX.
+    pub provider: Option<ProviderName>,
+}
+
+/// A host and its SMTP port.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct HostPort {
+    /// Name or address.
+    pub host: Host,
+    /// TCP port; `delivery.port` where the file names none.
+    pub port: u16,
+}
+
+/// A host by name or address.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Host {
+    /// To be looked up (A, AAAA).
+    Name(Domain),
+    /// As it is.
+    Address(IpAddr),
+}
+
+/// `[dns]`: how recipient domains are looked up.
+#[derive(Clone, Debug)]
+pub struct Dns {
+    /// Name servers; empty takes the system's.
+    pub servers: Vec<SocketAddr>,
+    /// Time for one question to one server. Default 3 s.
+    pub timeout: Duration,
+    /// Questions in flight. Default 200.
+    pub max_in_flight: usize,
+}
+
+/// `[queue]`: retries and lifetime.
+#[derive(Clone, Debug)]
+pub struct Queue {
+    /// Wait after the first deferral. Default 5 min.
+    pub retry_first: Duration,
+    /// Each further wait is this many times longer. Default 2.0; at least 1.
+    pub retry_factor: f64,
+    /// Longest wait. Default 4 h.
+    pub retry_max: Duration,
+    /// Spread of waits: ± this share. Default 0.1.
+    pub retry_jitter: f64,
+    /// Time after which mail is given up (RFC 5321 §4.5.4.1: 4–5 days). Default 5 d.
+    pub lifetime: Duration,
+    /// The same for mail with the null reverse path. Default 1 d.
+    pub bounce_lifetime: Duration,
+    /// Tries with the same binding after a plain deferral. Default 3.
+    pub sticky_tries: u8,
+    /// Attempts in flight over all bindings. Default 2000.
+    pub max_attempts_in_flight: usize,
+}
+
+/// `[delivery]`: how we talk to receivers.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    /// Port of MX hosts. Default 25.
+    pub port: u16,
+    /// Whether MX records may point to loopback and private addresses. Default false. `destination_route` always may.
+    pub allow_private_mx: bool,
+    /// MX addresses tried in one attempt. Default 5.
+    pub max_addresses: usize,
+    /// Connections at the same time per route where nothing more specific is set. Default 20.
+    pub max_outbound_connections: u32,
+    /// Messages per connection where nothing more specific is set. Default 100.
+    pub messages_per_connection: u32,
+    /// Recipients per transaction where nothing more specific is set. Default 100.
+    pub recipients_per_message: u32,
+    /// How long an unused connection is kept. Default 5 s.
+    pub keep_idle: Duration,
+    /// Oldest age of a connection. Default 5 min.
+    pub max_connection_age: Duration,
+    /// Time-outs of RFC 5321 §4.5.3.2.
+    pub timeouts: Timeouts,
+}
+
+/// `[delivery.timeouts]`: client time-outs, RFC 5321 §4.5.3.2.
+#[derive(Clone, Copy, Debug)]
+pub struct Timeouts {
+    /// TCP connect. Default 30 s.
+    pub connect: Duration,
+    /// Greeting. Default 5 min.
+    pub banner: Duration,
+    /// EHLO, HELO, RSET. Default 5 min.
+    pub command: Duration,
+    /// MAIL. Default 5 min.
+    pub mail: Duration,
+    /// RCPT. Default 5 min.
+    pub rcpt: Duration,
+    /// DATA, until 354. Default 2 min.
+    pub data: Duration,
+    /// Each block of the body. Default 3 min.
+    pub block: Duration,
+    /// Final dot. Default 10 min.
+    pub end_of_data: Duration,
+    /// QUIT; short, nothing depends on it. Default 5 s.
+    pub quit: Duration,
+}
+
+/// `[reputation]`: when evidence takes a binding or a route out, and how it comes back.
+#[derive(Clone, Debug)]
+pub struct Reputation {
+    /// Span over which attempts and hard bounces are counted. Default 1 h.
+    pub window: Duration,
+    /// Attempts in the window below which the fuse never trips. Default 100.
+    pub min_attempts: u64,
+    /// Hard bounces in the window below which the fuse never trips. Default 10.
+    pub min_events: u64,
+    /// Share of hard bounces above which it trips. Default 0.05.
+    pub hard_bounce_ratio: f64,
+    /// Replies that blame the IP, in `ip_block_window`, after which the route is suspended (rules may say "at once").
+    /// Default 3.
+    pub ip_block_count: u32,
+    /// See there. Default 1 h.
+    pub ip_block_window: Duration,
+    /// Suspended routes of one binding, at distinct providers, that suspend the binding itself. Default 3.
+    pub providers_for_binding: usize,
+    /// First suspension. Default 1 h.
+    pub suspend_first: Duration,
+    /// Longest suspension; each repetition doubles. Default 24 h.
+    pub suspend_max: Duration,
+    /// Clean time after which the penalty starts again at `suspend_first`. Default 7 d.
+    pub forgive_after: Duration,
+    /// Recipients allowed in the first period of probation; doubles with each clean period. Default 20.
+    pub probation_start: u32,
+    /// Length of a period of probation. Default 15 min.
+    pub probation_period: Duration,
+    /// Clean periods after which the binding is active again. Default 4.
+    pub probation_periods: u32,
+    /// Largest share of a pool's bindings that automation alone may have out. Default 0.5.
+    pub pool_guard: f64,
+}
+
+/// `[monitor]`
+#[derive(Clone, Debug)]
+pub struct Monitor {
+    /// Time between two rounds over all bindings × zones. Default 15 min.
+    pub interval: Duration,
+    /// Rounds start this share earlier or later. Default 0.2.
+    pub jitter: f64,
+    /// Time for one question. Default 5 s.
+    pub timeout: Duration,
+    /// Conclusive answers, one after the other, that make or clear a listing. Default 2.
+    pub confirmations: u32,
+    /// Pause between confirming questions. Default 60 s.
+    pub confirm_after: Duration,
+    /// Summed weight at which a binding is throttled. Default 3.
+    pub throttle_weight: f64,
+    /// Summed weight at which a binding is suspended. Default 4.
+    pub suspend_weight: f64,
+    /// Share of own addresses newly listed in one round above which the zone is distrusted instead. Default 0.3
+    /// (and at least 3 addresses).
+    pub blast_radius: f64,
+    /// Reverse DNS checks. Default on.
+    pub fcrdns: bool,
+    /// Name servers for reverse DNS and for zones without their own; empty takes `[dns]`'s.
+    pub servers: Vec<SocketAddr>,
+    /// `[monitor.zone.NAME]`
+    pub zones: Vec<Zone>,
+}
+
+/// `[monitor.zone.NAME]`: one DNSBL (RFC 5782).
+#[derive(Clone, Debug)]
+pub struct Zone {
+    /// Name in logs and metrics.
+    pub name: ZoneName,
+    /// DNS name below which addresses are looked up. May hold a key: never printed.
+    pub zone: String,
+    /// Its own name servers; empty takes `monitor.servers`.
+    pub servers: Vec<SocketAddr>,
+    /// Weight of a listing without a code of its own.
+    pub weight: f64,
+    /// Meaning of return codes; the first that matches wins. Empty: 127.0.0.2 – 127.0.0.254 is a listing.
+    pub codes: Vec<ZoneCode>,
+    /// Address that must be listed. Default 127.0.0.2; `None` where the zone publishes none.
+    pub positive_probe: Option<IpAddr>,
+    /// Address that must not be listed. Default 127.0.0.1; `None` where the zone breaks RFC 5782 §5.
+    pub negative_probe: Option<IpAddr>,
+}
+
+/// Meaning of some return codes of a zone.
+#[derive(Clone, Debug)]
+pub struct ZoneCode {
+    /// Inclusive ranges of the four octets.
+    pub octets: [(u8, u8); 4],
+    /// Bits of the last octet, of which one must be set, for lists that answer in bit masks.
+    pub mask: Option<u8>,
+    /// What such an answer means.
+    pub meaning: CodeMeaning,
+}
+
+/// What a return code means.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum CodeMeaning {
+    /// A listing of this weight.
+    Listed {
+        /// 0 ignore · 1 notice · 2 warn · 3 throttle · 4 suspend; negative for whitelists.
+        weight: f64,
+        /// The evidence is certain (SBL, XBL): may take out even a pool's last binding.
+        certain: bool,
+    },
+    /// The list refuses to answer us; says nothing about the address.
+    Refused,
+    /// Good words (whitelist).
+    Good,
+}
+
+/// `[admin]`: HTTP for status and metrics.
+#[derive(Clone, Debug)]
+pub struct Admin {
+    /// Address and port; `None` is off. Default 127.0.0.1:8025. Only loopback until there is authentication.
+    pub address: Option<SocketAddr>,
+}
+
+/// `[log]`
+#[derive(Clone, Debug)]
+pub struct Log {
+    /// Form of a line.
+    pub format: LogFormat,
+    /// `tracing` filter, such as `info` or `remuda=debug`. Default `info`.
+    pub filter: String,
+}
+
+/// Form of log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// `key=value`
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// `[classify]`: rules that read replies.
+#[derive(Clone, Debug, Default)]
+pub struct Classify {
+    /// Files with rules that are tried before the shipped ones, in order.
+    pub rules: Vec<PathBuf>,
+}

@@ -1,0 +1,82 @@
+//! From a bound address to the remote MX.
+//!
+//! [`mx`] finds the hosts of a recipient domain, [`connect`] binds the binding's source address and connects,
+//! [`session`] (pure) is the client dialogue, [`client`] runs it over a socket, [`reuse`] keeps idle connections by
+//! route. [`Connector`] stands between the queue and all of it, so that the simulation can take its place.
+
+pub mod client;
+pub mod connect;
+pub mod mx;
+pub mod reuse;
+pub mod session;
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::config::Binding;
+use crate::message::{Mailbox, MessageId, ProviderName};
+use crate::outcome::{Failure, Reply, Stage};
+
+pub use mx::MxPlan;
+
+/// Everything one attempt needs.
+#[derive(Clone, Debug)]
+pub struct Order {
+    /// For logs.
+    pub message: MessageId,
+    /// The binding that carries it: its `bind_address` is the only source address allowed.
+    pub binding: Arc<Binding>,
+    /// The name to give in EHLO, already resolved from the binding's setting.
+    pub ehlo: String,
+    /// Where to.
+    pub plan: Arc<MxPlan>,
+    /// The provider, where the destination is one.
+    pub provider: Option<ProviderName>,
+    /// `None` is the null reverse path.
+    pub reverse_path: Option<Mailbox>,
+    /// At least one.
+    pub recipients: Vec<Mailbox>,
+    /// Message with CRLF line ends, before dot-stuffing.
+    pub body: Bytes,
+    /// `BODY=8BITMIME` is needed.
+    pub eight_bit: bool,
+    /// Messages after which the connection is closed.
+    pub messages_per_connection: u32,
+}
+
+/// What became of an attempt.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// Local address of the connection; `None` when none was made.
+    pub local: Option<SocketAddr>,
+    /// Remote address; `None` when none was tried.
+    pub remote: Option<SocketAddr>,
+    /// Name of the host tried last.
+    pub host: Option<String>,
+    /// Whether an idle connection was used again.
+    pub reused: bool,
+    /// Answers, one per recipient of the order, in order.
+    pub answers: Vec<Answer>,
+    /// From the start of the attempt to its last reply.
+    pub latency: Duration,
+}
+
+/// The answer that decided over one recipient.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer {
+    /// A reply and where it came.
+    Reply(Stage, Reply),
+    /// None came.
+    Failure(Failure),
+}
+
+/// Makes attempts. Never fails: whatever happens is in the report's answers.
+pub trait Connector: Send + Sync + 'static {
+    /// Carries out `order`.
+    fn attempt(&self, order: Order) -> Pin<Box<dyn Future<Output = Report> + Send + '_>>;
+}

@@ -1,0 +1,1 @@
+//! Scripted receivers and DNS on loopback.

@@ -1,0 +1,3 @@
+//! Mail comes in.
+
+pub mod smtp;

@@ -1,0 +1,79 @@
+//! The record of mail that waits: one [`Entry`] per message × pool × recipient domain.
+//!
+//! An entry is what the queue moves and what the spool keeps beside the body. It holds only recipients that still wait:
+//! one that was delivered or bounced is taken off in the same commit that records the fact, so after a crash nobody is
+//! served twice for want of memory. The binding that will carry it is not part of it (it is chosen at each attempt);
+//! only what earlier attempts taught is: which binding to prefer and which to avoid.
+
+use serde::{Deserialize, Serialize};
+
+use super::address::{Domain, Mailbox};
+use super::id::{BindingName, EntryId, MessageId, PoolName, StreamName, TenantName};
+use crate::clock::Wall;
+
+/// One group of recipients of one message, waiting for delivery.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Key of this record.
+    pub id: EntryId,
+    /// Key of the body in the spool; shared by all entries of the message.
+    pub message: MessageId,
+    /// Whose mail it is.
+    pub tenant: TenantName,
+    /// Kind of mail.
+    pub stream: StreamName,
+    /// The pool it may leave from.
+    pub pool: PoolName,
+    /// The domain all `recipients` share.
+    pub domain: Domain,
+    /// Reverse path; `None` is the null reverse path `<>` (RFC 5321 §4.5.5).
+    pub reverse_path: Option<Mailbox>,
+    /// Those who still wait. Never empty.
+    pub recipients: Vec<Recipient>,
+    /// When the message was accepted.
+    pub arrived: Wall,
+    /// When it is given up and reported to its sender.
+    pub expires: Wall,
+    /// Octets of the body as it will be sent, before dot-stuffing.
+    pub size: u64,
+    /// Whether the body holds octets above 127 (`BODY=8BITMIME`, RFC 6152).
+    pub eight_bit: bool,
+    /// What earlier attempts left behind.
+    #[serde(default)]
+    pub state: EntryState,
+}
+
+/// A recipient that waits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recipient {
+    /// Forward path.
+    pub address: Mailbox,
+    /// What the last attempt said.
+    #[serde(default)]
+    pub state: RecipientState,
+}
+
+/// What is known of a waiting recipient.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecipientState {
+    /// The last reply (or a description of a failure without one), as it will be shown in a DSN.
+    pub last_reply: Option<String>,
+    /// The host that gave it.
+    pub last_host: Option<String>,
+    /// Distinct bindings that were refused for this recipient with the same rule that blames the IP.
+    #[serde(default)]
+    pub blamed: Vec<BindingName>,
+}
+
+/// What earlier attempts left behind for the whole entry.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct EntryState {
+    /// Attempts made: those that reached a receiver or tried to. Our own waiting is none (invariant 5).
+    pub attempts: u32,
+    /// Not before this moment; zero for "at once".
+    pub next_at: Wall,
+    /// The binding to prefer (greylisting remembers the client), and for how many more tries.
+    pub sticky: Option<(BindingName, u8)>,
+    /// Bindings that must not be used, each until a moment: their IP was blamed for this entry.
+    pub excluded: Vec<(BindingName, Wall)>,
+}

@@ -1,0 +1,13 @@
+//! What travels: names and ids, mail addresses, the envelope, trace headers.
+
+pub mod address;
+pub mod envelope;
+pub mod header;
+pub mod id;
+
+pub use address::{Domain, Mailbox};
+pub use envelope::{Entry, EntryState, Recipient, RecipientState};
+pub use id::{
+    BindingName, DestinationName, EntryId, IdSource, MessageId, PoolName, ProviderName, StreamName, TenantName,
+    ZoneName,
+};

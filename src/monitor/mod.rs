@@ -1,0 +1,1 @@
+//! Going out to look: DNSBL, FCrDNS.

@@ -1,0 +1,1 @@
+//! Report to the sender (RFC 3464).

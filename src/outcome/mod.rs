@@ -1,0 +1,255 @@
+//! What an answer means: reply or failure → [`Outcome`] (disposition, cause, scope, what to do).
+//!
+//! The words are those of DESIGN: *disposition* is what becomes of the recipient, *cause* what went wrong, *scope*
+//! whose fault it is. Only scopes [`Scope::Binding`] and [`Scope::Range`] with `counts_against_ip` may cost a binding
+//! its reputation. Rules are data (`config/rules/`); see [`classify`].
+
+pub mod classify;
+pub mod dsn;
+pub mod failure;
+pub mod reply;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+pub use failure::Failure;
+pub use reply::{EnhancedCode, Reply};
+
+/// Where in the dialogue an answer came (RFC 5321 §3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// Name look-up, binding the source address, TCP connect.
+    Connect,
+    /// The 220 greeting.
+    Banner,
+    /// EHLO or HELO.
+    Ehlo,
+    /// STARTTLS and handshake.
+    Tls,
+    /// MAIL FROM.
+    Mail,
+    /// RCPT TO.
+    Rcpt,
+    /// DATA, until 354.
+    Data,
+    /// The reply to the final dot.
+    EndOfData,
+}
+
+impl Stage {
+    /// Stable text, as in logs and rules.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Banner => "banner",
+            Self::Ehlo => "ehlo",
+            Self::Tls => "tls",
+            Self::Mail => "mail",
+            Self::Rcpt => "rcpt",
+            Self::Data => "data",
+            Self::EndOfData => "end_of_data",
+        }
+    }
+}
+
+/// What becomes of a recipient.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Disposition {
+    /// The receiver took responsibility.
+    Delivered,
+    /// To be tried again.
+    Deferred,
+    /// Refused for good; reported to the sender.
+    Bounced,
+    /// Given up at the end of its lifetime; reported to the sender.
+    Expired,
+    /// Not tried at all, by a rule of ours.
+    Suppressed,
+}
+
+impl Disposition {
+    /// Stable text, as in logs and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::Deferred => "deferred",
+            Self::Bounced => "bounced",
+            Self::Expired => "expired",
+            Self::Suppressed => "suppressed",
+        }
+    }
+}
+
+macro_rules! causes {
+    ($($(#[$doc:meta])* $variant:ident = $text:literal,)+) => {
+        /// What went wrong. The first fifteen are the categories of the reply labels.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        pub enum Cause {
+            $($(#[$doc])* #[serde(rename = $text)] $variant,)+
+        }
+
+        impl Cause {
+            /// All causes, in the order of the documentation.
+            pub const ALL: &'static [Cause] = &[$(Cause::$variant,)+];
+
+            /// Stable text, as in logs, metrics, rules and `remuda classify`.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text,)+ }
+            }
+
+            /// The cause with this text.
+            pub fn from_text(text: &str) -> Option<Self> {
+                match text { $($text => Some(Self::$variant),)+ _ => None }
+            }
+        }
+    };
+}
+
+causes! {
+    /// Address or user unknown, moved, bad syntax.
+    InvalidRecipient = "invalid_recipient",
+    /// Address known but not receiving.
+    InactiveMailbox = "inactive_mailbox",
+    /// Quota of the mailbox.
+    MailboxFull = "mailbox_full",
+    /// Refusal because of the IP: DNSBL, local block, reputation, dynamic range.
+    SpamBlockIp = "spam_block_ip",
+    /// The message looks like spam, virus, forbidden attachment.
+    SpamBlockContent = "spam_block_content",
+    /// A domain is blocked: sender's, a URL's, or the EHLO/PTR name's.
+    SpamBlockDomain = "spam_block_domain",
+    /// SPF, DKIM, DMARC, sender domain; PTR/FCrDNS (then scope binding).
+    PolicyAuth = "policy_auth",
+    /// Slow down.
+    RateLimited = "rate_limited",
+    /// First-contact deferral.
+    Greylisted = "greylisted",
+    /// Relaying refused.
+    RelayDenied = "relay_denied",
+    /// Syntax, sequence, TLS needed; EHLO name refused (then scope binding).
+    ProtocolOrConfig = "protocol_or_config",
+    /// Size of message, header or attachments.
+    MessageTooBig = "message_too_big",
+    /// Recipient domain does not exist or takes no mail; no route.
+    DnsOrRouting = "dns_or_routing",
+    /// Fault or overload at the receiver.
+    TransientOther = "transient_other",
+    /// The text blames nobody.
+    Unknown = "unknown",
+    /// No reply: refused, timed out or reset connection.
+    Network = "network",
+    /// The source address of the binding could not be used.
+    LocalAddress = "local_address",
+    /// Our own doing: disk, stop, internal error.
+    Local = "local",
+}
+
+/// Whose fault it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// This address.
+    Recipient,
+    /// This message's content.
+    Message,
+    /// The domain of the sender.
+    SenderDomain,
+    /// The tenant as a whole.
+    Tenant,
+    /// The binding: its IP, PTR or EHLO name.
+    Binding,
+    /// The network the binding's IP lies in.
+    Range,
+    /// The receiver or the way to it.
+    Destination,
+    /// Ourselves.
+    Us,
+    /// The text blames nobody.
+    Unknown,
+}
+
+impl Scope {
+    /// Stable text, as in logs, metrics and rules.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Recipient => "recipient",
+            Self::Message => "message",
+            Self::SenderDomain => "sender_domain",
+            Self::Tenant => "tenant",
+            Self::Binding => "binding",
+            Self::Range => "range",
+            Self::Destination => "destination",
+            Self::Us => "us",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// The coarser word of the reply labels: recipient, content, sender, source_ip, remote, unknown.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Recipient => "recipient",
+            Self::Message => "content",
+            Self::SenderDomain | Self::Tenant | Self::Us => "sender",
+            Self::Binding | Self::Range => "source_ip",
+            Self::Destination => "remote",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// What a rule asks to be done besides the disposition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind", content = "for")]
+pub enum Action {
+    /// Nothing.
+    #[default]
+    None,
+    /// Use the route less for a while.
+    BackOff(Duration),
+    /// Take the route (binding × destination) out at once.
+    SuspendRoute(Duration),
+    /// Take the whole binding out at once (its own set-up is broken: PTR, dynamic address).
+    SuspendBinding(Duration),
+    /// The tenant's (or its domain's) problem at this destination.
+    HoldTenant(Duration),
+}
+
+/// Which binding the next try should take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NextBinding {
+    /// The same for the next tries (greylisting remembers the client), then any.
+    #[default]
+    Prefer,
+    /// Another one, at once: this one was blamed.
+    Other,
+    /// Any.
+    Any,
+}
+
+/// What an answer means for one recipient.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outcome {
+    /// Delivered, deferred or bounced.
+    pub disposition: Disposition,
+    /// What went wrong; `None` exactly when delivered.
+    pub cause: Option<Cause>,
+    /// Whose fault.
+    pub scope: Scope,
+    /// Evidence that the receiver distrusts the connecting IP.
+    pub counts_against_ip: bool,
+    /// The address will not take mail from anybody soon.
+    pub hard: bool,
+    /// For the next try, when deferred.
+    pub next_binding: NextBinding,
+    /// For the next try, when deferred: the receiver's own wish, or the rule's.
+    pub retry_after: Option<Duration>,
+    /// What else to do.
+    pub action: Action,
+    /// Id of the rule that decided (`fallback.enhanced`, `fallback.code` and `failure.*` where none did).
+    pub rule: Arc<str>,
+}

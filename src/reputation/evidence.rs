@@ -1,0 +1,103 @@
+//! What was seen.
+
+use std::time::Duration;
+
+use crate::message::{BindingName, DestinationName, Domain, TenantName, ZoneName};
+use crate::outcome::{Action, Cause, Scope};
+
+/// One observation that may move a binding's or a route's health.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Evidence {
+    /// One recipient's final answer in one attempt.
+    Attempt {
+        /// The binding that carried it.
+        binding: BindingName,
+        /// Where to.
+        destination: DestinationName,
+        /// Whose mail.
+        tenant: TenantName,
+        /// The recipient's domain (for de-clustering).
+        domain: Domain,
+        /// What came of it.
+        result: AttemptResult,
+    },
+    /// The binding's source address cannot be bound on this host.
+    Unbindable {
+        /// Which.
+        binding: BindingName,
+        /// errno text.
+        detail: String,
+    },
+    /// The source address can be bound (again).
+    Bindable {
+        /// Which.
+        binding: BindingName,
+    },
+    /// Confirmed DNSBL state of a binding's public address over all healthy zones, sent whenever it changes.
+    Listings {
+        /// Which.
+        binding: BindingName,
+        /// Zones that list it, with the weight of the worst code of each.
+        listed: Vec<Listing>,
+    },
+    /// Outcome of a reverse-DNS check. Only proven states; temporary errors are no evidence.
+    ReverseDns {
+        /// Which.
+        binding: BindingName,
+        /// Whether PTR → name → the same address holds.
+        confirmed: bool,
+        /// What was seen.
+        detail: String,
+    },
+    /// The operator took it out.
+    OperatorSuspend {
+        /// Which.
+        binding: BindingName,
+        /// Why, in the operator's words.
+        reason: String,
+        /// For how long; `None` until resumed.
+        span: Option<Duration>,
+    },
+    /// The operator brought it back: clears every suspension of the binding and its routes.
+    OperatorResume {
+        /// Which.
+        binding: BindingName,
+    },
+}
+
+/// What came of one recipient in one attempt, as far as reputation cares.
+#[derive(Clone, Debug, PartialEq)]
+pub enum AttemptResult {
+    /// Accepted by the receiver.
+    Accepted,
+    /// A negative reply or failure.
+    Refused {
+        /// What went wrong.
+        cause: Cause,
+        /// Whose fault.
+        scope: Scope,
+        /// Counts for the fuse of hard bounces.
+        hard: bool,
+        /// Counts for the IP-blame counter.
+        counts_against_ip: bool,
+        /// What the rule asks for.
+        action: Action,
+        /// The rule.
+        rule: std::sync::Arc<str>,
+        /// The reply, for the event and the operator.
+        text: String,
+    },
+}
+
+/// One zone that lists an address.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Listing {
+    /// The zone.
+    pub zone: ZoneName,
+    /// Weight of its worst code.
+    pub weight: f64,
+    /// SBL/XBL class: certain enough to take out even a pool's last binding.
+    pub certain: bool,
+    /// Return codes, such as `127.0.0.2`.
+    pub codes: String,
+}

@@ -1,0 +1,116 @@
+//! What is concluded: the health of a binding or a route, and its changes.
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Wall;
+use crate::message::{BindingName, DestinationName};
+
+/// What a health belongs to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Subject {
+    /// The binding everywhere.
+    Binding(BindingName),
+    /// The binding at one destination.
+    Route(BindingName, DestinationName),
+}
+
+impl Subject {
+    /// The binding in question.
+    pub fn binding(&self) -> &BindingName {
+        match self {
+            Self::Binding(binding) | Self::Route(binding, _) => binding,
+        }
+    }
+}
+
+/// How well a binding or route is. Used by the scheduler as it stands; only reputation moves it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Health {
+    /// Nothing against it.
+    Active,
+    /// Use less: concurrency and rates are divided by `divisor` until `until`.
+    Throttled {
+        /// ≥ 2.
+        divisor: u32,
+        /// When it ends by itself.
+        until: Wall,
+        /// Why.
+        reason: Reason,
+    },
+    /// Not used at all.
+    Suspended {
+        /// When probation begins. `Wall::from_millis(i64::MAX)`: until the cause is gone.
+        until: Wall,
+        /// Why.
+        reason: Reason,
+    },
+    /// A trickle: at most `allowance` recipients until `until`, when the next period begins.
+    Probation {
+        /// Recipients allowed in this period.
+        allowance: u32,
+        /// End of this period.
+        until: Wall,
+        /// What it is recovering from.
+        reason: Reason,
+    },
+}
+
+impl Health {
+    /// Stable text: active, throttled, suspended, probation.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Throttled { .. } => "throttled",
+            Self::Suspended { .. } => "suspended",
+            Self::Probation { .. } => "probation",
+        }
+    }
+}
+
+/// Why health left Active.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// Too many hard bounces.
+    HardBounces,
+    /// Replies that blame the IP.
+    IpBlocked,
+    /// Suspended at several providers at once.
+    ManyProviders,
+    /// Confirmed DNSBL listing.
+    Listed,
+    /// PTR or forward confirmation proven broken.
+    ReverseDns,
+    /// Source address not on this host.
+    Unbindable,
+    /// The operator's word.
+    Operator,
+}
+
+impl Reason {
+    /// Stable text, as in logs, metrics and the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::HardBounces => "hard_bounces",
+            Self::IpBlocked => "ip_blocked",
+            Self::ManyProviders => "many_providers",
+            Self::Listed => "listed",
+            Self::ReverseDns => "reverse_dns",
+            Self::Unbindable => "unbindable",
+            Self::Operator => "operator",
+        }
+    }
+}
+
+/// A move of health, to be told to the scheduler, written down, logged and counted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HealthChange {
+    /// Whose.
+    pub subject: Subject,
+    /// Before.
+    pub from: Health,
+    /// After.
+    pub to: Health,
+    /// The evidence in words: rule and reply, zones, counts.
+    pub evidence: String,
+}

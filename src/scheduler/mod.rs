@@ -1,0 +1,135 @@
+//! Which binding, now or when — the heart. Pure.
+//!
+//! A [`Request`] (pool, destination, tenant, number of recipients) is answered with a [`Selection`]: a [`Lease`] on a
+//! binding, or "later" with the moment and the [`Verdict`] of each binding that stands in the way. The lease holds what
+//! was reserved — daily caps, a slot of the connection window, a part of a probation's allowance — and is settled
+//! exactly once.
+
+pub mod binding;
+pub mod cap;
+pub mod concurrency;
+pub mod pool;
+pub mod rate;
+pub mod retry;
+pub mod select;
+pub mod verdict;
+pub mod warmup;
+
+pub use verdict::Verdict;
+
+use crate::clock::Wall;
+use crate::message::BindingName;
+
+macro_rules! indices {
+    ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(pub u32);
+
+        impl $name {
+            /// As an index into a vector.
+            pub fn index(self) -> usize {
+                self.0 as usize
+            }
+        }
+    )+};
+}
+
+indices! {
+    /// Dense number of a binding, in the order of the configuration.
+    BindingId,
+    /// Dense number of a pool.
+    PoolId,
+    /// Dense number of a tenant.
+    TenantId,
+    /// Dense number of a destination, given at its first appearance.
+    DestinationId,
+}
+
+/// Address families a destination can be reached by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Families {
+    /// Has an IPv4 address.
+    pub v4: bool,
+    /// Has an IPv6 address.
+    pub v6: bool,
+}
+
+/// The question.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// Pool of the mail.
+    pub pool: PoolId,
+    /// Where to.
+    pub destination: DestinationId,
+    /// Whose.
+    pub tenant: TenantId,
+    /// Recipients that wait; the lease may be for fewer.
+    pub recipients: u32,
+    /// What the destination can be reached by.
+    pub families: Families,
+    /// Prefer this one.
+    pub sticky: Option<BindingId>,
+    /// Not these, each until a moment: their IP was blamed for this mail.
+    pub excluded: &'a [(BindingId, Wall)],
+}
+
+/// The answer.
+#[derive(Debug)]
+pub enum Selection {
+    /// Go, with this.
+    Assigned(Lease),
+    /// Not now. No attempt is counted.
+    Later {
+        /// Earliest moment at which a verdict may change by itself.
+        until: Wall,
+        /// Why each binding is out, in the order of tiers.
+        verdicts: Vec<(BindingId, Verdict)>,
+    },
+    /// No binding of the pool can ever carry this (wrong address family everywhere).
+    Exhausted {
+        /// Why each binding is out.
+        verdicts: Vec<(BindingId, Verdict)>,
+    },
+}
+
+/// Permission to use a binding for one attempt. Give it back to [`Scheduler::settle`], whatever happened.
+#[derive(Debug)]
+#[must_use = "a lease holds reservations until it is settled"]
+pub struct Lease {
+    /// The binding.
+    pub binding: BindingId,
+    /// Where to.
+    pub destination: DestinationId,
+    /// Pool it was chosen from.
+    pub pool: PoolId,
+    /// Tier it was chosen from; 0 is active.
+    pub tier: usize,
+    /// Whose mail.
+    pub tenant: TenantId,
+    /// How many recipients it is for; at least 1.
+    pub recipients: u32,
+    /// What it holds in the ledger and elsewhere.
+    pub(crate) held: held::Held,
+}
+
+/// What a lease holds.
+pub(crate) mod held {
+    /// Reservations; private to the scheduler.
+    #[derive(Debug, Default)]
+    pub struct Held {}
+}
+
+/// How an attempt ended, as far as caps care.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settlement {
+    /// This many recipients were accepted; the rest of the reservation is given back.
+    Accepted(u32),
+    /// Nothing was sent (no connection was made): everything is given back, the pick as well.
+    Unused,
+    /// Unknown fate (connection lost after the final dot): everything counts.
+    Unknown,
+}
+
+/// A name with its verdict, for `explain`, the API and tests.
+pub type Explained = (BindingName, Verdict);

@@ -1,0 +1,133 @@
+//! Why a binding may or may not be used at this moment, and until when.
+//!
+//! One enum serves the log, the metric label, `explain`, the API and the tests. Its text is stable.
+
+use serde::Serialize;
+
+use crate::clock::Wall;
+use crate::reputation::Reason;
+
+/// The answer for one binding.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "verdict")]
+pub enum Verdict {
+    /// May be used.
+    Eligible,
+    /// Weight 0: drained.
+    Drained,
+    /// Its tier is not open: an earlier one has eligible bindings.
+    TierClosed,
+    /// Taken out by the operator.
+    OperatorSuspended {
+        /// End, where it has one.
+        until: Option<Wall>,
+    },
+    /// Suspended everywhere.
+    Suspended {
+        /// Why.
+        reason: Reason,
+        /// End.
+        until: Wall,
+    },
+    /// Suspended at this destination.
+    RouteSuspended {
+        /// Why.
+        reason: Reason,
+        /// End.
+        until: Wall,
+    },
+    /// The trickle of this period of probation is used up.
+    Probation {
+        /// Next period.
+        until: Wall,
+    },
+    /// Its IP was blamed for this message.
+    Excluded {
+        /// End.
+        until: Wall,
+    },
+    /// The destination has no address of its family.
+    AddressFamily,
+    /// Daily cap used up.
+    Cap {
+        /// Whose cap.
+        of: CapOf,
+        /// Start of the next day.
+        until: Wall,
+    },
+    /// The day's cap is ahead of its pace.
+    Pace {
+        /// When the next recipient fits.
+        until: Wall,
+    },
+    /// Today's stage of the warm-up is used up.
+    Warmup {
+        /// Start of the next day.
+        until: Wall,
+    },
+    /// A block of cap is being written to disk; a matter of milliseconds.
+    GrantPending,
+    /// All its connections (to this destination, or at all) are in use.
+    WindowFull,
+    /// Ahead of its rate.
+    RateLimited {
+        /// When the limiter lets the next one pass.
+        until: Wall,
+    },
+}
+
+/// Whose daily cap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CapOf {
+    /// The binding's.
+    Binding,
+    /// The binding's towards this provider.
+    Route,
+    /// The tenant's.
+    Tenant,
+}
+
+impl Verdict {
+    /// Stable text, as in logs, metric labels and the queue's reason of waiting.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Eligible => "eligible",
+            Self::Drained => "drained",
+            Self::TierClosed => "tier_closed",
+            Self::OperatorSuspended { .. } => "operator_suspended",
+            Self::Suspended { .. } => "suspended",
+            Self::RouteSuspended { .. } => "route_suspended",
+            Self::Probation { .. } => "probation",
+            Self::Excluded { .. } => "excluded",
+            Self::AddressFamily => "address_family",
+            Self::Cap { .. } => "cap",
+            Self::Pace { .. } => "pace",
+            Self::Warmup { .. } => "warmup",
+            Self::GrantPending => "grant_pending",
+            Self::WindowFull => "window_full",
+            Self::RateLimited { .. } => "rate_limited",
+        }
+    }
+
+    /// When it may change by itself; `None` where an event must come first (a slot freed, an operator's act).
+    pub fn until(&self) -> Option<Wall> {
+        match *self {
+            Self::OperatorSuspended { until } => until,
+            Self::Suspended { until, .. }
+            | Self::RouteSuspended { until, .. }
+            | Self::Probation { until }
+            | Self::Excluded { until }
+            | Self::Cap { until, .. }
+            | Self::Pace { until }
+            | Self::Warmup { until }
+            | Self::RateLimited { until } => Some(until),
+            Self::Eligible
+            | Self::Drained
+            | Self::TierClosed
+            | Self::AddressFamily
+            | Self::GrantPending
+            | Self::WindowFull => None,
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Durable state: the spool (bodies and entries) and small facts, in one engine.
+//!
+//! The [`Spool`] contract is narrow on purpose, so that the engine can be replaced: a batch is applied whole or not at
+//! all, and once `commit` has returned it survives kill -9 and power loss. One suite (`tests` of `contract`) holds for
+//! every implementation. [`committer`] gathers the batches of all sessions that wait into one commit with one sync.
+
+pub mod committer;
+pub mod contract;
+pub mod fjall;
+pub mod lock;
+pub mod memory;
+
+use std::fmt;
+
+use bytes::Bytes;
+
+use crate::message::{Entry, EntryId, MessageId};
+
+/// One durable change.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Op {
+    /// Stores a body.
+    PutBody(MessageId, Bytes),
+    /// Forgets a body.
+    RemoveBody(MessageId),
+    /// Stores or replaces an entry.
+    PutEntry(Box<Entry>),
+    /// Forgets an entry.
+    RemoveEntry(EntryId),
+    /// Stores or replaces a fact. Keys are `kind/name…`, such as `health/…` or `grant/…`; values are JSON.
+    PutFact(String, Vec<u8>),
+    /// Forgets a fact.
+    RemoveFact(String),
+}
+
+/// Changes that are applied together or not at all.
+pub type Batch = Vec<Op>;
+
+/// What went wrong with durable state.
+#[derive(Debug, thiserror::Error)]
+pub enum SpoolError {
+    /// No space left (also: less than the floor). Nothing of the batch was applied.
+    #[error("disk full: {0}")]
+    Full(String),
+    /// The record fails its checksum or cannot be read.
+    #[error("corrupt record {key}: {detail}")]
+    Corrupt {
+        /// Which.
+        key: String,
+        /// How.
+        detail: String,
+    },
+    /// Another process holds the state directory.
+    #[error("{0}")]
+    Locked(String),
+    /// Anything else of the engine or the disk.
+    #[error("spool: {0}")]
+    Io(String),
+}
+
+/// What recovery found.
+#[derive(Debug, Default)]
+pub struct Recovery {
+    /// Entries handed to the visitor.
+    pub entries: u64,
+    /// Bodies without entries, removed (a crash between two commits cannot make one; a bug can).
+    pub orphans: u64,
+    /// Records set aside under `quarantine`, with what was wrong.
+    pub quarantined: Vec<Quarantined>,
+    /// Largest id seen in any record, for [`crate::message::IdSource::after`].
+    pub last_id: u64,
+}
+
+/// A record that could not be used; kept aside for the operator.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Quarantined {
+    /// Its key.
+    pub key: String,
+    /// What was wrong.
+    pub detail: String,
+}
+
+impl fmt::Debug for Quarantined {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.key, self.detail)
+    }
+}
+
+/// Durable storage of mail and facts. Calls block: async callers go through [`committer`] or `spawn_blocking`.
+pub trait Spool: Send + Sync + 'static {
+    /// Applies `batches` in order, each atomically, and returns when all are on disk (synced).
+    fn commit(&self, batches: &[Batch]) -> Result<(), SpoolError>;
+    /// A body; `None` when there is none.
+    fn body(&self, id: MessageId) -> Result<Option<Bytes>, SpoolError>;
+    /// An entry; `None` when there is none.
+    fn entry(&self, id: EntryId) -> Result<Option<Entry>, SpoolError>;
+    /// A fact; `None` when there is none.
+    fn fact(&self, key: &str) -> Result<Option<Vec<u8>>, SpoolError>;
+    /// All facts whose key starts with `prefix`, in order of their keys.
+    fn facts(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, SpoolError>;
+    /// Hands every entry to `visit`, sets corrupt records and entries without a body aside, removes orphaned bodies.
+    fn recover(&self, visit: &mut dyn FnMut(Entry)) -> Result<Recovery, SpoolError>;
+}
