@@ -1,16 +1,32 @@
 //! Durable state: the spool (bodies and entries) and small facts, in one engine.
 //!
 //! The [`Spool`] contract is narrow on purpose, so that the engine can be replaced: a batch is applied whole or not at
-//! all, and once `commit` has returned it survives kill -9 and power loss. One suite (`tests` of `contract`) holds for
-//! every implementation. [`committer`] gathers the batches of all sessions that wait into one commit with one sync.
+//! all, and once `commit` has returned it survives kill -9 and power loss. One suite (`contract`) holds for every
+//! implementation. [`committer`] gathers the batches of all sessions that wait into one commit with one sync.
+//!
+//! ```text
+//!   sessions, queue ──▶ committer ──▶ Spool ◀── layout (records, recovery, quarantine)
+//!                       group commit              │ over Tables: four ordered maps
+//!                                         fjall ◀─┴─▶ memory
+//! ```
+//!
+//! What a record looks like, what recovery does and what is set aside is decided once, in [`layout`]; an engine only
+//! has to offer [`layout::Tables`].
 
 pub mod committer;
-pub mod contract;
+#[cfg(test)]
+pub(crate) mod contract;
+#[cfg(test)]
+mod crash;
 pub mod fjall;
+pub mod layout;
 pub mod lock;
 pub mod memory;
+mod record;
+pub mod space;
 
 use std::fmt;
+use std::io;
 
 use bytes::Bytes;
 
@@ -37,7 +53,7 @@ pub enum Op {
 pub type Batch = Vec<Op>;
 
 /// What went wrong with durable state.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SpoolError {
     /// No space left (also: less than the floor). Nothing of the batch was applied.
     #[error("disk full: {0}")]
@@ -56,6 +72,30 @@ pub enum SpoolError {
     /// Anything else of the engine or the disk.
     #[error("spool: {0}")]
     Io(String),
+}
+
+impl SpoolError {
+    /// The error of an operation described by `what`: [`SpoolError::Full`] for no space, quota or file size reached.
+    pub fn from_io(what: &str, error: &io::Error) -> Self {
+        let text = format!("{what}: {error}");
+        let full = [libc::ENOSPC, libc::EDQUOT, libc::EFBIG];
+        if error.raw_os_error().is_some_and(|code| full.contains(&code))
+            || matches!(
+                error.kind(),
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
+            )
+        {
+            Self::Full(text)
+        } else {
+            Self::Io(text)
+        }
+    }
+}
+
+/// Whether a batch takes in new mail. Such a batch is refused below the low-space floor; others go on, for they are how
+/// space comes back.
+pub fn adds_mail(batch: &[Op]) -> bool {
+    batch.iter().any(|op| matches!(op, Op::PutBody(..)))
 }
 
 /// What recovery found.
@@ -89,6 +129,10 @@ impl fmt::Debug for Quarantined {
 /// Durable storage of mail and facts. Calls block: async callers go through [`committer`] or `spawn_blocking`.
 pub trait Spool: Send + Sync + 'static {
     /// Applies `batches` in order, each atomically, and returns when all are on disk (synced).
+    ///
+    /// # Errors
+    /// Nothing of any of the batches is visible after [`SpoolError::Full`]. After [`SpoolError::Io`] that is not known
+    /// until the next start, as after a crash.
     fn commit(&self, batches: &[Batch]) -> Result<(), SpoolError>;
     /// A body; `None` when there is none.
     fn body(&self, id: MessageId) -> Result<Option<Bytes>, SpoolError>;
@@ -99,5 +143,18 @@ pub trait Spool: Send + Sync + 'static {
     /// All facts whose key starts with `prefix`, in order of their keys.
     fn facts(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, SpoolError>;
     /// Hands every entry to `visit`, sets corrupt records and entries without a body aside, removes orphaned bodies.
+    ///
+    /// For the start, before anything else writes. `visit` must not call the spool.
     fn recover(&self, visit: &mut dyn FnMut(Entry)) -> Result<Recovery, SpoolError>;
+    /// Takes an entry out of the queue's reach at run time, with the raw bytes of its body as far as they can be read,
+    /// and keeps both under `quarantine`: for an entry whose body turned out corrupt. `false` when there is no such
+    /// entry. The body itself stays until it is removed or found orphaned, since other entries may share it.
+    fn set_aside(&self, id: EntryId, detail: &str) -> Result<bool, SpoolError>;
+    /// What was set aside and why, in order of the keys (`entry/…`, `body/…`, `fact/…`).
+    fn quarantine(&self) -> Result<Vec<Quarantined>, SpoolError>;
+    /// Octets on disk, or an estimate of them in memory.
+    fn disk_bytes(&self) -> u64;
+    /// Gives space of removed records back, as far as the engine can; may take seconds. Implementations also do it by
+    /// themselves now and then.
+    fn reclaim(&self) -> Result<(), SpoolError>;
 }
