@@ -1,0 +1,333 @@
+//! Reads the sources and fails where the house rules are broken that no compiler checks.
+//!
+//! Above all: modules marked pure (P) in the map of `src/lib.rs` name no runtime, socket, file, clock or shell module.
+//! Comments and `#[cfg(test)]` items are left out before looking; the rest is plain text search and a small reader of
+//! `use` trees, which is enough because rustfmt has put everything in one form.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// What decides and never acts: files, or directories with all below them.
+const PURE: &[&str] = &[
+    "src/assignment",
+    "src/config",
+    "src/delivery/plan.rs",
+    "src/delivery/session.rs",
+    "src/ingress/smtp/command.rs",
+    "src/ingress/smtp/data.rs",
+    "src/ingress/smtp/session.rs",
+    "src/message",
+    "src/monitor/answer.rs",
+    "src/monitor/watch.rs",
+    "src/monitor/zone.rs",
+    "src/outcome",
+    "src/queue/core.rs",
+    "src/queue/index.rs",
+    "src/queue/state.rs",
+    "src/reputation",
+    "src/scheduler",
+];
+
+/// Below a pure directory, yet shell: they open files.
+const NOT_PURE: &[&str] = &["src/config/load.rs"];
+
+/// Modules of mixed directories whose *types* pure code may name: contracts and values, no I/O when named.
+const VALUES: &[&str] = &["delivery", "delivery::mx", "ingress", "ingress::smtp", "monitor", "queue", "store"];
+
+/// No pure module says these words.
+const IMPURE_WORDS: &[&str] = &[
+    "tokio",
+    "socket2",
+    "reqwest",
+    "axum",
+    "fjall",
+    "prometheus",
+    "tracing",
+    "libc",
+    "TcpStream",
+    "TcpListener",
+    "TcpSocket",
+    "UdpSocket",
+    "UnixStream",
+    "UnixListener",
+    "SystemClock",
+    "SystemTime",
+    "fs",
+    "OsRng",
+    "from_os_rng",
+    "from_entropy",
+    "thread_rng",
+];
+
+/// Nor these paths.
+const IMPURE_PATHS: &[&str] = &["std::env", "std::process", "std::thread", "rand::rng()", "rand::random", "hickory_"];
+
+/// Only `src/clock.rs` says these.
+const CLOCK_READS: &[&str] = &["Instant::now", "SystemTime::now", "Timestamp::now", "Zoned::now", "UNIX_EPOCH.elapsed"];
+
+struct Source {
+    path: String,
+    text: String,
+    /// Without comments and test items.
+    code: String,
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn files_below(dir: &Path, found: &mut Vec<PathBuf>) {
+    let Ok(entries) = fs::read_dir(dir) else { return };
+    for entry in entries {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files_below(&path, found);
+        } else {
+            found.push(path);
+        }
+    }
+}
+
+fn relative(path: &Path) -> String {
+    path.strip_prefix(root()).unwrap().to_string_lossy().into_owned()
+}
+
+/// All Rust files below `dir`, in order of their paths.
+fn sources(dir: &str) -> Vec<Source> {
+    let mut paths = Vec::new();
+    files_below(&root().join(dir), &mut paths);
+    paths.retain(|path| path.extension().is_some_and(|e| e == "rs"));
+    paths.sort();
+    let read = |path: PathBuf| {
+        let text = fs::read_to_string(&path).unwrap();
+        Source { path: relative(&path), code: code_of(&text), text }
+    };
+    paths.into_iter().map(read).collect()
+}
+
+/// Drops line comments and items under a `#[cfg(test)]` at the left margin.
+fn code_of(text: &str) -> String {
+    let mut code = String::new();
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        if line == "#[cfg(test)]" {
+            skip_item(&mut lines);
+        } else if !line.trim_start().starts_with("//") {
+            code.push_str(line.split(" // ").next().unwrap_or(line));
+            code.push('\n');
+        }
+    }
+    code
+}
+
+/// rustfmt ends an item at the margin with `}` at the margin, or with `;` on its only line.
+fn skip_item<'a>(lines: &mut impl Iterator<Item = &'a str>) {
+    let mut first = true;
+    for line in lines {
+        let ends = line == "}" || (first && (line.ends_with(';') || line.ends_with("{}")));
+        first = first && line.starts_with("#[");
+        if ends {
+            return;
+        }
+    }
+}
+
+fn is_test_file(path: &str) -> bool {
+    path.ends_with("/tests.rs") || path.contains("/tests/")
+}
+
+fn is_pure(path: &str) -> bool {
+    !NOT_PURE.contains(&path)
+        && !is_test_file(path)
+        && PURE.iter().any(|pure| path == *pure || path.strip_prefix(pure).is_some_and(|rest| rest.starts_with('/')))
+}
+
+fn words(code: &str) -> BTreeSet<&str> {
+    code.split(|c: char| !c.is_alphanumeric() && c != '_').collect()
+}
+
+/// `src/a/b.rs` and `src/a/b/mod.rs` are `a::b`.
+fn module_of(path: &str) -> String {
+    let path = path.trim_start_matches("src/").trim_end_matches(".rs");
+    path.trim_end_matches("/mod").replace('/', "::")
+}
+
+/// Every path into this crate that `code` names, from the crate's root: `crate::…` and `super::…`, groups unfolded.
+fn named_paths(code: &str, module: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let parent = module.rsplit_once("::").map_or("", |(parent, _)| parent);
+    for (keyword, base) in [("crate::", ""), ("super::", parent)] {
+        for (at, _) in code.match_indices(keyword) {
+            let outer = code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':');
+            if !outer {
+                unfold(base, &code[at + keyword.len()..], &mut found);
+            }
+        }
+    }
+    found
+}
+
+/// Reads one tree of a `use` (or a plain path) at the start of `text`; returns what follows it.
+fn unfold<'a>(base: &str, text: &'a str, found: &mut BTreeSet<String>) -> &'a str {
+    let text = text.trim_start();
+    let join = |name: &str| if base.is_empty() { name.to_owned() } else { format!("{base}::{name}") };
+    if let Some(mut rest) = text.strip_prefix('{') {
+        loop {
+            rest = unfold(base, rest, found).trim_start();
+            match rest.strip_prefix(',') {
+                Some(more) if !more.trim_start().starts_with('}') => rest = more,
+                Some(more) => return more.trim_start().strip_prefix('}').unwrap_or(more),
+                None => return rest.strip_prefix('}').unwrap_or(rest),
+            }
+        }
+    }
+    let end = text.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(text.len());
+    let (name, rest) = text.split_at(end);
+    if name.is_empty() {
+        // `*`, or the end of something that is no tree.
+        return rest.strip_prefix('*').unwrap_or(rest);
+    }
+    let path = join(name);
+    let rest = match rest.strip_prefix("::") {
+        Some(more) => unfold(&path, more, found),
+        None => rest.strip_prefix(" as ").map_or(rest, |alias| {
+            let end = alias.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(alias.len());
+            &alias[end..]
+        }),
+    };
+    found.insert(path);
+    rest
+}
+
+fn report(broken: Vec<String>) {
+    assert!(broken.is_empty(), "{} places:\n{}", broken.len(), broken.join("\n"));
+}
+
+#[test]
+fn the_list_of_pure_modules_names_what_exists() {
+    let gone = |path: &&&str| !root().join(path).exists();
+    report(PURE.iter().chain(NOT_PURE).filter(gone).map(|path| format!("{path} does not exist")).collect());
+}
+
+#[test]
+fn pure_modules_name_no_runtime_socket_file_or_clock() {
+    let mut broken = Vec::new();
+    for source in sources("src").iter().filter(|s| is_pure(&s.path)) {
+        let said = words(&source.code);
+        broken.extend(IMPURE_WORDS.iter().filter(|w| said.contains(**w)).map(|w| format!("{}: {w}", source.path)));
+        let paths = IMPURE_PATHS.iter().chain(CLOCK_READS);
+        broken.extend(paths.filter(|p| source.code.contains(**p)).map(|p| format!("{}: {p}", source.path)));
+    }
+    report(broken);
+}
+
+#[test]
+fn pure_modules_name_no_shell_module() {
+    let all = sources("src");
+    let shell: BTreeSet<String> = all
+        .iter()
+        .filter(|s| !is_pure(&s.path) && s.path != "src/clock.rs" && s.path != "src/lib.rs")
+        .map(|s| module_of(&s.path))
+        .filter(|module| !VALUES.contains(&module.as_str()))
+        .collect();
+    let mut broken = Vec::new();
+    for source in all.iter().filter(|s| is_pure(&s.path)) {
+        let named = named_paths(&source.code, &module_of(&source.path));
+        // `unfold` reports every prefix of a path, so a module is found however deep the name in it lies.
+        broken.extend(named.intersection(&shell).map(|m| format!("{} names {m}", source.path)));
+    }
+    report(broken);
+}
+
+#[test]
+fn clocks_are_read_in_one_place() {
+    let mut broken = Vec::new();
+    for source in sources("src").iter().filter(|s| s.path != "src/clock.rs" && !is_test_file(&s.path)) {
+        // tokio's own instant serves deadlines, follows paused time, and shows nothing to people or disks.
+        let deadlines = source.code.contains("tokio::time::Instant") || source.code.contains("time::{Instant");
+        let reads = CLOCK_READS.iter().filter(|read| source.code.contains(**read));
+        let reads = reads
+            .filter(|read| !(deadlines && **read == "Instant::now" && !source.code.contains("std::time::Instant")));
+        broken.extend(reads.map(|read| format!("{}: {read}", source.path)));
+    }
+    report(broken);
+}
+
+#[test]
+fn every_module_says_what_it_is_for() {
+    let mut broken = Vec::new();
+    for dir in ["src", "tests", "benches"] {
+        for source in sources(dir) {
+            let says = source.text.lines().next().unwrap_or_default();
+            if !says.starts_with("//! ") || says.contains("in the making") {
+                broken.push(format!("{}: begins with {says:?}", source.path));
+            }
+        }
+    }
+    report(broken);
+}
+
+#[test]
+fn no_module_is_named_for_nothing() {
+    let vague = ["utils", "util", "helpers", "helper", "manager", "common", "misc"];
+    let stem = |path: &str| module_of(path).rsplit("::").next().unwrap_or_default().to_owned();
+    let all = ["src", "tests", "benches"].into_iter().flat_map(sources);
+    report(all.map(|s| s.path).filter(|path| vague.contains(&stem(path).as_str())).collect());
+}
+
+#[test]
+fn nothing_is_left_for_later() {
+    let mut broken = Vec::new();
+    for source in ["src", "tests", "benches"].into_iter().flat_map(sources) {
+        for mark in [concat!("todo", "!("), concat!("unimplemented", "!("), concat!("FIX", "ME"), concat!("XX", "X")] {
+            if source.text.contains(mark) {
+                broken.push(format!("{}: {mark}", source.path));
+            }
+        }
+    }
+    report(broken);
+}
+
+#[test]
+fn no_path_of_one_machine_is_written_down() {
+    let mut paths = Vec::new();
+    for dir in ["src", "tests", "benches", "config", "dashboards", ".ci"] {
+        files_below(&root().join(dir), &mut paths);
+    }
+    paths.extend(["Cargo.toml", "README.md", "CHANGELOG.md", "clippy.toml"].map(|name| root().join(name)));
+    let mut broken = Vec::new();
+    for path in paths {
+        let Ok(text) = fs::read_to_string(&path) else { continue };
+        for private in [concat!("/wo", "rk/"), concat!("/ro", "ot/"), concat!("/ho", "me/"), concat!("/Us", "ers/")] {
+            if text.contains(private) {
+                broken.push(format!("{}: {private}", relative(&path)));
+            }
+        }
+    }
+    report(broken);
+}
+
+#[test]
+fn every_top_level_module_is_on_the_map() {
+    let lib = fs::read_to_string(root().join("src/lib.rs")).unwrap();
+    let modules = lib.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'));
+    let missing = modules.filter(|name| {
+        let link = format!("[`{name}`]");
+        !lib.lines().any(|line| line.starts_with("//! |") && line.contains(&link))
+    });
+    report(missing.map(|name| format!("{name} is not in the table of src/lib.rs")).collect());
+}
+
+#[test]
+fn the_reader_of_use_trees_unfolds_groups() {
+    let code = "use crate::a::{b, c::{D, e as f}, g::*};\nfn x() { super::h::i(); self::j(); notcrate::k }\n";
+    let found: Vec<String> = named_paths(code, "m::n").into_iter().collect();
+    assert_eq!(found, ["a", "a::b", "a::c", "a::c::D", "a::c::e", "a::g", "m::h", "m::h::i"]);
+}
+
+#[test]
+fn test_items_and_comments_are_no_code() {
+    let text = "//! tokio\nuse a; // tokio\n#[cfg(test)]\nuse tokio;\nfn f() {\n    x\n}\n#[cfg(test)]\nmod tests {\n    use tokio;\n}\nlast\n";
+    assert_eq!(code_of(text), "use a;\nfn f() {\n    x\n}\nlast\n");
+}
