@@ -1,18 +1,18 @@
 //! Replies and failures → [`Outcome`], by rules that are data.
 //!
-//! All patterns are compiled into one set of regular expressions, so that a reply is read once however many rules there
-//! are; among the rules whose pattern matched, the first one (in the order of the files) whose other conditions hold
-//! decides. What follows from cause, scope and code alike for every rule is not repeated in the rules but stands here:
-//! a refusal that blames our IP never bounces, what clears with time is tried again although its code says 5xx, and
-//! before MAIL FROM nobody's address can be at fault.
+//! The first rule (in the order of the files) whose conditions all hold decides; [`needles`](super::needles) keeps the
+//! number of patterns that have to be tried small. What follows from cause, scope and code alike for every rule is not
+//! repeated in the rules but stands here: a refusal that blames our IP never bounces, what clears with time is tried
+//! again although its code says 5xx, and before MAIL FROM nobody's address can be at fault.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use regex::bytes::{RegexSet, RegexSetBuilder};
+use regex::bytes::{Regex, RegexBuilder};
 
 use super::failure::FailureKind;
+use super::needles::Needles;
 use super::rules::{self, Rule, RuleError, RuleFile};
 use super::{Action, Cause, Disposition, EnhancedCode, Failure, NextBinding, Outcome, Reply, Scope, Stage};
 use crate::message::ProviderName;
@@ -30,12 +30,7 @@ pub struct Context<'a> {
 #[derive(Debug)]
 pub struct Classifier {
     rules: Vec<Compiled>,
-    /// Patterns and `not` patterns of all rules.
-    set: RegexSet,
-    /// For each pattern of `set`: the rule it belongs to, and whether it is the `not` of that rule.
-    owners: Vec<(usize, bool)>,
-    /// Rules without a pattern, in order.
-    bare: Vec<usize>,
+    needles: Needles,
     failures: Vec<(FailureKind, Arc<str>)>,
     /// Ids of what is decided without a rule.
     delivered: Arc<str>,
@@ -47,8 +42,36 @@ pub struct Classifier {
 struct Compiled {
     rule: Rule,
     id: Arc<str>,
-    /// Index of its `not` in the set.
-    not: Option<usize>,
+    pattern: Option<Regex>,
+    not: Option<Regex>,
+}
+
+impl Compiled {
+    fn new(rule: Rule) -> Result<Self, RuleError> {
+        let compiled = |key: &str, pattern: &Option<String>| {
+            let compiled = pattern.as_deref().map(compile).transpose();
+            compiled.map_err(|why| RuleError {
+                file: rule.file.clone(),
+                rule: Some(rule.id.clone()),
+                problem: format!("{key}: {why}"),
+            })
+        };
+        let (pattern, not) = (compiled("pattern", &rule.pattern)?, compiled("not", &rule.not)?);
+        Ok(Self { id: Arc::from(rule.id.as_str()), rule, pattern, not })
+    }
+
+    /// Whether it is the rule for this reply. `text` is normalised, `enhanced` taken from wherever it stands.
+    fn holds(&self, code: u16, enhanced: Option<EnhancedCode>, text: &[u8], context: Context<'_>) -> bool {
+        let rule = &self.rule;
+        (rule.codes.is_empty() || rule.codes.iter().any(|wanted| wanted.matches(code)))
+            && (rule.enhanced.is_empty()
+                || enhanced.is_some_and(|seen| rule.enhanced.iter().any(|wanted| wanted.matches(seen))))
+            && (rule.stages.is_empty() || rule.stages.contains(&context.stage))
+            && (rule.providers.is_empty()
+                || context.provider.is_some_and(|seen| rule.providers.iter().any(|wanted| wanted == seen.as_str())))
+            && self.pattern.as_ref().is_none_or(|pattern| pattern.is_match(text))
+            && !self.not.as_ref().is_some_and(|not| not.is_match(text))
+    }
 }
 
 impl Classifier {
@@ -68,30 +91,24 @@ impl Classifier {
     pub fn with_rules(own: &[RuleFile<'_>]) -> Result<Self, Vec<RuleError>> {
         let files: Vec<_> = own.iter().copied().chain(rules::SHIPPED).collect();
         let rules = rules::parse(&files)?;
-        let (mut patterns, mut owners, mut bare) = (Vec::new(), Vec::new(), Vec::new());
-        let mut compiled = Vec::with_capacity(rules.len());
-        for (at, rule) in rules.into_iter().enumerate() {
-            match &rule.pattern {
-                Some(pattern) => {
-                    patterns.push(pattern.clone());
-                    owners.push((at, false));
-                }
-                None => bare.push(at),
+        let (mut compiled, mut errors) = (Vec::with_capacity(rules.len()), Vec::new());
+        for rule in rules {
+            match Compiled::new(rule) {
+                Ok(rule) => compiled.push(rule),
+                Err(why) => errors.push(why),
             }
-            let not = rule.not.clone().map(|not| {
-                patterns.push(not);
-                owners.push((at, true));
-                patterns.len() - 1
-            });
-            compiled.push(Compiled { id: Arc::from(rule.id.as_str()), rule, not });
         }
-        let set = compile(&patterns).map_err(|whole| blame(&patterns, &owners, &compiled, whole))?;
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        let patterns = compiled.iter().map(|compiled| compiled.rule.pattern.as_deref().unwrap_or_default());
+        let needles = Needles::new(patterns).ok_or_else(|| {
+            vec![RuleError { file: "rules".to_owned(), rule: None, problem: "too many rules".to_owned() }]
+        })?;
         let failures = FailureKind::ALL.iter().map(|kind| (*kind, format!("failure.{}", kind.as_str()).into())).collect();
         Ok(Self {
             rules: compiled,
-            set,
-            owners,
-            bare,
+            needles,
             failures,
             delivered: Arc::from("delivered"),
             unexpected: Arc::from("fallback.unexpected"),
@@ -127,27 +144,11 @@ impl Classifier {
     /// The first rule that holds.
     fn decide(&self, reply: &Reply, context: Context<'_>) -> Option<&Compiled> {
         let enhanced = reply.enhanced.or_else(|| trailing_code(reply.text.as_bytes()));
-        let holds = |rule: &Rule| {
-            (rule.codes.is_empty() || rule.codes.iter().any(|code| code.matches(reply.code)))
-                && (rule.enhanced.is_empty()
-                    || enhanced.is_some_and(|seen| rule.enhanced.iter().any(|wanted| wanted.matches(seen))))
-                && (rule.stages.is_empty() || rule.stages.contains(&context.stage))
-                && (rule.providers.is_empty()
-                    || context.provider.is_some_and(|p| rule.providers.iter().any(|wanted| wanted == p.as_str())))
-        };
-        let matches = self.set.matches(&normalise(&reply.text));
-        let by_text = matches.iter().find_map(|at| {
-            let (owner, is_not) = self.owners[at];
-            let found = &self.rules[owner];
-            let refused = is_not || found.not.is_some_and(|not| matches.matched(not));
-            (!refused && holds(&found.rule)).then_some(owner)
-        });
-        let bare = self.bare.iter().copied().take_while(|&at| by_text.is_none_or(|text| at < text));
-        let by_code = bare.into_iter().find(|&at| {
-            let found = &self.rules[at];
-            !found.not.is_some_and(|not| matches.matched(not)) && holds(&found.rule)
-        });
-        by_code.or(by_text).map(|at| &self.rules[at])
+        let text = normalise(&reply.text);
+        self.needles.first(&text, |at| {
+            let compiled = &self.rules[at];
+            compiled.holds(reply.code, enhanced, &text, context).then_some(compiled)
+        })
     }
 
     /// What a failure without a reply means. It never bounces: after a lost final dot the fate is unknown, before it
@@ -226,35 +227,8 @@ fn weigh(rule: &Rule, id: &Arc<str>, reply: &Reply, stage: Stage) -> Outcome {
     }
 }
 
-fn compile(patterns: &[String]) -> Result<RegexSet, regex::Error> {
-    RegexSetBuilder::new(patterns)
-        .case_insensitive(true)
-        .unicode(false)
-        .size_limit(64 << 20)
-        // The automaton is built as replies come and kept; too small a store is thrown away again and again.
-        .dfa_size_limit(64 << 20)
-        .build()
-}
-
-/// Which pattern it is that does not compile.
-fn blame(patterns: &[String], owners: &[(usize, bool)], rules: &[Compiled], whole: regex::Error) -> Vec<RuleError> {
-    let name = |at: usize| {
-        let id = rules[at].rule.id.clone();
-        let file = rules[at].rule.file.clone();
-        (file, id)
-    };
-    let mut errors = Vec::new();
-    for (pattern, (owner, is_not)) in patterns.iter().zip(owners) {
-        if let Err(why) = compile(std::slice::from_ref(pattern)) {
-            let (file, id) = name(*owner);
-            let key = if *is_not { "not" } else { "pattern" };
-            errors.push(RuleError { file, rule: Some(id), problem: format!("{key}: {why}") });
-        }
-    }
-    if errors.is_empty() {
-        errors.push(RuleError { file: "rules".to_owned(), rule: None, problem: whole.to_string() });
-    }
-    errors
+fn compile(pattern: &str) -> Result<Regex, regex::Error> {
+    RegexBuilder::new(pattern).case_insensitive(true).unicode(false).build()
 }
 
 /// The text as patterns see it: addresses become `@`, so that `spam@…` or `full-quota@…` say nothing about the reason,

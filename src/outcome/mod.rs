@@ -8,6 +8,7 @@ pub mod classify;
 pub mod classify_cli;
 pub mod dsn;
 pub mod failure;
+mod needles;
 pub mod reply;
 pub mod rules;
 
