@@ -37,6 +37,18 @@ pub enum FailureKind {
 }
 
 impl FailureKind {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Bind,
+        Self::Refused,
+        Self::Unreachable,
+        Self::TimedOut,
+        Self::Reset,
+        Self::Protocol,
+        Self::NoAddress,
+        Self::Aborted,
+    ];
+
     /// Stable text, as in rule ids (`failure.timed_out`).
     pub fn as_str(self) -> &'static str {
         match self {

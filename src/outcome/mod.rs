@@ -5,17 +5,21 @@
 //! its reputation. Rules are data (`config/rules/`); see [`classify`].
 
 pub mod classify;
+pub mod classify_cli;
 pub mod dsn;
 pub mod failure;
+mod needles;
 pub mod reply;
+pub mod rules;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub use failure::Failure;
-pub use reply::{EnhancedCode, Reply};
+pub use classify::{Classifier, Context};
+pub use failure::{Failure, FailureKind};
+pub use reply::{BadReply, EnhancedCode, Reply, ReplyParser};
 
 /// Where in the dialogue an answer came (RFC 5321 §3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

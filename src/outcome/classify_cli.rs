@@ -1,0 +1,126 @@
+//! `remuda classify`: what the program would make of replies, one a line.
+//!
+//! For operators who wonder why a message bounced, and for whoever writes rules: feed it the replies of a log and look
+//! at what the rules say. One line out for each line in, whatever the line holds. The functions take any reader and
+//! writer, so that tests need no process.
+
+use std::io::{self, BufRead, Write};
+
+use bytes::BytesMut;
+use serde_json::{Value, json};
+
+use super::reply::EnhancedCode;
+use super::{Cause, Classifier, Context, Reply, ReplyParser};
+
+/// Reads one reply a line (`550 5.1.1 no such user`) and writes one JSON object a line: category, scope (as in the
+/// documentation of replies: recipient, content, sender, source_ip, remote, unknown), counts_against_ip, hard,
+/// disposition, rule, code, enhanced.
+///
+/// A line without a reply code is category `unknown` with rule null.
+///
+/// # Errors
+///
+/// Only those of `input` and `output`.
+pub fn classify(
+    classifier: &Classifier,
+    context: Context<'_>,
+    input: impl BufRead,
+    output: impl Write,
+) -> io::Result<()> {
+    each_line(input, output, |line| match parse_line(line) {
+        Some(reply) => verdict(classifier, context, &reply),
+        None => json!({
+            "category": Cause::Unknown.as_str(), "scope": "unknown", "counts_against_ip": false, "hard": false,
+            "disposition": null, "rule": null, "code": null, "enhanced": null,
+        }),
+    })
+}
+
+/// Reads one raw reply a line, its line ends written as `\r\n`, and writes what the parser makes of it: code, enhanced,
+/// text, complete; and `error` where it is no SMTP reply.
+///
+/// # Errors
+///
+/// Only those of `input` and `output`.
+pub fn parse_raw(input: impl BufRead, output: impl Write) -> io::Result<()> {
+    each_line(input, output, |line| {
+        let (mut parser, mut bytes) = (ReplyParser::default(), BytesMut::from(&*unescape(line)));
+        let (reply, complete, error) = match parser.feed(&mut bytes) {
+            Ok(Some(reply)) => (Some(reply), true, None),
+            Ok(None) => (parser.cut(&mut bytes), false, None),
+            Err(why) => (None, false, Some(why.to_string())),
+        };
+        let mut object = json!({
+            "code": reply.as_ref().map(|r| r.code),
+            "enhanced": reply.as_ref().and_then(|r| r.enhanced).map(|e| e.to_string()),
+            "text": reply.as_ref().map_or("", |r| &r.text),
+            "complete": complete,
+        });
+        if let Some(error) = error {
+            object["error"] = error.into();
+        }
+        object
+    })
+}
+
+fn verdict(classifier: &Classifier, context: Context<'_>, reply: &Reply) -> Value {
+    let outcome = classifier.reply(reply, context);
+    json!({
+        "category": outcome.cause.map(Cause::as_str),
+        "scope": outcome.scope.label(),
+        "counts_against_ip": outcome.counts_against_ip,
+        "hard": outcome.hard,
+        "disposition": outcome.disposition.as_str(),
+        "rule": &*outcome.rule,
+        "code": reply.code,
+        "enhanced": reply.enhanced.map(|e| e.to_string()),
+    })
+}
+
+/// Lines are octets, not text: logs hold anything.
+fn each_line(mut input: impl BufRead, mut output: impl Write, mut of: impl FnMut(&[u8]) -> Value) -> io::Result<()> {
+    let mut line = Vec::new();
+    while {
+        line.clear();
+        input.read_until(b'\n', &mut line)? > 0
+    } {
+        let line = line.strip_suffix(b"\n").unwrap_or(&line);
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        serde_json::to_writer(&mut output, &of(line))?;
+        output.write_all(b"\n")?;
+    }
+    output.flush()
+}
+
+/// A reply on one line, as logs write it: the code, perhaps an enhanced code, the text.
+pub(super) fn parse_line(line: &[u8]) -> Option<Reply> {
+    let line = line.trim_ascii();
+    let (code, rest) = line.split_at_checked(3)?;
+    let code: u16 = std::str::from_utf8(code).ok().filter(|c| c.bytes().all(|b| b.is_ascii_digit()))?.parse().ok()?;
+    if !(200..=599).contains(&code) || rest.first().is_some_and(|b| !matches!(b, b' ' | b'-' | b'\t')) {
+        return None;
+    }
+    let rest = rest.get(1..).unwrap_or_default().trim_ascii();
+    let (enhanced, text) = match EnhancedCode::lead(rest) {
+        Some((enhanced, text)) => (Some(enhanced), text.trim_ascii()),
+        None => (None, rest),
+    };
+    let text = String::from_utf8_lossy(&text[..text.len().min(Reply::TEXT_MAX)]).into_owned();
+    Some(Reply { code, enhanced, text })
+}
+
+/// `\r` and `\n` written out become what they mean.
+fn unescape(line: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(line.len());
+    let mut rest = line;
+    while let Some((&byte, tail)) = rest.split_first() {
+        let (byte, tail) = match (byte, tail.first()) {
+            (b'\\', Some(b'r')) => (b'\r', &tail[1..]),
+            (b'\\', Some(b'n')) => (b'\n', &tail[1..]),
+            _ => (byte, tail),
+        };
+        out.push(byte);
+        rest = tail;
+    }
+    out
+}
