@@ -1,4 +1,4 @@
-//! Sockets and time limits around [`Session`].
+//! Listeners: sockets, limits of connections, stopping.
 //!
 //! One task accepts per listener, one task serves per connection; a session task owns its buffers and talks to the
 //! rest only through the [`Intake`]. Listening is two steps: [`bind`] early, so that a mistaken address is known before
@@ -8,38 +8,29 @@
 //! Stopping: no new connections, sessions between messages get `421`, a message on its way may finish within the
 //! grace. What is cut off then was never answered, so its client still has it.
 
-use std::collections::HashMap;
 use std::io;
-use std::mem::MaybeUninit;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use bytes::BytesMut;
-use parking_lot::Mutex;
 use socket2::{Domain as Family, SockRef, Socket, Type};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::session::{Effect, Session, TOO_MANY_CONNECTIONS, Terms, client_key};
+use super::connection::{Connection, told};
+use super::seats::Seats;
+use super::session::{Session, TOO_MANY_CONNECTIONS, Terms, client_key};
 use crate::config::Listener;
 use crate::ingress::{IngressStats, Intake};
 use crate::message::Domain;
 
 /// Connections the kernel keeps for us until they are accepted.
 const BACKLOG: i32 = 1024;
-/// Octets asked of the kernel at a time.
-const READ: usize = 16 * 1024;
 /// Pause after a failed accept (no descriptors left): trying at once would only burn the processor.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// How long, and how much, is read from a client after the last reply, so that closing with unread input does not
-/// destroy that reply on its way (RST).
-const LINGER: Duration = Duration::from_secs(2);
-const LINGER_OCTETS: usize = 1024 * 1024;
 
 /// A listener that could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -130,12 +121,6 @@ impl Server {
     }
 }
 
-/// Returns when the server stops; also when it was dropped.
-async fn told(stopped: &mut watch::Receiver<bool>) {
-    // An error means that the sender is gone.
-    let _ = stopped.wait_for(|stop| *stop).await;
-}
-
 /// One listener being served.
 struct Door {
     socket: TcpListener,
@@ -180,15 +165,13 @@ impl Door {
         };
         // Without it replies may wait for the client's ACK; a socket that refuses the option still works.
         let _ = stream.set_nodelay(true);
-        let connection = Connection {
-            session: Session::new(Arc::clone(&self.terms), client),
-            idle: self.terms.listener.idle_timeout,
-            intake: Arc::clone(&self.intake),
-            stats: Arc::clone(&self.stats),
-            stopped: self.stopped.clone(),
-            input: BytesMut::new(),
-            out: Vec::new(),
-        };
+        let connection = Connection::new(
+            Session::new(Arc::clone(&self.terms), client),
+            self.terms.listener.idle_timeout,
+            Arc::clone(&self.intake),
+            Arc::clone(&self.stats),
+            self.stopped.clone(),
+        );
         let open = OpenSession::new(&self.stats);
         sessions.spawn(async move {
             let mut stream = stream;
@@ -217,217 +200,10 @@ impl Drop for OpenSession {
     }
 }
 
-/// Places for connections: so many in all, so many for one client.
-struct Seats {
-    total: usize,
-    per_client: usize,
-    taken: Mutex<Taken>,
-}
-
-#[derive(Default)]
-struct Taken {
-    total: usize,
-    clients: HashMap<IpAddr, usize>,
-}
-
-/// One place; free again when dropped.
-struct Seat {
-    seats: Arc<Seats>,
-    client: IpAddr,
-}
-
-impl Seats {
-    fn new(listener: &Listener) -> Self {
-        Self {
-            total: listener.max_connections,
-            per_client: listener.max_connections_per_client,
-            taken: Mutex::default(),
-        }
-    }
-
-    fn take(seats: &Arc<Self>, client: IpAddr) -> Option<Seat> {
-        let mut taken = seats.taken.lock();
-        let of_client = taken.clients.get(&client).copied().unwrap_or(0);
-        if taken.total >= seats.total || of_client >= seats.per_client {
-            return None;
-        }
-        taken.total += 1;
-        taken.clients.insert(client, of_client + 1);
-        Some(Seat { seats: Arc::clone(seats), client })
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        let mut taken = self.seats.taken.lock();
-        taken.total -= 1;
-        if let Some(count) = taken.clients.get_mut(&self.client) {
-            *count -= 1;
-            if *count == 0 {
-                taken.clients.remove(&self.client);
-            }
-        }
-    }
-}
-
-/// One connection being served.
-struct Connection {
-    session: Session,
-    idle: Duration,
-    intake: Arc<dyn Intake>,
-    stats: Arc<IngressStats>,
-    stopped: watch::Receiver<bool>,
-    input: BytesMut,
-    out: Vec<u8>,
-}
-
-/// What happened on the socket.
-enum Arrived {
-    Input,
-    Silence,
-    Stop,
-    /// The client is gone, or the connection broke.
-    Gone,
-}
-
-impl Connection {
-    async fn run(mut self, stream: &mut TcpStream) {
-        let ended = self.serve(stream).await;
-        self.count_replies();
-        if ended == Ended::Dropped {
-            linger(stream).await;
-        }
-        if let Some(refusal) = self.session.last_refusal() {
-            tracing::info!(
-                client = %self.session.client(),
-                helo = self.session.client_name().unwrap_or("-"),
-                last_refusal = refusal,
-                "smtp session had refusals"
-            );
-        }
-    }
-
-    async fn serve(&mut self, stream: &mut TcpStream) -> Ended {
-        let mut effect = self.session.greet(spoke_already(stream), &mut self.out);
-        let mut told_to_stop = false;
-        loop {
-            if !self.flush(stream).await {
-                return Ended::Gone;
-            }
-            match effect {
-                Effect::Quit => return Ended::Quit,
-                Effect::Drop => return Ended::Dropped,
-                Effect::Deliver(transaction) => {
-                    self.deliver(*transaction).await;
-                    effect = self.advance();
-                    continue;
-                }
-                Effect::Read => {}
-            }
-            effect = match self.wait(stream, told_to_stop).await {
-                Arrived::Input => self.advance(),
-                Arrived::Silence => {
-                    self.session.idle_timeout(&mut self.out);
-                    Effect::Drop
-                }
-                Arrived::Stop => {
-                    told_to_stop = true;
-                    self.session.stop(&mut self.out)
-                }
-                Arrived::Gone => return Ended::Gone,
-            };
-        }
-    }
-
-    fn advance(&mut self) -> Effect {
-        let intake = &self.intake;
-        self.session.advance(&mut self.input, &|| intake.ready(), &mut self.out)
-    }
-
-    async fn deliver(&mut self, transaction: crate::ingress::Transaction) {
-        let (recipients, octets) = (transaction.recipients.len() as u64, transaction.body.len() as u64);
-        let answer = self.intake.accept(transaction).await;
-        if answer.is_ok() {
-            IngressStats::add(&self.stats.messages, 1);
-            IngressStats::add(&self.stats.recipients, recipients);
-            IngressStats::add(&self.stats.bytes, octets);
-        }
-        self.session.answered(answer, &mut self.out);
-    }
-
-    async fn wait(&mut self, stream: &mut TcpStream, told_to_stop: bool) -> Arrived {
-        if self.input.capacity() - self.input.len() < READ / 4 {
-            self.input.reserve(READ);
-        }
-        let read = timeout(self.idle, stream.read_buf(&mut self.input));
-        tokio::select! {
-            biased;
-            () = told(&mut self.stopped), if !told_to_stop => Arrived::Stop,
-            read = read => match read {
-                Ok(Ok(0) | Err(_)) => Arrived::Gone,
-                Ok(Ok(_)) => Arrived::Input,
-                Err(_) => Arrived::Silence,
-            },
-        }
-    }
-
-    /// Sends what was written; `false` when the client is gone or takes nothing any more.
-    async fn flush(&mut self, stream: &mut TcpStream) -> bool {
-        if self.out.is_empty() {
-            return true;
-        }
-        let sent = timeout(self.idle, stream.write_all(&self.out)).await;
-        self.out.clear();
-        self.count_replies();
-        matches!(sent, Ok(Ok(())))
-    }
-
-    fn count_replies(&mut self) {
-        for (counter, number) in self.stats.replies.iter().zip(self.session.take_reply_counts()) {
-            if number > 0 {
-                IngressStats::add(counter, number);
-            }
-        }
-    }
-}
-
-/// How a session ended.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Ended {
-    Quit,
-    Dropped,
-    Gone,
-}
-
-/// Whether input waits although nothing was said yet.
-fn spoke_already(stream: &TcpStream) -> bool {
-    // tokio learns of readiness only later; the (non-blocking) socket itself knows now.
-    let mut octet = [MaybeUninit::uninit()];
-    SockRef::from(stream).peek(&mut octet).is_ok_and(|octets| octets > 0)
-}
-
-/// Ends our side and reads the rest of theirs, within bounds.
-async fn linger(stream: &mut TcpStream) {
-    let rest = async {
-        if stream.shutdown().await.is_err() {
-            return;
-        }
-        let mut left = LINGER_OCTETS;
-        let mut waste = [0; 4096];
-        while let Ok(octets @ 1..) = stream.read(&mut waste).await {
-            left = left.saturating_sub(octets);
-            if left == 0 {
-                return;
-            }
-        }
-    };
-    // Too slow or too much: then the reply may be lost, as it would without lingering.
-    let _ = timeout(LINGER, rest).await;
-}
-
 #[cfg(test)]
 mod tests {
-    use tokio::io::{AsyncBufReadExt, BufReader};
+    use parking_lot::Mutex;
+    use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
     use tokio::sync::Notify;
 
     use super::*;
@@ -617,6 +393,18 @@ mod tests {
         let mut client = Client::greeted(&world).await;
         assert_eq!(client.reply().await, "421 4.4.2 idle for too long, closing");
         assert_eq!(client.reply().await, "");
+    }
+
+    #[tokio::test]
+    async fn a_client_that_vanishes_inside_its_message_leaves_nothing() {
+        let world = serve(listener(), Basket::default());
+        let mut client = Client::greeted(&world).await;
+        client.says(ENVELOPE, &[250, 250, 250, 354]).await;
+        client.send("Subject: x\r\n\r\nbody\r\n.\r").await;
+        client.0.get_mut().shutdown().await.expect("half closed");
+        assert_eq!(client.reply().await, "");
+        assert!(world.basket.got.lock().is_empty());
+        assert_eq!(world.stats.sessions_open.load(Ordering::Relaxed), 0);
     }
 
     #[tokio::test]

@@ -18,11 +18,11 @@ use bytes::{Buf, BytesMut};
 
 use super::command::{self, Command, MailFrom, RcptTo};
 use super::data::DataReader;
+use super::reply::{Replies, ReplyCounts};
 use crate::config::Listener;
 use crate::ingress::{Refusal, Transaction};
 use crate::message::header::Headers;
 use crate::message::{Domain, Mailbox, MessageId};
-use crate::outcome::EnhancedCode;
 
 /// `Received:` lines above which a message is taken for one that goes in circles (RFC 5321 §6.3: at least 100).
 pub const MAX_HOPS: usize = 100;
@@ -51,9 +51,6 @@ pub enum Effect {
     Drop,
 }
 
-/// Replies written, by class: 2yz, 3yz, 4yz, 5yz.
-pub type ReplyCounts = [u64; 4];
-
 /// One session.
 #[derive(Debug)]
 pub struct Session {
@@ -68,8 +65,7 @@ pub struct Session {
     /// Refused commands since the last accepted message.
     errors: u32,
     stopping: bool,
-    replies: ReplyCounts,
-    last_refusal: Option<String>,
+    replies: Replies,
 }
 
 #[derive(Clone, Debug)]
@@ -115,8 +111,7 @@ impl Session {
             skipping: false,
             errors: 0,
             stopping: false,
-            replies: [0; 4],
-            last_refusal: None,
+            replies: Replies::default(),
         }
     }
 
@@ -127,7 +122,7 @@ impl Session {
             return Effect::Drop;
         }
         let greeting = format!("{} ESMTP Remuda", self.terms.hostname);
-        self.reply(out, 220, None, &greeting);
+        self.replies.write(out, 220, None, &greeting);
         Effect::Read
     }
 
@@ -170,10 +165,10 @@ impl Session {
         match answer {
             Ok(id) => {
                 self.errors = 0;
-                self.ok(out, 6, 0, &format!("{id} accepted"));
+                self.replies.ok(out, 6, 0, &format!("{id} accepted"));
             }
             // Not counted as the client's error: most of these are ours, or the tenant's.
-            Err(refusal) => self.write_refusal(&refusal, out),
+            Err(refusal) => self.replies.refuse(out, &refusal),
         }
         if self.stopping {
             self.close_with(&stopping(), out);
@@ -209,12 +204,12 @@ impl Session {
 
     /// The last negative reply, for the log.
     pub fn last_refusal(&self) -> Option<&str> {
-        self.last_refusal.as_deref()
+        self.replies.last_refusal()
     }
 
     /// Replies written since the last call.
-    pub fn take_reply_counts(&mut self) -> ReplyCounts {
-        std::mem::take(&mut self.replies)
+    pub(super) fn take_reply_counts(&mut self) -> ReplyCounts {
+        self.replies.take_counts()
     }
 
     /// Takes one line off `input`; `None` while it is incomplete.
@@ -248,24 +243,24 @@ impl Session {
             Command::Ehlo(name) => self.ehlo(name, out),
             Command::Helo(name) => self.helo(name, out),
             Command::Mail(mail) => match self.mail(mail, ready) {
-                Ok(()) => self.ok(out, 1, 0, "sender ok"),
+                Ok(()) => self.replies.ok(out, 1, 0, "sender ok"),
                 Err(refusal) => self.refuse(refusal, out),
             },
             Command::Rcpt(to) => match self.rcpt(to) {
-                Ok(()) => self.ok(out, 1, 5, "recipient ok"),
+                Ok(()) => self.replies.ok(out, 1, 5, "recipient ok"),
                 Err(refusal) => self.refuse(refusal, out),
             },
             Command::Rset => {
                 self.phase = Phase::Idle;
-                self.ok(out, 0, 0, "ok");
+                self.replies.ok(out, 0, 0, "ok");
             }
-            Command::Noop => self.ok(out, 0, 0, "ok"),
+            Command::Noop => self.replies.ok(out, 0, 0, "ok"),
             Command::Vrfy => {
-                self.reply(out, 252, Some((2, 5, 0)), "not verified; send mail and see");
+                self.replies.write(out, 252, Some((2, 5, 0)), "not verified; send mail and see");
             }
-            Command::Help => self.reply(out, 214, Some((2, 0, 0)), "see RFC 5321"),
+            Command::Help => self.replies.write(out, 214, Some((2, 0, 0)), "see RFC 5321"),
             Command::Quit => {
-                self.reply(out, 221, Some((2, 0, 0)), "bye");
+                self.replies.write(out, 221, Some((2, 0, 0)), "bye");
                 self.phase = Phase::Closed(true);
             }
             Command::NotImplemented(verb) => {
@@ -280,19 +275,16 @@ impl Session {
     fn ehlo(&mut self, name: String, out: &mut Vec<u8>) {
         self.helo = Some(Helo { name, esmtp: true });
         self.phase = Phase::Idle;
-        self.count(250);
         let size = self.terms.listener.max_message_bytes;
-        let host = &self.terms.hostname;
-        let lines =
-            format!("250-{host}\r\n250-PIPELINING\r\n250-SIZE {size}\r\n250-8BITMIME\r\n250 ENHANCEDSTATUSCODES\r\n");
-        out.extend_from_slice(lines.as_bytes());
+        let host = self.terms.hostname.as_str();
+        let lines = [host, "PIPELINING", &format!("SIZE {size}"), "8BITMIME", "ENHANCEDSTATUSCODES"];
+        self.replies.write_lines(out, 250, &lines);
     }
 
     fn helo(&mut self, name: String, out: &mut Vec<u8>) {
         self.helo = Some(Helo { name, esmtp: false });
         self.phase = Phase::Idle;
-        let host = self.terms.hostname.clone();
-        self.reply(out, 250, None, host.as_str());
+        self.replies.write(out, 250, None, self.terms.hostname.as_str());
     }
 
     fn mail(&mut self, mail: MailFrom, ready: &dyn Fn() -> Result<(), Refusal>) -> Result<(), Refusal> {
@@ -345,7 +337,7 @@ impl Session {
             Phase::Mail(envelope) => {
                 let reader = DataReader::new(self.terms.listener.max_message_bytes, envelope.size);
                 self.phase = Phase::Data(envelope, reader);
-                self.reply(out, 354, None, "end data with <CRLF>.<CRLF>");
+                self.replies.write(out, 354, None, "end data with <CRLF>.<CRLF>");
             }
             other => {
                 self.phase = other;
@@ -394,7 +386,7 @@ impl Session {
 
     /// Writes a refusal; counts it when it is the client's fault, and closes after too many.
     fn refuse(&mut self, refusal: Refusal, out: &mut Vec<u8>) {
-        self.write_refusal(&refusal, out);
+        self.replies.refuse(out, &refusal);
         if refusal.code >= 500 {
             self.errors += 1;
             if self.errors >= self.terms.listener.max_errors {
@@ -404,38 +396,8 @@ impl Session {
     }
 
     fn close_with(&mut self, refusal: &Refusal, out: &mut Vec<u8>) {
-        self.write_refusal(refusal, out);
+        self.replies.refuse(out, refusal);
         self.phase = Phase::Closed(false);
-    }
-
-    fn write_refusal(&mut self, refusal: &Refusal, out: &mut Vec<u8>) {
-        let EnhancedCode { class, subject, detail } = refusal.enhanced;
-        self.reply(out, refusal.code, Some((class, subject, detail)), &refusal.text);
-        self.last_refusal = Some(format!("{} {} {}", refusal.code, refusal.enhanced, refusal.text));
-    }
-
-    fn ok(&mut self, out: &mut Vec<u8>, subject: u16, detail: u16, text: &str) {
-        self.reply(out, 250, Some((2, subject, detail)), text);
-    }
-
-    /// Writes one reply. The text may come from elsewhere, so it is made safe here: printable ASCII, and short enough
-    /// for a reply line (RFC 5321 §4.5.3.1.5: 512 octets).
-    fn reply(&mut self, out: &mut Vec<u8>, code: u16, enhanced: Option<(u8, u16, u16)>, text: &str) {
-        use std::io::Write as _;
-        self.count(code);
-        // Writing to a Vec cannot fail.
-        let _ = match enhanced {
-            Some((class, subject, detail)) => write!(out, "{code} {class}.{subject}.{detail} "),
-            None => write!(out, "{code} "),
-        };
-        out.extend(text.chars().take(480).map(|c| if matches!(c, ' '..='~') { c as u8 } else { b'?' }));
-        out.extend_from_slice(b"\r\n");
-    }
-
-    fn count(&mut self, code: u16) {
-        if let Some(counter) = self.replies.get_mut(usize::from(code / 100).saturating_sub(2)) {
-            *counter += 1;
-        }
     }
 }
 
