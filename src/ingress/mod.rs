@@ -1,3 +1,156 @@
 //! Mail comes in.
+//!
+//! The door of the relay. It speaks SMTP with clients and hands each complete message to an [`Intake`], which makes it
+//! durable; only its word turns into a `250`. The door knows nothing of pools and bindings, the intake nothing of
+//! sockets. [`prepare`] is what an intake needs to turn a [`Transaction`] into records: tenant, stream and pool, trace
+//! line, entries.
+//!
+//! Protocol parts are pure (`smtp::command`, `smtp::data`, `smtp::session`, [`prepare`]); only `smtp::server` owns
+//! sockets and timers.
 
+pub mod prepare;
 pub mod smtp;
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+
+use crate::assignment::{Incoming, Unassigned};
+use crate::config::UnknownPolicy;
+use crate::message::header::Headers;
+use crate::message::{Mailbox, MessageId};
+use crate::outcome::EnhancedCode;
+use crate::store::SpoolError;
+
+/// What the rest of the program does with a complete transaction.
+pub trait Intake: Send + Sync + 'static {
+    /// Whether mail is taken at all now (low space, stopping). An `Err` is the reply to MAIL: refusing there spares
+    /// the client the body.
+    fn ready(&self) -> Result<(), Refusal>;
+
+    /// Makes the mail durable. Returns when it is on disk — the client then gets `250` — or says why it is not.
+    fn accept(&self, transaction: Transaction) -> Accepting<'_>;
+}
+
+/// The answer an [`Intake`] is working on.
+pub type Accepting<'a> = Pin<Box<dyn Future<Output = Result<MessageId, Refusal>> + Send + 'a>>;
+
+/// One complete mail transaction (RFC 5321 §3.3).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Transaction {
+    /// Which `[[listener]]` it came by, from 0.
+    pub listener: usize,
+    /// The client; an IPv4 client of an IPv6 socket is shown as IPv4.
+    pub client: SocketAddr,
+    /// Whether the client is in the listener's `trust`.
+    pub trusted: bool,
+    /// Name given in EHLO or HELO: printable ASCII without spaces.
+    pub helo: String,
+    /// Whether the client said EHLO.
+    pub esmtp: bool,
+    /// Reverse path; `None` is the null reverse path.
+    pub reverse_path: Option<Mailbox>,
+    /// Accepted recipients, in their order; never empty.
+    pub recipients: Vec<Mailbox>,
+    /// The message as received: dots unstuffed, every line end CRLF, nothing added or removed.
+    pub body: Bytes,
+    /// Whether `body` holds octets above 127, whatever `BODY=` said.
+    pub eight_bit: bool,
+    /// User name, once AUTH is there.
+    pub auth_user: Option<String>,
+}
+
+impl Transaction {
+    /// What the assignment wants to know of it.
+    pub fn incoming(&self) -> Incoming<'_> {
+        Incoming {
+            client: self.client.ip(),
+            trusted: self.trusted,
+            auth_user: self.auth_user.as_deref(),
+            reverse_path: self.reverse_path.as_ref(),
+            recipients: &self.recipients,
+            headers: Headers::of(&self.body),
+        }
+    }
+}
+
+/// A negative reply (RFC 5321 §4.2, RFC 3463).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// 400–599.
+    pub code: u16,
+    /// Enhanced status code of the same class.
+    pub enhanced: EnhancedCode,
+    /// For the client's log: one line; what is not printable is replaced when it is sent.
+    pub text: String,
+}
+
+impl Refusal {
+    /// A refusal; the class of the enhanced status code follows from `code`.
+    pub fn new(code: u16, subject: u16, detail: u16, text: impl Into<String>) -> Self {
+        let class = if code < 500 { 4 } else { 5 };
+        Self { code, enhanced: EnhancedCode { class, subject, detail }, text: text.into() }
+    }
+
+    /// `452 4.3.1`: no space for new mail.
+    pub fn storage() -> Self {
+        Self::new(452, 3, 1, "insufficient storage, try again later")
+    }
+
+    /// `451 4.3.0`: a fault of our own, told no further.
+    pub fn local() -> Self {
+        Self::new(451, 3, 0, "local error, try again later")
+    }
+
+    /// `451 4.3.2`: the program is stopping.
+    pub fn stopping() -> Self {
+        Self::new(451, 3, 2, "not accepting mail now, try again later")
+    }
+
+    /// No tenant, stream or pool: `550 5.7.1` or `451 4.7.1`, as `assignment.unknown` says. A contradiction within the
+    /// message itself does not go away by waiting and is always refused for good.
+    pub fn unassigned(why: &Unassigned, policy: UnknownPolicy) -> Self {
+        let code = match (policy, why) {
+            (UnknownPolicy::Defer, Unassigned::Tenant { .. } | Unassigned::Stream { .. }) => 451,
+            _ => 550,
+        };
+        Self::new(code, 7, 1, why.to_string())
+    }
+}
+
+impl From<&SpoolError> for Refusal {
+    fn from(error: &SpoolError) -> Self {
+        match error {
+            SpoolError::Full(_) => Self::storage(),
+            SpoolError::Corrupt { .. } | SpoolError::Locked(_) | SpoolError::Io(_) => Self::local(),
+        }
+    }
+}
+
+/// What the door has seen since the start; read by telemetry.
+#[derive(Debug, Default)]
+pub struct IngressStats {
+    /// Sessions open now.
+    pub sessions_open: AtomicU64,
+    /// Sessions ever opened.
+    pub sessions: AtomicU64,
+    /// Connections turned away by `max_connections` or `max_connections_per_client`.
+    pub refused_connections: AtomicU64,
+    /// Messages answered `250`.
+    pub messages: AtomicU64,
+    /// Recipients of those.
+    pub recipients: AtomicU64,
+    /// Octets of those, as received.
+    pub bytes: AtomicU64,
+    /// Replies by class: 2yz, 3yz, 4yz, 5yz.
+    pub replies: [AtomicU64; 4],
+}
+
+impl IngressStats {
+    fn add(counter: &AtomicU64, number: u64) {
+        counter.fetch_add(number, Ordering::Relaxed);
+    }
+}

@@ -51,6 +51,11 @@ impl Mailbox {
         Domain(Arc::from(&self.text[usize::from(self.at) + 1..]))
     }
 
+    /// The domain in lower case, borrowed: for look-ups that need no key of their own.
+    pub fn domain_str(&self) -> &str {
+        &self.text[usize::from(self.at) + 1..]
+    }
+
     /// The whole address, without angle brackets.
     pub fn as_str(&self) -> &str {
         &self.text

@@ -1,0 +1,151 @@
+//! From a transaction to what is stored.
+//!
+//! The one place where a message changes on its way through: a `Received:` line goes in front, our control headers go
+//! out. Nothing else is touched — no missing `Date:` or `Message-ID:` is added, since a relay must not alter what may
+//! be signed.
+
+use bytes::Bytes;
+
+use super::{Refusal, Transaction};
+use crate::assignment::{Assigner, Mail, entries};
+use crate::clock::Wall;
+use crate::config::{Queue, UnknownPolicy};
+use crate::message::header::{Trace, rewrite};
+use crate::message::{Domain, Entry, MessageId};
+
+/// What does not change from message to message.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules<'a> {
+    /// Finds tenant, stream and pools.
+    pub assigner: &'a Assigner,
+    /// What to answer where there is none.
+    pub unknown: UnknownPolicy,
+    /// Our own name.
+    pub hostname: &'a Domain,
+    /// Lifetimes.
+    pub queue: &'a Queue,
+}
+
+/// A message ready to be stored: commit `body` and `entries` together.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Prepared {
+    /// Its id, the one to answer `250` with.
+    pub message: MessageId,
+    /// The body as it will be sent, before dot-stuffing.
+    pub body: Bytes,
+    /// One per pool and recipient domain; never empty.
+    pub entries: Vec<Entry>,
+}
+
+/// Assigns a transaction and makes its records. `next_id` gives growing ids ([`crate::message::IdSource`]); the
+/// message takes the first. Fails where the message has no tenant, stream or pool.
+pub fn prepare(
+    transaction: &Transaction,
+    rules: Rules<'_>,
+    next_id: &mut dyn FnMut() -> u64,
+    now: Wall,
+) -> Result<Prepared, Refusal> {
+    let assigned =
+        rules.assigner.assign(&transaction.incoming()).map_err(|why| Refusal::unassigned(&why, rules.unknown))?;
+    let message = MessageId(next_id());
+    let trace = Trace {
+        helo: &transaction.helo,
+        client: transaction.client.ip(),
+        by: rules.hostname,
+        protocol: if transaction.esmtp { "ESMTP" } else { "SMTP" },
+        id: message,
+        recipient: match transaction.recipients.as_slice() {
+            [only] => Some(only),
+            _ => None,
+        },
+        at: now,
+    };
+    let body = rewrite(&transaction.body, trace.to_line().as_bytes(), rules.assigner.control_headers());
+    let mail = Mail {
+        message,
+        reverse_path: transaction.reverse_path.clone(),
+        size: body.len() as u64,
+        eight_bit: transaction.eight_bit,
+    };
+    let entries = entries(&assigned, &mail, rules.queue, next_id, now);
+    Ok(Prepared { message, body, entries })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::assignment::tests::config;
+
+    fn transaction(header: &str, recipients: &[&str]) -> Transaction {
+        Transaction {
+            listener: 0,
+            client: "192.0.2.7:4000".parse().expect("valid"),
+            trusted: true,
+            helo: "app.example".into(),
+            esmtp: true,
+            reverse_path: Some("news@acme.example".parse().expect("valid")),
+            recipients: recipients.iter().map(|text| text.parse().expect("valid")).collect(),
+            body: Bytes::from(format!("{header}Subject: x\r\n\r\nbody\r\n")),
+            eight_bit: false,
+            auth_user: None,
+        }
+    }
+
+    fn run(transaction: &Transaction) -> Result<Prepared, Refusal> {
+        let config = config();
+        let assigner = Assigner::new(&config);
+        let rules = Rules {
+            assigner: &assigner,
+            unknown: UnknownPolicy::Defer,
+            hostname: &config.server.hostname,
+            queue: &config.queue,
+        };
+        let mut last = 0;
+        let mut next_id = || {
+            last += 1;
+            last
+        };
+        prepare(transaction, rules, &mut next_id, Wall::from_millis(1_795_000_000_000))
+    }
+
+    #[test]
+    fn a_message_becomes_a_body_and_one_entry_per_pool_and_domain() {
+        let transaction =
+            transaction("X-Remuda-Stream: transactional\r\n", &["a@x.example", "b@y.example", "c@x.example"]);
+        let prepared = run(&transaction).expect("assigned");
+        let body = String::from_utf8_lossy(&prepared.body).into_owned();
+        assert_eq!(
+            body,
+            "Received: from app.example ([192.0.2.7])\r\n\tby relay.example.net with ESMTP id 0000000000001; \
+             Wed, 18 Nov 2026 11:06:40 +0000\r\nSubject: x\r\n\r\nbody\r\n"
+        );
+        let [x, y] = &prepared.entries[..] else { panic!("two domains") };
+        assert_eq!((x.id.0, y.id.0, x.message, y.message), (2, 3, MessageId(1), MessageId(1)));
+        assert_eq!((x.domain.as_str(), x.recipients.len(), y.recipients.len()), ("x.example", 2, 1));
+        assert_eq!((x.tenant.as_str(), x.stream.as_str(), x.pool.as_str()), ("acme", "transactional", "fast"));
+        assert_eq!(x.size, body.len() as u64);
+        assert_eq!(x.expires.since(x.arrived), Duration::from_secs(5 * 86_400));
+    }
+
+    #[test]
+    fn a_single_recipient_is_named_and_a_bounce_lives_shorter() {
+        let mut transaction = transaction("", &["a@x.example"]);
+        transaction.reverse_path = None;
+        transaction.esmtp = false;
+        let prepared = run(&transaction).expect("assigned");
+        let body = String::from_utf8_lossy(&prepared.body).into_owned();
+        assert!(body.contains("with SMTP id 0000000000001\r\n\tfor <a@x.example>; "), "{body}");
+        assert_eq!(prepared.entries[0].expires.since(prepared.entries[0].arrived), Duration::from_secs(86_400));
+    }
+
+    #[test]
+    fn what_has_no_place_is_refused_as_configured() {
+        let unknown = run(&transaction("X-Remuda-Stream: nope\r\n", &["a@x.example"])).expect_err("no such stream");
+        assert_eq!((unknown.code, unknown.enhanced.to_string().as_str()), (451, "4.7.1"));
+        assert_eq!(unknown.text, "unknown stream: tenant acme has no pool for stream \"nope\"");
+        let twice = "X-Remuda-Stream: a\r\nX-Remuda-Stream: b\r\n";
+        assert_eq!(run(&transaction(twice, &["a@x.example"])).expect_err("contradiction").code, 550);
+    }
+}

@@ -1,0 +1,348 @@
+//! One line of a client → [`Command`] (RFC 5321 §4.1).
+//!
+//! Strict where leniency would change what a line means — octets that end lines elsewhere, text after a path, unknown
+//! parameters — and lenient where clients are sloppy without harm: any case, spaces at the end or after the colon of
+//! `FROM:` and `TO:`. Each refusal carries the reply to give, so the session has no opinion on syntax.
+//!
+//! Lines may be [`MAX_LINE`] octets long: RFC 5321 §4.5.3.1.4 gives 512 and lets extensions add to it; one limit for
+//! all verbs is easier to reason about and costs nothing.
+
+use crate::ingress::Refusal;
+use crate::message::address::BadAddress;
+use crate::message::{Domain, Mailbox};
+
+/// Octets of a command line, CRLF included.
+pub const MAX_LINE: usize = 2048;
+
+/// What a client asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// `EHLO name`
+    Ehlo(String),
+    /// `HELO name`
+    Helo(String),
+    /// `MAIL FROM:<…>`
+    Mail(MailFrom),
+    /// `RCPT TO:<…>`
+    Rcpt(RcptTo),
+    /// `DATA`
+    Data,
+    /// `RSET`
+    Rset,
+    /// `NOOP`, its text ignored
+    Noop,
+    /// `VRFY text`
+    Vrfy,
+    /// `HELP`, its text ignored
+    Help,
+    /// `QUIT`
+    Quit,
+    /// A verb of RFC 5321 or of an extension that is not offered: EXPN, STARTTLS, AUTH, BDAT, …
+    NotImplemented(&'static str),
+}
+
+/// The parameters of MAIL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MailFrom {
+    /// `None` is the null reverse path `<>`.
+    pub reverse_path: Option<Mailbox>,
+    /// `SIZE=`, octets (RFC 1870 §6.1); numbers above 2⁶⁴ count as 2⁶⁴ − 1.
+    pub size: Option<u64>,
+    /// Whether `BODY=8BITMIME` was given (RFC 6152).
+    pub eight_bit: bool,
+}
+
+/// The forward path of RCPT.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RcptTo {
+    /// An address; a source route is already taken off (RFC 5321 §4.1.1.3).
+    Mailbox(Mailbox),
+    /// `<Postmaster>` without a domain: the postmaster of this server (RFC 5321 §4.1.1.3).
+    Postmaster,
+}
+
+/// Reads one line, given without its CRLF. `Err` is the reply to give.
+pub fn parse(line: &[u8]) -> Result<Command, Refusal> {
+    if let Some(at) = memchr::memchr3(b'\r', b'\n', 0, line) {
+        let what = match line[at] {
+            b'\r' => "bare CR",
+            b'\n' => "bare LF",
+            _ => "NUL",
+        };
+        return Err(Refusal::new(500, 5, 2, format!("{what} in a command line")));
+    }
+    let (verb, rest) = match line.iter().position(|&byte| byte == b' ') {
+        Some(at) => (&line[..at], line[at + 1..].trim_ascii()),
+        None => (line, &[][..]),
+    };
+    match verb.to_ascii_uppercase().as_slice() {
+        b"EHLO" => client_name(rest).map(Command::Ehlo),
+        b"HELO" => client_name(rest).map(Command::Helo),
+        b"MAIL" => mail(rest).map(Command::Mail),
+        b"RCPT" => rcpt(rest).map(Command::Rcpt),
+        b"DATA" => no_argument(rest, Command::Data),
+        b"RSET" => no_argument(rest, Command::Rset),
+        b"QUIT" => no_argument(rest, Command::Quit),
+        b"NOOP" => Ok(Command::Noop),
+        b"HELP" => Ok(Command::Help),
+        b"VRFY" if rest.is_empty() => Err(syntax("VRFY needs an argument")),
+        b"VRFY" => Ok(Command::Vrfy),
+        // AUTH and STARTTLS become commands of their own once they are offered.
+        b"AUTH" => Ok(Command::NotImplemented("AUTH")),
+        b"STARTTLS" => Ok(Command::NotImplemented("STARTTLS")),
+        b"EXPN" => Ok(Command::NotImplemented("EXPN")),
+        b"BDAT" => Ok(Command::NotImplemented("BDAT")),
+        b"ETRN" => Ok(Command::NotImplemented("ETRN")),
+        b"TURN" => Ok(Command::NotImplemented("TURN")),
+        _ => Err(Refusal::new(500, 5, 2, "command not recognised")),
+    }
+}
+
+fn syntax(text: impl Into<String>) -> Refusal {
+    Refusal::new(501, 5, 4, text)
+}
+
+fn no_argument(rest: &[u8], command: Command) -> Result<Command, Refusal> {
+    if rest.is_empty() { Ok(command) } else { Err(syntax("no argument allowed")) }
+}
+
+/// The name of EHLO and HELO. It ends in a `Received:` line, so only what can stand there is let in; whether it is a
+/// real name is not judged (RFC 5321 §4.1.4 forbids refusing for that).
+fn client_name(rest: &[u8]) -> Result<String, Refusal> {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(byte);
+    match std::str::from_utf8(rest) {
+        Ok("") => Err(syntax("a host name or address literal must follow")),
+        Ok(name) if name.len() <= 255 && rest.iter().all(plain) => Ok(name.to_owned()),
+        _ => Err(syntax("not a host name or address literal")),
+    }
+}
+
+fn mail(rest: &[u8]) -> Result<MailFrom, Refusal> {
+    let (path, parameters) = path(rest, "FROM:")?;
+    let reverse_path = if path.is_empty() { None } else { Some(mailbox(path, 7)?) };
+    let mut mail = MailFrom { reverse_path, size: None, eight_bit: false };
+    let mut body_seen = false;
+    for parameter in parameters.split_ascii_whitespace() {
+        let (name, value) = parameter.split_once('=').map_or((parameter, None), |(name, value)| (name, Some(value)));
+        if name.eq_ignore_ascii_case("SIZE") && mail.size.is_none() {
+            mail.size = Some(size(value)?);
+        } else if name.eq_ignore_ascii_case("BODY") && !body_seen {
+            mail.eight_bit = body(value)?;
+            body_seen = true;
+        } else {
+            return Err(unknown_parameter());
+        }
+    }
+    Ok(mail)
+}
+
+fn size(value: Option<&str>) -> Result<u64, Refusal> {
+    match value {
+        Some(digits) if (1..=20).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+            // 20 digits may exceed 64 bits: then it is too big for any limit.
+            Ok(digits.parse().unwrap_or(u64::MAX))
+        }
+        _ => Err(syntax("SIZE= needs a number of octets")),
+    }
+}
+
+fn body(value: Option<&str>) -> Result<bool, Refusal> {
+    match value {
+        Some(kind) if kind.eq_ignore_ascii_case("7BIT") => Ok(false),
+        Some(kind) if kind.eq_ignore_ascii_case("8BITMIME") => Ok(true),
+        _ => Err(syntax("BODY= must be 7BIT or 8BITMIME")),
+    }
+}
+
+fn unknown_parameter() -> Refusal {
+    Refusal::new(555, 5, 4, "parameter not recognised, not offered or given twice")
+}
+
+fn rcpt(rest: &[u8]) -> Result<RcptTo, Refusal> {
+    let (path, parameters) = path(rest, "TO:")?;
+    if !parameters.is_empty() {
+        return Err(unknown_parameter());
+    }
+    if path.eq_ignore_ascii_case("postmaster") {
+        return Ok(RcptTo::Postmaster);
+    }
+    if path.is_empty() {
+        return Err(Refusal::new(501, 1, 3, "the null path is no recipient"));
+    }
+    mailbox(path, 3).map(RcptTo::Mailbox)
+}
+
+/// Takes `KEYWORD<path> parameters` apart: what stands between the brackets, and the parameters.
+fn path<'a>(rest: &'a [u8], keyword: &str) -> Result<(&'a str, &'a str), Refusal> {
+    let text = std::str::from_utf8(rest).ok().filter(|text| text.is_ascii()).ok_or_else(not_ascii)?;
+    let after = match text.get(..keyword.len()) {
+        Some(start) if start.eq_ignore_ascii_case(keyword) => text[keyword.len()..].trim_start_matches(' '),
+        _ => return Err(syntax(format!("{keyword}<address> must follow"))),
+    };
+    let inner = after.strip_prefix('<').ok_or_else(|| syntax("the address must stand in angle brackets"))?;
+    let close = closing_bracket(inner).ok_or_else(|| syntax("the closing angle bracket is missing"))?;
+    let (path, parameters) = (&inner[..close], &inner[close + 1..]);
+    if !parameters.is_empty() && !parameters.starts_with(' ') {
+        return Err(syntax("a space must stand between address and parameters"));
+    }
+    Ok((path, parameters.trim_ascii()))
+}
+
+/// Where the path ends: the first `>` outside a quoted local part.
+fn closing_bracket(inner: &str) -> Option<usize> {
+    let mut quoted = false;
+    let mut escaped = false;
+    inner.bytes().position(|byte| {
+        if escaped {
+            escaped = false;
+            return false;
+        }
+        match byte {
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            b'>' => return !quoted,
+            _ => {}
+        }
+        false
+    })
+}
+
+/// An address without its source route; `detail` is the enhanced code's: 7 for a sender, 3 for a recipient.
+fn mailbox(path: &str, detail: u16) -> Result<Mailbox, Refusal> {
+    let address = match path.strip_prefix('@').map(|route| route.split_once(':')) {
+        None => path,
+        Some(Some((route, address))) if is_route(route) => address,
+        Some(_) => return Err(Refusal::new(501, 1, detail, "source route is not valid")),
+    };
+    address.parse().map_err(|why: BadAddress| match why {
+        BadAddress::NotAscii => not_ascii(),
+        why => Refusal::new(501, 1, detail, why.to_string()),
+    })
+}
+
+/// `a,@b,@c`: the route behind its first `@`.
+fn is_route(route: &str) -> bool {
+    route.split(',').enumerate().all(|(n, hop)| {
+        if n == 0 { Some(hop) } else { hop.strip_prefix('@') }.is_some_and(|hop| hop.parse::<Domain>().is_ok())
+    })
+}
+
+/// RFC 6531 §3.5: an address that needs SMTPUTF8.
+fn not_ascii() -> Refusal {
+    Refusal::new(553, 6, 7, BadAddress::NotAscii.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn mail(reverse_path: Option<&str>, size: Option<u64>, eight_bit: bool) -> Command {
+        let reverse_path = reverse_path.map(|text| text.parse().expect("valid"));
+        Command::Mail(MailFrom { reverse_path, size, eight_bit })
+    }
+
+    fn rcpt(address: &str) -> Command {
+        Command::Rcpt(RcptTo::Mailbox(address.parse().expect("valid")))
+    }
+
+    #[test]
+    fn lines_become_commands() {
+        for (line, command) in [
+            ("EHLO client.example", Command::Ehlo("client.example".into())),
+            ("ehlo [192.0.2.1]", Command::Ehlo("[192.0.2.1]".into())),
+            ("HELO [IPv6:2001:db8::1] ", Command::Helo("[IPv6:2001:db8::1]".into())),
+            ("EHLO win_host", Command::Ehlo("win_host".into())),
+            ("MAIL FROM:<a@b.org>", mail(Some("a@b.org"), None, false)),
+            ("mail from:<A@B.org> size=10 body=8bitmime", mail(Some("A@b.org"), Some(10), true)),
+            ("MAIL FROM: <a@b.org>  BODY=7BIT", mail(Some("a@b.org"), None, false)),
+            ("MAIL FROM:<> SIZE=99999999999999999999", mail(None, Some(u64::MAX), false)),
+            ("MAIL FROM:<@x.org,@y.org:a@b.org>", mail(Some("a@b.org"), None, false)),
+            ("MAIL FROM:<\"a> b\\\"\"@b.org>", mail(Some("\"a> b\\\"\"@b.org"), None, false)),
+            ("RCPT TO:<a@[192.0.2.1]>", rcpt("a@[192.0.2.1]")),
+            ("RCPT TO:<@x.org:a@b.org> ", rcpt("a@b.org")),
+            ("RCPT TO:<PostMaster>", Command::Rcpt(RcptTo::Postmaster)),
+            ("DATA", Command::Data),
+            ("data ", Command::Data),
+            ("RSET", Command::Rset),
+            ("NOOP", Command::Noop),
+            ("NOOP any text", Command::Noop),
+            ("VRFY someone", Command::Vrfy),
+            ("HELP MAIL", Command::Help),
+            ("QUIT", Command::Quit),
+            ("EXPN list", Command::NotImplemented("EXPN")),
+            ("STARTTLS", Command::NotImplemented("STARTTLS")),
+            ("AUTH PLAIN xxx", Command::NotImplemented("AUTH")),
+            ("BDAT 10 LAST", Command::NotImplemented("BDAT")),
+        ] {
+            assert_eq!(parse(line.as_bytes()), Ok(command), "{line}");
+        }
+    }
+
+    #[test]
+    fn refusals_have_the_exact_codes() {
+        for (line, reply) in [
+            (&b""[..], "500 5.5.2"),
+            (b" EHLO x", "500 5.5.2"),
+            (b"FOO", "500 5.5.2"),
+            (b"GET / HTTP/1.1", "500 5.5.2"),
+            (b"MAILFROM:<a@b.org>", "500 5.5.2"),
+            (b"NOOP\x00", "500 5.5.2"),
+            (b"NOOP\r", "500 5.5.2"),
+            (b"NOOP\nNOOP", "500 5.5.2"),
+            (b"\xff\xfe", "500 5.5.2"),
+            (b"EHLO", "501 5.5.4"),
+            (b"EHLO a b", "501 5.5.4"),
+            (b"EHLO a(b)", "501 5.5.4"),
+            (b"HELO \xc3\xa4.de", "501 5.5.4"),
+            (b"MAIL", "501 5.5.4"),
+            (b"MAIL FROM", "501 5.5.4"),
+            (b"MAIL TO:<a@b.org>", "501 5.5.4"),
+            (b"MAIL FROM:a@b.org", "501 5.5.4"),
+            (b"MAIL FROM:<a@b.org", "501 5.5.4"),
+            (b"MAIL FROM:<a@b.org>SIZE=1", "501 5.5.4"),
+            (b"MAIL FROM:<a@b.org> SIZE=", "501 5.5.4"),
+            (b"MAIL FROM:<a@b.org> SIZE=-1", "501 5.5.4"),
+            (b"MAIL FROM:<a@b.org> SIZE=111111111111111111111", "501 5.5.4"),
+            (b"MAIL FROM:<a@b.org> BODY=BINARYMIME", "501 5.5.4"),
+            (b"MAIL FROM:<a@b.org> BODY", "501 5.5.4"),
+            (b"MAIL FROM:<a@b.org> SIZE=1 SIZE=2", "555 5.5.4"),
+            (b"MAIL FROM:<a@b.org> SMTPUTF8", "555 5.5.4"),
+            (b"MAIL FROM:<a@b.org> AUTH=<>", "555 5.5.4"),
+            (b"MAIL FROM:<a>", "501 5.1.7"),
+            (b"MAIL FROM:<a b@c.org>", "501 5.1.7"),
+            (b"MAIL FROM:<@x.org>", "501 5.1.7"),
+            (b"MAIL FROM:<@x,y:a@b.org>", "501 5.1.7"),
+            (b"MAIL FROM:<\xc3\xa4@b.org>", "553 5.6.7"),
+            (b"RCPT TO:<\xff@b.org>", "553 5.6.7"),
+            (b"RCPT TO:<>", "501 5.1.3"),
+            (b"RCPT TO:<a@b..org>", "501 5.1.3"),
+            (b"RCPT TO:<a@b.org> NOTIFY=NEVER", "555 5.5.4"),
+            (b"RCPT FROM:<a@b.org>", "501 5.5.4"),
+            (b"DATA x", "501 5.5.4"),
+            (b"RSET x", "501 5.5.4"),
+            (b"QUIT x", "501 5.5.4"),
+            (b"VRFY", "501 5.5.4"),
+        ] {
+            let refusal = parse(line).expect_err("refused");
+            assert_eq!(format!("{} {}", refusal.code, refusal.enhanced), reply, "{}", line.escape_ascii());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_line_is_answered(line in proptest::collection::vec(any::<u8>(), 0..80)) {
+            let _ = parse(&line);
+        }
+
+        #[test]
+        fn any_path_is_answered(path in "[-a@.:,<>\"\\\\ \\[\\]é]{0,30}") {
+            for line in [format!("MAIL FROM:<{path}> SIZE=1"), format!("RCPT TO:{path}")] {
+                if let Err(refusal) = parse(line.as_bytes()) {
+                    prop_assert!((500..=555).contains(&refusal.code));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,358 @@
+//! The text of a message between `354` and the final dot (RFC 5321 §4.1.1.4, §4.5.2).
+//!
+//! Only CRLF `.` CRLF ends it. What other programs may take for a line end — bare LF, bare CR, CR CR LF — does not:
+//! a server that is generous here lets an attacker hide a second message inside the first ("SMTP smuggling"). Such a
+//! message is read to its real end and then refused (§2.3.8), and so is one with NUL, with a line above [`MAX_LINE`]
+//! octets, or above the size limit; of a refused message nothing more is kept in memory.
+//!
+//! The reader takes its input in any pieces with the same result. It jumps from line end to line end (`memchr`) and
+//! copies long runs at once; octets are looked at one by one only around line ends.
+
+use bytes::{Bytes, BytesMut};
+
+use crate::ingress::Refusal;
+
+/// Octets of one text line, CRLF not included. RFC 5321 §4.5.3.1.6 asks for at least 998 and to handle more where
+/// possible: real mail has long lines, and refusing them helps nobody.
+pub const MAX_LINE: usize = 64 * 1024;
+
+/// Reads one message.
+#[derive(Debug)]
+pub struct DataReader {
+    at: At,
+    body: BytesMut,
+    /// Octets of the message so far, stored or not.
+    total: u64,
+    limit: u64,
+    /// Octets of the present line, its stuffed dot not included.
+    line: usize,
+    eight_bit: bool,
+    fault: Option<Fault>,
+}
+
+/// Where in the text the reader stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum At {
+    /// At the first octet, or behind CRLF.
+    LineStart,
+    /// Behind a dot at the start of a line.
+    Dot,
+    /// Behind dot and CR at the start of a line; the CR is not stored yet.
+    DotCr,
+    /// Inside a line.
+    Line,
+    /// Behind a CR inside a line.
+    Cr,
+    /// Behind the final dot and its CRLF.
+    End,
+}
+
+/// Why a message is refused at its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Larger than the limit.
+    TooBig,
+    /// A CR without LF.
+    BareCr,
+    /// An LF without CR.
+    BareLf,
+    /// An octet of value 0.
+    Nul,
+    /// A line above [`MAX_LINE`].
+    LineTooLong,
+}
+
+impl Fault {
+    /// The reply to give.
+    pub fn refusal(self) -> Refusal {
+        match self {
+            Self::TooBig => Refusal::new(552, 3, 4, "message is larger than the limit"),
+            Self::BareCr => Refusal::new(550, 6, 0, "bare CR in the message: lines must end in CRLF (RFC 5321 2.3.8)"),
+            Self::BareLf => Refusal::new(550, 6, 0, "bare LF in the message: lines must end in CRLF (RFC 5321 2.3.8)"),
+            Self::Nul => Refusal::new(550, 6, 0, "NUL octet in the message"),
+            Self::LineTooLong => {
+                Refusal::new(550, 6, 0, format!("a line of the message is longer than {MAX_LINE} octets"))
+            }
+        }
+    }
+}
+
+/// A message read to its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Text {
+    /// The message: dots unstuffed, the final dot not included, empty or ending in CRLF.
+    pub body: Bytes,
+    /// Whether it holds octets above 127.
+    pub eight_bit: bool,
+}
+
+impl DataReader {
+    /// A reader for one message of at most `limit` octets; `expected` is the size the client announced, if any.
+    pub fn new(limit: u64, expected: Option<u64>) -> Self {
+        // The client's word is good for a first buffer, not for more than it could fill soon.
+        let first = usize::try_from(expected.unwrap_or(0).min(limit).min(128 * 1024)).unwrap_or(0);
+        Self {
+            at: At::LineStart,
+            body: BytesMut::with_capacity(first),
+            total: 0,
+            limit,
+            line: 0,
+            eight_bit: false,
+            fault: None,
+        }
+    }
+
+    /// Takes the next piece; returns how much of it belongs to the message (all of it, until the end is found).
+    pub fn feed(&mut self, input: &[u8]) -> usize {
+        let mut i = 0;
+        // Start of the octets that are to be stored and are not yet.
+        let mut run = 0;
+        while let Some(&byte) = input.get(i) {
+            match self.at {
+                At::LineStart if byte == b'.' => {
+                    self.store(&input[run..i]);
+                    i += 1;
+                    run = i;
+                    self.at = At::Dot;
+                }
+                At::Dot if byte == b'\r' => {
+                    i += 1;
+                    run = i;
+                    self.at = At::DotCr;
+                }
+                At::DotCr if byte == b'\n' => {
+                    self.at = At::End;
+                    return i + 1;
+                }
+                At::DotCr => {
+                    self.bare_cr();
+                    self.total += 1;
+                }
+                At::Cr if byte == b'\n' => {
+                    i += 1;
+                    self.line = 0;
+                    self.at = At::LineStart;
+                }
+                At::Cr => self.bare_cr(),
+                At::LineStart | At::Dot | At::Line => i = self.line(input, i),
+                At::End => return i,
+            }
+        }
+        self.store(&input[run..]);
+        input.len()
+    }
+
+    /// Goes on inside a line from `from` to behind the next CR, bare LF or NUL; returns where that is.
+    fn line(&mut self, input: &[u8], from: usize) -> usize {
+        self.at = At::Line;
+        let found = memchr::memchr3(b'\r', b'\n', 0, &input[from..]);
+        let end = found.map_or(input.len(), |n| from + n);
+        self.line += end - from;
+        if self.line > MAX_LINE {
+            self.fail(Fault::LineTooLong);
+        }
+        match input.get(end) {
+            None => return end,
+            Some(b'\r') => self.at = At::Cr,
+            Some(b'\n') => self.inside(Fault::BareLf),
+            Some(_) => self.inside(Fault::Nul),
+        }
+        end + 1
+    }
+
+    fn bare_cr(&mut self) {
+        self.at = At::Line;
+        self.inside(Fault::BareCr);
+    }
+
+    /// An octet that must not stand inside a line does.
+    fn inside(&mut self, fault: Fault) {
+        self.line += 1;
+        self.fail(fault);
+    }
+
+    /// Remembers the first fault and forgets the text: it will not be needed.
+    fn fail(&mut self, fault: Fault) {
+        if self.fault.is_none() {
+            self.fault = Some(fault);
+            self.body = BytesMut::new();
+        }
+    }
+
+    fn store(&mut self, octets: &[u8]) {
+        self.total += octets.len() as u64;
+        if self.fault.is_some() {
+            return;
+        }
+        if self.total > self.limit {
+            self.body = BytesMut::new();
+            return;
+        }
+        self.eight_bit = self.eight_bit || !octets.is_ascii();
+        self.body.extend_from_slice(octets);
+    }
+
+    /// Whether the final dot was read.
+    pub fn ended(&self) -> bool {
+        self.at == At::End
+    }
+
+    /// The message, or why it is refused. Size goes first: it holds whatever else is wrong.
+    pub fn finish(self) -> Result<Text, Fault> {
+        if self.total > self.limit {
+            return Err(Fault::TooBig);
+        }
+        match self.fault {
+            Some(fault) => Err(fault),
+            None => Ok(Text { body: self.body.freeze(), eight_bit: self.eight_bit }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Result and octets consumed, the input given in pieces of these sizes (the last repeats).
+    fn read(input: &[u8], limit: u64, pieces: &[usize]) -> (Option<Result<Text, Fault>>, usize) {
+        let mut reader = DataReader::new(limit, None);
+        let mut at = 0;
+        let mut sizes = pieces.iter().copied().chain(std::iter::repeat(pieces.last().copied().unwrap_or(usize::MAX)));
+        while at < input.len() && !reader.ended() {
+            let size = sizes.next().unwrap_or(1).max(1);
+            let piece = &input[at..input.len().min(at.saturating_add(size))];
+            at += reader.feed(piece);
+        }
+        if reader.ended() { (Some(reader.finish()), at) } else { (None, at) }
+    }
+
+    /// The same, said plainly: split at CRLF, look for the line that is a single dot.
+    fn read_naively(input: &[u8], limit: u64) -> (Option<Result<Text, Fault>>, usize) {
+        let mut body = Vec::new();
+        let mut fault = None;
+        let mut at = 0;
+        loop {
+            let Some(len) = input[at..].windows(2).position(|pair| pair == b"\r\n") else { return (None, input.len()) };
+            let line = &input[at..at + len];
+            at += len + 2;
+            if line == b"." {
+                break;
+            }
+            let line = line.strip_prefix(b".").unwrap_or(line);
+            for (n, byte) in line.iter().enumerate() {
+                let here = match byte {
+                    b'\r' => Some(Fault::BareCr),
+                    b'\n' => Some(Fault::BareLf),
+                    0 => Some(Fault::Nul),
+                    _ if n >= MAX_LINE => Some(Fault::LineTooLong),
+                    _ => None,
+                };
+                fault = fault.or(here);
+            }
+            body.extend_from_slice(line);
+            body.extend_from_slice(b"\r\n");
+        }
+        let result = match fault {
+            _ if body.len() as u64 > limit => Err(Fault::TooBig),
+            Some(fault) => Err(fault),
+            None => Ok(Text { eight_bit: !body.is_ascii(), body: body.into() }),
+        };
+        (Some(result), at)
+    }
+
+    fn text(body: &str) -> Option<Result<Text, Fault>> {
+        Some(Ok(Text { body: Bytes::copy_from_slice(body.as_bytes()), eight_bit: !body.is_ascii() }))
+    }
+
+    #[test]
+    fn only_crlf_dot_crlf_ends_the_text() {
+        for (input, result, rest) in [
+            (".\r\n", text(""), ""),
+            ("a\r\n.\r\nQUIT\r\n", text("a\r\n"), "QUIT\r\n"),
+            ("..\r\n...x\r\n.\r\n", text(".\r\n..x\r\n"), ""),
+            (".x\r\n.\r\n", text("x\r\n"), ""),
+            ("ä\r\n.\r\n", text("ä\r\n"), ""),
+            ("a\r\n\r\n.\r\n", text("a\r\n\r\n"), ""),
+            ("a\n.\n", None, ""),
+            ("a\n.\r\n", None, ""),
+            ("a\r.\r", None, ""),
+            ("a\r\n.\r\r\n", None, ""),
+            ("a\r\n.\n", None, ""),
+            ("a\r\n.\r", None, ""),
+            ("a\r.\r\n", None, ""),
+            ("a\n\r\n.\r\n", Some(Err(Fault::BareLf)), ""),
+            ("a\n.\r\nMAIL FROM:<x@y>\r\n.\r\n", Some(Err(Fault::BareLf)), ""),
+            ("a\r\n.\r\r\nRSET\r\n.\r\n", Some(Err(Fault::BareCr)), ""),
+            ("a\r\r\n.\r\n", Some(Err(Fault::BareCr)), ""),
+            ("a\r\n.\rx\r\n.\r\n", Some(Err(Fault::BareCr)), ""),
+            ("a\0\r\n.\r\n", Some(Err(Fault::Nul)), ""),
+            (".\n\r\n.\r\n", Some(Err(Fault::BareLf)), ""),
+        ] {
+            let end = input.len() - rest.len();
+            assert_eq!(read(input.as_bytes(), 1000, &[]), (result.clone(), end), "{input:?}");
+            assert_eq!(read(input.as_bytes(), 1000, &[1]), (result, end), "{input:?} octet by octet");
+        }
+    }
+
+    #[test]
+    fn size_counts_the_text_without_stuffing_and_final_dot() {
+        let input = b"..234\r\n.\r\n";
+        assert_eq!(read(input, 6, &[]).0, text(".234\r\n"));
+        assert_eq!(read(input, 5, &[]).0, Some(Err(Fault::TooBig)));
+    }
+
+    #[test]
+    fn nothing_is_kept_beyond_the_limit() {
+        let mut reader = DataReader::new(1000, Some(u64::MAX));
+        for _ in 0..1000 {
+            reader.feed(&[b'x'; 100]);
+            assert!(reader.body.capacity() <= 4096);
+        }
+        reader.feed(b"\r\n.\r\n");
+        assert_eq!(reader.finish(), Err(Fault::TooBig));
+    }
+
+    #[test]
+    fn long_lines_are_taken_up_to_the_limit() {
+        for (len, fault) in [(MAX_LINE, None), (MAX_LINE + 1, Some(Fault::LineTooLong))] {
+            let input = [&vec![b'x'; len][..], b"\r\nb\r\n.\r\n"].concat();
+            for piece in [usize::MAX, 7777] {
+                assert_eq!(read(&input, u64::MAX, &[piece]).0.and_then(Result::err), fault);
+            }
+        }
+    }
+
+    fn octets() -> impl Strategy<Value = Vec<u8>> {
+        let octet = prop_oneof![
+            4 => Just(b"\r\n".to_vec()), 3 => Just(b".".to_vec()), 2 => Just(b"\r\n.\r\n".to_vec()),
+            1 => Just(b"\r".to_vec()), 1 => Just(b"\n".to_vec()), 3 => Just(b"text".to_vec()),
+            1 => Just(vec![0xe4]), 1 => Just(vec![0]),
+        ];
+        proptest::collection::vec(octet, 0..40).prop_map(|parts| parts.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn any_pieces_give_the_plain_result(
+            input in octets(),
+            limit in 0u64..80,
+            pieces in proptest::collection::vec(1usize..9, 1..20),
+        ) {
+            let expected = read_naively(&input, limit);
+            prop_assert_eq!(&read(&input, limit, &[]), &expected);
+            prop_assert_eq!(&read(&input, limit, &[1]), &expected);
+            prop_assert_eq!(&read(&input, limit, &pieces), &expected);
+        }
+
+        #[test]
+        fn stuffing_is_undone(lines in proptest::collection::vec("[.a-c]{0,5}", 0..10)) {
+            let body: String = lines.iter().map(|line| format!("{line}\r\n")).collect();
+            let stuffed: String =
+                lines.iter().map(|line| format!("{}{line}\r\n", if line.starts_with('.') { "." } else { "" })).collect();
+            let input = format!("{stuffed}.\r\n");
+            prop_assert_eq!(read(input.as_bytes(), 1000, &[]).0, text(&body));
+        }
+    }
+}

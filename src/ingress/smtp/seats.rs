@@ -1,0 +1,66 @@
+//! How many connections a listener takes: in all, and from one client.
+//!
+//! Counted when a connection is accepted, before anything is read from it; what is over the limits is turned away
+//! with one line and never becomes a session.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::config::Listener;
+
+/// Places for connections: so many in all, so many for one client.
+pub(super) struct Seats {
+    total: usize,
+    per_client: usize,
+    taken: Mutex<Taken>,
+}
+
+#[derive(Default)]
+struct Taken {
+    total: usize,
+    clients: HashMap<IpAddr, usize>,
+}
+
+/// One place; free again when dropped.
+pub(super) struct Seat {
+    seats: Arc<Seats>,
+    client: IpAddr,
+}
+
+impl Seats {
+    pub(super) fn new(listener: &Listener) -> Self {
+        Self {
+            total: listener.max_connections,
+            per_client: listener.max_connections_per_client,
+            taken: Mutex::default(),
+        }
+    }
+
+    /// A place for this client, if there is one.
+    pub(super) fn take(seats: &Arc<Self>, client: IpAddr) -> Option<Seat> {
+        let mut taken = seats.taken.lock();
+        let of_client = taken.clients.get(&client).copied().unwrap_or(0);
+        if taken.total >= seats.total || of_client >= seats.per_client {
+            return None;
+        }
+        taken.total += 1;
+        taken.clients.insert(client, of_client + 1);
+        Some(Seat { seats: Arc::clone(seats), client })
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut taken = self.seats.taken.lock();
+        taken.total -= 1;
+        if let Some(count) = taken.clients.get_mut(&self.client) {
+            *count -= 1;
+            if *count == 0 {
+                taken.clients.remove(&self.client);
+            }
+        }
+    }
+}

@@ -1,0 +1,465 @@
+//! Listeners: sockets, limits of connections, stopping.
+//!
+//! One task accepts per listener, one task serves per connection; a session task owns its buffers and talks to the
+//! rest only through the [`Intake`]. Listening is two steps: [`bind`] early, so that a mistaken address is known before
+//! anything else starts, and [`Bound::start`] when the spool has recovered; clients that connect in between wait in
+//! the kernel's backlog.
+//!
+//! Stopping: no new connections, sessions between messages get `421`, a message on its way may finish within the
+//! grace. What is cut off then was never answered, so its client still has it.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use socket2::{Domain as Family, SockRef, Socket, Type};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::connection::{Connection, told};
+use super::seats::Seats;
+use super::session::{Session, TOO_MANY_CONNECTIONS, Terms, client_key};
+use crate::config::Listener;
+use crate::ingress::{IngressStats, Intake};
+use crate::message::Domain;
+
+/// Connections the kernel keeps for us until they are accepted.
+const BACKLOG: i32 = 1024;
+/// Pause after a failed accept (no descriptors left): trying at once would only burn the processor.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// A listener that could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[error("listener {address}: {source}")]
+pub struct BindError {
+    /// The address of the configuration.
+    pub address: SocketAddr,
+    /// What the system said.
+    pub source: io::Error,
+}
+
+/// Listeners that are open but not served yet.
+#[derive(Debug)]
+pub struct Bound {
+    sockets: Vec<(std::net::TcpListener, SocketAddr, Arc<Terms>)>,
+}
+
+/// Opens all listeners. IPv6 sockets take IPv6 only, so `0.0.0.0:25` and `[::]:25` can stand side by side.
+pub fn bind(listeners: &[Listener], hostname: &Domain) -> Result<Bound, BindError> {
+    let open = |(index, listener): (usize, &Listener)| {
+        let terms = Terms { index, hostname: hostname.clone(), listener: listener.clone() };
+        let socket = listen(listener.address)
+            .and_then(|socket| Ok((socket.local_addr()?, socket)))
+            .map_err(|source| BindError { address: listener.address, source })?;
+        Ok((socket.1, socket.0, Arc::new(terms)))
+    };
+    Ok(Bound { sockets: listeners.iter().enumerate().map(open).collect::<Result<_, _>>()? })
+}
+
+fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let socket = Socket::new(Family::for_address(address), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+impl Bound {
+    /// The addresses that are listened on, in the order of the configuration, with the ports the system chose for 0.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.sockets.iter().map(|(_, address, _)| *address).collect()
+    }
+
+    /// Starts to serve. Must be called on a tokio runtime.
+    pub fn start(self, intake: Arc<dyn Intake>, stats: Arc<IngressStats>) -> io::Result<Server> {
+        let addresses = self.addresses();
+        let (stop, stopped) = watch::channel(false);
+        let mut acceptors = JoinSet::new();
+        for (socket, _, terms) in self.sockets {
+            let door = Door {
+                socket: TcpListener::from_std(socket)?,
+                seats: Arc::new(Seats::new(&terms.listener)),
+                terms,
+                intake: Arc::clone(&intake),
+                stats: Arc::clone(&stats),
+                stopped: stopped.clone(),
+            };
+            acceptors.spawn(door.accept());
+        }
+        Ok(Server { addresses, stop, acceptors })
+    }
+}
+
+/// The running SMTP server. Dropping it cuts all sessions off; [`Server::stop`] is kinder.
+#[derive(Debug)]
+pub struct Server {
+    addresses: Vec<SocketAddr>,
+    stop: watch::Sender<bool>,
+    acceptors: JoinSet<()>,
+}
+
+impl Server {
+    /// See [`Bound::addresses`].
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Stops: returns when all sessions have ended, at the latest after `grace`. Whether none had to be cut off.
+    pub async fn stop(mut self, grace: Duration) -> bool {
+        // Nobody listening any more is as good as told.
+        let _ = self.stop.send(true);
+        let all = async { while self.acceptors.join_next().await.is_some() {} };
+        timeout(grace, all).await.is_ok()
+    }
+}
+
+/// One listener being served.
+struct Door {
+    socket: TcpListener,
+    terms: Arc<Terms>,
+    seats: Arc<Seats>,
+    intake: Arc<dyn Intake>,
+    stats: Arc<IngressStats>,
+    stopped: watch::Receiver<bool>,
+}
+
+impl Door {
+    /// Accepts until told to stop, then waits for the sessions. Dropping the future ends them.
+    async fn accept(self) {
+        let mut sessions = JoinSet::new();
+        let mut stopped = self.stopped.clone();
+        loop {
+            tokio::select! {
+                biased;
+                () = told(&mut stopped) => break,
+                Some(_) = sessions.join_next() => {}
+                accepted = self.socket.accept() => match accepted {
+                    Ok((stream, client)) => self.admit(stream, client, &mut sessions),
+                    Err(error) => {
+                        tracing::warn!(%error, listener = %self.terms.listener.address, "cannot accept connections");
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    }
+                },
+            }
+        }
+        drop(self.socket);
+        while sessions.join_next().await.is_some() {}
+    }
+
+    fn admit(&self, stream: TcpStream, client: SocketAddr, sessions: &mut JoinSet<()>) {
+        let Some(seat) = Seats::take(&self.seats, client_key(client)) else {
+            IngressStats::add(&self.stats.refused_connections, 1);
+            IngressStats::add(&self.stats.replies[2], 1);
+            tracing::info!(%client, listener = self.terms.index, "connection refused: too many");
+            // A new socket has room for one line; whether it arrives is the client's luck.
+            let _ = SockRef::from(&stream).send(TOO_MANY_CONNECTIONS);
+            return;
+        };
+        // Without it replies may wait for the client's ACK; a socket that refuses the option still works.
+        let _ = stream.set_nodelay(true);
+        let connection = Connection::new(
+            Session::new(Arc::clone(&self.terms), client),
+            self.terms.listener.idle_timeout,
+            Arc::clone(&self.intake),
+            Arc::clone(&self.stats),
+            self.stopped.clone(),
+        );
+        let open = OpenSession::new(&self.stats);
+        sessions.spawn(async move {
+            let mut stream = stream;
+            connection.run(&mut stream).await;
+            // Given back before the socket closes: a client that saw the end may come again at once.
+            drop((seat, open));
+            drop(stream);
+        });
+    }
+}
+
+/// Counts a session while it lives.
+struct OpenSession(Arc<IngressStats>);
+
+impl OpenSession {
+    fn new(stats: &Arc<IngressStats>) -> Self {
+        IngressStats::add(&stats.sessions, 1);
+        IngressStats::add(&stats.sessions_open, 1);
+        Self(Arc::clone(stats))
+    }
+}
+
+impl Drop for OpenSession {
+    fn drop(&mut self) {
+        self.0.sessions_open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use parking_lot::Mutex;
+    use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+    use tokio::sync::Notify;
+
+    use super::*;
+    use crate::ingress::{Accepting, Refusal, Transaction};
+    use crate::message::MessageId;
+
+    /// Keeps what it is given; waits for `gate` before it answers where there is one.
+    #[derive(Default)]
+    struct Basket {
+        got: Mutex<Vec<Transaction>>,
+        gate: Option<Notify>,
+        reached: Notify,
+    }
+
+    impl Intake for Basket {
+        fn ready(&self) -> Result<(), Refusal> {
+            Ok(())
+        }
+
+        fn accept(&self, transaction: Transaction) -> Accepting<'_> {
+            Box::pin(async move {
+                self.reached.notify_one();
+                if let Some(gate) = &self.gate {
+                    gate.notified().await;
+                }
+                let mut got = self.got.lock();
+                got.push(transaction);
+                Ok(MessageId(got.len() as u64))
+            })
+        }
+    }
+
+    fn listener() -> Listener {
+        Listener {
+            address: "127.0.0.1:0".parse().expect("valid"),
+            trust: vec!["127.0.0.0/8".parse().expect("valid")],
+            max_connections: 10,
+            max_connections_per_client: 10,
+            max_message_bytes: 100_000,
+            max_recipients: 10,
+            max_errors: 5,
+            idle_timeout: Duration::from_secs(300),
+        }
+    }
+
+    fn bound(listener: Listener) -> Bound {
+        bind(&[listener], &"relay.example.net".parse().expect("valid")).expect("bound")
+    }
+
+    struct World {
+        server: Server,
+        basket: Arc<Basket>,
+        stats: Arc<IngressStats>,
+    }
+
+    fn serve(listener: Listener, basket: Basket) -> World {
+        let (basket, stats) = (Arc::new(basket), Arc::<IngressStats>::default());
+        let intake: Arc<dyn Intake> = basket.clone();
+        let server = bound(listener).start(intake, Arc::clone(&stats)).expect("started");
+        World { server, basket, stats }
+    }
+
+    struct Client(BufReader<TcpStream>);
+
+    impl Client {
+        async fn connect(address: SocketAddr) -> Self {
+            Self(BufReader::new(TcpStream::connect(address).await.expect("connected")))
+        }
+
+        async fn greeted(world: &World) -> Self {
+            let mut client = Self::connect(world.server.addresses()[0]).await;
+            assert_eq!(client.code().await, 220);
+            client
+        }
+
+        async fn send(&mut self, text: &str) {
+            self.0.get_mut().write_all(text.as_bytes()).await.expect("sent");
+        }
+
+        /// The next reply's last line; empty at the end of the connection.
+        async fn reply(&mut self) -> String {
+            loop {
+                let mut line = String::new();
+                self.0.read_line(&mut line).await.expect("read");
+                if line.as_bytes().get(3) != Some(&b'-') {
+                    return line.trim_end().to_owned();
+                }
+            }
+        }
+
+        async fn code(&mut self) -> u16 {
+            self.reply().await.get(..3).and_then(|code| code.parse().ok()).unwrap_or(0)
+        }
+
+        async fn says(&mut self, text: &str, codes: &[u16]) {
+            self.send(text).await;
+            for &code in codes {
+                let reply = self.reply().await;
+                assert!(reply.starts_with(&code.to_string()), "{text:?}: {reply} instead of {code}");
+            }
+        }
+    }
+
+    const ENVELOPE: &str = "EHLO x\r\nMAIL FROM:<a@x.org>\r\nRCPT TO:<b@y.org>\r\nDATA\r\n";
+    const TEXT: &str = "Subject: x\r\n\r\nbody\r\n.\r\n";
+
+    #[tokio::test]
+    async fn pipelined_messages_arrive_and_are_counted() {
+        let world = serve(listener(), Basket::default());
+        let mut client = Client::greeted(&world).await;
+        client.says(ENVELOPE, &[250, 250, 250, 354]).await;
+        let next = "MAIL FROM:<>\r\nRCPT TO:<c@y.org>\r\nRCPT TO:<d@y.org>\r\nDATA\r\n";
+        client.says(&format!("{TEXT}{next}"), &[250, 250, 250, 250, 354]).await;
+        client.says(&format!("{TEXT}QUIT\r\n"), &[250, 221]).await;
+        assert_eq!(client.reply().await, "");
+        let got = world.basket.got.lock();
+        assert_eq!(got.iter().map(|mail| mail.recipients.len()).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(&got[0].body[..], b"Subject: x\r\n\r\nbody\r\n");
+        assert!(got[0].trusted && got[0].client.ip().is_loopback());
+        let read = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+        let stats = &world.stats;
+        let counts = [&stats.messages, &stats.recipients, &stats.bytes, &stats.sessions, &stats.sessions_open];
+        assert_eq!(counts.map(read), [2, 3, 40, 1, 0]);
+        assert_eq!(stats.replies.each_ref().map(read), [10, 2, 0, 0]);
+    }
+
+    #[tokio::test]
+    async fn a_client_that_sends_octet_by_octet_is_served_the_same() {
+        let world = serve(listener(), Basket::default());
+        let mut client = Client::greeted(&world).await;
+        client.0.get_ref().set_nodelay(true).expect("set");
+        for (part, replies) in [(ENVELOPE, 4), (TEXT, 1), ("QUIT\r\n", 1)] {
+            for octet in part.split_inclusive(|_| true) {
+                client.send(octet).await;
+                tokio::task::yield_now().await;
+            }
+            for _ in 0..replies {
+                assert!(matches!(client.code().await, 221 | 250 | 354));
+            }
+        }
+        assert_eq!(&world.basket.got.lock()[0].body[..], b"Subject: x\r\n\r\nbody\r\n");
+    }
+
+    #[tokio::test]
+    async fn smuggling_bare_lf_size_and_long_lines_are_refused_on_the_wire() {
+        let world = serve(Listener { max_errors: 50, ..listener() }, Basket::default());
+        let mut client = Client::greeted(&world).await;
+        client.says("NOOP\n", &[500]).await;
+        client.says(&format!("NOOP {}\r\nNOOP\r\n", "x".repeat(300_000)), &[500, 250]).await;
+        for end in ["\n.\n", "\n.\r\n", "\r.\r", "\r\n.\r\r\n", "\r\n.\n"] {
+            client.says(ENVELOPE, &[250, 250, 250, 354]).await;
+            let hidden = "MAIL FROM:<evil@x.org>\r\nRCPT TO:<victim@y.org>\r\nDATA\r\nevil\r\n.\r\nNOOP\r\n";
+            client.says(&format!("Subject: x\r\n\r\nbody{end}{hidden}"), &[550, 250]).await;
+        }
+        client.says(ENVELOPE, &[250, 250, 250, 354]).await;
+        client.says(&format!("{}.\r\n", "0123456789\r\n".repeat(10_000)), &[552]).await;
+        client.says("MAIL FROM:<a@x.org> SIZE=100001\r\nQUIT\r\n", &[552, 221]).await;
+        assert!(world.basket.got.lock().is_empty());
+    }
+
+    #[tokio::test]
+    async fn strangers_cannot_relay_and_errors_end_the_session() {
+        let world =
+            serve(Listener { trust: vec!["10.0.0.0/8".parse().expect("valid")], ..listener() }, Basket::default());
+        let mut client = Client::greeted(&world).await;
+        client.says("EHLO x\r\nMAIL FROM:<a@relay.example.net>\r\n", &[250, 250]).await;
+        let tries = ["<b@y.org>", "<@relay.example.net:b@y.org>", "<Postmaster>", "<b@[127.0.0.1]>", "<b@y.org>"];
+        client.says(&tries.map(|to| format!("RCPT TO:{to}\r\n")).concat(), &[550; 5]).await;
+        assert_eq!(client.reply().await, "421 4.7.0 too many errors, closing");
+        assert_eq!(client.reply().await, "");
+    }
+
+    #[tokio::test]
+    async fn talk_before_the_greeting_is_refused() {
+        let bound = bound(listener());
+        let mut client = Client::connect(bound.addresses()[0]).await;
+        client.send("EHLO x\r\nMAIL FROM:<a@x.org>\r\n").await;
+        let server = bound.start(Arc::new(Basket::default()), Arc::default()).expect("started");
+        assert!(client.reply().await.starts_with("554 5.5.1 "));
+        assert_eq!(client.reply().await, "");
+        drop(server);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_ends_the_session() {
+        let world = serve(listener(), Basket::default());
+        let mut client = Client::greeted(&world).await;
+        assert_eq!(client.reply().await, "421 4.4.2 idle for too long, closing");
+        assert_eq!(client.reply().await, "");
+    }
+
+    #[tokio::test]
+    async fn a_client_that_vanishes_inside_its_message_leaves_nothing() {
+        let world = serve(listener(), Basket::default());
+        let mut client = Client::greeted(&world).await;
+        client.says(ENVELOPE, &[250, 250, 250, 354]).await;
+        client.send("Subject: x\r\n\r\nbody\r\n.\r").await;
+        client.0.get_mut().shutdown().await.expect("half closed");
+        assert_eq!(client.reply().await, "");
+        assert!(world.basket.got.lock().is_empty());
+        assert_eq!(world.stats.sessions_open.load(Ordering::Relaxed), 0);
+    }
+
+    #[tokio::test]
+    async fn connections_over_the_limit_are_turned_away_until_one_ends() {
+        for limits in [(1, 10), (10, 1)] {
+            let listener = Listener { max_connections: limits.0, max_connections_per_client: limits.1, ..listener() };
+            let world = serve(listener, Basket::default());
+            let mut first = Client::greeted(&world).await;
+            let mut second = Client::connect(world.server.addresses()[0]).await;
+            assert_eq!(second.reply().await, "421 4.7.0 too many connections, try again later");
+            assert_eq!(second.reply().await, "");
+            first.says("QUIT\r\n", &[221]).await;
+            assert_eq!(first.reply().await, "");
+            Client::greeted(&world).await;
+            assert_eq!(world.stats.refused_connections.load(Ordering::Relaxed), 1);
+        }
+    }
+
+    #[tokio::test]
+    async fn stopping_lets_a_message_finish_and_ends_the_others() {
+        let world = serve(listener(), Basket { gate: Some(Notify::new()), ..Basket::default() });
+        let address = world.server.addresses()[0];
+        let (mut busy, mut idle) = (Client::greeted(&world).await, Client::greeted(&world).await);
+        busy.says(ENVELOPE, &[250, 250, 250, 354]).await;
+        busy.send(TEXT).await;
+        world.basket.reached.notified().await;
+        let stop = tokio::spawn(world.server.stop(Duration::from_secs(60)));
+        assert_eq!(idle.reply().await, "421 4.3.2 service stopping, closing");
+        drop(idle);
+        if let Some(gate) = &world.basket.gate {
+            gate.notify_one();
+        }
+        assert_eq!(busy.reply().await, "250 2.6.0 0000000000001 accepted");
+        assert_eq!(busy.reply().await, "421 4.3.2 service stopping, closing");
+        drop(busy);
+        assert!(stop.await.expect("stopped"));
+        assert!(TcpStream::connect(address).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn the_grace_ends_and_what_was_not_answered_is_cut_off() {
+        let world = serve(listener(), Basket { gate: Some(Notify::new()), ..Basket::default() });
+        let mut client = Client::greeted(&world).await;
+        client.says(ENVELOPE, &[250, 250, 250, 354]).await;
+        client.send(TEXT).await;
+        world.basket.reached.notified().await;
+        assert!(!world.server.stop(Duration::ZERO).await);
+        assert_eq!(client.reply().await, "");
+        assert!(world.basket.got.lock().is_empty());
+    }
+
+    #[test]
+    fn an_address_that_is_not_ours_is_reported_with_its_name() {
+        let foreign = Listener { address: "192.0.2.1:2525".parse().expect("valid"), ..listener() };
+        let error = bind(&[foreign], &"relay.example.net".parse().expect("valid")).expect_err("not ours");
+        assert!(error.to_string().starts_with("listener 192.0.2.1:2525: "), "{error}");
+    }
+}

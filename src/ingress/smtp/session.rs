@@ -1,0 +1,895 @@
+//! The dialogue with one client (RFC 5321 §4.1.4), without a socket.
+//!
+//! [`Session::advance`] takes what the client sent, appends the replies to a buffer and says what to do next: read
+//! more, make a message durable, close. All commands of a pipelined group are answered into the same buffer, so the
+//! shell sends them in one write (RFC 2920). No `250` to a message leaves before the shell came back with
+//! [`Session::answered`].
+//!
+//! Who may relay: clients of the listener's `trust` (and, once there is AUTH, users). Everybody else is refused at
+//! RCPT. There is no local delivery, so there is no exception: this is never an open relay.
+//!
+//! Input where none may be — before the greeting, or behind DATA before the `354` — ends the session: such a client
+//! does not listen to replies, and if DATA were refused its message would be run as commands.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use bytes::{Buf, BytesMut};
+
+use super::command::{self, Command, MailFrom, RcptTo};
+use super::data::DataReader;
+use super::reply::{Replies, ReplyCounts};
+use crate::config::Listener;
+use crate::ingress::{Refusal, Transaction};
+use crate::message::header::Headers;
+use crate::message::{Domain, Mailbox, MessageId};
+
+/// `Received:` lines above which a message is taken for one that goes in circles (RFC 5321 §6.3: at least 100).
+pub const MAX_HOPS: usize = 100;
+
+/// What holds for all sessions of a listener.
+#[derive(Clone, Debug)]
+pub struct Terms {
+    /// Which `[[listener]]`, from 0.
+    pub index: usize,
+    /// Our own name.
+    pub hostname: Domain,
+    /// `[[listener]]`
+    pub listener: Listener,
+}
+
+/// What the shell must do now. Before anything else it sends what was written.
+#[derive(Debug)]
+pub enum Effect {
+    /// Read more.
+    Read,
+    /// Make this durable, then call [`Session::answered`].
+    Deliver(Box<Transaction>),
+    /// Close: the client said QUIT.
+    Quit,
+    /// Close, although the client may still be sending.
+    Drop,
+}
+
+/// One session.
+#[derive(Debug)]
+pub struct Session {
+    terms: Arc<Terms>,
+    client: SocketAddr,
+    trusted: bool,
+    auth_user: Option<String>,
+    helo: Option<Helo>,
+    phase: Phase,
+    /// In the middle of a line that is too long and is being thrown away.
+    skipping: bool,
+    /// Refused commands since the last accepted message.
+    errors: u32,
+    stopping: bool,
+    replies: Replies,
+}
+
+#[derive(Clone, Debug)]
+struct Helo {
+    name: String,
+    esmtp: bool,
+}
+
+/// Where in the dialogue we are.
+#[derive(Debug)]
+enum Phase {
+    /// No transaction.
+    Idle,
+    /// Between MAIL and DATA.
+    Mail(Envelope),
+    /// Between `354` and the final dot.
+    Data(Envelope, DataReader),
+    /// The shell has the transaction.
+    Waiting,
+    /// Over; `true` after QUIT.
+    Closed(bool),
+}
+
+#[derive(Debug)]
+struct Envelope {
+    reverse_path: Option<Mailbox>,
+    size: Option<u64>,
+    recipients: Vec<Mailbox>,
+}
+
+impl Session {
+    /// A session with a client that has just connected.
+    pub fn new(terms: Arc<Terms>, client: SocketAddr) -> Self {
+        let client = SocketAddr::new(client.ip().to_canonical(), client.port());
+        let trusted = terms.listener.trust.iter().any(|network| network.contains(&client.ip()));
+        Self {
+            terms,
+            client,
+            trusted,
+            auth_user: None,
+            helo: None,
+            phase: Phase::Idle,
+            skipping: false,
+            errors: 0,
+            stopping: false,
+            replies: Replies::default(),
+        }
+    }
+
+    /// Greets. `early_talk`: the client has spoken already, which RFC 5321 §3.1 forbids and real clients do not do.
+    pub fn greet(&mut self, early_talk: bool, out: &mut Vec<u8>) -> Effect {
+        if early_talk {
+            self.close_with(&Refusal::new(554, 5, 1, "protocol error: you spoke before the greeting"), out);
+            return Effect::Drop;
+        }
+        let greeting = format!("{} ESMTP Remuda", self.terms.hostname);
+        self.replies.write(out, 220, None, &greeting);
+        Effect::Read
+    }
+
+    /// Goes as far as `input` allows; what was understood is taken off it. `ready` answers MAIL, see
+    /// [`crate::ingress::Intake::ready`].
+    pub fn advance(
+        &mut self,
+        input: &mut BytesMut,
+        ready: &dyn Fn() -> Result<(), Refusal>,
+        out: &mut Vec<u8>,
+    ) -> Effect {
+        loop {
+            match &mut self.phase {
+                Phase::Closed(true) => return Effect::Quit,
+                Phase::Closed(false) => return Effect::Drop,
+                Phase::Waiting => return Effect::Read,
+                Phase::Data(_, reader) => {
+                    let taken = reader.feed(input);
+                    input.advance(taken);
+                    if !reader.ended() {
+                        return Effect::Read;
+                    }
+                    if let Some(transaction) = self.end_of_data(out) {
+                        return Effect::Deliver(Box::new(transaction));
+                    }
+                }
+                Phase::Idle | Phase::Mail(_) => match self.next_command(input) {
+                    None => return Effect::Read,
+                    Some(Err(refusal)) => self.refuse(refusal, out),
+                    Some(Ok(Command::Data)) => self.data(!input.is_empty(), out),
+                    Some(Ok(command)) => self.command(command, ready, out),
+                },
+            }
+        }
+    }
+
+    /// The shell's answer to [`Effect::Deliver`]. Call [`Session::advance`] afterwards: there may be more input.
+    pub fn answered(&mut self, answer: Result<MessageId, Refusal>, out: &mut Vec<u8>) {
+        self.phase = Phase::Idle;
+        match answer {
+            Ok(id) => {
+                self.errors = 0;
+                self.replies.ok(out, 6, 0, &format!("{id} accepted"));
+            }
+            // Not counted as the client's error: most of these are ours, or the tenant's.
+            Err(refusal) => self.replies.refuse(out, &refusal),
+        }
+        if self.stopping {
+            self.close_with(&stopping(), out);
+        }
+    }
+
+    /// Nothing came for `idle_timeout`.
+    pub fn idle_timeout(&mut self, out: &mut Vec<u8>) {
+        self.close_with(&Refusal::new(421, 4, 2, "idle for too long, closing"), out);
+    }
+
+    /// The program stops: between messages the session ends at once, inside a message after its reply.
+    pub fn stop(&mut self, out: &mut Vec<u8>) -> Effect {
+        self.stopping = true;
+        match self.phase {
+            Phase::Data(..) | Phase::Waiting => Effect::Read,
+            Phase::Idle | Phase::Mail(_) | Phase::Closed(_) => {
+                self.close_with(&stopping(), out);
+                Effect::Drop
+            }
+        }
+    }
+
+    /// The client's address.
+    pub fn client(&self) -> SocketAddr {
+        self.client
+    }
+
+    /// The name the client gave.
+    pub fn client_name(&self) -> Option<&str> {
+        self.helo.as_ref().map(|helo| helo.name.as_str())
+    }
+
+    /// The last negative reply, for the log.
+    pub fn last_refusal(&self) -> Option<&str> {
+        self.replies.last_refusal()
+    }
+
+    /// Replies written since the last call.
+    pub(super) fn take_reply_counts(&mut self) -> ReplyCounts {
+        self.replies.take_counts()
+    }
+
+    /// Takes one line off `input`; `None` while it is incomplete.
+    fn next_command(&mut self, input: &mut BytesMut) -> Option<Result<Command, Refusal>> {
+        let Some(lf) = memchr::memchr(b'\n', input) else {
+            if input.len() >= command::MAX_LINE {
+                self.skipping = true;
+            }
+            if self.skipping {
+                input.clear();
+            }
+            return None;
+        };
+        let line = &input[..lf];
+        let parsed = if std::mem::take(&mut self.skipping) || lf >= command::MAX_LINE {
+            Err(Refusal::new(500, 5, 2, "line too long"))
+        } else {
+            match line.strip_suffix(b"\r") {
+                Some(line) => command::parse(line),
+                // Answered at once and not run on into the next CRLF: a client that ends lines in LF would wait for
+                // ever. What follows is the client's next line, nothing was smuggled into this one.
+                None => Err(Refusal::new(500, 5, 2, "bare LF: lines must end in CRLF")),
+            }
+        };
+        input.advance(lf + 1);
+        Some(parsed)
+    }
+
+    fn command(&mut self, command: Command, ready: &dyn Fn() -> Result<(), Refusal>, out: &mut Vec<u8>) {
+        match command {
+            Command::Ehlo(name) => self.ehlo(name, out),
+            Command::Helo(name) => self.helo(name, out),
+            Command::Mail(mail) => match self.mail(mail, ready) {
+                Ok(()) => self.replies.ok(out, 1, 0, "sender ok"),
+                Err(refusal) => self.refuse(refusal, out),
+            },
+            Command::Rcpt(to) => match self.rcpt(to) {
+                Ok(()) => self.replies.ok(out, 1, 5, "recipient ok"),
+                Err(refusal) => self.refuse(refusal, out),
+            },
+            Command::Rset => {
+                self.phase = Phase::Idle;
+                self.replies.ok(out, 0, 0, "ok");
+            }
+            Command::Noop => self.replies.ok(out, 0, 0, "ok"),
+            Command::Vrfy => {
+                self.replies.write(out, 252, Some((2, 5, 0)), "not verified; send mail and see");
+            }
+            Command::Help => self.replies.write(out, 214, Some((2, 0, 0)), "see RFC 5321"),
+            Command::Quit => {
+                self.replies.write(out, 221, Some((2, 0, 0)), "bye");
+                self.phase = Phase::Closed(true);
+            }
+            Command::NotImplemented(verb) => {
+                self.refuse(Refusal::new(502, 5, 1, format!("{verb} is not implemented")), out);
+            }
+            // Taken by `advance`, which knows what follows it.
+            Command::Data => self.data(false, out),
+        }
+    }
+
+    /// RFC 5321 §4.1.1.1: resets as RSET does. Only what works is offered.
+    fn ehlo(&mut self, name: String, out: &mut Vec<u8>) {
+        self.helo = Some(Helo { name, esmtp: true });
+        self.phase = Phase::Idle;
+        let size = self.terms.listener.max_message_bytes;
+        let host = self.terms.hostname.as_str();
+        let lines = [host, "PIPELINING", &format!("SIZE {size}"), "8BITMIME", "ENHANCEDSTATUSCODES"];
+        self.replies.write_lines(out, 250, &lines);
+    }
+
+    fn helo(&mut self, name: String, out: &mut Vec<u8>) {
+        self.helo = Some(Helo { name, esmtp: false });
+        self.phase = Phase::Idle;
+        self.replies.write(out, 250, None, self.terms.hostname.as_str());
+    }
+
+    fn mail(&mut self, mail: MailFrom, ready: &dyn Fn() -> Result<(), Refusal>) -> Result<(), Refusal> {
+        if self.helo.is_none() {
+            return Err(sequence("EHLO or HELO first"));
+        }
+        if matches!(self.phase, Phase::Mail(_)) {
+            return Err(sequence("a transaction is already open"));
+        }
+        let limit = self.terms.listener.max_message_bytes;
+        if mail.size.is_some_and(|size| size > limit) {
+            return Err(Refusal::new(552, 3, 4, format!("message is larger than the limit of {limit} octets")));
+        }
+        ready()?;
+        self.phase = Phase::Mail(Envelope { reverse_path: mail.reverse_path, size: mail.size, recipients: Vec::new() });
+        Ok(())
+    }
+
+    fn rcpt(&mut self, to: RcptTo) -> Result<(), Refusal> {
+        let may_relay = self.trusted || self.auth_user.is_some();
+        let Phase::Mail(envelope) = &mut self.phase else {
+            return Err(sequence("MAIL first"));
+        };
+        if !may_relay {
+            return Err(Refusal::new(550, 7, 1, "relaying denied"));
+        }
+        if envelope.recipients.len() >= self.terms.listener.max_recipients {
+            return Err(Refusal::new(452, 5, 3, "too many recipients, send the rest in another transaction"));
+        }
+        let mailbox = match to {
+            RcptTo::Mailbox(mailbox) => mailbox,
+            RcptTo::Postmaster => format!("postmaster@{}", self.terms.hostname)
+                .parse()
+                .map_err(|why: crate::message::address::BadAddress| Refusal::new(550, 1, 3, why.to_string()))?,
+        };
+        envelope.recipients.push(mailbox);
+        Ok(())
+    }
+
+    fn data(&mut self, more_input: bool, out: &mut Vec<u8>) {
+        if more_input {
+            let refusal = Refusal::new(554, 5, 1, "protocol error: DATA must be the last command of a group");
+            return self.close_with(&refusal, out);
+        }
+        match std::mem::replace(&mut self.phase, Phase::Idle) {
+            Phase::Mail(envelope) if envelope.recipients.is_empty() => {
+                self.phase = Phase::Mail(envelope);
+                self.refuse(Refusal::new(554, 5, 1, "no valid recipients"), out);
+            }
+            Phase::Mail(envelope) => {
+                let reader = DataReader::new(self.terms.listener.max_message_bytes, envelope.size);
+                self.phase = Phase::Data(envelope, reader);
+                self.replies.write(out, 354, None, "end data with <CRLF>.<CRLF>");
+            }
+            other => {
+                self.phase = other;
+                self.refuse(sequence("MAIL and RCPT first"), out);
+            }
+        }
+    }
+
+    /// The final dot was read: the transaction to deliver, or a refusal written.
+    fn end_of_data(&mut self, out: &mut Vec<u8>) -> Option<Transaction> {
+        let Phase::Data(envelope, reader) = std::mem::replace(&mut self.phase, Phase::Idle) else { return None };
+        let text = match reader.finish() {
+            Ok(text) => text,
+            Err(fault) => {
+                self.refuse_message(fault.refusal(), out);
+                return None;
+            }
+        };
+        if Headers::of(&text.body).count("Received") > MAX_HOPS {
+            let refusal = Refusal::new(554, 4, 6, format!("more than {MAX_HOPS} Received lines: mail loop"));
+            self.refuse_message(refusal, out);
+            return None;
+        }
+        let helo = self.helo.clone().unwrap_or_else(|| Helo { name: "unknown".into(), esmtp: false });
+        self.phase = Phase::Waiting;
+        Some(Transaction {
+            listener: self.terms.index,
+            client: self.client,
+            trusted: self.trusted,
+            helo: helo.name,
+            esmtp: helo.esmtp,
+            reverse_path: envelope.reverse_path,
+            recipients: envelope.recipients,
+            body: text.body,
+            eight_bit: text.eight_bit,
+            auth_user: self.auth_user.clone(),
+        })
+    }
+
+    fn refuse_message(&mut self, refusal: Refusal, out: &mut Vec<u8>) {
+        self.refuse(refusal, out);
+        if self.stopping && !matches!(self.phase, Phase::Closed(_)) {
+            self.close_with(&stopping(), out);
+        }
+    }
+
+    /// Writes a refusal; counts it when it is the client's fault, and closes after too many.
+    fn refuse(&mut self, refusal: Refusal, out: &mut Vec<u8>) {
+        self.replies.refuse(out, &refusal);
+        if refusal.code >= 500 {
+            self.errors += 1;
+            if self.errors >= self.terms.listener.max_errors {
+                self.close_with(&Refusal::new(421, 7, 0, "too many errors, closing"), out);
+            }
+        }
+    }
+
+    fn close_with(&mut self, refusal: &Refusal, out: &mut Vec<u8>) {
+        self.replies.refuse(out, refusal);
+        self.phase = Phase::Closed(false);
+    }
+}
+
+fn sequence(text: &str) -> Refusal {
+    Refusal::new(503, 5, 1, text)
+}
+
+fn stopping() -> Refusal {
+    Refusal::new(421, 3, 2, "service stopping, closing")
+}
+
+/// Reply to a connection over the limits; the session never starts.
+pub const TOO_MANY_CONNECTIONS: &[u8] = b"421 4.7.0 too many connections, try again later\r\n";
+
+/// The key under which connections of a client are counted.
+pub fn client_key(client: SocketAddr) -> IpAddr {
+    client.ip().to_canonical()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn terms(trust: &str) -> Arc<Terms> {
+        Arc::new(Terms {
+            index: 0,
+            hostname: "relay.example.net".parse().expect("valid"),
+            listener: Listener {
+                address: "127.0.0.1:0".parse().expect("valid"),
+                trust: vec![trust.parse().expect("valid")],
+                max_connections: 10,
+                max_connections_per_client: 10,
+                max_message_bytes: 2000,
+                max_recipients: 2,
+                max_errors: 4,
+                idle_timeout: Duration::from_secs(300),
+            },
+        })
+    }
+
+    fn session(trust: &str) -> Session {
+        Session::new(terms(trust), "192.0.2.7:4000".parse().expect("valid"))
+    }
+
+    /// Plays a script. `C:` lines that follow one another go in one piece, with CRLF; `\n`, `\r`, `\0` and `\t` in
+    /// them are escapes, and a trailing `\c` leaves the CRLF out. `S:` lines are the replies to the group, complete.
+    /// `=` lines are what the shell meanwhile does: `stop`, `idle`, `early`, or how it answers the next message:
+    /// `full`. Returns the transactions that were handed over.
+    fn play(trust: &str, script: &str) -> Vec<Transaction> {
+        let mut session = session(trust);
+        let mut input = BytesMut::new();
+        let mut out = Vec::new();
+        let mut handed = Vec::new();
+        let mut full = false;
+        let mut expected = String::new();
+        let lines: Vec<&str> = script.lines().map(str::trim_start).filter(|line| !line.is_empty()).collect();
+        for (n, line) in lines.iter().enumerate() {
+            let (kind, rest) = line.split_at(line.len().min(2));
+            match kind {
+                "= " => match rest {
+                    "early" => drop(session.greet(true, &mut out)),
+                    "greet" => drop(session.greet(false, &mut out)),
+                    "stop" => drop(session.stop(&mut out)),
+                    "idle" => session.idle_timeout(&mut out),
+                    "full" => full = true,
+                    other => panic!("no such act: {other}"),
+                },
+                "C:" => {
+                    let text = rest.strip_prefix(' ').unwrap_or(rest);
+                    let (text, end) = text.strip_suffix("\\c").map_or((text, "\r\n"), |text| (text, ""));
+                    let text = text.replace("\\n", "\n").replace("\\r", "\r").replace("\\0", "\0").replace("\\t", "\t");
+                    input.extend_from_slice(text.as_bytes());
+                    input.extend_from_slice(end.as_bytes());
+                }
+                "S:" => expected.push_str(&format!("{}\r\n", rest.trim_start())),
+                _ => panic!("no such line: {line}"),
+            }
+            let next = lines.get(n + 1).map_or("", |next| &next[..next.len().min(2)]);
+            if kind == "C:" && next != "C:" {
+                let ready = || if full { Err(Refusal::storage()) } else { Ok(()) };
+                while let Effect::Deliver(transaction) = session.advance(&mut input, &ready, &mut out) {
+                    handed.push(*transaction);
+                    session.answered(if full { Err(Refusal::storage()) } else { Ok(MessageId(7)) }, &mut out);
+                }
+            }
+            if next != "S:" && (kind == "S:" || next.is_empty()) {
+                let replies = String::from_utf8(std::mem::take(&mut out)).expect("ASCII");
+                assert_eq!(replies, std::mem::take(&mut expected), "before line {}: {next}", n + 1);
+            }
+        }
+        handed
+    }
+
+    const ALL: &str = "0.0.0.0/0";
+    const NONE: &str = "10.0.0.0/8";
+
+    #[test]
+    fn a_message_goes_through() {
+        let handed = play(
+            ALL,
+            "= greet
+             S: 220 relay.example.net ESMTP Remuda
+             C: EHLO app.example
+             S: 250-relay.example.net
+             S: 250-PIPELINING
+             S: 250-SIZE 2000
+             S: 250-8BITMIME
+             S: 250 ENHANCEDSTATUSCODES
+             C: MAIL FROM:<a@example.com> SIZE=20
+             S: 250 2.1.0 sender ok
+             C: RCPT TO:<b@Example.ORG>
+             S: 250 2.1.5 recipient ok
+             C: RCPT TO:<Postmaster>
+             S: 250 2.1.5 recipient ok
+             C: DATA
+             S: 354 end data with <CRLF>.<CRLF>
+             C: Subject: x
+             C:
+             C: ..dot
+             C: .
+             S: 250 2.6.0 0000000000007 accepted
+             C: QUIT
+             S: 221 2.0.0 bye",
+        );
+        let [transaction] = &handed[..] else { panic!("one message") };
+        assert_eq!(&transaction.body[..], b"Subject: x\r\n\r\n.dot\r\n");
+        assert_eq!(transaction.reverse_path.as_ref().map(Mailbox::as_str), Some("a@example.com"));
+        let recipients: Vec<_> = transaction.recipients.iter().map(Mailbox::as_str).collect();
+        assert_eq!(recipients, ["b@example.org", "postmaster@relay.example.net"]);
+        assert_eq!((transaction.helo.as_str(), transaction.esmtp, transaction.trusted), ("app.example", true, true));
+        assert!(!transaction.eight_bit);
+    }
+
+    #[test]
+    fn pipelined_groups_are_answered_in_order_and_a_group_may_start_with_text() {
+        let handed = play(
+            ALL,
+            "C: HELO app.example
+             S: 250 relay.example.net
+             C: MAIL FROM:<>
+             C: RCPT TO:<bad>
+             C: RCPT TO:<b@example.org>
+             C: DATA
+             S: 250 2.1.0 sender ok
+             S: 501 5.1.3 address lacks a local part or an @
+             S: 250 2.1.5 recipient ok
+             S: 354 end data with <CRLF>.<CRLF>
+             C: ä
+             C: .
+             C: MAIL FROM:<a@example.com>
+             C: RCPT TO:<c@example.org>
+             C: DATA
+             S: 250 2.6.0 0000000000007 accepted
+             S: 250 2.1.0 sender ok
+             S: 250 2.1.5 recipient ok
+             S: 354 end data with <CRLF>.<CRLF>
+             C: .
+             C: RSET
+             C: QUIT
+             S: 250 2.6.0 0000000000007 accepted
+             S: 250 2.0.0 ok
+             S: 221 2.0.0 bye",
+        );
+        assert_eq!(handed.len(), 2);
+        assert_eq!((handed[0].reverse_path.clone(), handed[0].eight_bit, handed[0].esmtp), (None, true, false));
+    }
+
+    #[test]
+    fn strangers_cannot_relay_whatever_they_try() {
+        let handed = play(
+            NONE,
+            "C: EHLO x
+             C: MAIL FROM:<a@relay.example.net>
+             S: 250-relay.example.net
+             S: 250-PIPELINING
+             S: 250-SIZE 2000
+             S: 250-8BITMIME
+             S: 250 ENHANCEDSTATUSCODES
+             S: 250 2.1.0 sender ok
+             C: RCPT TO:<b@example.org>
+             S: 550 5.7.1 relaying denied
+             C: RCPT TO:<@relay.example.net:b@example.org>
+             S: 550 5.7.1 relaying denied
+             C: DATA
+             S: 554 5.5.1 no valid recipients
+             C: RCPT TO:<Postmaster>
+             S: 550 5.7.1 relaying denied
+             S: 421 4.7.0 too many errors, closing",
+        );
+        assert!(handed.is_empty());
+    }
+
+    #[test]
+    fn commands_out_of_order_are_refused() {
+        play(
+            ALL,
+            "C: MAIL FROM:<a@example.com>
+             S: 503 5.5.1 EHLO or HELO first
+             C: HELO x
+             C: RCPT TO:<b@example.org>
+             S: 250 relay.example.net
+             S: 503 5.5.1 MAIL first
+             C: DATA
+             S: 503 5.5.1 MAIL and RCPT first
+             C: NOOP
+             C: VRFY me
+             C: HELP
+             S: 250 2.0.0 ok
+             S: 252 2.5.0 not verified; send mail and see
+             S: 214 2.0.0 see RFC 5321
+             C: MAIL FROM:<a@example.com>
+             C: MAIL FROM:<a@example.com>
+             S: 250 2.1.0 sender ok
+             S: 503 5.5.1 a transaction is already open
+             S: 421 4.7.0 too many errors, closing",
+        );
+    }
+
+    #[test]
+    fn an_accepted_message_forgives_earlier_errors_and_rset_forgets_the_envelope() {
+        play(
+            ALL,
+            "C: HELO x
+             C: FOO
+             C: FOO
+             C: FOO
+             C: MAIL FROM:<a@example.com>
+             C: RSET
+             C: MAIL FROM:<a@example.com>
+             C: RCPT TO:<b@example.org>
+             C: RCPT TO:<c@example.org>
+             C: RCPT TO:<d@example.org>
+             C: DATA
+             S: 250 relay.example.net
+             S: 500 5.5.2 command not recognised
+             S: 500 5.5.2 command not recognised
+             S: 500 5.5.2 command not recognised
+             S: 250 2.1.0 sender ok
+             S: 250 2.0.0 ok
+             S: 250 2.1.0 sender ok
+             S: 250 2.1.5 recipient ok
+             S: 250 2.1.5 recipient ok
+             S: 452 4.5.3 too many recipients, send the rest in another transaction
+             S: 354 end data with <CRLF>.<CRLF>
+             C: .
+             C: STARTTLS
+             S: 250 2.6.0 0000000000007 accepted
+             S: 502 5.5.1 STARTTLS is not implemented",
+        );
+    }
+
+    #[test]
+    fn talk_out_of_turn_ends_the_session() {
+        play("0.0.0.0/0", "= early\nS: 554 5.5.1 protocol error: you spoke before the greeting");
+        let handed = play(
+            ALL,
+            "C: HELO x
+             C: MAIL FROM:<a@example.com>
+             C: DATA
+             C: MAIL FROM:<evil@example.com>
+             S: 250 relay.example.net
+             S: 250 2.1.0 sender ok
+             S: 554 5.5.1 protocol error: DATA must be the last command of a group
+             C: NOOP",
+        );
+        assert!(handed.is_empty());
+    }
+
+    #[test]
+    fn lines_that_do_not_end_in_crlf_are_refused_and_do_not_hang() {
+        play(
+            ALL,
+            "C: NOOP\\n\\c
+             S: 500 5.5.2 bare LF: lines must end in CRLF
+             C: NO\\rOP
+             S: 500 5.5.2 bare CR in a command line
+             C: NOOP\\0
+             S: 500 5.5.2 NUL in a command line
+             C: NOOP
+             S: 250 2.0.0 ok",
+        );
+    }
+
+    #[test]
+    fn a_line_too_long_is_swallowed_to_its_end_in_bounded_memory() {
+        for piece in [1, 100, 10_000] {
+            let mut session = session(ALL);
+            let mut out = Vec::new();
+            let mut input = BytesMut::new();
+            let line = [&vec![b'x'; 6000][..], b"\r\nNOOP\r\n"].concat();
+            for part in line.chunks(piece) {
+                input.extend_from_slice(part);
+                session.advance(&mut input, &|| Ok(()), &mut out);
+                assert!(input.len() <= command::MAX_LINE);
+            }
+            assert_eq!(String::from_utf8_lossy(&out), "500 5.5.2 line too long\r\n250 2.0.0 ok\r\n", "{piece}");
+        }
+    }
+
+    #[test]
+    fn smuggled_messages_are_refused_as_part_of_the_first() {
+        let script = "C: HELO x
+             S: 250 relay.example.net
+             C: MAIL FROM:<a@example.com>
+             C: RCPT TO:<b@example.org>
+             C: DATA
+             S: 250 2.1.0 sender ok
+             S: 250 2.1.5 recipient ok
+             S: 354 end data with <CRLF>.<CRLF>
+             C: Subject: x
+             C: body@\\c
+             C: MAIL FROM:<admin@example.com>
+             C: RCPT TO:<victim@example.org>
+             C: DATA
+             C: evil
+             C: .
+             S: 550 5.6.0 bare @@ in the message: lines must end in CRLF (RFC 5321 2.3.8)
+             C: NOOP
+             S: 250 2.0.0 ok";
+        for (sequence, name) in [
+            ("\\n.\\n", "LF"),
+            ("\\n.\\r\\n", "LF"),
+            ("\\r.\\r", "CR"),
+            ("\\r\\n.\\r\\r\\n", "CR"),
+            ("\\r\\n.\\n", "LF"),
+        ] {
+            let script = script.replace("@@", name).replace("body@", &format!("body{sequence}"));
+            assert!(play(ALL, &script).is_empty(), "{sequence}");
+        }
+    }
+
+    #[test]
+    fn size_is_enforced_at_mail_and_at_the_end_of_data() {
+        let long = "x".repeat(1200);
+        play(
+            ALL,
+            &format!(
+                "C: HELO x
+                 C: MAIL FROM:<a@example.com> SIZE=2001
+                 S: 250 relay.example.net
+                 S: 552 5.3.4 message is larger than the limit of 2000 octets
+                 C: MAIL FROM:<a@example.com> SIZE=2000
+                 C: RCPT TO:<b@example.org>
+                 C: DATA
+                 S: 250 2.1.0 sender ok
+                 S: 250 2.1.5 recipient ok
+                 S: 354 end data with <CRLF>.<CRLF>
+                 C: {long}
+                 C: {long}
+                 C: .
+                 S: 552 5.3.4 message is larger than the limit
+                 C: RCPT TO:<b@example.org>
+                 S: 503 5.5.1 MAIL first"
+            ),
+        );
+    }
+
+    #[test]
+    fn mail_that_goes_in_circles_is_refused() {
+        for (hops, reply) in [
+            (MAX_HOPS, "250 2.6.0 0000000000007 accepted"),
+            (MAX_HOPS + 1, "554 5.4.6 more than 100 Received lines: mail loop"),
+        ] {
+            let received = "C: Received:\n".repeat(hops);
+            play(
+                ALL,
+                &format!(
+                    "C: HELO x
+                     C: MAIL FROM:<>
+                     C: RCPT TO:<b@example.org>
+                     C: DATA
+                     S: 250 relay.example.net
+                     S: 250 2.1.0 sender ok
+                     S: 250 2.1.5 recipient ok
+                     S: 354 end data with <CRLF>.<CRLF>
+                     {received}
+                     C: .
+                     S: {reply}"
+                ),
+            );
+        }
+    }
+
+    #[test]
+    fn no_space_is_said_at_mail_and_at_the_end() {
+        play(
+            ALL,
+            "C: HELO x
+             C: MAIL FROM:<a@example.com>
+             C: RCPT TO:<b@example.org>
+             C: DATA
+             S: 250 relay.example.net
+             S: 250 2.1.0 sender ok
+             S: 250 2.1.5 recipient ok
+             S: 354 end data with <CRLF>.<CRLF>
+             = full
+             C: .
+             C: MAIL FROM:<a@example.com>
+             S: 452 4.3.1 insufficient storage, try again later
+             S: 452 4.3.1 insufficient storage, try again later",
+        );
+    }
+
+    #[test]
+    fn stopping_waits_for_a_message_in_flight_and_for_nothing_else() {
+        play(
+            ALL,
+            "C: HELO x\nC: MAIL FROM:<>\nS: 250 relay.example.net\nS: 250 2.1.0 sender ok\n= stop\nS: 421 4.3.2 service stopping, closing",
+        );
+        let handed = play(
+            ALL,
+            "C: HELO x
+             C: MAIL FROM:<>
+             C: RCPT TO:<b@example.org>
+             C: DATA
+             S: 250 relay.example.net
+             S: 250 2.1.0 sender ok
+             S: 250 2.1.5 recipient ok
+             S: 354 end data with <CRLF>.<CRLF>
+             = stop
+             C: text
+             C: .
+             C: NOOP
+             S: 250 2.6.0 0000000000007 accepted
+             S: 421 4.3.2 service stopping, closing",
+        );
+        assert_eq!(handed.len(), 1);
+        play(ALL, "= idle\nS: 421 4.4.2 idle for too long, closing");
+    }
+
+    #[test]
+    fn replies_stay_one_line_whatever_a_refusal_says() {
+        let mut session = session(ALL);
+        let mut out = Vec::new();
+        session.answered(Err(Refusal::new(550, 7, 1, "a\r\n250 ok\0é")), &mut out);
+        assert_eq!(String::from_utf8_lossy(&out), "550 5.7.1 a??250 ok??\r\n");
+        assert_eq!(session.take_reply_counts(), [0, 0, 0, 1]);
+    }
+
+    fn line() -> impl Strategy<Value = String> {
+        prop_oneof![
+            Just("EHLO x\r\n".to_owned()),
+            Just("MAIL FROM:<a@b.org>\r\n".to_owned()),
+            Just("RCPT TO:<a@b.org>\r\n".to_owned()),
+            Just("RSET\r\n".to_owned()),
+            Just("NOOP\n".to_owned()),
+            Just("bad\rline\r\n".to_owned()),
+            (2040usize..2060).prop_map(|n| format!("{}\r\n", "y".repeat(n))),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn replies_do_not_depend_on_the_pieces(lines in proptest::collection::vec(line(), 0..8), piece in 1usize..3000) {
+            let text = lines.concat();
+            let run = |piece: usize| {
+                let (mut session, mut out, mut input) = (session(ALL), Vec::new(), BytesMut::new());
+                for part in text.as_bytes().chunks(piece) {
+                    input.extend_from_slice(part);
+                    session.advance(&mut input, &|| Ok(()), &mut out);
+                }
+                out
+            };
+            prop_assert_eq!(run(piece), run(usize::MAX));
+        }
+
+        #[test]
+        fn any_octets_are_survived(
+            parts in proptest::collection::vec(
+                prop_oneof![
+                    line().prop_map(String::into_bytes),
+                    Just(b"DATA\r\n".to_vec()),
+                    Just(b"\r\n.\r\n".to_vec()),
+                    proptest::collection::vec(any::<u8>(), 0..20),
+                ],
+                0..20,
+            ),
+            trusted in any::<bool>(),
+        ) {
+            let (mut session, mut out, mut input) = (session(if trusted { ALL } else { NONE }), Vec::new(), BytesMut::new());
+            for part in parts {
+                input.extend_from_slice(&part);
+                while let Effect::Deliver(transaction) = session.advance(&mut input, &|| Ok(()), &mut out) {
+                    prop_assert!(trusted && !transaction.recipients.is_empty());
+                    session.answered(Ok(MessageId(1)), &mut out);
+                }
+            }
+            prop_assert!(out.is_empty() || out.ends_with(b"\r\n"));
+        }
+    }
+}
