@@ -99,3 +99,83 @@ fn connect_kind(error: &io::Error) -> FailureKind {
         _ => FailureKind::Unreachable,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    const SOON: Duration = Duration::from_secs(5);
+
+    async fn listener(address: &str) -> Option<(TcpListener, SocketAddr)> {
+        let listener = TcpListener::bind(address).await.ok()?;
+        let address = listener.local_addr().ok()?;
+        Some((listener, address))
+    }
+
+    #[tokio::test]
+    async fn the_connection_leaves_from_the_bound_address() {
+        let (listener, peer) = listener("127.0.0.1:0").await.expect("listen");
+        for source in ["127.0.0.11", "127.0.0.12", "127.1.2.3"] {
+            let source: IpAddr = source.parse().expect("address");
+            let stream = connect(source, peer, SOON).await.expect("connected");
+            let (_, seen) = listener.accept().await.expect("accepted");
+            assert_eq!(seen.ip(), source);
+            assert_eq!(stream.local_addr().expect("address"), seen);
+        }
+    }
+
+    #[tokio::test]
+    async fn an_address_that_is_not_ours_is_never_replaced() {
+        let (listener, peer) = listener("127.0.0.1:0").await.expect("listen");
+        for source in ["192.0.2.1", "2001:db8::1"] {
+            let failure = connect(source.parse().expect("address"), peer, SOON).await.expect_err("not bindable");
+            assert_eq!((failure.kind, failure.stage), (FailureKind::Bind, Stage::Connect), "{failure}");
+        }
+        // What was connected would be waiting in the backlog by now: loopback connects at once.
+        let probe = connect("127.0.0.9".parse().expect("address"), peer, SOON).await.expect("connected");
+        let (_, first) = listener.accept().await.expect("accepted");
+        assert_eq!(first, probe.local_addr().expect("address"));
+    }
+
+    #[tokio::test]
+    async fn a_closed_port_is_refused() {
+        let (listener, peer) = listener("127.0.0.1:0").await.expect("listen");
+        drop(listener);
+        let failure = connect("127.0.0.11".parse().expect("address"), peer, SOON).await.expect_err("closed");
+        assert_eq!(failure.kind, FailureKind::Refused, "{failure}");
+    }
+
+    #[test]
+    fn the_port_is_left_to_connect() {
+        for source in ["127.0.0.11", "::1"] {
+            let source: IpAddr = source.parse().expect("address");
+            match bound(source) {
+                Ok(socket) => {
+                    let local = socket.local_addr().expect("bound").as_socket().expect("an IP address");
+                    assert_eq!(local, SocketAddr::new(source, 0));
+                }
+                Err(failure) => assert!(source.is_ipv6(), "{failure}"), // a machine without IPv6
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn ipv6_is_bound_the_same_way() {
+        let Some((listener, peer)) = listener("[::1]:0").await else { return }; // a machine without IPv6
+        connect("::1".parse().expect("address"), peer, SOON).await.expect("connected");
+        assert!(listener.accept().await.expect("accepted").1.is_ipv6());
+    }
+
+    #[test]
+    fn running_out_of_something_blames_no_address() {
+        let kind =
+            |code| (bind_kind(&io::Error::from_raw_os_error(code)), connect_kind(&io::Error::from_raw_os_error(code)));
+        assert_eq!(kind(libc::EMFILE), (FailureKind::Aborted, FailureKind::Aborted));
+        assert_eq!(kind(libc::EADDRNOTAVAIL), (FailureKind::Bind, FailureKind::Aborted));
+        assert_eq!(kind(libc::EACCES), (FailureKind::Bind, FailureKind::Unreachable));
+        assert_eq!(kind(libc::ETIMEDOUT).1, FailureKind::TimedOut);
+        assert_eq!(kind(libc::EHOSTUNREACH).1, FailureKind::Unreachable);
+    }
+}

@@ -319,3 +319,130 @@ fn mx_record(record: &Record) -> Option<MxRecord> {
     let exchange = mx.exchange.to_ascii().trim_end_matches('.').to_ascii_lowercase();
     Some(MxRecord { preference: mx.preference, exchange })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Zone, a, delivery, mx, name_server};
+    use super::*;
+    use crate::config::Delivery;
+
+    fn domain(text: &str) -> Domain {
+        text.parse().expect("domain")
+    }
+
+    fn resolver(server: SocketAddr, delivery: &Delivery) -> Resolver {
+        let dns = Dns { servers: vec![server], timeout: Duration::from_millis(100), max_in_flight: 200 };
+        let routing = Routing::new(&domain("relay.example.net"), delivery, Vec::new(), &[]);
+        Resolver::new(&dns, routing).expect("resolver")
+    }
+
+    async fn zones() -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
+        name_server(vec![
+            ("two.test", Zone::Has(vec![mx(20, "MX2.two.test."), mx(10, "mx1.two.test.")])),
+            ("mx1.two.test", Zone::Has(vec![a("192.0.2.1"), a("127.0.0.1"), a("2001:db8::1")])),
+            ("mx2.two.test", Zone::Has(vec![a("10.0.0.1")])),
+            ("null.test", Zone::Has(vec![mx(0, ".")])),
+            ("implicit.test", Zone::Has(vec![a("2001:db8::2")])),
+            ("empty.test", Zone::Has(vec![])),
+            ("broken.test", Zone::Broken),
+            ("silent.test", Zone::Silent),
+            ("loop.test", Zone::Has(vec![mx(10, "relay.example.net.")])),
+        ])
+        .await
+    }
+
+    #[tokio::test]
+    async fn dns_answers_become_plans() {
+        let (server, _) = zones().await;
+        let resolver = resolver(server, &delivery());
+        for (name, outcome) in [
+            ("two.test", "site:mx[1,2].two.test"),
+            ("null.test", "5.1.10"),
+            ("implicit.test", "site:implicit.test"),
+            ("empty.test", "5.1.2"),
+            ("missing.test", "5.1.2"),
+            ("loop.test", "5.4.6"),
+            ("broken.test", "temporary"),
+            ("silent.test", "temporary"),
+        ] {
+            let said = match resolver.plan(&domain(name)).await {
+                Ok(plan) => plan.destination.to_string(),
+                Err(NoPlan::Permanent { enhanced, .. }) => enhanced.to_string(),
+                Err(NoPlan::Temporary { .. }) => "temporary".to_owned(),
+            };
+            assert_eq!(said, outcome, "{name}");
+        }
+        let plan = resolver.plan(&domain("two.test")).await.expect("plan");
+        assert_eq!(plan.hosts[0][0].host, Host::Name(domain("mx1.two.test")));
+        assert_eq!(plan.hosts[1][0], HostPort { host: Host::Name(domain("mx2.two.test")), port: 25 });
+    }
+
+    #[tokio::test]
+    async fn plans_are_shared_and_temporary_answers_are_not_kept() {
+        let (server, asked) = zones().await;
+        let resolver = resolver(server, &delivery());
+        let two = domain("two.test");
+        let (first, second) = tokio::join!(resolver.plan(&two), resolver.plan(&two));
+        assert_eq!(first, second);
+        let third = resolver.plan(&domain("two.test")).await.expect("plan");
+        assert!(Arc::ptr_eq(&third, &resolver.plan(&domain("two.test")).await.expect("plan")));
+        assert_eq!(asked.lock().iter().filter(|question| *question == "two.test. MX").count(), 1);
+        let questions = || asked.lock().iter().filter(|question| *question == "broken.test. MX").count();
+        assert!(resolver.plan(&domain("broken.test")).await.is_err());
+        let before = questions();
+        assert!(resolver.plan(&domain("broken.test")).await.is_err());
+        assert!(questions() > before);
+    }
+
+    #[tokio::test]
+    async fn addresses_are_of_the_family_and_public() {
+        let (server, _) = zones().await;
+        let resolver = resolver(server, &delivery());
+        let host = |name: &str| HostPort { host: Host::Name(domain(name)), port: 2525 };
+        let found = resolver.addresses(&host("mx1.two.test"), Family::V4, false).await;
+        assert_eq!(found, Ok(vec!["192.0.2.1:2525".parse().expect("address")]));
+        let found = resolver.addresses(&host("mx1.two.test"), Family::V6, false).await;
+        assert_eq!(found, Ok(vec!["[2001:db8::1]:2525".parse().expect("address")]));
+        assert_eq!(resolver.addresses(&host("mx1.two.test"), Family::V4, true).await.expect("both").len(), 2);
+        for (name, family, why) in [
+            ("mx2.two.test", Family::V4, "private"),
+            ("mx2.two.test", Family::V6, "no AAAA record"),
+            ("mx9.two.test", Family::V4, "does not exist"),
+            ("broken.test", Family::V4, "failed"),
+        ] {
+            let error = resolver.addresses(&host(name), family, false).await.expect_err(name);
+            assert!(error.contains(why), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn dead_name_servers_are_not_waited_for_again_and_again() {
+        let (server, asked) = name_server((0..12).map(|_| ("silent.test", Zone::Silent)).collect()).await;
+        let dns = Dns { servers: vec![server], timeout: Duration::from_millis(20), max_in_flight: 1 };
+        let routing = Routing::new(&domain("relay.example.net"), &delivery(), Vec::new(), &[]);
+        let resolver = Resolver::new(&dns, routing).expect("resolver");
+        for _ in 0..super::super::breaker::TRIPS_AT {
+            assert!(matches!(resolver.plan(&domain("silent.test")).await, Err(NoPlan::Temporary { .. })));
+        }
+        let before = asked.lock().len();
+        match resolver.plan(&domain("silent.test")).await {
+            Err(NoPlan::Temporary { text }) => assert!(text.contains("do not answer"), "{text}"),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(asked.lock().len(), before, "nothing was asked");
+    }
+
+    #[tokio::test]
+    async fn new_routes_count_at_once() {
+        let (server, _) = zones().await;
+        let resolver = resolver(server, &delivery());
+        assert!(resolver.plan(&domain("null.test")).await.is_err());
+        let route = crate::config::DestinationRoute {
+            domain: crate::config::DomainPattern::Any,
+            hosts: vec![HostPort { host: Host::Address(IpAddr::from([127, 0, 0, 1])), port: 2525 }],
+            provider: None,
+        };
+        resolver.reroute(Routing::new(&domain("relay.example.net"), &delivery(), Vec::new(), &[route]));
+        assert!(resolver.plan(&domain("null.test")).await.expect("pinned").pinned);
+    }
+}

@@ -239,3 +239,190 @@ fn embedded_v4(ip: std::net::Ipv6Addr) -> Option<std::net::Ipv4Addr> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    pub(super) fn domain(text: &str) -> Domain {
+        text.parse().expect("domain")
+    }
+
+    fn routing() -> Routing {
+        let limits = crate::config::Limits::default();
+        let gmail = Provider {
+            name: "gmail".into(),
+            mx: vec![DomainPattern::Below(domain("google.com")), DomainPattern::Exact(domain("mx.smtp.goog"))],
+            binding_limits: limits.clone(),
+        };
+        let wide =
+            Provider { name: "wide".into(), mx: vec![DomainPattern::Below(domain("com"))], binding_limits: limits };
+        let route = |pattern, hosts: &[(&str, u16)], provider: Option<&str>| DestinationRoute {
+            domain: pattern,
+            hosts: hosts
+                .iter()
+                .map(|&(host, port)| HostPort {
+                    host: host.parse().map_or_else(|_| Host::Name(domain(host)), Host::Address),
+                    port,
+                })
+                .collect(),
+            provider: provider.map(ProviderName::new),
+        };
+        let routes = [
+            route(DomainPattern::Exact(domain("sink.test")), &[("127.0.0.1", 2525)], None),
+            route(DomainPattern::Below(domain("sink.test")), &[("smart.google.com", 25), ("::1", 26)], None),
+            route(DomainPattern::Exact(domain("g.test")), &[("a.google.com", 25)], None),
+            route(DomainPattern::Exact(domain("p.test")), &[("127.0.0.1", 25)], Some("special")),
+        ];
+        Routing::new(&domain("relay.example.net"), &super::super::testing::delivery(), vec![gmail, wide], &routes)
+    }
+
+    fn mx(records: &[(u16, &str)]) -> Vec<MxRecord> {
+        records.iter().map(|&(preference, host)| MxRecord { preference, exchange: host.to_owned() }).collect()
+    }
+
+    fn groups(plan: &MxPlan) -> Vec<Vec<String>> {
+        plan.hosts.iter().map(|group| group.iter().map(|host| host_text(&host.host)).collect()).collect()
+    }
+
+    fn code(planned: Planned) -> String {
+        match planned {
+            Err(NoPlan::Permanent { enhanced, .. }) => enhanced.to_string(),
+            Err(NoPlan::Temporary { .. }) => "temporary".to_owned(),
+            Ok(plan) => plan.destination.to_string(),
+        }
+    }
+
+    #[test]
+    fn pinned_routes_come_first_and_keep_their_order() {
+        let routing = routing();
+        let pinned = |name: &str| routing.pinned(&domain(name)).expect("pinned");
+        let sink = pinned("sink.test");
+        assert!(sink.pinned && sink.provider.is_none());
+        assert_eq!(sink.destination.as_str(), "site:127.0.0.1:2525");
+        assert_eq!(sink.families(), Some((true, false)));
+        let below = pinned("a.b.sink.test");
+        assert_eq!(groups(&below), [["smart.google.com"], ["::1"]]);
+        assert_eq!(below.families(), None);
+        assert_eq!(pinned("g.test").provider, Some("gmail".into()));
+        assert_eq!(pinned("p.test").destination.as_str(), "special");
+        assert_eq!(routing.pinned(&domain("notsink.test")), None);
+    }
+
+    #[test]
+    fn mx_records_become_groups_best_first() {
+        let records = mx(&[(20, "c.example.org"), (10, "b.example.org"), (10, "a.example.org"), (30, "a.example.org")]);
+        let plan = routing().from_mx(&domain("example.org"), records).expect("plan");
+        assert_eq!(groups(&plan)[0], ["a.example.org", "b.example.org"]);
+        assert_eq!(groups(&plan)[1], ["c.example.org"]);
+        assert_eq!(plan.destination.as_str(), "site:{a,b,c}.example.org");
+        assert!(!plan.pinned);
+    }
+
+    #[test]
+    fn a_provider_must_have_every_host_and_the_first_wins() {
+        for (hosts, name) in [
+            (&["a.google.com", "b.l.google.com"][..], "gmail"),
+            (&["mx.smtp.goog", "b.l.google.com"], "gmail"),
+            (&["a.google.com", "b.example.com"], "wide"),
+            (&["a.google.com", "b.example.org"], "site:{a.google.com,b.example.org}"),
+            (&["google.com"], "wide"),
+        ] {
+            let records: Vec<_> = hosts.iter().map(|&host| (10, host)).collect();
+            assert_eq!(code(routing().from_mx(&domain("x.org"), mx(&records))), name, "{hosts:?}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_delivered_says_why() {
+        let own = "relay.example.net";
+        for (records, outcome) in [
+            (&[(0, "")][..], "5.1.10"),
+            (&[(0, ""), (10, "mx.x.org")], "site:mx.x.org"),
+            (&[(0, "not a host!")], "5.4.4"),
+            (&[(10, own)], "5.4.6"),
+            (&[(10, own), (10, "peer.x.org"), (20, "backup.x.org")], "5.4.6"),
+            (&[(5, "better.x.org"), (10, own)], "site:{better.x.org,relay.example.net}"),
+        ] {
+            assert_eq!(code(routing().from_mx(&domain("x.org"), mx(records))), outcome, "{records:?}");
+        }
+        let kept = routing().from_mx(&domain("x.org"), mx(&[(5, "better.x.org"), (10, own), (20, "worse.x.org")]));
+        assert_eq!(groups(&kept.expect("plan")), [["better.x.org"]]);
+        let failed = || Found::Failed("SERVFAIL".to_owned());
+        for (v4, v6, outcome) in [
+            (Found::Some(()), Found::NoData, "site:x.org"),
+            (failed(), Found::Some(()), "site:x.org"),
+            (Found::NoData, Found::NoData, "5.1.2"),
+            (Found::NxDomain, Found::NxDomain, "5.1.2"),
+            (Found::NoData, failed(), "temporary"),
+        ] {
+            assert_eq!(code(routing().implicit(&domain("x.org"), &v4, &v6)), outcome);
+        }
+        assert_eq!(code(routing().implicit(&domain(own), &Found::Some(()), &Found::NoData)), "5.4.6");
+    }
+
+    #[test]
+    fn address_literals_are_hosts_when_they_are_public() {
+        let routing = routing();
+        assert_eq!(routing.literal(&domain("x.org")), None);
+        let plan = |text: &str| routing.literal(&domain(text)).expect("literal");
+        assert_eq!(plan("[203.0.113.5]").expect("plan").families(), Some((true, false)));
+        assert_eq!(plan("[IPv6:2001:db8::1]").expect("plan").families(), Some((false, true)));
+        assert_eq!(code(plan("[127.0.0.1]")), "5.1.2");
+    }
+
+    #[test]
+    fn a_hostile_mx_set_is_cut_to_size() {
+        let records = (0..500).map(|at| MxRecord { preference: at, exchange: format!("h{at}.x{at}.org") }).collect();
+        let plan = routing().from_mx(&domain("x.org"), records).expect("plan");
+        assert_eq!(plan.hosts.len(), MAX_HOSTS);
+        assert!(plan.destination.as_str().len() <= 200);
+    }
+
+    #[test]
+    fn mail_does_not_follow_strangers_into_private_networks() {
+        for (ip, public) in [
+            ("8.8.8.8", true),
+            ("100.63.0.1", true),
+            ("172.32.0.1", true),
+            ("2001:db8::1", true),
+            ("::ffff:8.8.8.8", true),
+            ("0.0.0.0", false),
+            ("0.1.2.3", false),
+            ("10.1.2.3", false),
+            ("100.64.0.1", false),
+            ("127.0.0.53", false),
+            ("169.254.169.254", false),
+            ("172.16.0.1", false),
+            ("192.168.0.1", false),
+            ("224.0.0.1", false),
+            ("255.255.255.255", false),
+            ("::", false),
+            ("::1", false),
+            ("fe80::1", false),
+            ("fd00::1", false),
+            ("ff02::1", false),
+            ("::ffff:127.0.0.1", false),
+            ("64:ff9b::10.0.0.1", false),
+            ("2002:7f00:1::", false),
+        ] {
+            assert_eq!(is_public(ip.parse().expect("address")), public, "{ip}");
+        }
+    }
+
+    #[test]
+    fn equals_are_shuffled_and_groups_stay_in_order() {
+        use rand::SeedableRng;
+        let host = |name: &str| HostPort { host: Host::Name(domain(name)), port: 25 };
+        let hosts = [vec![host("a"), host("b"), host("c")], vec![host("d")]];
+        let mut firsts = std::collections::HashSet::new();
+        let mut rng = rand::rngs::SmallRng::seed_from_u64(7);
+        for _ in 0..50 {
+            let order: Vec<String> = shuffled(&hosts, &mut rng).iter().map(|host| host_text(&host.host)).collect();
+            assert_eq!(order.len(), 4);
+            assert_eq!(order[3], "d");
+            firsts.insert(order[0].clone());
+        }
+        assert_eq!(firsts.len(), 3);
+    }
+}
