@@ -1,4 +1,4 @@
-//! Runs the dialogue of `session` over a stream, with the time-outs of RFC 5321 §4.5.3.2.
+//! Runs the dialogue of `greeting` and `session` over a stream, with the time-outs of RFC 5321 §4.5.3.2.
 //!
 //! One group of commands is one write, the body is written from where it lies (vectored, so that doubled dots cost no
 //! copy). A deadline holds for a whole reply, not for a read: a host that drips octets gains nothing. A reply over
@@ -15,7 +15,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Answer;
 use super::dot;
-use super::session::{After, Capabilities, Greeted, Greeting, Mail, Step, Transaction};
+use super::greeting::{Capabilities, Greeted, Greeting};
+use super::session::{After, Mail, Step, Transaction};
 use crate::config::Timeouts;
 use crate::outcome::failure::FailureKind;
 use crate::outcome::reply::ReplyParser;

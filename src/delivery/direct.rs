@@ -282,7 +282,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::super::mx::MxPlan;
-    use super::super::testing::{Sink, binding, delivery, script};
+    use super::super::testing::{Sink, Zone, a, binding, delivery, mx, name_server, script};
     use super::*;
     use crate::config::{Dns, Host, HostPort};
     use crate::delivery::Routing;
@@ -346,6 +346,29 @@ mod tests {
         connector.retire(&"127.0.0.21".into());
         sink.ended(1).await;
         assert_eq!((sink.commands("QUIT"), connector.stats().idle), (1, 1));
+    }
+
+    #[tokio::test]
+    async fn from_mx_record_to_mailbox() {
+        let sink = Sink::start(script(&[])).await;
+        let (server, _) = name_server(vec![
+            ("sink.test", Zone::Has(vec![mx(10, "gone.sink.test."), mx(20, "mx.sink.test.")])),
+            ("mx.sink.test", Zone::Has(vec![a("127.0.0.1")])),
+        ])
+        .await;
+        let mut delivery = delivery();
+        (delivery.port, delivery.allow_private_mx) = (sink.address.port(), true);
+        let dns = Dns { servers: vec![server], timeout: Duration::from_secs(2), max_in_flight: 10 };
+        let routing = Routing::new(&"relay.test".parse().expect("domain"), &delivery, Vec::new(), &[]);
+        let resolver = Arc::new(Resolver::new(&dns, routing).expect("resolver"));
+        let connector = DirectConnector::new(resolver.clone(), &delivery);
+        let plan = resolver.plan(&"sink.test".parse().expect("domain")).await.expect("plan");
+        assert_eq!(plan.destination.as_str(), "site:{gone,mx}.sink.test");
+        let report = connector.attempt(order("127.0.0.21", &plan, 1)).await;
+        assert_eq!(
+            (codes(&report), report.host.as_deref()),
+            (vec!["end_of_data 250".to_owned()], Some("mx.sink.test"))
+        );
     }
 
     #[tokio::test]
