@@ -1,1 +1,503 @@
-//! (in the making)
+//! Runs the dialogue of `greeting` and `session` over a stream, with the time-outs of RFC 5321 §4.5.3.2.
+//!
+//! One group of commands is one write, the body is written from where it lies (vectored, so that doubled dots cost no
+//! copy). A deadline holds for a whole reply, not for a read: a host that drips octets gains nothing. A reply over
+//! [`REPLY_OCTETS`] ends the connection. Where writing fails, the host may have said why before it hung up: what it has
+//! sent is read for a moment before the failure is reported.
+
+use std::io::{self, IoSlice};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use smallvec::SmallVec;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::Answer;
+use super::dot;
+use super::greeting::{Capabilities, Greeted, Greeting};
+use super::session::{After, Mail, Step, Transaction};
+use crate::config::Timeouts;
+use crate::outcome::failure::FailureKind;
+use crate::outcome::reply::ReplyParser;
+use crate::outcome::{Failure, Reply, Stage};
+
+/// Octets of one reply, above which the peer is no SMTP host (RFC 5321 §4.5.3.1.5 asks for 512 a line).
+pub const REPLY_OCTETS: usize = 64 * 1024;
+/// How long a peer that hung up is listened to.
+const LAST_WORDS: Duration = Duration::from_millis(200);
+/// Pieces of the body handed to the kernel in one call.
+const PIECES: usize = 16;
+
+/// A greeted connection.
+#[derive(Debug)]
+pub struct Connection<S> {
+    stream: S,
+    parser: ReplyParser,
+    input: BytesMut,
+    output: Vec<u8>,
+    offers: Capabilities,
+    after: After,
+}
+
+/// What a transaction came to.
+#[derive(Debug)]
+pub struct Transacted {
+    /// One per recipient.
+    pub answers: Vec<Answer>,
+    /// The connection was dead or of no use before MAIL was answered: nothing has happened at the peer.
+    pub stale: bool,
+}
+
+type Broken = (FailureKind, String);
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    /// Waits for the banner and says EHLO. An error is the refusal or failure, with the connection where it may still
+    /// be told QUIT.
+    pub async fn greet(stream: S, ehlo: &str, timeouts: &Timeouts) -> Result<Self, (Answer, Option<Self>)> {
+        let mut this = Self {
+            stream,
+            parser: ReplyParser::default(),
+            input: BytesMut::with_capacity(2048),
+            output: Vec::with_capacity(512),
+            offers: Capabilities::default(),
+            after: After::Clean,
+        };
+        let mut greeting = Greeting::new(ehlo);
+        loop {
+            let stage = greeting.stage();
+            let limit = time_for(stage, timeouts);
+            let reply = match this.exchange(limit).await {
+                Ok(reply) => reply,
+                Err((kind, detail)) => return Err((Answer::Failure(Failure { kind, stage, detail }), None)),
+            };
+            match greeting.on_reply(reply, || this.parser.take_lines(), &mut this.output) {
+                Greeted::More => {}
+                Greeted::Ready(offers) => {
+                    this.offers = offers;
+                    return Ok(this);
+                }
+                Greeted::Refused(answer) => {
+                    let civil = matches!(&answer, Answer::Reply(_, reply) if reply.code != 421);
+                    return Err((answer, civil.then_some(this)));
+                }
+            }
+        }
+    }
+
+    /// What the host offers.
+    pub fn offers(&self) -> Capabilities {
+        self.offers
+    }
+
+    /// Whether another message may follow.
+    pub fn is_usable(&self) -> bool {
+        self.after != After::Close
+    }
+
+    /// The stream below.
+    pub fn stream(&self) -> &S {
+        &self.stream
+    }
+
+    /// Nothing unread is left from before: a host that spoke out of turn has most likely said goodbye.
+    pub fn is_quiet(&self) -> bool {
+        self.input.is_empty()
+    }
+
+    /// Delivers one message.
+    pub async fn transact(&mut self, mail: Mail<'_>, timeouts: &Timeouts) -> Transacted {
+        self.output.clear();
+        let reset = self.after == After::Reset;
+        // Were this future dropped half-way, the connection would be in nobody knows which state.
+        let before = std::mem::replace(&mut self.after, After::Close);
+        let (mut transaction, mut step) = Transaction::begin(mail, self.offers, reset, &mut self.output);
+        if step == Step::Done {
+            self.after = before;
+            return Transacted { answers: transaction.finish().0, stale: false };
+        }
+        let mut stale = false;
+        while step != Step::Done {
+            if step == Step::SendBody {
+                match self.send_body(mail.body, timeouts).await {
+                    Ok(()) => transaction.body_sent(),
+                    Err((kind, detail)) => {
+                        step = match self.last_words().await {
+                            Some(reply) => transaction.on_reply(reply, &mut self.output),
+                            None => {
+                                transaction.fail(kind, detail);
+                                Step::Done
+                            }
+                        };
+                        continue;
+                    }
+                }
+            }
+            step = match self.exchange(self.limit(&transaction, timeouts)).await {
+                Ok(reply) => {
+                    let step = transaction.on_reply(reply, &mut self.output);
+                    // RSET was refused.
+                    stale = step == Step::Done && transaction.untouched();
+                    step
+                }
+                Err((kind, detail)) => {
+                    stale = transaction.untouched() && kind == FailureKind::Reset;
+                    transaction.fail(kind, detail);
+                    Step::Done
+                }
+            };
+        }
+        let (answers, after) = transaction.finish();
+        // A reply more than commands were given: the two sides no longer agree on where they are.
+        self.after = if self.input.is_empty() { after } else { After::Close };
+        Transacted { answers, stale }
+    }
+
+    /// Says QUIT and waits for the end, at most `limit`.
+    pub async fn quit(mut self, limit: Duration) {
+        self.output.clear();
+        self.output.extend_from_slice(b"QUIT\r\n");
+        let _ = self.exchange(limit).await;
+    }
+
+    fn limit(&self, transaction: &Transaction<'_>, timeouts: &Timeouts) -> Duration {
+        time_for(transaction.stage(), timeouts)
+    }
+
+    /// Sends what is waiting in `output` and reads one reply.
+    async fn exchange(&mut self, limit: Duration) -> Result<Reply, Broken> {
+        let deadline = Instant::now() + limit;
+        if !self.output.is_empty() {
+            let written = timeout_at(deadline, self.stream.write_all(&self.output)).await;
+            self.output.clear();
+            match written {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => return self.last_words().await.ok_or_else(|| broken(&error)),
+                Err(_) => return Err(silent(limit)),
+            }
+        }
+        self.read_reply(deadline, limit).await
+    }
+
+    async fn read_reply(&mut self, deadline: Instant, limit: Duration) -> Result<Reply, Broken> {
+        let mut octets = self.input.len();
+        loop {
+            if !self.input.is_empty() {
+                match self.parser.feed(&mut self.input) {
+                    Ok(Some(reply)) => return Ok(reply),
+                    Ok(None) => {}
+                    Err(error) => return Err((FailureKind::Protocol, error.to_string())),
+                }
+            }
+            if octets > REPLY_OCTETS {
+                return Err((FailureKind::Protocol, format!("reply of more than {REPLY_OCTETS} octets")));
+            }
+            self.input.reserve(1024);
+            match timeout_at(deadline, self.stream.read_buf(&mut self.input)).await {
+                Ok(Ok(0)) => return Err((FailureKind::Reset, "connection closed by the host".to_owned())),
+                Ok(Ok(more)) => octets += more,
+                Ok(Err(error)) => return Err(broken(&error)),
+                Err(_) => return Err(silent(limit)),
+            }
+        }
+    }
+
+    /// What the host said before it hung up, if anything.
+    async fn last_words(&mut self) -> Option<Reply> {
+        self.read_reply(Instant::now() + LAST_WORDS, LAST_WORDS).await.ok()
+    }
+
+    /// Sends the body and the final dot. Each block must be taken in time; how many there are does not matter.
+    async fn send_body(&mut self, body: &[u8], timeouts: &Timeouts) -> Result<(), Broken> {
+        let mut rest = dot::pieces(body).chain(std::iter::once(dot::terminator(body)));
+        loop {
+            let mut block: SmallVec<[IoSlice<'_>; PIECES]> = rest.by_ref().take(PIECES).map(IoSlice::new).collect();
+            if block.is_empty() {
+                return Ok(());
+            }
+            let mut slices = block.as_mut_slice();
+            while !slices.is_empty() {
+                match timeout(timeouts.block, self.stream.write_vectored(slices)).await {
+                    Ok(Ok(0)) => return Err(broken(&io::ErrorKind::WriteZero.into())),
+                    Ok(Ok(taken)) => IoSlice::advance_slices(&mut slices, taken),
+                    Ok(Err(error)) => return Err(broken(&error)),
+                    Err(_) => return Err(silent(timeouts.block)),
+                }
+            }
+        }
+    }
+}
+
+fn time_for(stage: Stage, timeouts: &Timeouts) -> Duration {
+    match stage {
+        Stage::Connect => timeouts.connect,
+        Stage::Banner => timeouts.banner,
+        Stage::Ehlo | Stage::Tls => timeouts.command,
+        Stage::Mail => timeouts.mail,
+        Stage::Rcpt => timeouts.rcpt,
+        Stage::Data => timeouts.data,
+        Stage::EndOfData => timeouts.end_of_data,
+    }
+}
+
+fn silent(limit: Duration) -> Broken {
+    (FailureKind::TimedOut, format!("no answer in {limit:?}"))
+}
+
+fn broken(error: &io::Error) -> Broken {
+    let kind = match error.kind() {
+        io::ErrorKind::TimedOut => FailureKind::TimedOut,
+        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => FailureKind::Unreachable,
+        _ => FailureKind::Reset,
+    };
+    (kind, error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{DuplexStream, duplex};
+
+    use super::*;
+    use crate::message::Mailbox;
+
+    /// Each stage with a time-out of its own, so that a test sees which one was used.
+    fn timeouts() -> Timeouts {
+        let seconds = Duration::from_secs;
+        Timeouts {
+            connect: seconds(1),
+            banner: seconds(2),
+            command: seconds(3),
+            mail: seconds(4),
+            rcpt: seconds(5),
+            data: seconds(6),
+            block: seconds(7),
+            end_of_data: seconds(8),
+            quit: seconds(9),
+        }
+    }
+
+    fn recipients(count: usize) -> Vec<Mailbox> {
+        (0..count).map(|at| format!("r{at}@example.org").parse().expect("address")).collect()
+    }
+
+    /// The other side: waits for the octets of each step (all of them, in order), then says its part.
+    async fn host(mut stream: DuplexStream, steps: Vec<(&'static str, &'static str)>) -> DuplexStream {
+        for (expected, say) in steps {
+            let mut got = vec![0; expected.len()];
+            stream.read_exact(&mut got).await.expect("the client goes on");
+            assert_eq!(String::from_utf8_lossy(&got), expected);
+            stream.write_all(say.as_bytes()).await.expect("the client listens");
+        }
+        stream
+    }
+
+    const GREETING: [(&str, &str); 2] = [("", "220 hi\r\n"), ("EHLO me.example\r\n", "250-hi\r\n250 PIPELINING\r\n")];
+    const GROUP: &str = "MAIL FROM:<>\r\nRCPT TO:<r0@example.org>\r\nDATA\r\n";
+
+    /// Greets and sends one message to a host that follows `steps` and then is silent, or hangs up.
+    async fn send(steps: &[(&'static str, &'static str)], hangs_up: bool) -> (Result<Transacted, Answer>, Duration) {
+        let (near, far) = duplex(1024);
+        let steps = steps.to_vec();
+        let host = tokio::spawn(async move {
+            let stream = host(far, steps).await;
+            if !hangs_up {
+                std::future::pending::<()>().await;
+            }
+            drop(stream);
+        });
+        let started = Instant::now();
+        let rcpts = recipients(1);
+        let mail = Mail { reverse_path: None, recipients: &rcpts, body: b"x\r\n", eight_bit: false };
+        let result = match Connection::greet(near, "me.example", &timeouts()).await {
+            Ok(mut connection) => Ok(connection.transact(mail, &timeouts()).await),
+            Err((answer, _)) => Err(answer),
+        };
+        host.abort();
+        (result, started.elapsed())
+    }
+
+    fn failure(result: Result<Transacted, Answer>) -> (FailureKind, Stage, bool) {
+        let (answer, stale) = match result {
+            Ok(mut transacted) => (transacted.answers.remove(0), transacted.stale),
+            Err(answer) => (answer, false),
+        };
+        match answer {
+            Answer::Failure(failure) => (failure.kind, failure.stage, stale),
+            Answer::Reply(..) => panic!("{answer:?}"),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_host_is_given_the_time_of_its_stage() {
+        let plain = "250 hi\r\n";
+        let ehlo = [GREETING[0], ("EHLO me.example\r\n", plain)];
+        let mail = ("MAIL FROM:<>\r\n", "250\r\n");
+        let rcpt = ("RCPT TO:<r0@example.org>\r\n", "250\r\n");
+        for (steps, stage, seconds) in [
+            (vec![], Stage::Banner, 2),
+            (vec![GREETING[0]], Stage::Ehlo, 3),
+            (ehlo.to_vec(), Stage::Mail, 4),
+            ([&ehlo[..], &[mail]].concat(), Stage::Rcpt, 5),
+            ([&ehlo[..], &[mail, rcpt]].concat(), Stage::Data, 6),
+            ([&ehlo[..], &[mail, rcpt, ("DATA\r\n", "354\r\n")]].concat(), Stage::EndOfData, 8),
+            // Half a reply is none.
+            (vec![("", "220-hi\r\n220-there\r\n220")], Stage::Banner, 2),
+        ] {
+            let (result, took) = send(&steps, false).await;
+            assert_eq!(failure(result), (FailureKind::TimedOut, stage, false));
+            assert_eq!(took.as_secs(), seconds, "{stage:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_host_that_drips_gains_no_time() {
+        let (near, mut far) = duplex(64);
+        tokio::spawn(async move {
+            while far.write_all(b"220-x\r\n").await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(900)).await;
+            }
+        });
+        let started = Instant::now();
+        let (answer, _) = Connection::greet(near, "me.example", &timeouts()).await.expect_err("never ends");
+        assert!(matches!(answer, Answer::Failure(Failure { kind: FailureKind::TimedOut, .. })), "{answer:?}");
+        assert_eq!(started.elapsed().as_secs(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lost_connection_tells_where_it_was_lost() {
+        let whole = [GREETING[0], GREETING[1], (GROUP, "250\r\n250\r\n354\r\n"), ("x\r\n.\r\n", "")];
+        for (steps, stage, stale) in [
+            (&whole[..0], Stage::Banner, false),
+            (&whole[..1], Stage::Ehlo, false),
+            (&whole[..2], Stage::Mail, true),
+            (&whole[..4], Stage::EndOfData, false),
+        ] {
+            let (result, _) = send(steps, true).await;
+            assert_eq!(failure(result), (FailureKind::Reset, stage, stale));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_no_smtp_ends_the_attempt() {
+        for garbage in ["HTTP/1.1 400 Bad Request\r\n", "\0\u{1}\u{2}\n", "220-a\r\n550 b\r\n", "999 x\r\n"] {
+            let (result, _) = send(&[("", garbage)], false).await;
+            assert_eq!(failure(result), (FailureKind::Protocol, Stage::Banner, false), "{garbage:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_endless_reply_is_cut_off_and_a_long_one_is_read() {
+        for (first, lines, protocol) in [("220-", 100_000, true), ("220", 100_000, true), ("220-", 500, false)] {
+            let (near, mut far) = duplex(4096);
+            tokio::spawn(async move {
+                for _ in 0..lines {
+                    let line = format!("{first}{}{}", "x".repeat(60), if first == "220-" { "\r\n" } else { "" });
+                    if far.write_all(line.as_bytes()).await.is_err() {
+                        return;
+                    }
+                }
+                let _ = far.write_all(b"220 end\r\n").await;
+                std::future::pending::<()>().await;
+            });
+            let (answer, _) = Connection::greet(near, "me.example", &timeouts()).await.expect_err("no EHLO reply");
+            match answer {
+                Answer::Failure(failure) if protocol => assert_eq!(failure.kind, FailureKind::Protocol),
+                Answer::Failure(failure) => assert_eq!(failure.stage, Stage::Ehlo, "the banner was taken"),
+                Answer::Reply(..) => panic!("{answer:?}"),
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn multi_line_banners_are_read_and_the_message_arrives() {
+        let steps = [
+            ("", "220-hi\r\n220-there\r\n220 now\r\n"),
+            GREETING[1],
+            (GROUP, "250\r\n250\r\n354\r\n"),
+            ("x\r\n.\r\n", "250-2.0.0 Ok:\r\n250 2.0.0 queued as 1\r\n"),
+        ];
+        let (result, _) = send(&steps, false).await;
+        match &result.expect("greeted").answers[0] {
+            Answer::Reply(Stage::EndOfData, reply) => assert!(reply.is_positive() && reply.text.contains("queued")),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// A host that takes nothing more of the body.
+    async fn stuck_in_body(says: &'static str) -> Transacted {
+        let (near, far) = duplex(256);
+        tokio::spawn(async move {
+            let mut stream = host(far, GREETING.to_vec()).await;
+            stream = host(stream, vec![(GROUP, "250\r\n250\r\n354\r\n")]).await;
+            let mut some = [0; 500];
+            stream.read_exact(&mut some).await.expect("body");
+            stream.write_all(says.as_bytes()).await.expect("written");
+            if says.is_empty() {
+                std::future::pending::<()>().await;
+            }
+        });
+        let mut connection = Connection::greet(near, "me.example", &timeouts()).await.expect("greeted");
+        let rcpts = recipients(1);
+        let body = "line\r\n.dot\r\n".repeat(1000);
+        let mail = Mail { reverse_path: None, recipients: &rcpts, body: body.as_bytes(), eight_bit: false };
+        let transacted = connection.transact(mail, &timeouts()).await;
+        assert!(!connection.is_usable());
+        transacted
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_gets_stuck_was_not_delivered() {
+        let started = Instant::now();
+        let transacted = stuck_in_body("").await;
+        assert_eq!(failure(Ok(transacted)), (FailureKind::TimedOut, Stage::Data, false));
+        assert_eq!(started.elapsed().as_secs(), 7);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_host_that_hangs_up_in_the_body_is_heard() {
+        let transacted = stuck_in_body("552 5.3.4 too big\r\n").await;
+        assert!(matches!(&transacted.answers[0], Answer::Reply(Stage::EndOfData, reply) if reply.code == 552));
+        let transacted = stuck_in_body("250 fine\r\n").await;
+        assert_eq!(failure(Ok(transacted)), (FailureKind::Protocol, Stage::Data, false), "success before the dot");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_large_body_with_dots_arrives_stuffed() {
+        let body = "line\r\n.dot\r\n..two\r\n".repeat(500);
+        let wire = format!("{}.\r\n", "line\r\n..dot\r\n...two\r\n".repeat(500));
+        let (near, far) = duplex(700);
+        let task = tokio::spawn(async move {
+            let mut stream = host(far, GREETING.to_vec()).await;
+            stream = host(stream, vec![(GROUP, "250\r\n250\r\n354\r\n")]).await;
+            let mut got = vec![0; wire.len()];
+            stream.read_exact(&mut got).await.expect("body");
+            assert!(got == wire.as_bytes());
+            stream.write_all(b"250 ok\r\n").await.expect("written");
+            stream
+        });
+        let mut connection = Connection::greet(near, "me.example", &timeouts()).await.expect("greeted");
+        let rcpts = recipients(1);
+        let mail = Mail { reverse_path: None, recipients: &rcpts, body: body.as_bytes(), eight_bit: false };
+        let transacted = connection.transact(mail, &timeouts()).await;
+        assert!(matches!(&transacted.answers[0], Answer::Reply(_, reply) if reply.is_positive()));
+        assert!(connection.is_usable());
+        task.await.expect("host");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reply_too_many_spoils_the_connection() {
+        let (near, far) = duplex(1024);
+        tokio::spawn(async move {
+            let stream = host(far, GREETING.to_vec()).await;
+            let _open =
+                host(stream, vec![(GROUP, "250\r\n250\r\n354\r\n"), ("x\r\n.\r\n", "250 ok\r\n250 what?\r\n")]).await;
+            std::future::pending::<()>().await;
+        });
+        let mut connection = Connection::greet(near, "me.example", &timeouts()).await.expect("greeted");
+        let rcpts = recipients(1);
+        let mail = Mail { reverse_path: None, recipients: &rcpts, body: b"x\r\n", eight_bit: false };
+        let transacted = connection.transact(mail, &timeouts()).await;
+        assert!(matches!(&transacted.answers[0], Answer::Reply(_, reply) if reply.is_positive()));
+        assert!(!connection.is_usable());
+    }
+}

@@ -1,14 +1,23 @@
 //! From a bound address to the remote MX.
 //!
-//! [`mx`] finds the hosts of a recipient domain, [`connect`] binds the binding's source address and connects,
-//! [`session`] (pure) is the client dialogue, [`client`] runs it over a socket, [`reuse`] keeps idle connections by
-//! route. [`Connector`] stands between the queue and all of it, so that the simulation can take its place.
+//! [`mx`] finds the hosts of a recipient domain and their addresses ([`plan`], [`site`] and [`breaker`] decide, pure),
+//! [`connect`] binds the binding's source address and connects, [`greeting`], [`session`] and [`dot`] (pure) are the
+//! client's side of the dialogue, [`client`] runs it over a socket, [`reuse`] keeps idle connections by route, [`direct`] puts them
+//! together. [`Connector`] stands between the queue and all of it, so that the simulation can take its place.
 
+pub mod breaker;
 pub mod client;
 pub mod connect;
+pub mod direct;
+pub mod dot;
+pub mod greeting;
 pub mod mx;
+pub mod plan;
 pub mod reuse;
 pub mod session;
+pub mod site;
+#[cfg(test)]
+mod testing;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -22,7 +31,9 @@ use crate::config::Binding;
 use crate::message::{Mailbox, MessageId, ProviderName};
 use crate::outcome::{Failure, Reply, Stage};
 
-pub use mx::MxPlan;
+pub use direct::DirectConnector;
+pub use mx::{MxPlan, NoPlan, Planned, Resolver};
+pub use plan::Routing;
 
 /// Everything one attempt needs.
 #[derive(Clone, Debug)]

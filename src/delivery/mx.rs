@@ -1,9 +1,29 @@
-//! MX, null MX, implicit MX; provider and site name of a destination.
+//! Asks DNS for the hosts of a recipient domain and their addresses.
+//!
+//! What the answers mean is decided in `plan` (pure). Here are the questions: fully qualified names only, at most
+//! `dns.max_in_flight` at a time (hickory drops answers beyond a few hundred), a breaker in front for dead name servers,
+//! and a cache of finished plans, so that all mail to a domain shares one `Arc`. Equal questions in flight are joined by
+//! hickory. Plans live as long as their records, but 1 min – 1 h; what is temporary is never cached.
 
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::config::HostPort;
-use crate::message::{DestinationName, ProviderName};
+use hickory_resolver::TokioResolver;
+use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfig};
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::net::{DnsError, NetError};
+use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+use super::breaker::Breaker;
+use super::plan::{self, Found, MxRecord, Routing};
+use crate::clock::Mono;
+use crate::config::{Dns, Host, HostPort};
+use crate::message::{DestinationName, Domain, ProviderName};
 
 /// Where mail of a recipient domain goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +36,21 @@ pub struct MxPlan {
     pub hosts: Vec<Vec<HostPort>>,
     /// The plan was pinned by `[[destination_route]]`: private addresses are allowed.
     pub pinned: bool,
+}
+
+impl MxPlan {
+    /// Address families of the plan as `(IPv4, IPv6)`; `None` where a host is a name and they are not known yet.
+    pub fn families(&self) -> Option<(bool, bool)> {
+        let mut found = (false, false);
+        for host in self.hosts.iter().flatten() {
+            match host.host {
+                Host::Address(IpAddr::V4(_)) => found.0 = true,
+                Host::Address(IpAddr::V6(_)) => found.1 = true,
+                Host::Name(_) => return None,
+            }
+        }
+        Some(found)
+    }
 }
 
 /// Why there is no plan.
@@ -37,3 +72,377 @@ pub enum NoPlan {
 
 /// A plan or the reason why there is none.
 pub type Planned = Result<Arc<MxPlan>, NoPlan>;
+
+/// Retries of one question after the first try (hickory's meaning of attempts).
+const RETRIES: usize = 1;
+/// Plans kept.
+const CACHE_MAX: usize = 20_000;
+const TTL_MIN: Duration = Duration::from_secs(60);
+const TTL_MAX: Duration = Duration::from_secs(3600);
+
+/// An address family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// IPv4, A records.
+    V4,
+    /// IPv6, AAAA records.
+    V6,
+}
+
+impl Family {
+    /// The family of `ip`.
+    pub fn of(ip: IpAddr) -> Self {
+        if ip.is_ipv4() { Self::V4 } else { Self::V6 }
+    }
+
+    fn record_type(self) -> RecordType {
+        match self {
+            Self::V4 => RecordType::A,
+            Self::V6 => RecordType::AAAA,
+        }
+    }
+}
+
+/// The resolver could not be set up: the system's configuration is unusable.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot set up the DNS resolver: {0}")]
+pub struct ResolverError(String);
+
+/// Finds plans and addresses.
+pub struct Resolver {
+    dns: TokioResolver,
+    in_flight: Semaphore,
+    breaker: Mutex<Breaker>,
+    started: Instant,
+    routing: RwLock<Arc<Routing>>,
+    plans: Mutex<HashMap<Domain, Cached>>,
+}
+
+struct Cached {
+    planned: Planned,
+    until: Instant,
+}
+
+impl std::fmt::Debug for Resolver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Resolver").field("cached", &self.plans.lock().len()).finish_non_exhaustive()
+    }
+}
+
+impl Resolver {
+    /// A resolver that asks `dns.servers`, or the system's name servers where none are given. Needs a tokio runtime
+    /// only when asked.
+    pub fn new(dns: &Dns, routing: Routing) -> Result<Self, ResolverError> {
+        Ok(Self {
+            dns: build(dns).map_err(|error| ResolverError(error.to_string()))?,
+            in_flight: Semaphore::new(dns.max_in_flight.clamp(1, Semaphore::MAX_PERMITS)),
+            breaker: Mutex::default(),
+            started: Instant::now(),
+            routing: RwLock::new(Arc::new(routing)),
+            plans: Mutex::default(),
+        })
+    }
+
+    /// Takes over new providers and routes; cached plans are forgotten.
+    pub fn reroute(&self, routing: Routing) {
+        *self.routing.write() = Arc::new(routing);
+        self.plans.lock().clear();
+    }
+
+    /// Where mail for `domain` goes.
+    pub async fn plan(&self, domain: &Domain) -> Planned {
+        let routing = self.routing.read().clone();
+        if let Some(pinned) = routing.pinned(domain) {
+            return Ok(pinned);
+        }
+        if let Some(literal) = routing.literal(domain) {
+            return literal;
+        }
+        if let Some(planned) = self.cached(domain) {
+            return planned;
+        }
+        let (planned, ttl) = self.ask(&routing, domain).await;
+        // A plan of a routing that was replaced meanwhile must not outlive it.
+        if Arc::ptr_eq(&routing, &self.routing.read()) {
+            self.remember(domain, &planned, ttl);
+        }
+        planned
+    }
+
+    /// Addresses of `host` in `family`, without those that strangers' DNS must not lead to (see
+    /// [`plan::is_public`]) unless `allow_private`. An error says why there are none.
+    pub async fn addresses(
+        &self,
+        host: &HostPort,
+        family: Family,
+        allow_private: bool,
+    ) -> Result<Vec<SocketAddr>, String> {
+        let found = match &host.host {
+            Host::Address(ip) if Family::of(*ip) == family => vec![*ip],
+            Host::Address(ip) => return Err(format!("{ip} is not of the binding's address family")),
+            Host::Name(name) => match self.ips(name, family).await {
+                (Found::Some(ips), _) => ips,
+                (Found::NoData, _) => return Err(format!("{name} has no {} record", family.record_type())),
+                (Found::NxDomain, _) => return Err(format!("host {name} does not exist")),
+                (Found::Failed(why), _) => return Err(format!("address look-up of {name} failed: {why}")),
+            },
+        };
+        let mut allowed: Vec<_> = found.iter().filter(|&&ip| allow_private || plan::is_public(ip)).collect();
+        allowed.dedup();
+        if allowed.is_empty() {
+            let host = plan::host_text(&host.host);
+            return Err(format!("{host} has only addresses of private networks or of this host"));
+        }
+        Ok(allowed.into_iter().map(|&ip| SocketAddr::new(ip, host.port)).collect())
+    }
+
+    async fn ask(&self, routing: &Routing, domain: &Domain) -> (Planned, Duration) {
+        let (found, ttl) = self.records(domain, RecordType::MX, mx_record).await;
+        match found {
+            Found::Some(records) => (routing.from_mx(domain, records), ttl),
+            Found::NxDomain => (Err(plan::no_such_domain(domain)), ttl),
+            Found::Failed(why) => (Err(plan::temporary(domain, &why)), ttl),
+            Found::NoData => {
+                let ((v4, ttl4), (v6, ttl6)) = tokio::join!(self.ips(domain, Family::V4), self.ips(domain, Family::V6));
+                (routing.implicit(domain, &v4, &v6), ttl.min(ttl4).min(ttl6))
+            }
+        }
+    }
+
+    async fn ips(&self, name: &Domain, family: Family) -> (Found<Vec<IpAddr>>, Duration) {
+        self.records(name, family.record_type(), |record| match record.data {
+            RData::A(ip) => Some(IpAddr::V4(ip.0)),
+            RData::AAAA(ip) => Some(IpAddr::V6(ip.0)),
+            _ => None,
+        })
+        .await
+    }
+
+    /// One question. The answer's records as `read` takes them, and how long the answer holds.
+    async fn records<T>(
+        &self,
+        domain: &Domain,
+        kind: RecordType,
+        read: impl Fn(&Record) -> Option<T>,
+    ) -> (Found<Vec<T>>, Duration) {
+        // With its last dot, so that no search list comes into play.
+        let Ok(name) = Name::from_ascii(format!("{domain}.")) else {
+            return (Found::Failed("not a DNS name".to_owned()), Duration::ZERO);
+        };
+        let Ok(_permit) = self.in_flight.acquire().await else {
+            return (Found::Failed("resolver closed".to_owned()), Duration::ZERO);
+        };
+        if !self.breaker.lock().allows(self.now()) {
+            return (Found::Failed("name servers do not answer".to_owned()), Duration::ZERO);
+        }
+        let answer = self.dns.lookup(name, kind).await;
+        if matches!(answer, Err(NetError::Timeout | NetError::NoConnections | NetError::Io(_))) {
+            self.breaker.lock().timed_out(self.now());
+        } else {
+            self.breaker.lock().answered();
+        }
+        match answer {
+            Ok(lookup) => {
+                let ttl = lookup.answers().iter().map(|record| record.ttl).min().unwrap_or(0);
+                let records: Vec<T> = lookup.answers().iter().filter_map(read).collect();
+                let found = if records.is_empty() { Found::NoData } else { Found::Some(records) };
+                (found, Duration::from_secs(ttl.into()))
+            }
+            Err(NetError::Dns(DnsError::NoRecordsFound(none))) => {
+                let found = if none.response_code == hickory_resolver::proto::op::ResponseCode::NXDomain {
+                    Found::NxDomain
+                } else {
+                    Found::NoData
+                };
+                (found, Duration::from_secs(none.negative_ttl.unwrap_or(0).into()))
+            }
+            Err(error) => (Found::Failed(error.to_string()), Duration::ZERO),
+        }
+    }
+
+    fn now(&self) -> Mono {
+        Mono::from_nanos(u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    fn cached(&self, domain: &Domain) -> Option<Planned> {
+        let plans = self.plans.lock();
+        plans.get(domain).filter(|cached| cached.until > Instant::now()).map(|cached| cached.planned.clone())
+    }
+
+    fn remember(&self, domain: &Domain, planned: &Planned, ttl: Duration) {
+        if matches!(planned, Err(NoPlan::Temporary { .. })) {
+            return;
+        }
+        let now = Instant::now();
+        let mut plans = self.plans.lock();
+        if plans.len() >= CACHE_MAX {
+            plans.retain(|_, cached| cached.until > now);
+            // Still full: an eighth goes, whichever the map yields; asking again is cheap.
+            let mut spared = plans.len().saturating_sub(CACHE_MAX - CACHE_MAX / 8);
+            plans.retain(|_, _| {
+                let goes = spared > 0;
+                spared -= usize::from(goes);
+                !goes
+            });
+        }
+        let until = now + ttl.clamp(TTL_MIN, TTL_MAX);
+        plans.insert(domain.clone(), Cached { planned: planned.clone(), until });
+    }
+}
+
+fn build(dns: &Dns) -> Result<TokioResolver, NetError> {
+    let mut builder = if dns.servers.is_empty() {
+        TokioResolver::builder_tokio()?
+    } else {
+        let servers = dns.servers.iter().map(name_server).collect();
+        let config = ResolverConfig::from_parts(None, Vec::new(), servers);
+        TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
+    };
+    let options = builder.options_mut();
+    options.timeout = dns.timeout;
+    options.attempts = RETRIES;
+    // Counts only for TCP; the semaphore is the limit.
+    options.max_active_requests = dns.max_in_flight.max(32);
+    builder.build()
+}
+
+fn name_server(address: &SocketAddr) -> NameServerConfig {
+    let connections = [ConnectionConfig::udp(), ConnectionConfig::tcp()].map(|mut connection| {
+        connection.port = address.port();
+        connection
+    });
+    NameServerConfig::new(address.ip(), true, connections.to_vec())
+}
+
+fn mx_record(record: &Record) -> Option<MxRecord> {
+    let RData::MX(mx) = &record.data else { return None };
+    let exchange = mx.exchange.to_ascii().trim_end_matches('.').to_ascii_lowercase();
+    Some(MxRecord { preference: mx.preference, exchange })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Zone, a, delivery, mx, name_server};
+    use super::*;
+    use crate::config::Delivery;
+
+    fn domain(text: &str) -> Domain {
+        text.parse().expect("domain")
+    }
+
+    fn resolver(server: SocketAddr, delivery: &Delivery) -> Resolver {
+        let dns = Dns { servers: vec![server], timeout: Duration::from_millis(100), max_in_flight: 200 };
+        let routing = Routing::new(&domain("relay.example.net"), delivery, Vec::new(), &[]);
+        Resolver::new(&dns, routing).expect("resolver")
+    }
+
+    async fn zones() -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
+        name_server(vec![
+            ("two.test", Zone::Has(vec![mx(20, "MX2.two.test."), mx(10, "mx1.two.test.")])),
+            ("mx1.two.test", Zone::Has(vec![a("192.0.2.1"), a("127.0.0.1"), a("2001:db8::1")])),
+            ("mx2.two.test", Zone::Has(vec![a("10.0.0.1")])),
+            ("null.test", Zone::Has(vec![mx(0, ".")])),
+            ("implicit.test", Zone::Has(vec![a("2001:db8::2")])),
+            ("empty.test", Zone::Has(vec![])),
+            ("broken.test", Zone::Broken),
+            ("silent.test", Zone::Silent),
+            ("loop.test", Zone::Has(vec![mx(10, "relay.example.net.")])),
+        ])
+        .await
+    }
+
+    #[tokio::test]
+    async fn dns_answers_become_plans() {
+        let (server, _) = zones().await;
+        let resolver = resolver(server, &delivery());
+        for (name, outcome) in [
+            ("two.test", "site:mx[1,2].two.test"),
+            ("null.test", "5.1.10"),
+            ("implicit.test", "site:implicit.test"),
+            ("empty.test", "5.1.2"),
+            ("missing.test", "5.1.2"),
+            ("loop.test", "5.4.6"),
+            ("broken.test", "temporary"),
+            ("silent.test", "temporary"),
+        ] {
+            let said = match resolver.plan(&domain(name)).await {
+                Ok(plan) => plan.destination.to_string(),
+                Err(NoPlan::Permanent { enhanced, .. }) => enhanced.to_string(),
+                Err(NoPlan::Temporary { .. }) => "temporary".to_owned(),
+            };
+            assert_eq!(said, outcome, "{name}");
+        }
+        let plan = resolver.plan(&domain("two.test")).await.expect("plan");
+        assert_eq!(plan.hosts[0][0].host, Host::Name(domain("mx1.two.test")));
+        assert_eq!(plan.hosts[1][0], HostPort { host: Host::Name(domain("mx2.two.test")), port: 25 });
+    }
+
+    #[tokio::test]
+    async fn plans_are_shared_and_temporary_answers_are_not_kept() {
+        let (server, asked) = zones().await;
+        let resolver = resolver(server, &delivery());
+        let two = domain("two.test");
+        let (first, second) = tokio::join!(resolver.plan(&two), resolver.plan(&two));
+        assert_eq!(first, second);
+        let third = resolver.plan(&domain("two.test")).await.expect("plan");
+        assert!(Arc::ptr_eq(&third, &resolver.plan(&domain("two.test")).await.expect("plan")));
+        assert_eq!(asked.lock().iter().filter(|question| *question == "two.test. MX").count(), 1);
+        let questions = || asked.lock().iter().filter(|question| *question == "broken.test. MX").count();
+        assert!(resolver.plan(&domain("broken.test")).await.is_err());
+        let before = questions();
+        assert!(resolver.plan(&domain("broken.test")).await.is_err());
+        assert!(questions() > before);
+    }
+
+    #[tokio::test]
+    async fn addresses_are_of_the_family_and_public() {
+        let (server, _) = zones().await;
+        let resolver = resolver(server, &delivery());
+        let host = |name: &str| HostPort { host: Host::Name(domain(name)), port: 2525 };
+        let found = resolver.addresses(&host("mx1.two.test"), Family::V4, false).await;
+        assert_eq!(found, Ok(vec!["192.0.2.1:2525".parse().expect("address")]));
+        let found = resolver.addresses(&host("mx1.two.test"), Family::V6, false).await;
+        assert_eq!(found, Ok(vec!["[2001:db8::1]:2525".parse().expect("address")]));
+        assert_eq!(resolver.addresses(&host("mx1.two.test"), Family::V4, true).await.expect("both").len(), 2);
+        for (name, family, why) in [
+            ("mx2.two.test", Family::V4, "private"),
+            ("mx2.two.test", Family::V6, "no AAAA record"),
+            ("mx9.two.test", Family::V4, "does not exist"),
+            ("broken.test", Family::V4, "failed"),
+        ] {
+            let error = resolver.addresses(&host(name), family, false).await.expect_err(name);
+            assert!(error.contains(why), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn dead_name_servers_are_not_waited_for_again_and_again() {
+        let (server, asked) = name_server((0..12).map(|_| ("silent.test", Zone::Silent)).collect()).await;
+        let dns = Dns { servers: vec![server], timeout: Duration::from_millis(20), max_in_flight: 1 };
+        let routing = Routing::new(&domain("relay.example.net"), &delivery(), Vec::new(), &[]);
+        let resolver = Resolver::new(&dns, routing).expect("resolver");
+        for _ in 0..super::super::breaker::TRIPS_AT {
+            assert!(matches!(resolver.plan(&domain("silent.test")).await, Err(NoPlan::Temporary { .. })));
+        }
+        let before = asked.lock().len();
+        match resolver.plan(&domain("silent.test")).await {
+            Err(NoPlan::Temporary { text }) => assert!(text.contains("do not answer"), "{text}"),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(asked.lock().len(), before, "nothing was asked");
+    }
+
+    #[tokio::test]
+    async fn new_routes_count_at_once() {
+        let (server, _) = zones().await;
+        let resolver = resolver(server, &delivery());
+        assert!(resolver.plan(&domain("null.test")).await.is_err());
+        let route = crate::config::DestinationRoute {
+            domain: crate::config::DomainPattern::Any,
+            hosts: vec![HostPort { host: Host::Address(IpAddr::from([127, 0, 0, 1])), port: 2525 }],
+            provider: None,
+        };
+        resolver.reroute(Routing::new(&domain("relay.example.net"), &delivery(), Vec::new(), &[route]));
+        assert!(resolver.plan(&domain("null.test")).await.expect("pinned").pinned);
+    }
+}

@@ -1,1 +1,304 @@
-//! (in the making)
+//! Idle connections, by route.
+//!
+//! A connection may carry a message when it has the same binding, source address, EHLO name and set of hosts. The last
+//! one put back is taken first, so that the others age and are closed. Limits: idle time, age, messages. A connection
+//! that the host closed meanwhile is noticed before use. Whatever leaves otherwise than by `take` gets QUIT in the
+//! background. One task sweeps while there is something to sweep.
+//!
+//! The pool also counts the open connections of each binding, idle ones included: before a new one is opened at the
+//! binding's limit, [`Idle::make_room`] closes one that idles elsewhere.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+use super::Order;
+use super::client::Connection;
+use super::mx::MxPlan;
+use crate::config::Delivery;
+use crate::message::BindingName;
+
+/// Limits of the pool, from `[delivery]`.
+#[derive(Clone, Copy, Debug)]
+pub struct Keep {
+    /// Idle time.
+    pub idle: Duration,
+    /// Age.
+    pub age: Duration,
+    /// For saying QUIT.
+    pub quit: Duration,
+}
+
+impl From<&Delivery> for Keep {
+    fn from(delivery: &Delivery) -> Self {
+        Self { idle: delivery.keep_idle, age: delivery.max_connection_age, quit: delivery.timeouts.quit }
+    }
+}
+
+/// An open connection and what it may be used for.
+#[derive(Debug)]
+pub struct Line {
+    /// The dialogue.
+    pub connection: Connection<TcpStream>,
+    /// Name of the host at the other end.
+    pub host: Arc<str>,
+    /// Our end. Its address is the binding's.
+    pub local: std::net::SocketAddr,
+    /// The other end.
+    pub remote: std::net::SocketAddr,
+    /// Messages it has carried.
+    pub messages: u32,
+    /// When it was made.
+    pub opened: Instant,
+    /// The binding it belongs to.
+    pub binding: BindingName,
+    /// The name given in EHLO.
+    pub ehlo: String,
+    /// The hosts it may serve.
+    pub plan: Arc<MxPlan>,
+    /// Keeps the count.
+    pub open: OpenGuard,
+}
+
+impl Line {
+    fn serves(&self, order: &Order) -> bool {
+        self.binding == order.binding.name
+            && self.local.ip() == order.binding.bind_address
+            && self.ehlo == order.ehlo
+            && self.plan.pinned == order.plan.pinned
+            && (Arc::ptr_eq(&self.plan, &order.plan) || self.plan.hosts == order.plan.hosts)
+    }
+
+    /// The host neither closed it nor said anything since the last reply.
+    fn is_quiet(&self) -> bool {
+        let mut octet = [0; 1];
+        let read = self.connection.stream().try_read(&mut octet);
+        self.connection.is_quiet() && matches!(read, Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
+    }
+}
+
+/// Counts one open connection until it is dropped.
+#[derive(Debug)]
+pub struct OpenGuard {
+    binding: Arc<AtomicUsize>,
+    all: Arc<AtomicUsize>,
+}
+
+impl Drop for OpenGuard {
+    fn drop(&mut self) {
+        self.binding.fetch_sub(1, Ordering::Relaxed);
+        self.all.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The pool.
+#[derive(Debug)]
+pub struct Idle {
+    state: Mutex<State>,
+    hashes: RandomState,
+    open: Arc<AtomicUsize>,
+}
+
+#[derive(Debug)]
+struct State {
+    keep: Keep,
+    /// By hash of the route; [`Line::serves`] has the last word.
+    lines: HashMap<u64, Vec<Parked>>,
+    open: HashMap<BindingName, Arc<AtomicUsize>>,
+    sweeping: bool,
+}
+
+#[derive(Debug)]
+struct Parked {
+    line: Line,
+    since: Instant,
+}
+
+impl Parked {
+    fn is_expired(&self, keep: &Keep, now: Instant) -> bool {
+        now.duration_since(self.since) >= keep.idle || now.duration_since(self.line.opened) >= keep.age
+    }
+}
+
+impl Idle {
+    /// An empty pool.
+    pub fn new(keep: Keep) -> Arc<Self> {
+        let state = State { keep, lines: HashMap::new(), open: HashMap::new(), sweeping: false };
+        Arc::new(Self { state: Mutex::new(state), hashes: RandomState::new(), open: Arc::default() })
+    }
+
+    /// Takes over new limits.
+    pub fn set_keep(&self, keep: Keep) {
+        self.state.lock().keep = keep;
+    }
+
+    /// A live connection that may carry `order`.
+    pub fn take(&self, order: &Order) -> Option<Line> {
+        let hash = self.hash(order);
+        let now = Instant::now();
+        loop {
+            let (parked, keep) = {
+                let mut state = self.state.lock();
+                let keep = state.keep;
+                let parked = state.lines.get_mut(&hash)?;
+                let at = parked.iter().rposition(|parked| parked.line.serves(order))?;
+                let taken = parked.remove(at);
+                if parked.is_empty() {
+                    state.lines.remove(&hash);
+                }
+                (taken, keep)
+            };
+            if !parked.line.is_quiet() {
+                continue;
+            }
+            if parked.is_expired(&keep, now) || parked.line.messages >= order.messages_per_connection {
+                close(parked.line, keep.quit);
+                continue;
+            }
+            return Some(parked.line);
+        }
+    }
+
+    /// Puts a connection back after `order`, or closes it where a limit is reached.
+    pub fn put(self: &Arc<Self>, line: Line, order: &Order) {
+        if !line.connection.is_usable() {
+            return;
+        }
+        let now = Instant::now();
+        let hash = self.hash(order);
+        let mut state = self.state.lock();
+        let spent = line.messages >= order.messages_per_connection
+            || now.duration_since(line.opened) >= state.keep.age
+            || state.keep.idle.is_zero();
+        if spent {
+            let quit = state.keep.quit;
+            drop(state);
+            close(line, quit);
+            return;
+        }
+        state.lines.entry(hash).or_default().push(Parked { line, since: now });
+        if !state.sweeping {
+            state.sweeping = true;
+            tokio::spawn(sweep(Arc::downgrade(self)));
+        }
+    }
+
+    /// Counts a connection of `binding` that is about to be opened.
+    pub fn count(&self, binding: &BindingName) -> OpenGuard {
+        let of_binding = {
+            let mut state = self.state.lock();
+            match state.open.get(binding) {
+                Some(count) => count.clone(),
+                None => state.open.entry(binding.clone()).or_default().clone(),
+            }
+        };
+        of_binding.fetch_add(1, Ordering::Relaxed);
+        self.open.fetch_add(1, Ordering::Relaxed);
+        OpenGuard { binding: of_binding, all: self.open.clone() }
+    }
+
+    /// Closes an idle connection of `binding` (the one idle longest) if it has `limit` open ones.
+    pub fn make_room(&self, binding: &BindingName, limit: u32) {
+        let mut state = self.state.lock();
+        let open = state.open.get(binding).map_or(0, |count| count.load(Ordering::Relaxed));
+        if open < limit as usize {
+            return;
+        }
+        let of_binding = |parked: &Parked| parked.line.binding == *binding;
+        let oldest = state.lines.iter().flat_map(|(hash, lines)| lines.iter().map(move |parked| (*hash, parked)));
+        let oldest = oldest.filter(|(_, parked)| of_binding(parked)).min_by_key(|(_, parked)| parked.since);
+        let Some((hash, since)) = oldest.map(|(hash, parked)| (hash, parked.since)) else { return };
+        let quit = state.keep.quit;
+        let found = state.lines.get_mut(&hash).and_then(|lines| {
+            let at = lines.iter().position(|parked| of_binding(parked) && parked.since == since)?;
+            Some(lines.remove(at))
+        });
+        state.lines.retain(|_, lines| !lines.is_empty());
+        drop(state);
+        if let Some(parked) = found {
+            close(parked.line, quit);
+        }
+    }
+
+    /// Closes all idle connections of `binding` and forgets it. Those in use are closed when they come back only if
+    /// their limits say so: remove the binding from use first.
+    pub fn retire(&self, binding: &BindingName) {
+        self.close_where(|parked| parked.line.binding == *binding);
+        self.state.lock().open.remove(binding);
+    }
+
+    /// Closes all idle connections.
+    pub fn clear(&self) {
+        self.close_where(|_| true);
+    }
+
+    /// Open connections, idle ones included.
+    pub fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// Open connections by binding, idle ones included.
+    pub fn open_by_binding(&self) -> Vec<(BindingName, usize)> {
+        let state = self.state.lock();
+        state.open.iter().map(|(name, count)| (name.clone(), count.load(Ordering::Relaxed))).collect()
+    }
+
+    /// Idle connections.
+    pub fn idle(&self) -> usize {
+        self.state.lock().lines.values().map(Vec::len).sum()
+    }
+
+    fn hash(&self, order: &Order) -> u64 {
+        self.hashes.hash_one((&order.binding.name, order.binding.bind_address, &order.ehlo, &order.plan.hosts))
+    }
+
+    fn close_where(&self, goes: impl Fn(&Parked) -> bool) {
+        let (gone, quit) = {
+            let mut state = self.state.lock();
+            let mut gone = Vec::new();
+            for lines in state.lines.values_mut() {
+                gone.extend(lines.extract_if(.., |parked| goes(parked)));
+            }
+            state.lines.retain(|_, lines| !lines.is_empty());
+            (gone, state.keep.quit)
+        };
+        for parked in gone {
+            close(parked.line, quit);
+        }
+    }
+}
+
+/// Says QUIT in the background. Outside a runtime the connection is just dropped.
+pub(super) fn close(line: Line, limit: Duration) {
+    if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+        runtime.spawn(async move {
+            let Line { connection, open, .. } = line;
+            connection.quit(limit).await;
+            drop(open);
+        });
+    }
+}
+
+/// Closes what has been idle or has lived too long, until nothing is idle.
+async fn sweep(pool: std::sync::Weak<Idle>) {
+    loop {
+        let Some(strong) = pool.upgrade() else { return };
+        let period = (strong.state.lock().keep.idle / 4).clamp(Duration::from_millis(5), Duration::from_secs(1));
+        drop(strong);
+        tokio::time::sleep(period).await;
+        let Some(strong) = pool.upgrade() else { return };
+        let (keep, now) = (strong.state.lock().keep, Instant::now());
+        strong.close_where(|parked| parked.is_expired(&keep, now));
+        let mut state = strong.state.lock();
+        if state.lines.is_empty() {
+            state.sweeping = false;
+            return;
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! A scripted SMTP host, a small name server and a configuration, for the tests of this module.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hickory_resolver::proto::op::{Message, ResponseCode};
+use hickory_resolver::proto::rr::rdata::{A, AAAA, MX, SOA};
+use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
+use parking_lot::Mutex;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
+
+use crate::config::{Binding, Delivery, EhloName, Limits, Timeouts};
+
+/// Defaults for loopback: private addresses allowed by pinned plans only, generous time-outs.
+pub(super) fn delivery() -> Delivery {
+    let long = Duration::from_secs(20);
+    Delivery {
+        port: 25,
+        allow_private_mx: false,
+        max_addresses: 5,
+        max_outbound_connections: 20,
+        messages_per_connection: 100,
+        recipients_per_message: 100,
+        keep_idle: long,
+        max_connection_age: long,
+        timeouts: Timeouts {
+            connect: long,
+            banner: long,
+            command: long,
+            mail: long,
+            rcpt: long,
+            data: long,
+            block: long,
+            end_of_data: long,
+            quit: long,
+        },
+    }
+}
+
+pub(super) fn binding(name: &str, address: &str) -> Arc<Binding> {
+    let address: IpAddr = address.parse().expect("address");
+    Arc::new(Binding {
+        name: name.into(),
+        bind_address: address,
+        public_address: address,
+        ehlo_hostname: EhloName::Hostname,
+        limits: Limits::default(),
+        provider: Default::default(),
+        warmup: None,
+        suspend_delivery: false,
+        region: None,
+    })
+}
+
+/// How the host answers a line (without CRLF; the end of a body comes as "."). Empty says nothing, `None` hangs up.
+pub(super) type Script = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
+
+/// A script that takes all mail, with `table` before it: prefix of the command → reply.
+pub(super) fn script(table: &[(&'static str, Option<&'static str>)]) -> Script {
+    let table: Vec<(&'static str, Option<&'static str>)> = table.to_vec();
+    Arc::new(move |line| {
+        if let Some((_, reply)) = table.iter().find(|(start, _)| line.starts_with(start)) {
+            return reply.map(|text| text.replace('|', "\r\n"));
+        }
+        let word = line.split(' ').next().unwrap_or("");
+        let text = match word {
+            "BANNER" => "220 sink.test",
+            "EHLO" => "250-sink.test\r\n250-SIZE 1000000\r\n250-8BITMIME\r\n250 PIPELINING",
+            "DATA" => "354 go",
+            "QUIT" => "221 bye",
+            "." => "250 2.0.0 queued",
+            _ => "250 ok",
+        };
+        Some(format!("{text}\r\n"))
+    })
+}
+
+/// What a host saw.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    /// Source address of each connection.
+    pub(super) peers: Vec<SocketAddr>,
+    /// Commands, over all connections.
+    pub(super) commands: Vec<String>,
+    /// Bodies, unstuffed.
+    pub(super) bodies: Vec<String>,
+    /// Connections that have ended.
+    pub(super) ended: usize,
+}
+
+/// A scripted SMTP host on a port of its own.
+pub(super) struct Sink {
+    pub(super) address: SocketAddr,
+    pub(super) seen: Arc<Mutex<Seen>>,
+    changed: Arc<tokio::sync::Notify>,
+}
+
+impl Sink {
+    pub(super) async fn start(script: Script) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("listen");
+        let address = listener.local_addr().expect("address");
+        let seen: Arc<Mutex<Seen>> = Arc::default();
+        let changed = Arc::new(tokio::sync::Notify::new());
+        let (seen2, changed2) = (seen.clone(), changed.clone());
+        tokio::spawn(async move {
+            while let Ok((stream, peer)) = listener.accept().await {
+                seen2.lock().peers.push(peer);
+                let (seen, changed, script) = (seen2.clone(), changed2.clone(), script.clone());
+                tokio::spawn(async move {
+                    let _ = serve(stream, &seen, script).await;
+                    seen.lock().ended += 1;
+                    changed.notify_waiters();
+                });
+            }
+        });
+        Self { address, seen, changed }
+    }
+
+    /// Waits until `count` connections have ended.
+    pub(super) async fn ended(&self, count: usize) {
+        loop {
+            let changed = self.changed.notified();
+            if self.seen.lock().ended >= count {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    pub(super) fn connections(&self) -> usize {
+        self.seen.lock().peers.len()
+    }
+
+    pub(super) fn commands(&self, start: &str) -> usize {
+        self.seen.lock().commands.iter().filter(|line| line.starts_with(start)).count()
+    }
+}
+
+async fn serve(stream: TcpStream, seen: &Mutex<Seen>, script: Script) -> std::io::Result<()> {
+    let mut stream = BufReader::new(stream);
+    let Some(banner) = script("BANNER") else { return Ok(()) };
+    stream.write_all(banner.as_bytes()).await?;
+    loop {
+        let mut line = String::new();
+        if stream.read_line(&mut line).await? == 0 {
+            return Ok(());
+        }
+        let command = line.trim_end().to_owned();
+        seen.lock().commands.push(command.clone());
+        let Some(reply) = script(&command) else { return Ok(()) };
+        stream.write_all(reply.as_bytes()).await?;
+        if command == "QUIT" {
+            return Ok(());
+        }
+        if command != "DATA" || !reply.starts_with('3') {
+            continue;
+        }
+        let mut body = String::new();
+        loop {
+            line.clear();
+            if stream.read_line(&mut line).await? == 0 {
+                return Ok(());
+            }
+            if line == ".\r\n" {
+                break;
+            }
+            body.push_str(line.strip_prefix('.').unwrap_or(&line));
+        }
+        seen.lock().bodies.push(body);
+        let Some(reply) = script(".") else { return Ok(()) };
+        stream.write_all(reply.as_bytes()).await?;
+    }
+}
+
+/// What the name server knows of a name. A name it does not know does not exist.
+#[derive(Clone, Debug)]
+pub(super) enum Zone {
+    /// These records; other types are NODATA.
+    Has(Vec<RData>),
+    /// Answers SERVFAIL.
+    Broken,
+    /// Answers nothing.
+    Silent,
+}
+
+pub(super) fn mx(preference: u16, exchange: &str) -> RData {
+    RData::MX(MX::new(preference, Name::from_ascii(exchange).expect("name")))
+}
+
+pub(super) fn a(ip: &str) -> RData {
+    match ip.parse().expect("address") {
+        IpAddr::V4(ip) => RData::A(A(ip)),
+        IpAddr::V6(ip) => RData::AAAA(AAAA(ip)),
+    }
+}
+
+/// A name server on a port of its own; also counts the questions.
+pub(super) async fn name_server(zones: Vec<(&str, Zone)>) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
+    let zones: HashMap<String, Zone> = zones.into_iter().map(|(name, zone)| (format!("{name}."), zone)).collect();
+    let socket = UdpSocket::bind("127.0.0.1:0").await.expect("bind");
+    let address = socket.local_addr().expect("address");
+    let asked: Arc<Mutex<Vec<String>>> = Arc::default();
+    let log = asked.clone();
+    tokio::spawn(async move {
+        let mut buffer = [0; 2048];
+        while let Ok((length, peer)) = socket.recv_from(&mut buffer).await {
+            let Ok(request) = Message::from_vec(&buffer[..length]) else { continue };
+            let Some(query) = request.queries.first().cloned() else { continue };
+            log.lock().push(format!("{} {}", query.name(), query.query_type()));
+            let mut response = Message::response(request.metadata.id, request.metadata.op_code);
+            response.add_query(query.clone());
+            let code = match zones.get(&query.name().to_ascii().to_ascii_lowercase()) {
+                Some(Zone::Silent) => continue,
+                Some(Zone::Broken) => ResponseCode::ServFail,
+                Some(Zone::Has(records)) => {
+                    let wanted = records.iter().filter(|data| data.record_type() == query.query_type());
+                    response
+                        .add_answers(wanted.map(|data| Record::from_rdata(query.name().clone(), 300, data.clone())));
+                    ResponseCode::NoError
+                }
+                None => ResponseCode::NXDomain,
+            };
+            response.metadata.response_code = code;
+            if response.answers.is_empty() && query.query_type() != RecordType::SOA {
+                let root = Name::root();
+                let soa = SOA::new(root.clone(), root.clone(), 1, 60, 60, 60, 60);
+                response.add_authority(Record::from_rdata(root, 60, RData::SOA(soa)));
+            }
+            if let Ok(octets) = response.to_vec() {
+                let _ = socket.send_to(&octets, peer).await;
+            }
+        }
+    });
+    (address, asked)
+}
