@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::message::{BindingName, DestinationName, Domain, TenantName, ZoneName};
 use crate::outcome::{Action, Cause, Scope};
 
 /// One observation that may move a binding's or a route's health.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Evidence {
-    /// One recipient's final answer in one attempt.
+    /// One recipient's final answer in one attempt. Answers of one attempt are observed with the same `now`: equal
+    /// refusals of several recipients of one message then count once against the IP.
     Attempt {
         /// The binding that carried it.
         binding: BindingName,
@@ -90,7 +93,7 @@ pub enum AttemptResult {
 }
 
 /// One zone that lists an address.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Listing {
     /// The zone.
     pub zone: ZoneName,

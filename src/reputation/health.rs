@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Wall;
 use crate::message::{BindingName, DestinationName};
 
+/// The `until` of what ends by evidence or by the operator's word, not by time.
+pub const UNTIL_CLEARED: Wall = Wall::from_millis(i64::MAX);
+
 /// What a health belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Subject {
@@ -32,14 +35,14 @@ pub enum Health {
     Throttled {
         /// ≥ 2.
         divisor: u32,
-        /// When it ends by itself.
+        /// When it ends by itself. [`UNTIL_CLEARED`]: when the cause is gone.
         until: Wall,
         /// Why.
         reason: Reason,
     },
     /// Not used at all.
     Suspended {
-        /// When probation begins. `Wall::from_millis(i64::MAX)`: until the cause is gone.
+        /// When probation begins. [`UNTIL_CLEARED`]: when the cause is gone.
         until: Wall,
         /// Why.
         reason: Reason,
@@ -77,6 +80,8 @@ pub enum Reason {
     IpBlocked,
     /// Suspended at several providers at once.
     ManyProviders,
+    /// The receiver asked for less (a rule's back-off).
+    RateLimited,
     /// Confirmed DNSBL listing.
     Listed,
     /// PTR or forward confirmation proven broken.
@@ -94,6 +99,7 @@ impl Reason {
             Self::HardBounces => "hard_bounces",
             Self::IpBlocked => "ip_blocked",
             Self::ManyProviders => "many_providers",
+            Self::RateLimited => "rate_limited",
             Self::Listed => "listed",
             Self::ReverseDns => "reverse_dns",
             Self::Unbindable => "unbindable",

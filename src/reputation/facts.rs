@@ -1,0 +1,65 @@
+//! What is written down of a health, so that a restart continues it.
+//!
+//! Keys are `health/binding/NAME` and `health/route/NAME/DESTINATION`; values are JSON of the subject and its whole
+//! state. The subject is repeated in the value because names may hold slashes: keys are for finding, not for parsing.
+
+use serde::{Deserialize, Serialize};
+
+use super::health::Subject;
+use super::state::State;
+
+/// Prefix of all keys.
+pub const PREFIX: &str = "health/";
+
+/// A durable change to hand to the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fact {
+    /// Store this JSON under this key.
+    Put(String, Vec<u8>),
+    /// Forget this key.
+    Remove(String),
+}
+
+/// A fact that cannot be read back.
+#[derive(Debug, thiserror::Error)]
+#[error("health fact {key} is not readable: {source}")]
+pub struct BadFact {
+    /// Its key.
+    pub key: String,
+    /// What the JSON reader says.
+    pub source: serde_json::Error,
+}
+
+#[derive(Serialize)]
+struct Written<'a> {
+    subject: &'a Subject,
+    state: &'a State,
+}
+
+#[derive(Deserialize)]
+struct Read {
+    subject: Subject,
+    state: State,
+}
+
+/// Key of a subject's fact.
+pub fn key(subject: &Subject) -> String {
+    match subject {
+        Subject::Binding(binding) => format!("{PREFIX}binding/{binding}"),
+        Subject::Route(binding, destination) => format!("{PREFIX}route/{binding}/{destination}"),
+    }
+}
+
+pub(super) fn write(subject: &Subject, state: &State) -> Option<Vec<u8>> {
+    if state.is_blank() {
+        return None;
+    }
+    // Names, numbers and texts always serialise; were it ever otherwise, losing one fact is better than stopping.
+    serde_json::to_vec(&Written { subject, state }).ok()
+}
+
+pub(super) fn read(key: &str, bytes: &[u8]) -> Result<(Subject, State), BadFact> {
+    serde_json::from_slice::<Read>(bytes)
+        .map(|read| (read.subject, read.state))
+        .map_err(|source| BadFact { key: key.to_owned(), source })
+}

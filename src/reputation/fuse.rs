@@ -1,0 +1,126 @@
+//! The fuse of hard bounces: whether a tally says "stop", and whether it says "one tenant" instead.
+//!
+//! It trips when there are enough attempts and events and even the lower confidence limit of the rate lies above the
+//! configured ratio ([`lower_bound`]). Before the address is blamed, the worst tenant's counts are left out: where the
+//! rest is large enough to judge and does not trip, the tenant's list is bad, not the address, and taking the address
+//! out would only carry the same list to the next one. Where too little is left to judge, nobody can tell list from
+//! address, and the address is protected.
+
+use crate::clock::Wall;
+use crate::config;
+use crate::message::TenantName;
+
+use super::tally::{Count, Tally, lower_bound};
+
+/// What the fuse says.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Judgement {
+    /// Nothing.
+    Fine,
+    /// Stop.
+    Trips(Count),
+    /// Without this tenant all is well.
+    Tenant {
+        /// Who.
+        tenant: TenantName,
+        /// Its counts.
+        own: Count,
+        /// Everybody else's.
+        rest: Count,
+    },
+}
+
+/// Judges the window that ends now.
+pub(super) fn judge(tally: &mut Tally, rules: &config::Reputation, now: Wall) -> Judgement {
+    let total = tally.total(now);
+    if !trips(total, rules) {
+        return Judgement::Fine;
+    }
+    if let Some((tenant, own)) = tally.worst_tenant(now) {
+        let rest = total.without(own);
+        if acquits(rest, rules) {
+            return Judgement::Tenant { tenant, own, rest };
+        }
+    }
+    Judgement::Trips(total)
+}
+
+/// Whether what is left when one suspect is left out is enough to judge, and good: then it was the suspect.
+pub(super) fn acquits(rest: Count, rules: &config::Reputation) -> bool {
+    rest.attempts >= rules.min_attempts.max(1) && !trips(rest, rules)
+}
+
+fn trips(count: Count, rules: &config::Reputation) -> bool {
+    count.attempts >= rules.min_attempts
+        && count.events >= rules.min_events
+        && lower_bound(count) > rules.hard_bounce_ratio
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::rngs::SmallRng;
+    use rand::{Rng, SeedableRng};
+
+    use super::super::fixtures;
+    use super::*;
+
+    /// Sends `messages` at 1,000 an hour over ten tenants; returns after how many the fuse tripped.
+    fn run(rate: f64, messages: u64, seed: u64) -> Option<u64> {
+        let rules = fixtures::rules();
+        let mut tally = Tally::new(rules.window);
+        let tenants: Vec<TenantName> = (0..10).map(|i| TenantName::new(format!("t{i}"))).collect();
+        let mut rng = SmallRng::seed_from_u64(seed);
+        for sent in 1..=messages {
+            let now = Wall::from_millis(sent as i64 * 3_600);
+            let event = rng.random_bool(rate);
+            tally.add(&tenants[rng.random_range(0..tenants.len())], event, now);
+            if event && matches!(judge(&mut tally, &rules, now), Judgement::Trips(_)) {
+                return Some(sent);
+            }
+        }
+        None
+    }
+
+    #[test]
+    fn a_healthy_two_per_cent_address_is_not_suspended() {
+        let false_alarms = (0..100).filter(|&seed| run(0.02, 20_000, seed).is_some()).count();
+        assert!(false_alarms <= 2, "{false_alarms} of 100 runs");
+    }
+
+    #[test]
+    fn ten_per_cent_are_found_within_a_few_hundred_messages() {
+        let mut found: Vec<u64> = (0..101).map(|seed| run(0.10, 5_000, seed).unwrap_or(u64::MAX)).collect();
+        found.sort_unstable();
+        assert!(found[50] <= 400, "median {}", found[50]);
+        assert!(found[100] < u64::MAX, "every run finds it");
+    }
+
+    #[test]
+    fn one_bad_tenant_is_told_from_a_bad_address() {
+        let rules = fixtures::rules();
+        let now = Wall::from_millis(0);
+        let (good, bad) = (TenantName::new("good"), TenantName::new("bad"));
+        // (good attempts, good events, bad attempts, bad events) → judgement
+        let table = [
+            ((300, 6, 200, 50), "tenant"),
+            ((300, 60, 200, 40), "trips"),
+            ((50, 0, 200, 50), "trips"), // too few of the others to acquit the address
+            ((0, 0, 200, 50), "trips"),
+            ((300, 6, 50, 3), "fine"),
+        ];
+        for ((good_n, good_k, bad_n, bad_k), expected) in table {
+            let mut tally = Tally::new(rules.window);
+            (0..good_n).for_each(|i| tally.add(&good, i < good_k, now));
+            (0..bad_n).for_each(|i| tally.add(&bad, i < bad_k, now));
+            let got = match judge(&mut tally, &rules, now) {
+                Judgement::Fine => "fine",
+                Judgement::Trips(_) => "trips",
+                Judgement::Tenant { tenant, .. } => {
+                    assert_eq!(tenant, bad);
+                    "tenant"
+                }
+            };
+            assert_eq!(got, expected, "{good_n}/{good_k} and {bad_n}/{bad_k}");
+        }
+    }
+}
