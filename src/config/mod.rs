@@ -5,10 +5,18 @@
 //! mistake with file, line and key path before it gives up. The rest of the program sees only the types here.
 
 pub mod check;
+mod defaults;
+pub mod load;
+mod mistake;
 pub mod raw;
+mod read;
+mod tree;
 pub mod units;
 
+pub use check::{Loaded, Mistake, Mistakes, SourceFile};
+
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -134,7 +142,7 @@ pub struct Binding {
     pub bind_address: IpAddr,
     /// The address the world sees (differs behind NAT); what DNSBL and PTR checks use. Default `bind_address`.
     pub public_address: IpAddr,
-    /// What it says in EHLO.
+    /// What it says in EHLO. Default `server.hostname`.
     pub ehlo_hostname: EhloName,
     /// Limits of the binding as a whole.
     pub limits: Limits,
@@ -208,9 +216,9 @@ pub struct Pool {
     pub name: PoolName,
     /// Never empty; no binding twice in one pool. `{ pool = "…" }` in a backup tier is already unfolded.
     pub tiers: Vec<Vec<Member>>,
-    /// How volume is spread inside a tier.
+    /// How volume is spread inside a tier. Default weighted.
     pub spread: Spread,
-    /// How a daily cap is spread over the day.
+    /// How a daily cap is spread over the day. Default none.
     pub pace: Pace,
     /// Eligible bindings below which the next tier opens as well. Default 1.
     pub min_active: usize,
@@ -513,8 +521,8 @@ pub struct Monitor {
     pub zones: Vec<Zone>,
 }
 
-/// `[monitor.zone.NAME]`: one DNSBL (RFC 5782).
-#[derive(Clone, Debug)]
+/// `[monitor.zone.NAME]`: one DNSBL (RFC 5782). Its `Debug` masks the DNS name.
+#[derive(Clone)]
 pub struct Zone {
     /// Name in logs and metrics.
     pub name: ZoneName,
@@ -522,7 +530,7 @@ pub struct Zone {
     pub zone: String,
     /// Its own name servers; empty takes `monitor.servers`.
     pub servers: Vec<SocketAddr>,
-    /// Weight of a listing without a code of its own.
+    /// Weight of a listing without a code of its own. Default 1 (notice).
     pub weight: f64,
     /// Meaning of return codes; the first that matches wins. Empty: 127.0.0.2 – 127.0.0.254 is a listing.
     pub codes: Vec<ZoneCode>,
@@ -530,6 +538,21 @@ pub struct Zone {
     pub positive_probe: Option<IpAddr>,
     /// Address that must not be listed. Default 127.0.0.1; `None` where the zone breaks RFC 5782 §5.
     pub negative_probe: Option<IpAddr>,
+}
+
+impl fmt::Debug for Zone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, zone: _, servers, weight, codes, positive_probe, negative_probe } = self;
+        f.debug_struct("Zone")
+            .field("name", name)
+            .field("zone", &format_args!("(masked)"))
+            .field("servers", servers)
+            .field("weight", weight)
+            .field("codes", codes)
+            .field("positive_probe", positive_probe)
+            .field("negative_probe", negative_probe)
+            .finish()
+    }
 }
 
 /// Meaning of some return codes of a zone.
@@ -569,7 +592,7 @@ pub struct Admin {
 /// `[log]`
 #[derive(Clone, Debug)]
 pub struct Log {
-    /// Form of a line.
+    /// Form of a line. Default text.
     pub format: LogFormat,
     /// `tracing` filter, such as `info` or `remuda=debug`. Default `info`.
     pub filter: String,

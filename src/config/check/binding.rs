@@ -1,0 +1,242 @@
+//! Bindings, their limits, ladders and warm-up.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::{Context, Named, host_name};
+use crate::config::defaults::{LADDER, LADDERS};
+use crate::config::mistake::{Place, suggest};
+use crate::config::read::Field;
+use crate::config::{Binding, EhloName, Limits, Monitor, Warmup, WarmupStart, raw};
+use crate::message::{BindingName, ProviderName};
+
+type Ladders = HashMap<String, Arc<[u64]>>;
+
+impl Context<'_> {
+    pub(super) fn bindings(&mut self, file: &raw::File) -> Vec<Arc<Binding>> {
+        let ladders = self.ladders(file);
+        let mut addresses: HashMap<IpAddr, (String, Place)> = HashMap::new();
+        let mut bindings = Vec::new();
+        for (entry, raw) in self.named(&file.binding) {
+            let hint = "write the source address of its connections, such as bind_address = \"192.0.2.1\"";
+            // Asked at the name: the table itself may begin with a sub-table far below.
+            let address = raw.bind_address.required(&entry.place, "bind_address", hint, &mut self.out);
+            if let Some(at) = address {
+                self.check_source_address(at.value, &at.place);
+                let first = addresses.entry(at.value).or_insert_with(|| (entry.name.clone(), at.place.clone()));
+                if first.0 != entry.name {
+                    let (name, line) = (&first.0, self.lines.name(&first.1));
+                    let what = format!("{} is the bind_address of binding {name:?} already, at {line}", at.value);
+                    self.out.mistake(
+                        &at.place,
+                        what,
+                        "two bindings cannot share an address: they share its reputation",
+                    );
+                }
+            }
+            let binding = self.binding(entry, raw, address.map(|at| at.value), &ladders);
+            bindings.extend(binding.map(Arc::new));
+        }
+        bindings
+    }
+
+    fn binding(
+        &mut self,
+        entry: &Named<raw::Binding>,
+        raw: &raw::Binding,
+        bind_address: Option<IpAddr>,
+        ladders: &Ladders,
+    ) -> Option<Binding> {
+        if let (Some(public), Some(bound)) = (raw.public_address.given(), bind_address) {
+            if public.value.is_ipv4() != bound.is_ipv4() {
+                let what = "public_address and bind_address are of different families";
+                self.out.mistake(&public.place, what, "");
+            } else if public.value.is_unspecified() || public.value.is_multicast() {
+                self.out.mistake(&public.place, format!("{} is no address of a host", public.value), "");
+            }
+        }
+        let limits = self.limits(&raw.limits);
+        let provider = self.provider_limits(raw, &limits);
+        let warmup =
+            raw.warmup.value().and_then(|warmup| self.warmup(warmup, raw.warmup.given()?.place.clone(), ladders));
+        if let Some(at) = raw.region.given() {
+            self.check_name(&at.value, &at.place);
+        }
+        let ehlo_hostname = self.ehlo_hostname(raw);
+        let bind_address = bind_address?;
+        Some(Binding {
+            name: BindingName::new(&entry.name),
+            bind_address,
+            public_address: raw.public_address.or(bind_address),
+            ehlo_hostname: ehlo_hostname?,
+            limits,
+            provider,
+            warmup,
+            suspend_delivery: raw.suspend_delivery.or(false),
+            region: raw.region.value().cloned(),
+        })
+    }
+
+    fn check_source_address(&mut self, address: IpAddr, place: &Place) {
+        if address.is_unspecified() {
+            let hint = "write the one address it shall send from: the system must never choose";
+            self.out.mistake(place, format!("{address} is every address of the host"), hint);
+        } else if address.is_multicast() || address == IpAddr::V4(std::net::Ipv4Addr::BROADCAST) {
+            self.out.mistake(place, format!("{address} cannot be the source of a connection"), "");
+        } else if let IpAddr::V6(v6) = address
+            && let Some(v4) = v6.to_ipv4_mapped()
+        {
+            self.out.mistake(place, format!("{address} is an IPv4 address in IPv6 dress"), format!("write \"{v4}\""));
+        }
+    }
+
+    /// `"hostname"`, `"message"` or a full host name.
+    fn ehlo_hostname(&mut self, raw: &raw::Binding) -> Option<EhloName> {
+        let Some(at) = raw.ehlo_hostname.given() else { return Some(EhloName::Hostname) };
+        match at.value.as_str() {
+            "hostname" => Some(EhloName::Hostname),
+            "message" => Some(EhloName::Message),
+            text => {
+                let name = host_name(at, &mut self.out)?;
+                if !name.as_str().contains(['.', ':']) {
+                    let near = suggest(text, ["hostname", "message"]);
+                    let hint = if near.ends_with('?') {
+                        near
+                    } else {
+                        "write it with its domain, such as \"mta1.example.net\"".to_owned()
+                    };
+                    self.out.mistake(&at.place, format!("{text:?} is no full host name (RFC 5321 §2.3.5)"), hint);
+                    return None;
+                }
+                Some(EhloName::Literal(name))
+            }
+        }
+    }
+
+    /// Limits towards single providers; none may promise more than the binding as a whole has.
+    fn provider_limits(&mut self, raw: &raw::Binding, whole: &Limits) -> BTreeMap<ProviderName, Limits> {
+        let mut limits = BTreeMap::new();
+        for entry in raw.provider.entries() {
+            if !self.providers.refer(&entry.name, &entry.place, &mut self.out) {
+                continue;
+            }
+            let Some(raw) = &entry.value else { continue };
+            let here = self.limits(raw);
+            if let (Some(cap), Some(all), Some(at)) = (here.daily_cap, whole.daily_cap, raw.daily_cap.given())
+                && cap > all
+            {
+                let what = format!("{cap} is above the binding's own daily_cap of {all}");
+                self.out.mistake(&at.place, what, "it could never be used: lower it or leave it out");
+            }
+            if let (Some(count), Some(all), Some(at)) =
+                (here.max_outbound_connections, whole.max_outbound_connections, raw.max_outbound_connections.given())
+                && count > all
+            {
+                let what = format!("{count} is above the binding's own max_outbound_connections of {all}");
+                self.out.mistake(&at.place, what, "it could never be reached: lower it or leave it out");
+            }
+            limits.insert(ProviderName::new(&entry.name), here);
+        }
+        limits
+    }
+
+    /// Limits as such; a limit of nothing is never what was meant.
+    pub(super) fn limits(&mut self, raw: &raw::Limits) -> Limits {
+        let stop = "leave it out for no limit; to stop a binding write suspend_delivery = true";
+        self.not_zero(&raw.daily_cap, "a daily cap of 0 lets nothing through", stop);
+        self.not_zero(&raw.max_outbound_connections, "no connections means no mail", stop);
+        for field in [&raw.messages_per_connection, &raw.recipients_per_message] {
+            self.not_zero(field, "must be at least 1", "leave it out for the default");
+        }
+        Limits {
+            daily_cap: raw.daily_cap.value().copied(),
+            max_outbound_connections: raw.max_outbound_connections.value().copied(),
+            rate_limit: raw.rate_limit.value().copied(),
+            messages_per_connection: raw.messages_per_connection.value().copied(),
+            recipients_per_message: raw.recipients_per_message.value().copied(),
+        }
+    }
+
+    /// The built-in ladders and the file's own.
+    fn ladders(&mut self, file: &raw::File) -> Ladders {
+        let mut ladders: Ladders =
+            LADDERS.iter().map(|(name, stages)| ((*name).to_owned(), Arc::from(*stages))).collect();
+        for (entry, raw) in self.named(&file.ladder) {
+            if LADDERS.iter().any(|(name, _)| *name == entry.name) {
+                self.out.mistake(&entry.place, format!("ladder {:?} is built in", entry.name), "choose another name");
+            }
+            let hint = "write accepted recipients per day, such as stages = [200, 500, 1000]";
+            raw.stages.required(&entry.place, "stages", hint, &mut self.out);
+            if let Some(at) = raw.stages.given().filter(|at| at.value.is_written_empty()) {
+                self.out.mistake(&at.place, "a ladder needs at least one stage", hint);
+            }
+            let items = raw.stages.items();
+            if let Some(first) = items.first().filter(|at| at.value == 0) {
+                self.out.mistake(&first.place, "a stage of 0 lets nothing through", hint);
+            }
+            for pair in items.windows(2).filter(|pair| pair[1].value <= pair[0].value) {
+                let what = format!("{} is no more than the stage before, {}", pair[1].value, pair[0].value);
+                self.out.mistake(&pair[1].place, what, "stages must climb");
+            }
+            ladders.insert(entry.name.clone(), raw.stages.values().into());
+        }
+        ladders
+    }
+
+    fn warmup(&mut self, raw: &raw::Warmup, place: Place, ladders: &Ladders) -> Option<Warmup> {
+        let name = raw.ladder.or(LADDER.to_owned());
+        if let Some(at) = raw.ladder.given() {
+            self.ladders.refer(&at.value, &at.place, &mut self.out);
+        }
+        let position = match (&raw.started, &raw.stage) {
+            (Field::Given(day), Field::Missing) => Some(WarmupStart::Started(day.value.0)),
+            (Field::Missing, Field::Given(stage)) => Some(WarmupStart::Stage(stage.value)),
+            (Field::Bad, _) | (_, Field::Bad) => None,
+            (Field::Given(_), Field::Given(stage)) => {
+                let hint = "started for a new address, stage for one warmed elsewhere";
+                self.out.mistake(&stage.place, "either started or stage, not both", hint);
+                None
+            }
+            (Field::Missing, Field::Missing) => {
+                let hint = "write started = 2026-11-01 for a new address, or stage = 7 for one warmed elsewhere";
+                self.out.mistake(&place, "neither started nor stage is given", hint);
+                None
+            }
+        };
+        let ladder = ladders.get(&name)?;
+        if let Some(at) = raw.stage.given().filter(|at| !ladder.is_empty() && at.value >= ladder.len()) {
+            let what = format!("ladder {name:?} has no stage {}", at.value);
+            let hint = format!("from 0 to {}; an address that is warm needs no warmup", ladder.len() - 1);
+            self.out.mistake(&at.place, what, hint);
+        }
+        Some(Warmup { ladder: Arc::clone(ladder), position: position? })
+    }
+
+    /// A list can say nothing of an address that the world never sees.
+    pub(super) fn check_public_addresses(&mut self, file: &raw::File, bindings: &[Arc<Binding>], monitor: &Monitor) {
+        if monitor.zones.is_empty() {
+            return;
+        }
+        for binding in bindings.iter().filter(|binding| !is_public(binding.public_address)) {
+            let entry = file.binding.entries().iter().find(|entry| entry.name == binding.name.as_str());
+            let Some(entry) = entry else { continue };
+            let what = format!("{} is not seen from outside: DNSBL and PTR checks say nothing", binding.public_address);
+            let hint = "write public_address = the address behind which it appears";
+            self.out.warning(&entry.place, what, hint);
+        }
+    }
+}
+
+/// Addresses of documentation count as public: they stand for public ones.
+fn is_public(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => !(v4.is_private() || v4.is_loopback() || v4.is_link_local() || is_shared(v4)),
+        IpAddr::V6(v6) => !(v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local()),
+    }
+}
+
+/// `100.64.0.0/10`, between a provider's NAT and its customers (RFC 6598).
+fn is_shared(address: std::net::Ipv4Addr) -> bool {
+    address.octets()[0] == 100 && address.octets()[1] & 0b1100_0000 == 64
+}

@@ -1,0 +1,838 @@
+//! Broken files and what is said of them; the annotated example; files that no one would write.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::Path;
+
+use proptest::prelude::*;
+
+use super::{Files, Loaded, Mistakes, SourceFile, check, load};
+use crate::config::{CodeMeaning, Config, Delivery, EhloName, Listener, Queue, Reputation, WarmupStart, raw};
+
+const EXAMPLE: &str = include_str!("../../../config/remuda.toml");
+
+/// The smallest good file, in pieces, so that a test can leave one out or write another.
+const SERVER: &str = "[server]\nhostname = \"relay.example.net\"\nstate_dir = \"/var/lib/remuda\"\n";
+const LISTENER: &str = "[[listener]]\naddress = \"127.0.0.1:0\"\ntrust = [\"127.0.0.0/8\"]\n";
+const BINDINGS: &str = "[binding.mta1]\nbind_address = \"192.0.2.1\"\n[binding.mta2]\nbind_address = \"192.0.2.2\"\n";
+const POOL: &str = "[pool.p]\nactive = [\"mta1\"]\n";
+const TENANT: &str = "[tenant.t]\npools = { default = \"p\" }\n";
+
+fn check_text(text: &str) -> Result<Loaded, Mistakes> {
+    check(&[SourceFile { path: "remuda.toml".into(), text: text.to_owned() }])
+}
+
+/// What is said of the smallest good file with `more` before it; line numbers are those of `more`.
+fn complaints(more: &str) -> Vec<String> {
+    let mut text = more.to_owned();
+    for (header, piece) in [
+        ("[server]", SERVER),
+        ("[[listener]]", LISTENER),
+        ("[binding.mta1]", BINDINGS),
+        ("[pool.p]", POOL),
+        ("[tenant.t]", TENANT),
+    ] {
+        if !more.contains(header) {
+            text.push_str(piece);
+        }
+    }
+    match check_text(&text) {
+        Ok(_) => Vec::new(),
+        Err(error) => error.mistakes.iter().map(|m| m.to_string().replace("remuda.toml:", "")).collect(),
+    }
+}
+
+fn good(text: &str) -> Config {
+    check_text(text).unwrap_or_else(|error| panic!("{error}")).config
+}
+
+fn minimal() -> String {
+    [SERVER, LISTENER, BINDINGS, POOL, TENANT].concat()
+}
+
+#[test]
+fn every_mistake_is_named_with_line_path_and_hint() {
+    // (file, its only mistake)
+    let table: &[(&str, &str)] = &[
+        // TOML itself
+        ("[server\n", "1:8: TOML: unclosed table, expected `]`"),
+        // keys and types
+        ("[queue]\nretry_frist = \"5m\"\n", "2:1: queue.retry_frist: unknown key; did you mean \"retry_first\"?"),
+        ("[qeue]\n", "1:2: qeue: unknown key; did you mean \"queue\"?"),
+        ("[queue]\nlifetime = 5\n", "2:12: queue.lifetime: a duration needs a unit; write \"5s\" for seconds"),
+        (
+            "[queue]\nlifetime = true\n",
+            "2:12: queue.lifetime: expected a duration such as \"15m\", found true or false",
+        ),
+        ("[queue]\nsticky_tries = 256\n", "2:16: queue.sticky_tries: 256 is out of range; from 0 to 255"),
+        (
+            "[queue]\nsticky_tries = \"3\"\n",
+            "2:16: queue.sticky_tries: expected a whole number, found a text; write it without quotes",
+        ),
+        ("[queue]\nretry_factor = inf\n", "2:16: queue.retry_factor: not a finite number"),
+        ("queue = 1\n", "1:9: queue: expected a table, found a whole number; write { key = value, … }"),
+        ("[[queue]]\n", "1:3: queue: expected a table, found a list; write its header as [name], not [[name]]"),
+        ("[dns]\nservers = \"192.0.2.53\"\n", "2:11: dns.servers: expected a list, found a text; put it into [ ]"),
+        (
+            "[dns]\nservers = [\"192.0.2.53\", \"x\"]\n",
+            "2:26: dns.servers[1]: \"x\" is no address of a name server; write \"192.0.2.53\" or \"127.0.0.1:5353\"",
+        ),
+        (
+            "[delivery.timeouts]\nbaner = \"1m\"\n",
+            "2:1: delivery.timeouts.baner: unknown key; did you mean \"banner\"?",
+        ),
+        // missing
+        (
+            "[server]\nhostname = \"relay.example.net\"\n",
+            "1:2: server.state_dir: missing; write an absolute path, such as \"/var/lib/remuda\"",
+        ),
+        (
+            "[[listener]]\ntrust = [\"127.0.0.1\"]\n",
+            "1:1: listener[0].address: missing; write address = \"127.0.0.1:2525\"",
+        ),
+        (
+            "listener = []\n# [[listener]]\n",
+            "1:1: listener: no listener is configured; add [[listener]] with address = \"127.0.0.1:2525\"",
+        ),
+        (
+            "[binding.mta1]\n",
+            "1:10: binding.mta1.bind_address: missing; write the source address of its connections, such as bind_address = \"192.0.2.1\"",
+        ),
+        ("[pool.p]\n", "1:7: pool.p.active: missing; write active = [\"BINDING\", …]"),
+        ("[tenant.t]\n", "1:9: tenant.t.pools: missing; write pools = { default = \"POOL\" }"),
+        (
+            "[tenant.t]\npools = { x = \"p\" }\n",
+            "2:9: tenant.t.pools: has no pool for the stream default; write pools = { default = \"POOL\" }",
+        ),
+        // server
+        (
+            "[server]\nhostname = \"a_b\"\nstate_dir = \"/x\"\n",
+            "2:12: server.hostname: \"a_b\" is no host name; write a full host name such as \"mta1.example.net\"",
+        ),
+        (
+            "[server]\nhostname = \"a.example\"\nstate_dir = \"x\"\n",
+            "3:13: server.state_dir: \"x\" is a relative path; write an absolute path, such as \"/var/lib/remuda\"",
+        ),
+        (
+            "[server]\nhostname = \"a.example\"\nstate_dir = \"/x\"\nday = { timezone = \"Europe/Berln\" }\n",
+            "4:20: server.day.timezone: no time zone \"Europe/Berln\"; write an IANA name such as \"Europe/Berlin\" or \"UTC\" (names other than UTC need the system's tzdata)",
+        ),
+        (
+            "[server]\nhostname = \"a.example\"\nstate_dir = \"/x\"\nday = { starts = \"25:00\" }\n",
+            "4:18: server.day.starts: \"25:00\" is no time of day; write hours and minutes, such as \"00:00\"",
+        ),
+        // listener
+        (
+            "[[listener]]\naddress = \"127.0.0.1\"\ntrust = [\"::1\"]\n",
+            "2:11: listener[0].address: \"127.0.0.1\" is no address with port; add the port, such as \"127.0.0.1:2525\"",
+        ),
+        (
+            "[[listener]]\naddress = \"127.0.0.1:25\"\ntrust = [\"0.0.0.0/0\"]\n",
+            "3:9: listener[0].trust: trusts every address: this would be an open relay; name the networks of your own clients, such as \"10.0.0.0/8\"",
+        ),
+        (
+            "[[listener]]\naddress = \"127.0.0.1:25\"\ntrust = [\"0.0.0.0/1\", \"128.0.0.0/1\"]\n",
+            "3:9: listener[0].trust: trusts every address: this would be an open relay; name the networks of your own clients, such as \"10.0.0.0/8\"",
+        ),
+        (
+            "[[listener]]\naddress = \"[::]:25\"\ntrust = [\"::ffff:0:0/96\"]\n",
+            "3:9: listener[0].trust: trusts every address: this would be an open relay; name the networks of your own clients, such as \"10.0.0.0/8\"",
+        ),
+        (
+            "[[listener]]\naddress = \"127.0.0.1:25\"\ntrust = [\"10.1.2.3/8\"]\n",
+            "3:10: listener[0].trust[0]: \"10.1.2.3/8\" is neither a network nor one address; write \"10.0.0.0/8\" for the network or \"10.1.2.3\" for the one address",
+        ),
+        (
+            "[[listener]]\naddress = \"127.0.0.1:25\"\ntrust = [\"::1\"]\n[[listener]]\naddress = \"127.0.0.1:25\"\ntrust = [\"::1\"]\n",
+            "5:11: listener[1].address: 127.0.0.1:25 is listened on already, at 2",
+        ),
+        (
+            "[[listener]]\naddress = \"127.0.0.1:25\"\ntrust = [\"::1\"]\ntls = {}\n",
+            "4:1: listener[0].tls: unknown key; TLS on listeners is not built yet; listen on loopback or a private network",
+        ),
+        // assignment
+        (
+            "[assignment]\ntenant_header = \"X Tenant\"\n",
+            "2:17: assignment.tenant_header: \"X Tenant\" is no name of a header",
+        ),
+        (
+            "[assignment]\ndefault_tenant = \"T1\"\n[tenant.t]\npools.default = \"p\"\n",
+            "2:18: assignment.default_tenant: no tenant \"T1\"; known: t",
+        ),
+        (
+            "[assignment]\nunknown = \"refused\"\n",
+            "2:11: assignment.unknown: \"refused\" is not known here; did you mean \"refuse\"?",
+        ),
+        (
+            "[assignment]\nstream_header = \"x-remuda-tenant\"\n",
+            "2:17: assignment.stream_header: tenant_header and stream_header are the same; give them two names",
+        ),
+        // bindings
+        (
+            "[binding.\"mta 3\"]\nbind_address = \"192.0.2.3\"\n",
+            "1:10: binding.\"mta 3\": a name must not contain ' '; write it with - or _ instead",
+        ),
+        (
+            "[binding.\"a:b\"]\nbind_address = \"192.0.2.3\"\n",
+            "1:10: binding.\"a:b\": a name must not contain ':'; write it with - or _ instead",
+        ),
+        ("[binding.\"\"]\nbind_address = \"192.0.2.3\"\n", "1:10: binding.\"\": a name must not be empty"),
+        (
+            "[binding.m]\nbind_address = \"0.0.0.0\"\n",
+            "2:16: binding.m.bind_address: 0.0.0.0 is every address of the host; write the one address it shall send from: the system must never choose",
+        ),
+        (
+            "[binding.m]\nbind_address = \"192.0.2.3:25\"\n",
+            "2:16: binding.m.bind_address: \"192.0.2.3:25\" is no IP address; write the address without a port",
+        ),
+        (
+            "[binding.m]\nbind_address = \"192.0.2.3\"\npublic_address = \"2001:db8::1\"\n",
+            "3:18: binding.m.public_address: public_address and bind_address are of different families",
+        ),
+        (
+            "[binding.m]\nbind_address = \"192.0.2.3\"\n[binding.n]\nbind_address = \"192.0.2.3\"\n",
+            "4:16: binding.n.bind_address: 192.0.2.3 is the bind_address of binding \"m\" already, at 2; two bindings cannot share an address: they share its reputation",
+        ),
+        (
+            "[binding.m]\nbind_address = \"192.0.2.3\"\nehlo_hostname = \"mta_1.example\"\n",
+            "3:17: binding.m.ehlo_hostname: \"mta_1.example\" is no host name; write a full host name such as \"mta1.example.net\"",
+        ),
+        (
+            "[binding.m]\nbind_address = \"192.0.2.3\"\nehlo_hostname = \"hostnme\"\n",
+            "3:17: binding.m.ehlo_hostname: \"hostnme\" is no full host name (RFC 5321 §2.3.5); did you mean \"hostname\"?",
+        ),
+        (
+            "[binding.m]\nbind_address = \"192.0.2.3\"\nehlo_hostname = \"192.0.2.3\"\n",
+            "3:17: binding.m.ehlo_hostname: \"192.0.2.3\" is an address, not a name; write a host name, or \"[192.0.2.3]\" for the bare address",
+        ),
+        (
+            "[binding.m]\nbind_address = \"192.0.2.3\"\ndaily_cap = 0\n",
+            "3:13: binding.m.daily_cap: a daily cap of 0 lets nothing through; leave it out for no limit; to stop a binding write suspend_delivery = true",
+        ),
+        (
+            "[binding.m]\nbind_address = \"192.0.2.3\"\nmax_outbound_connections = 0\n",
+            "3:28: binding.m.max_outbound_connections: no connections means no mail; leave it out for no limit; to stop a binding write suspend_delivery = true",
+        ),
+        (
+            "[binding.m]\nbind_address = \"192.0.2.3\"\nrate_limit = \"0/s\"\n",
+            "3:14: binding.m.rate_limit: rate \"0/s\" lets nothing through; leave the key out for no limit; to stop a binding write suspend_delivery = true",
+        ),
+        (
+            "[binding.m]\nbind_address = \"192.0.2.3\"\nrate_limit = \"1000/d\"\n",
+            "3:14: binding.m.rate_limit: rate \"1000/d\" spans more than an hour; a limiter is no calendar: write daily_cap for a limit per day",
+        ),
+        (
+            "[binding.m]\nbind_address = \"192.0.2.3\"\nwarmup = {}\n",
+            "3:10: binding.m.warmup: neither started nor stage is given; write started = 2026-11-01 for a new address, or stage = 7 for one warmed elsewhere",
+        ),
+        (
+            "[binding.m]\nbind_address = \"192.0.2.3\"\nwarmup = { stage = 1, started = 2026-11-01 }\n",
+            "3:20: binding.m.warmup.stage: either started or stage, not both; started for a new address, stage for one warmed elsewhere",
+        ),
+        (
+            "[binding.m]\nbind_address = \"192.0.2.3\"\nwarmup = { stage = 2, ladder = \"l\" }\n[ladder.l]\nstages = [1, 2]\n",
+            "3:20: binding.m.warmup.stage: ladder \"l\" has no stage 2; from 0 to 1; an address that is warm needs no warmup",
+        ),
+        (
+            "[binding.m]\nbind_address = \"192.0.2.3\"\nwarmup = { stage = 2, ladder = \"standrad\" }\n",
+            "3:32: binding.m.warmup.ladder: no ladder \"standrad\"; did you mean \"standard\"?",
+        ),
+        ("[ladder.fast]\nstages = [1]\n", "1:9: ladder.fast: ladder \"fast\" is built in; choose another name"),
+        (
+            "[ladder.l]\nstages = [200, 100]\n",
+            "2:16: ladder.l.stages[1]: 100 is no more than the stage before, 200; stages must climb",
+        ),
+        (
+            "[binding.m]\nbind_address = \"192.0.2.3\"\n[binding.m.provider.gmial]\n[provider.gmail]\nmx = [\"*.google.com\"]\n",
+            "3:21: binding.m.provider.gmial: no provider \"gmial\"; did you mean \"gmail\"?",
+        ),
+        (
+            "[binding.m]\nbind_address = \"192.0.2.3\"\ndaily_cap = 10\nprovider.g.daily_cap = 11\n[provider.g]\nmx = [\"*.google.com\"]\n",
+            "4:24: binding.m.provider.g.daily_cap: 11 is above the binding's own daily_cap of 10; it could never be used: lower it or leave it out",
+        ),
+        // pools
+        (
+            "[pool.p]\nactive = [\"mta1\", \"mat2\"]\n",
+            "2:19: pool.p.active[1]: no binding \"mat2\"; did you mean \"mta2\"?",
+        ),
+        (
+            "[pool.p]\nactive = [\"mta1\", { binding = \"mta9\", weight = 2 }]\n",
+            "2:31: pool.p.active[1].binding: no binding \"mta9\"; did you mean \"mta1\"?",
+        ),
+        ("[pool.p]\nactive = []\n", "2:10: pool.p.active: a tier needs at least one binding"),
+        (
+            "[pool.p]\nactive = [\"mta1\"]\nbackup = [\"mta2\"]\n",
+            "3:11: pool.p.backup[0]: expected a list, found a text; put it into [ ]",
+        ),
+        (
+            "[pool.p]\nactive = [\"mta1\"]\nbackup = [[\"mta1\"]]\n",
+            "3:12: pool.p.backup[0][0]: binding \"mta1\" stands in this pool already, as pool.p.active[0]; keep one of the two; for a larger share use weight",
+        ),
+        (
+            "[pool.p]\nactive = [{ binding = \"mta1\", weight = 0 }]\n",
+            "2:10: pool.p.active: every weight is 0: nothing would ever leave; give at least one of them a weight of 1",
+        ),
+        (
+            "[pool.p]\nactive = [{ binding = \"mta1\", weight = 70_000 }]\n",
+            "2:40: pool.p.active[0].weight: 70000 is out of range; from 0 to 65535",
+        ),
+        (
+            "[pool.p]\nactive = [{ weight = 1 }]\n",
+            "2:11: pool.p.active[0]: needs either binding or pool; write { binding = \"NAME\", weight = 2 }",
+        ),
+        (
+            "[pool.p]\nactive = [\"mta1\"]\nbackup = [[{ pool = \"q\" }]]\n[pool.q]\nactive = [\"mta2\"]\nbackup = [[{ pool = \"p\" }]]\n",
+            "6:12: pool.q.backup[0][0]: pools back one another up in a ring: p → q → p; mail would run in circles: take one of them out",
+        ),
+        (
+            "[pool.p]\nactive = [\"mta1\"]\nbackup = [[{ pool = \"p\" }]]\n",
+            "3:12: pool.p.backup[0][0]: pools back one another up in a ring: p → p; mail would run in circles: take one of them out",
+        ),
+        (
+            "[pool.p]\nactive = [\"mta1\", { pool = \"q\" }]\n[pool.q]\nactive = [\"mta2\"]\n",
+            "2:19: pool.p.active[1]: a pool can stand only in a backup tier; name its bindings, or put the pool into backup",
+        ),
+        (
+            "[pool.p]\nactive = [\"mta1\"]\nbackup = [[\"mta2\"]]\nmin_active = 2\n",
+            "4:14: pool.p.min_active: 2 of 1 active bindings: backups would always be open; at most 1",
+        ),
+        (
+            "[pool.p]\nactive = [\"mta1\"]\nspread = \"weigthed\"\n",
+            "3:10: pool.p.spread: \"weigthed\" is not known here; did you mean \"weighted\"?",
+        ),
+        (
+            "[pool.p]\nactive = [\"mta1\"]\nfailover_on = [\"full\"]\n",
+            "3:16: pool.p.failover_on[0]: \"full\" is not known here; did you mean \"window_full\"?",
+        ),
+        // tenants
+        ("[tenant.t]\npools = { default = \"q\" }\n", "2:11: tenant.t.pools.default: no pool \"q\"; known: p"),
+        (
+            "[tenant.t]\npools = { default = \"p\" }\nweight = 0\n",
+            "3:10: tenant.t.weight: a tenant of weight 0 would wait for ever; write at least 1",
+        ),
+        (
+            "[tenant.t]\npools = { default = \"p\" }\ndaily_cap = 0\n",
+            "3:13: tenant.t.daily_cap: a daily cap of 0 lets nothing through; a limit of nothing is never meant: leave it out for no limit",
+        ),
+        (
+            "[tenant.t]\npools = { default = \"p\" }\nsplit = { default = { q = 1.5 } }\n[pool.q]\nactive = [\"mta2\"]\n",
+            "3:23: tenant.t.split.default.q: a share of 1.5; write a share from 0 to 1, such as 0.3",
+        ),
+        (
+            "[tenant.t]\npools = { default = \"p\" }\nsplit = { default = { q = 0.6, r = 0.5 } }\n[pool.q]\nactive = [\"mta2\"]\n[pool.r]\nactive = [\"mta2\"]\n",
+            "3:11: tenant.t.split.default: shares add up to 1.1; at most 1",
+        ),
+        (
+            "[tenant.t]\npools = { default = \"p\" }\nsplit = { marketing = { p = 0.5 } }\n",
+            "3:11: tenant.t.split.marketing: stream \"marketing\" has no pool; add marketing to pools",
+        ),
+        (
+            "[tenant.t]\npools = { default = \"p\" }\nsplit = { default = { p = 0.5 } }\n",
+            "3:23: tenant.t.split.default.p: \"p\" is the stream's own pool; what is not split off goes there anyway",
+        ),
+        (
+            "[tenant.t]\npools = { default = \"p\" }\nstreams = [{ stream = \"default\" }]\n",
+            "3:12: tenant.t.streams[0]: a rule without a condition; give sender, sender_domain or header; what no rule matches is default",
+        ),
+        (
+            "[tenant.t]\npools = { default = \"p\" }\nmatch = { header = { \"X Y\" = \"t\" } }\n",
+            "3:22: tenant.t.match.header.\"X Y\": \"X Y\" is no name of a header",
+        ),
+        (
+            "[tenant.t]\npools = { default = \"p\" }\nmatch = { client = [\"10.0.0.0/8\"] }\n[tenant.u]\npools = { default = \"p\" }\nmatch = { client = [\"10.0.0.0/8\"] }\n",
+            "6:21: tenant.u.match.client[0]: client network 10.0.0.0/8 belongs to tenant \"t\" already, at 3; keep it with one of the two",
+        ),
+        (
+            "[tenant.t]\npools = { default = \"p\" }\nmatch = { sender_domain = [\"A.example\"] }\n[tenant.u]\npools = { default = \"p\" }\nmatch = { sender_domain = [\"a.example\"] }\n",
+            "6:28: tenant.u.match.sender_domain[0]: sender domain \"a.example\" belongs to tenant \"t\" already, at 3; keep it with one of the two",
+        ),
+        (
+            "[tenant.t]\npools = { default = \"p\" }\nmatch = { header = { X-T = \"A\" } }\n[tenant.u]\npools = { default = \"p\" }\nmatch = { header = { x-t = \"a \" } }\n",
+            "6:22: tenant.u.match.header.x-t: header x-t: a belongs to tenant \"t\" already, at 3; keep it with one of the two",
+        ),
+        // receivers
+        (
+            "[provider.g]\nmx = []\n",
+            "2:6: provider.g.mx: without patterns nothing ever belongs to it; name its MX hosts, such as mx = [\"*.mail.example.com\"]",
+        ),
+        (
+            "[provider.g]\nmx = [\"mx*.example.com\"]\n",
+            "2:7: provider.g.mx[0]: \"mx*.example.com\" is no domain pattern; write \"example.com\", \"*.example.com\" for all names below it, or \"*\"",
+        ),
+        (
+            "[[destination_route]]\ndomain = \"*\"\nhosts = [\"192.0.2.1:x\"]\n",
+            "3:10: destination_route[0].hosts[0]: \"192.0.2.1:x\" is no host; write \"mx.example.net\", \"mx.example.net:2525\", \"192.0.2.1:25\" or \"[2001:db8::1]:25\"",
+        ),
+        (
+            "[[destination_route]]\ndomain = \"*\"\nhosts = [\"192.0.2.1\"]\nprovider = \"g\"\n",
+            "4:12: destination_route[0].provider: no provider \"g\"",
+        ),
+        // numbers
+        ("[queue]\nretry_first = \"5h\"\n", "2:15: queue.retry_first: retry_first is longer than retry_max"),
+        (
+            "[queue]\nlifetime = \"1m\"\n",
+            "2:12: queue.lifetime: lifetime is shorter than retry_first: mail would be given up before its second try",
+        ),
+        ("[queue]\nretry_jitter = 0.6\n", "2:16: queue.retry_jitter: 0.6 is out of range; from 0 to 0.5"),
+        ("[queue]\nretry_factor = 0.5\n", "2:16: queue.retry_factor: 0.5 is out of range; from 1 to 100"),
+        ("[delivery]\nport = 0\n", "2:8: delivery.port: must be at least 1"),
+        ("[delivery]\ntimeouts = { rcpt = \"0s\" }\n", "2:21: delivery.timeouts.rcpt: must be longer than 0"),
+        ("[reputation]\npool_guard = 50\n", "2:14: reputation.pool_guard: 50 is out of range; from 0 to 1"),
+        (
+            "[reputation]\nsuspend_first = \"2d\"\n",
+            "2:17: reputation.suspend_first: suspend_first is longer than suspend_max",
+        ),
+        // monitor
+        ("[monitor]\nthrottle_weight = 5\n", "2:19: monitor.throttle_weight: throttle_weight is above suspend_weight"),
+        (
+            "[monitor.zone.z]\nzone = \"secret key.bl.example\"\n",
+            "2:8: monitor.zone.z.zone: not a DNS name; write the name below which addresses are looked up",
+        ),
+        (
+            "[monitor.zone.z]\nzone = \"k.example\"\n[monitor.zone.y]\nzone = \"K.example\"\n",
+            "4:8: monitor.zone.y.zone: the same DNS name as at 2; a listing would count twice",
+        ),
+        (
+            "[monitor.zone.z]\nzone = \"bl.example\"\ncodes = [{ octets = \"127.0.0.11-2\" }]\n",
+            "3:21: monitor.zone.z.codes[0].octets: \"127.0.0.11-2\" are no return codes; write four octets from 127, each a number, a range or *, such as \"127.0.0.2-11\"",
+        ),
+        (
+            "[monitor.zone.z]\nzone = \"bl.example\"\ncodes = [{ octets = \"127.0.0.2\", meaning = \"good\", weight = 1 }]\n",
+            "3:61: monitor.zone.z.codes[0].weight: only a listing has a weight or can be certain; leave it out",
+        ),
+        (
+            "[monitor.zone.z]\nzone = \"bl.example\"\npositive_probe = true\n",
+            "3:18: monitor.zone.z.positive_probe: expected an IP address, found true or false",
+        ),
+        // the rest
+        (
+            "[admin]\naddress = \"0.0.0.0:8025\"\n",
+            "2:11: admin.address: 0.0.0.0:8025 is not loopback, and there is no authentication yet; write \"127.0.0.1:8025\" and put a proxy with authentication before it",
+        ),
+        ("[log]\nformat = \"xml\"\n", "2:10: log.format: \"xml\" is not known here; write one of \"text\", \"json\""),
+        (
+            "[classify]\nrules = [\"a.toml\", \"a.toml\"]\n",
+            "2:20: classify.rules[1]: \"a.toml\" is given twice; keep the first",
+        ),
+        ("include = \"a.toml\"\n", "1:11: include: expected a list, found a text; put it into [ ]"),
+    ];
+    let mut wrong = Vec::new();
+    for (text, complaint) in table {
+        let got = complaints(text);
+        if got != [*complaint] {
+            wrong.push(format!("{text}\n  expected {complaint}\n  got      {}\n", got.join("\n           ")));
+        }
+    }
+    assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), table.len(), wrong.join("\n"));
+}
+
+#[test]
+fn a_bad_filter_for_the_log_is_refused() {
+    let got = complaints("[log]\nfilter = \"remuda=lots\"\n");
+    assert_eq!(got.len(), 1, "{got:?}");
+    assert!(got[0].starts_with("2:10: log.filter: \"remuda=lots\" is no filter"), "{got:?}");
+}
+
+#[test]
+fn one_run_finds_all_mistakes_of_all_kinds() {
+    let text = r#"
+[server]
+hostname = "relay example"
+state_dir = "spool"
+colour = "red"
+shape = "round"
+
+[[listener]]
+address = "127.0.0.1"
+trust = ["0.0.0.0/0"]
+
+[binding.mta1]
+bind_address = "0.0.0.0"
+daily_cap = 0
+rate_limit = "5/d"
+
+[binding.mta2]
+bind_adress = "192.0.2.2"
+
+[pool.p]
+active = ["mta1", "mat2"]
+backup = [[{ pool = "p" }]]
+spread = "evenly"
+
+[tenant.t]
+pools = { marketing = "q" }
+split = { marketing = { p = 2 } }
+
+[queue]
+retry_first = 5
+retry_jitter = 0.9
+
+[reputation]
+pool_guard = "half"
+
+[extra]
+"#;
+    let error = check_text(text).expect_err("all wrong");
+    let paths: Vec<(usize, &str)> = error.mistakes.iter().map(|m| (m.line, m.path.as_str())).collect();
+    assert_eq!(
+        paths,
+        [
+            (3, "server.hostname"),
+            (4, "server.state_dir"),
+            (5, "server.colour"),
+            (6, "server.shape"),
+            (9, "listener[0].address"),
+            (10, "listener[0].trust"),
+            (13, "binding.mta1.bind_address"),
+            (14, "binding.mta1.daily_cap"),
+            (15, "binding.mta1.rate_limit"),
+            (17, "binding.mta2.bind_address"),
+            (18, "binding.mta2.bind_adress"),
+            (21, "pool.p.active[1]"),
+            (22, "pool.p.backup[0][0]"),
+            (23, "pool.p.spread"),
+            (26, "tenant.t.pools"),
+            (26, "tenant.t.pools.marketing"),
+            (27, "tenant.t.split.marketing.p"),
+            (30, "queue.retry_first"),
+            (31, "queue.retry_jitter"),
+            (34, "reputation.pool_guard"),
+            (36, "extra"),
+        ],
+        "{error}"
+    );
+    assert_eq!(error.to_string().lines().count(), error.mistakes.len(), "one line each");
+}
+
+#[test]
+fn an_empty_file_says_what_a_relay_needs() {
+    let error = check_text("").expect_err("nothing there");
+    let paths: Vec<&str> = error.mistakes.iter().map(|m| m.path.as_str()).collect();
+    assert_eq!(paths, ["listener", "binding", "pool", "tenant", "server.hostname", "server.state_dir"], "{error}");
+}
+
+#[test]
+fn the_smallest_file_gets_every_default() {
+    let config = good(&minimal());
+    assert_eq!(format!("{:?}", config.queue), format!("{:?}", Queue::default()));
+    let address = config.listeners[0].address;
+    let listener = Listener { trust: config.listeners[0].trust.clone(), ..Listener::at(address) };
+    assert_eq!(format!("{:?}", config.listeners[0]), format!("{listener:?}"));
+    let binding = &config.bindings[0];
+    assert_eq!(binding.public_address, binding.bind_address);
+    assert_eq!(binding.ehlo_hostname, EhloName::Hostname);
+    assert_eq!(config.tenants[0].weight, 1);
+    assert_eq!(config.pools[0].tiers[0][0].weight, 1);
+    assert_eq!(config.admin.address.map(|address| address.to_string()).as_deref(), Some("127.0.0.1:8025"));
+}
+
+#[test]
+fn a_pool_in_a_backup_tier_is_unfolded_and_keeps_first_places() {
+    let text = minimal().replace(
+        POOL,
+        r#"
+[pool.p]
+active = ["mta1"]
+backup = [["mta2", { pool = "q" }], [{ pool = "r" }], ["b5"]]
+[pool.q]
+active = [{ binding = "b3", weight = 3 }, "mta1"]
+backup = [["b4"]]
+[pool.r]
+active = ["b4", "b3"]
+[binding.b3]
+bind_address = "192.0.2.3"
+[binding.b4]
+bind_address = "192.0.2.4"
+[binding.b5]
+bind_address = "192.0.2.5"
+"#,
+    );
+    let config = good(&text);
+    let tiers: Vec<Vec<String>> = config.pools[0]
+        .tiers
+        .iter()
+        .map(|tier| tier.iter().map(|member| format!("{}×{}", member.binding, member.weight)).collect())
+        .collect();
+    assert_eq!(tiers, [vec!["mta1×1"], vec!["mta2×1", "b3×3"], vec!["b4×1"], vec!["b5×1"]]);
+}
+
+#[test]
+fn order_of_the_file_is_kept() {
+    let text = minimal() + "[provider.z]\nmx = [\"*.z.example\"]\n[provider.a]\nmx = [\"*\"]\n";
+    let config = good(&text);
+    assert_eq!(config.providers.iter().map(|p| p.name.as_str()).collect::<Vec<_>>(), ["z", "a"]);
+}
+
+#[test]
+fn warnings_do_not_keep_it_from_loading() {
+    let text = minimal().replace("trust = [\"127.0.0.0/8\"]", "").replace("relay.example.net", "relay").replace(
+        TENANT,
+        "[tenant.t]\npools = { default = \"p\" }\nmatch = { header = { X-T = \"t\" } }\n\
+         [[destination_route]]\ndomain = \"*\"\nhosts = [\"192.0.2.9\"]\n\
+         [[destination_route]]\ndomain = \"*.example\"\nhosts = [\"192.0.2.9\"]\n\
+         [monitor.zone.z]\nzone = \"bl.example\"\n[binding.inner]\nbind_address = \"10.0.0.1\"\n",
+    );
+    let loaded = check_text(&text).unwrap_or_else(|error| panic!("{error}"));
+    let paths: Vec<&str> = loaded.warnings.iter().map(|warning| warning.path.as_str()).collect();
+    assert_eq!(
+        paths,
+        [
+            "server.hostname",
+            "listener[0].trust",
+            "tenant.t.match.header",
+            "destination_route[1].domain",
+            "binding.inner"
+        ]
+    );
+}
+
+#[test]
+fn a_broken_binding_is_no_second_mistake_where_it_is_named() {
+    assert_eq!(complaints("[binding.mta1]\nbind_address = 5\n").len(), 1);
+    assert_eq!(complaints("[pool.p]\nactive = 5\n").len(), 1);
+    assert_eq!(complaints("[tenant.t]\npools = { default = 5 }\n").len(), 1);
+    assert_eq!(complaints("[provider.g]\nmx = [5]\n").len(), 1);
+}
+
+/// A file system in a table.
+struct Table(&'static [(&'static str, &'static str)]);
+
+impl Files for Table {
+    fn read(&mut self, path: &Path) -> io::Result<String> {
+        let found = self.0.iter().find(|(name, _)| Path::new(name) == path);
+        found.map(|(_, text)| (*text).to_owned()).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
+    }
+
+    fn list(&mut self, directory: &Path) -> io::Result<Vec<String>> {
+        let below = self.0.iter().filter_map(|(name, _)| Path::new(name).strip_prefix(directory).ok());
+        Ok(below.filter(|name| name.components().count() == 1).map(|name| name.display().to_string()).collect())
+    }
+}
+
+#[test]
+fn a_key_in_two_files_names_both_places() {
+    let mut files = Table(&[
+        (
+            "etc/remuda.toml",
+            "include = [\"d/*.toml\"]\n[queue]\nlifetime = \"4d\"\n[binding.a]\nbind_address = \"192.0.2.1\"\n",
+        ),
+        ("etc/d/1.toml", "[queue]\nretry_max = \"1h\"\nlifetime = \"5d\"\n[binding.a]\nbind_address = \"192.0.2.1\"\n"),
+    ]);
+    let error = load(Path::new("etc/remuda.toml"), &mut files).expect_err("lifetime twice").to_string();
+    let twice = "etc/d/1.toml:3:1: queue.lifetime: already given at etc/remuda.toml:3; keep one of the two";
+    assert!(error.contains(twice), "{error}");
+    assert!(error.contains("etc/d/1.toml:5:1: binding.a.bind_address: already given at etc/remuda.toml:5"), "{error}");
+    assert!(error.contains("pool: no pool is configured"), "other mistakes are found in the same run: {error}");
+}
+
+#[test]
+fn includes_that_cannot_be_followed_say_so() {
+    let mut files =
+        Table(&[("remuda.toml", "include = [\"gone.toml\", \"a.toml\", \"./a.toml\"]\n"), ("a.toml", "x = \n")]);
+    let error = load(Path::new("remuda.toml"), &mut files).expect_err("three mistakes").to_string();
+    let lines: Vec<&str> = error.lines().collect();
+    assert!(lines[0].starts_with("remuda.toml:1:12: include[0]: cannot read gone.toml: "), "{error}");
+    assert_eq!(lines[1], "remuda.toml:1:35: include[2]: ./a.toml is included twice; keep one of the two");
+    assert!(lines[2].starts_with("a.toml:1:"), "{error}");
+    assert_eq!(lines.len(), 3, "{error}");
+}
+
+#[test]
+fn files_that_include_one_another_end() {
+    let mut files = Table(&[("a.toml", "include = [\"b.toml\"]\n"), ("b.toml", "include = [\"a.toml\"]\n")]);
+    let error = load(Path::new("a.toml"), &mut files).expect_err("a ring").to_string();
+    assert!(error.starts_with("b.toml:1:12: include[0]: a.toml is included twice"), "{error}");
+}
+
+#[test]
+fn the_key_of_a_list_is_never_printed() {
+    let text =
+        minimal() + "[monitor.zone.z]\nzone = \"topsecret.dq.example\"\npositive_probe = 3\nweight = \"topsecret\"\n";
+    let error = check_text(&text).expect_err("two mistakes");
+    assert!(!format!("{error}{error:?}").contains("topsecret.dq"), "{error}");
+    let config = good(&(minimal() + "[monitor.zone.z]\nzone = \"topsecret.dq.example\"\n"));
+    assert_eq!(config.monitor.zones[0].zone, "topsecret.dq.example");
+    assert!(!format!("{config:?}").contains("topsecret"));
+}
+
+// --- the annotated example ---
+
+fn is_key_line(line: &str) -> bool {
+    let word = |c: char| c.is_ascii_lowercase() || c == '_';
+    line.split_once(" = ").is_some_and(|(key, _)| !key.is_empty() && key.chars().all(word))
+}
+
+/// The example with every commented key and header put in force.
+fn uncommented() -> String {
+    let mut text = String::new();
+    for line in EXAMPLE.lines() {
+        match line.strip_prefix("# ").filter(|rest| is_key_line(rest) || rest.starts_with('[') && rest.ends_with(']')) {
+            Some(rest) => text.push_str(rest),
+            None => text.push_str(line),
+        }
+        text.push('\n');
+    }
+    text
+}
+
+#[test]
+fn the_example_loads_without_a_word() {
+    let loaded = check_text(EXAMPLE).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(loaded.warnings, []);
+    let config = loaded.config;
+    assert_eq!(config.pools[1].tiers.len(), 2);
+    assert_eq!(config.providers[0].binding_limits.daily_cap, Some(90_000));
+    let warmup = config.bindings[3].warmup.as_ref().expect("mta3 is warming up");
+    assert_eq!(warmup.position, WarmupStart::Started(jiff::civil::date(2026, 11, 1)));
+    assert_eq!(warmup.ladder[..3], [200, 500, 1_000]);
+    let spamhaus = &config.monitor.zones[0];
+    assert_eq!(spamhaus.codes[0].meaning, CodeMeaning::Refused);
+    assert_eq!(spamhaus.codes[1].meaning, CodeMeaning::Listed { weight: 4.0, certain: true });
+}
+
+#[test]
+fn what_the_example_shows_in_comments_exists_and_defaults_are_the_true_ones() {
+    let plain = good(EXAMPLE);
+    let full = check_text(&uncommented()).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(full.warnings, []);
+    let full = full.config;
+    assert_eq!(format!("{:?}", full.queue), format!("{:?}", Queue::default()));
+    assert_eq!(format!("{:?}", full.delivery), format!("{:?}", Delivery::default()));
+    assert_eq!(format!("{:?}", full.reputation), format!("{:?}", Reputation::default()));
+    assert_eq!(format!("{:?}", full.listeners), format!("{:?}", plain.listeners));
+    assert_eq!(format!("{:?}", full.admin), format!("{:?}", plain.admin));
+    assert_eq!(format!("{:?}", full.log), format!("{:?}", plain.log));
+    assert_eq!(full.dns.timeout, plain.dns.timeout);
+    assert_eq!(full.dns.max_in_flight, plain.dns.max_in_flight);
+    assert_eq!(full.server.shutdown_grace, plain.server.shutdown_grace);
+    assert_eq!(full.server.low_space_floor, plain.server.low_space_floor);
+    assert_eq!(full.assignment.tenant_header, plain.assignment.tenant_header);
+    assert_eq!(full.assignment.stream_header, plain.assignment.stream_header);
+    assert_eq!(full.assignment.unknown, plain.assignment.unknown);
+    assert_eq!(format!("{:?}", full.pools[0]), format!("{:?}", plain.pools[0]));
+    assert_eq!(full.bindings[0].public_address, plain.bindings[0].public_address);
+    assert_eq!(full.monitor.zones[0].positive_probe, plain.monitor.zones[0].positive_probe);
+    assert_eq!(full.monitor.zones[0].negative_probe, plain.monitor.zones[0].negative_probe);
+    let without = |mut monitor: crate::config::Monitor| {
+        monitor.servers.clear();
+        monitor.zones.clear();
+        format!("{monitor:?}")
+    };
+    assert_eq!(without(full.monitor), without(plain.monitor));
+}
+
+#[test]
+fn alternatives_in_the_example_load_as_well() {
+    let lines: Vec<&str> = EXAMPLE.lines().collect();
+    let mut tried = 0;
+    for (at, line) in lines.iter().enumerate() {
+        let Some(other) = line.strip_prefix("# or: ").filter(|rest| is_key_line(rest)) else { continue };
+        let key = other.split(" = ").next().unwrap_or_default();
+        let instead = lines[..at].iter().rposition(|l| l.trim_start_matches("# ").starts_with(&format!("{key} = ")));
+        let instead = instead.unwrap_or_else(|| panic!("{line} stands for nothing"));
+        let mut changed = lines.clone();
+        changed[instead] = other;
+        good(&changed.join("\n"));
+        tried += 1;
+    }
+    assert!(tried >= 2, "only {tried} found");
+}
+
+/// Where every key of a TOML value leads, in the form of `known_keys`.
+fn shown_keys(path: &str, value: &toml::Value, known: &BTreeSet<String>, shown: &mut BTreeSet<String>) {
+    shown.insert(path.to_owned());
+    match value {
+        toml::Value::Table(table) => {
+            for (key, value) in table {
+                let dot = if path.is_empty() { "" } else { "." };
+                let exact = format!("{path}{dot}{key}");
+                let is_key = |path: &str| {
+                    let below = |end: &str| format!("{path}{end}");
+                    known.iter().any(|k| k == path || k.starts_with(&below(".")) || k.starts_with(&below("[")))
+                };
+                let path = if is_key(&exact) { exact } else { format!("{path}{dot}NAME") };
+                shown_keys(&path, value, known, shown);
+            }
+        }
+        toml::Value::Array(list) => list.iter().for_each(|item| shown_keys(&format!("{path}[]"), item, known, shown)),
+        _ => {}
+    }
+}
+
+#[test]
+fn the_example_shows_every_key_there_is() {
+    let known: BTreeSet<String> = raw::known_keys().into_iter().collect();
+    let mut shown = BTreeSet::new();
+    // The alternatives count as shown; each is proved to load above.
+    let mut texts = vec![uncommented()];
+    texts.extend(EXAMPLE.lines().filter_map(|line| line.strip_prefix("# or: ")).filter(|l| is_key_line(l)).map(|l| {
+        let header = if l.starts_with("warmup") { "[binding.x]" } else { "[admin]" };
+        format!("{header}\n{l}\n")
+    }));
+    for text in texts {
+        let value: toml::Value = toml::from_str(&text).expect("TOML");
+        shown_keys("", &value, &known, &mut shown);
+    }
+    // A tier of pools has the same form in active, where it is refused.
+    let missing: Vec<&String> =
+        known.iter().filter(|key| !shown.contains(*key) && *key != "pool.NAME.active[].pool").collect();
+    assert!(missing.is_empty(), "not shown in config/remuda.toml: {missing:#?}");
+}
+
+// --- files that no one would write ---
+
+#[test]
+fn deep_and_long_files_do_not_overflow_the_stack() {
+    let deep_key = format!("{} = 1\n", vec!["a"; 50_000].join("."));
+    let deep_list = format!("a = {}{}\n", "[".repeat(50_000), "]".repeat(50_000));
+    let mut chain = minimal();
+    for i in 0..3_000 {
+        chain.push_str(&format!("[pool.c{i}]\nactive = [\"mta1\"]\nbackup = [[{{ pool = \"c{}\" }}]]\n", i + 1));
+    }
+    for text in [deep_key, deep_list, chain] {
+        assert!(check_text(&text).is_err());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn no_text_panics(text in "\\PC{0,80}|([a-z.\\[\\]{}=\", \n0-9]{0,120})") {
+        let _ = check_text(&text);
+    }
+
+    /// The example with a piece cut out and another put in somewhere: close enough to a good file to get past the parser.
+    #[test]
+    fn no_damaged_example_panics(
+        cuts in prop::collection::vec((any::<prop::sample::Index>(), 0usize..40, "|0|-1|1e999|\"\"|\\[\\]|\\{\\}|true|\"x:y\"|99999999999999999999|2026-13-01|::1"), 1..4)
+    ) {
+        let mut text: Vec<char> = EXAMPLE.lines().filter(|line| !line.starts_with('#')).collect::<Vec<_>>().join("\n").chars().collect();
+        for (at, length, piece) in cuts {
+            let at = at.index(text.len());
+            let end = (at + length).min(text.len());
+            text.splice(at..end, piece.chars());
+        }
+        let text: String = text.into_iter().collect();
+        if let Err(error) = check_text(&text) {
+            prop_assert!(!error.mistakes.is_empty());
+            prop_assert!(error.mistakes.iter().all(|m| m.line >= 1 && m.column >= 1 && m.line <= text.lines().count() + 1));
+        }
+    }
+
+    /// One value of the example replaced by one of another type: the file stays TOML, so every section's checks run.
+    #[test]
+    fn no_wrong_value_panics(at in any::<prop::sample::Index>(), piece in "0|-1|1e999|\"\"|\\[\\]|\\{\\}|true|\"x:y\"|2026-11-01|9223372036854775807|\\[\\[\"mta1\"\\]\\]|\\{a=1\\}") {
+        let text = uncommented();
+        let lines: Vec<&str> = text.lines().collect();
+        let keys: Vec<usize> = (0..lines.len()).filter(|i| is_key_line(lines[*i]) && !lines[*i].ends_with('[')).collect();
+        let chosen = keys[at.index(keys.len())];
+        let key = lines[chosen].split(" = ").next().unwrap_or_default();
+        let replaced = format!("{key} = {piece}");
+        let mut changed = lines.clone();
+        changed[chosen] = &replaced;
+        if let Err(error) = check_text(&changed.join("\n")) {
+            prop_assert!(error.mistakes.iter().all(|m| !m.path.is_empty()), "{}", error);
+        }
+    }
+}

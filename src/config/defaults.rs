@@ -1,0 +1,225 @@
+//! What holds where the file says nothing. The one place for it; the documentation of the types quotes these figures.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use super::{
+    Admin, Assignment, Day, Delivery, Dns, FailoverReason, Listener, Log, LogFormat, Monitor, Queue, Reputation,
+    Timeouts, UnknownPolicy,
+};
+
+const fn seconds(count: u64) -> Duration {
+    Duration::from_secs(count)
+}
+
+const fn minutes(count: u64) -> Duration {
+    seconds(count * 60)
+}
+
+const fn hours(count: u64) -> Duration {
+    minutes(count * 60)
+}
+
+const fn days(count: u64) -> Duration {
+    hours(count * 24)
+}
+
+/// `server.shutdown_grace`
+pub(super) const SHUTDOWN_GRACE: Duration = seconds(30);
+/// `server.low_space_floor`
+pub(super) const LOW_SPACE_FLOOR: u64 = 64 << 20;
+/// `pool.NAME.min_active`
+pub(super) const MIN_ACTIVE: usize = 1;
+/// `pool.NAME.failover_on`
+pub(super) const FAILOVER_ON: [FailoverReason; 2] = [FailoverReason::Suspended, FailoverReason::Capped];
+/// `tenant.NAME.weight`, and a member's in its tier.
+pub(super) const WEIGHT: u32 = 1;
+/// `monitor.zone.NAME.weight`
+pub(super) const ZONE_WEIGHT: f64 = 1.0;
+/// `monitor.zone.NAME.positive_probe` (RFC 5782 §5)
+pub(super) const POSITIVE_PROBE: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
+/// `monitor.zone.NAME.negative_probe` (RFC 5782 §5)
+pub(super) const NEGATIVE_PROBE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+/// `binding.NAME.warmup.ladder`
+pub(super) const LADDER: &str = "standard";
+
+/// Ladders that are there without being written: accepted recipients per day, stage by stage.
+pub(super) const LADDERS: [(&str, &[u64]); 3] = [
+    // The pace large senders publish: about double a day at first, then half as much again.
+    (
+        "standard",
+        &[
+            200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 40_000, 50_000, 75_000, 100_000, 150_000, 200_000, 250_000,
+            325_000, 400_000, 500_000, 600_000, 750_000, 1_000_000, 1_250_000, 1_750_000, 2_000_000, 3_000_000,
+            4_250_000, 5_000_000, 6_000_000, 7_500_000, 10_000_000,
+        ],
+    ),
+    // For a new domain on a new address: from 50, about × 1.4 a day.
+    (
+        "cautious",
+        &[
+            50, 70, 100, 140, 200, 275, 385, 540, 750, 1_050, 1_500, 2_100, 2_900, 4_100, 5_700, 8_000, 11_000, 15_500,
+            22_000, 30_500, 43_000, 60_000, 84_000, 118_000, 165_000, 230_000, 325_000, 455_000, 640_000, 900_000,
+            1_250_000,
+        ],
+    ),
+    // For a domain with a good name that moves to another address.
+    (
+        "fast",
+        &[
+            1_000, 5_000, 10_000, 20_000, 40_000, 70_000, 100_000, 150_000, 250_000, 400_000, 600_000, 1_000_000,
+            2_000_000, 5_000_000, 10_000_000,
+        ],
+    ),
+];
+
+impl Default for Day {
+    fn default() -> Self {
+        Self { timezone: jiff::tz::TimeZone::UTC, starts: jiff::civil::Time::midnight() }
+    }
+}
+
+impl Listener {
+    /// A listener with everything else left to its default; nobody is trusted.
+    pub fn at(address: SocketAddr) -> Self {
+        Self {
+            address,
+            trust: Vec::new(),
+            max_connections: 1000,
+            max_connections_per_client: 100,
+            max_message_bytes: 50 << 20,
+            max_recipients: 1000,
+            max_errors: 20,
+            idle_timeout: minutes(5),
+        }
+    }
+}
+
+impl Default for Assignment {
+    fn default() -> Self {
+        Self {
+            tenant_header: "X-Remuda-Tenant".to_owned(),
+            stream_header: "X-Remuda-Stream".to_owned(),
+            default_tenant: None,
+            unknown: UnknownPolicy::Refuse,
+        }
+    }
+}
+
+impl Default for Dns {
+    fn default() -> Self {
+        Self { servers: Vec::new(), timeout: seconds(3), max_in_flight: 200 }
+    }
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self {
+            retry_first: minutes(5),
+            retry_factor: 2.0,
+            retry_max: hours(4),
+            retry_jitter: 0.1,
+            lifetime: days(5),
+            bounce_lifetime: days(1),
+            sticky_tries: 3,
+            max_attempts_in_flight: 2000,
+        }
+    }
+}
+
+impl Default for Delivery {
+    fn default() -> Self {
+        Self {
+            port: 25,
+            allow_private_mx: false,
+            max_addresses: 5,
+            max_outbound_connections: 20,
+            messages_per_connection: 100,
+            recipients_per_message: 100,
+            keep_idle: seconds(5),
+            max_connection_age: minutes(5),
+            timeouts: Timeouts::default(),
+        }
+    }
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            connect: seconds(30),
+            banner: minutes(5),
+            command: minutes(5),
+            mail: minutes(5),
+            rcpt: minutes(5),
+            data: minutes(2),
+            block: minutes(3),
+            end_of_data: minutes(10),
+            quit: seconds(5),
+        }
+    }
+}
+
+impl Default for Reputation {
+    fn default() -> Self {
+        Self {
+            window: hours(1),
+            min_attempts: 100,
+            min_events: 10,
+            hard_bounce_ratio: 0.05,
+            ip_block_count: 3,
+            ip_block_window: hours(1),
+            providers_for_binding: 3,
+            suspend_first: hours(1),
+            suspend_max: hours(24),
+            forgive_after: days(7),
+            probation_start: 20,
+            probation_period: minutes(15),
+            probation_periods: 4,
+            pool_guard: 0.5,
+        }
+    }
+}
+
+impl Default for Monitor {
+    fn default() -> Self {
+        Self {
+            interval: minutes(15),
+            jitter: 0.2,
+            timeout: seconds(5),
+            confirmations: 2,
+            confirm_after: seconds(60),
+            throttle_weight: 3.0,
+            suspend_weight: 4.0,
+            blast_radius: 0.3,
+            fcrdns: true,
+            servers: Vec::new(),
+            zones: Vec::new(),
+        }
+    }
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self { address: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 8025))) }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { format: LogFormat::Text, filter: "info".to_owned() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn built_in_ladders_only_climb() {
+        for (name, stages) in LADDERS {
+            assert!(stages.windows(2).all(|pair| pair[0] < pair[1]), "{name}");
+            assert!(stages[0] > 0, "{name}");
+        }
+        assert!(LADDERS.iter().any(|(name, _)| *name == LADDER));
+    }
+}

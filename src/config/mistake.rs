@@ -1,0 +1,263 @@
+//! What is wrong with a configuration, where, and what to write instead.
+//!
+//! Checks add to [`Findings`] and go on: an operator who fixes one typing error per run has been sent round the houses.
+//! A finding knows its [`Place`] (file, offset, key path); only at the end are offsets turned into lines and columns.
+//! Nothing here ever repeats a line of the file: it may hold the key of a DNSBL.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use super::tree::SourceFile;
+
+/// Where something stands: file by number, offset in octets, and the key path that leads there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) file: usize,
+    pub(super) offset: usize,
+    pub(super) path: String,
+}
+
+impl Place {
+    /// The place of `key` below this one, for something that is missing: same position, longer path.
+    pub(super) fn key(&self, key: &str) -> Self {
+        Self { path: join(&self.path, key), ..self.clone() }
+    }
+}
+
+/// `parent.key`, with the key quoted where TOML would ask for it.
+pub(super) fn join(parent: &str, key: &str) -> String {
+    let bare = !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+    let dot = if parent.is_empty() { "" } else { "." };
+    if bare { format!("{parent}{dot}{key}") } else { format!("{parent}{dot}{key:?}") }
+}
+
+#[derive(Debug)]
+struct Finding {
+    place: Place,
+    what: String,
+    hint: String,
+}
+
+/// Mistakes and warnings as they are found.
+#[derive(Debug, Default)]
+pub(super) struct Findings {
+    mistakes: Vec<Finding>,
+    warnings: Vec<Finding>,
+}
+
+impl Findings {
+    /// Adds a mistake; an empty hint is left out of the message.
+    pub(super) fn mistake(&mut self, place: &Place, what: impl Into<String>, hint: impl Into<String>) {
+        self.mistakes.push(Finding { place: place.clone(), what: what.into(), hint: hint.into() });
+    }
+
+    /// Adds a warning: it works, but hardly as meant.
+    pub(super) fn warning(&mut self, place: &Place, what: impl Into<String>, hint: impl Into<String>) {
+        self.warnings.push(Finding { place: place.clone(), what: what.into(), hint: hint.into() });
+    }
+
+    /// Whether no mistake was found so far.
+    pub(super) fn is_clean(&self) -> bool {
+        self.mistakes.is_empty()
+    }
+
+    /// Turns offsets into lines and columns, in the order of the files.
+    pub(super) fn locate(self, files: &[SourceFile]) -> (Vec<Mistake>, Vec<Mistake>) {
+        let lines = LineTable::new(files);
+        let locate = |mut list: Vec<Finding>| -> Vec<Mistake> {
+            list.sort_by(|a, b| (a.place.file, a.place.offset).cmp(&(b.place.file, b.place.offset)));
+            let mut located: Vec<Mistake> = list.into_iter().map(|finding| lines.mistake(finding)).collect();
+            located.dedup();
+            located
+        };
+        (locate(self.mistakes), locate(self.warnings))
+    }
+}
+
+/// Line starts of every file, so that a thousand mistakes do not mean a thousand walks through the text.
+pub(super) struct LineTable<'a> {
+    files: &'a [SourceFile],
+    starts: Vec<Vec<usize>>,
+}
+
+impl<'a> LineTable<'a> {
+    pub(super) fn new(files: &'a [SourceFile]) -> Self {
+        let starts =
+            |file: &SourceFile| std::iter::once(0).chain(file.text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        Self { files, starts: files.iter().map(starts).collect() }
+    }
+
+    /// Line and column (in characters) of an offset, both from 1.
+    pub(super) fn position(&self, file: usize, offset: usize) -> (usize, usize) {
+        let (Some(source), Some(starts)) = (self.files.get(file), self.starts.get(file)) else { return (1, 1) };
+        let line = starts.partition_point(|start| *start <= offset).max(1);
+        let before = source.text.get(starts[line - 1]..offset).unwrap_or("");
+        (line, before.chars().count() + 1)
+    }
+
+    /// `file:line`, for naming a second place in a message.
+    pub(super) fn name(&self, place: &Place) -> String {
+        let (line, _) = self.position(place.file, place.offset);
+        let file = self.files.get(place.file).map(|f| f.path.display().to_string()).unwrap_or_default();
+        format!("{file}:{line}")
+    }
+
+    /// The directory of the file in which something is written.
+    pub(super) fn directory(&self, place: &Place) -> &'a Path {
+        self.files.get(place.file).and_then(|file| file.path.parent()).unwrap_or(Path::new(""))
+    }
+
+    fn mistake(&self, finding: Finding) -> Mistake {
+        let (line, column) = self.position(finding.place.file, finding.place.offset);
+        let file = self.files.get(finding.place.file).map(|f| f.path.clone()).unwrap_or_default();
+        let Finding { place, what, hint } = finding;
+        Mistake { file, line, column, path: place.path, what, hint }
+    }
+}
+
+/// One thing that is wrong (or, as a warning, odd).
+///
+/// Displayed as `remuda.toml:12:8: pool.marketing.active[1]: no binding "mat2"; did you mean "mta2"?`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mistake {
+    /// The file, as it was named by the operator.
+    pub file: PathBuf,
+    /// Line, from 1.
+    pub line: usize,
+    /// Column in characters, from 1.
+    pub column: usize,
+    /// Key path such as `pool.marketing.active[1].weight`; empty for errors of TOML syntax.
+    pub path: String,
+    /// What is wrong.
+    pub what: String,
+    /// What to write instead; may be empty.
+    pub hint: String,
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}: ", self.file.display(), self.line, self.column)?;
+        if !self.path.is_empty() {
+            write!(f, "{}: ", self.path)?;
+        }
+        f.write_str(&self.what)?;
+        if !self.hint.is_empty() {
+            write!(f, "; {}", self.hint)?;
+        }
+        Ok(())
+    }
+}
+
+/// Everything that is wrong, in the order of files and lines. Displayed one per line.
+#[derive(Clone, Debug, Default, PartialEq, Eq, thiserror::Error)]
+#[error("{}", lines(.mistakes))]
+pub struct Mistakes {
+    /// Never empty when returned as an error.
+    pub mistakes: Vec<Mistake>,
+    /// What was odd besides; not part of the displayed text.
+    pub warnings: Vec<Mistake>,
+}
+
+fn lines(mistakes: &[Mistake]) -> String {
+    mistakes.iter().map(Mistake::to_string).collect::<Vec<_>>().join("\n")
+}
+
+/// Says which of `known` was meant by `word`, or lists them all when none is near and they are few.
+pub(super) fn suggest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    let known: Vec<&str> = known.into_iter().collect();
+    if let Some(near) = nearest(word, &known) {
+        return format!("did you mean {near:?}?");
+    }
+    if known.is_empty() || known.len() > 16 {
+        return String::new();
+    }
+    format!("known: {}", known.join(", "))
+}
+
+/// The known word nearest to `word`, if it is near enough to be what was meant.
+fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
+    let lower = word.to_lowercase();
+    let length = lower.chars().count();
+    let allowed = (length / 3).clamp(1, 4);
+    let by_distance = known
+        .iter()
+        .filter(|candidate| candidate.chars().count().abs_diff(length) <= allowed)
+        .map(|candidate| (distance(&lower, &candidate.to_lowercase()), *candidate))
+        .filter(|(far, candidate)| *far <= allowed && *far < candidate.chars().count())
+        .min_by_key(|(far, _)| *far);
+    if let Some((_, near)) = by_distance {
+        return Some(near);
+    }
+    // `ehlo` for `ehlo_hostname`, `max_connections` for `max_outbound_connections`: a part of the words is right.
+    let parts: Vec<&str> = lower.split(['_', '-']).filter(|part| part.len() > 2).collect();
+    let mut holding = known.iter().filter(|candidate| {
+        !parts.is_empty() && parts.iter().all(|part| candidate.split(['_', '-']).any(|c| c == *part))
+    });
+    holding.next().filter(|_| holding.next().is_none()).copied()
+}
+
+/// Edit distance in which two neighbours that changed places count once. Long words are not compared: they are no
+/// typing errors, and the table would be large.
+fn distance(a: &str, b: &str) -> usize {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().take(65).collect(), b.chars().take(65).collect());
+    if a.len() > 64 || b.len() > 64 {
+        return usize::MAX;
+    }
+    let mut before: Vec<usize> = Vec::new();
+    let mut last: Vec<usize> = (0..=b.len()).collect();
+    for i in 1..=a.len() {
+        let mut row = vec![i];
+        for j in 1..=b.len() {
+            let change = last[j - 1] + usize::from(a[i - 1] != b[j - 1]);
+            let mut best = change.min(last[j] + 1).min(row[j - 1] + 1);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                best = best.min(before[j - 2] + 1);
+            }
+            row.push(best);
+        }
+        before = std::mem::replace(&mut last, row);
+    }
+    last[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn suggestions_find_what_was_meant() {
+        let keys = ["bind_address", "ehlo_hostname", "max_outbound_connections", "daily_cap", "warmup"];
+        for (typed, meant) in [
+            ("bind_adress", "bind_address"),
+            ("dayli_cap", "daily_cap"),
+            ("Daily_Cap", "daily_cap"),
+            ("warm_up", "warmup"),
+            ("ehlo", "ehlo_hostname"),
+            ("max_connections", "max_outbound_connections"),
+        ] {
+            assert_eq!(suggest(typed, keys), format!("did you mean {meant:?}?"), "{typed}");
+        }
+        assert_eq!(suggest("mat2", ["mta1", "mta2"]), "did you mean \"mta2\"?");
+        assert_eq!(suggest("zzz", ["mta1", "mta2"]), "known: mta1, mta2");
+        assert_eq!(suggest("b", ["a"]), "known: a", "one letter is no near miss of another");
+        assert_eq!(suggest("zzz", []), "");
+    }
+
+    #[test]
+    fn neighbours_that_changed_places_count_once() {
+        assert_eq!(distance("mat2", "mta2"), 1);
+        assert_eq!(distance("", "abc"), 3);
+        assert_eq!(distance("abc", "abc"), 0);
+        assert_eq!(distance(&"x".repeat(100), "x"), usize::MAX);
+    }
+
+    #[test]
+    fn positions_count_characters_from_one() {
+        let files = [SourceFile { path: "a.toml".into(), text: "ä = 1\nbö = 2".into() }];
+        let table = LineTable::new(&files);
+        assert_eq!(table.position(0, 0), (1, 1));
+        assert_eq!(table.position(0, "ä = 1\nbö".len()), (2, 3));
+        assert_eq!(table.position(0, 9_999), (2, 1), "an offset outside is no panic");
+        assert_eq!(table.position(7, 0), (1, 1));
+    }
+}
