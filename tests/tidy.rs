@@ -80,7 +80,7 @@ fn root() -> PathBuf {
 fn files_below(dir: &Path, found: &mut Vec<PathBuf>) {
     let Ok(entries) = fs::read_dir(dir) else { return };
     for entry in entries {
-        let path = entry.unwrap().path();
+        let path = entry.expect("a directory that can be read").path();
         if path.is_dir() {
             files_below(&path, found);
         } else {
@@ -90,7 +90,7 @@ fn files_below(dir: &Path, found: &mut Vec<PathBuf>) {
 }
 
 fn relative(path: &Path) -> String {
-    path.strip_prefix(root()).unwrap().to_string_lossy().into_owned()
+    path.strip_prefix(root()).unwrap_or(path).to_string_lossy().into_owned()
 }
 
 /// All Rust files below `dir`, in order of their paths.
@@ -100,7 +100,7 @@ fn sources(dir: &str) -> Vec<Source> {
     paths.retain(|path| path.extension().is_some_and(|e| e == "rs"));
     paths.sort();
     let read = |path: PathBuf| {
-        let text = fs::read_to_string(&path).unwrap();
+        let text = fs::read_to_string(&path).expect("a source is text");
         Source { path: relative(&path), code: code_of(&text), text }
     };
     paths.into_iter().map(read).collect()
