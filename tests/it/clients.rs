@@ -49,7 +49,7 @@ with smtplib.SMTP("127.0.0.1", int(sys.argv[1]), local_hostname="client.test") a
         message["Subject"] = "Grüße" if number % 2 else "plain"
         message["X-Test-Id"] = str(number)
         message.set_content("Zeile mit Umlaut: äöü\n.\n..\n" * 3, cte="8bit")
-        refused = client.send_message(message)
+        refused = client.send_message(message, mail_options=["BODY=8BITMIME"])
         assert refused == {}, refused
     try:
         client.sendmail("sender@example.test", ["no domain at all"], b"Subject: x\r\n\r\n")

@@ -91,6 +91,9 @@ impl Settings {
             }
             text.push('\n');
         }
-        text + &settings.blocks.join("\n")
+        text += &settings.blocks.join("\n");
+        // A scenario with a slip of the pen should say so itself, not by a relay that does not start.
+        toml::from_str::<toml::Table>(&text).unwrap_or_else(|e| panic!("{e}\n{text}"));
+        text
     }
 }
