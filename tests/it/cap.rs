@@ -1,5 +1,10 @@
 //! A daily cap is never exceeded, and what it holds back waits without cost.
 
+use std::time::Duration;
+
+use remuda::demo::sink::{Act, Rule};
+use remuda::outcome::Stage;
+
 use crate::support::{
     Relay, Settings, all_accepted, array, arrived_once_each, local, moment, number, sink, text, wait_for_messages,
     wait_until,
@@ -74,6 +79,9 @@ async fn with_all_capped_the_rest_waits_for_the_next_day_and_pays_no_attempt() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kill_9_in_the_middle_never_exceeds_the_cap_and_loses_nothing() {
     let sink = sink().await;
+    // Slow enough that each kill comes while mail is on the wire and the cap is not yet used up.
+    let slowly = Act::After(Duration::from_millis(50), Box::new(Act::Accept));
+    sink.add(Rule::at(Stage::EndOfData, slowly));
     let with_cap = |cap: u32| {
         Settings::new()
             .set("server", "day", &day_with_room().0)
@@ -103,6 +111,7 @@ async fn kill_9_in_the_middle_never_exceeds_the_cap_and_loses_nothing() {
     // Three crashes may each waste what was granted and in flight, never more.
     assert!((60..=100).contains(&used), "{used} left under a cap of 100");
 
+    sink.clear();
     relay.restart(&with_cap(10_000)).await;
     relay.wait_until_empty().await;
     let ids = sink.ids();
