@@ -4,10 +4,11 @@
 //! once, so that a pipelining client costs one read and one write per message. The body is cut out of the read buffer
 //! where the end of data is found; nothing is copied unless bodies are to be kept.
 //!
-//! [`script`] says what to do, `session` is the dialogue. Behaviour is a list of [`Rule`]s that can be changed while it runs: at a stage, for a source address and/or a
-//! recipient, [`Act`] — refuse with this reply, say nothing, hang up, take the mail and then lose the connection. The
-//! first rule that matches wins; what none matches is accepted. It is stricter than it needs to be where that shows a
-//! client's mistakes: commands sent before they may be are counted in [`SourceCounts::out_of_turn`].
+//! [`script`] says what to do, `session` is the dialogue. Behaviour is a list of [`Rule`]s that can be changed while it
+//! runs: at a stage, for a source address and/or a recipient, [`Act`] — refuse with this reply, say nothing, hang up,
+//! take the mail and then lose the connection. The first rule that matches wins; what none matches is accepted. It is
+//! stricter than it needs to be where that shows a client's mistakes: commands sent before they may be are counted in
+//! [`SourceCounts::out_of_turn`].
 
 pub mod script;
 mod session;
