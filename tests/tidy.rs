@@ -12,10 +12,15 @@ use std::path::{Path, PathBuf};
 const PURE: &[&str] = &[
     "src/assignment",
     "src/config",
+    "src/delivery/breaker.rs",
+    "src/delivery/dot.rs",
+    "src/delivery/greeting.rs",
     "src/delivery/plan.rs",
     "src/delivery/session.rs",
+    "src/delivery/site.rs",
     "src/ingress/smtp/command.rs",
     "src/ingress/smtp/data.rs",
+    "src/ingress/smtp/reply.rs",
     "src/ingress/smtp/session.rs",
     "src/message",
     "src/monitor/answer.rs",
@@ -80,7 +85,7 @@ fn root() -> PathBuf {
 fn files_below(dir: &Path, found: &mut Vec<PathBuf>) {
     let Ok(entries) = fs::read_dir(dir) else { return };
     for entry in entries {
-        let path = entry.unwrap().path();
+        let path = entry.expect("a directory that can be read").path();
         if path.is_dir() {
             files_below(&path, found);
         } else {
@@ -90,7 +95,7 @@ fn files_below(dir: &Path, found: &mut Vec<PathBuf>) {
 }
 
 fn relative(path: &Path) -> String {
-    path.strip_prefix(root()).unwrap().to_string_lossy().into_owned()
+    path.strip_prefix(root()).unwrap_or(path).to_string_lossy().into_owned()
 }
 
 /// All Rust files below `dir`, in order of their paths.
@@ -100,10 +105,17 @@ fn sources(dir: &str) -> Vec<Source> {
     paths.retain(|path| path.extension().is_some_and(|e| e == "rs"));
     paths.sort();
     let read = |path: PathBuf| {
-        let text = fs::read_to_string(&path).unwrap();
+        let text = fs::read_to_string(&path).expect("a source is text");
         Source { path: relative(&path), code: code_of(&text), text }
     };
     paths.into_iter().map(read).collect()
+}
+
+/// All of `src` but what is compiled for tests only.
+fn program() -> Vec<Source> {
+    let all = sources("src");
+    let tests = test_files(&all);
+    all.into_iter().filter(|source| !tests.contains(&source.path)).collect()
 }
 
 /// Drops line comments and items under a `#[cfg(test)]` at the left margin.
@@ -133,13 +145,38 @@ fn skip_item<'a>(lines: &mut impl Iterator<Item = &'a str>) {
     }
 }
 
-fn is_test_file(path: &str) -> bool {
-    path.ends_with("/tests.rs") || path.contains("/tests/")
+/// Files that are compiled for tests only: `mod x;` under `#[cfg(test)]`, with or without a `#[path]`.
+fn test_files(all: &[Source]) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for source in all {
+        let (dir, name) = source.path.rsplit_once('/').unwrap_or(("", &source.path));
+        let own = match name {
+            "mod.rs" | "lib.rs" | "main.rs" => dir.to_owned(),
+            _ => source.path.trim_end_matches(".rs").to_owned(),
+        };
+        let mut lines = source.text.lines();
+        while lines.any(|line| line.trim() == "#[cfg(test)]") {
+            let mut path = None;
+            for line in lines.by_ref() {
+                let line = line.trim();
+                if let Some(given) = line.strip_prefix("#[path = \"").and_then(|rest| rest.strip_suffix("\"]")) {
+                    path = Some(format!("{dir}/{given}"));
+                } else if !line.starts_with('#') {
+                    let module = line.rsplit_once("mod ").and_then(|(_, rest)| rest.strip_suffix(';'));
+                    if let Some(module) = module {
+                        let usual = [format!("{own}/{module}.rs"), format!("{own}/{module}/mod.rs")];
+                        found.extend(path.map_or(usual.to_vec(), |path| vec![path]));
+                    }
+                    break;
+                }
+            }
+        }
+    }
+    found
 }
 
 fn is_pure(path: &str) -> bool {
     !NOT_PURE.contains(&path)
-        && !is_test_file(path)
         && PURE.iter().any(|pure| path == *pure || path.strip_prefix(pure).is_some_and(|rest| rest.starts_with('/')))
 }
 
@@ -213,7 +250,7 @@ fn the_list_of_pure_modules_names_what_exists() {
 #[test]
 fn pure_modules_name_no_runtime_socket_file_or_clock() {
     let mut broken = Vec::new();
-    for source in sources("src").iter().filter(|s| is_pure(&s.path)) {
+    for source in program().iter().filter(|s| is_pure(&s.path)) {
         let said = words(&source.code);
         broken.extend(IMPURE_WORDS.iter().filter(|w| said.contains(**w)).map(|w| format!("{}: {w}", source.path)));
         let paths = IMPURE_PATHS.iter().chain(CLOCK_READS);
@@ -224,7 +261,7 @@ fn pure_modules_name_no_runtime_socket_file_or_clock() {
 
 #[test]
 fn pure_modules_name_no_shell_module() {
-    let all = sources("src");
+    let all = program();
     let shell: BTreeSet<String> = all
         .iter()
         .filter(|s| !is_pure(&s.path) && s.path != "src/clock.rs" && s.path != "src/lib.rs")
@@ -243,7 +280,7 @@ fn pure_modules_name_no_shell_module() {
 #[test]
 fn clocks_are_read_in_one_place() {
     let mut broken = Vec::new();
-    for source in sources("src").iter().filter(|s| s.path != "src/clock.rs" && !is_test_file(&s.path)) {
+    for source in program().iter().filter(|s| s.path != "src/clock.rs") {
         // tokio's own instant serves deadlines, follows paused time, and shows nothing to people or disks.
         let deadlines = source.code.contains("tokio::time::Instant") || source.code.contains("time::{Instant");
         let reads = CLOCK_READS.iter().filter(|read| source.code.contains(**read));
@@ -330,4 +367,15 @@ fn the_reader_of_use_trees_unfolds_groups() {
 fn test_items_and_comments_are_no_code() {
     let text = "//! tokio\nuse a; // tokio\n#[cfg(test)]\nuse tokio;\nfn f() {\n    x\n}\n#[cfg(test)]\nmod tests {\n    use tokio;\n}\nlast\n";
     assert_eq!(code_of(text), "use a;\nfn f() {\n    x\n}\nlast\n");
+}
+
+#[test]
+fn files_for_tests_only_are_found() {
+    let source = |path: &str, text: &str| Source { path: path.into(), text: text.into(), code: String::new() };
+    let all = [
+        source("src/a/mod.rs", "pub mod b;\n#[cfg(test)]\npub(crate) mod fixtures;\n#[cfg(test)]\nmod tests {\n}\n"),
+        source("src/a/b.rs", "#[cfg(test)]\n#[path = \"b_tests.rs\"]\nmod tests;\n#[cfg(test)]\nuse x;\nmod y;\n"),
+    ];
+    let found: Vec<String> = test_files(&all).into_iter().collect();
+    assert_eq!(found, ["src/a/b_tests.rs", "src/a/fixtures.rs", "src/a/fixtures/mod.rs"]);
 }

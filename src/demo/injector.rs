@@ -168,7 +168,7 @@ impl Load {
         let mut tasks = JoinSet::new();
         for _ in 0..sessions {
             let (load, next, clock) = (load.clone(), next.clone(), clock.clone());
-            tasks.spawn(async move { load.session(&next, end, &*clock).await });
+            tasks.spawn(async move { load.session(&next, end, &clock).await });
         }
         let mut all = Injected::default();
         while let Some(done) = tasks.join_next().await {

@@ -316,11 +316,11 @@ impl Data {
                 RecordType::TXT => Found::Records(vec![RData::TXT(TXT::new(vec!["test point".to_owned()]))]),
                 _ => Found::Records(Vec::new()),
             },
-            _ => self.from_records(name, wanted),
+            _ => self.recorded(name, wanted),
         }
     }
 
-    fn from_records(&self, name: &str, wanted: RecordType) -> Found {
+    fn recorded(&self, name: &str, wanted: RecordType) -> Found {
         if let Some(records) = self.records.get(name) {
             return Found::Records(records.iter().filter(|r| r.record_type() == wanted).cloned().collect());
         }

@@ -1,0 +1,202 @@
+//! A listing takes its binding out within a round and lets it back gently; a list that is dead or lies takes nobody.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use hickory_resolver::proto::op::ResponseCode;
+use remuda::demo::sink::Sink;
+use remuda::demo::zone::{Mood, Zone};
+use serde_json::Value;
+
+use crate::support::{
+    Relay, Settings, all_accepted, anywhere, array, local, named, sink, wait_for_messages, wait_until,
+};
+
+const CODE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+
+/// Two bindings whose public addresses are 192.0.2.11 and .12, quick rounds, quick recovery.
+fn watched(sink: &Sink) -> Settings {
+    Settings::new()
+        .set("monitor", "interval", "\"400ms\"")
+        .set("monitor", "jitter", "0.0")
+        .set("monitor", "timeout", "\"200ms\"")
+        .set("monitor", "confirmations", "2")
+        .set("monitor", "confirm_after", "\"50ms\"")
+        .set("reputation", "suspend_first", "\"500ms\"")
+        .set("reputation", "probation_period", "\"500ms\"")
+        .set("reputation", "probation_periods", "2")
+        .set("reputation", "probation_start", "5")
+        .binding("a", 11, "public_address = \"192.0.2.11\"")
+        .binding("b", 12, "public_address = \"192.0.2.12\"")
+        .pool("active = [\"a\", \"b\"]")
+        .to(sink.addr())
+}
+
+fn zone_at(settings: Settings, name: &str, domain: &str, server: std::net::SocketAddr) -> Settings {
+    let table = format!("monitor.zone.{name}");
+    settings
+        .set(&table, "zone", &format!("\"{domain}\""))
+        .set(&table, "servers", &format!("[\"{server}\"]"))
+        .set(&table, "weight", "4.0")
+}
+
+fn public() -> IpAddr {
+    IpAddr::from([192, 0, 2, 11])
+}
+
+async fn binding_is(relay: &Relay, name: &str, health: &str) -> Value {
+    wait_until(&format!("{name} is {health}"), async || {
+        let status = relay.status().await;
+        let binding = named(&status, "/bindings", name);
+        (binding["health"] == health).then(|| binding.clone())
+    })
+    .await
+}
+
+/// The scenario for any list: `list` and `delist` make it list 192.0.2.11 or not.
+async fn out_and_back(relay: &Relay, sink: &Sink, list: impl AsyncFn(), delist: impl AsyncFn()) {
+    all_accepted(&relay.load(20).run().await);
+    wait_for_messages(sink, 20).await;
+    assert_eq!(sink.source(local(11)).messages, 10);
+
+    list().await;
+    let binding = binding_is(relay, "a", "suspended").await;
+    assert_eq!(binding["reason"], "listed", "{binding:#}");
+    assert!(binding["evidence"].as_str().is_some_and(|e| e.contains("bl")), "{binding:#}");
+    let before = sink.source(local(11)).messages;
+    all_accepted(&relay.load(50).first(100).run().await);
+    wait_for_messages(sink, 70).await;
+    assert_eq!(sink.source(local(11)).messages, before, "a listed binding carries nothing");
+
+    delist().await;
+    binding_is(relay, "a", "probation").await;
+    binding_is(relay, "a", "active").await;
+    all_accepted(&relay.load(20).first(200).run().await);
+    wait_for_messages(sink, 90).await;
+    assert!(sink.source(local(11)).messages > before, "it carries again");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_listed_binding_is_out_until_delisted_and_comes_back_through_probation() {
+    let (sink, zone) = (sink().await, Zone::start(anywhere()).await.unwrap());
+    zone.mood("bl.test", Mood::Dnsbl);
+    let relay = Relay::start(&zone_at(watched(&sink), "bl", "bl.test", zone.addr())).await;
+    let list = async || zone.listed("bl.test", public(), CODE);
+    let delist = async || zone.delisted("bl.test", public());
+    out_and_back(&relay, &sink, list, delist).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lists_that_refuse_lie_or_stay_silent_suspend_nobody() {
+    let (sink, zone) = (sink().await, Zone::start(anywhere()).await.unwrap());
+    let moods = [
+        ("refusing", Mood::refusing()),
+        ("all", Mood::lists_everything()),
+        ("silent", Mood::Silent),
+        ("broken", Mood::Code(ResponseCode::ServFail)),
+    ];
+    let mut settings = watched(&sink);
+    for (name, mood) in &moods {
+        zone.mood(&format!("{name}.test"), mood.clone());
+        settings = zone_at(settings, name, &format!("{name}.test"), zone.addr());
+    }
+    let relay = Relay::start(&settings).await;
+    for (name, _) in &moods {
+        let what = format!("{name} was asked in several rounds");
+        wait_until(&what, async || (zone.queries_below(&format!("{name}.test")) >= 6).then_some(())).await;
+    }
+    all_accepted(&relay.load(20).run().await);
+    wait_for_messages(&sink, 20).await;
+    let status = relay.status().await;
+    for binding in array(&status, "/bindings") {
+        assert_eq!(binding["health"], "active", "{binding:#}");
+    }
+    for (name, _) in &moods {
+        let zone = named(&status, "/zones", name);
+        assert!(array(zone, "/listed").is_empty(), "{zone:#}");
+        assert_ne!(zone["health"], "healthy", "{zone:#}");
+    }
+    assert_eq!(sink.source(local(11)).messages, 10);
+}
+
+mod peers {
+    use std::fs;
+    use std::net::UdpSocket;
+    use std::os::unix::fs::PermissionsExt;
+    use std::path::Path;
+    use std::process::{Child, Command, Stdio};
+
+    use super::*;
+
+    struct Rbldnsd(Child);
+
+    impl Drop for Rbldnsd {
+        fn drop(&mut self) {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+
+    fn write_zone(path: &Path, listed: &[&str]) {
+        let mut text = String::from(
+            "$SOA 1 ns.bl.test hostmaster.bl.test 0 1 1 1 1\n$TTL 1\n:127.0.0.2:listed for a test\n127.0.0.2\n",
+        );
+        for address in listed {
+            text.push_str(address);
+            text.push('\n');
+        }
+        // Renamed into place: rbldnsd must never read half a file.
+        let fresh = path.with_extension("fresh");
+        fs::write(&fresh, text).unwrap();
+        fs::set_permissions(&fresh, fs::Permissions::from_mode(0o644)).unwrap();
+        fs::rename(&fresh, path).unwrap();
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    #[ignore = "needs rbldnsd; tests/run installs it"]
+    async fn rbldnsd_lists_and_delists() {
+        let directory = tempfile::tempdir().unwrap();
+        // It gives up root and must still read its zone.
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let file = directory.path().join("bl.zone");
+        write_zone(&file, &[]);
+        // It cannot be asked for a port of the system's choice; one that was free just now is the next best.
+        let address = UdpSocket::bind(anywhere()).unwrap().local_addr().unwrap();
+        let bind = format!("{}/{}", address.ip(), address.port());
+        let child = Command::new("rbldnsd")
+            .args(["-n", "-4", "-q", "-c", "1", "-b", &bind, "-w"])
+            .arg(directory.path())
+            .arg("bl.test:ip4set:bl.zone")
+            .stdin(Stdio::null())
+            .spawn()
+            .expect("rbldnsd");
+        let mut server = Rbldnsd(child);
+        wait_for_answers(address, &mut server).await;
+
+        let sink = sink().await;
+        let relay = Relay::start(&zone_at(watched(&sink), "bl", "bl.test", address)).await;
+        let list = async || write_zone(&file, &["192.0.2.11"]);
+        let delist = async || write_zone(&file, &[]);
+        out_and_back(&relay, &sink, list, delist).await;
+    }
+
+    /// Asks for the test point until there is an answer.
+    async fn wait_for_answers(server: std::net::SocketAddr, process: &mut Rbldnsd) {
+        use hickory_resolver::proto::op::{Message, Query};
+        use hickory_resolver::proto::rr::{Name, RecordType};
+
+        let mut question = Message::query();
+        question.add_query(Query::query(Name::from_ascii("2.0.0.127.bl.test.").unwrap(), RecordType::A));
+        let question = question.to_vec().unwrap();
+        wait_until("rbldnsd answers", async || {
+            assert!(process.0.try_wait().unwrap().is_none(), "rbldnsd left");
+            let socket = tokio::net::UdpSocket::bind(anywhere()).await.unwrap();
+            socket.send_to(&question, server).await.ok()?;
+            let mut answer = [0; 512];
+            let wait = std::time::Duration::from_millis(100);
+            let length = tokio::time::timeout(wait, socket.recv(&mut answer)).await.ok()?.ok()?;
+            let answer = Message::from_vec(&answer[..length]).ok()?;
+            (!answer.answers.is_empty()).then_some(())
+        })
+        .await;
+    }
+}

@@ -1,0 +1,19 @@
+//! The real program over real sockets, against scripted and real peers.
+//!
+//! Every test starts its own relay on loopback with ports the system chose and watches it from outside: what the
+//! receivers got and from which address, what `/api/v1/status` says, what a client was answered. Tests in `peers`
+//! modules need Debian packages; `tests/run` installs these and runs them as well.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on should say where")]
+
+mod bad_input;
+mod bounce;
+mod cap;
+mod clients;
+mod dnsbl;
+mod failover;
+mod metrics;
+mod restart;
+mod shares;
+mod smoke;
+mod support;
