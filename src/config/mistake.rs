@@ -65,7 +65,7 @@ impl Findings {
     pub(super) fn locate(self, files: &[SourceFile]) -> (Vec<Mistake>, Vec<Mistake>) {
         let lines = LineTable::new(files);
         let locate = |mut list: Vec<Finding>| -> Vec<Mistake> {
-            list.sort_by(|a, b| (a.place.file, a.place.offset).cmp(&(b.place.file, b.place.offset)));
+            list.sort_by_key(|finding| (finding.place.file, finding.place.offset));
             let mut located: Vec<Mistake> = list.into_iter().map(|finding| lines.mistake(finding)).collect();
             located.dedup();
             located
