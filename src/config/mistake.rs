@@ -43,9 +43,24 @@ struct Finding {
 pub(super) struct Findings {
     mistakes: Vec<Finding>,
     warnings: Vec<Finding>,
+    compared: usize,
 }
 
+/// Names compared for suggestions in one run. A renamed herd of thousands, each looked for among thousands, would keep
+/// the operator waiting; the first few hundred hints say it all.
+const COMPARISONS: usize = 250_000;
+
 impl Findings {
+    /// As [`suggest`], for names of which there may be thousands: silent once many have been compared.
+    pub(super) fn suggest_name(&mut self, name: &str, known: &[&str]) -> String {
+        self.compared = self.compared.saturating_add(known.len());
+        // One look through any herd is always granted.
+        if self.compared > COMPARISONS && self.compared != known.len() {
+            return String::new();
+        }
+        suggest(name, known.iter().copied())
+    }
+
     /// Adds a mistake; an empty hint is left out of the message.
     pub(super) fn mistake(&mut self, place: &Place, what: impl Into<String>, hint: impl Into<String>) {
         self.mistakes.push(Finding { place: place.clone(), what: what.into(), hint: hint.into() });
@@ -65,7 +80,7 @@ impl Findings {
     pub(super) fn locate(self, files: &[SourceFile]) -> (Vec<Mistake>, Vec<Mistake>) {
         let lines = LineTable::new(files);
         let locate = |mut list: Vec<Finding>| -> Vec<Mistake> {
-            list.sort_by(|a, b| (a.place.file, a.place.offset).cmp(&(b.place.file, b.place.offset)));
+            list.sort_by_key(|finding| (finding.place.file, finding.place.offset));
             let mut located: Vec<Mistake> = list.into_iter().map(|finding| lines.mistake(finding)).collect();
             located.dedup();
             located

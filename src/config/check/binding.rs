@@ -218,12 +218,13 @@ impl Context<'_> {
         if monitor.zones.is_empty() {
             return;
         }
+        let places: HashMap<&str, &Place> =
+            file.binding.entries().iter().map(|entry| (entry.name.as_str(), &entry.place)).collect();
         for binding in bindings.iter().filter(|binding| !is_public(binding.public_address)) {
-            let entry = file.binding.entries().iter().find(|entry| entry.name == binding.name.as_str());
-            let Some(entry) = entry else { continue };
+            let Some(place) = places.get(binding.name.as_str()) else { continue };
             let what = format!("{} is not seen from outside: DNSBL and PTR checks say nothing", binding.public_address);
             let hint = "write public_address = the address behind which it appears";
-            self.out.warning(&entry.place, what, hint);
+            self.out.warning(place, what, hint);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! From the file as typed to values that cannot be wrong.
 //!
-//! One run finds everything: the tree is read key by key ([`super::read`]), then each section is checked and built, and
+//! One run finds everything: the tree is read key by key (`config::read`), then each section is checked and built, and
 //! only at the end does anyone ask whether there were mistakes. A value that was refused once is not refused again for
 //! what follows from it: a binding with a bad address still counts as a binding when a pool names it.
 
@@ -18,7 +18,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::mistake::{Findings, LineTable, Place, join, suggest};
+use super::mistake::{Findings, LineTable, Place, join};
 pub use super::mistake::{Mistake, Mistakes};
 use super::read::{At, Field, List, Map, Named};
 use super::tree::{self, Table, Value};
@@ -144,7 +144,7 @@ impl<'a> Names<'a> {
     fn refer(&self, name: &str, place: &Place, out: &mut Findings) -> bool {
         let known = self.set.contains(name);
         if !known {
-            let hint = suggest(name, self.all.iter().copied());
+            let hint = out.suggest_name(name, &self.all);
             out.mistake(place, format!("no {} {name:?}", self.kind), hint);
         }
         known

@@ -794,6 +794,20 @@ fn deep_and_long_files_do_not_overflow_the_stack() {
     }
 }
 
+#[test]
+fn a_herd_renamed_is_reported_in_full_and_without_delay() {
+    let mut text = minimal();
+    let names: Vec<String> = (0..3_000).map(|i| format!("\"x{i}\"")).collect();
+    text.push_str(&format!("[pool.all]\nactive = [{}]\n", names.join(", ")));
+    for i in 0..3_000 {
+        text.push_str(&format!("[binding.b{i}]\nbind_address = \"10.1.{}.{}\"\n", i / 250, i % 250 + 1));
+    }
+    let error = check_text(&text).expect_err("no such bindings");
+    assert_eq!(error.mistakes.len(), 3_000);
+    assert!(error.mistakes[0].hint.starts_with("did you mean"), "{}", error.mistakes[0]);
+    assert_eq!(error.mistakes[2_999].hint, "", "nine million comparisons are not made");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 

@@ -3,6 +3,10 @@
 //! This is the only list of keys. What it reads is still a wish: units are converted, but references may lead nowhere
 //! and combinations may make no sense; [`super::check`] turns it into values that cannot be wrong.
 
+mod forms;
+
+pub(super) use forms::{Date, Host, Octets, TimeOfDay, ZoneDomain};
+
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -65,28 +69,6 @@ table!(Server {
 
 table!(Day { timezone: String, starts: TimeOfDay });
 
-/// Local time at which a day starts, as `"07:30"` or as TOML's own `07:30:00`.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct TimeOfDay(pub(super) jiff::civil::Time);
-
-impl Readable for TimeOfDay {
-    fn read(node: &Node, place: &Place, out: &mut Findings) -> Option<Self> {
-        let text = match &node.value {
-            Value::Text(text) => text.clone(),
-            Value::Datetime(time) if time.date.is_none() && time.offset.is_none() => time.to_string(),
-            other => {
-                out.mistake(place, format!("expected a time of day, found {}", other.kind()), "write \"00:00\"");
-                return None;
-            }
-        };
-        let read = ["%H:%M", "%H:%M:%S"].iter().find_map(|form| jiff::civil::Time::strptime(form, &text).ok());
-        if read.is_none() {
-            out.mistake(place, format!("{text:?} is no time of day"), "write hours and minutes, such as \"00:00\"");
-        }
-        read.map(Self)
-    }
-}
-
 table!(Listener {
     address: SocketAddr,
     trust: List<IpNet>,
@@ -121,28 +103,6 @@ table!(Binding {
 } flatten limits: Limits);
 
 table!(Warmup { ladder: String, started: Date, stage: usize });
-
-/// A day, as TOML's own `2026-11-01` or in quotes.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Date(pub(super) jiff::civil::Date);
-
-impl Readable for Date {
-    fn read(node: &Node, place: &Place, out: &mut Findings) -> Option<Self> {
-        let text = match &node.value {
-            Value::Text(text) => text.clone(),
-            Value::Datetime(date) if date.time.is_none() && date.offset.is_none() => date.to_string(),
-            other => {
-                out.mistake(place, format!("expected a day, found {}", other.kind()), "write it as 2026-11-01");
-                return None;
-            }
-        };
-        let day = jiff::civil::Date::strptime("%Y-%m-%d", &text).ok();
-        if day.is_none() {
-            out.mistake(place, format!("{text:?} is no day"), "write it as 2026-11-01");
-        }
-        day.map(Self)
-    }
-}
 
 table!(Ladder { stages: List<u64>, });
 
@@ -244,48 +204,6 @@ table!(Provider { mx: List<DomainPattern>, binding: Limits, });
 
 table!(DestinationRoute { domain: DomainPattern, hosts: List<Host>, provider: String, });
 
-/// A host and its port, where one is given.
-#[derive(Clone, Debug)]
-pub(super) struct Host {
-    pub(super) host: super::Host,
-    pub(super) port: Option<u16>,
-}
-
-impl Readable for Host {
-    fn read(node: &Node, place: &Place, out: &mut Findings) -> Option<Self> {
-        let text = as_text(node, place, "a host such as \"mx.example.net:25\"", out)?;
-        let host = read_host(text);
-        if host.is_none() {
-            let hint = "write \"mx.example.net\", \"mx.example.net:2525\", \"192.0.2.1:25\" or \"[2001:db8::1]:25\"";
-            out.mistake(place, format!("{text:?} is no host"), hint);
-        }
-        host
-    }
-}
-
-fn read_host(text: &str) -> Option<Host> {
-    if let Ok(address) = text.trim_start_matches('[').trim_end_matches(']').parse() {
-        return Some(Host { host: super::Host::Address(address), port: None });
-    }
-    let address = text.parse::<SocketAddr>().ok().map(|at| (super::Host::Address(at.ip()), Some(at.port())));
-    let (host, port) = match address {
-        Some(found) => found,
-        None => {
-            let (name, port) = match text.split_once(':') {
-                Some((name, port)) => (name, Some(port.parse().ok()?)),
-                None => (text, None),
-            };
-            // All digits in the last label is an address gone wrong, such as 192.0.2.300.
-            let last = name.trim_end_matches('.').rsplit('.').next()?;
-            if name.starts_with('[') || last.bytes().all(|b| b.is_ascii_digit()) {
-                return None;
-            }
-            (super::Host::Name(name.parse().ok()?), port)
-        }
-    };
-    if port == Some(0) { None } else { Some(Host { host, port }) }
-}
-
 table!(Dns { servers: List<NameServer>, timeout: Duration, max_in_flight: usize, });
 
 table!(Queue {
@@ -363,59 +281,7 @@ table!(Zone {
     negative_probe: OrOff<IpAddr>,
 });
 
-/// The DNS name of a zone. No message repeats it: it may hold a key.
-#[derive(Clone)]
-pub(super) struct ZoneDomain(pub(super) String);
-
-impl std::fmt::Debug for ZoneDomain {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("(masked)")
-    }
-}
-
-impl Readable for ZoneDomain {
-    fn read(node: &Node, place: &Place, out: &mut Findings) -> Option<Self> {
-        let text = as_text(node, place, "the DNS name of a list", out)?;
-        let domain = text.parse::<Domain>().ok().filter(|domain| !domain.as_str().starts_with('['));
-        if domain.is_none() {
-            out.mistake(place, "not a DNS name", "write the name below which addresses are looked up");
-        }
-        domain.map(|domain| Self(domain.as_str().to_owned()))
-    }
-}
-
 table!(ZoneCode { octets: Octets, mask: u8, meaning: Meaning, weight: f64, certain: bool });
-
-/// Ranges of the four octets of a return code: `127.0.0.2-11`, `127.0.*.1`.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Octets(pub(super) [(u8, u8); 4]);
-
-impl Readable for Octets {
-    fn read(node: &Node, place: &Place, out: &mut Findings) -> Option<Self> {
-        let text = as_text(node, place, "return codes such as \"127.0.0.2-11\"", out)?;
-        let octets = read_octets(text);
-        if octets.is_none() {
-            let hint = "write four octets from 127, each a number, a range or *, such as \"127.0.0.2-11\"";
-            out.mistake(place, format!("{text:?} are no return codes"), hint);
-        }
-        octets.map(Self)
-    }
-}
-
-fn read_octets(text: &str) -> Option<[(u8, u8); 4]> {
-    let mut ranges = [(0, 0); 4];
-    let mut parts = text.split('.');
-    for range in &mut ranges {
-        let part = parts.next()?;
-        let (low, high) = if part == "*" { ("0", "255") } else { part.split_once('-').unwrap_or((part, part)) };
-        *range = (low.trim().parse().ok()?, high.trim().parse().ok()?);
-        if range.0 > range.1 {
-            return None;
-        }
-    }
-    // What a list answers outside 127/8 is no return code but somebody's web server (RFC 5782 §2.3).
-    (parts.next().is_none() && ranges[0] == (127, 127)).then_some(ranges)
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Meaning {
@@ -461,36 +327,5 @@ mod tests {
         }
         let unique: std::collections::BTreeSet<_> = keys.iter().collect();
         assert_eq!(unique.len(), keys.len(), "no key twice");
-    }
-
-    #[test]
-    fn octets_read_ranges() {
-        assert_eq!(read_octets("127.0.0.2-11"), Some([(127, 127), (0, 0), (0, 0), (2, 11)]));
-        assert_eq!(read_octets("127.*.1.4"), Some([(127, 127), (0, 255), (1, 1), (4, 4)]));
-        for text in ["", "127.0.0", "127.0.0.2.3", "10.0.0.2", "127.0.0.11-2", "127.0.0.256", "127.0.0.-", "*.0.0.2"] {
-            assert_eq!(read_octets(text), None, "{text}");
-        }
-    }
-
-    #[test]
-    fn hosts_read_names_and_addresses() {
-        let shown = |text: &str| read_host(text).map(|host| format!("{:?} {:?}", host.host, host.port));
-        for (text, host) in [
-            ("mx.example.net", Some("Name(\"mx.example.net\") None")),
-            ("MX.example.net:2525", Some("Name(\"mx.example.net\") Some(2525)")),
-            ("192.0.2.1", Some("Address(192.0.2.1) None")),
-            ("192.0.2.1:25", Some("Address(192.0.2.1) Some(25)")),
-            ("::1", Some("Address(::1) None")),
-            ("[::1]", Some("Address(::1) None")),
-            ("[::1]:25", Some("Address(::1) Some(25)")),
-            ("192.0.2.300", None),
-            ("mx.example.net:0", None),
-            ("mx.example.net:99999", None),
-            ("", None),
-            (":25", None),
-            ("a b", None),
-        ] {
-            assert_eq!(shown(text).as_deref(), host, "{text}");
-        }
     }
 }
