@@ -37,7 +37,7 @@ pub(super) struct Guard {
 
 impl Guard {
     /// The guard of `config`'s pools.
-    pub fn new(config: &Config) -> Self {
+    pub(super) fn new(config: &Config) -> Self {
         let pools: Vec<GuardedPool> = config
             .pools
             .iter()
@@ -57,7 +57,7 @@ impl Guard {
     }
 
     /// The pool that cannot spare `binding`, and why.
-    pub fn holds_back(
+    pub(super) fn holds_back(
         &self,
         binding: &BindingName,
         standing: impl Fn(&BindingName) -> Standing,
