@@ -2,7 +2,9 @@
 //!
 //! Asked before a binding is suspended everywhere for a reason that is not certain. It holds the suspension back when
 //! the binding is the last usable one of a pool, or when more than the configured share of a pool's bindings would be
-//! out by automation. Drained members (weight 0) are no part of the pool here.
+//! out by automation. Drained members (weight 0) are no part of the pool here. It is asked when a suspension would begin,
+//! not again while it lasts: when the operator, or certain evidence, then takes the others out as well, that was not
+//! automation on a guess.
 
 use std::collections::{HashMap, HashSet};
 

@@ -425,10 +425,11 @@ proptest! {
         let mut now = START;
         for (evidence, seconds) in story {
             now = now.plus(Duration::from_secs(seconds));
-            let mut steps = vec![(None, r.tick(now))];
-            let changes = r.observe(&evidence, now);
-            steps.push((Some(&evidence), changes));
-            for (cause, changes) in steps {
+            for cause in [None, Some(&evidence)] {
+                let changes = match cause {
+                    None => r.tick(now),
+                    Some(evidence) => r.observe(evidence, now),
+                };
                 for change in changes {
                     // Changes chain: what one ends with the next begins with.
                     let last = shown.insert(change.subject.clone(), change.to.clone());
