@@ -1,1 +1,24 @@
 //! Going out to look: DNSBL, FCrDNS.
+//!
+//! The judgements are pure and know no resolver: [`answer`] says what one DNS answer means, [`zone`] whether a list is
+//! to be believed at all, [`watch`] what is confirmed over time and what became of it, [`reverse`] the same for reverse
+//! DNS. The shell asks: `dns` is the one place that knows hickory, [`dnsbl`] and [`fcrdns`] put the questions of one
+//! round, [`rounds`] is the task that does so again and again and hands [`Evidence`](crate::reputation::Evidence) on.
+//!
+//! A list's name may hold a key. It is used to build questions and nothing else: logs, notes, snapshots and errors say
+//! the configured [`ZoneName`](crate::message::ZoneName).
+
+pub mod answer;
+mod dns;
+pub mod dnsbl;
+pub mod fcrdns;
+pub mod reverse;
+pub mod rounds;
+pub mod watch;
+pub mod zone;
+
+#[cfg(test)]
+mod responder;
+
+pub use rounds::Monitor;
+pub use watch::Snapshot;

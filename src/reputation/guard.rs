@@ -2,7 +2,9 @@
 //!
 //! Asked before a binding is suspended everywhere for a reason that is not certain. It holds the suspension back when
 //! the binding is the last usable one of a pool, or when more than the configured share of a pool's bindings would be
-//! out by automation. Drained members (weight 0) are no part of the pool here.
+//! out by automation. Drained members (weight 0) are no part of the pool here. It is asked when a suspension would begin,
+//! not again while it lasts: when the operator, or certain evidence, then takes the others out as well, that was not
+//! automation on a guess.
 
 use std::collections::{HashMap, HashSet};
 
@@ -37,7 +39,7 @@ pub(super) struct Guard {
 
 impl Guard {
     /// The guard of `config`'s pools.
-    pub fn new(config: &Config) -> Self {
+    pub(super) fn new(config: &Config) -> Self {
         let pools: Vec<GuardedPool> = config
             .pools
             .iter()
@@ -57,7 +59,7 @@ impl Guard {
     }
 
     /// The pool that cannot spare `binding`, and why.
-    pub fn holds_back(
+    pub(super) fn holds_back(
         &self,
         binding: &BindingName,
         standing: impl Fn(&BindingName) -> Standing,

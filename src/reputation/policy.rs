@@ -115,6 +115,8 @@ pub struct Reputation {
     timers: BTreeSet<(Wall, Subject)>,
     dirty: BTreeSet<Subject>,
     notes: Vec<Note>,
+    /// A binding came back since the held-back ones were looked at.
+    usable_again: bool,
     next_sweep: Wall,
 }
 
@@ -130,6 +132,7 @@ impl Reputation {
             timers: BTreeSet::new(),
             dirty: BTreeSet::new(),
             notes: Vec::new(),
+            usable_again: false,
             next_sweep: now.plus(config.reputation.window),
         };
         new.reconfigure(config);
@@ -197,6 +200,7 @@ impl Reputation {
             }
             Evidence::OperatorResume { binding } => self.resume(binding, now, out),
         }
+        self.relook(out);
         changes
     }
 
@@ -209,6 +213,7 @@ impl Reputation {
         for subject in due {
             self.change(&subject, "time", &mut changes, |state, rules| state.expire(rules, now));
         }
+        self.relook(&mut changes);
         if now >= self.next_sweep {
             self.next_sweep = now.plus(self.rules.window);
             let blame_window = self.rules.ip_block_window;
@@ -506,7 +511,7 @@ impl Reputation {
         }
     }
 
-    /// Changes a state, shows the result, and lets the bindings that the guard holds back look again.
+    /// Changes a state and shows the result.
     fn change(
         &mut self,
         subject: &Subject,
@@ -517,8 +522,13 @@ impl Reputation {
         let Some(cell) = find(&mut self.bindings, subject, self.rules.window) else { return };
         let before = cell.state.clone();
         act(&mut cell.state, &self.rules);
-        let usable_again = self.show(subject, before, evidence, out);
-        if !usable_again {
+        self.usable_again |= self.show(subject, before, evidence, out);
+    }
+
+    /// Lets the bindings that the guard holds back look again when another one has become usable. Not before all that is
+    /// due has been served: a suspension that ends at this moment must not begin at it.
+    fn relook(&mut self, out: &mut Vec<HealthChange>) {
+        if !std::mem::take(&mut self.usable_again) {
             return;
         }
         let mut withheld: Vec<Subject> = self

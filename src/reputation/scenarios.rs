@@ -315,7 +315,7 @@ fn the_operators_word_comes_first_and_what_lies_below_comes_back_after_it() {
 
 #[test]
 fn facts_follow_every_change_and_a_restart_continues_the_suspension() {
-    let (config, mut r) = herd();
+    let (whole, mut r) = herd();
     let mut disk = BTreeMap::new();
     r.observe(&blamed("a", "gmail", Action::SuspendRoute(HOUR)), START);
     r.observe(&listings("b", vec![listing("sbl", 4.0, true)]), START);
@@ -323,13 +323,13 @@ fn facts_follow_every_change_and_a_restart_continues_the_suspension() {
     let keys: Vec<&str> = disk.keys().map(String::as_str).collect();
     assert_eq!(keys, ["health/binding/b", "health/route/a/gmail"]);
 
-    let smaller = super::fixtures::config(&["a"], &[("p", &["a"])]);
+    let smaller = config(&["a"], &[("p", &["a"])]);
     let mut other = restarted(&smaller, &disk);
     assert_eq!(*other.health(&binding("b")), Health::Active, "facts of removed bindings are ignored");
     assert_eq!(other.all().count(), 2);
     assert!(other.restore("health/binding/a", b"{").is_err());
 
-    let mut r = restarted(&config, &disk);
+    let mut r = restarted(&whole, &disk);
     assert_eq!(out_until(&r, &route("a", "gmail")), Some((Reason::IpBlocked, START.plus(HOUR))));
     assert_eq!(out_until(&r, &binding("b")), Some((Reason::Listed, UNTIL_CLEARED)));
     assert_eq!(r.listings(&"b".into()), [listing("sbl", 4.0, true)]);
@@ -425,10 +425,11 @@ proptest! {
         let mut now = START;
         for (evidence, seconds) in story {
             now = now.plus(Duration::from_secs(seconds));
-            let mut steps = vec![(None, r.tick(now))];
-            let changes = r.observe(&evidence, now);
-            steps.push((Some(&evidence), changes));
-            for (cause, changes) in steps {
+            for cause in [None, Some(&evidence)] {
+                let changes = match cause {
+                    None => r.tick(now),
+                    Some(evidence) => r.observe(evidence, now),
+                };
                 for change in changes {
                     // Changes chain: what one ends with the next begins with.
                     let last = shown.insert(change.subject.clone(), change.to.clone());

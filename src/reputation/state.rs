@@ -50,51 +50,51 @@ pub(super) enum Effect {
 /// One thing held against a subject.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Cause {
-    pub effect: Effect,
-    pub until: Wall,
+    pub(super) effect: Effect,
+    pub(super) until: Wall,
     /// May take out even a pool's last binding.
-    pub certain: bool,
-    pub evidence: String,
+    pub(super) certain: bool,
+    pub(super) evidence: String,
 }
 
 /// The way back after a suspension.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Recovery {
     /// What it is recovering from.
-    pub reason: Reason,
-    pub started: Wall,
-    pub allowance: u32,
+    pub(super) reason: Reason,
+    pub(super) started: Wall,
+    pub(super) allowance: u32,
     /// End of the period.
-    pub until: Wall,
+    pub(super) until: Wall,
     /// Clean periods so far.
-    pub clean: u32,
+    pub(super) clean: u32,
     /// Accepted recipients in this period.
-    pub accepted: u32,
+    pub(super) accepted: u32,
     /// Hard bounces in this period.
-    pub hard: u32,
+    pub(super) hard: u32,
     /// Destinations that blamed the IP since recovery began.
-    pub blamed_by: Vec<DestinationName>,
+    pub(super) blamed_by: Vec<DestinationName>,
     /// … and whether one did in this period.
-    pub blamed: bool,
+    pub(super) blamed: bool,
 }
 
 /// State of a binding or a route.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct State {
-    pub causes: BTreeMap<Reason, Cause>,
-    pub recovery: Option<Recovery>,
+    pub(super) causes: BTreeMap<Reason, Cause>,
+    pub(super) recovery: Option<Recovery>,
     /// Penalties since the last forgiveness.
-    pub strikes: u32,
+    pub(super) strikes: u32,
     /// End of the last suspension, or the last blame after it: from here on it has been clean.
-    pub clean_since: Wall,
+    pub(super) clean_since: Wall,
     /// Times it could not be bound, one after the other.
-    pub unbindable: u32,
+    pub(super) unbindable: u32,
     /// Confirmed listings as last told (bindings only).
-    pub listed: Vec<Listing>,
+    pub(super) listed: Vec<Listing>,
     /// The pool guard holds a suspension back.
-    pub withheld: bool,
+    pub(super) withheld: bool,
     /// As last shown.
-    pub health: Health,
+    pub(super) health: Health,
 }
 
 impl Default for State {
@@ -114,7 +114,7 @@ impl Default for State {
 
 impl State {
     /// Whether anything needs to be remembered.
-    pub fn is_blank(&self) -> bool {
+    pub(super) fn is_blank(&self) -> bool {
         self.causes.is_empty()
             && self.recovery.is_none()
             && self.strikes == 0
@@ -124,7 +124,7 @@ impl State {
     }
 
     /// Whether mail is kept off it now.
-    pub fn is_out(&self) -> bool {
+    pub(super) fn is_out(&self) -> bool {
         matches!(self.health, Health::Suspended { .. })
     }
 
@@ -144,7 +144,7 @@ impl State {
 
     /// Notes whether the guard holds a suspension back. One that is in force ends an earlier way back (but an address
     /// that cannot be bound says nothing about its reputation: there the way goes on afterwards).
-    pub fn settle(&mut self, withheld: bool) {
+    pub(super) fn settle(&mut self, withheld: bool) {
         self.withheld = withheld;
         if !withheld && self.automatic().any(|(reason, _)| reason != Reason::Unbindable) {
             self.recovery = None;
@@ -152,17 +152,17 @@ impl State {
     }
 
     /// Whether automation wants it out, and whether it is certain enough to override the pool guard.
-    pub fn wants_out(&self) -> Option<bool> {
+    pub(super) fn wants_out(&self) -> Option<bool> {
         self.automatic().map(|(_, cause)| cause.certain).reduce(|a, b| a || b)
     }
 
     /// Whether this cause suspends it (shown or not).
-    pub fn suspended_for(&self, reason: Reason) -> bool {
+    pub(super) fn suspended_for(&self, reason: Reason) -> bool {
         self.causes.get(&reason).is_some_and(|c| c.effect == Effect::Suspend)
     }
 
     /// The health to show.
-    pub fn shown(&self) -> Health {
+    pub(super) fn shown(&self) -> Health {
         if let Some(operator) = self.causes.get(&Reason::Operator) {
             return Health::Suspended { until: operator.until, reason: Reason::Operator };
         }
@@ -185,7 +185,7 @@ impl State {
     }
 
     /// When time alone may change something next.
-    pub fn next_moment(&self, rules: &config::Reputation) -> Option<Wall> {
+    pub(super) fn next_moment(&self, rules: &config::Reputation) -> Option<Wall> {
         let ends = self.causes.values().map(|c| c.until).filter(|&until| until != UNTIL_CLEARED);
         let period = self.recovery.as_ref().filter(|_| !self.blocked()).map(|r| r.until);
         let forgiven = (self.strikes > 0 && self.causes.is_empty() && self.recovery.is_none())
@@ -194,7 +194,7 @@ impl State {
     }
 
     /// Lets time pass: causes end, periods of probation end, penalties are forgiven.
-    pub fn expire(&mut self, rules: &config::Reputation, now: Wall) {
+    pub(super) fn expire(&mut self, rules: &config::Reputation, now: Wall) {
         let over: Vec<Reason> = self.causes.iter().filter(|(_, c)| c.until <= now).map(|(r, _)| *r).collect();
         for reason in over {
             self.lift(reason, rules, now);
@@ -209,7 +209,7 @@ impl State {
     }
 
     /// Removes a cause. After the last of automation's suspensions comes probation.
-    pub fn lift(&mut self, reason: Reason, rules: &config::Reputation, now: Wall) {
+    pub(super) fn lift(&mut self, reason: Reason, rules: &config::Reputation, now: Wall) {
         let Some(cause) = self.causes.remove(&reason) else { return };
         let served = cause.effect == Effect::Suspend && reason != Reason::Operator && !self.withheld;
         if self.wants_out().is_none() {
@@ -257,7 +257,7 @@ impl State {
     /// Suspends for the next penalty, at least for `least`. Answers of attempts that were on the wire when the
     /// suspension began are no repetition: they lengthen it where they ask for clearly more, and that is all. Returns
     /// whether this is a new suspension.
-    pub fn penalise(
+    pub(super) fn penalise(
         &mut self,
         reason: Reason,
         least: Duration,
@@ -295,7 +295,7 @@ impl State {
 
     /// Adds a cause. One that is there already is replaced only by a stronger one, or where the end moves by at least a
     /// tenth of what is asked: a hundred equal replies are not a hundred changes.
-    pub fn hold(&mut self, reason: Reason, cause: Cause, now: Wall) {
+    pub(super) fn hold(&mut self, reason: Reason, cause: Cause, now: Wall) {
         let span = cause.until.since(now);
         match self.causes.get_mut(&reason) {
             Some(held) if held.effect == cause.effect => {
@@ -312,7 +312,7 @@ impl State {
     }
 
     /// The address could not be bound: out for a minute, then two, four, … at most fifteen.
-    pub fn unbindable(&mut self, evidence: String, now: Wall) {
+    pub(super) fn unbindable(&mut self, evidence: String, now: Wall) {
         if self.suspended_for(Reason::Unbindable) {
             return;
         }
@@ -323,7 +323,7 @@ impl State {
     }
 
     /// The address was bound: nothing was wrong with its name, so no probation.
-    pub fn bindable(&mut self) {
+    pub(super) fn bindable(&mut self) {
         self.unbindable = 0;
         self.causes.remove(&Reason::Unbindable);
         self.recovery.take_if(|r| r.reason == Reason::Unbindable);
@@ -333,7 +333,7 @@ impl State {
     }
 
     /// The operator's resume: nothing is held against it any more. Penalties are remembered.
-    pub fn resume(&mut self, now: Wall) {
+    pub(super) fn resume(&mut self, now: Wall) {
         self.causes.clear();
         self.recovery = None;
         self.unbindable = 0;
@@ -342,7 +342,7 @@ impl State {
     }
 
     /// What is held against it, in words.
-    pub fn evidence(&self) -> String {
+    pub(super) fn evidence(&self) -> String {
         self.causes.values().map(|c| c.evidence.as_str()).collect::<Vec<_>>().join("; ")
     }
 }

@@ -1,0 +1,236 @@
+//! What one DNSBL answer means (RFC 5782, and what lists have done since).
+//!
+//! RFC 5782 §6 lets a client read any A record as "listed". That does not do: refusals (127.255.255.x, 127.0.0.1 of
+//! some lists), good words of whitelists and the parking address of an expired domain are A records too. And "no answer" is not
+//! "not listed". So each outcome falls into one of the classes of [`AnswerClass`]; where an answer holds several records,
+//! the worst news about the *list* wins over any news about the address: bogus, then refused, then listed, then good.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use crate::config::{CodeMeaning, Zone, ZoneCode};
+
+/// What came back for one question for A records.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DnsOutcome {
+    /// These addresses.
+    Addresses(Vec<Ipv4Addr>),
+    /// The name does not exist.
+    NxDomain,
+    /// The name exists without an A record.
+    NoData,
+    /// SERVFAIL: also what some lists give the unregistered, and keyed lists an inactive key.
+    ServFail,
+    /// REFUSED.
+    Refused,
+    /// Nothing in time.
+    Timeout,
+    /// Anything else; a word that never holds the name that was asked.
+    Other(&'static str),
+}
+
+/// What it means.
+#[derive(Clone, Debug, PartialEq)]
+pub enum AnswerClass {
+    /// On the list.
+    Listed {
+        /// The return codes, sorted.
+        codes: Vec<Ipv4Addr>,
+        /// Weight of the worst of them: a list weighs once however many codes it gives.
+        weight: f64,
+        /// One of them is certain.
+        certain: bool,
+    },
+    /// The list does not want to answer us.
+    Refused(Ipv4Addr),
+    /// A good word.
+    Good,
+    /// A code that the configuration does not know.
+    Unknown(Ipv4Addr),
+    /// Not an answer of a DNSBL: an address outside 127/8 (expired domain, rewriting resolver).
+    Bogus(Ipv4Addr),
+    /// Not on the list, as far as the list can be believed.
+    NotListed,
+    /// Nothing is known; the word says why.
+    NoAnswer(&'static str),
+}
+
+impl AnswerClass {
+    /// Whether an A record came back.
+    pub fn has_address(&self) -> bool {
+        !matches!(self, Self::NotListed | Self::NoAnswer(_))
+    }
+}
+
+/// Reads an outcome by the zone's table of codes.
+pub fn classify(outcome: &DnsOutcome, zone: &Zone) -> AnswerClass {
+    let addresses = match outcome {
+        DnsOutcome::Addresses(addresses) if !addresses.is_empty() => addresses,
+        DnsOutcome::Addresses(_) | DnsOutcome::NxDomain | DnsOutcome::NoData => return AnswerClass::NotListed,
+        DnsOutcome::ServFail => return AnswerClass::NoAnswer("servfail"),
+        DnsOutcome::Refused => return AnswerClass::NoAnswer("refused"),
+        DnsOutcome::Timeout => return AnswerClass::NoAnswer("timeout"),
+        DnsOutcome::Other(why) => return AnswerClass::NoAnswer(why),
+    };
+    if let Some(&outside) = addresses.iter().find(|a| a.octets()[0] != 127) {
+        return AnswerClass::Bogus(outside);
+    }
+    let meanings: Vec<(Ipv4Addr, Option<CodeMeaning>)> = addresses.iter().map(|&a| (a, meaning(a, zone))).collect();
+    if let Some(&(code, _)) = meanings.iter().find(|(_, m)| *m == Some(CodeMeaning::Refused)) {
+        return AnswerClass::Refused(code);
+    }
+    let mut codes = Vec::new();
+    let mut worst: Option<(f64, bool)> = None;
+    for (code, meaning) in &meanings {
+        if let Some(CodeMeaning::Listed { weight, certain }) = *meaning {
+            codes.push(*code);
+            worst = Some(worst.map_or((weight, certain), |(w, c)| (w.max(weight), c || certain)));
+        }
+    }
+    codes.sort_unstable();
+    codes.dedup();
+    match (worst, meanings.iter().find(|(_, m)| m.is_none())) {
+        (Some((weight, certain)), _) => AnswerClass::Listed { codes, weight, certain },
+        (None, Some(&(code, _))) if meanings.iter().all(|(_, m)| m.is_none()) => AnswerClass::Unknown(code),
+        (None, _) => AnswerClass::Good,
+    }
+}
+
+/// What a code means in this zone; `None` where nobody said.
+fn meaning(code: Ipv4Addr, zone: &Zone) -> Option<CodeMeaning> {
+    let octets = code.octets();
+    if octets[..3] == [127, 255, 255] {
+        return Some(CodeMeaning::Refused);
+    }
+    if zone.codes.is_empty() {
+        let conventional = octets[..3] == [127, 0, 0] && (2..=254).contains(&octets[3]);
+        return conventional.then_some(CodeMeaning::Listed { weight: zone.weight, certain: false });
+    }
+    zone.codes.iter().find(|rule| covers(rule, octets)).map(|rule| rule.meaning)
+}
+
+fn covers(rule: &ZoneCode, octets: [u8; 4]) -> bool {
+    let in_range = rule.octets.iter().zip(octets).all(|(&(from, to), octet)| (from..=to).contains(&octet));
+    in_range && rule.mask.is_none_or(|mask| octets[3] & mask != 0)
+}
+
+/// The name to ask for `address` in `zone`: octets or nibbles reversed (RFC 5782 §2.1, §2.4), with a trailing dot so
+/// that no search list is tried.
+pub fn query_name(address: IpAddr, zone: &str) -> String {
+    let zone = zone.trim_end_matches('.');
+    match address {
+        IpAddr::V4(v4) => {
+            let [a, b, c, d] = v4.octets();
+            format!("{d}.{c}.{b}.{a}.{zone}.")
+        }
+        IpAddr::V6(v6) => {
+            let nibbles: String =
+                v6.octets().iter().rev().map(|byte| format!("{:x}.{:x}.", byte & 15, byte >> 4)).collect();
+            format!("{nibbles}{zone}.")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::zone::tests::zone;
+    use super::*;
+
+    fn listed(codes: &[[u8; 4]], weight: f64, certain: bool) -> AnswerClass {
+        AnswerClass::Listed { codes: codes.iter().map(|&o| o.into()).collect(), weight, certain }
+    }
+
+    fn code(last: (u8, u8), mask: Option<u8>, meaning: CodeMeaning) -> ZoneCode {
+        ZoneCode { octets: [(127, 127), (0, 0), (0, 0), last], mask, meaning }
+    }
+
+    fn answer(zone: &Zone, octets: &[[u8; 4]]) -> AnswerClass {
+        classify(&DnsOutcome::Addresses(octets.iter().map(|&o| o.into()).collect()), zone)
+    }
+
+    #[test]
+    fn without_a_table_only_the_conventional_codes_list() {
+        let zone = zone("z");
+        let table = [
+            (&[[127, 0, 0, 2]][..], listed(&[[127, 0, 0, 2]], 3.0, false)),
+            (&[[127, 0, 0, 254]], listed(&[[127, 0, 0, 254]], 3.0, false)),
+            (&[[127, 0, 0, 1]], AnswerClass::Unknown([127, 0, 0, 1].into())),
+            (&[[127, 0, 0, 255]], AnswerClass::Unknown([127, 0, 0, 255].into())),
+            (&[[127, 0, 1, 2]], AnswerClass::Unknown([127, 0, 1, 2].into())),
+            (&[[127, 255, 255, 254]], AnswerClass::Refused([127, 255, 255, 254].into())),
+            (&[[127, 0, 0, 2], [127, 255, 255, 255]], AnswerClass::Refused([127, 255, 255, 255].into())),
+            (&[[91, 195, 240, 117]], AnswerClass::Bogus([91, 195, 240, 117].into())),
+            (&[[127, 0, 0, 2], [0, 0, 0, 0]], AnswerClass::Bogus([0, 0, 0, 0].into())),
+            (&[[127, 0, 0, 4], [127, 0, 0, 2]], listed(&[[127, 0, 0, 2], [127, 0, 0, 4]], 3.0, false)),
+            (&[[127, 0, 0, 9], [127, 0, 1, 9]], listed(&[[127, 0, 0, 9]], 3.0, false)),
+            (&[], AnswerClass::NotListed),
+        ];
+        for (octets, expected) in table {
+            assert_eq!(answer(&zone, octets), expected, "{octets:?}");
+        }
+    }
+
+    #[test]
+    fn a_table_gives_each_code_its_weight_and_the_worst_counts_once() {
+        let mut zone = zone("z");
+        zone.codes = vec![
+            code((1, 1), None, CodeMeaning::Refused),
+            code((2, 2), None, CodeMeaning::Listed { weight: 4.0, certain: true }),
+            code((3, 4), None, CodeMeaning::Listed { weight: 2.0, certain: false }),
+            code((18, 20), None, CodeMeaning::Good),
+        ];
+        let table = [
+            (&[[127, 0, 0, 2], [127, 0, 0, 3]][..], listed(&[[127, 0, 0, 2], [127, 0, 0, 3]], 4.0, true)),
+            (&[[127, 0, 0, 4]], listed(&[[127, 0, 0, 4]], 2.0, false)),
+            (&[[127, 0, 0, 1]], AnswerClass::Refused([127, 0, 0, 1].into())),
+            (&[[127, 0, 0, 2], [127, 0, 0, 1]], AnswerClass::Refused([127, 0, 0, 1].into())),
+            (&[[127, 0, 0, 18]], AnswerClass::Good),
+            (&[[127, 0, 0, 18], [127, 0, 0, 3]], listed(&[[127, 0, 0, 3]], 2.0, false)),
+            (&[[127, 0, 0, 18], [127, 0, 0, 7]], AnswerClass::Good),
+            (&[[127, 0, 0, 7]], AnswerClass::Unknown([127, 0, 0, 7].into())),
+            (&[[127, 255, 255, 252]], AnswerClass::Refused([127, 255, 255, 252].into())),
+        ];
+        for (octets, expected) in table {
+            assert_eq!(answer(&zone, octets), expected, "{octets:?}");
+        }
+    }
+
+    #[test]
+    fn bit_masks_are_read_by_bits() {
+        let mut zone = zone("z");
+        zone.codes = vec![
+            code((1, 1), None, CodeMeaning::Refused),
+            code((0, 255), Some(0b1000_0000), CodeMeaning::Listed { weight: 3.0, certain: false }),
+            code((0, 255), Some(0b0000_0110), CodeMeaning::Listed { weight: 1.0, certain: false }),
+        ];
+        assert_eq!(answer(&zone, &[[127, 0, 0, 130]]), listed(&[[127, 0, 0, 130]], 3.0, false));
+        assert_eq!(answer(&zone, &[[127, 0, 0, 4]]), listed(&[[127, 0, 0, 4]], 1.0, false));
+        assert_eq!(answer(&zone, &[[127, 0, 0, 1]]), AnswerClass::Refused([127, 0, 0, 1].into()));
+        assert_eq!(answer(&zone, &[[127, 0, 0, 16]]), AnswerClass::Unknown([127, 0, 0, 16].into()));
+    }
+
+    #[test]
+    fn errors_are_neither_clean_nor_listed() {
+        let zone = zone("z");
+        let table = [
+            (DnsOutcome::NxDomain, AnswerClass::NotListed),
+            (DnsOutcome::NoData, AnswerClass::NotListed),
+            (DnsOutcome::ServFail, AnswerClass::NoAnswer("servfail")),
+            (DnsOutcome::Refused, AnswerClass::NoAnswer("refused")),
+            (DnsOutcome::Timeout, AnswerClass::NoAnswer("timeout")),
+            (DnsOutcome::Other("proto"), AnswerClass::NoAnswer("proto")),
+        ];
+        for (outcome, expected) in table {
+            assert_eq!(classify(&outcome, &zone), expected);
+        }
+    }
+
+    #[test]
+    fn names_are_reversed_and_fully_qualified() {
+        assert_eq!(query_name("192.0.2.99".parse().unwrap(), "bl.example"), "99.2.0.192.bl.example.");
+        assert_eq!(query_name("192.0.2.99".parse().unwrap(), "bl.example."), "99.2.0.192.bl.example.");
+        assert_eq!(
+            query_name("2001:db8:1:2:3:4:567:89ab".parse().unwrap(), "bl.example"),
+            "b.a.9.8.7.6.5.0.4.0.0.0.3.0.0.0.2.0.0.0.1.0.0.0.8.b.d.0.1.0.0.2.bl.example."
+        );
+    }
+}

@@ -1,0 +1,172 @@
+//! Questions to name servers: the one place of the monitor that knows hickory.
+//!
+//! Each [`Asker`] is a resolver of its own, with nothing cached (a change must be seen in the round it happens), one
+//! server asked at a time (two at once would double what a list is asked), one repetition within the time for a
+//! question, and a bounded number in flight: name servers and socket buffers drop what comes in floods, and a dropped
+//! question costs the whole time-out.
+//!
+//! Errors are mapped by hand. hickory reports NXDOMAIN and NODATA as errors beside SERVFAIL and time-outs; taking
+//! "error" for "clean" or for "listed" are both classic mistakes. No error text leaves here: it may hold the name that
+//! was asked, and that name may hold a key.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts};
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::net::{DnsError, NetError};
+use hickory_resolver::proto::op::ResponseCode;
+use hickory_resolver::proto::rr::{RData, RecordType};
+use hickory_resolver::{Resolver, TokioResolver, system_conf};
+use tokio::sync::Semaphore;
+
+use super::answer::DnsOutcome;
+use super::reverse::Found;
+
+/// Questions in flight per resolver.
+const IN_FLIGHT: usize = 64;
+
+/// The resolver could not be set up.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot set up a resolver for {what}: {why}")]
+pub struct SetupError {
+    /// For which zone or purpose.
+    pub(super) what: String,
+    /// Why.
+    pub(super) why: String,
+}
+
+/// A resolver for one purpose.
+pub(super) struct Asker {
+    resolver: TokioResolver,
+    patience: Duration,
+    gate: Semaphore,
+}
+
+enum Failure {
+    NxDomain,
+    NoData,
+    ServFail,
+    Refused,
+    Timeout,
+    Other(&'static str),
+}
+
+impl Asker {
+    /// Asks `servers`, or the system's where there are none. `timeout` is for a question with its repetition.
+    pub(super) fn new(what: &str, servers: &[SocketAddr], timeout: Duration) -> Result<Self, SetupError> {
+        let failed = |why: String| SetupError { what: what.to_owned(), why };
+        let config = if servers.is_empty() {
+            let (system, _) = system_conf::read_system_conf()
+                .map_err(|e| failed(format!("no servers are configured and the system's cannot be read: {e}")))?;
+            ResolverConfig::from_name_servers(system.name_servers().to_vec())
+        } else {
+            ResolverConfig::from_name_servers(servers.iter().map(|server| name_server(*server)).collect())
+        };
+        let mut builder = Resolver::builder_with_config(config, TokioRuntimeProvider::default());
+        *builder.options_mut() = options(timeout);
+        let resolver = builder.build().map_err(|e| failed(e.to_string()))?;
+        // The resolver keeps its own time; this is for the day it does not.
+        Ok(Self { resolver, patience: timeout + Duration::from_secs(2), gate: Semaphore::new(IN_FLIGHT) })
+    }
+
+    /// A records of `name`, which must be fully qualified.
+    pub(super) async fn a(&self, name: &str) -> DnsOutcome {
+        let records = self.ask(name, RecordType::A).await;
+        match records {
+            Ok(records) => DnsOutcome::Addresses(
+                records.iter().filter_map(|data| if let RData::A(a) = data { Some(a.0) } else { None }).collect(),
+            ),
+            Err(Failure::NxDomain) => DnsOutcome::NxDomain,
+            Err(Failure::NoData) => DnsOutcome::NoData,
+            Err(Failure::ServFail) => DnsOutcome::ServFail,
+            Err(Failure::Refused) => DnsOutcome::Refused,
+            Err(Failure::Timeout) => DnsOutcome::Timeout,
+            Err(Failure::Other(why)) => DnsOutcome::Other(why),
+        }
+    }
+
+    /// PTR names of `address`, without the trailing dot.
+    pub(super) async fn ptr(&self, address: IpAddr) -> Found<String> {
+        let arpa = if address.is_ipv4() { "in-addr.arpa" } else { "ip6.arpa" };
+        let name = super::answer::query_name(address, arpa);
+        found(self.ask(&name, RecordType::PTR).await, |data| match data {
+            RData::PTR(ptr) => Some(ptr.0.to_ascii().trim_end_matches('.').to_lowercase()),
+            _ => None,
+        })
+    }
+
+    /// Addresses of `name` of the family of `like`.
+    pub(super) async fn addresses(&self, name: &str, like: IpAddr) -> Found<IpAddr> {
+        let kind = if like.is_ipv4() { RecordType::A } else { RecordType::AAAA };
+        let name = format!("{}.", name.trim_end_matches('.'));
+        found(self.ask(&name, kind).await, |data| match data {
+            RData::A(a) => Some(IpAddr::V4(a.0)),
+            RData::AAAA(aaaa) => Some(IpAddr::V6(aaaa.0)),
+            _ => None,
+        })
+    }
+
+    async fn ask(&self, name: &str, kind: RecordType) -> Result<Vec<RData>, Failure> {
+        // The semaphore is never closed; were it, an unlimited question is still a question.
+        let _slot = self.gate.acquire().await.ok();
+        match tokio::time::timeout(self.patience, self.resolver.lookup(name, kind)).await {
+            Err(_) => Err(Failure::Timeout),
+            Ok(Err(error)) => Err(failure(&error)),
+            Ok(Ok(lookup)) => Ok(lookup.answers().iter().map(|record| record.data.clone()).collect()),
+        }
+    }
+}
+
+fn found<T>(records: Result<Vec<RData>, Failure>, read: impl Fn(&RData) -> Option<T>) -> Found<T> {
+    match records.map(|all| all.iter().filter_map(read).collect::<Vec<T>>()) {
+        Ok(all) if !all.is_empty() => Found::Records(all),
+        Ok(_) | Err(Failure::NxDomain | Failure::NoData) => Found::Absent,
+        Err(Failure::ServFail) => Found::Failed("servfail"),
+        Err(Failure::Refused) => Found::Failed("refused"),
+        Err(Failure::Timeout) => Found::Failed("timeout"),
+        Err(Failure::Other(why)) => Found::Failed(why),
+    }
+}
+
+fn name_server(server: SocketAddr) -> NameServerConfig {
+    let (mut udp, mut tcp) = (ConnectionConfig::udp(), ConnectionConfig::tcp());
+    (udp.port, tcp.port) = (server.port(), server.port());
+    // NXDOMAIN is the commonest answer of a DNSBL and not to be asked again elsewhere.
+    NameServerConfig::new(server.ip(), true, vec![udp, tcp])
+}
+
+fn options(timeout: Duration) -> ResolverOpts {
+    let mut options = ResolverOpts::default();
+    // What hickory calls attempts are repetitions, each with the full time.
+    options.attempts = 1;
+    options.timeout = (timeout / 2).max(Duration::from_millis(1));
+    options.num_concurrent_reqs = 1;
+    options.cache_size = 0;
+    // A cache without room still holds the newest answers for a moment; without time to live it does not.
+    options.positive_max_ttl = Some(Duration::ZERO);
+    options.negative_max_ttl = Some(Duration::ZERO);
+    options.use_hosts_file = ResolveHosts::Never;
+    options
+}
+
+fn failure(error: &NetError) -> Failure {
+    match error {
+        NetError::Dns(DnsError::NoRecordsFound(none)) => match none.response_code {
+            ResponseCode::NXDomain => Failure::NxDomain,
+            ResponseCode::NoError => Failure::NoData,
+            code => response_code(code),
+        },
+        NetError::Dns(DnsError::ResponseCode(code)) => response_code(*code),
+        NetError::Timeout => Failure::Timeout,
+        other => Failure::Other(other.as_metrics_label()),
+    }
+}
+
+fn response_code(code: ResponseCode) -> Failure {
+    match code {
+        ResponseCode::ServFail => Failure::ServFail,
+        ResponseCode::Refused => Failure::Refused,
+        _ => Failure::Other("dns_response_code"),
+    }
+}
