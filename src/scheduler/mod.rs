@@ -4,17 +4,40 @@
 //! binding, or "later" with the moment and the [`Verdict`] of each binding that stands in the way. The lease holds what
 //! was reserved — daily caps, a slot of the connection window, a part of a probation's allowance — and is settled
 //! exactly once.
+//!
+//! ```text
+//!   Request ──▶ tenant: cap, rate                          once per request
+//!               tiers: which are open                      pool
+//!               order: who is next                         fair (exact weights, or headroom)
+//!                 route: health, family, excluded, cap, window, rate     per candidate
+//!               limiters: asked once, last                 rate
+//!               ledger: reserve                            cap
+//!           ◀── Lease
+//! ```
+//!
+//! What keeps a binding out *everywhere* — operator, health, cap, warm-up, its window, its rate — does not show up above:
+//! it is worked out when it changes ([`Scheduler::set_health`], a lease taken or settled, a grant, a timer), and takes
+//! the binding out of the order of its tiers until the reason is gone. So a pick does not pay for those that are out, and
+//! costs about the same in a pool of ten and in one of a thousand. [`Scheduler::explain`] walks the same reasons in full
+//! and in the order of [`Verdict`]s, and spends nothing.
 
 pub mod binding;
 pub mod cap;
 pub mod concurrency;
+pub mod fair;
 pub mod pool;
 pub mod rate;
 pub mod retry;
 pub mod select;
+mod standing;
+pub mod state;
+#[cfg(test)]
+mod testing;
 pub mod verdict;
 pub mod warmup;
 
+pub use cap::{GrantFact, GrantRequest};
+pub use state::{BindingUse, CapUsage, Scheduler};
 pub use verdict::Verdict;
 
 use crate::clock::Wall;
@@ -115,9 +138,22 @@ pub struct Lease {
 
 /// What a lease holds.
 pub(crate) mod held {
+    use super::cap::Reservation;
+
     /// Reservations; private to the scheduler.
     #[derive(Debug, Default)]
-    pub struct Held {}
+    pub struct Held {
+        /// Place in the tier, for giving the pick back.
+        pub(in crate::scheduler) seat: u32,
+        /// Configuration under which that place is valid.
+        pub(in crate::scheduler) epoch: u32,
+        pub(in crate::scheduler) binding: Option<Reservation>,
+        pub(in crate::scheduler) route: Option<Reservation>,
+        pub(in crate::scheduler) tenant: Option<Reservation>,
+        /// Periods of probation the recipients were counted in.
+        pub(in crate::scheduler) binding_period: u32,
+        pub(in crate::scheduler) route_period: u32,
+    }
 }
 
 /// How an attempt ended, as far as caps care.

@@ -1,0 +1,300 @@
+//! Configurations, clocks and calls for the tests of this module, so that a test shows only what it is about.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{BindingId, DestinationId, Families, GrantRequest, Lease, Request, Scheduler, Selection, Verdict};
+use crate::clock::{Mono, Now, Wall};
+use crate::config::*;
+use crate::message::{BindingName, DestinationName, ProviderName};
+use crate::reputation::{Health, Reason, Subject};
+
+pub(super) fn rate(count: u32, seconds: u64) -> Rate {
+    Rate { count: NonZeroU32::new(count).expect("not zero"), per: Duration::from_secs(seconds) }
+}
+
+/// A configuration with one tenant, `acme`, in UTC.
+pub(super) struct TestConfig(Config);
+
+impl Default for TestConfig {
+    fn default() -> Self {
+        let minutes = |n: u64| Duration::from_secs(60 * n);
+        let timeouts = Timeouts {
+            connect: minutes(1),
+            banner: minutes(5),
+            command: minutes(5),
+            mail: minutes(5),
+            rcpt: minutes(5),
+            data: minutes(2),
+            block: minutes(3),
+            end_of_data: minutes(10),
+            quit: minutes(1),
+        };
+        Self(Config {
+            server: Server {
+                hostname: "relay.example.net".parse().expect("domain"),
+                state_dir: PathBuf::new(),
+                day: Day { timezone: jiff::tz::TimeZone::UTC, starts: jiff::civil::Time::midnight() },
+                shutdown_grace: minutes(1),
+                low_space_floor: 0,
+                seed: None,
+            },
+            listeners: Vec::new(),
+            assignment: Assignment {
+                tenant_header: String::new(),
+                stream_header: String::new(),
+                default_tenant: None,
+                unknown: UnknownPolicy::Refuse,
+            },
+            bindings: Vec::new(),
+            pools: Vec::new(),
+            tenants: vec![Tenant {
+                name: "acme".into(),
+                matches: TenantMatch::default(),
+                pools: Default::default(),
+                split: Default::default(),
+                streams: Vec::new(),
+                daily_cap: None,
+                rate_limit: None,
+                weight: 1,
+            }],
+            providers: Vec::new(),
+            destination_routes: Vec::new(),
+            dns: Dns { servers: Vec::new(), timeout: minutes(1), max_in_flight: 200 },
+            queue: Queue {
+                retry_first: minutes(5),
+                retry_factor: 2.0,
+                retry_max: minutes(240),
+                retry_jitter: 0.1,
+                lifetime: minutes(7200),
+                bounce_lifetime: minutes(1440),
+                sticky_tries: 3,
+                max_attempts_in_flight: 2000,
+            },
+            delivery: Delivery {
+                port: 25,
+                allow_private_mx: false,
+                max_addresses: 5,
+                max_outbound_connections: 20,
+                messages_per_connection: 100,
+                recipients_per_message: 100,
+                keep_idle: minutes(1),
+                max_connection_age: minutes(5),
+                timeouts,
+            },
+            reputation: Reputation {
+                window: minutes(60),
+                min_attempts: 100,
+                min_events: 10,
+                hard_bounce_ratio: 0.05,
+                ip_block_count: 3,
+                ip_block_window: minutes(60),
+                providers_for_binding: 3,
+                suspend_first: minutes(60),
+                suspend_max: minutes(1440),
+                forgive_after: minutes(10_080),
+                probation_start: 20,
+                probation_period: minutes(15),
+                probation_periods: 4,
+                pool_guard: 0.5,
+            },
+            monitor: Monitor {
+                interval: minutes(15),
+                jitter: 0.2,
+                timeout: minutes(1),
+                confirmations: 2,
+                confirm_after: minutes(1),
+                throttle_weight: 3.0,
+                suspend_weight: 4.0,
+                blast_radius: 0.3,
+                fcrdns: true,
+                servers: Vec::new(),
+                zones: Vec::new(),
+            },
+            admin: Admin { address: None },
+            log: Log { format: LogFormat::Text, filter: String::new() },
+            classify: Classify::default(),
+        })
+    }
+}
+
+impl TestConfig {
+    pub(super) fn binding(mut self, name: &str, change: impl FnOnce(&mut Binding)) -> Self {
+        let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let mut binding = Binding {
+            name: name.into(),
+            bind_address: address,
+            public_address: address,
+            ehlo_hostname: EhloName::Hostname,
+            limits: Limits::default(),
+            provider: Default::default(),
+            warmup: None,
+            suspend_delivery: false,
+            region: None,
+        };
+        change(&mut binding);
+        self.0.bindings.push(Arc::new(binding));
+        self
+    }
+
+    pub(super) fn v6(self, name: &str) -> Self {
+        self.binding(name, |binding| binding.bind_address = IpAddr::V6(Ipv6Addr::LOCALHOST))
+    }
+
+    pub(super) fn provider(mut self, name: &str, change: impl FnOnce(&mut Limits)) -> Self {
+        let mut binding_limits = Limits::default();
+        change(&mut binding_limits);
+        self.0.providers.push(Provider { name: name.into(), mx: Vec::new(), binding_limits });
+        self
+    }
+
+    /// A pool of tiers of (binding, weight).
+    pub(super) fn pool(mut self, name: &str, tiers: &[&[(&str, u32)]], change: impl FnOnce(&mut Pool)) -> Self {
+        let member = |&(binding, weight): &(&str, u32)| Member { binding: binding.into(), weight };
+        let mut pool = Pool {
+            name: name.into(),
+            tiers: tiers.iter().map(|tier| tier.iter().map(member).collect()).collect(),
+            spread: Spread::Weighted,
+            pace: Pace::None,
+            min_active: 1,
+            failover_on: vec![FailoverReason::Suspended, FailoverReason::Capped],
+            binding_limits: Limits::default(),
+        };
+        change(&mut pool);
+        self.0.pools.push(pool);
+        self
+    }
+
+    pub(super) fn tenant(mut self, change: impl FnOnce(&mut Tenant)) -> Self {
+        change(&mut self.0.tenants[0]);
+        self
+    }
+
+    pub(super) fn server(mut self, change: impl FnOnce(&mut Server)) -> Self {
+        change(&mut self.0.server);
+        self
+    }
+
+    pub(super) fn build(self) -> Config {
+        self.0
+    }
+
+    pub(super) fn start(self) -> Bench {
+        Bench::new(&self.0, &[])
+    }
+}
+
+/// Half past twelve on an ordinary day.
+pub(super) const NOON: i64 = 1_779_280_200_000;
+
+/// A scheduler under a clock turned by hand, whose grants are durable at once unless held back.
+pub(super) struct Bench {
+    pub(super) scheduler: Scheduler,
+    pub(super) now: Now,
+    pub(super) hold_grants: bool,
+}
+
+impl Bench {
+    pub(super) fn new(config: &Config, grants: &[GrantRequest]) -> Self {
+        let now = Now { mono: Mono::from_nanos(1_000_000_000), wall: Wall::from_millis(NOON) };
+        Self { scheduler: Scheduler::new(config, grants, 7, now), now, hold_grants: false }
+    }
+
+    pub(super) fn advance(&mut self, span: Duration) {
+        self.now.mono = Mono::from_nanos(self.now.mono.as_nanos() + span.as_nanos() as u64);
+        self.now.wall = self.now.wall.plus(span);
+    }
+
+    pub(super) fn later(&self, seconds: u64) -> Wall {
+        self.now.wall.plus(Duration::from_secs(seconds))
+    }
+
+    pub(super) fn id(&self, binding: &str) -> BindingId {
+        self.scheduler.binding_id(&binding.into()).expect("known binding")
+    }
+
+    pub(super) fn destination(&mut self, name: &str) -> DestinationId {
+        let provider = ProviderName::new(name);
+        self.scheduler.destination(&DestinationName::new(name), Some(&provider))
+    }
+
+    /// One recipient from `acme` through pool `p`.
+    pub(super) fn request(&mut self, destination: &str) -> Request<'static> {
+        Request {
+            pool: self.scheduler.pool_id(&"p".into()).expect("pool p"),
+            destination: self.destination(destination),
+            tenant: self.scheduler.tenant_id(&"acme".into()).expect("tenant acme"),
+            recipients: 1,
+            families: Families { v4: true, v6: true },
+            sticky: None,
+            excluded: &[],
+        }
+    }
+
+    pub(super) fn grant(&mut self) {
+        for request in self.scheduler.take_grant_requests() {
+            self.scheduler.grant_durable(&request, self.now);
+        }
+    }
+
+    /// Selects; where that waits only for grants, writes them and selects again.
+    pub(super) fn ask(&mut self, request: &Request<'_>) -> Selection {
+        for _ in 0..100 {
+            let selection = self.scheduler.select(request, self.now);
+            let requests = if self.hold_grants { Vec::new() } else { self.scheduler.take_grant_requests() };
+            for request in &requests {
+                self.scheduler.grant_durable(request, self.now);
+            }
+            match selection {
+                Selection::Later { .. } if !requests.is_empty() => {}
+                selection => return selection,
+            }
+        }
+        panic!("asks for grants for ever");
+    }
+
+    pub(super) fn lease(&mut self, request: &Request<'_>) -> Lease {
+        match self.ask(request) {
+            Selection::Assigned(lease) => lease,
+            other => panic!("no lease: {other:?}"),
+        }
+    }
+
+    /// Name of the binding that gets it.
+    pub(super) fn pick(&mut self, request: &Request<'_>) -> String {
+        let lease = self.lease(request);
+        self.scheduler.binding_name(lease.binding).to_string()
+    }
+
+    pub(super) fn refusal(&mut self, request: &Request<'_>) -> (Wall, Vec<Verdict>) {
+        match self.ask(request) {
+            Selection::Later { until, verdicts } => (until, verdicts.into_iter().map(|(_, verdict)| verdict).collect()),
+            other => panic!("not put off: {other:?}"),
+        }
+    }
+
+    pub(super) fn explain(&self, request: &Request<'_>) -> Vec<&'static str> {
+        self.scheduler.explain(request, self.now).iter().map(|(_, verdict)| verdict.as_str()).collect()
+    }
+
+    pub(super) fn set(&mut self, binding: &str, health: Health) {
+        let subject = Subject::Binding(BindingName::new(binding));
+        self.scheduler.set_health(&subject, &health, self.now);
+    }
+
+    pub(super) fn set_route(&mut self, binding: &str, destination: &str, health: Health) {
+        let subject = Subject::Route(BindingName::new(binding), DestinationName::new(destination));
+        self.scheduler.set_health(&subject, &health, self.now);
+    }
+
+    pub(super) fn suspended(&self, seconds: u64) -> Health {
+        Health::Suspended { until: self.later(seconds), reason: Reason::IpBlocked }
+    }
+
+    pub(super) fn probation(&self, allowance: u32, seconds: u64) -> Health {
+        Health::Probation { allowance, until: self.later(seconds), reason: Reason::IpBlocked }
+    }
+}
