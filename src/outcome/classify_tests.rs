@@ -1,9 +1,12 @@
+use std::sync::LazyLock;
+
 use proptest::prelude::*;
 
 use super::*;
 use crate::outcome::classify_cli::parse_line;
 
-const RCPT: Context<'_> = Context { stage: Stage::Rcpt, provider: None };
+/// Compiling takes half a second without optimisation.
+static SHIPPED: LazyLock<Classifier> = LazyLock::new(Classifier::shipped);
 
 fn reply(line: &str) -> Reply {
     parse_line(line.as_bytes()).expect("a reply")
@@ -15,13 +18,13 @@ fn outcome(classifier: &Classifier, stage: Stage, line: &str) -> Outcome {
 
 #[test]
 fn every_rule_is_the_first_to_match_its_samples() {
-    let classifier = Classifier::shipped();
+    let classifier = &*SHIPPED;
     for rule in classifier.rules() {
         assert!(!rule.samples.is_empty(), "{} has no sample", rule.id);
         assert!(!rule.source.is_empty(), "{} has no source", rule.id);
         let stage = rule.stages.first().copied().unwrap_or(Stage::Rcpt);
         for sample in &rule.samples {
-            assert_eq!(&*outcome(&classifier, stage, sample).rule, rule.id, "{sample}");
+            assert_eq!(&*outcome(classifier, stage, sample).rule, rule.id, "{sample}");
         }
     }
 }
@@ -29,13 +32,13 @@ fn every_rule_is_the_first_to_match_its_samples() {
 /// Bars for the recorded replies, below what is reached, so that a new rule may cost a row but not a habit.
 #[test]
 fn recorded_replies_are_judged_as_labelled() {
-    let classifier = Classifier::shipped();
+    let classifier = &*SHIPPED;
     let rows = include_str!("../../tests/data/replies/smtp-replies.tsv").lines().skip(1);
     let (mut total, mut category, mut scope, mut hard) = (0, 0, 0, 0);
     let (mut right, mut false_alarm, mut missed) = (0, 0, 0);
     for row in rows {
         let cells: Vec<_> = row.split('\t').collect();
-        let seen = outcome(&classifier, Stage::Rcpt, cells[0]);
+        let seen = outcome(classifier, Stage::Rcpt, cells[0]);
         total += 1;
         category += usize::from(seen.cause.map(Cause::as_str) == Some(cells[1]));
         scope += usize::from(seen.scope.label() == cells[2]);
@@ -67,7 +70,7 @@ fn recorded_replies_are_judged_as_labelled() {
 #[test]
 fn what_becomes_of_a_recipient() {
     use Disposition::{Bounced, Deferred, Delivered};
-    let classifier = Classifier::shipped();
+    let classifier = &*SHIPPED;
     for (stage, line, disposition) in [
         (Stage::EndOfData, "250 2.0.0 ok", Delivered),
         (Stage::Rcpt, "550 5.1.1 User unknown", Bounced),
@@ -91,17 +94,17 @@ fn what_becomes_of_a_recipient() {
         (Stage::EndOfData, "421 closing", Deferred),
         (Stage::Rcpt, "354 go ahead", Deferred),
     ] {
-        assert_eq!(outcome(&classifier, stage, line).disposition, disposition, "{stage:?} {line}");
+        assert_eq!(outcome(classifier, stage, line).disposition, disposition, "{stage:?} {line}");
     }
 }
 
 #[test]
 fn nobody_is_bad_before_mail_from() {
-    let classifier = Classifier::shipped();
+    let classifier = &*SHIPPED;
     for rule in classifier.rules() {
         for sample in rule.samples.iter().filter(|sample| sample.starts_with('5')) {
             for stage in [Stage::Connect, Stage::Banner, Stage::Ehlo, Stage::Tls] {
-                let seen = outcome(&classifier, stage, sample);
+                let seen = outcome(classifier, stage, sample);
                 assert_eq!(seen.disposition, Disposition::Deferred, "{stage:?} {sample}");
                 assert!(!seen.hard && !matches!(seen.scope, Scope::Recipient | Scope::Message), "{stage:?} {sample}");
             }
@@ -111,10 +114,10 @@ fn nobody_is_bad_before_mail_from() {
 
 #[test]
 fn hard_is_only_what_bounces_and_blame_is_only_the_bindings() {
-    let classifier = Classifier::shipped();
+    let classifier = &*SHIPPED;
     for rule in classifier.rules() {
         for sample in &rule.samples {
-            let seen = outcome(&classifier, Stage::Rcpt, sample);
+            let seen = outcome(classifier, Stage::Rcpt, sample);
             assert!(!seen.hard || seen.disposition == Disposition::Bounced, "{sample}");
             assert!(!seen.counts_against_ip || matches!(seen.scope, Scope::Binding | Scope::Range), "{sample}");
         }
@@ -123,7 +126,7 @@ fn hard_is_only_what_bounces_and_blame_is_only_the_bindings() {
 
 #[test]
 fn failures_never_bounce_and_only_a_failed_bind_is_the_bindings() {
-    let classifier = Classifier::shipped();
+    let classifier = &*SHIPPED;
     for kind in FailureKind::ALL {
         let seen = classifier.failure(&Failure { kind, stage: Stage::EndOfData, detail: String::new() });
         assert_eq!(seen.disposition, Disposition::Deferred);
@@ -145,11 +148,11 @@ cause = "greylisted"
 scope = "destination"
 retry_after = "7m"
 "#;
-    let classifier = Classifier::with_rules(&[RuleFile { name: "own.toml", text: own }]).expect("valid");
+    let classifier = &Classifier::with_rules(&[RuleFile { name: "own.toml", text: own }]).expect("valid");
     let gmail = ProviderName::new("gmail");
     let seen = classifier.reply(&reply("450 User unknown"), Context { stage: Stage::Rcpt, provider: Some(&gmail) });
     assert_eq!((&*seen.rule, seen.retry_after), ("own.odd", Some(Duration::from_secs(420))));
-    assert_ne!(&*outcome(&classifier, Stage::Rcpt, "450 User unknown").rule, "own.odd");
+    assert_ne!(&*outcome(classifier, Stage::Rcpt, "450 User unknown").rule, "own.odd");
 
     let rule = |keys: &str| format!("[[rule]]\nid = \"own.x\"\ncause = \"unknown\"\nscope = \"unknown\"\n{keys}\n");
     for (text, rule, problem) in [
@@ -209,20 +212,19 @@ fn the_receivers_wish_is_read() {
 
 #[test]
 fn enhanced_codes_in_brackets_count_when_none_leads() {
-    let classifier = Classifier::shipped();
-    assert_eq!(&*outcome(&classifier, Stage::Rcpt, "550 nixda (#5.1.1)").rule, "fallback.enhanced.recipient");
-    assert_eq!(&*outcome(&classifier, Stage::Rcpt, "550 nixda (#5.1.1").rule, "fallback.code.permanent");
+    let classifier = &*SHIPPED;
+    assert_eq!(&*outcome(classifier, Stage::Rcpt, "550 nixda (#5.1.1)").rule, "fallback.enhanced.recipient");
+    assert_eq!(&*outcome(classifier, Stage::Rcpt, "550 nixda (#5.1.1").rule, "fallback.code.permanent");
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
     #[test]
     fn any_reply_gets_an_outcome(code in 200u16..600, text in ".{0,200}", at in 0usize..8) {
-        thread_local!(static SHIPPED: Classifier = Classifier::shipped());
         let stage = [Stage::Connect, Stage::Banner, Stage::Ehlo, Stage::Tls, Stage::Mail, Stage::Rcpt, Stage::Data,
             Stage::EndOfData][at];
         let reply = Reply { code, enhanced: None, text };
-        let seen = SHIPPED.with(|classifier| classifier.reply(&reply, Context { stage, ..RCPT }));
+        let seen = SHIPPED.reply(&reply, Context { stage, provider: None });
         prop_assert_eq!(seen.disposition == Disposition::Delivered, code < 300);
         prop_assert_eq!(seen.cause.is_none(), code < 300);
         prop_assert!(code >= 500 || seen.disposition != Disposition::Bounced);
