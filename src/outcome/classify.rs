@@ -105,7 +105,8 @@ impl Classifier {
         let needles = Needles::new(patterns).ok_or_else(|| {
             vec![RuleError { file: "rules".to_owned(), rule: None, problem: "too many rules".to_owned() }]
         })?;
-        let failures = FailureKind::ALL.iter().map(|kind| (*kind, format!("failure.{}", kind.as_str()).into())).collect();
+        let failures =
+            FailureKind::ALL.iter().map(|kind| (*kind, format!("failure.{}", kind.as_str()).into())).collect();
         Ok(Self {
             rules: compiled,
             needles,
@@ -238,8 +239,10 @@ fn normalise(text: &str) -> Cow<'_, [u8]> {
     if memchr::memchr(b'@', bytes).is_none() && !text.contains("  ") {
         return Cow::Borrowed(bytes);
     }
-    let ends_word =
-        |b: u8| b.is_ascii_whitespace() || matches!(b, b'<' | b'>' | b'(' | b')' | b'[' | b']' | b'"' | b'\'' | b',' | b';' | b':');
+    let ends_word = |b: u8| {
+        b.is_ascii_whitespace()
+            || matches!(b, b'<' | b'>' | b'(' | b')' | b'[' | b']' | b'"' | b'\'' | b',' | b';' | b':')
+    };
     let mut out: Vec<u8> = Vec::with_capacity(bytes.len());
     let mut at = 0;
     while let Some(&byte) = bytes.get(at) {

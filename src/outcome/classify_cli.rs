@@ -124,3 +124,55 @@ fn unescape(line: &[u8]) -> Vec<u8> {
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outcome::Stage;
+
+    fn lines(of: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> Vec<Value> {
+        let mut out = Vec::new();
+        of(&mut out).expect("memory does not fail");
+        out.split(|&b| b == b'\n').filter(|l| !l.is_empty()).map(|l| serde_json::from_slice(l).expect("JSON")).collect()
+    }
+
+    #[test]
+    fn every_line_in_gives_one_line_out() {
+        let input = b"550 5.1.1 User unknown\n\nnonsense\n\xff\xfe\n999 x\n55\n250 ok\r\n554";
+        let context = Context { stage: Stage::Rcpt, provider: None };
+        let seen = lines(|out| classify(&Classifier::shipped(), context, &input[..], out));
+        let categories: Vec<_> = seen.iter().map(|line| line["category"].as_str().unwrap_or("-")).collect();
+        assert_eq!(
+            categories,
+            ["invalid_recipient", "unknown", "unknown", "unknown", "unknown", "unknown", "-", "unknown"]
+        );
+        assert_eq!(seen[0]["hard"], true);
+        assert_eq!(seen[0]["enhanced"], "5.1.1");
+        assert_eq!(seen[6]["disposition"], "delivered");
+    }
+
+    #[test]
+    fn recorded_raw_replies_are_parsed_as_labelled() {
+        let rows: Vec<Vec<&str>> = include_str!("../../tests/data/replies/smtp-parse.tsv")
+            .lines()
+            .skip(1)
+            .map(|row| row.split('\t').collect())
+            .collect();
+        let input: String = rows.iter().map(|row| format!("{}\n", row[0])).collect();
+        let seen = lines(|out| parse_raw(input.as_bytes(), out));
+        assert_eq!(seen.len(), rows.len());
+        for (row, seen) in rows.iter().zip(&seen) {
+            assert_eq!(seen["complete"], row[1] == "yes", "{}", row[0]);
+            assert_eq!(seen["code"].to_string(), row[2], "{}", row[0]);
+            assert_eq!(seen["enhanced"].as_str().unwrap_or_default(), row[3], "{}", row[0]);
+            assert_eq!(seen["text"], row[4], "{}", row[0]);
+        }
+    }
+
+    #[test]
+    fn raw_replies_that_are_none_say_why() {
+        let seen = lines(|out| parse_raw(&b"250-a\\r\\n550 b\\r\\n\n"[..], out));
+        assert_eq!(seen[0]["error"], "lines of one reply differ in their code: 250, then 550");
+        assert_eq!(seen[0]["code"], Value::Null);
+    }
+}

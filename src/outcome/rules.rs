@@ -257,10 +257,10 @@ pub fn parse(files: &[RuleFile<'_>]) -> Result<Vec<Rule>, Vec<RuleError>> {
         for raw in raw.rule {
             let id = raw.id.clone();
             match Rule::check(file.name, raw) {
-                Ok(_) if rules.iter().any(|other| other.id == id) => {
-                    complain(Some(&id), "another rule has this id".to_owned());
-                }
-                Ok(rule) => rules.push(rule),
+                Ok(rule) => match rules.iter().find(|other| other.id == id) {
+                    Some(other) => complain(Some(&id), format!("another rule has this id, in {}", other.file)),
+                    None => rules.push(rule),
+                },
                 Err(why) => complain(Some(&id), why),
             }
         }
@@ -270,7 +270,8 @@ pub fn parse(files: &[RuleFile<'_>]) -> Result<Vec<Rule>, Vec<RuleError>> {
 
 impl Rule {
     fn check(file: &str, raw: RawRule) -> Result<Self, String> {
-        if raw.id.is_empty() || !raw.id.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b))
+        if raw.id.is_empty()
+            || !raw.id.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b))
         {
             return Err("an id is made of a-z, 0-9, dot, hyphen and underscore".to_owned());
         }
@@ -283,7 +284,9 @@ impl Rule {
             providers: raw.providers,
             stages: raw.stages,
             codes: raw.code.parse("reply code (\"4\" or \"550\")", CodePattern::parse)?,
-            enhanced: raw.enhanced.parse("enhanced code (\"5.7.1\", \"4.7.500-699\", \"x.4.x\")", EnhancedPattern::parse)?,
+            enhanced: raw
+                .enhanced
+                .parse("enhanced code (\"5.7.1\", \"4.7.500-699\", \"x.4.x\")", EnhancedPattern::parse)?,
             pattern: raw.pattern,
             not: raw.not,
             cause: raw.cause,
