@@ -41,8 +41,9 @@ use super::layout::{Table, Tables, Write};
 use super::space::free_bytes;
 use super::{Quarantined, SpoolError};
 
-/// Key among the facts that holds the number of the last group. Facts of the program cannot begin with NUL.
-const GROUP_KEY: &[u8] = b"\0group";
+/// Key among the bodies that holds the number of the last group; no message id has that length. It also keeps the
+/// bodies' tables from being empty: compaction drops dead blob files only while there is a table to merge.
+const GROUP_KEY: &[u8] = b"group";
 /// Garbage that is not worth a compaction, in octets.
 const TOLERATED_GARBAGE: u64 = 64 * 1024 * 1024;
 /// Removals that are not worth a compaction.
@@ -243,7 +244,7 @@ impl Shared {
                 None => batch.remove(keyspace, &write.key[..]),
             }
         }
-        batch.insert(engine.keyspace(Table::Facts), GROUP_KEY, &writer.group.to_be_bytes()[..]);
+        batch.insert(engine.keyspace(Table::Bodies), GROUP_KEY, &writer.group.to_be_bytes()[..]);
         batch.commit().map_err(|e| match e {
             Error::Poisoned => Failure::Before,
             e => Failure::Writing(classify("write to the journal", &e)),
@@ -309,6 +310,11 @@ impl Shared {
 
     fn compact(&self) -> Result<(), SpoolError> {
         self.garbage.removed.store(0, Ordering::Relaxed);
+        // Compaction drops only what lies behind the last two groups: what a reader may still look at. Without further
+        // commits the last removals would wait for ever.
+        for _ in 0..2 {
+            self.write(&[])?;
+        }
         self.with_engine("compact", Engine::compact)
     }
 }
@@ -354,7 +360,7 @@ impl Tables for FjallSpool {
         self.shared.with_engine("scan", |engine| {
             for record in engine.keyspace(table).prefix(prefix) {
                 let (key, value) = record.into_inner().map_err(|e| classify("scan", &e))?;
-                if *key != *GROUP_KEY {
+                if table != Table::Bodies || *key != *GROUP_KEY {
                     visit(&key, Bytes::from_owner(value));
                 }
             }
@@ -366,7 +372,9 @@ impl Tables for FjallSpool {
         self.shared.with_engine("list", |engine| {
             for record in engine.keyspace(table).iter() {
                 let key = record.key().map_err(|e| classify("list", &e))?;
-                visit(&key);
+                if table != Table::Bodies || *key != *GROUP_KEY {
+                    visit(&key);
+                }
             }
             Ok(())
         })
@@ -393,7 +401,7 @@ impl Tables for FjallSpool {
 }
 
 fn read_group(engine: &Engine) -> Result<u64, SpoolError> {
-    let found = engine.keyspace(Table::Facts).get(GROUP_KEY).map_err(|e| classify("read the last group", &e))?;
+    let found = engine.keyspace(Table::Bodies).get(GROUP_KEY).map_err(|e| classify("read the last group", &e))?;
     Ok(found.and_then(|octets| octets[..].try_into().ok()).map_or(0, u64::from_be_bytes))
 }
 
