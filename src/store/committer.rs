@@ -134,8 +134,7 @@ impl Committer {
         spool: Arc<dyn Spool>,
         observer: impl Fn(Committed) + Send + 'static,
     ) -> io::Result<(Self, CommitThread)> {
-        let shared =
-            Arc::new(Shared { queue: Mutex::default(), filled: Condvar::new(), totals: Totals::default() });
+        let shared = Arc::new(Shared { queue: Mutex::default(), filled: Condvar::new(), totals: Totals::default() });
         let worker = Worker { spool, shared: Arc::clone(&shared), observer: Box::new(observer) };
         let thread = std::thread::Builder::new().name("remuda-commit".into()).spawn(move || worker.run())?;
         Ok((Self { shared: Arc::clone(&shared) }, CommitThread { shared, thread: Some(thread) }))
@@ -349,7 +348,7 @@ mod tests {
     fn start(spool: &Arc<Slow>) -> (Committer, CommitThread, mpsc::Receiver<Committed>) {
         let (tell, told) = mpsc::channel();
         let spool: Arc<dyn Spool> = Arc::clone(spool) as Arc<dyn Spool>;
-        let (committer, thread) = Committer::start(spool, move |c| drop(tell.send(c))).expect("a thread");
+        let (committer, thread) = Committer::start(spool, move |c| tell.send(c).unwrap_or(())).expect("a thread");
         (committer, thread, told)
     }
 

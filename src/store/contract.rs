@@ -113,7 +113,9 @@ fn a_commit_with_an_impossible_operation_leaves_nothing(subject: &impl Subject) 
     }
     assert_eq!(spool.entry(EntryId(1)).expect("readable"), None);
     assert_eq!(spool.body(MessageId(1)).expect("readable"), None);
-    spool.commit(&[vec![Op::RemoveFact(String::new()), Op::RemoveFact("x".repeat(70_000))], vec![]]).expect("nothing to do is no error");
+    spool
+        .commit(&[vec![Op::RemoveFact(String::new()), Op::RemoveFact("x".repeat(70_000))], vec![]])
+        .expect("nothing to do is no error");
 }
 
 fn facts_come_by_prefix_in_order(subject: &impl Subject) {

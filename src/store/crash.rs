@@ -20,8 +20,7 @@ const DIR: &str = "REMUDA_CRASH_TEST_DIR";
 const FIRST: &str = "REMUDA_CRASH_TEST_FIRST";
 
 fn open(path: &Path) -> Result<FjallSpool, SpoolError> {
-    let options =
-        FjallOptions { low_space_floor: 0, reopen_pause: Duration::ZERO, ..FjallOptions::default() };
+    let options = FjallOptions { low_space_floor: 0, reopen_pause: Duration::ZERO, ..FjallOptions::default() };
     FjallSpool::open(path, options)
 }
 
@@ -43,7 +42,8 @@ fn write_until_killed(dir: &Path, first: u64) {
     let spool = open(dir).expect("opens");
     let mut out = std::io::stdout();
     for group in (first..).step_by(10) {
-        let mut batches: Vec<Batch> = (group..group + 10).map(|id| message(id, 500 + (id % 7) as usize * 900)).collect();
+        let mut batches: Vec<Batch> =
+            (group..group + 10).map(|id| message(id, 500 + (id % 7) as usize * 900)).collect();
         let removed: Vec<u64> = (group.saturating_sub(30)..group.saturating_sub(20)).filter(|id| id % 3 == 0).collect();
         batches.extend(removed.iter().map(|&id| gone(id)));
         spool.commit(&batches).expect("commits");
@@ -83,7 +83,8 @@ fn killed_at_any_moment_nothing_acknowledged_is_lost_and_nothing_removed_comes_b
     let mut random = SmallRng::seed_from_u64(7);
     let (mut put, mut removed, mut first) = (Vec::new(), Vec::new(), 1);
     for round in 0..5 {
-        let mut command = child("killed_at_any_moment_nothing_acknowledged_is_lost_and_nothing_removed_comes_back", home.path());
+        let mut command =
+            child("killed_at_any_moment_nothing_acknowledged_is_lost_and_nothing_removed_comes_back", home.path());
         let mut child = command.env(FIRST, u64::to_string(&first)).spawn().expect("starts");
         let (now_put, now_removed) = read_acks(&mut child, random.random_range(1..80));
         assert!(!now_put.is_empty(), "round {round}: the child wrote nothing");
@@ -93,7 +94,7 @@ fn killed_at_any_moment_nothing_acknowledged_is_lost_and_nothing_removed_comes_b
 
         let spool = open(home.path()).expect("opens");
         let mut found = std::collections::HashSet::new();
-        let recovery = spool.recover(&mut |entry| drop(found.insert(entry.id.0))).expect("recovers");
+        let recovery = spool.recover(&mut |entry| found.extend([entry.id.0])).expect("recovers");
         assert!(recovery.quarantined.is_empty(), "{recovery:?}");
         assert_eq!(recovery.orphans, 0);
         for id in &removed {
@@ -181,12 +182,19 @@ fn a_damaged_journal_is_an_error_or_reported_and_never_a_panic() {
         match survivors(home.path()) {
             Err(error) => {
                 assert!(error.contains("backup") && error.contains(&*home.path().to_string_lossy()), "{error}");
-                assert_eq!(std::fs::read(&journal).expect("still there"), damaged, "the engine changed what it refused");
+                assert_eq!(
+                    std::fs::read(&journal).expect("still there"),
+                    damaged,
+                    "the engine changed what it refused"
+                );
                 refused += 1;
             }
             Ok((found, recovery)) => {
                 assert!(found.len() < 20, "the flip at {at} was not seen");
-                assert!(recovery.quarantined.iter().any(|q| q.key.starts_with("journal/")), "silent loss, flip at {at}");
+                assert!(
+                    recovery.quarantined.iter().any(|q| q.key.starts_with("journal/")),
+                    "silent loss, flip at {at}"
+                );
                 reported += 1;
             }
         }
@@ -291,8 +299,10 @@ fn a_disk_that_really_is_full_leaves_nothing_half_done_and_the_spool_goes_on_whe
         return fill_free_and_go_on(&dir.join("spool"), 700_000, || std::fs::remove_file(&ballast).expect("removed"));
     }
     let home = tempfile::tempdir().expect("directory");
-    let mut command =
-        child("a_disk_that_really_is_full_leaves_nothing_half_done_and_the_spool_goes_on_when_there_is_room", home.path());
+    let mut command = child(
+        "a_disk_that_really_is_full_leaves_nothing_half_done_and_the_spool_goes_on_when_there_is_room",
+        home.path(),
+    );
     mount_tmpfs(&mut command, home.path());
     match command.stderr(Stdio::piped()).output() {
         Ok(output) => assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr)),

@@ -320,13 +320,14 @@ impl<T: Tables> Spool for T {
 
     fn facts(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, SpoolError> {
         let mut facts = Vec::new();
-        self.scan(Table::Facts, prefix.as_bytes(), &mut |key, raw| {
-            match (std::str::from_utf8(key), record::unseal(key, &raw)) {
-                (Ok(name), Ok(payload)) => facts.push((name.to_owned(), payload.to_vec())),
-                (_, read) => {
-                    let detail = read.err().unwrap_or_else(|| "key is not text".into());
-                    tracing::warn!(fact = name_of(Table::Facts, key), detail, "corrupt fact skipped");
-                }
+        self.scan(Table::Facts, prefix.as_bytes(), &mut |key, raw| match (
+            std::str::from_utf8(key),
+            record::unseal(key, &raw),
+        ) {
+            (Ok(name), Ok(payload)) => facts.push((name.to_owned(), payload.to_vec())),
+            (_, read) => {
+                let detail = read.err().unwrap_or_else(|| "key is not text".into());
+                tracing::warn!(fact = name_of(Table::Facts, key), detail, "corrupt fact skipped");
             }
         })?;
         Ok(facts)

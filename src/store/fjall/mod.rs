@@ -235,8 +235,8 @@ impl Shared {
         let Some(engine) = guard.as_ref() else { return Err(Failure::Before) };
         engine.wait_for_workers();
         writer.group += 1;
-        let mut batch = OwnedWriteBatch::with_capacity(engine.db.clone(), writes.len() + 1)
-            .durability(Some(PersistMode::Buffer));
+        let mut batch =
+            OwnedWriteBatch::with_capacity(engine.db.clone(), writes.len() + 1).durability(Some(PersistMode::Buffer));
         for write in writes {
             let keyspace = engine.keyspace(write.table);
             match &write.value {
