@@ -77,7 +77,9 @@ fn throughput(path: &Path, writers: u64, drain: bool) -> Result<(), Failure> {
     let slowest = Arc::new(AtomicU64::new(0));
     let observer = {
         let slowest = Arc::clone(&slowest);
-        move |c: Committed| drop(slowest.fetch_max(c.took.as_micros() as u64, Ordering::Relaxed))
+        move |c: Committed| {
+            slowest.fetch_max(c.took.as_micros() as u64, Ordering::Relaxed);
+        }
     };
     let (committer, thread) = Committer::start(spool, observer)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -111,12 +113,13 @@ fn throughput(path: &Path, writers: u64, drain: bool) -> Result<(), Failure> {
     let (took, cpu) = (started.elapsed().as_secs_f64(), cpu() - before);
     let commits = committer.totals().commits.load(Ordering::Relaxed);
     println!(
-        "{writers:>4} writers{}: {:>7.0} messages/s, {:>6.0} syncs/s, {:.1} µs CPU a message, slowest commit {:.1} ms",
+        "{writers:>4} writers{}: {:>7.0} messages/s, {:>6.0} syncs/s, {:.1} µs CPU a message, slowest commit {:.1} ms, {} MB on disk",
         if drain { ", removing" } else { "" },
         total as f64 / took,
         commits as f64 / took,
         cpu.as_secs_f64() * 1e6 / total as f64,
         slowest.load(Ordering::Relaxed) as f64 / 1e3,
+        disk(path) / 1_000_000,
     );
     Ok(())
 }
