@@ -185,7 +185,7 @@ impl Committer {
 }
 
 impl CommitThread {
-    /// Refuses further batches, commits those that wait, ends the thread.
+    /// Refuses further batches, commits those that wait, ends the thread. Blocks as long as that takes.
     pub fn close(self) {}
 }
 

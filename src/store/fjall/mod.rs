@@ -48,6 +48,9 @@ const GROUP_KEY: &[u8] = b"group";
 const TOLERATED_GARBAGE: u64 = 64 * 1024 * 1024;
 /// Removals that are not worth a compaction.
 const TOLERATED_REMOVALS: u64 = 1000;
+/// Free octets below which a failure in the background is put down to a full disk: what all memtables together may ask
+/// for when they are written out.
+const WRITE_OUT_ROOM: u64 = 64 * 1024 * 1024;
 
 /// Settings of the engine.
 #[derive(Clone, Debug)]
@@ -175,7 +178,10 @@ impl Shared {
         }
         writer.reopened = Some(Instant::now());
         let mut slot = self.engine.write();
-        drop(slot.take());
+        sheltered("close the failed engine", || {
+            drop(slot.take());
+            Ok(())
+        })?;
         wait_until_closed(&self.path).map_err(|e| SpoolError::from_io("close the failed engine", &e))?;
         let engine = Engine::open(&self.path, &self.options)?;
         tracing::warn!(path = %self.path.display(), "the spool's engine had failed and was opened again");
@@ -185,7 +191,7 @@ impl Shared {
 
     /// Why the engine failed in the background: it does not say, so the disk is asked.
     fn why_failed(&self) -> SpoolError {
-        if self.is_short(self.options.low_space_floor) {
+        if self.is_short(self.options.low_space_floor.max(WRITE_OUT_ROOM)) {
             SpoolError::Full(format!("the spool's engine stopped writing; {} has no space", self.path.display()))
         } else {
             SpoolError::Io("the spool's engine stopped writing after a failure in the background".into())
@@ -245,7 +251,8 @@ impl Shared {
             }
         }
         batch.insert(engine.keyspace(Table::Bodies), GROUP_KEY, &writer.group.to_be_bytes()[..]);
-        batch.commit().map_err(|e| match e {
+        let committed = sheltered("write to the journal", || Ok(batch.commit())).map_err(Failure::Writing)?;
+        committed.map_err(|e| match e {
             Error::Poisoned => Failure::Before,
             e => Failure::Writing(classify("write to the journal", &e)),
         })?;
