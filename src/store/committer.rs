@@ -134,8 +134,7 @@ impl Committer {
         spool: Arc<dyn Spool>,
         observer: impl Fn(Committed) + Send + 'static,
     ) -> io::Result<(Self, CommitThread)> {
-        let shared =
-            Arc::new(Shared { queue: Mutex::default(), filled: Condvar::new(), totals: Totals::default() });
+        let shared = Arc::new(Shared { queue: Mutex::default(), filled: Condvar::new(), totals: Totals::default() });
         let worker = Worker { spool, shared: Arc::clone(&shared), observer: Box::new(observer) };
         let thread = std::thread::Builder::new().name("remuda-commit".into()).spawn(move || worker.run())?;
         Ok((Self { shared: Arc::clone(&shared) }, CommitThread { shared, thread: Some(thread) }))
@@ -186,7 +185,7 @@ impl Committer {
 }
 
 impl CommitThread {
-    /// Refuses further batches, commits those that wait, ends the thread.
+    /// Refuses further batches, commits those that wait, ends the thread. Blocks as long as that takes.
     pub fn close(self) {}
 }
 
@@ -298,5 +297,175 @@ impl Worker {
         }
         (self.observer)(Committed { batches: batches.len(), ops, octets, took, ok: result.is_ok() });
         result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+    use std::sync::mpsc;
+
+    use super::super::contract::{gone, message};
+    use super::super::layout::{Table, Tables, Write};
+    use super::super::memory::MemorySpool;
+    use super::*;
+    use crate::message::EntryId;
+
+    /// A spool whose commits wait until they are let through, as a disk would make them.
+    #[derive(Default)]
+    struct Slow {
+        inner: MemorySpool,
+        gate: Mutex<Option<mpsc::Receiver<()>>>,
+        panics: AtomicBool,
+    }
+
+    impl Tables for Slow {
+        fn write(&self, writes: &[Write], adds_mail: bool) -> Result<(), SpoolError> {
+            if let Some(gate) = &*self.gate.lock() {
+                // A closed gate lets through.
+                let _ = gate.recv();
+            }
+            assert!(!self.panics.load(Ordering::Relaxed), "injected");
+            self.inner.write(writes, adds_mail)
+        }
+        fn get(&self, table: Table, key: &[u8]) -> Result<Option<bytes::Bytes>, SpoolError> {
+            self.inner.get(table, key)
+        }
+        fn scan(&self, t: Table, p: &[u8], visit: &mut dyn FnMut(&[u8], bytes::Bytes)) -> Result<(), SpoolError> {
+            self.inner.scan(t, p, visit)
+        }
+        fn keys(&self, table: Table, visit: &mut dyn FnMut(&[u8])) -> Result<(), SpoolError> {
+            self.inner.keys(table, visit)
+        }
+        fn octets_on_disk(&self) -> u64 {
+            self.inner.octets_on_disk()
+        }
+        fn compact(&self) -> Result<(), SpoolError> {
+            self.inner.compact()
+        }
+    }
+
+    fn start(spool: &Arc<Slow>) -> (Committer, CommitThread, mpsc::Receiver<Committed>) {
+        let (tell, told) = mpsc::channel();
+        let spool: Arc<dyn Spool> = Arc::clone(spool) as Arc<dyn Spool>;
+        let (committer, thread) = Committer::start(spool, move |c| tell.send(c).unwrap_or(())).expect("a thread");
+        (committer, thread, told)
+    }
+
+    /// A committer that is held in a first commit, so that what is handed in meanwhile waits together.
+    fn held() -> (Arc<Slow>, mpsc::Sender<()>, Committer, CommitThread, mpsc::Receiver<Committed>) {
+        let spool = Arc::new(Slow::default());
+        let (open, gate) = mpsc::channel();
+        *spool.gate.lock() = Some(gate);
+        let (committer, thread, told) = start(&spool);
+        drop(committer.submit(message(1_000_000, 1)));
+        while committer.waiting() > 0 {
+            std::thread::yield_now();
+        }
+        (spool, open, committer, thread, told)
+    }
+
+    #[test]
+    fn what_builds_up_during_a_commit_is_the_next_group() {
+        let (spool, open, committer, thread, told) = held();
+        let pending: Vec<Pending> = (1..=100).map(|id| committer.submit(message(id, 100))).collect();
+        drop(open);
+        for answer in pending {
+            answer.wait().expect("committed");
+        }
+        assert_eq!(spool.inner.commits(), 2);
+        assert_eq!(committer.totals().batches.load(Ordering::Relaxed), 101);
+        thread.close();
+        let sizes: Vec<usize> = told.iter().map(|c| c.batches).collect();
+        assert_eq!(sizes, [1, 100]);
+    }
+
+    #[test]
+    fn a_group_ends_at_its_limits_but_a_large_batch_goes_alone() {
+        let (_spool, open, committer, thread, told) = held();
+        for id in 1..=3 {
+            drop(committer.submit(message(id, MAX_OCTETS / 2)));
+        }
+        drop(committer.submit(message(4, MAX_OCTETS * 2)));
+        for id in 0..MAX_OPS as u64 {
+            drop(committer.submit(gone(10 + id)));
+        }
+        drop(open);
+        thread.close();
+        let sizes: Vec<usize> = told.iter().map(|c| c.batches).collect();
+        assert_eq!(sizes, [1, 1, 1, 1, 1, MAX_OPS / 2, MAX_OPS / 2]);
+    }
+
+    #[test]
+    fn when_the_disk_is_full_mail_is_refused_and_removals_go_on() {
+        let (spool, open, committer, _thread, _told) = held();
+        spool.inner.set_full(true);
+        let refused = committer.submit(message(1, 10));
+        let done = committer.submit(gone(7));
+        let also_refused = committer.submit(message(2, 10));
+        drop(open);
+        assert!(matches!(refused.wait(), Err(SpoolError::Full(_))));
+        assert_eq!(done.wait(), Ok(()));
+        assert!(matches!(also_refused.wait(), Err(SpoolError::Full(_))));
+        spool.inner.set_full(false);
+        assert_eq!(committer.commit_blocking(message(1, 10)), Ok(()));
+    }
+
+    #[test]
+    fn an_error_is_told_to_everyone_in_the_group_and_to_nobody_after_it() {
+        let (spool, open, committer, _thread, _told) = held();
+        spool.inner.set_broken(Some("cable"));
+        let pending = [committer.submit(message(1, 10)), committer.submit(gone(7))];
+        drop(open);
+        for answer in pending {
+            assert_eq!(answer.wait(), Err(SpoolError::Io("cable".into())));
+        }
+        spool.inner.set_broken(None);
+        assert_eq!(committer.commit_blocking(message(1, 10)), Ok(()));
+        assert_eq!(committer.totals().failures.load(Ordering::Relaxed), 2);
+    }
+
+    #[test]
+    fn closing_commits_what_waits_and_refuses_what_comes_later() {
+        let (spool, open, committer, thread, _told) = held();
+        drop((1..=5).map(|id| committer.submit(message(id, 10))).collect::<Vec<_>>());
+        drop(open);
+        thread.close();
+        assert_eq!(Spool::entry(&spool.inner, EntryId(5)).expect("readable").map(|e| e.id), Some(EntryId(5)));
+        assert!(matches!(committer.commit_blocking(gone(1)), Err(SpoolError::Io(_))));
+    }
+
+    #[test]
+    fn a_panic_of_the_spool_is_an_error_and_the_thread_lives() {
+        let spool = Arc::new(Slow::default());
+        let (committer, _thread, _told) = start(&spool);
+        spool.panics.store(true, Ordering::Relaxed);
+        assert!(matches!(committer.commit_blocking(gone(1)), Err(SpoolError::Io(_))));
+        spool.panics.store(false, Ordering::Relaxed);
+        assert_eq!(committer.commit_blocking(gone(1)), Ok(()));
+    }
+
+    #[test]
+    fn an_observer_that_panics_leaves_nobody_waiting() {
+        let spool = Arc::new(MemorySpool::new());
+        let (committer, thread) = Committer::start(spool, |_| panic!("injected")).expect("a thread");
+        assert!(committer.commit_blocking(gone(1)).is_err());
+        assert!(committer.commit_blocking(gone(2)).is_err());
+        thread.close();
+    }
+
+    #[tokio::test]
+    async fn tasks_wait_without_holding_a_thread() {
+        let (_spool, open, committer, _thread, _told) = held();
+        let tasks: Vec<_> = (1..=50)
+            .map(|id| {
+                let committer = committer.clone();
+                tokio::spawn(async move { committer.commit(message(id, 10)).await })
+            })
+            .collect();
+        drop(open);
+        for task in tasks {
+            assert_eq!(task.await.expect("no panic"), Ok(()));
+        }
     }
 }

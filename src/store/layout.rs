@@ -81,7 +81,8 @@ fn read_id(key: &[u8]) -> Option<u64> {
 
 /// How a record is called in reports: its table and its key in readable form.
 fn name_of(table: Table, key: &[u8]) -> String {
-    let hex = || key.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    // An id has 8 octets; what is longer is rubbish whose beginning says enough.
+    let hex = || key.iter().take(32).map(|byte| format!("{byte:02x}")).collect::<String>();
     match (table, read_id(key)) {
         (Table::Bodies, Some(id)) => format!("body/{}", MessageId(id)),
         (Table::Entries, Some(id)) => format!("entry/{}", EntryId(id)),
@@ -119,7 +120,7 @@ fn payload_of(op: &Op, key: &[u8]) -> Result<Option<Vec<u8>>, SpoolError> {
             sealed(&json)
         }
         Op::PutFact(name, value) => {
-            if name.is_empty() || name.len() > MAX_FACT_KEY || name.starts_with('\0') {
+            if name.is_empty() || name.len() > MAX_FACT_KEY {
                 return Err(SpoolError::Io(format!("{name:?} cannot be the key of a fact")));
             }
             sealed(value)
@@ -134,8 +135,8 @@ fn fold(batches: &[Batch]) -> Result<Vec<Write>, SpoolError> {
     let mut writes = Vec::with_capacity(seen.capacity());
     for op in batches.iter().flatten().rev() {
         let (table, key) = target(op);
-        // No fact can have an empty name, so there is none to remove.
-        if matches!(op, Op::RemoveFact(name) if name.is_empty() || name.starts_with('\0')) {
+        // No fact can have such a name, so there is none to remove.
+        if matches!(op, Op::RemoveFact(name) if name.is_empty() || name.len() > MAX_FACT_KEY) {
             continue;
         }
         let value = payload_of(op, &key)?;
@@ -309,7 +310,7 @@ impl<T: Tables> Spool for T {
 
     fn fact(&self, name: &str) -> Result<Option<Vec<u8>>, SpoolError> {
         let key = name.as_bytes();
-        if key.is_empty() {
+        if key.is_empty() || key.len() > MAX_FACT_KEY {
             return Ok(None);
         }
         let Some(raw) = self.get(Table::Facts, key)? else { return Ok(None) };
@@ -319,13 +320,14 @@ impl<T: Tables> Spool for T {
 
     fn facts(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, SpoolError> {
         let mut facts = Vec::new();
-        self.scan(Table::Facts, prefix.as_bytes(), &mut |key, raw| {
-            match (std::str::from_utf8(key), record::unseal(key, &raw)) {
-                (Ok(name), Ok(payload)) => facts.push((name.to_owned(), payload.to_vec())),
-                (_, read) => {
-                    let detail = read.err().unwrap_or_else(|| "key is not text".into());
-                    tracing::warn!(fact = name_of(Table::Facts, key), detail, "corrupt fact skipped");
-                }
+        self.scan(Table::Facts, prefix.as_bytes(), &mut |key, raw| match (
+            std::str::from_utf8(key),
+            record::unseal(key, &raw),
+        ) {
+            (Ok(name), Ok(payload)) => facts.push((name.to_owned(), payload.to_vec())),
+            (_, read) => {
+                let detail = read.err().unwrap_or_else(|| "key is not text".into());
+                tracing::warn!(fact = name_of(Table::Facts, key), detail, "corrupt fact skipped");
             }
         })?;
         Ok(facts)

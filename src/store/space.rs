@@ -20,7 +20,7 @@ pub fn free_bytes(path: &Path) -> io::Result<u64> {
     }
     // SAFETY: the call succeeded, so it filled all of `answer`.
     let answer = unsafe { answer.assume_init() };
-    Ok((answer.f_bavail as u64).saturating_mul(answer.f_frsize as u64))
+    Ok(answer.f_bavail.saturating_mul(answer.f_frsize))
 }
 
 /// Whether less than `floor` octets are free where `path` lies.

@@ -65,7 +65,7 @@ impl Engine {
         let plain = |memtable: u64| KeyspaceCreateOptions::default().max_memtable_size(memtable);
         let separated = || {
             plain(32 * MIB)
-                .with_kv_separation(Some(KvSeparationOptions::default().file_target_size(32 * MIB)))
+                .with_kv_separation(Some(KvSeparationOptions::default().file_target_size(32 * MIB).age_cutoff(1.0)))
                 .expect_point_read_hits(true)
         };
         Ok(Self {
@@ -121,8 +121,8 @@ impl Engine {
         self.db.disk_space().unwrap_or(0)
     }
 
-    /// Writes all memtables out and merges all levels, which drops removed records and the blobs they held.
-    pub(super) fn compact(&self) -> Result<(), SpoolError> {
+    /// Writes all memtables out, and deletes files that no version of a keyspace refers to any more.
+    pub(super) fn write_out(&self) -> Result<(), SpoolError> {
         for keyspace in self.keyspaces() {
             keyspace.rotate_memtable().map_err(|e| classify("write out", &e))?;
         }
@@ -132,7 +132,15 @@ impl Engine {
             }
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
-        for keyspace in [&self.bodies, &self.entries] {
+        Ok(())
+    }
+
+    /// Merges all levels, which drops removed records and the blobs they held.
+    ///
+    /// Bodies are merged twice: the first time finds out how much of each blob file is garbage, only the second rewrites
+    /// and drops files by that.
+    pub(super) fn compact(&self) -> Result<(), SpoolError> {
+        for keyspace in [&self.entries, &self.bodies, &self.bodies] {
             sheltered("compact", || keyspace.major_compact().map_err(|e| classify("compact", &e)))?;
         }
         Ok(())
