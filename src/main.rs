@@ -1,5 +1,5 @@
 //! Hands the command line to [`remuda::cli`] and returns its exit code; nothing else.
 
 fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+    remuda::cli::main()
 }

@@ -1,1 +1,59 @@
-//! HTTP: status and metrics.
+//! HTTP: `/metrics`, `/healthz`, `/api/v1/status`, `/api/v1/queue`, `/api/v1/explain`.
+//!
+//! Loopback only until there is authentication (the configuration refuses anything else). Reads snapshots of the
+//! dispatcher's core; never acts.
+
+pub mod api;
+pub mod scrape;
+pub mod status;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::get;
+
+use crate::ingress::IngressStats;
+use crate::monitor::Monitor;
+use crate::queue::dispatcher::Dispatcher;
+use crate::store::committer::Committer;
+
+/// What the handlers read from.
+#[derive(Clone)]
+pub struct Sources {
+    /// Queue, caps, health, counts.
+    pub dispatcher: Arc<Dispatcher>,
+    /// SMTP sessions.
+    pub ingress: Arc<IngressStats>,
+    /// DNSBL and reverse DNS.
+    pub monitor: Arc<Monitor>,
+    /// Group commits.
+    pub committer: Committer,
+    /// Addresses of the listeners.
+    pub listeners: Vec<SocketAddr>,
+}
+
+/// The routes.
+pub fn router(sources: Sources) -> Router {
+    Router::new()
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/metrics", get(scrape::metrics))
+        .route("/api/v1/status", get(api::status))
+        .route("/api/v1/queue", get(api::queue))
+        .route("/api/v1/explain/{id}", get(api::explain))
+        .with_state(sources)
+}
+
+/// Serves until `stop` turns true.
+pub async fn serve(
+    listener: tokio::net::TcpListener,
+    sources: Sources,
+    mut stop: tokio::sync::watch::Receiver<bool>,
+) -> std::io::Result<()> {
+    axum::serve(listener, router(sources))
+        .with_graceful_shutdown(async move {
+            // An error means that the sender is gone, which is a stop as well.
+            drop(stop.wait_for(|stop| *stop).await);
+        })
+        .await
+}

@@ -281,7 +281,7 @@ mod tests {
 
     use bytes::Bytes;
 
-    use super::super::mx::MxPlan;
+    use super::super::plan::MxPlan;
     use super::super::testing::{Sink, Zone, a, binding, delivery, mx, name_server, script};
     use super::*;
     use crate::config::{Dns, Host, HostPort};

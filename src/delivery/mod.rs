@@ -32,8 +32,8 @@ use crate::message::{Mailbox, MessageId, ProviderName};
 use crate::outcome::{Failure, Reply, Stage};
 
 pub use direct::DirectConnector;
-pub use mx::{MxPlan, NoPlan, Planned, Resolver};
-pub use plan::Routing;
+pub use mx::Resolver;
+pub use plan::{MxPlan, NoPlan, Planned, Routing};
 
 /// Everything one attempt needs.
 #[derive(Clone, Debug)]

@@ -20,58 +20,10 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::breaker::Breaker;
-use super::plan::{self, Found, MxRecord, Routing};
+use super::plan::{self, Found, MxRecord, NoPlan, Planned, Routing};
 use crate::clock::Mono;
 use crate::config::{Dns, Host, HostPort};
-use crate::message::{DestinationName, Domain, ProviderName};
-
-/// Where mail of a recipient domain goes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MxPlan {
-    /// Limit key: the provider's name, or `site:` and the folded host names.
-    pub destination: DestinationName,
-    /// The provider, where one matches.
-    pub provider: Option<ProviderName>,
-    /// Hosts in groups of equal preference, best first; within a group shuffled at each attempt.
-    pub hosts: Vec<Vec<HostPort>>,
-    /// The plan was pinned by `[[destination_route]]`: private addresses are allowed.
-    pub pinned: bool,
-}
-
-impl MxPlan {
-    /// Address families of the plan as `(IPv4, IPv6)`; `None` where a host is a name and they are not known yet.
-    pub fn families(&self) -> Option<(bool, bool)> {
-        let mut found = (false, false);
-        for host in self.hosts.iter().flatten() {
-            match host.host {
-                Host::Address(IpAddr::V4(_)) => found.0 = true,
-                Host::Address(IpAddr::V6(_)) => found.1 = true,
-                Host::Name(_) => return None,
-            }
-        }
-        Some(found)
-    }
-}
-
-/// Why there is no plan.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum NoPlan {
-    /// The domain says it takes no mail (RFC 7505), or does not exist: bounce. Text and enhanced code for the DSN.
-    Permanent {
-        /// Such as `5.1.10`.
-        enhanced: crate::outcome::EnhancedCode,
-        /// In words.
-        text: String,
-    },
-    /// Time-out, SERVFAIL: ask again later, blame nobody.
-    Temporary {
-        /// In words.
-        text: String,
-    },
-}
-
-/// A plan or the reason why there is none.
-pub type Planned = Result<Arc<MxPlan>, NoPlan>;
+use crate::message::Domain;
 
 /// Retries of one question after the first try (hickory's meaning of attempts).
 const RETRIES: usize = 1;

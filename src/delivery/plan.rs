@@ -10,11 +10,66 @@ use std::sync::Arc;
 use rand::Rng;
 use rand::seq::SliceRandom;
 
-use super::mx::{MxPlan, NoPlan, Planned};
 use super::site;
 use crate::config::{Delivery, DestinationRoute, DomainPattern, Host, HostPort, Provider};
 use crate::message::{DestinationName, Domain, ProviderName};
 use crate::outcome::EnhancedCode;
+
+/// Where mail of a recipient domain goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MxPlan {
+    /// Limit key: the provider's name, or `site:` and the folded host names.
+    pub destination: DestinationName,
+    /// The provider, where one matches.
+    pub provider: Option<ProviderName>,
+    /// Hosts in groups of equal preference, best first; within a group shuffled at each attempt.
+    pub hosts: Vec<Vec<HostPort>>,
+    /// The plan was pinned by `[[destination_route]]`: private addresses are allowed.
+    pub pinned: bool,
+}
+
+impl MxPlan {
+    /// Address families of the plan as `(IPv4, IPv6)`; `None` where a host is a name and they are not known yet.
+    pub fn families(&self) -> Option<(bool, bool)> {
+        if self.hosts.is_empty() {
+            return None;
+        }
+        let mut found = (false, false);
+        for host in self.hosts.iter().flatten() {
+            match host.host {
+                Host::Address(IpAddr::V4(_)) => found.0 = true,
+                Host::Address(IpAddr::V6(_)) => found.1 = true,
+                Host::Name(_) => return None,
+            }
+        }
+        Some(found)
+    }
+
+    /// A plan with no host at all, for simulations that model receivers instead of reaching them.
+    pub fn pinned_to(destination: DestinationName) -> Self {
+        Self { destination, provider: None, hosts: Vec::new(), pinned: true }
+    }
+}
+
+/// Why there is no plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NoPlan {
+    /// The domain says it takes no mail (RFC 7505), or does not exist: bounce. Text and enhanced code for the DSN.
+    Permanent {
+        /// Such as `5.1.10`.
+        enhanced: EnhancedCode,
+        /// In words.
+        text: String,
+    },
+    /// Time-out, SERVFAIL: ask again later, blame nobody.
+    Temporary {
+        /// In words.
+        text: String,
+    },
+}
+
+/// A plan or the reason why there is none.
+pub type Planned = Result<Arc<MxPlan>, NoPlan>;
 
 /// Most hosts of a plan. The rest of a longer MX set still counts for the destination's name.
 pub const MAX_HOSTS: usize = 32;

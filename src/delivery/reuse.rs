@@ -20,7 +20,7 @@ use tokio::time::Instant;
 
 use super::Order;
 use super::client::Connection;
-use super::mx::MxPlan;
+use super::plan::MxPlan;
 use crate::config::Delivery;
 use crate::message::BindingName;
 

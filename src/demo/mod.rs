@@ -7,5 +7,6 @@
 //! apart. None of them is part of the relay's own path.
 
 pub mod injector;
+pub mod scenario;
 pub mod sink;
 pub mod zone;

@@ -106,6 +106,8 @@ pub enum Selection {
     Later {
         /// Earliest moment at which a verdict may change by itself.
         until: Wall,
+        /// The tenant's own cap or rate, where that is what all its mail here waits for.
+        tenant: Option<Verdict>,
         /// Why each binding is out, in the order of tiers.
         verdicts: Vec<(BindingId, Verdict)>,
     },

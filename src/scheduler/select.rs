@@ -456,7 +456,7 @@ impl Scheduler {
         let is_family = |verdict: &Verdict| *verdict == Verdict::AddressFamily;
         let is_hopeless = verdicts.iter().any(|(_, verdict)| is_family(verdict))
             && verdicts.iter().all(|(_, verdict)| is_family(verdict) || *verdict == Verdict::Drained);
-        if is_hopeless { Selection::Exhausted { verdicts } } else { Selection::Later { until, verdicts } }
+        if is_hopeless { Selection::Exhausted { verdicts } } else { Selection::Later { until, tenant, verdicts } }
     }
 
     /// What a selection would say of each binding of the pool, in the order of the configuration. Spends nothing. Call

@@ -1,1 +1,10 @@
-//! Metrics and the attempt log.
+//! What the outside sees of the inside: metrics and the attempt log.
+//!
+//! [`metrics`] names every metric once; [`attempt_log`] writes one line per recipient and attempt; [`log`] sets up `tracing`.
+
+pub mod attempt_log;
+pub mod health_log;
+pub mod log;
+pub mod metrics;
+
+pub use metrics::Metrics;

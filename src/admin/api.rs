@@ -1,0 +1,72 @@
+//! JSON answers.
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+
+use super::Sources;
+use super::status::{QueueEntry, Status};
+use crate::message::EntryId;
+use crate::message::id::BadId;
+
+/// `GET /api/v1/status`
+pub async fn status(State(sources): State<Sources>) -> Json<Status> {
+    Json(Status::of(&sources))
+}
+
+/// Parameters of `GET /api/v1/queue`.
+#[derive(Debug, Deserialize)]
+pub struct QueueQuery {
+    /// Entries at most; default 100, at most 10,000.
+    limit: Option<usize>,
+}
+
+/// Answer of `GET /api/v1/queue`.
+#[derive(Debug, Serialize)]
+pub struct QueueList {
+    /// Oldest first.
+    pub entries: Vec<QueueEntry>,
+    /// How many there are in all.
+    pub total: usize,
+}
+
+/// `GET /api/v1/queue?limit=N`
+pub async fn queue(State(sources): State<Sources>, Query(query): Query<QueueQuery>) -> Json<QueueList> {
+    let limit = query.limit.unwrap_or(100).min(10_000);
+    let mut ids: Vec<EntryId> = sources.dispatcher.with_core(|core| core.index().iter().map(|(id, _)| id).collect());
+    let total = ids.len();
+    ids.sort_unstable();
+    ids.truncate(limit);
+    let entries = ids.into_iter().filter_map(|id| QueueEntry::of(&sources, id)).collect();
+    Json(QueueList { entries, total })
+}
+
+/// One line of `GET /api/v1/explain/ID`.
+#[derive(Debug, Serialize)]
+struct Explained {
+    binding: String,
+    text: &'static str,
+    #[serde(flatten)]
+    verdict: crate::scheduler::Verdict,
+}
+
+/// `GET /api/v1/explain/ID`: every binding of the entry's pool with its verdict.
+pub async fn explain(State(sources): State<Sources>, Path(id): Path<String>) -> Response {
+    let id: EntryId = match id.parse() {
+        Ok(id) => id,
+        Err(BadId) => return (StatusCode::BAD_REQUEST, BadId.to_string()).into_response(),
+    };
+    let now = sources.dispatcher.now();
+    match sources.dispatcher.with_core(|core| core.explain(id, now)) {
+        None => (StatusCode::NOT_FOUND, "no such entry in the queue, or its destination is not known yet").into_response(),
+        Some(verdicts) => Json(
+            verdicts
+                .into_iter()
+                .map(|(binding, verdict)| Explained { binding: binding.to_string(), text: verdict.as_str(), verdict })
+                .collect::<Vec<_>>(),
+        )
+        .into_response(),
+    }
+}

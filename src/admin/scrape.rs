@@ -1,0 +1,108 @@
+//! `GET /metrics`: fills the gauges from a snapshot, then writes everything out. Never asks the network.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+use super::Sources;
+use super::status::Status;
+use crate::monitor::zone::ZoneHealth;
+use crate::scheduler::cap::Owner;
+use crate::telemetry::Metrics;
+
+const STATES: [&str; 4] = ["active", "throttled", "suspended", "probation"];
+
+/// `GET /metrics`, text exposition format.
+pub async fn metrics(State(sources): State<Sources>) -> Response {
+    let metrics = sources.dispatcher.metrics();
+    fill(metrics, &sources);
+    match metrics.encode() {
+        Ok(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}
+
+fn fill(metrics: &Metrics, sources: &Sources) {
+    let status = Status::of(sources);
+    let signed = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+    metrics.queue_entries.set(signed(status.queue.entries));
+    metrics.queue_recipients.set(signed(status.queue.recipients));
+    metrics.spool_quarantined.set(status.spool.quarantined.len() as i64);
+    metrics.spool_commits.set(signed(status.spool.commits));
+    let oldest = status.queue.waiting.iter().map(|w| w.oldest).min();
+    metrics.queue_oldest_seconds.set(oldest.map_or(0.0, |oldest| status.at.since(oldest).as_secs_f64()));
+
+    metrics.queue_waiting.reset();
+    for waiting in &status.queue.waiting {
+        let labels = [waiting.pool.as_str(), waiting.reason.as_str()];
+        metrics.queue_waiting.with_label_values(&labels).add(signed(waiting.count));
+    }
+    metrics.routes_not_active.reset();
+    for binding in &status.bindings {
+        metrics.binding_in_use.with_label_values(&[binding.name.as_str()]).set(signed(binding.in_use));
+        for state in STATES {
+            let labels = [binding.name.as_str(), state];
+            metrics.binding_health.with_label_values(&labels).set(i64::from(binding.health == state));
+            let routes = binding.routes.iter().filter(|route| route.health == state).count();
+            if state != "active" {
+                metrics.routes_not_active.with_label_values(&labels).set(routes as i64);
+            }
+        }
+    }
+    caps(metrics, sources);
+    ingress(metrics, sources);
+    monitor(metrics, sources);
+}
+
+fn caps(metrics: &Metrics, sources: &Sources) {
+    let usage = sources.dispatcher.with_core(|core| core.scheduler().usage(sources.dispatcher.now()));
+    let signed = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+    for cap in usage {
+        let Some(limit) = cap.limit else { continue };
+        let labels = match &cap.owner {
+            Owner::Binding(binding) => ["binding", binding.as_str(), ""],
+            Owner::Route(binding, provider) => ["route", binding.as_str(), provider.as_str()],
+            Owner::Tenant(tenant) => ["tenant", tenant.as_str(), ""],
+        };
+        metrics.cap_limit.with_label_values(&labels).set(signed(limit));
+        metrics.cap_used.with_label_values(&labels).set(signed(cap.used));
+        metrics.cap_granted.with_label_values(&labels).set(signed(cap.granted));
+    }
+}
+
+fn ingress(metrics: &Metrics, sources: &Sources) {
+    let stats = &sources.ingress;
+    let read = |value: &AtomicU64| value.load(Ordering::Relaxed);
+    metrics.ingress_sessions.set(i64::try_from(read(&stats.sessions_open)).unwrap_or(i64::MAX));
+    catch_up(&metrics.ingress_sessions_total, read(&stats.sessions));
+    catch_up(&metrics.ingress_refused_total, read(&stats.refused_connections));
+}
+
+/// Brings a counter to the total that somebody else has counted. It never goes back.
+fn catch_up(counter: &prometheus::IntCounter, total: u64) {
+    counter.inc_by(total.saturating_sub(counter.get()));
+}
+
+fn monitor(metrics: &Metrics, sources: &Sources) {
+    let snapshot = sources.monitor.snapshot();
+    let now = sources.dispatcher.now().wall;
+    for zone in &snapshot.zones {
+        for state in ZoneHealth::ALL {
+            let labels = [zone.zone.as_str(), state.as_str()];
+            metrics.dnsbl_zone_health.with_label_values(&labels).set(i64::from(zone.health == state.as_str()));
+        }
+    }
+    for listing in &snapshot.listings {
+        let labels = [listing.binding.as_str(), listing.zone.as_str()];
+        metrics.dnsbl_listed.with_label_values(&labels).set(i64::from(listing.state));
+        if let Some(at) = listing.last_conclusive {
+            metrics.dnsbl_answer_age_seconds.with_label_values(&labels).set(now.since(at).as_secs_f64());
+        }
+    }
+    for reverse in &snapshot.reverse {
+        let value = reverse.confirmed.map_or(-1, i64::from);
+        metrics.fcrdns_confirmed.with_label_values(&[reverse.binding.as_str()]).set(value);
+    }
+}

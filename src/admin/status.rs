@@ -1,0 +1,358 @@
+//! The status as data: what `/api/v1/status` answers and `remuda status` prints.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::{Deserialize, Serialize};
+
+use super::Sources;
+use crate::clock::Wall;
+use crate::message::EntryId;
+use crate::reputation::{Health, Subject};
+use crate::scheduler::cap::Owner;
+use crate::scheduler::{CapUsage, Scheduler};
+use crate::telemetry::health_log;
+
+/// Everything at one moment.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Status {
+    /// Of the program.
+    pub version: String,
+    /// `server.hostname`.
+    pub hostname: String,
+    /// When this was taken.
+    pub at: Wall,
+    /// Addresses of the SMTP listeners.
+    pub listeners: Vec<String>,
+    /// In the order of the configuration.
+    pub bindings: Vec<BindingStatus>,
+    /// What waits.
+    pub queue: QueueStatus,
+    /// Totals since start.
+    pub counts: CountStatus,
+    /// Tenant caps.
+    pub tenants: Vec<TenantStatus>,
+    /// DNSBL zones.
+    pub zones: Vec<ZoneStatus>,
+    /// Durable state.
+    pub spool: SpoolStatus,
+}
+
+/// One binding.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct BindingStatus {
+    /// Its name.
+    pub name: String,
+    /// Its source address.
+    pub bind_address: String,
+    /// active, throttled, suspended, probation.
+    pub health: String,
+    /// Why not active.
+    pub reason: Option<String>,
+    /// Until when.
+    pub until: Option<Wall>,
+    /// What speaks for it, in words.
+    pub evidence: Option<String>,
+    /// Attempts on the wire.
+    pub in_use: u64,
+    /// Daily cap, if it has one.
+    pub cap: Option<CapStatus>,
+    /// Destinations where it is not active.
+    pub routes: Vec<RouteStatus>,
+}
+
+/// One route that is not active.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct RouteStatus {
+    /// Where to.
+    pub destination: String,
+    /// throttled, suspended, probation.
+    pub health: String,
+    /// Why.
+    pub reason: Option<String>,
+    /// Until when.
+    pub until: Option<Wall>,
+    /// What speaks for it, in words.
+    pub evidence: Option<String>,
+}
+
+/// One daily cap.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct CapStatus {
+    /// Recipients a day.
+    pub limit: u64,
+    /// Accepted today.
+    pub used: u64,
+    /// Held by attempts on the wire.
+    pub reserved: u64,
+    /// Written ahead to disk.
+    pub granted: u64,
+    /// Start of the next day.
+    pub resets_at: Wall,
+}
+
+/// One tenant.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct TenantStatus {
+    /// Its name.
+    pub name: String,
+    /// Its cap, if it has one.
+    pub cap: Option<CapStatus>,
+}
+
+/// What waits.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct QueueStatus {
+    /// Entries (message × pool × recipient domain).
+    pub entries: u64,
+    /// Recipients.
+    pub recipients: u64,
+    /// Attempts on the wire.
+    pub in_flight: u64,
+    /// Grouped by pool, destination and reason.
+    pub waiting: Vec<WaitingStatus>,
+}
+
+/// Entries that wait for the same reason.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct WaitingStatus {
+    /// Their pool.
+    pub pool: String,
+    /// Their destination; the recipient domain while it is unknown.
+    pub destination: String,
+    /// A verdict's text, `retry`, `dns`, `resolving`, `in_flight` or `ready`.
+    pub reason: String,
+    /// Entries.
+    pub count: u64,
+    /// Recipients.
+    pub recipients: u64,
+    /// Arrival of the oldest.
+    pub oldest: Wall,
+    /// When the first may move by itself.
+    pub next_at: Option<Wall>,
+    /// Most attempts any of them has had.
+    pub attempts: u32,
+}
+
+/// Totals since start.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct CountStatus {
+    /// Messages answered 250.
+    pub accepted_messages: u64,
+    /// Recipients of those.
+    pub accepted_recipients: u64,
+    /// Recipients found waiting at start.
+    pub recovered_recipients: u64,
+    /// Recipients delivered (DSNs of ours included).
+    pub delivered: u64,
+    /// Recipients bounced.
+    pub bounced: u64,
+    /// Recipients expired.
+    pub expired: u64,
+    /// Deferrals.
+    pub deferred: u64,
+    /// Reports queued to senders.
+    pub dsn: u64,
+    /// Attempts of unknown fate.
+    pub duplicates_possible: u64,
+}
+
+/// One DNSBL zone.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ZoneStatus {
+    /// Its configured name.
+    pub name: String,
+    /// probing, healthy, blocked, dead, hollow, unreachable.
+    pub health: String,
+    /// Why it is not healthy.
+    pub reason: Option<String>,
+    /// Bindings it lists.
+    pub listed: Vec<String>,
+}
+
+/// Durable state.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct SpoolStatus {
+    /// Records set aside.
+    pub quarantined: Vec<String>,
+    /// Group commits since start.
+    pub commits: u64,
+}
+
+impl Status {
+    /// Takes a snapshot.
+    pub fn of(sources: &Sources) -> Self {
+        let dispatcher = &sources.dispatcher;
+        let config = dispatcher.config();
+        let monitor = sources.monitor.snapshot();
+        dispatcher.with_core(|core| {
+            let usage = core.scheduler().usage(dispatcher.now());
+            let in_use = in_use(core.scheduler(), dispatcher.now());
+            let mut routes = routes(core.reputation());
+            let bindings = config.bindings.iter().map(|binding| {
+                let subject = Subject::Binding(binding.name.clone());
+                let (health, reason, until) = words(core.reputation().health(&subject));
+                BindingStatus {
+                    name: binding.name.to_string(),
+                    bind_address: binding.bind_address.to_string(),
+                    health,
+                    reason,
+                    until,
+                    evidence: some(core.reputation().evidence(&subject)),
+                    in_use: in_use.get(binding.name.as_str()).copied().unwrap_or_default(),
+                    cap: cap(&usage, &Owner::Binding(binding.name.clone())),
+                    routes: routes.remove(binding.name.as_str()).unwrap_or_default(),
+                }
+            });
+            let tenants = config.tenants.iter().map(|tenant| TenantStatus {
+                name: tenant.name.to_string(),
+                cap: cap(&usage, &Owner::Tenant(tenant.name.clone())),
+            });
+            Self {
+                version: env!("CARGO_PKG_VERSION").into(),
+                hostname: config.server.hostname.to_string(),
+                at: dispatcher.now().wall,
+                listeners: sources.listeners.iter().map(ToString::to_string).collect(),
+                bindings: bindings.collect(),
+                queue: queue(core),
+                counts: counts(dispatcher.counts()),
+                tenants: tenants.collect(),
+                zones: monitor
+                    .zones
+                    .iter()
+                    .map(|zone| ZoneStatus {
+                        name: zone.zone.to_string(),
+                        health: zone.health.to_owned(),
+                        reason: some(zone.reason.clone()),
+                        listed: listed(&monitor, &zone.zone),
+                    })
+                    .collect(),
+                spool: SpoolStatus { quarantined: dispatcher.quarantined(), commits: sources.committer.totals().commits.load(Ordering::Relaxed) },
+            }
+        })
+    }
+}
+
+/// One entry of the queue listing, with what only the disk knows.
+#[derive(Debug, Serialize)]
+pub struct QueueEntry {
+    /// From memory.
+    #[serde(flatten)]
+    pub view: crate::queue::core::QueueView,
+    /// Message it belongs to.
+    pub message: Option<String>,
+    /// Its stream.
+    pub stream: Option<String>,
+    /// What the last attempt said.
+    pub last_reply: Option<String>,
+}
+
+impl QueueEntry {
+    /// Looks the entry up in memory and on disk.
+    pub fn of(sources: &Sources, id: EntryId) -> Option<Self> {
+        let view = sources.dispatcher.with_core(|core| core.view(id))?;
+        let entry = sources.dispatcher.spool().entry(id).ok().flatten();
+        Some(Self {
+            view,
+            message: entry.as_ref().map(|e| e.message.to_string()),
+            stream: entry.as_ref().map(|e| e.stream.to_string()),
+            last_reply: entry.and_then(|e| e.recipients.into_iter().find_map(|r| r.state.last_reply)),
+        })
+    }
+}
+
+fn words(health: &Health) -> (String, Option<String>, Option<Wall>) {
+    let (reason, until) = health_log::details(health);
+    (health.as_str().to_owned(), (!reason.is_empty()).then(|| reason.to_owned()), until)
+}
+
+fn in_use(scheduler: &Scheduler, now: crate::clock::Now) -> BTreeMap<String, u64> {
+    scheduler.in_use(now).into_iter().map(|b| (b.binding.to_string(), u64::from(b.in_use))).collect()
+}
+
+fn listed(monitor: &crate::monitor::Snapshot, zone: &crate::message::ZoneName) -> Vec<String> {
+    let hits = monitor.listings.iter().filter(|l| l.zone == *zone && l.state == 1);
+    hits.map(|l| l.binding.to_string()).collect()
+}
+
+fn some(text: String) -> Option<String> {
+    (!text.is_empty()).then_some(text)
+}
+
+fn routes(reputation: &crate::reputation::Reputation) -> BTreeMap<String, Vec<RouteStatus>> {
+    let mut all: BTreeMap<String, Vec<RouteStatus>> = BTreeMap::new();
+    for (subject, health) in reputation.all() {
+        let Subject::Route(binding, destination) = &subject else { continue };
+        if *health == Health::Active {
+            continue;
+        }
+        let (health, reason, until) = words(health);
+        all.entry(binding.to_string()).or_default().push(RouteStatus {
+            destination: destination.to_string(),
+            health,
+            reason,
+            until,
+            evidence: some(reputation.evidence(&subject)),
+        });
+    }
+    all
+}
+
+fn cap(usage: &[CapUsage], owner: &Owner) -> Option<CapStatus> {
+    let usage = usage.iter().find(|u| u.owner == *owner)?;
+    Some(CapStatus {
+        limit: usage.limit?,
+        used: usage.used,
+        reserved: usage.reserved,
+        granted: usage.granted,
+        resets_at: usage.resets_at,
+    })
+}
+
+fn queue(core: &crate::queue::core::Core) -> QueueStatus {
+    let mut groups: BTreeMap<(String, String, &'static str), WaitingStatus> = BTreeMap::new();
+    for (_, waiting) in core.index().iter() {
+        let (reason, next_at) = core.index().why(waiting);
+        let (pool, destination) = core.where_to(waiting);
+        let group = groups.entry((pool.clone(), destination.clone(), reason)).or_insert_with(|| WaitingStatus {
+            pool,
+            destination,
+            reason: reason.to_owned(),
+            count: 0,
+            recipients: 0,
+            oldest: waiting.arrived,
+            next_at,
+            attempts: 0,
+        });
+        group.count += 1;
+        group.recipients += u64::from(waiting.recipients);
+        group.oldest = group.oldest.min(waiting.arrived);
+        group.attempts = group.attempts.max(waiting.attempts);
+        group.next_at = match (group.next_at, next_at) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        };
+    }
+    let (entries, recipients) = core.index().depth();
+    QueueStatus {
+        entries: entries as u64,
+        recipients,
+        in_flight: core.in_flight() as u64,
+        waiting: groups.into_values().collect(),
+    }
+}
+
+fn counts(counts: &crate::queue::dispatcher::Counts) -> CountStatus {
+    let read = |value: &AtomicU64| value.load(Ordering::Relaxed);
+    CountStatus {
+        accepted_messages: read(&counts.accepted_messages),
+        accepted_recipients: read(&counts.accepted_recipients),
+        recovered_recipients: read(&counts.recovered_recipients),
+        delivered: read(&counts.delivered),
+        bounced: read(&counts.bounced),
+        expired: read(&counts.expired),
+        deferred: read(&counts.deferred),
+        dsn: read(&counts.dsn),
+        duplicates_possible: read(&counts.duplicates_possible),
+    }
+}

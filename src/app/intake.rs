@@ -1,0 +1,83 @@
+//! From a complete SMTP transaction to durable entries: joins ingress, assignment and queue.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::assignment::Assigner;
+use crate::ingress::prepare::{Rules, prepare};
+use crate::ingress::{Accepting, Intake, Refusal, Transaction};
+use crate::queue::dispatcher::Dispatcher;
+use crate::store::SpoolError;
+use crate::store::space::low_space;
+
+/// The [`Intake`] of the running program.
+pub struct Reception {
+    assigner: Assigner,
+    dispatcher: Arc<Dispatcher>,
+    state_dir: PathBuf,
+    floor: u64,
+    stopping: AtomicBool,
+}
+
+impl Reception {
+    /// Takes mail in for `dispatcher`.
+    pub fn new(dispatcher: Arc<Dispatcher>) -> Self {
+        let config = dispatcher.config();
+        Self {
+            assigner: Assigner::new(config),
+            state_dir: config.server.state_dir.clone(),
+            floor: config.server.low_space_floor,
+            stopping: AtomicBool::new(false),
+            dispatcher,
+        }
+    }
+
+    /// From now on new mail is put off.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    fn refused(&self, reason: &str, refusal: Refusal) -> Refusal {
+        self.dispatcher.metrics().refused_messages.with_label_values(&[reason]).inc();
+        refusal
+    }
+}
+
+impl Intake for Reception {
+    fn ready(&self) -> Result<(), Refusal> {
+        if self.stopping.load(Ordering::Relaxed) {
+            return Err(Refusal::stopping());
+        }
+        match low_space(&self.state_dir, self.floor) {
+            Ok(false) => Ok(()),
+            Ok(true) => Err(self.refused("disk_full", Refusal::storage())),
+            Err(error) => {
+                tracing::error!(%error, "free space of server.state_dir cannot be read");
+                Err(self.refused("disk_error", Refusal::local()))
+            }
+        }
+    }
+
+    fn accept(&self, transaction: Transaction) -> Accepting<'_> {
+        Box::pin(async move {
+            let config = self.dispatcher.config();
+            let rules = Rules {
+                assigner: &self.assigner,
+                unknown: config.assignment.unknown,
+                hostname: &config.server.hostname,
+                queue: &config.queue,
+            };
+            let now = self.dispatcher.now().wall;
+            let prepared = prepare(&transaction, rules, &mut || self.dispatcher.next_id(), now)
+                .map_err(|refusal| self.refused("unassigned", refusal))?;
+            let id = prepared.message;
+            self.dispatcher.accept(id, prepared.body, prepared.entries).await.map_err(|error| {
+                let reason = if matches!(error, SpoolError::Full(_)) { "disk_full" } else { "disk_error" };
+                tracing::error!(%error, message = %id, "message not accepted: it could not be written to disk");
+                self.refused(reason, Refusal::from(&error))
+            })?;
+            Ok(id)
+        })
+    }
+}

@@ -1,0 +1,304 @@
+//! The composition root: configuration → parts joined together → run → drain on a signal.
+//!
+//! The only place that sees everything. Start-up order matters: the state directory is locked first, facts and spool are
+//! recovered before the first listener opens, and the addresses in use are published (log, `ports.json` in the state
+//! directory, `/api/v1/status`) only when mail can be taken. Stopping goes the other way round: no new mail, no new
+//! attempts, those on the wire may finish within `server.shutdown_grace`, then the exact use of every cap is written.
+
+pub mod intake;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use rand::{RngCore, SeedableRng};
+use tokio::sync::watch;
+
+use crate::admin::{self, Sources};
+use crate::clock::{Clock, SystemClock};
+use crate::config::Config;
+use crate::delivery::{DirectConnector, Resolver, Routing};
+use crate::ingress::smtp::server::{self, Server};
+use crate::message::IdSource;
+use crate::monitor::Monitor;
+use crate::ingress::{IngressStats, Intake};
+use crate::outcome::classify::Classifier;
+use crate::outcome::rules::RuleFile;
+use crate::queue::core::Core;
+use crate::queue::dispatcher::{Dispatcher, Parts};
+use crate::reputation::Evidence;
+use crate::scheduler::cap::GrantFact;
+use crate::store::committer::{CommitThread, Committer};
+use crate::store::fjall::{FjallOptions, FjallSpool};
+use crate::store::lock::StateLock;
+use crate::store::{Spool, SpoolError};
+use crate::telemetry::Metrics;
+use intake::Reception;
+
+/// Why the program could not start. Each says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// State directory or spool.
+    #[error("server.state_dir {dir}: {source}")]
+    State {
+        /// Which directory.
+        dir: String,
+        /// What is wrong.
+        source: SpoolError,
+    },
+    /// A listener's or the admin address.
+    #[error("cannot listen on {address}: {source}; is another program using it?")]
+    Listen {
+        /// Which.
+        address: SocketAddr,
+        /// What is wrong.
+        source: std::io::Error,
+    },
+    /// Rule files.
+    #[error("{0}")]
+    Rules(String),
+    /// Anything else, in words.
+    #[error("{0}")]
+    Other(String),
+}
+
+/// A running relay.
+pub struct Relay {
+    listeners: Vec<SocketAddr>,
+    admin: Option<SocketAddr>,
+    sources: Sources,
+    stop: watch::Sender<bool>,
+    reception: Arc<Reception>,
+    server: Server,
+    dispatch: tokio::task::JoinHandle<()>,
+    commit_thread: CommitThread,
+    config: Arc<Config>,
+    _lock: StateLock,
+}
+
+impl Relay {
+    /// Starts everything. Returns when mail can be taken.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        let config = Arc::new(config);
+        let state = |source| StartError::State { dir: config.server.state_dir.display().to_string(), source };
+        let other = |error: &dyn std::fmt::Display| StartError::Other(error.to_string());
+        let lock = StateLock::acquire(&config.server.state_dir).map_err(state)?;
+        // Ports are taken before recovery, so that a wrong address is known at once; clients wait in the backlog.
+        let bound = server::bind(&config.listeners, &config.server.hostname).map_err(|e| other(&e))?;
+        let options = FjallOptions { low_space_floor: config.server.low_space_floor, ..FjallOptions::default() };
+        let spool = FjallSpool::open(&config.server.state_dir.join("spool"), options).map_err(state)?;
+        let spool: Arc<dyn Spool> = Arc::new(spool);
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+        let (committer, commit_thread) =
+            Committer::start(Arc::clone(&spool), |_| {}).map_err(|e| other(&e))?;
+        let outside = Outside::new(&config)?;
+        let dispatcher =
+            recover(&config, &clock, spool, committer.clone(), outside).map_err(state)?;
+        let (stop, stopped) = watch::channel(false);
+        let monitor = start_monitor(&config, &clock, &dispatcher, stopped.clone())?;
+        let dispatch = tokio::spawn(Arc::clone(&dispatcher).run(stopped.clone()));
+
+        let reception = Arc::new(Reception::new(Arc::clone(&dispatcher)));
+        let ingress = Arc::<IngressStats>::default();
+        let server = bound
+            .start(Arc::clone(&reception) as Arc<dyn Intake>, Arc::clone(&ingress))
+            .map_err(|e| other(&e))?;
+        let listeners = server.addresses().to_vec();
+        let sources = Sources { dispatcher, ingress, monitor, committer, listeners: listeners.clone() };
+        let admin = start_admin(&config, &sources, stopped).await?;
+        let relay =
+            Self { listeners, admin, sources, stop, reception, server, dispatch, commit_thread, config, _lock: lock };
+        relay.publish_addresses()?;
+        Ok(relay)
+    }
+
+    /// Addresses of the SMTP listeners, in the order of the configuration.
+    pub fn listeners(&self) -> &[SocketAddr] {
+        &self.listeners
+    }
+
+    /// Address of the HTTP side, if it is on.
+    pub fn admin(&self) -> Option<SocketAddr> {
+        self.admin
+    }
+
+    /// What the HTTP side reads from.
+    pub fn sources(&self) -> &Sources {
+        &self.sources
+    }
+
+    /// Graceful stop: finishes what is on the wire within the grace, loses nothing.
+    pub async fn stop(self) {
+        tracing::info!("stopping: no new mail, waiting for attempts on the wire");
+        self.reception.stop();
+        self.stop.send_replace(true);
+        let grace = self.config.server.shutdown_grace;
+        let (sessions, attempts) =
+            tokio::join!(self.server.stop(grace), tokio::time::timeout(grace, self.dispatch));
+        if !sessions {
+            tracing::warn!("grace is over; SMTP sessions were cut, what was not answered 250 stays with the client");
+        }
+        if attempts.is_err() {
+            let left = self.sources.dispatcher.with_core(Core::in_flight);
+            tracing::warn!(left, "grace is over; attempts on the wire are cut, their mail stays in the queue");
+        }
+        self.sources.dispatcher.write_final_grants().await;
+        self.commit_thread.close();
+        tracing::info!("stopped");
+    }
+
+    fn publish_addresses(&self) -> Result<(), StartError> {
+        for address in &self.listeners {
+            tracing::info!(%address, "taking mail");
+        }
+        if let Some(address) = self.admin {
+            tracing::info!(%address, "status and metrics over HTTP");
+        }
+        let path = self.config.server.state_dir.join("ports.json");
+        let ports = serde_json::json!({
+            "listeners": self.listeners.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "admin": self.admin.map(|a| a.to_string()),
+            "pid": std::process::id(),
+        });
+        // Written aside and renamed: a reader never sees half of it.
+        let aside = path.with_extension("json.new");
+        std::fs::write(&aside, ports.to_string())
+            .and_then(|()| std::fs::rename(&aside, &path))
+            .map_err(|e| StartError::Other(format!("cannot write {}: {e}", path.display())))
+    }
+}
+
+/// The parts of a dispatcher that recovery does not touch.
+struct Outside {
+    connector: Arc<DirectConnector>,
+    resolver: Arc<Resolver>,
+    classifier: Arc<Classifier>,
+    metrics: Arc<Metrics>,
+}
+
+impl Outside {
+    fn new(config: &Config) -> Result<Self, StartError> {
+        let other = |error: &dyn std::fmt::Display| StartError::Other(error.to_string());
+        let routing =
+            Routing::new(&config.server.hostname, &config.delivery, config.providers.clone(), &config.destination_routes);
+        let resolver = Arc::new(Resolver::new(&config.dns, routing).map_err(|e| other(&e))?);
+        Ok(Self {
+            connector: Arc::new(DirectConnector::new(Arc::clone(&resolver), &config.delivery)),
+            resolver,
+            classifier: Arc::new(classifier(config)?),
+            metrics: Arc::new(Metrics::new().map_err(|e| other(&e))?),
+        })
+    }
+}
+
+fn classifier(config: &Config) -> Result<Classifier, StartError> {
+    let mut texts = Vec::new();
+    for path in &config.classify.rules {
+        let text = std::fs::read_to_string(path)
+            .map_err(|e| StartError::Rules(format!("classify.rules: cannot read {}: {e}", path.display())))?;
+        texts.push((path.display().to_string(), text));
+    }
+    let files: Vec<RuleFile<'_>> = texts.iter().map(|(name, text)| RuleFile { name, text }).collect();
+    Classifier::with_rules(&files).map_err(|errors| {
+        let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        StartError::Rules(lines.join("\n"))
+    })
+}
+
+/// Rebuilds memory from disk: facts first, then every entry.
+fn recover(
+    config: &Arc<Config>,
+    clock: &Arc<dyn Clock>,
+    spool: Arc<dyn Spool>,
+    committer: Committer,
+    outside: Outside,
+) -> Result<Arc<Dispatcher>, SpoolError> {
+    let grants: Vec<GrantFact> =
+        spool.facts("grant/")?.iter().filter_map(|(key, value)| grant(key, value)).collect();
+    let healths = spool.facts("health/")?;
+    let seed = config.server.seed.unwrap_or_else(|| rand::rngs::SmallRng::from_os_rng().next_u64());
+    let (core, unreadable) = Core::new(config, &grants, &healths, seed, clock.now());
+
+    let mut entries = Vec::new();
+    let recovery = spool.recover(&mut |entry| entries.push(entry))?;
+    let dispatcher = Dispatcher::new(Parts {
+        core,
+        config: Arc::clone(config),
+        clock: Arc::clone(clock),
+        spool,
+        committer,
+        connector: outside.connector,
+        resolver: outside.resolver,
+        classifier: outside.classifier,
+        metrics: outside.metrics,
+        ids: IdSource::after(recovery.last_id),
+        seed: seed.wrapping_add(1),
+    });
+    for quarantined in &recovery.quarantined {
+        dispatcher.note_quarantined(format!("{quarantined:?}"));
+    }
+    for problem in unreadable {
+        dispatcher.note_quarantined(problem);
+    }
+    dispatcher.recovered(&entries);
+    tracing::info!(
+        entries = recovery.entries,
+        orphans = recovery.orphans,
+        set_aside = recovery.quarantined.len(),
+        "spool recovered"
+    );
+    Ok(dispatcher)
+}
+
+/// A grant of an earlier run. One that cannot be read is as good as none for a past day; for this day it would let a
+/// cap be exceeded, so it is reported loudly.
+fn grant(key: &str, value: &[u8]) -> Option<GrantFact> {
+    serde_json::from_slice(value)
+        .inspect_err(|error| tracing::error!(key, %error, "grant of a daily cap not readable; its cap starts at zero"))
+        .ok()
+}
+
+fn start_monitor(
+    config: &Arc<Config>,
+    clock: &Arc<dyn Clock>,
+    dispatcher: &Arc<Dispatcher>,
+    mut stopped: watch::Receiver<bool>,
+) -> Result<Arc<Monitor>, StartError> {
+    let (news, mut evidence) = tokio::sync::mpsc::unbounded_channel::<Evidence>();
+    // The receiver lives as long as the program; on the way down news may go nowhere.
+    let sink = Arc::new(move |evidence| drop(news.send(evidence)));
+    let monitor = Arc::new(Monitor::new(config, Arc::clone(clock), sink).map_err(|e| StartError::Other(e.to_string()))?);
+    dispatcher.with_core(|core| {
+        for binding in &config.bindings {
+            monitor.restore(&binding.name, core.reputation().listings(&binding.name));
+        }
+    });
+    let looker = Arc::clone(&monitor);
+    dispatcher.on_blame(Arc::new(move |binding| looker.check_now(binding)));
+    let hearing = Arc::clone(dispatcher);
+    tokio::spawn(async move {
+        while let Some(item) = evidence.recv().await {
+            hearing.observe(item).await;
+        }
+    });
+    let rounds = Arc::clone(&monitor);
+    tokio::spawn(async move { rounds.run(async move { drop(stopped.wait_for(|stop| *stop).await) }).await });
+    Ok(monitor)
+}
+
+async fn start_admin(
+    config: &Config,
+    sources: &Sources,
+    stopped: watch::Receiver<bool>,
+) -> Result<Option<SocketAddr>, StartError> {
+    let Some(address) = config.admin.address else { return Ok(None) };
+    let listen = |source| StartError::Listen { address, source };
+    let listener = tokio::net::TcpListener::bind(address).await.map_err(listen)?;
+    let bound = listener.local_addr().map_err(listen)?;
+    let sources = sources.clone();
+    tokio::spawn(async move {
+        if let Err(error) = admin::serve(listener, sources, stopped).await {
+            tracing::error!(%error, "HTTP side ended");
+        }
+    });
+    Ok(Some(bound))
+}

@@ -1,0 +1,88 @@
+//! The command line: verbs, their options, their exit codes.
+//!
+//! `0` done · `1` the thing asked for did not hold (bad configuration, demo that does not add up) · `2` wrong usage.
+
+mod check;
+mod classify;
+mod demo;
+mod run;
+mod status;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Outbound SMTP relay with a reputation-aware IP pool scheduler.
+#[derive(Debug, Parser)]
+#[command(name = "remuda", version, about, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Run the relay.
+    Run {
+        /// Configuration file.
+        #[arg(short, long, value_name = "FILE", default_value = "/etc/remuda/remuda.toml")]
+        config: PathBuf,
+        /// Form of log lines; overrides `log.format`.
+        #[arg(long, value_enum)]
+        log_format: Option<LogFormatArg>,
+    },
+    /// Check a configuration file: all mistakes at once, with line and remedy. Exit code 1 if there is one.
+    Check {
+        /// Configuration file.
+        #[arg(short, long, value_name = "FILE", default_value = "/etc/remuda/remuda.toml")]
+        config: PathBuf,
+    },
+    /// Show on loopback what the relay does: thousands of messages, a block, a listing, a fail-over. Needs no privileges.
+    Demo {
+        /// Messages to send.
+        #[arg(long, default_value_t = 6000)]
+        messages: u32,
+    },
+    /// Read SMTP replies on standard input, one a line; print what each means, one JSON object a line.
+    Classify {
+        /// Read raw replies (CR LF written as \r\n) and print how they are parsed instead.
+        #[arg(long)]
+        raw: bool,
+        /// Files with rules that are tried before the shipped ones.
+        #[arg(long, value_name = "FILE")]
+        rules: Vec<PathBuf>,
+    },
+    /// Ask a running relay how it is.
+    Status {
+        /// Its HTTP address (`admin.address`).
+        #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8025")]
+        admin: String,
+        /// Print the JSON as it is.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum LogFormatArg {
+    Text,
+    Json,
+}
+
+/// Does what the command line says and returns the exit code.
+pub fn main() -> ExitCode {
+    match Cli::parse().verb {
+        Verb::Run { config, log_format } => run::main(&config, log_format),
+        Verb::Check { config } => check::main(&config),
+        Verb::Demo { messages } => demo::main(messages),
+        Verb::Classify { raw, rules } => classify::main(raw, &rules),
+        Verb::Status { admin, json } => status::main(&admin, json),
+    }
+}
+
+/// One line on standard error, exit code 1.
+fn fail(message: impl std::fmt::Display) -> ExitCode {
+    eprintln!("remuda: {message}");
+    ExitCode::FAILURE
+}

@@ -1,0 +1,56 @@
+//! `remuda run`: the relay until SIGTERM or SIGINT.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{LogFormatArg, fail};
+use crate::app::Relay;
+use crate::config::{Config, LogFormat};
+
+pub(super) fn main(path: &Path, log_format: Option<LogFormatArg>) -> ExitCode {
+    let loaded = match Config::load(path) {
+        Ok(loaded) => loaded,
+        Err(mistakes) => {
+            eprintln!("{mistakes}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let mut config = loaded.config;
+    if let Some(format) = log_format {
+        config.log.format = match format {
+            LogFormatArg::Text => LogFormat::Text,
+            LogFormatArg::Json => LogFormat::Json,
+        };
+    }
+    if let Err(problem) = crate::telemetry::log::init(&config.log) {
+        return fail(problem);
+    }
+    for warning in &loaded.warnings {
+        tracing::warn!(%warning, "configuration");
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(error),
+    };
+    runtime.block_on(relay(config))
+}
+
+async fn relay(config: Config) -> ExitCode {
+    // Before anything is accepted: a signal that comes early must stop gracefully too.
+    let (mut terminate, mut interrupt) = match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
+        (Ok(terminate), Ok(interrupt)) => (terminate, interrupt),
+        (Err(error), _) | (_, Err(error)) => return fail(error),
+    };
+    let relay = match Relay::start(config).await {
+        Ok(relay) => relay,
+        Err(error) => return fail(error),
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    relay.stop().await;
+    ExitCode::SUCCESS
+}

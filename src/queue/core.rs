@@ -1,0 +1,635 @@
+//! The loop as a pure machine: scheduler, reputation and index behind one door.
+//!
+//! The shell tells it what happened (`enqueue`, `resolved`, `reported`, `settled`, `grants_written`, `observe`), asks
+//! [`Core::next`] what to do until it answers `None`, and comes back at [`Core::next_wakeup`] or with news. Nothing in
+//! here waits, reads a clock or touches a disk, so the simulation runs weeks of it in seconds.
+//!
+//! When the scheduler says "later", the cost of asking again is kept down by blocking as much as the answer covers: the
+//! whole lane where a binding stands in the way, one tenant's turn where the tenant's cap or rate does, the single entry
+//! where its own exclusions do. A lane that waits for a free connection is woken by a freed one, one lane per slot, in
+//! the order in which they began to wait.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+
+use super::index::{Block, DomainId, Due, Index, LaneId, Place, Waiting};
+use crate::clock::{Now, Wall};
+use crate::config::{self, Config};
+use crate::delivery::plan::{MxPlan, NoPlan, Planned};
+use crate::message::{BindingName, Domain, Entry, EntryId};
+use crate::outcome::EnhancedCode;
+use crate::reputation::facts::Fact;
+use crate::reputation::{Evidence, HealthChange, Note, Reputation};
+use crate::scheduler::cap::{GrantFact, GrantRequest};
+use crate::scheduler::{
+    BindingId, DestinationId, Families, Lease, Request, Scheduler, Selection, Settlement, TenantId, Verdict,
+    retry,
+};
+
+/// How long hosts of a domain are believed before they are looked up again.
+const PLAN_LIFETIME: Duration = Duration::from_secs(300);
+/// Wait after a temporary DNS failure; doubles up to [`DNS_RETRY_MAX`].
+const DNS_RETRY_FIRST: Duration = Duration::from_secs(30);
+const DNS_RETRY_MAX: Duration = Duration::from_secs(30 * 60);
+/// Safety net for lanes that wait for an event.
+const EVENT_WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// What the shell is to do.
+#[derive(Debug)]
+pub enum Action {
+    /// Make an attempt, then call [`Core::reported`] and [`Core::settled`].
+    Attempt(Start),
+    /// Look up the hosts of a domain, then call [`Core::resolved`].
+    Resolve(Domain),
+    /// Write these grants to disk, then call [`Core::grants_written`].
+    WriteGrants(Vec<GrantRequest>),
+    /// The lifetime of the entry is over: report to the sender, forget it, then call [`Core::forget`].
+    Expire(EntryId),
+    /// The domain takes no mail: bounce all recipients with this, then call [`Core::forget`].
+    Refuse {
+        /// The entry.
+        entry: EntryId,
+        /// For the DSN.
+        enhanced: EnhancedCode,
+        /// For the DSN.
+        text: String,
+    },
+}
+
+/// An attempt to make.
+#[derive(Debug)]
+pub struct Start {
+    /// The entry whose first [`Lease::recipients`] recipients are to be tried.
+    pub entry: EntryId,
+    /// Permission; goes back by [`Core::settled`].
+    pub lease: Lease,
+    /// The binding that carries it.
+    pub binding: Arc<config::Binding>,
+    /// Where to.
+    pub plan: Arc<MxPlan>,
+    /// Messages after which the connection is to be closed.
+    pub messages_per_connection: u32,
+}
+
+#[derive(Debug, Default)]
+struct DomainState {
+    plan: Option<(Arc<MxPlan>, DestinationId, Wall)>,
+    asking: bool,
+    failures: u32,
+    waiting: Vec<EntryId>,
+    trouble: Option<String>,
+}
+
+/// What evidence or time has moved: to be logged, counted and written down.
+#[derive(Debug, Default)]
+pub struct Observed {
+    /// Moves of health.
+    pub changes: Vec<HealthChange>,
+    /// What moved nothing and is worth knowing.
+    pub notes: Vec<Note>,
+    /// What must be on disk for a restart to know.
+    pub facts: Vec<Fact>,
+}
+
+impl Observed {
+    /// Whether there is nothing to tell.
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty() && self.notes.is_empty() && self.facts.is_empty()
+    }
+}
+
+/// Lanes that wait for a free connection of a binding, in the order in which they began to.
+#[derive(Debug, Default)]
+struct Waiters {
+    fifo: VecDeque<LaneId>,
+    present: HashSet<LaneId>,
+}
+
+impl Waiters {
+    fn push(&mut self, lane: LaneId) {
+        if self.present.insert(lane) {
+            self.fifo.push_back(lane);
+        }
+    }
+}
+
+/// The pure machine behind the dispatcher.
+pub struct Core {
+    queue: config::Queue,
+    tenant_weights: Vec<u32>,
+    scheduler: Scheduler,
+    reputation: Reputation,
+    index: Index,
+    domains: Vec<(Domain, DomainState)>,
+    domain_ids: HashMap<Domain, DomainId>,
+    actions: VecDeque<Action>,
+    window_waiters: HashMap<BindingId, Waiters>,
+    grant_waiters: Vec<(LaneId, Option<TenantId>)>,
+    in_flight: usize,
+    stopping: bool,
+    random: SmallRng,
+}
+
+/// One waiting entry as the queue listing shows it.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct QueueView {
+    /// Entry.
+    pub id: EntryId,
+    /// Its pool.
+    pub pool: String,
+    /// Its tenant.
+    pub tenant: String,
+    /// Its recipients' domain.
+    pub domain: String,
+    /// The destination, once known.
+    pub destination: Option<String>,
+    /// Recipients that wait.
+    pub recipients: u32,
+    /// Attempts made.
+    pub attempts: u32,
+    /// When it was accepted.
+    pub arrived: Wall,
+    /// Why it does not move: a verdict's text, `retry`, `dns`, `resolving`, `in_flight` or `ready`.
+    pub reason: &'static str,
+    /// When it may move by itself.
+    pub next_at: Option<Wall>,
+}
+
+impl Core {
+    /// A machine with nothing in it, and what of the facts could not be read. `grants` and `healths` are the facts of
+    /// an earlier run.
+    pub fn new(
+        config: &Config,
+        grants: &[GrantFact],
+        healths: &[(String, Vec<u8>)],
+        seed: u64,
+        now: Now,
+    ) -> (Self, Vec<String>) {
+        let mut reputation = Reputation::new(config, now.wall);
+        let mut scheduler = Scheduler::new(config, grants, seed, now);
+        let restored = healths.iter().map(|(key, value)| reputation.restore(key, value));
+        let unreadable = restored.filter_map(|r| r.err().map(|e| e.to_string())).collect();
+        let known: Vec<_> = reputation.all().map(|(subject, health)| (subject.clone(), health.clone())).collect();
+        for (subject, health) in known {
+            scheduler.set_health(&subject, &health, now);
+        }
+        let core = Self {
+            queue: config.queue.clone(),
+            tenant_weights: config.tenants.iter().map(|tenant| tenant.weight).collect(),
+            scheduler,
+            reputation,
+            index: Index::default(),
+            domains: Vec::new(),
+            domain_ids: HashMap::new(),
+            actions: VecDeque::new(),
+            window_waiters: HashMap::new(),
+            grant_waiters: Vec::new(),
+            in_flight: 0,
+            stopping: false,
+            // Another sequence than the scheduler's, which starts from the seed itself.
+            random: SmallRng::seed_from_u64(seed.rotate_left(17)),
+        };
+        (core, unreadable)
+    }
+
+    /// Takes in an entry: new mail, a DSN of ours, or one found at recovery. False when its pool or tenant is no longer
+    /// configured; it then stays on disk and is reported, never sent from "some" IP.
+    pub fn enqueue(&mut self, entry: &Entry, now: Now) -> bool {
+        let (Some(pool), Some(tenant)) =
+            (self.scheduler.pool_id(&entry.pool), self.scheduler.tenant_id(&entry.tenant))
+        else {
+            return false;
+        };
+        let domain = self.domain_id(&entry.domain);
+        let waiting = Waiting {
+            pool,
+            tenant,
+            domain,
+            recipients: entry.recipients.len() as u32,
+            attempts: entry.state.attempts,
+            arrived: entry.arrived,
+            expires: entry.expires,
+            sticky: entry.state.sticky.as_ref().and_then(|(name, _)| self.scheduler.binding_id(name)),
+            excluded: self.excluded(entry),
+            place: Place::Resolving,
+        };
+        self.index.insert(entry, waiting);
+        if entry.state.next_at > now.wall {
+            self.index.delay(entry.id, entry.state.next_at, "retry");
+        } else {
+            self.route(entry.id, domain, now);
+        }
+        true
+    }
+
+    /// What to do now; call again until `None`.
+    pub fn next(&mut self, now: Now) -> Option<Action> {
+        self.fire_timers(now);
+        loop {
+            if let Some(action) = self.actions.pop_front() {
+                return Some(action);
+            }
+            if self.stopping || self.in_flight >= self.queue.max_attempts_in_flight {
+                return None;
+            }
+            let lane = self.index.next_ready()?;
+            if let Some(start) = self.try_lane(lane, now) {
+                return Some(Action::Attempt(start));
+            }
+        }
+    }
+
+    /// When to ask again although nothing has happened.
+    pub fn next_wakeup(&self) -> Option<Wall> {
+        [self.index.next_wakeup(), self.reputation.next_wakeup()].into_iter().flatten().min()
+    }
+
+    /// No further attempts are started; those on the wire may finish.
+    pub fn stop(&mut self) {
+        self.stopping = true;
+    }
+
+    /// The hosts of `domain`, or why there are none.
+    pub fn resolved(&mut self, domain: &Domain, planned: Planned, now: Now) {
+        let Some(&id) = self.domain_ids.get(domain) else { return };
+        match planned {
+            Ok(plan) => {
+                let destination = self.scheduler.destination(&plan.destination, plan.provider.as_ref());
+                let state = &mut self.domains[id.0 as usize].1;
+                *state = DomainState {
+                    plan: Some((plan, destination, now.wall.plus(PLAN_LIFETIME))),
+                    waiting: std::mem::take(&mut state.waiting),
+                    ..DomainState::default()
+                };
+                for entry in std::mem::take(&mut state.waiting) {
+                    if self.index.get(entry).is_some_and(|w| w.place == Place::Resolving) {
+                        self.route(entry, id, now);
+                    }
+                }
+            }
+            Err(NoPlan::Permanent { enhanced, text }) => {
+                let state = &mut self.domains[id.0 as usize].1;
+                let waiting = std::mem::take(&mut state.waiting);
+                *state = DomainState::default();
+                for entry in waiting {
+                    if self.index.get(entry).is_none_or(|w| w.place != Place::Resolving) {
+                        continue;
+                    }
+                    self.index.hold(entry);
+                    self.actions.push_back(Action::Refuse { entry, enhanced, text: text.clone() });
+                }
+            }
+            Err(NoPlan::Temporary { text }) => {
+                let state = &mut self.domains[id.0 as usize].1;
+                state.asking = false;
+                state.trouble = Some(text);
+                let first = DNS_RETRY_FIRST.min(self.queue.retry_first.max(Duration::from_secs(1)));
+                let wait = first.saturating_mul(1 << state.failures.min(16)).min(DNS_RETRY_MAX);
+                state.failures = state.failures.saturating_add(1);
+                let until = now.wall.plus(wait);
+                for entry in std::mem::take(&mut state.waiting) {
+                    if self.index.get(entry).is_some_and(|w| w.place == Place::Resolving) {
+                        self.index.delay(entry, until, "dns");
+                    }
+                }
+            }
+        }
+    }
+
+    /// Evidence of an attempt, as soon as its replies are known and before they are written down: the next decision
+    /// must already know.
+    pub fn reported(&mut self, evidence: &[Evidence], now: Now) -> Observed {
+        let mut changes = Vec::new();
+        for item in evidence {
+            changes.extend(self.reputation.observe(item, now.wall));
+        }
+        self.apply_health(changes, now)
+    }
+
+    /// An attempt is over and what became of it is on disk. `entry` is `None` when nobody waits any more.
+    pub fn settled(
+        &mut self,
+        id: EntryId,
+        lease: Lease,
+        settlement: Settlement,
+        entry: Option<&Entry>,
+        now: Now,
+    ) {
+        let (binding, destination) = (lease.binding, lease.destination);
+        self.in_flight = self.in_flight.saturating_sub(1);
+        self.scheduler.settle(lease, settlement, now);
+        match entry {
+            None => {
+                self.index.remove(id);
+            }
+            Some(entry) => self.put_back(entry, now),
+        }
+        self.wake_for_slot(binding, destination);
+    }
+
+    /// An entry was given up or refused, and that is on disk.
+    pub fn forget(&mut self, id: EntryId) {
+        self.index.remove(id);
+    }
+
+    /// These grants are on disk (or could not be written).
+    pub fn grants_written(&mut self, grants: &[GrantRequest], durable: bool, now: Now) {
+        for grant in grants {
+            if durable {
+                self.scheduler.grant_durable(grant, now);
+            } else {
+                self.scheduler.grant_failed(grant, now);
+            }
+        }
+        for (lane, tenant) in std::mem::take(&mut self.grant_waiters) {
+            match tenant {
+                Some(tenant) => self.index.wake_tenant(lane, tenant),
+                None => self.index.wake_lane(lane),
+            }
+        }
+    }
+
+    /// News from the monitor or the operator.
+    pub fn observe(&mut self, evidence: &Evidence, now: Now) -> Observed {
+        self.reported(std::slice::from_ref(evidence), now)
+    }
+
+    /// Moves of health that time alone brings (end of a suspension, next period of probation).
+    pub fn tick(&mut self, now: Now) -> Observed {
+        let changes = self.reputation.tick(now.wall);
+        self.apply_health(changes, now)
+    }
+
+    /// Healths and tallies.
+    pub fn reputation(&self) -> &Reputation {
+        &self.reputation
+    }
+
+    /// Caps, windows, names.
+    pub fn scheduler(&self) -> &Scheduler {
+        &self.scheduler
+    }
+
+    /// What waits.
+    pub fn index(&self) -> &Index {
+        &self.index
+    }
+
+    /// Attempts on the wire.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    /// Why each binding of the entry's pool may or may not carry it now.
+    pub fn explain(&self, id: EntryId, now: Now) -> Option<Vec<(BindingName, Verdict)>> {
+        let waiting = self.index.get(id)?;
+        let (plan, destination, _) = self.domains[waiting.domain.0 as usize].1.plan.as_ref()?;
+        let request = request(waiting, *destination, plan);
+        let verdicts = self.scheduler.explain(&request, now);
+        Some(verdicts.into_iter().map(|(b, v)| (self.scheduler.binding_name(b).clone(), v)).collect())
+    }
+
+    /// One entry as the queue listing shows it.
+    pub fn view(&self, id: EntryId) -> Option<QueueView> {
+        let waiting = self.index.get(id)?;
+        let (domain, state) = &self.domains[waiting.domain.0 as usize];
+        let (reason, next_at) = self.index.why(waiting);
+        Some(QueueView {
+            id,
+            pool: self.scheduler.pool_name(waiting.pool).to_string(),
+            tenant: self.scheduler.tenant_name(waiting.tenant).to_string(),
+            domain: domain.to_string(),
+            destination: state.plan.as_ref().map(|(plan, ..)| plan.destination.to_string()),
+            recipients: waiting.recipients,
+            attempts: waiting.attempts,
+            arrived: waiting.arrived,
+            reason,
+            next_at,
+        })
+    }
+
+    /// Pool and destination (the recipient domain while that is unknown) of a waiting entry, by name.
+    pub fn where_to(&self, waiting: &Waiting) -> (String, String) {
+        let (domain, state) = &self.domains[waiting.domain.0 as usize];
+        let destination = state.plan.as_ref().map_or_else(|| domain.to_string(), |(plan, ..)| plan.destination.to_string());
+        (self.scheduler.pool_name(waiting.pool).to_string(), destination)
+    }
+
+    fn excluded(&self, entry: &Entry) -> Option<Box<[(BindingId, Wall)]>> {
+        let known: Vec<_> = entry
+            .state
+            .excluded
+            .iter()
+            .filter_map(|(name, until)| Some((self.scheduler.binding_id(name)?, *until)))
+            .collect();
+        (!known.is_empty()).then(|| known.into_boxed_slice())
+    }
+
+    fn domain_id(&mut self, domain: &Domain) -> DomainId {
+        if let Some(&id) = self.domain_ids.get(domain) {
+            return id;
+        }
+        let id = DomainId(self.domains.len() as u32);
+        self.domains.push((domain.clone(), DomainState::default()));
+        self.domain_ids.insert(domain.clone(), id);
+        id
+    }
+
+    /// Puts an entry into the lane of its destination, or asks where that is.
+    fn route(&mut self, id: EntryId, domain: DomainId, now: Now) {
+        let (name, state) = &mut self.domains[domain.0 as usize];
+        match &state.plan {
+            Some((_, destination, until)) if *until > now.wall => {
+                let destination = *destination;
+                let Some(waiting) = self.index.get(id) else { return };
+                let weight = self.tenant_weights.get(waiting.tenant.index()).copied().unwrap_or(1);
+                self.index.enter_lane(id, destination, weight);
+            }
+            _ => {
+                state.waiting.push(id);
+                if !std::mem::replace(&mut state.asking, true) {
+                    self.actions.push_back(Action::Resolve(name.clone()));
+                }
+                self.index.update(id, |w| w.place = Place::Resolving);
+            }
+        }
+    }
+
+    fn put_back(&mut self, entry: &Entry, now: Now) {
+        let sticky = entry.state.sticky.as_ref().and_then(|(name, _)| self.scheduler.binding_id(name));
+        let excluded = self.excluded(entry);
+        self.index.update(entry.id, |w| {
+            w.recipients = entry.recipients.len() as u32;
+            w.attempts = entry.state.attempts;
+            w.sticky = sticky;
+            w.excluded = excluded;
+            w.place = Place::Resolving;
+        });
+        if entry.state.next_at > now.wall {
+            self.index.delay(entry.id, entry.state.next_at, "retry");
+        } else if let Some(domain) = self.index.get(entry.id).map(|w| w.domain) {
+            self.route(entry.id, domain, now);
+        }
+    }
+
+    fn fire_timers(&mut self, now: Now) {
+        while let Some(due) = self.index.next_due(now.wall) {
+            match due {
+                Due::Expired(id) => {
+                    self.index.hold(id);
+                    self.actions.push_back(Action::Expire(id));
+                }
+                Due::Entry(id) => {
+                    if let Some(domain) = self.index.get(id).map(|w| w.domain) {
+                        self.route(id, domain, now);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Asks the scheduler for the head of a lane. Blocks what its answer covers.
+    fn try_lane(&mut self, lane: LaneId, now: Now) -> Option<Start> {
+        let (_, destination, tenant, id) = self.index.head(lane)?;
+        let waiting = self.index.get(id)?;
+        let domain = waiting.domain;
+        let Some((plan, ..)) = &self.domains[domain.0 as usize].1.plan else {
+            self.index.take_head(lane, tenant, Place::Resolving);
+            self.index.again(lane);
+            self.route(id, domain, now);
+            return None;
+        };
+        let plan = Arc::clone(plan);
+        let request = request(waiting, destination, &plan);
+        let selection = self.scheduler.select(&request, now);
+        let grants = self.scheduler.take_grant_requests();
+        if !grants.is_empty() {
+            self.actions.push_back(Action::WriteGrants(grants));
+        }
+        match selection {
+            Selection::Assigned(lease) => {
+                self.index.take_head(lane, tenant, Place::InFlight);
+                self.index.again(lane);
+                self.in_flight += 1;
+                let binding = Arc::clone(self.scheduler.binding(lease.binding));
+                let messages_per_connection = self.scheduler.messages_per_connection(lease.binding, destination);
+                Some(Start { entry: id, lease, binding, plan, messages_per_connection })
+            }
+            Selection::Later { until, tenant: None, verdicts } => {
+                self.block(lane, tenant, id, until, &verdicts, now);
+                None
+            }
+            Selection::Later { until, tenant: Some(verdict), .. } => {
+                let pending = matches!(verdict, Verdict::GrantPending);
+                let block = Block { until: (!pending).then_some(until), reason: verdict.as_str() };
+                let wake = if pending { until } else { self.jittered(until, now) };
+                self.index.block_tenant(lane, tenant, block, Some(wake));
+                if pending {
+                    self.grant_waiters.push((lane, Some(tenant)));
+                }
+                None
+            }
+            Selection::Exhausted { verdicts } => {
+                let until = now.wall.plus(self.queue.retry_max);
+                self.block(lane, tenant, id, until, &verdicts, now);
+                None
+            }
+        }
+    }
+
+    fn block(
+        &mut self,
+        lane: LaneId,
+        tenant: TenantId,
+        id: EntryId,
+        until: Wall,
+        verdicts: &[(BindingId, Verdict)],
+        now: Now,
+    ) {
+        let reason = reason(verdicts);
+        let has = |kind: fn(&Verdict) -> bool| verdicts.iter().any(|(_, v)| kind(v));
+        let by_event = has(|v| matches!(v, Verdict::WindowFull | Verdict::GrantPending));
+        let own = self.index.get(id).is_some_and(|w| w.excluded.is_some());
+        if own && !by_event {
+            self.index.take_head(lane, tenant, Place::Resolving);
+            let until = self.jittered(until, now);
+            self.index.delay(id, until, reason);
+            self.index.again(lane);
+            return;
+        }
+        let wake = if by_event { until.min(now.wall.plus(EVENT_WAIT_MAX)) } else { self.jittered(until, now) };
+        let block = Block { until: (!by_event).then_some(until), reason };
+        self.index.block_lane(lane, block, Some(wake));
+        for (binding, verdict) in verdicts {
+            match verdict {
+                Verdict::WindowFull => self.window_waiters.entry(*binding).or_default().push(lane),
+                Verdict::GrantPending => self.grant_waiters.push((lane, None)),
+                _ => {}
+            }
+        }
+    }
+
+    /// A little later than `until`, so that the end of a suspension or a new day does not release a wave.
+    fn jittered(&mut self, until: Wall, now: Now) -> Wall {
+        retry::spread(until, self.random.random(), now.wall)
+    }
+
+    /// A slot of `binding` is free: lanes to the same destination may go on, and one of those that wait for the binding.
+    fn wake_for_slot(&mut self, binding: BindingId, destination: DestinationId) {
+        for n in 0..self.index.lanes_to(destination).len() {
+            let lane = self.index.lanes_to(destination)[n];
+            if self.index.is_blocked(lane) {
+                self.index.wake_lane(lane);
+            }
+        }
+        let Some(waiters) = self.window_waiters.get_mut(&binding) else { return };
+        while let Some(lane) = waiters.fifo.pop_front() {
+            waiters.present.remove(&lane);
+            if self.index.is_blocked(lane) {
+                self.index.wake_lane(lane);
+                return;
+            }
+        }
+    }
+
+    fn apply_health(&mut self, changes: Vec<HealthChange>, now: Now) -> Observed {
+        for change in &changes {
+            self.scheduler.set_health(&change.subject, &change.to, now);
+        }
+        if !changes.is_empty() {
+            self.window_waiters.clear();
+            self.index.wake_all();
+        }
+        Observed { changes, notes: self.reputation.take_notes(), facts: self.reputation.take_facts() }
+    }
+}
+
+fn request<'a>(waiting: &'a Waiting, destination: DestinationId, plan: &MxPlan) -> Request<'a> {
+    Request {
+        pool: waiting.pool,
+        destination,
+        tenant: waiting.tenant,
+        recipients: waiting.recipients,
+        families: plan.families().map_or(Families { v4: true, v6: true }, |(v4, v6)| Families { v4, v6 }),
+        sticky: waiting.sticky,
+        excluded: waiting.excluded.as_deref().unwrap_or_default(),
+    }
+}
+
+/// The verdict that decides over the waiting: that of the binding which is free first, caps before suspensions.
+fn reason(verdicts: &[(BindingId, Verdict)]) -> &'static str {
+    let far = Wall::from_millis(i64::MAX);
+    verdicts
+        .iter()
+        .filter(|(_, v)| !matches!(v, Verdict::Drained | Verdict::TierClosed))
+        .min_by_key(|(_, v)| match v {
+            Verdict::GrantPending => Wall::from_millis(i64::MIN),
+            Verdict::WindowFull => Wall::from_millis(i64::MIN + 1),
+            other => other.until().unwrap_or(far),
+        })
+        .map_or("no_binding", |(_, v)| v.as_str())
+}

@@ -1,0 +1,434 @@
+//! What waits, in order: lanes by (pool, destination), and timers. Pure.
+//!
+//! A *lane* holds the entries that could leave now from one pool to one destination. Inside it tenants take turns by
+//! weighted deficit round robin, and within a tenant the oldest goes first, so that one tenant's burst costs the others
+//! at most their share. A lane whose head cannot go (cap, suspension, full window …) is blocked as a whole, with the
+//! reason and the moment that `explain` and the queue listing show: a hundred thousand entries behind one suspended
+//! route cost one look, not a hundred thousand.
+//!
+//! Entries that wait for themselves (a retry, an exclusion) lie beside the lanes under a timer. Timers are never taken
+//! back: one that fires for something that has moved on is ignored.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
+
+use crate::clock::Wall;
+use crate::message::{Entry, EntryId};
+use crate::scheduler::{BindingId, DestinationId, PoolId, TenantId};
+
+/// Dense number of a lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LaneId(u32);
+
+/// Dense number of a recipient domain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct DomainId(pub u32);
+
+/// Where an entry is at this moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Its domain's hosts are being looked up.
+    Resolving,
+    /// In a lane.
+    Lane(LaneId),
+    /// Beside the lanes until a moment, for this reason.
+    Delayed {
+        /// When it goes back into its lane.
+        until: Wall,
+        /// Stable text: `retry`, `dns`, or a verdict's.
+        reason: &'static str,
+    },
+    /// An attempt is being made.
+    InFlight,
+}
+
+/// The part of an entry that stays in memory while it waits.
+#[derive(Clone, Debug)]
+pub struct Waiting {
+    /// Its pool.
+    pub pool: PoolId,
+    /// Its tenant.
+    pub tenant: TenantId,
+    /// Its recipients' domain.
+    pub domain: DomainId,
+    /// How many recipients wait.
+    pub recipients: u32,
+    /// Attempts made.
+    pub attempts: u32,
+    /// When it was accepted.
+    pub arrived: Wall,
+    /// When it is given up.
+    pub expires: Wall,
+    /// Binding to prefer.
+    pub sticky: Option<BindingId>,
+    /// Bindings to avoid; rarely any.
+    pub excluded: Option<Box<[(BindingId, Wall)]>>,
+    /// Where it is.
+    pub place: Place,
+}
+
+/// One timer. The order of variants is the order of firing at the same moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    Expiry(EntryId),
+    Entry(EntryId),
+    Lane(LaneId),
+    Tenant(LaneId, TenantId),
+}
+
+/// What a timer that fired asks the core to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Due {
+    /// The entry's lifetime is over.
+    Expired(EntryId),
+    /// The entry may go back into its lane.
+    Entry(EntryId),
+}
+
+/// Why something is blocked, and until when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Block {
+    /// When to look again; `None` waits for an event.
+    pub until: Option<Wall>,
+    /// A verdict's stable text.
+    pub reason: &'static str,
+}
+
+#[derive(Debug)]
+struct Turn {
+    tenant: TenantId,
+    weight: u32,
+    entries: VecDeque<EntryId>,
+    blocked: Option<Block>,
+}
+
+#[derive(Debug)]
+struct Lane {
+    pool: PoolId,
+    destination: DestinationId,
+    turns: Vec<Turn>,
+    at: usize,
+    credit: u32,
+    len: usize,
+    blocked: Option<Block>,
+    queued: bool,
+}
+
+impl Lane {
+    /// The tenant whose turn it is and its oldest entry that is still `alive`.
+    fn head(&mut self, alive: impl Fn(EntryId) -> bool) -> Option<(TenantId, EntryId)> {
+        for _ in 0..=self.turns.len() {
+            let turn = self.turns.get_mut(self.at)?;
+            while turn.entries.front().is_some_and(|id| !alive(*id)) {
+                turn.entries.pop_front();
+            }
+            if self.credit > 0 && turn.blocked.is_none() {
+                if let Some(&entry) = turn.entries.front() {
+                    return Some((turn.tenant, entry));
+                }
+            }
+            self.at = (self.at + 1) % self.turns.len();
+            self.credit = self.turns[self.at].weight;
+        }
+        None
+    }
+
+    fn turn(&mut self, tenant: TenantId) -> Option<&mut Turn> {
+        self.turns.iter_mut().find(|turn| turn.tenant == tenant)
+    }
+}
+
+/// A lane as the status shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LaneView {
+    /// Its pool.
+    pub pool: PoolId,
+    /// Its destination.
+    pub destination: DestinationId,
+    /// Entries in it.
+    pub entries: usize,
+    /// Why it stands still, if it does.
+    pub blocked: Option<Block>,
+}
+
+/// All that waits.
+#[derive(Debug, Default)]
+pub struct Index {
+    entries: HashMap<EntryId, Waiting>,
+    lanes: Vec<Lane>,
+    lane_ids: HashMap<(PoolId, DestinationId), LaneId>,
+    by_destination: HashMap<DestinationId, Vec<LaneId>>,
+    ready: VecDeque<LaneId>,
+    timers: BinaryHeap<Reverse<(Wall, Timer)>>,
+    recipients: u64,
+}
+
+impl Index {
+    /// Takes in an entry; it is nowhere yet (place Resolving) and expires by timer.
+    pub fn insert(&mut self, entry: &Entry, waiting: Waiting) {
+        self.timers.push(Reverse((waiting.expires, Timer::Expiry(entry.id))));
+        self.recipients += u64::from(waiting.recipients);
+        if let Some(old) = self.entries.insert(entry.id, waiting) {
+            self.recipients -= u64::from(old.recipients);
+        }
+    }
+
+    /// Forgets an entry, wherever it is.
+    pub fn remove(&mut self, id: EntryId) -> Option<Waiting> {
+        self.hold(id);
+        let waiting = self.entries.remove(&id)?;
+        self.recipients -= u64::from(waiting.recipients);
+        Some(waiting)
+    }
+
+    /// Marks an entry as being worked on, wherever it was.
+    pub fn hold(&mut self, id: EntryId) {
+        let Some(waiting) = self.entries.get_mut(&id) else { return };
+        if let Place::Lane(lane) = std::mem::replace(&mut waiting.place, Place::InFlight) {
+            // Its id stays in the turn and is passed over when it comes to the front: searching for it would make the
+            // expiry of a long lane quadratic.
+            self.lanes[lane.0 as usize].len -= 1;
+        }
+    }
+
+    /// The record of an entry.
+    pub fn get(&self, id: EntryId) -> Option<&Waiting> {
+        self.entries.get(&id)
+    }
+
+    /// Replaces what an attempt has changed.
+    pub fn update(&mut self, id: EntryId, change: impl FnOnce(&mut Waiting)) {
+        if let Some(waiting) = self.entries.get_mut(&id) {
+            self.recipients -= u64::from(waiting.recipients);
+            change(waiting);
+            self.recipients += u64::from(waiting.recipients);
+        }
+    }
+
+    /// Entries and recipients that wait or are in flight.
+    pub fn depth(&self) -> (usize, u64) {
+        (self.entries.len(), self.recipients)
+    }
+
+    /// Every entry, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = (EntryId, &Waiting)> {
+        self.entries.iter().map(|(id, waiting)| (*id, waiting))
+    }
+
+    /// Every lane that holds something.
+    pub fn lanes(&self) -> impl Iterator<Item = LaneView> {
+        self.lanes.iter().filter(|lane| lane.len > 0).map(|lane| LaneView {
+            pool: lane.pool,
+            destination: lane.destination,
+            entries: lane.len,
+            blocked: lane.blocked,
+        })
+    }
+
+    /// Why an entry does not move and when it may, in words for the queue listing.
+    pub fn why(&self, waiting: &Waiting) -> (&'static str, Option<Wall>) {
+        match waiting.place {
+            Place::Resolving => ("resolving", None),
+            Place::InFlight => ("in_flight", None),
+            Place::Delayed { until, reason } => (reason, Some(until)),
+            Place::Lane(id) => {
+                let lane = &self.lanes[id.0 as usize];
+                let turn = lane.turns.iter().find(|turn| turn.tenant == waiting.tenant);
+                lane.blocked
+                    .or(turn.and_then(|turn| turn.blocked))
+                    .map_or(("ready", None), |block| (block.reason, block.until))
+            }
+        }
+    }
+
+    /// The destination of the lane an entry waits in.
+    pub fn destination(&self, waiting: &Waiting) -> Option<DestinationId> {
+        match waiting.place {
+            Place::Lane(lane) => Some(self.lanes[lane.0 as usize].destination),
+            _ => None,
+        }
+    }
+
+    /// Puts an entry at the end of its tenant's turn in the lane to `destination`.
+    pub fn enter_lane(&mut self, id: EntryId, destination: DestinationId, tenant_weight: u32) {
+        let Some(waiting) = self.entries.get_mut(&id) else { return };
+        let key = (waiting.pool, destination);
+        let (lanes, by_destination) = (&mut self.lanes, &mut self.by_destination);
+        let lane_id = *self.lane_ids.entry(key).or_insert_with(|| {
+            lanes.push(Lane {
+                pool: key.0,
+                destination,
+                turns: Vec::new(),
+                at: 0,
+                credit: 0,
+                len: 0,
+                blocked: None,
+                queued: false,
+            });
+            let id = LaneId((lanes.len() - 1) as u32);
+            by_destination.entry(destination).or_default().push(id);
+            id
+        });
+        waiting.place = Place::Lane(lane_id);
+        let tenant = waiting.tenant;
+        let lane = &mut self.lanes[lane_id.0 as usize];
+        match lane.turn(tenant) {
+            Some(turn) => turn.entries.push_back(id),
+            None => lane.turns.push(Turn {
+                tenant,
+                weight: tenant_weight.max(1),
+                entries: VecDeque::from([id]),
+                blocked: None,
+            }),
+        }
+        lane.len += 1;
+        self.make_ready(lane_id);
+    }
+
+    /// Sets an entry that is in no lane aside until `until`.
+    pub fn delay(&mut self, id: EntryId, until: Wall, reason: &'static str) {
+        if let Some(waiting) = self.entries.get_mut(&id) {
+            waiting.place = Place::Delayed { until, reason };
+            self.timers.push(Reverse((until.min(waiting.expires), Timer::Entry(id))));
+        }
+    }
+
+    /// The next lane that may have something to send. It leaves the round: call [`Index::again`] to put it back.
+    pub fn next_ready(&mut self) -> Option<LaneId> {
+        let lane = self.ready.pop_front()?;
+        self.lanes[lane.0 as usize].queued = false;
+        Some(lane)
+    }
+
+    /// The lane's pool and destination, and whose turn it is with which entry.
+    pub fn head(&mut self, id: LaneId) -> Option<(PoolId, DestinationId, TenantId, EntryId)> {
+        let lane = &mut self.lanes[id.0 as usize];
+        if lane.blocked.is_some() {
+            return None;
+        }
+        let entries = &self.entries;
+        let here = Place::Lane(id);
+        let head = lane.head(|entry| entries.get(&entry).is_some_and(|w| w.place == here));
+        head.map(|(tenant, entry)| (lane.pool, lane.destination, tenant, entry))
+    }
+
+    /// Puts a lane at the end of the round, if it has anything.
+    pub fn again(&mut self, lane: LaneId) {
+        self.make_ready(lane);
+    }
+
+    /// Takes the head of `tenant`'s turn out of the lane; its place becomes `place`.
+    pub fn take_head(&mut self, lane: LaneId, tenant: TenantId, place: Place) -> Option<EntryId> {
+        let lane = &mut self.lanes[lane.0 as usize];
+        let turn = lane.turn(tenant)?;
+        let id = turn.entries.pop_front()?;
+        lane.len -= 1;
+        lane.credit = lane.credit.saturating_sub(1);
+        if let Some(waiting) = self.entries.get_mut(&id) {
+            waiting.place = place;
+        }
+        Some(id)
+    }
+
+    /// Blocks the whole lane; `wake` (the block's moment plus jitter) is when it looks again by itself.
+    pub fn block_lane(&mut self, lane: LaneId, block: Block, wake: Option<Wall>) {
+        self.lanes[lane.0 as usize].blocked = Some(block);
+        if let Some(wake) = wake {
+            self.timers.push(Reverse((wake, Timer::Lane(lane))));
+        }
+    }
+
+    /// Blocks one tenant's turn in the lane.
+    pub fn block_tenant(&mut self, lane: LaneId, tenant: TenantId, block: Block, wake: Option<Wall>) {
+        if let Some(turn) = self.lanes[lane.0 as usize].turn(tenant) {
+            turn.blocked = Some(block);
+        }
+        if let Some(wake) = wake {
+            self.timers.push(Reverse((wake, Timer::Tenant(lane, tenant))));
+        }
+        self.make_ready(lane);
+    }
+
+    /// Lets a blocked lane look again.
+    pub fn wake_lane(&mut self, lane: LaneId) {
+        self.lanes[lane.0 as usize].blocked = None;
+        self.make_ready(lane);
+    }
+
+    /// Lets a tenant's blocked turn look again.
+    pub fn wake_tenant(&mut self, lane: LaneId, tenant: TenantId) {
+        if let Some(turn) = self.lanes[lane.0 as usize].turn(tenant) {
+            turn.blocked = None;
+        }
+        self.make_ready(lane);
+    }
+
+    /// Lets everything blocked look again: health, grants or configuration have changed.
+    pub fn wake_all(&mut self) {
+        for n in 0..self.lanes.len() {
+            self.lanes[n].turns.iter_mut().for_each(|turn| turn.blocked = None);
+            self.wake_lane(LaneId(n as u32));
+        }
+    }
+
+    /// The lanes to a destination, one per pool that has mail for it.
+    pub fn lanes_to(&self, destination: DestinationId) -> &[LaneId] {
+        self.by_destination.get(&destination).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether the lane holds anything and stands still.
+    pub fn is_blocked(&self, lane: LaneId) -> bool {
+        let lane = &self.lanes[lane.0 as usize];
+        lane.len > 0 && lane.blocked.is_some()
+    }
+
+    /// Fires the next timer that is due. Timers for what has moved on fire into nothing.
+    pub fn next_due(&mut self, now: Wall) -> Option<Due> {
+        while let Some(Reverse((at, _))) = self.timers.peek() {
+            if *at > now {
+                return None;
+            }
+            let Some(Reverse((_, timer))) = self.timers.pop() else { return None };
+            match timer {
+                Timer::Expiry(id) => {
+                    let waiting = self.entries.get(&id);
+                    if waiting.is_some_and(|w| w.place != Place::InFlight && w.expires <= now) {
+                        return Some(Due::Expired(id));
+                    }
+                }
+                Timer::Entry(id) => {
+                    let place = self.entries.get(&id).map(|w| w.place);
+                    if matches!(place, Some(Place::Delayed { until, .. }) if until <= now) {
+                        return Some(Due::Entry(id));
+                    }
+                }
+                Timer::Lane(lane) => {
+                    let blocked = self.lanes[lane.0 as usize].blocked;
+                    if blocked.is_some_and(|b| b.until.is_none_or(|until| until <= now)) {
+                        self.wake_lane(lane);
+                    }
+                }
+                Timer::Tenant(lane, tenant) => {
+                    if let Some(turn) = self.lanes[lane.0 as usize].turn(tenant) {
+                        turn.blocked = turn.blocked.filter(|b| b.until.is_some_and(|until| until > now));
+                    }
+                    self.make_ready(lane);
+                }
+            }
+        }
+        None
+    }
+
+    /// When the next timer fires.
+    pub fn next_wakeup(&self) -> Option<Wall> {
+        self.timers.peek().map(|Reverse((at, _))| *at)
+    }
+
+    fn make_ready(&mut self, id: LaneId) {
+        let lane = &mut self.lanes[id.0 as usize];
+        if !lane.queued && lane.len > 0 && lane.blocked.is_none() {
+            lane.queued = true;
+            self.ready.push_back(id);
+        }
+    }
+}

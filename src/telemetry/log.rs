@@ -1,0 +1,18 @@
+//! Log lines: `key=value` text or one JSON object a line, on standard error, through `tracing`.
+
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{Log, LogFormat};
+
+/// Sets the process's log up. Says in words why a filter is wrong; a second call has no effect.
+pub fn init(log: &Log) -> Result<(), String> {
+    let filter = EnvFilter::try_new(&log.filter).map_err(|e| format!("log.filter {:?}: {e}", log.filter))?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let done = match log.format {
+        LogFormat::Json => builder.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init(),
+        LogFormat::Text => builder.with_ansi(false).try_init(),
+    };
+    // Only a second initialisation fails; the first one's settings stay.
+    drop(done);
+    Ok(())
+}
