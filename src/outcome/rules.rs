@@ -4,7 +4,7 @@
 //! in the order of the files: the operator's own first, then the shipped ones — providers' documented markers, phrases
 //! that any server may use, and last what code and enhanced code alone say. They are data and not code because they
 //! rot: providers change their wording, and an operator must be able to mend that without a new program. Each carries
-//! its source and recorded samples, and a test holds every shipped rule to its samples.
+//! its source and samples, and a test holds every shipped rule to its samples.
 
 use std::fmt;
 use std::time::Duration;
@@ -86,7 +86,7 @@ pub struct Rule {
     pub retry_after: Option<Duration>,
     /// Overrides what cause and code say.
     pub disposition: Option<Disposition>,
-    /// Recorded replies that this rule is the first to match.
+    /// Replies, recorded or composed after the source, that this rule is the first to match.
     pub samples: Vec<String>,
     /// Where the wording or its meaning is documented.
     pub source: String,
