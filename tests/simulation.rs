@@ -28,8 +28,7 @@ use remuda::scheduler::cap::GrantRequest;
 type Receiver = Box<dyn Fn(&BindingName, &Domain, Wall, &mut SmallRng) -> &'static str>;
 
 const ACCEPT: &str = "250 2.0.0 ok";
-const BLOCKED: &str =
-    "550 5.7.1 Service unavailable, client host [192.0.2.1] blocked using local reputation list";
+const BLOCKED: &str = "550 5.7.1 Service unavailable, client host [192.0.2.1] blocked using local reputation list";
 
 enum Event {
     Arrive(Box<Entry>),
@@ -62,9 +61,8 @@ struct World {
 impl World {
     fn new(config: &str, seed: u64, receiver: Receiver) -> Self {
         let config = Config::from_toml(config).expect("the configuration is good");
-        let clock = ManualClock::at(Wall::from(
-            "2026-11-22T00:00:00Z".parse::<jiff::Timestamp>().expect("a timestamp"),
-        ));
+        let clock =
+            ManualClock::at(Wall::from("2026-11-22T00:00:00Z".parse::<jiff::Timestamp>().expect("a timestamp")));
         let (core, _) = Core::new(&config, &[], &[], seed, clock.now());
         Self {
             config,
@@ -236,8 +234,14 @@ impl World {
         let accepted = outcome.disposition == Disposition::Delivered;
         self.trace.push((now.wall, start.binding.name.clone(), entry.domain.clone(), outcome.disposition));
         let answers = [Answered { recipient: 0, outcome, text: text.into(), host: None }];
-        let settled =
-            state::settle(&mut entry, &answers, &start.binding.name, &self.config.queue, self.random.random(), now.wall);
+        let settled = state::settle(
+            &mut entry,
+            &answers,
+            &start.binding.name,
+            &self.config.queue,
+            self.random.random(),
+            now.wall,
+        );
         for decided in &settled.decided {
             match decided.disposition {
                 Disposition::Delivered => self.delivered += 1,
@@ -328,7 +332,9 @@ fn bindings(caps: &[Option<u64>]) -> String {
     let mut text = String::new();
     for (n, cap) in caps.iter().enumerate() {
         let n = n + 1;
-        text.push_str(&format!("[binding.m{n}]\nbind_address = \"192.0.2.{n}\"\nehlo_hostname = \"m{n}.example.net\"\n"));
+        text.push_str(&format!(
+            "[binding.m{n}]\nbind_address = \"192.0.2.{n}\"\nehlo_hostname = \"m{n}.example.net\"\n"
+        ));
         if let Some(cap) = cap {
             text.push_str(&format!("daily_cap = {cap}\n"));
         }
@@ -447,9 +453,11 @@ fn backups_carry_only_while_every_active_binding_is_out() {
         let mut world = World::new(
             &text,
             seed,
-            Box::new(move |binding, _, now, _| {
-                if binding.as_str() != "m3" && now >= from && now < to { BLOCKED } else { ACCEPT }
-            }),
+            Box::new(
+                move |binding, _, now, _| {
+                    if binding.as_str() != "m3" && now >= from && now < to { BLOCKED } else { ACCEPT }
+                },
+            ),
         );
         for n in 0..36_000u64 {
             world.send(Duration::from_secs(n), "acme", "alpha.example");
@@ -457,7 +465,8 @@ fn backups_carry_only_while_every_active_binding_is_out() {
         world.run_for(30 * HOUR);
         world.check_sum();
         assert_eq!((world.delivered, world.bounced, world.expired), (36_000, 0, 0));
-        let backup: Vec<Wall> = world.trace.iter().filter(|(_, b, ..)| b.as_str() == "m3").map(|(at, ..)| *at).collect();
+        let backup: Vec<Wall> =
+            world.trace.iter().filter(|(_, b, ..)| b.as_str() == "m3").map(|(at, ..)| *at).collect();
         let first = *backup.first().expect("the backup took over");
         assert!(first >= from, "and not before: {first}");
         assert!(world.carried_by("m3") > 1_000, "carried {}", world.carried_by("m3"));
@@ -517,7 +526,11 @@ fn the_same_seed_gives_the_same_trace() {
             }),
         );
         for n in 0..3_000u64 {
-            world.send(Duration::from_millis(n * 700), "acme", if n % 3 == 0 { "alpha.example" } else { "beta.example" });
+            world.send(
+                Duration::from_millis(n * 700),
+                "acme",
+                if n % 3 == 0 { "alpha.example" } else { "beta.example" },
+            );
         }
         world.run_for(24 * HOUR);
         world.check_sum();

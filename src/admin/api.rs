@@ -60,7 +60,9 @@ pub async fn explain(State(sources): State<Sources>, Path(id): Path<String>) -> 
     };
     let now = sources.dispatcher.now();
     match sources.dispatcher.with_core(|core| core.explain(id, now)) {
-        None => (StatusCode::NOT_FOUND, "no such entry in the queue, or its destination is not known yet").into_response(),
+        None => {
+            (StatusCode::NOT_FOUND, "no such entry in the queue, or its destination is not known yet").into_response()
+        }
         Some(verdicts) => Json(
             verdicts
                 .into_iter()

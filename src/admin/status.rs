@@ -103,6 +103,8 @@ pub struct TenantStatus {
 /// What waits.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct QueueStatus {
+    /// Messages.
+    pub messages: u64,
     /// Entries (message × pool × recipient domain).
     pub entries: u64,
     /// Recipients.
@@ -185,6 +187,7 @@ impl Status {
         let dispatcher = &sources.dispatcher;
         let config = dispatcher.config();
         let monitor = sources.monitor.snapshot();
+        let surplus = dispatcher.entries_beyond_one_per_message();
         dispatcher.with_core(|core| {
             let usage = core.scheduler().usage(dispatcher.now());
             let in_use = in_use(core.scheduler(), dispatcher.now());
@@ -214,7 +217,7 @@ impl Status {
                 at: dispatcher.now().wall,
                 listeners: sources.listeners.iter().map(ToString::to_string).collect(),
                 bindings: bindings.collect(),
-                queue: queue(core),
+                queue: queue(core, surplus),
                 counts: counts(dispatcher.counts()),
                 tenants: tenants.collect(),
                 zones: monitor
@@ -227,7 +230,10 @@ impl Status {
                         listed: listed(&monitor, &zone.zone),
                     })
                     .collect(),
-                spool: SpoolStatus { quarantined: dispatcher.quarantined(), commits: sources.committer.totals().commits.load(Ordering::Relaxed) },
+                spool: SpoolStatus {
+                    quarantined: dispatcher.quarantined(),
+                    commits: sources.committer.totals().commits.load(Ordering::Relaxed),
+                },
             }
         })
     }
@@ -309,7 +315,7 @@ fn cap(usage: &[CapUsage], owner: &Owner) -> Option<CapStatus> {
     })
 }
 
-fn queue(core: &crate::queue::core::Core) -> QueueStatus {
+fn queue(core: &crate::queue::core::Core, surplus: u64) -> QueueStatus {
     let mut groups: BTreeMap<(String, String, &'static str), WaitingStatus> = BTreeMap::new();
     for (_, waiting) in core.index().iter() {
         let (reason, next_at) = core.index().why(waiting);
@@ -335,6 +341,7 @@ fn queue(core: &crate::queue::core::Core) -> QueueStatus {
     }
     let (entries, recipients) = core.index().depth();
     QueueStatus {
+        messages: (entries as u64).saturating_sub(surplus),
         entries: entries as u64,
         recipients,
         in_flight: core.in_flight() as u64,

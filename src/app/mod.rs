@@ -18,9 +18,9 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::delivery::{DirectConnector, Resolver, Routing};
 use crate::ingress::smtp::server::{self, Server};
+use crate::ingress::{IngressStats, Intake};
 use crate::message::IdSource;
 use crate::monitor::Monitor;
-use crate::ingress::{IngressStats, Intake};
 use crate::outcome::classify::Classifier;
 use crate::outcome::rules::RuleFile;
 use crate::queue::core::Core;
@@ -88,20 +88,17 @@ impl Relay {
         let spool = FjallSpool::open(&config.server.state_dir.join("spool"), options).map_err(state)?;
         let spool: Arc<dyn Spool> = Arc::new(spool);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
-        let (committer, commit_thread) =
-            Committer::start(Arc::clone(&spool), |_| {}).map_err(|e| other(&e))?;
+        let (committer, commit_thread) = Committer::start(Arc::clone(&spool), |_| {}).map_err(|e| other(&e))?;
         let outside = Outside::new(&config)?;
-        let dispatcher =
-            recover(&config, &clock, spool, committer.clone(), outside).map_err(state)?;
+        let dispatcher = recover(&config, &clock, spool, committer.clone(), outside).map_err(state)?;
         let (stop, stopped) = watch::channel(false);
         let monitor = start_monitor(&config, &clock, &dispatcher, stopped.clone())?;
         let dispatch = tokio::spawn(Arc::clone(&dispatcher).run(stopped.clone()));
 
         let reception = Arc::new(Reception::new(Arc::clone(&dispatcher)));
         let ingress = Arc::<IngressStats>::default();
-        let server = bound
-            .start(Arc::clone(&reception) as Arc<dyn Intake>, Arc::clone(&ingress))
-            .map_err(|e| other(&e))?;
+        let server =
+            bound.start(Arc::clone(&reception) as Arc<dyn Intake>, Arc::clone(&ingress)).map_err(|e| other(&e))?;
         let listeners = server.addresses().to_vec();
         let sources = Sources { dispatcher, ingress, monitor, committer, listeners: listeners.clone() };
         let admin = start_admin(&config, &sources, stopped).await?;
@@ -132,8 +129,7 @@ impl Relay {
         self.reception.stop();
         self.stop.send_replace(true);
         let grace = self.config.server.shutdown_grace;
-        let (sessions, attempts) =
-            tokio::join!(self.server.stop(grace), tokio::time::timeout(grace, self.dispatch));
+        let (sessions, attempts) = tokio::join!(self.server.stop(grace), tokio::time::timeout(grace, self.dispatch));
         if !sessions {
             tracing::warn!("grace is over; SMTP sessions were cut, what was not answered 250 stays with the client");
         }
@@ -178,8 +174,12 @@ struct Outside {
 impl Outside {
     fn new(config: &Config) -> Result<Self, StartError> {
         let other = |error: &dyn std::fmt::Display| StartError::Other(error.to_string());
-        let routing =
-            Routing::new(&config.server.hostname, &config.delivery, config.providers.clone(), &config.destination_routes);
+        let routing = Routing::new(
+            &config.server.hostname,
+            &config.delivery,
+            config.providers.clone(),
+            &config.destination_routes,
+        );
         let resolver = Arc::new(Resolver::new(&config.dns, routing).map_err(|e| other(&e))?);
         Ok(Self {
             connector: Arc::new(DirectConnector::new(Arc::clone(&resolver), &config.delivery)),
@@ -212,8 +212,7 @@ fn recover(
     committer: Committer,
     outside: Outside,
 ) -> Result<Arc<Dispatcher>, SpoolError> {
-    let grants: Vec<GrantFact> =
-        spool.facts("grant/")?.iter().filter_map(|(key, value)| grant(key, value)).collect();
+    let grants: Vec<GrantFact> = spool.facts("grant/")?.iter().filter_map(|(key, value)| grant(key, value)).collect();
     let healths = spool.facts("health/")?;
     let seed = config.server.seed.unwrap_or_else(|| rand::rngs::SmallRng::from_os_rng().next_u64());
     let (core, unreadable) = Core::new(config, &grants, &healths, seed, clock.now());
@@ -266,7 +265,8 @@ fn start_monitor(
     let (news, mut evidence) = tokio::sync::mpsc::unbounded_channel::<Evidence>();
     // The receiver lives as long as the program; on the way down news may go nowhere.
     let sink = Arc::new(move |evidence| drop(news.send(evidence)));
-    let monitor = Arc::new(Monitor::new(config, Arc::clone(clock), sink).map_err(|e| StartError::Other(e.to_string()))?);
+    let monitor =
+        Arc::new(Monitor::new(config, Arc::clone(clock), sink).map_err(|e| StartError::Other(e.to_string()))?);
     dispatcher.with_core(|core| {
         for binding in &config.bindings {
             monitor.restore(&binding.name, core.reputation().listings(&binding.name));

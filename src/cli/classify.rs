@@ -31,7 +31,7 @@ pub(super) fn main(raw: bool, rules: &[PathBuf]) -> ExitCode {
     let done = if raw {
         classify_cli::parse_raw(input, &mut output)
     } else {
-        let context = Context { stage: Stage::EndOfData, provider: None };
+        let context = Context { stage: Stage::Rcpt, provider: None };
         classify_cli::classify(&classifier, context, input, &mut output)
     };
     match done {

@@ -44,17 +44,28 @@ fn table(status: &Status) -> String {
     let _ = writeln!(
         out,
         "recipients: accepted {} recovered {} delivered {} bounced {} expired {} waiting {} (in flight {})",
-        c.accepted_recipients, c.recovered_recipients, c.delivered, c.bounced, c.expired, status.queue.recipients,
+        c.accepted_recipients,
+        c.recovered_recipients,
+        c.delivered,
+        c.bounced,
+        c.expired,
+        status.queue.recipients,
         status.queue.in_flight,
     );
-    let _ = writeln!(out, "\n{:<16} {:<16} {:<11} {:>6} {:>15}  reason", "binding", "address", "health", "in use", "cap");
+    let _ =
+        writeln!(out, "\n{:<16} {:<16} {:<11} {:>6} {:>15}  reason", "binding", "address", "health", "in use", "cap");
     for b in &status.bindings {
         let cap = b.cap.as_ref().map_or_else(|| "-".to_owned(), |cap| format!("{}/{}", cap.used, cap.limit));
         let why = b.reason.as_deref().unwrap_or("");
         let _ = writeln!(
             out,
             "{:<16} {:<16} {:<11} {:>6} {:>15}  {why}{}",
-            b.name, b.bind_address, b.health, b.in_use, cap, until(b.until)
+            b.name,
+            b.bind_address,
+            b.health,
+            b.in_use,
+            cap,
+            until(b.until)
         );
         for r in &b.routes {
             let why = r.reason.as_deref().unwrap_or("");

@@ -55,7 +55,9 @@ struct World {
 
 async fn in_dir(dir: &Path, messages: u64) -> Result<bool, String> {
     let mut world = World::build(dir, messages).await?;
-    println!("remuda demo: the real relay on loopback, {messages} messages, two receivers, three active bindings, one backup\n");
+    println!(
+        "remuda demo: the real relay on loopback, {messages} messages, two receivers, three active bindings, one backup\n"
+    );
 
     let act = messages / 3;
     world.send(act).await?;
@@ -263,7 +265,11 @@ impl World {
 
     fn waiting(&self) -> String {
         let waiting = Status::of(self.relay.sources()).queue.waiting;
-        waiting.iter().map(|w| format!("{} × {} for {}", w.count, w.destination, w.reason)).collect::<Vec<_>>().join(", ")
+        waiting
+            .iter()
+            .map(|w| format!("{} × {} for {}", w.count, w.destination, w.reason))
+            .collect::<Vec<_>>()
+            .join(", ")
     }
 }
 

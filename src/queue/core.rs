@@ -26,8 +26,7 @@ use crate::reputation::facts::Fact;
 use crate::reputation::{Evidence, HealthChange, Note, Reputation};
 use crate::scheduler::cap::{GrantFact, GrantRequest};
 use crate::scheduler::{
-    BindingId, DestinationId, Families, Lease, Request, Scheduler, Selection, Settlement, TenantId, Verdict,
-    retry,
+    BindingId, DestinationId, Families, Lease, Request, Scheduler, Selection, Settlement, TenantId, Verdict, retry,
 };
 
 /// How long hosts of a domain are believed before they are looked up again.
@@ -199,8 +198,7 @@ impl Core {
     /// Takes in an entry: new mail, a DSN of ours, or one found at recovery. False when its pool or tenant is no longer
     /// configured; it then stays on disk and is reported, never sent from "some" IP.
     pub fn enqueue(&mut self, entry: &Entry, now: Now) -> bool {
-        let (Some(pool), Some(tenant)) =
-            (self.scheduler.pool_id(&entry.pool), self.scheduler.tenant_id(&entry.tenant))
+        let (Some(pool), Some(tenant)) = (self.scheduler.pool_id(&entry.pool), self.scheduler.tenant_id(&entry.tenant))
         else {
             return false;
         };
@@ -311,14 +309,7 @@ impl Core {
     }
 
     /// An attempt is over and what became of it is on disk. `entry` is `None` when nobody waits any more.
-    pub fn settled(
-        &mut self,
-        id: EntryId,
-        lease: Lease,
-        settlement: Settlement,
-        entry: Option<&Entry>,
-        now: Now,
-    ) {
+    pub fn settled(&mut self, id: EntryId, lease: Lease, settlement: Settlement, entry: Option<&Entry>, now: Now) {
         let (binding, destination) = (lease.binding, lease.destination);
         self.in_flight = self.in_flight.saturating_sub(1);
         self.scheduler.settle(lease, settlement, now);
@@ -329,6 +320,13 @@ impl Core {
             Some(entry) => self.put_back(entry, now),
         }
         self.wake_for_slot(binding, destination);
+    }
+
+    /// An entry was to be given up or refused, and that could not be written down: it waits on.
+    pub fn postpone(&mut self, entry: &Entry, now: Now) {
+        self.index.update(entry.id, |w| w.expires = entry.expires);
+        self.put_back(entry, now);
+        self.index.watch_expiry(entry.id);
     }
 
     /// An entry was given up or refused, and that is on disk.
@@ -415,7 +413,8 @@ impl Core {
     /// Pool and destination (the recipient domain while that is unknown) of a waiting entry, by name.
     pub fn where_to(&self, waiting: &Waiting) -> (String, String) {
         let (domain, state) = &self.domains[waiting.domain.0 as usize];
-        let destination = state.plan.as_ref().map_or_else(|| domain.to_string(), |(plan, ..)| plan.destination.to_string());
+        let destination =
+            state.plan.as_ref().map_or_else(|| domain.to_string(), |(plan, ..)| plan.destination.to_string());
         (self.scheduler.pool_name(waiting.pool).to_string(), destination)
     }
 

@@ -25,13 +25,13 @@ use crate::message::{Entry, EntryId, EntryState, IdSource, MessageId, Recipient}
 use crate::outcome::classify::{Classifier, Context};
 use crate::outcome::failure::FailureKind;
 use crate::outcome::{Cause, Disposition, EnhancedCode, Outcome, Stage, dsn};
-use crate::reputation::evidence::AttemptResult;
 use crate::reputation::Evidence;
+use crate::reputation::evidence::AttemptResult;
 use crate::reputation::facts::Fact;
 use crate::scheduler::Settlement;
 use crate::scheduler::cap::GrantRequest;
 use crate::store::committer::Committer;
-use crate::store::{Batch, Op, Spool};
+use crate::store::{Batch, Op, Spool, SpoolError};
 use crate::telemetry::{Metrics, attempt_log};
 
 /// How much of a message a DSN quotes: its header, at most this.
@@ -184,20 +184,21 @@ impl Dispatcher {
     }
 
     /// Makes a message durable, then takes its entries in. Returns once it is on disk.
-    pub async fn accept(&self, id: MessageId, body: Bytes, entries: Vec<Entry>) -> Result<(), crate::store::SpoolError> {
+    pub async fn accept(&self, id: MessageId, body: Bytes, entries: Vec<Entry>) -> Result<(), SpoolError> {
         let mut batch: Batch = Vec::with_capacity(entries.len() + 1);
         batch.push(Op::PutBody(id, body));
         batch.extend(entries.iter().map(|entry| Op::PutEntry(Box::new(entry.clone()))));
         self.committer.commit(batch).await?;
         self.share_body(id, entries.len() as u32);
         let recipients: u64 = entries.iter().map(|e| e.recipients.len() as u64).sum();
-        self.counts.accepted_messages.fetch_add(1, Ordering::Relaxed);
-        self.counts.accepted_recipients.fetch_add(recipients, Ordering::Relaxed);
         if let Some(entry) = entries.first() {
             self.metrics.accepted_messages.with_label_values(&[entry.tenant.as_str()]).inc();
             self.metrics.accepted_recipients.with_label_values(&[entry.tenant.as_str()]).inc_by(recipients);
         }
-        self.take_in(&entries);
+        self.take_in(&entries, |counts| {
+            counts.accepted_messages.fetch_add(1, Ordering::Relaxed);
+            counts.accepted_recipients.fetch_add(recipients, Ordering::Relaxed);
+        });
         Ok(())
     }
 
@@ -206,6 +207,11 @@ impl Dispatcher {
         if entries > 1 {
             *self.shared_bodies.lock().entry(id).or_default() += entries;
         }
+    }
+
+    /// How many more entries than messages there are.
+    pub fn entries_beyond_one_per_message(&self) -> u64 {
+        self.shared_bodies.lock().values().map(|left| u64::from(left.saturating_sub(1))).sum()
     }
 
     /// Whether the body of `id` goes with the entry that is being removed. For a body that is shared the answer is no:
@@ -232,10 +238,12 @@ impl Dispatcher {
         }
     }
 
-    /// Takes in entries that are on disk already.
-    pub fn take_in(&self, entries: &[Entry]) {
+    /// Takes in entries that are on disk already. `count` runs under the core's lock, like every count of recipients, so
+    /// that a snapshot adds up at any instant.
+    fn take_in(&self, entries: &[Entry], count: impl FnOnce(&Counts)) {
         let now = self.clock.now();
         let mut core = self.core.lock();
+        count(&self.counts);
         for entry in entries {
             if !core.enqueue(entry, now) {
                 tracing::error!(id = %entry.id, pool = %entry.pool, tenant = %entry.tenant,
@@ -251,12 +259,14 @@ impl Dispatcher {
         let mut per_message: HashMap<MessageId, u32> = HashMap::new();
         for entry in entries {
             *per_message.entry(entry.message).or_default() += 1;
-            self.counts.recovered_recipients.fetch_add(entry.recipients.len() as u64, Ordering::Relaxed);
         }
+        let recipients: u64 = entries.iter().map(|entry| entry.recipients.len() as u64).sum();
         for (message, count) in per_message {
             self.share_body(message, count);
         }
-        self.take_in(entries);
+        self.take_in(entries, |counts| {
+            counts.recovered_recipients.fetch_add(recipients, Ordering::Relaxed);
+        });
     }
 
     /// News from the monitor or the operator.
@@ -396,32 +406,58 @@ impl Dispatcher {
         self.wake.notify_one();
 
         let random = self.random.lock().random::<f64>();
-        let settled =
+        let mut settled =
             state::settle(&mut entry, &answers, &start.binding.name, &self.config.queue, random, now.wall);
-        let mut batch = self.batch(&before, &entry, &settled);
-        batch.extend(observed.facts.iter().map(fact_op));
-        self.log(&start, &before, &entry, ehlo, report, &answers, &settled);
-        self.count(&start, &before, report, &answers, &settled, now);
         self.announce(&observed);
-        let dsn_entry = batch.iter().find_map(|op| match op {
-            Op::PutEntry(e) if e.id != entry.id => Some((**e).clone()),
-            _ => None,
-        });
-        if let Err(error) = self.committer.commit(batch).await {
-            // What is delivered is delivered: in memory it is done. After a restart the record on disk, which could not
-            // be updated, may send it once more.
-            tracing::error!(%error, id = %entry.id, "outcome not written to disk; a restart may repeat this delivery");
-        }
+        let facts: Vec<Op> = observed.facts.iter().map(fact_op).collect();
+        let dsn = self.write_down(&before, &mut entry, &mut settled, facts).await;
+        self.log(&start, &before, &entry, ehlo, report, &answers, &settled);
+        self.count(&start, &before, report, &answers);
         let settlement = settlement(&answers, report);
         let rest = settled.waits.then_some(&entry);
-        self.core.lock().settled(entry.id, start.lease, settlement, rest, self.clock.now());
-        if let Some(dsn) = dsn_entry {
-            self.take_in(&[dsn]);
+        {
+            let mut core = self.core.lock();
+            self.count_decided(&before, &settled, now);
+            core.settled(entry.id, start.lease, settlement, rest, self.clock.now());
         }
+        self.take_in_dsn(dsn);
         if !settled.waits {
             self.release_body(entry.message).await;
         }
         self.finished_one();
+    }
+
+    /// Puts what became of an entry on disk and returns the entry of the DSN, if one was written.
+    ///
+    /// A DSN is new mail and may find no space. Then the recipients it was about go back to waiting: they are tried, and
+    /// reported, again later; nobody is dropped without a report.
+    async fn write_down(
+        &self,
+        before: &Entry,
+        entry: &mut Entry,
+        settled: &mut Settled,
+        facts: Vec<Op>,
+    ) -> Option<Entry> {
+        let (dsn, entry_of_dsn) = self.dsn(before, settled);
+        let mut batch = self.batch(entry, settled);
+        batch.extend(facts.iter().cloned());
+        batch.extend(dsn);
+        let mut result = self.committer.commit(batch).await;
+        let full = matches!(result, Err(SpoolError::Full(_)));
+        let mut written = entry_of_dsn.filter(|_| result.is_ok());
+        if full && settled.failed().next().is_some() {
+            state::take_back_failed(before, entry, settled, &self.config.queue, self.clock.now().wall);
+            let mut batch = self.batch(entry, settled);
+            batch.extend(facts);
+            result = self.committer.commit(batch).await;
+            written = None;
+        }
+        if let Err(error) = result {
+            // What is delivered is delivered: in memory it is done. After a restart the record on disk, which could not
+            // be updated, may send it once more.
+            tracing::error!(%error, id = %entry.id, "outcome not written to disk; a restart may repeat this delivery");
+        }
+        written
     }
 
     fn judge(&self, start: &Start, report: &Report) -> Vec<Answered> {
@@ -438,26 +474,25 @@ impl Dispatcher {
         judged.collect()
     }
 
-    /// What is to be written after an attempt: the entry as it is now, or its removal, and a DSN for those who failed.
-    fn batch(&self, before: &Entry, entry: &Entry, settled: &Settled) -> Batch {
-        let mut batch = Batch::new();
+    /// The entry as it is now, or its removal.
+    fn batch(&self, entry: &Entry, settled: &Settled) -> Batch {
         if settled.waits {
-            batch.push(Op::PutEntry(Box::new(entry.clone())));
-        } else {
-            batch.push(Op::RemoveEntry(entry.id));
-            if self.body_goes_along(entry.message) {
-                batch.push(Op::RemoveBody(entry.message));
-            }
+            return vec![Op::PutEntry(Box::new(entry.clone()))];
         }
-        let failed: Vec<&Decided> = settled.failed().collect();
-        batch.extend(self.dsn(before, &failed));
+        let mut batch = vec![Op::RemoveEntry(entry.id)];
+        if self.body_goes_along(entry.message) {
+            batch.push(Op::RemoveBody(entry.message));
+        }
         batch
     }
 
     /// The report to the sender, as a body and an entry of its own. None for mail with the null reverse path
     /// (RFC 5321 §4.5.5): a bounce is never bounced.
-    fn dsn(&self, entry: &Entry, failed: &[&Decided]) -> Vec<Op> {
-        let Some(sender) = entry.reverse_path.clone().filter(|_| !failed.is_empty()) else { return Vec::new() };
+    fn dsn(&self, entry: &Entry, settled: &Settled) -> (Batch, Option<Entry>) {
+        let failed: Vec<&Decided> = settled.failed().collect();
+        let Some(sender) = entry.reverse_path.clone().filter(|_| !failed.is_empty()) else {
+            return (Batch::new(), None);
+        };
         let now = self.clock.now().wall;
         let original = self.spool.body(entry.message).ok().flatten().unwrap_or_default();
         let original = original.slice(..original.len().min(DSN_QUOTE_MAX));
@@ -496,9 +531,7 @@ impl Dispatcher {
             eight_bit: false,
             state: EntryState::default(),
         };
-        self.counts.dsn.fetch_add(1, Ordering::Relaxed);
-        self.metrics.dsns.inc();
-        vec![Op::PutBody(message, body), Op::PutEntry(Box::new(entry))]
+        (vec![Op::PutBody(message, body), Op::PutEntry(Box::new(entry.clone()))], Some(entry))
     }
 
     /// Ends an entry without an attempt: its lifetime is over, or its domain takes no mail.
@@ -519,27 +552,35 @@ impl Dispatcher {
                 d.text = Some(format!("550 {enhanced} {text}"));
             }
         }
-        let settled = Settled { decided, waits: false };
-        let batch = self.batch(&before, &entry, &settled);
+        let mut settled = Settled { decided, waits: false };
+        let dsn = self.write_down(&before, &mut entry, &mut settled, Vec::new()).await;
+        if settled.waits {
+            // No space for the report: everything stays as it is and is looked at again later.
+            self.core.lock().postpone(&entry, self.clock.now());
+            return self.wake.notify_one();
+        }
         for d in &settled.decided {
             tracing::info!(target: "attempt", id = %id, to = %format_args!("<{}>", d.address), tenant = %before.tenant,
                 pool = %before.pool, binding = "", attempt = before.state.attempts,
                 disposition = %d.disposition.as_str(), reply = %d.text.as_deref().unwrap_or(""));
         }
-        self.count_decided(&before, &settled, self.clock.now());
-        let dsn = batch.iter().find_map(|op| match op {
-            Op::PutEntry(e) => Some((**e).clone()),
-            _ => None,
-        });
-        if let Err(error) = self.committer.commit(batch).await {
-            tracing::error!(%error, id = %id, "end of the entry not written to disk; a restart reports it again");
+        {
+            let mut core = self.core.lock();
+            self.count_decided(&before, &settled, self.clock.now());
+            core.forget(id);
         }
-        self.core.lock().forget(id);
-        if let Some(dsn) = dsn {
-            self.take_in(&[dsn]);
-        }
+        self.take_in_dsn(dsn);
         self.release_body(before.message).await;
         self.wake.notify_one();
+    }
+
+    fn take_in_dsn(&self, dsn: Option<Entry>) {
+        if let Some(entry) = dsn {
+            self.metrics.dsns.inc();
+            self.take_in(&[entry], |counts| {
+                counts.dsn.fetch_add(1, Ordering::Relaxed);
+            });
+        }
     }
 
     fn finished_one(&self) {
@@ -598,15 +639,7 @@ impl Dispatcher {
         }
     }
 
-    fn count(
-        &self,
-        start: &Start,
-        before: &Entry,
-        report: &Report,
-        answers: &[Answered],
-        settled: &Settled,
-        now: Now,
-    ) {
+    fn count(&self, start: &Start, before: &Entry, report: &Report, answers: &[Answered]) {
         let destination = start.plan.provider.as_ref().map_or(crate::telemetry::metrics::OTHER, |p| p.as_str());
         let mut tally: HashMap<(&str, &str), u64> = HashMap::new();
         for answer in answers {
@@ -632,7 +665,6 @@ impl Dispatcher {
             self.metrics.failovers.with_label_values(&[before.pool.as_str()]).inc();
         }
         self.metrics.attempt_seconds.observe(report.latency.as_secs_f64());
-        self.count_decided(before, settled, now);
         if let Some(on_blame) = self.on_blame.lock().clone() {
             if answers.iter().any(|a| a.outcome.counts_against_ip) {
                 on_blame(&start.binding.name);

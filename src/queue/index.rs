@@ -173,6 +173,13 @@ impl Index {
         }
     }
 
+    /// Sets the timer for the end of an entry's lifetime again, after it was moved.
+    pub fn watch_expiry(&mut self, id: EntryId) {
+        if let Some(waiting) = self.entries.get(&id) {
+            self.timers.push(Reverse((waiting.expires, Timer::Expiry(id))));
+        }
+    }
+
     /// Forgets an entry, wherever it is.
     pub fn remove(&mut self, id: EntryId) -> Option<Waiting> {
         self.hold(id);

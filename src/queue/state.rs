@@ -126,6 +126,24 @@ pub fn expire(entry: &mut Entry) -> Vec<Decided> {
     entry.recipients.drain(..).map(give_up).collect()
 }
 
+/// Puts the recipients that failed back among the waiting, because the report about them could not be written. They
+/// are due again after `retry_first`, also past the entry's lifetime: giving up without a report is no way out.
+pub fn take_back_failed(before: &Entry, entry: &mut Entry, settled: &mut Settled, policy: &config::Queue, now: Wall) {
+    let (failed, rest): (Vec<_>, Vec<_>) =
+        settled.decided.drain(..).partition(|d| d.disposition != Disposition::Delivered);
+    for decided in failed {
+        let known = before.recipients.iter().find(|r| r.address == decided.address);
+        let mut state = known.map(|r| r.state.clone()).unwrap_or_default();
+        state.last_reply = decided.text;
+        state.last_host = decided.host;
+        entry.recipients.push(crate::message::Recipient { address: decided.address, state });
+    }
+    settled.decided = rest;
+    settled.waits = true;
+    entry.state.next_at = now.plus(policy.retry_first);
+    entry.expires = entry.expires.max(entry.state.next_at);
+}
+
 /// Whether refusals of this recipient may still be held against a binding: not once two bindings were refused for the
 /// same reason. `position` as in [`Answered::recipient`], before [`settle`].
 pub fn may_blame(entry: &Entry, position: usize, binding: &BindingName) -> bool {
@@ -345,7 +363,14 @@ mod tests {
         let mut e = entry(&["a@example.org"]);
         let mut kept = 0;
         for _ in 0..6 {
-            settle(&mut e, &[answered(0, outcome(Disposition::Deferred))], &"m1".into(), &policy(), 0.5, Wall::from_millis(0));
+            settle(
+                &mut e,
+                &[answered(0, outcome(Disposition::Deferred))],
+                &"m1".into(),
+                &policy(),
+                0.5,
+                Wall::from_millis(0),
+            );
             kept += usize::from(e.state.sticky.is_some());
             if e.state.sticky.is_none() {
                 break;
@@ -358,8 +383,7 @@ mod tests {
     fn what_is_deferred_past_its_lifetime_expires_with_its_last_reply() {
         let mut e = entry(&["a@example.org"]);
         let now = e.expires;
-        let settled =
-            settle(&mut e, &[answered(0, outcome(Disposition::Deferred))], &"m1".into(), &policy(), 0.5, now);
+        let settled = settle(&mut e, &[answered(0, outcome(Disposition::Deferred))], &"m1".into(), &policy(), 0.5, now);
         assert!(!settled.waits);
         assert_eq!(settled.decided[0].disposition, Disposition::Expired);
         assert_eq!(settled.decided[0].text.as_deref(), Some("550 x"));
@@ -369,7 +393,8 @@ mod tests {
     fn recipients_outside_the_lease_are_due_at_once() {
         let mut e = entry(&["a@example.org", "b@example.org"]);
         let now = Wall::from_millis(7);
-        let settled = settle(&mut e, &[answered(0, outcome(Disposition::Delivered))], &"m1".into(), &policy(), 0.5, now);
+        let settled =
+            settle(&mut e, &[answered(0, outcome(Disposition::Delivered))], &"m1".into(), &policy(), 0.5, now);
         assert!(settled.waits);
         assert_eq!((e.recipients.len(), e.state.next_at), (1, now));
     }

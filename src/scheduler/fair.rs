@@ -119,15 +119,7 @@ impl Fair {
         };
         let entrants: Vec<Entrant> = weights.into_iter().map(entrant).collect();
         let trees = MinTree::new(entrants.len());
-        Self {
-            entrants,
-            weight: 0,
-            step: 0,
-            time: EPOCH,
-            waiting: trees.clone(),
-            ready: trees,
-            aside: Vec::new(),
-        }
+        Self { entrants, weight: 0, step: 0, time: EPOCH, waiting: trees.clone(), ready: trees, aside: Vec::new() }
     }
 
     /// Sum of the weights of those present.

@@ -69,7 +69,9 @@ impl Facts<'_> {
             return if self.limits(seat.binding, request).window > 0 { Admission::Yes } else { Admission::No };
         };
         let divisor = route.standing.divisor(now.wall);
-        if route.standing.room() == 0 || !route.window.has_room(Some(self.limits(seat.binding, request).window), divisor) {
+        if route.standing.room() == 0
+            || !route.window.has_room(Some(self.limits(seat.binding, request).window), divisor)
+        {
             return Admission::No;
         }
         if route.limiter.as_ref().is_some_and(|limiter| !limiter.is_open(now.mono)) {
@@ -384,8 +386,7 @@ impl Scheduler {
             return self.refuse(request, now);
         }
 
-        let [of_binding, of_route, of_tenant] =
-            accounts.map(|account| self.ledger.reserve(account?, recipients));
+        let [of_binding, of_route, of_tenant] = accounts.map(|account| self.ledger.reserve(account?, recipients));
         let binding_period = binding.standing.lease(recipients);
         binding.window.take();
         let mut route_period = 0;
@@ -448,9 +449,8 @@ impl Scheduler {
     fn refuse(&self, request: &Request<'_>, now: Now) -> Selection {
         let facts = self.facts();
         let listed = facts.verdicts(&self.pools[request.pool.index()], request, now);
-        let tenant = facts
-            .tenant_cap_verdict(request.tenant, now)
-            .or_else(|| facts.tenant_rate_verdict(request.tenant, now));
+        let tenant =
+            facts.tenant_cap_verdict(request.tenant, now).or_else(|| facts.tenant_rate_verdict(request.tenant, now));
         let until = earliest(&listed, tenant.as_ref(), now);
         let verdicts: Vec<_> = listed.into_iter().map(|(_, id, verdict)| (id, verdict)).collect();
         let is_family = |verdict: &Verdict| *verdict == Verdict::AddressFamily;

@@ -271,7 +271,9 @@ impl Bench {
 
     pub(super) fn refusal(&mut self, request: &Request<'_>) -> (Wall, Vec<Verdict>) {
         match self.ask(request) {
-            Selection::Later { until, verdicts, .. } => (until, verdicts.into_iter().map(|(_, verdict)| verdict).collect()),
+            Selection::Later { until, verdicts, .. } => {
+                (until, verdicts.into_iter().map(|(_, verdict)| verdict).collect())
+            }
             other => panic!("not put off: {other:?}"),
         }
     }

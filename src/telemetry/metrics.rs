@@ -87,15 +87,30 @@ impl Metrics {
         let r = Registry::new();
         let metrics = Self {
             accepted_messages: counters(&r, "messages_accepted_total", "Messages answered 250.", &["tenant"])?,
-            accepted_recipients: counters(&r, "recipients_accepted_total", "Recipients of accepted messages.", &["tenant"])?,
-            refused_messages: counters(&r, "messages_refused_total", "Messages refused at the end of data.", &["reason"])?,
+            accepted_recipients: counters(
+                &r,
+                "recipients_accepted_total",
+                "Recipients of accepted messages.",
+                &["tenant"],
+            )?,
+            refused_messages: counters(
+                &r,
+                "messages_refused_total",
+                "Messages refused at the end of data.",
+                &["reason"],
+            )?,
             attempts: counters(
                 &r,
                 "attempts_total",
                 "Recipients tried, by outcome of the attempt.",
                 &["binding", "destination", "disposition", "cause"],
             )?,
-            dispositions: counters(&r, "dispositions_total", "Recipients whose fate is decided.", &["tenant", "disposition"])?,
+            dispositions: counters(
+                &r,
+                "dispositions_total",
+                "Recipients whose fate is decided.",
+                &["tenant", "disposition"],
+            )?,
             attempt_seconds: histogram(&r, "attempt_duration_seconds", "Duration of a delivery attempt.", 0.001)?,
             queue_seconds: histogram(&r, "delivery_delay_seconds", "From acceptance to delivery.", 0.001)?,
             health_changes: counters(
@@ -105,8 +120,17 @@ impl Metrics {
                 &["binding", "level", "state", "reason"],
             )?,
             failovers: counters(&r, "failover_attempts_total", "Attempts that left from a backup tier.", &["pool"])?,
-            unmatched_replies: counters(&r, "unmatched_replies_total", "Negative replies that no rule matched.", &["class"])?,
-            duplicates_possible: counter(&r, "duplicates_possible_total", "Attempts that ended after the final dot without a reply.")?,
+            unmatched_replies: counters(
+                &r,
+                "unmatched_replies_total",
+                "Negative replies that no rule matched.",
+                &["class"],
+            )?,
+            duplicates_possible: counter(
+                &r,
+                "duplicates_possible_total",
+                "Attempts that ended after the final dot without a reply.",
+            )?,
             dsns: counter(&r, "dsns_total", "Reports of failed delivery queued to senders.")?,
             ingress_sessions: gauge(&r, "ingress_sessions", "SMTP sessions open.")?,
             ingress_sessions_total: counter(&r, "ingress_sessions_total", "SMTP sessions since start.")?,
@@ -116,13 +140,33 @@ impl Metrics {
             queue_waiting: gauges(&r, "queue_waiting_entries", "Entries that wait, by reason.", &["pool", "reason"])?,
             queue_oldest_seconds: register(&r, Gauge::new("remuda_queue_oldest_seconds", "Age of the oldest entry.")?)?,
             binding_in_use: gauges(&r, "binding_connections", "Attempts on the wire.", &["binding"])?,
-            binding_health: gauges(&r, "binding_health", "1 for the present state of the binding.", &["binding", "state"])?,
-            routes_not_active: gauges(&r, "binding_routes_not_active", "Routes that are not active.", &["binding", "state"])?,
+            binding_health: gauges(
+                &r,
+                "binding_health",
+                "1 for the present state of the binding.",
+                &["binding", "state"],
+            )?,
+            routes_not_active: gauges(
+                &r,
+                "binding_routes_not_active",
+                "Routes that are not active.",
+                &["binding", "state"],
+            )?,
             cap_limit: gauges(&r, "daily_cap_limit", "Daily cap in recipients.", &["of", "name", "provider"])?,
             cap_used: gauges(&r, "daily_cap_used", "Accepted recipients of this day.", &["of", "name", "provider"])?,
-            cap_granted: gauges(&r, "daily_cap_granted", "Recipients granted for this day.", &["of", "name", "provider"])?,
+            cap_granted: gauges(
+                &r,
+                "daily_cap_granted",
+                "Recipients granted for this day.",
+                &["of", "name", "provider"],
+            )?,
             dnsbl_listed: gauges(&r, "dnsbl_listed", "1 listed, 0 not listed, -1 unknown.", &["binding", "zone"])?,
-            dnsbl_zone_health: gauges(&r, "dnsbl_zone_health", "1 for the present state of the zone.", &["zone", "state"])?,
+            dnsbl_zone_health: gauges(
+                &r,
+                "dnsbl_zone_health",
+                "1 for the present state of the zone.",
+                &["zone", "state"],
+            )?,
             dnsbl_answer_age_seconds: register(
                 &r,
                 GaugeVec::new(
