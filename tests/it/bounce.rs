@@ -95,7 +95,7 @@ async fn a_message_given_up_at_the_end_of_its_lifetime_is_reported() {
     use remuda::outcome::Stage;
 
     let sink = keeping_sink().await;
-    sink.add(Rule::reply(Stage::Rcpt, "452 4.2.2 mailbox full").to_local("full"));
+    sink.add(Rule::reply(Stage::Rcpt, "451 4.3.0 trouble here, try again later").to_local("later"));
     let settings = Settings::new()
         .set("queue", "retry_first", "\"100ms\"")
         .set("queue", "lifetime", "\"1s\"")
@@ -103,7 +103,7 @@ async fn a_message_given_up_at_the_end_of_its_lifetime_is_reported() {
         .pool("active = [\"a\"]")
         .to(sink.addr());
     let relay = Relay::start(&settings).await;
-    all_accepted(&relay.load(1).recipients(|_| vec!["full@sink.test".into()]).run().await);
+    all_accepted(&relay.load(1).recipients(|_| vec!["later@sink.test".into()]).run().await);
     wait_for_messages(&sink, 1).await;
     relay.wait_until_empty().await;
     let status = relay.status().await;
