@@ -149,7 +149,9 @@ pub(super) fn route(config: &Config, binding: &Binding, pool: &Limits, provider:
     let default = &config.delivery;
     let value = |field: fn(&Limits) -> Option<u32>, default: u32| levels.value(&ANY, field).unwrap_or(default);
     RouteLimits {
-        window: levels.value(&WINDOW, |limits| limits.max_outbound_connections).unwrap_or(default.max_outbound_connections),
+        window: levels
+            .value(&WINDOW, |limits| limits.max_outbound_connections)
+            .unwrap_or(default.max_outbound_connections),
         rate: levels.value(&TOWARDS, |limits| limits.rate_limit),
         cap: levels.value(&TOWARDS, |limits| limits.daily_cap),
         messages_per_connection: value(|limits| limits.messages_per_connection, default.messages_per_connection).max(1),
@@ -258,7 +260,8 @@ mod tests {
     fn explanations_name_value_and_level() {
         let config = config();
         let lines = explain_limits(&config, &"mta1".into(), Some(&"gmail".into())).expect("known");
-        let line = |name: &str| lines.iter().find(|line| line.name == name).map(|l| (l.value.as_str(), l.from.as_str()));
+        let line =
+            |name: &str| lines.iter().find(|line| line.name == name).map(|l| (l.value.as_str(), l.from.as_str()));
         assert_eq!(line("daily_cap (total)"), Some(("1000", "the pools of mta1")));
         assert_eq!(line("daily_cap (route)"), Some(("500", "binding.mta1.provider.gmail")));
         assert_eq!(line("rate_limit (total)"), Some(("20/s", "binding.mta1")));

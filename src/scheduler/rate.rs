@@ -102,7 +102,7 @@ impl Limiter {
         }
         let closed_until = self.ready();
         let mut fresh = Self::slowed(rate, divisor, &self.clock);
-        let now = Nanos::from(clock::Clock::now(&self.clock)).as_u64();
+        let now = clock::Clock::now(&self.clock).as_u64();
         // No burst: its turns begin when the old one's would have, as if all of its tolerance were spent.
         fresh.turn = closed_until.as_nanos().max(now).saturating_add(fresh.tolerance);
         *self = fresh;
@@ -169,7 +169,8 @@ mod tests {
         let mut limiter = Limiter::new(rate(20, Duration::from_secs(1)), &clock);
         let sent = greedy(&mut limiter, &clock, 5_000_000_000, 65_000_000_000);
         assert_eq!(sent.len(), 1201);
-        let most = (0..sent.len()).map(|i| sent[i..].iter().take_while(|&&t| t < sent[i] + 1_000_000_000).count()).max();
+        let most =
+            (0..sent.len()).map(|i| sent[i..].iter().take_while(|&&t| t < sent[i] + 1_000_000_000).count()).max();
         assert_eq!(most, Some(21));
     }
 

@@ -58,7 +58,9 @@ mod tests {
 
     #[test]
     fn waits_double_up_to_the_longest() {
-        for (attempt, seconds) in [(0, 300), (1, 300), (2, 600), (5, 4_800), (6, 9_600), (7, 14_400), (u32::MAX, 14_400)] {
+        for (attempt, seconds) in
+            [(0, 300), (1, 300), (2, 600), (5, 4_800), (6, 9_600), (7, 14_400), (u32::MAX, 14_400)]
+        {
             assert_eq!(backoff(0.0).wait(attempt, 0.9), Duration::from_secs(seconds), "attempt {attempt}");
         }
     }

@@ -69,7 +69,9 @@ impl Facts<'_> {
             return if self.limits(seat.binding, request).window > 0 { Admission::Yes } else { Admission::No };
         };
         let divisor = route.standing.divisor(now.wall);
-        if route.standing.room() == 0 || !route.window.has_room(Some(self.limits(seat.binding, request).window), divisor) {
+        if route.standing.room() == 0
+            || !route.window.has_room(Some(self.limits(seat.binding, request).window), divisor)
+        {
             return Admission::No;
         }
         if route.limiter.as_ref().is_some_and(|limiter| !limiter.is_open(now.mono)) {
@@ -171,8 +173,8 @@ impl Facts<'_> {
 
     fn room_verdict(&self, account: AccountId, of: CapOf, now: Now) -> Option<Verdict> {
         match self.ledger.room(account, now.wall) {
-            Room::Free(_) => None,
-            Room::Askable | Room::Pending => Some(Verdict::GrantPending),
+            Room::Free(_) | Room::Askable => None,
+            Room::Pending => Some(Verdict::GrantPending),
             Room::Exhausted => Some(Verdict::Cap { of, until: self.ledger.day().end }),
         }
     }
@@ -368,7 +370,11 @@ impl Scheduler {
         let mut recipients = wanted.min(binding.standing.room()).min(of_route.1);
         for (index, account) in accounts.into_iter().enumerate() {
             let Some(account) = account else { continue };
-            recipients = recipients.min(free(&self.ledger, account, now));
+            let free = free(&self.ledger, account, now);
+            if free < wanted {
+                self.ledger.foresee(account, wanted);
+            }
+            recipients = recipients.min(free);
             if pace == Pace::Even && index < 2 {
                 recipients = recipients.min(clamp(self.ledger.paced(account, now.wall).unwrap_or(0)));
             }
@@ -384,8 +390,7 @@ impl Scheduler {
             return self.refuse(request, now);
         }
 
-        let [of_binding, of_route, of_tenant] =
-            accounts.map(|account| self.ledger.reserve(account?, recipients));
+        let [of_binding, of_route, of_tenant] = accounts.map(|account| self.ledger.reserve(account?, recipients));
         let binding_period = binding.standing.lease(recipients);
         binding.window.take();
         let mut route_period = 0;
@@ -447,10 +452,13 @@ impl Scheduler {
 
     fn refuse(&self, request: &Request<'_>, now: Now) -> Selection {
         let facts = self.facts();
-        let listed = facts.verdicts(&self.pools[request.pool.index()], request, now);
-        let tenant = facts
-            .tenant_cap_verdict(request.tenant, now)
-            .or_else(|| facts.tenant_rate_verdict(request.tenant, now));
+        let mut listed = facts.verdicts(&self.pools[request.pool.index()], request, now);
+        for (.., verdict) in listed.iter_mut().filter(|(.., verdict)| *verdict == Verdict::Eligible) {
+            // What is eligible and was not taken has nothing granted yet: it was asked for, or will be by the next one.
+            *verdict = Verdict::GrantPending;
+        }
+        let tenant =
+            facts.tenant_cap_verdict(request.tenant, now).or_else(|| facts.tenant_rate_verdict(request.tenant, now));
         let until = earliest(&listed, tenant.as_ref(), now);
         let verdicts: Vec<_> = listed.into_iter().map(|(_, id, verdict)| (id, verdict)).collect();
         let is_family = |verdict: &Verdict| *verdict == Verdict::AddressFamily;

@@ -400,13 +400,8 @@ impl Scheduler {
             return id;
         }
         let column = provider.and_then(|provider| self.table.providers.get(provider)).copied().unwrap_or(0);
-        let fresh = Destination {
-            name: name.clone(),
-            provider_name: provider.cloned(),
-            column,
-            routes_out: 0,
-            routes: 0,
-        };
+        let fresh =
+            Destination { name: name.clone(), provider_name: provider.cloned(), column, routes_out: 0, routes: 0 };
         let id = match self.unused_destinations.pop() {
             Some(id) => {
                 self.destinations[id.index()] = fresh;
@@ -650,7 +645,8 @@ impl Scheduler {
                         self.ledger.set_limit(account, limits.cap.unwrap_or(Ledger::UNLIMITED));
                     }
                 } else {
-                    route.account = owner().map(|owner| self.ledger.open(owner, limits.cap.unwrap_or(Ledger::UNLIMITED)));
+                    route.account =
+                        owner().map(|owner| self.ledger.open(owner, limits.cap.unwrap_or(Ledger::UNLIMITED)));
                 }
                 route
             }

@@ -92,7 +92,8 @@ where
 {
     use jiff::civil::date;
     let ask = |key: &str, day: i8, granted: u64| GrantRequest { key: key.into(), day: date(2026, 5, day), granted };
-    let mut raise = |holder: &str, limit: u64, request: GrantRequest| grants.raise(holder, limit, &request).expect("raise");
+    let mut raise =
+        |holder: &str, limit: u64, request: GrantRequest| grants.raise(holder, limit, &request).expect("raise");
 
     assert_eq!(raise("a", 100, ask("binding/x", 1, 40)), 40);
     assert_eq!(raise("a", 100, ask("binding/x", 1, 40)), 40, "asking twice gives nothing twice");
