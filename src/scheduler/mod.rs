@@ -33,6 +33,8 @@ mod standing;
 pub mod state;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 pub mod verdict;
 pub mod warmup;
 
@@ -144,7 +146,7 @@ pub(crate) mod held {
 
     /// Reservations; private to the scheduler.
     #[derive(Debug, Default)]
-    pub struct Held {
+    pub(crate) struct Held {
         /// Place in the tier, for giving the pick back.
         pub(in crate::scheduler) seat: u32,
         /// Configuration under which that place is valid.

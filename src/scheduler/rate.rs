@@ -102,7 +102,7 @@ impl Limiter {
         }
         let closed_until = self.ready();
         let mut fresh = Self::slowed(rate, divisor, &self.clock);
-        let now = Nanos::from(clock::Clock::now(&self.clock)).as_u64();
+        let now = clock::Clock::now(&self.clock).as_u64();
         // No burst: its turns begin when the old one's would have, as if all of its tolerance were spent.
         fresh.turn = closed_until.as_nanos().max(now).saturating_add(fresh.tolerance);
         *self = fresh;

@@ -173,8 +173,8 @@ impl Facts<'_> {
 
     fn room_verdict(&self, account: AccountId, of: CapOf, now: Now) -> Option<Verdict> {
         match self.ledger.room(account, now.wall) {
-            Room::Free(_) => None,
-            Room::Askable | Room::Pending => Some(Verdict::GrantPending),
+            Room::Free(_) | Room::Askable => None,
+            Room::Pending => Some(Verdict::GrantPending),
             Room::Exhausted => Some(Verdict::Cap { of, until: self.ledger.day().end }),
         }
     }
@@ -370,7 +370,11 @@ impl Scheduler {
         let mut recipients = wanted.min(binding.standing.room()).min(of_route.1);
         for (index, account) in accounts.into_iter().enumerate() {
             let Some(account) = account else { continue };
-            recipients = recipients.min(free(&self.ledger, account, now));
+            let free = free(&self.ledger, account, now);
+            if free < wanted {
+                self.ledger.foresee(account, wanted);
+            }
+            recipients = recipients.min(free);
             if pace == Pace::Even && index < 2 {
                 recipients = recipients.min(clamp(self.ledger.paced(account, now.wall).unwrap_or(0)));
             }
@@ -448,7 +452,11 @@ impl Scheduler {
 
     fn refuse(&self, request: &Request<'_>, now: Now) -> Selection {
         let facts = self.facts();
-        let listed = facts.verdicts(&self.pools[request.pool.index()], request, now);
+        let mut listed = facts.verdicts(&self.pools[request.pool.index()], request, now);
+        for (.., verdict) in listed.iter_mut().filter(|(.., verdict)| *verdict == Verdict::Eligible) {
+            // What is eligible and was not taken has nothing granted yet: it was asked for, or will be by the next one.
+            *verdict = Verdict::GrantPending;
+        }
         let tenant =
             facts.tenant_cap_verdict(request.tenant, now).or_else(|| facts.tenant_rate_verdict(request.tenant, now));
         let until = earliest(&listed, tenant.as_ref(), now);

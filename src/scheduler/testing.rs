@@ -173,11 +173,6 @@ impl TestConfig {
         self
     }
 
-    pub(super) fn server(mut self, change: impl FnOnce(&mut Server)) -> Self {
-        change(&mut self.0.server);
-        self
-    }
-
     pub(super) fn build(self) -> Config {
         self.0
     }
@@ -231,12 +226,6 @@ impl Bench {
             families: Families { v4: true, v6: true },
             sticky: None,
             excluded: &[],
-        }
-    }
-
-    pub(super) fn grant(&mut self) {
-        for request in self.scheduler.take_grant_requests() {
-            self.scheduler.grant_durable(&request, self.now);
         }
     }
 

@@ -287,6 +287,11 @@ impl Ledger {
         self.ask(id, u64::from(recipients));
     }
 
+    /// Asks ahead for a key that had less free than the `recipients` of a request, so that the next one is whole.
+    pub fn foresee(&mut self, id: AccountId, recipients: u32) {
+        self.ask(id, u64::from(recipients));
+    }
+
     fn ask(&mut self, id: AccountId, least: u64) {
         let account = &mut self.accounts[id.0 as usize];
         let held = account.granted.max(account.taken());
@@ -471,6 +476,7 @@ mod tests {
     #[test]
     fn a_reservation_is_partial_and_the_cap_is_the_end() {
         let (mut ledger, id) = opened(10);
+        ledger.want(id, 10);
         let first = reserve(&mut ledger, id, 7).expect("room");
         let second = reserve(&mut ledger, id, 7).expect("room");
         assert_eq!((first.recipients, second.recipients), (7, 3));
@@ -605,6 +611,7 @@ mod tests {
         ledger.settle(many, 600);
         assert!(ledger.take_requests().is_empty(), "no cap, no grants");
         ledger.set_limit(id, 1_000);
+        ledger.want(id, 1_000);
         assert_eq!(reserve(&mut ledger, id, 1_000).expect("room").recipients, 400);
         let (mut ledger, id) = opened(100);
         let some = reserve(&mut ledger, id, 60).expect("room");
@@ -612,7 +619,9 @@ mod tests {
         ledger.set_limit(id, 50);
         assert_eq!(ledger.room(id, noon()), Room::Exhausted);
         ledger.set_limit(id, 70);
-        assert_eq!(reserve(&mut ledger, id, 99).expect("room").recipients, 10);
+        let rest: u32 =
+            std::iter::from_fn(|| reserve(&mut ledger, id, 99)).map(|reservation| reservation.recipients).sum();
+        assert_eq!(rest, 10);
     }
 
     #[test]
@@ -714,6 +723,7 @@ mod tests {
             let mut limit = first;
             let mut highest: HashMap<jiff::civil::Date, u64> = HashMap::new();
             let mut wall = noon();
+            let mut latest = wall;
             let mut ledger = Ledger::new(berlin(), &[], wall);
             let mut id = ledger.open(owner(), limit);
             let mut held: Vec<Reservation> = Vec::new();
@@ -764,7 +774,9 @@ mod tests {
                         ledger.roll(wall);
                     }
                     Step::SetBack(hours) => {
-                        wall = Wall::from_millis(wall.as_millis() - (HOUR * hours as u32).as_millis() as i64);
+                        // Not beyond the days for which the later day is believed.
+                        let back = wall.as_millis() - (HOUR * hours as u32).as_millis() as i64;
+                        wall = Wall::from_millis(back.max(latest.as_millis() - 40 * HOUR.as_millis() as i64));
                         ledger.roll(wall);
                     }
                     Step::Limit(to) => {
@@ -772,6 +784,7 @@ mod tests {
                         ledger.set_limit(id, to);
                     }
                 }
+                latest = latest.max(wall);
                 let highest = highest.entry(ledger.day().date).or_default();
                 *highest = limit.max(*highest);
                 let account = ledger.account(id);
