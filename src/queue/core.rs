@@ -227,6 +227,8 @@ impl Core {
     /// What to do now; call again until `None`.
     pub fn next(&mut self, now: Now) -> Option<Action> {
         self.fire_timers(now);
+        self.scheduler.tick(now);
+        self.ask_for_grants();
         loop {
             if let Some(action) = self.actions.pop_front() {
                 return Some(action);
@@ -243,7 +245,8 @@ impl Core {
 
     /// When to ask again although nothing has happened.
     pub fn next_wakeup(&self) -> Option<Wall> {
-        [self.index.next_wakeup(), self.reputation.next_wakeup()].into_iter().flatten().min()
+        let wakeups = [self.index.next_wakeup(), self.reputation.next_wakeup()];
+        wakeups.into_iter().flatten().min()
     }
 
     /// No further attempts are started; those on the wire may finish.
@@ -313,6 +316,7 @@ impl Core {
         let (binding, destination) = (lease.binding, lease.destination);
         self.in_flight = self.in_flight.saturating_sub(1);
         self.scheduler.settle(lease, settlement, now);
+        self.ask_for_grants();
         match entry {
             None => {
                 self.index.remove(id);
@@ -505,10 +509,7 @@ impl Core {
         let plan = Arc::clone(plan);
         let request = request(waiting, destination, &plan);
         let selection = self.scheduler.select(&request, now);
-        let grants = self.scheduler.take_grant_requests();
-        if !grants.is_empty() {
-            self.actions.push_back(Action::WriteGrants(grants));
-        }
+        self.ask_for_grants();
         match selection {
             Selection::Assigned(lease) => {
                 self.index.take_head(lane, tenant, Place::InFlight);
@@ -537,6 +538,13 @@ impl Core {
                 self.block(lane, tenant, id, until, &verdicts, now);
                 None
             }
+        }
+    }
+
+    fn ask_for_grants(&mut self) {
+        let grants = self.scheduler.take_grant_requests();
+        if !grants.is_empty() {
+            self.actions.push_back(Action::WriteGrants(grants));
         }
     }
 

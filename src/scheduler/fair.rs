@@ -16,10 +16,16 @@
 //! A message that only the first in line could carry counts as shared; so what a member carried alone is set off
 //! against its share, by less than one message at a time.
 //!
+//! **Ties.** Of equal deadlines one is drawn by lot each time. A fixed order would fall into step with mail that comes in
+//! a fixed order: of two bindings one would carry all that goes to the first of two destinations, the other the rest.
+//!
 //! **Numbers.** Virtual time is a 128-bit integer with 80 bits of fraction. Steps of members round down and those of
 //! virtual time up, so that somebody is always eligible; the error after 10¹² picks is below 10⁻⁶ messages.
 //!
 //! [`Headroom`] is the other order: the smallest used share of the day first, turn by turn where it is equal.
+
+use rand::rngs::SmallRng;
+use rand::{RngCore, SeedableRng};
 
 /// 1 in virtual time.
 const ONE: u128 = 1 << 80;
@@ -90,9 +96,14 @@ struct Entrant {
     present: bool,
 }
 
+/// Bits of a deadline that are drawn by lot: far more than the error of virtual time, far fewer than two deadlines differ
+/// by that differ at all (weights are below 2¹⁶).
+const LOT_BITS: u32 = 40;
+
 /// Weighted fair order over the members `0..n`; all are absent at first.
 #[derive(Clone, Debug)]
 pub struct Fair {
+    lots: SmallRng,
     entrants: Vec<Entrant>,
     /// Sum of the weights present.
     weight: u64,
@@ -107,9 +118,8 @@ pub struct Fair {
 }
 
 impl Fair {
-    /// Members with these weights. Those with weight 0 never take part. Ties go to the lower index: shuffle the members
-    /// so that many pools do not all begin with the same one.
-    pub fn new(weights: impl IntoIterator<Item = u32>) -> Self {
+    /// Members with these weights. Those with weight 0 never take part. `seed` decides ties.
+    pub fn new(weights: impl IntoIterator<Item = u32>, seed: u64) -> Self {
         let entrant = |weight: u32| Entrant {
             weight,
             step: ONE / u128::from(weight.max(1)),
@@ -119,7 +129,17 @@ impl Fair {
         };
         let entrants: Vec<Entrant> = weights.into_iter().map(entrant).collect();
         let trees = MinTree::new(entrants.len());
-        Self { entrants, weight: 0, step: 0, time: EPOCH, waiting: trees.clone(), ready: trees, aside: Vec::new() }
+        let lots = SmallRng::seed_from_u64(seed);
+        Self {
+            lots,
+            entrants,
+            weight: 0,
+            step: 0,
+            time: EPOCH,
+            waiting: trees.clone(),
+            ready: trees,
+            aside: Vec::new(),
+        }
     }
 
     /// Sum of the weights of those present.
@@ -248,7 +268,8 @@ impl Fair {
         let Entrant { start, step, .. } = self.entrants[index];
         if start <= self.time {
             self.waiting.clear(index);
-            self.ready.set(index, start + step);
+            let lot = u128::from(self.lots.next_u64() >> (64 - LOT_BITS));
+            self.ready.set(index, start + step + lot);
         } else {
             self.ready.clear(index);
             self.waiting.set(index, start);
@@ -424,7 +445,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn all(weights: &[u32]) -> Fair {
-        let mut fair = Fair::new(weights.iter().copied());
+        let mut fair = Fair::new(weights.iter().copied(), 7);
         (0..weights.len()).for_each(|index| fair.join(index));
         fair
     }

@@ -111,7 +111,7 @@ impl Pool {
             let weights = seats.iter().map(|seat| seat.weight);
             let order = match config.spread {
                 // Until the chance of delivery is measured, reputation bends no weight: a factor per binding belongs here.
-                Spread::Weighted | Spread::Reputation => Order::Fair(Fair::new(weights)),
+                Spread::Weighted | Spread::Reputation => Order::Fair(Fair::new(weights, rng.next_u64())),
                 Spread::Headroom => Order::Headroom(Headroom::new(weights)),
             };
             Tier { seats, as_written, order, dependable: [0; 2], credit: 0 }

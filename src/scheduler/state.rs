@@ -205,6 +205,7 @@ impl Scheduler {
             wants: Vec::new(),
         };
         scheduler.reconfigure(config, now);
+        scheduler.ledger.ask_for_first();
         scheduler
     }
 
@@ -554,6 +555,7 @@ impl Scheduler {
         self.told.tell(now.mono);
         if self.ledger.roll(now.wall) {
             self.set_limits_of_day();
+            self.ledger.ask_for_first();
             self.refresh_all(now);
         }
         while let Some(&Reverse((at, id))) = self.wall_timers.peek()

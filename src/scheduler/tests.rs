@@ -647,7 +647,7 @@ proptest! {
                             }
                             held.push(lease);
                         }
-                        Selection::Later { until, verdicts } => {
+                        Selection::Later { until, verdicts, .. } => {
                             prop_assert!(until > bench.now.wall);
                             prop_assert_eq!(verdicts.len(), 4);
                             prop_assert!(verdicts.iter().all(|(_, v)| *v != Verdict::Eligible), "{verdicts:?}");
