@@ -69,6 +69,44 @@ impl fmt::Debug for Wall {
     }
 }
 
+/// [`Wall`] as RFC 3339 text, for what people read (`#[serde(with = "rfc3339")]`). On disk it stays a number.
+pub mod rfc3339 {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use super::Wall;
+
+    /// Writes the moment as text.
+    pub fn serialize<S: Serializer>(at: &Wall, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(at)
+    }
+
+    /// Reads it back.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Wall, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse::<jiff::Timestamp>().map(Wall::from).map_err(serde::de::Error::custom)
+    }
+
+    /// The same for a moment that may be missing.
+    pub mod option {
+        use super::{Deserialize, Deserializer, Serializer, Wall};
+
+        /// Writes the moment as text, or null.
+        pub fn serialize<S: Serializer>(at: &Option<Wall>, serializer: S) -> Result<S::Ok, S::Error> {
+            match at {
+                Some(at) => serializer.collect_str(at),
+                None => serializer.serialize_none(),
+            }
+        }
+
+        /// Reads it back.
+        pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Wall>, D::Error> {
+            let text = Option::<String>::deserialize(deserializer)?;
+            text.map(|text| text.parse::<jiff::Timestamp>().map(Wall::from).map_err(serde::de::Error::custom))
+                .transpose()
+        }
+    }
+}
+
 /// A moment of monotonic time: nanoseconds since the clock that made it was started.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
 pub struct Mono(u64);
@@ -169,6 +207,21 @@ mod tests {
         let now = clock.now();
         assert_eq!(now.wall, Wall::from_millis(1_250));
         assert_eq!(now.mono, Mono::from_nanos(250_000_000));
+    }
+
+    #[test]
+    fn moments_are_text_for_people_and_come_back() {
+        #[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+        struct Shown {
+            #[serde(with = "rfc3339")]
+            at: Wall,
+            #[serde(with = "rfc3339::option")]
+            until: Option<Wall>,
+        }
+        let shown = Shown { at: Wall::from_millis(1_250), until: None };
+        let text = serde_json::to_string(&shown).expect("serialises");
+        assert_eq!(text, r#"{"at":"1970-01-01T00:00:01.250Z","until":null}"#);
+        assert_eq!(serde_json::from_str::<Shown>(&text).expect("reads"), shown);
     }
 
     #[test]

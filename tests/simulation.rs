@@ -408,7 +408,7 @@ fn a_blocked_binding_comes_back_by_a_trickle_and_then_fully() {
         assert!((800..=1_000).contains(&later), "fully back: {later} of about 900 an hour");
 
         let beta = world.trace.iter().filter(|(_, b, d, _)| b.as_str() == "m1" && d.as_str() == "beta.example").count();
-        assert!((9_000..=11_000).contains(&beta), "other destinations kept using it: {beta}");
+        assert!((9_500..=12_500).contains(&beta), "other destinations kept using it: {beta}");
     });
 }
 

@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
 use super::Sources;
+use crate::clock::{Wall, rfc3339};
 use super::status::{QueueEntry, Status};
 use crate::message::EntryId;
 use crate::message::id::BadId;
@@ -47,9 +48,9 @@ pub async fn queue(State(sources): State<Sources>, Query(query): Query<QueueQuer
 #[derive(Debug, Serialize)]
 struct Explained {
     binding: String,
-    text: &'static str,
-    #[serde(flatten)]
-    verdict: crate::scheduler::Verdict,
+    verdict: &'static str,
+    #[serde(with = "rfc3339::option")]
+    until: Option<Wall>,
 }
 
 /// `GET /api/v1/explain/ID`: every binding of the entry's pool with its verdict.
@@ -66,7 +67,11 @@ pub async fn explain(State(sources): State<Sources>, Path(id): Path<String>) -> 
         Some(verdicts) => Json(
             verdicts
                 .into_iter()
-                .map(|(binding, verdict)| Explained { binding: binding.to_string(), text: verdict.as_str(), verdict })
+                .map(|(binding, verdict)| Explained {
+                    binding: binding.to_string(),
+                    verdict: verdict.as_str(),
+                    until: verdict.until(),
+                })
                 .collect::<Vec<_>>(),
         )
         .into_response(),

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde::{Deserialize, Serialize};
 
 use super::Sources;
-use crate::clock::Wall;
+use crate::clock::{Wall, rfc3339};
 use crate::message::EntryId;
 use crate::reputation::{Health, Subject};
 use crate::scheduler::cap::Owner;
@@ -21,6 +21,7 @@ pub struct Status {
     /// `server.hostname`.
     pub hostname: String,
     /// When this was taken.
+    #[serde(with = "rfc3339")]
     pub at: Wall,
     /// Addresses of the SMTP listeners.
     pub listeners: Vec<String>,
@@ -50,6 +51,7 @@ pub struct BindingStatus {
     /// Why not active.
     pub reason: Option<String>,
     /// Until when.
+    #[serde(with = "rfc3339::option")]
     pub until: Option<Wall>,
     /// What speaks for it, in words.
     pub evidence: Option<String>,
@@ -71,6 +73,7 @@ pub struct RouteStatus {
     /// Why.
     pub reason: Option<String>,
     /// Until when.
+    #[serde(with = "rfc3339::option")]
     pub until: Option<Wall>,
     /// What speaks for it, in words.
     pub evidence: Option<String>,
@@ -88,6 +91,7 @@ pub struct CapStatus {
     /// Written ahead to disk.
     pub granted: u64,
     /// Start of the next day.
+    #[serde(with = "rfc3339")]
     pub resets_at: Wall,
 }
 
@@ -129,8 +133,10 @@ pub struct WaitingStatus {
     /// Recipients.
     pub recipients: u64,
     /// Arrival of the oldest.
+    #[serde(with = "rfc3339")]
     pub oldest: Wall,
     /// When the first may move by itself.
+    #[serde(with = "rfc3339::option")]
     pub next_at: Option<Wall>,
     /// Most attempts any of them has had.
     pub attempts: u32,

@@ -151,10 +151,12 @@ pub struct QueueView {
     /// Attempts made.
     pub attempts: u32,
     /// When it was accepted.
+    #[serde(with = "crate::clock::rfc3339")]
     pub arrived: Wall,
     /// Why it does not move: a verdict's text, `retry`, `dns`, `resolving`, `in_flight` or `ready`.
     pub reason: &'static str,
     /// When it may move by itself.
+    #[serde(with = "crate::clock::rfc3339::option")]
     pub next_at: Option<Wall>,
 }
 
