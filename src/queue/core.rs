@@ -136,8 +136,8 @@ pub struct Core {
 /// One waiting entry as the queue listing shows it.
 #[derive(Clone, Debug, serde::Serialize)]
 pub struct QueueView {
-    /// Entry.
-    pub id: EntryId,
+    /// Entry, as printed everywhere.
+    pub id: String,
     /// Its pool.
     pub pool: String,
     /// Its tenant.
@@ -403,7 +403,7 @@ impl Core {
         let (domain, state) = &self.domains[waiting.domain.0 as usize];
         let (reason, next_at) = self.index.why(waiting);
         Some(QueueView {
-            id,
+            id: id.to_string(),
             pool: self.scheduler.pool_name(waiting.pool).to_string(),
             tenant: self.scheduler.tenant_name(waiting.tenant).to_string(),
             domain: domain.to_string(),

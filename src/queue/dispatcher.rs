@@ -560,9 +560,9 @@ impl Dispatcher {
             return self.wake.notify_one();
         }
         for d in &settled.decided {
-            tracing::info!(target: "attempt", id = %id, to = %format_args!("<{}>", d.address), tenant = %before.tenant,
-                pool = %before.pool, binding = "", attempt = before.state.attempts,
-                disposition = %d.disposition.as_str(), reply = %d.text.as_deref().unwrap_or(""));
+            tracing::info!(target: "attempt", id = %id, to = d.address.as_str(), tenant = %before.tenant,
+                pool = %before.pool, attempt = before.state.attempts, disposition = %d.disposition.as_str(),
+                reply = d.text.as_deref().unwrap_or(""));
         }
         {
             let mut core = self.core.lock();

@@ -1,10 +1,13 @@
 //! One line per recipient and attempt, in the manner mail operators grep for.
 //!
 //! ```text
-//! attempt id=0dq3… to=<ann@example.org> from=<news@acme.example> tenant=acme stream=default pool=marketing binding=mta1
-//!   local=203.0.113.11 ehlo=mta1.example.net destination=gmail host=mx1.example.org remote=192.0.2.1:25 attempt=1
-//!   disposition=deferred cause=greylisted scope=destination rule=generic.greylist next="2026-11-22T08:05:00Z" reply="451 4.7.1 …"
+//! attempt: id=1m80wte8w0001 to="ann@example.org" from="news@acme.example" tenant=acme stream=default pool=marketing
+//!   binding=mta1 local=203.0.113.11 ehlo=mta1.example.net destination=gmail host=mx1.example.org remote=192.0.2.1:25
+//!   reused=true attempt=1 size=2310 delay_ms=41 disposition=deferred cause=greylisted scope=destination
+//!   rule=greylist.words next=2026-11-22T08:05:00.000Z reply="451 4.7.1 greylisted, try again later"
 //! ```
+//!
+//! What strangers may choose (addresses, replies) is quoted and escaped, so that nobody can write lines of his own.
 
 use crate::clock::Wall;
 use crate::config::Binding;
@@ -46,8 +49,8 @@ pub fn write(line: &Line<'_>) {
     tracing::info!(
         target: "attempt",
         id = %entry.id,
-        to = %format_args!("<{}>", line.recipient),
-        from = %format_args!("<{from}>"),
+        to = line.recipient.as_str(),
+        from,
         tenant = %entry.tenant,
         stream = %entry.stream,
         pool = %entry.pool,
@@ -66,6 +69,6 @@ pub fn write(line: &Line<'_>) {
         scope = %line.outcome.scope.as_str(),
         rule = %line.outcome.rule,
         next = %line.next.map(|next| next.to_string()).unwrap_or_default(),
-        reply = %line.text,
+        reply = line.text,
     );
 }

@@ -16,7 +16,7 @@ pub fn write(change: &HealthChange) {
         to = %change.to.as_str(),
         reason = %reason,
         until = %until.map(|until| until.to_string()).unwrap_or_default(),
-        evidence = %change.evidence,
+        evidence = change.evidence.as_str(),
     );
 }
 

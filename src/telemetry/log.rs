@@ -12,6 +12,9 @@ pub fn init(log: &Log) -> Result<(), String> {
         .iter()
         .filter_map(|directive| directive.parse().ok())
         .fold(filter, EnvFilter::add_directive);
+    // The storage engine speaks of its files at level info; that is noise unless asked for.
+    let quiet = if log.filter.contains("fjall") { [].as_slice() } else { ["fjall=warn", "lsm_tree=warn"].as_slice() };
+    let filter = quiet.iter().filter_map(|d| d.parse().ok()).fold(filter, EnvFilter::add_directive);
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let done = match log.format {
         LogFormat::Json => builder.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init(),

@@ -13,6 +13,12 @@ use prometheus::{
 /// The label of receivers that belong to no configured provider.
 pub const OTHER: &str = "other";
 
+/// Bounds of durations: from a local hand-over to the lifetime of a message.
+const SECONDS: [f64; 18] = [
+    0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3_600.0, 14_400.0, 43_200.0, 86_400.0,
+    432_000.0,
+];
+
 /// All metrics and the registry they are in.
 #[derive(Debug)]
 pub struct Metrics {
@@ -111,8 +117,8 @@ impl Metrics {
                 "Recipients whose fate is decided.",
                 &["tenant", "disposition"],
             )?,
-            attempt_seconds: histogram(&r, "attempt_duration_seconds", "Duration of a delivery attempt.", 0.001)?,
-            queue_seconds: histogram(&r, "delivery_delay_seconds", "From acceptance to delivery.", 0.001)?,
+            attempt_seconds: histogram(&r, "attempt_duration_seconds", "Duration of a delivery attempt.")?,
+            queue_seconds: histogram(&r, "delivery_delay_seconds", "From acceptance to delivery.")?,
             health_changes: counters(
                 &r,
                 "health_changes_total",
@@ -222,10 +228,8 @@ fn gauge(r: &Registry, name: &str, help: &str) -> Result<IntGauge, prometheus::E
     register(r, IntGauge::with_opts(opts(name, help))?)
 }
 
-fn histogram(r: &Registry, name: &str, help: &str, first: f64) -> Result<Histogram, prometheus::Error> {
-    // A factor of 3 from 1 ms reaches nine days in twenty buckets: queues hold mail for days.
-    let buckets = prometheus::exponential_buckets(first, 3.0, 20)?;
-    register(r, Histogram::with_opts(HistogramOpts::from(opts(name, help)).buckets(buckets))?)
+fn histogram(r: &Registry, name: &str, help: &str) -> Result<Histogram, prometheus::Error> {
+    register(r, Histogram::with_opts(HistogramOpts::from(opts(name, help)).buckets(SECONDS.to_vec()))?)
 }
 
 #[cfg(test)]
