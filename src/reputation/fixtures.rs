@@ -54,7 +54,7 @@ pub(crate) fn config(bindings: &[&str], pools: &[(&str, &[&str])]) -> Config {
         bindings: bindings.iter().zip(1..).map(|(name, last)| Arc::new(binding(name, last))).collect(),
         pools: pools.iter().map(|(name, members)| pool(name, members)).collect(),
         tenants: Vec::new(),
-        providers: Vec::new(),
+        providers: ["gmail", "outlook", "yahoo"].map(provider).into(),
         destination_routes: Vec::new(),
         dns: Dns { servers: Vec::new(), timeout: 3 * second, max_in_flight: 200 },
         queue: Queue {
@@ -136,5 +136,14 @@ fn pool(name: &str, members: &[&str]) -> Pool {
         min_active: 1,
         failover_on: Vec::new(),
         binding_limits: Limits::default(),
+    }
+}
+
+fn provider(name: &str) -> crate::config::Provider {
+    let mx = format!("mx.{name}.example").parse().unwrap();
+    crate::config::Provider {
+        name: name.into(),
+        mx: vec![crate::config::DomainPattern::Exact(mx)],
+        binding_limits: crate::config::Limits::default(),
     }
 }

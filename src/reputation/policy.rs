@@ -6,7 +6,7 @@
 //! | a reply that blames the IP | the route: at once where the rule says so or on probation, else after `ip_block_count` in `ip_block_window` |
 //! | a rule's `SuspendBinding` | the binding at once |
 //! | a rule's `BackOff` | the route is throttled |
-//! | routes suspended for IP reasons at `providers_for_binding` destinations | the binding |
+//! | routes suspended for IP reasons at `providers_for_binding` configured providers | the binding |
 //! | listings, reverse DNS, an address that cannot be bound | the binding, until the cause is gone |
 //! | the operator's word | the binding, before everything else |
 //!
@@ -50,6 +50,15 @@ pub enum Note {
         /// Whose list is bad.
         tenant: TenantName,
         /// Counts.
+        evidence: String,
+    },
+    /// A reply blames the tenant or its domain. Its mail is not held yet: the operator is told.
+    TenantRefused {
+        /// Where.
+        subject: Subject,
+        /// Whose mail.
+        tenant: TenantName,
+        /// The reply.
         evidence: String,
     },
     /// The pool guard held a suspension back; the binding is throttled instead.
@@ -111,6 +120,9 @@ pub struct Reputation {
     throttle_weight: f64,
     suspend_weight: f64,
     guard: Guard,
+    /// Names of the configured providers: only their word, together, moves a binding as a whole. Anybody can set up three
+    /// domains that refuse us.
+    providers: BTreeSet<DestinationName>,
     bindings: HashMap<BindingName, Watched>,
     timers: BTreeSet<(Wall, Subject)>,
     dirty: BTreeSet<Subject>,
@@ -128,6 +140,7 @@ impl Reputation {
             throttle_weight: config.monitor.throttle_weight,
             suspend_weight: config.monitor.suspend_weight,
             guard: Guard::new(config),
+            providers: BTreeSet::new(),
             bindings: HashMap::new(),
             timers: BTreeSet::new(),
             dirty: BTreeSet::new(),
@@ -147,6 +160,7 @@ impl Reputation {
         self.throttle_weight = config.monitor.throttle_weight;
         self.suspend_weight = config.monitor.suspend_weight;
         self.guard = Guard::new(config);
+        self.providers = config.providers.iter().map(|p| DestinationName::new(p.name.as_str())).collect();
         let window = self.rules.window;
         self.bindings.retain(|name, _| config.bindings.iter().any(|b| b.name == *name));
         for binding in &config.bindings {
@@ -389,7 +403,8 @@ impl Reputation {
     /// What the rule that read the reply asks for.
     fn act(&mut self, attempt: Attempt<'_>, action: Action, text: &str, now: Wall, out: &mut Vec<HealthChange>) {
         match action {
-            Action::None | Action::HoldTenant(_) => {}
+            Action::None => {}
+            Action::HoldTenant(_) => self.note_refused(attempt, text, now),
             Action::BackOff(span) => self.change(&attempt.of_route(), text, out, |state, _| {
                 let until = now.plus(span);
                 let cause = Cause { effect: Effect::Throttle, until, certain: false, evidence: text.to_owned() };
@@ -400,6 +415,18 @@ impl Reputation {
                 state.penalise(Reason::IpBlocked, span, text, rules, now);
             }),
         }
+    }
+
+    /// Notes a reply that blames the tenant, once per window, route and tenant.
+    fn note_refused(&mut self, attempt: Attempt<'_>, text: &str, now: Wall) {
+        let subject = attempt.of_route();
+        let window = self.rules.window;
+        let Some(cell) = find(&mut self.bindings, &subject, window) else { return };
+        if cell.noted.get(attempt.tenant).is_some_and(|&noted| now.since(noted) < window) {
+            return;
+        }
+        cell.noted.insert(attempt.tenant.clone(), now);
+        self.notes.push(Note::TenantRefused { subject, tenant: attempt.tenant.clone(), evidence: clipped(text) });
     }
 
     /// A reply that blames the IP, whatever the rule asked for besides.
@@ -459,7 +486,7 @@ impl Reputation {
         let mut out_at: Vec<DestinationName> = watched
             .routes
             .iter()
-            .filter(|(_, cell)| cell.state.suspended_for(Reason::IpBlocked))
+            .filter(|(to, cell)| self.providers.contains(*to) && cell.state.suspended_for(Reason::IpBlocked))
             .map(|(destination, _)| destination.clone())
             .collect();
         if out_at.len() < self.rules.providers_for_binding.max(1) || watched.own.state.wants_out().is_some() {

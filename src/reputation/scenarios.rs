@@ -121,6 +121,15 @@ fn a_hundred_answers_on_the_wire_are_one_suspension_and_one_change() {
 }
 
 #[test]
+fn receivers_that_are_no_configured_provider_never_take_a_binding_out_together() {
+    let (_, mut r) = herd();
+    for to in ["site:mx.one.example", "site:mx.two.example", "site:mx.three.example", "site:mx.four.example"] {
+        r.observe(&blamed("a", to, Action::SuspendRoute(HOUR)), START);
+    }
+    assert_eq!(*r.health(&binding("a")), Health::Active);
+}
+
+#[test]
 fn three_destinations_take_the_binding_out_and_probation_brings_it_back() {
     let (_, mut r) = herd();
     for to in ["gmail", "outlook"] {
