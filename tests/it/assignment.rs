@@ -132,11 +132,11 @@ async fn recipients_of_several_domains_each_get_one_copy_from_their_receiver() {
 #[tokio::test]
 async fn two_listeners_take_mail_each_by_its_own_limits() {
     let sink = sink().await;
-    let second = "[[listener]]\naddress = \"127.0.0.1:0\"\ntrust = [\"127.0.0.0/8\"]\nmax_message_bytes = \"4KiB\"\n";
+    let second = "[[listener]]\naddress = \"127.0.0.1:0\"\ntrust = [\"127.0.0.0/8\"]\nmax_message_bytes = \"64KiB\"\n";
     let relay = Relay::start(&three_pools(&sink).block(second.into())).await;
-    all_accepted(&Load::new(relay.listener(0), 10).size(8000).run().await);
+    all_accepted(&Load::new(relay.listener(0), 10).size(80_000).run().await);
     all_accepted(&Load::new(relay.listener(1), 10).first(10).size(2000).run().await);
-    let done = Load::new(relay.listener(1), 1).first(20).size(8000).run().await;
+    let done = Load::new(relay.listener(1), 1).first(20).size(80_000).run().await;
     assert!(done.refused[0].1.starts_with("552 5.3.4 "), "{:?}", done.refused);
     wait_for_messages(&sink, 20).await;
     relay.wait_until_empty().await;
