@@ -249,46 +249,65 @@ fn the_list_of_pure_modules_names_what_exists() {
 
 #[test]
 fn pure_modules_name_no_runtime_socket_file_or_clock() {
+    report(impurities(&program()));
+}
+
+fn impurities(program: &[Source]) -> Vec<String> {
     let mut broken = Vec::new();
-    for source in program().iter().filter(|s| is_pure(&s.path)) {
+    for source in program.iter().filter(|s| is_pure(&s.path)) {
         let said = words(&source.code);
         broken.extend(IMPURE_WORDS.iter().filter(|w| said.contains(**w)).map(|w| format!("{}: {w}", source.path)));
         let paths = IMPURE_PATHS.iter().chain(CLOCK_READS);
         broken.extend(paths.filter(|p| source.code.contains(**p)).map(|p| format!("{}: {p}", source.path)));
     }
-    report(broken);
+    broken
 }
 
 #[test]
 fn pure_modules_name_no_shell_module() {
-    let all = program();
-    let shell: BTreeSet<String> = all
+    report(shells_named_by_pure(&program()));
+}
+
+fn shells_named_by_pure(program: &[Source]) -> Vec<String> {
+    let shell: BTreeSet<String> = program
         .iter()
         .filter(|s| !is_pure(&s.path) && s.path != "src/clock.rs" && s.path != "src/lib.rs")
         .map(|s| module_of(&s.path))
         .filter(|module| !VALUES.contains(&module.as_str()))
         .collect();
     let mut broken = Vec::new();
-    for source in all.iter().filter(|s| is_pure(&s.path)) {
+    for source in program.iter().filter(|s| is_pure(&s.path)) {
         let named = named_paths(&source.code, &module_of(&source.path));
         // `unfold` reports every prefix of a path, so a module is found however deep the name in it lies.
         broken.extend(named.intersection(&shell).map(|m| format!("{} names {m}", source.path)));
     }
-    report(broken);
+    broken
 }
 
 #[test]
 fn clocks_are_read_in_one_place() {
+    report(clock_reads(&program()));
+}
+
+fn clock_reads(program: &[Source]) -> Vec<String> {
     let mut broken = Vec::new();
-    for source in program().iter().filter(|s| s.path != "src/clock.rs") {
+    for source in program.iter().filter(|s| s.path != "src/clock.rs") {
         // tokio's own instant serves deadlines, follows paused time, and shows nothing to people or disks.
         let deadlines = source.code.contains("tokio::time::Instant") || source.code.contains("time::{Instant");
+        let deadlines = deadlines && !names_std_instant(&source.code);
         let reads = CLOCK_READS.iter().filter(|read| source.code.contains(**read));
-        let reads = reads
-            .filter(|read| !(deadlines && **read == "Instant::now" && !source.code.contains("std::time::Instant")));
+        let reads = reads.filter(|read| !(deadlines && **read == "Instant::now"));
         broken.extend(reads.map(|read| format!("{}: {read}", source.path)));
     }
-    report(broken);
+    broken
+}
+
+fn names_std_instant(code: &str) -> bool {
+    let mut found = BTreeSet::new();
+    for (at, start) in code.match_indices("std::time::") {
+        unfold("", &code[at + start.len()..], &mut found);
+    }
+    found.contains("Instant")
 }
 
 #[test]
@@ -378,4 +397,62 @@ fn files_for_tests_only_are_found() {
     ];
     let found: Vec<String> = test_files(&all).into_iter().collect();
     assert_eq!(found, ["src/a/b_tests.rs", "src/a/fixtures.rs", "src/a/fixtures/mod.rs"]);
+}
+
+fn planted(path: &str, text: &str) -> Source {
+    Source { path: path.into(), code: code_of(text), text: text.into() }
+}
+
+#[test]
+fn each_way_out_of_a_pure_module_is_found() {
+    for (line, found) in [
+        ("use tokio::time::sleep;", "tokio"),
+        ("use std::net::{IpAddr, TcpStream};", "TcpStream"),
+        ("let text = std::fs::read(path)?;", "fs"),
+        ("use std::{fs, io};", "fs"),
+        ("let home = std::env::var(\"HOME\");", "std::env"),
+        ("    let at = Instant::now();", "Instant::now"),
+        ("    let at = jiff::Timestamp::now();", "Timestamp::now"),
+        ("    let lot = rand::random::<u64>();", "rand::random"),
+        ("    let rng = SmallRng::from_os_rng();", "from_os_rng"),
+        ("    tracing::info!(\"here\");", "tracing"),
+    ] {
+        let text = format!("//! Decides.\n\nuse std::time::Duration;\n{line}\n");
+        let source = planted("src/scheduler/select.rs", &text);
+        let broken = impurities(std::slice::from_ref(&source));
+        assert!(broken.contains(&format!("src/scheduler/select.rs: {found}")), "{line}: {broken:?}");
+        let elsewhere = planted("src/delivery/client.rs", &text);
+        assert_eq!(impurities(&[elsewhere]), Vec::<String>::new(), "shell may");
+    }
+    let fine = "//! tokio, std::fs\nuse std::net::IpAddr;\n// Instant::now() is elsewhere\n#[cfg(test)]\nmod tests {\n    use tokio::x;\n}\n";
+    assert_eq!(impurities(&[planted("src/scheduler/select.rs", fine)]), Vec::<String>::new());
+}
+
+#[test]
+fn a_shell_module_named_by_a_pure_one_is_found() {
+    let shell = || planted("src/queue/dispatcher.rs", "//! Acts.\n");
+    for line in [
+        "use crate::queue::dispatcher::Dispatcher;",
+        "use super::dispatcher::{Dispatcher, Parts};",
+        "fn f(d: &crate::queue::{dispatcher}) {}",
+    ] {
+        let broken = shells_named_by_pure(&[shell(), planted("src/queue/core.rs", line)]);
+        assert_eq!(broken, ["src/queue/core.rs names queue::dispatcher"], "{line}");
+    }
+    let fine = "use crate::queue::QueueStatus;\nuse super::index::Index;\n";
+    assert_eq!(shells_named_by_pure(&[shell(), planted("src/queue/core.rs", fine)]), Vec::<String>::new());
+}
+
+#[test]
+fn a_clock_read_elsewhere_is_found() {
+    for text in [
+        "use std::time::Instant;\nfn f() { Instant::now(); }\n",
+        "use std::time::{Duration, Instant};\nuse tokio::time::Instant as Deadline;\nfn f() { Instant::now(); }\n",
+        "fn f() { std::time::SystemTime::now(); }\n",
+        "fn f() { jiff::Zoned::now(); }\n",
+    ] {
+        assert_eq!(clock_reads(&[planted("src/app/mod.rs", text)]).len(), 1, "{text}");
+    }
+    let deadline = "use std::time::Duration;\nuse tokio::time::{Instant, sleep_until};\nfn f() { Instant::now(); }\n";
+    assert_eq!(clock_reads(&[planted("src/app/mod.rs", deadline)]), Vec::<String>::new());
 }

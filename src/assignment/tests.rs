@@ -1,3 +1,5 @@
+//! Whose mail is it: the tables of tenants, streams and pools under test.
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;

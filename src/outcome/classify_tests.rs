@@ -1,3 +1,5 @@
+//! The shipped rules under test: labelled replies, hostile input, and facts that must hold for every reply.
+
 use std::sync::LazyLock;
 
 use proptest::prelude::*;

@@ -154,9 +154,7 @@ async fn a_client_nobody_trusts_may_not_relay() {
         .to(sink.addr())
         .block("[[listener]]\naddress = \"127.0.0.1:0\"\ntrust = [\"127.9.9.0/24\"]\n".into());
     let relay = Relay::start(&closed).await;
-    let ports: serde_json::Value =
-        serde_json::from_slice(&std::fs::read(relay.state_dir().join("ports.json")).unwrap()).unwrap();
-    let second = array(&ports, "/listeners")[1].as_str().unwrap().parse().unwrap();
+    let second = relay.listener(1);
     let done = Load::new(second, 1).run().await;
     assert_eq!(done.accepted.len(), 0);
     assert!(done.refused[0].1.starts_with("55"), "{:?}", done.refused);

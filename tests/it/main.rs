@@ -6,14 +6,21 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on should say where")]
 
+mod assignment;
+mod attempt_log;
 mod bad_input;
 mod bounce;
 mod cap;
 mod clients;
+mod command_line;
 mod dnsbl;
 mod failover;
 mod metrics;
+mod mx;
 mod restart;
+mod reverse_dns;
 mod shares;
 mod smoke;
+mod spool;
+mod stop;
 mod support;

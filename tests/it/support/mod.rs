@@ -107,3 +107,13 @@ pub(crate) fn arrived_once_each(sink: &Sink, numbers: impl IntoIterator<Item = u
     let again: Vec<_> = ids.iter().filter(|(_, times)| **times > 1).take(10).collect();
     assert!(missing.is_empty() && others.is_empty() && again.is_empty(), "{missing:?} {others:?} {again:?}");
 }
+
+/// A day that began twelve hours ago, so that no test runs over its end, as TOML; and when
+/// the next one begins.
+pub(crate) fn day_with_room() -> (String, jiff::Timestamp) {
+    let middle = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC);
+    let next = middle.saturating_add(jiff::Span::new().hours(12));
+    let next = next.with().second(0).subsec_nanosecond(0).build().unwrap();
+    let day = format!("{{ timezone = \"UTC\", starts = \"{}\" }}", next.strftime("%H:%M"));
+    (day, next.timestamp())
+}

@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use remuda::demo::injector::Load;
@@ -18,6 +18,7 @@ use super::{Settings, text, wait_until};
 pub(crate) struct Relay {
     directory: TempDir,
     child: Child,
+    arguments: &'static [&'static str],
     listeners: Vec<SocketAddr>,
     admin: SocketAddr,
 }
@@ -43,19 +44,24 @@ impl Relay {
     /// # Panics
     /// When it exits instead, with its log.
     pub(crate) async fn start(settings: &Settings) -> Self {
+        Self::start_with(settings, &[]).await
+    }
+
+    /// As [`Relay::start`], with further arguments behind `remuda run -c FILE`.
+    pub(crate) async fn start_with(settings: &Settings, arguments: &'static [&'static str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         fs::create_dir(directory.path().join("state")).unwrap();
-        let child = spawn(&directory, settings).unwrap();
+        let child = spawn(&directory, settings, arguments).unwrap();
         let nowhere = super::anywhere();
-        let mut relay = Self { directory, child, listeners: Vec::new(), admin: nowhere };
+        let mut relay = Self { directory, child, arguments, listeners: Vec::new(), admin: nowhere };
         relay.wait_until_ready().await;
         relay
     }
 
-    /// Starts it again on the same state, with the same settings or others.
+    /// Starts it again on the same state, with the same settings or others. One that still runs is killed.
     pub(crate) async fn restart(&mut self, settings: &Settings) {
         self.kill9();
-        self.child = spawn(&self.directory, settings).unwrap();
+        self.child = spawn(&self.directory, settings, self.arguments).unwrap();
         self.wait_until_ready().await;
     }
 
@@ -93,7 +99,7 @@ impl Relay {
         let config = self.directory.path().join("second.toml");
         fs::write(&config, settings.text(&self.state_dir())).unwrap();
         let said = self.directory.path().join("second.log");
-        let mut child = run(&config, &said).unwrap();
+        let mut child = run(&config, &said, &[]).unwrap();
         let status = wait_until("the second one leaves", async || child.try_wait().unwrap()).await;
         (status, fs::read_to_string(&said).unwrap())
     }
@@ -101,6 +107,16 @@ impl Relay {
     /// Where it takes mail.
     pub(crate) fn smtp(&self) -> SocketAddr {
         self.listeners[0]
+    }
+
+    /// Where its listener `number` takes mail, counted from 0 in the order of the configuration.
+    pub(crate) fn listener(&self, number: usize) -> SocketAddr {
+        self.listeners[number]
+    }
+
+    /// Where its status and metrics are.
+    pub(crate) fn admin(&self) -> SocketAddr {
+        self.admin
     }
 
     /// A load of `messages` for it.
@@ -161,7 +177,7 @@ impl Relay {
     }
 }
 
-fn spawn(directory: &TempDir, settings: &Settings) -> io::Result<Child> {
+fn spawn(directory: &TempDir, settings: &Settings, arguments: &[&str]) -> io::Result<Child> {
     let state = directory.path().join("state");
     match fs::remove_file(state.join("ports.json")) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -169,14 +185,15 @@ fn spawn(directory: &TempDir, settings: &Settings) -> io::Result<Child> {
     }
     let config = directory.path().join("remuda.toml");
     fs::write(&config, settings.text(&state))?;
-    run(&config, &directory.path().join("relay.log"))
+    run(&config, &directory.path().join("relay.log"), arguments)
 }
 
-fn run(config: &std::path::Path, log: &std::path::Path) -> io::Result<Child> {
+fn run(config: &Path, log: &Path, arguments: &[&str]) -> io::Result<Child> {
     let log = File::options().create(true).append(true).open(log)?;
     Command::new(env!("CARGO_BIN_EXE_remuda"))
         .args(["run", "-c"])
         .arg(config)
+        .args(arguments)
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
         .stderr(log)

@@ -1,0 +1,57 @@
+//! A record that went bad while the relay was down is set aside and reported; all other mail goes out.
+
+use fjall::{Database, KeyspaceCreateOptions, PersistMode};
+use remuda::demo::sink::Rule;
+use remuda::outcome::Stage;
+
+use crate::support::{Relay, Settings, all_accepted, array, keeping_sink, number, wait_for_messages};
+
+/// Turns over one bit in the middle of the `nth` entry, behind the relay's back.
+fn flip_a_bit(spool: &std::path::Path, nth: usize) {
+    let db = Database::builder(spool).open().unwrap();
+    let records = db.keyspace("entries", KeyspaceCreateOptions::default).unwrap();
+    let (key, value) = records.iter().nth(nth).unwrap().into_inner().unwrap();
+    let mut value = value.to_vec();
+    let middle = value.len() / 2;
+    value[middle] ^= 0b100;
+    records.insert(&*key, value).unwrap();
+    db.persist(PersistMode::SyncAll).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn corrupt_records_are_set_aside_and_the_rest_is_delivered() {
+    let sink = keeping_sink().await;
+    sink.add(Rule::reply(Stage::Rcpt, "450 4.2.0 later"));
+    let settings = Settings::new().binding("a", 11, "").pool("active = [\"a\"]").to(sink.addr());
+    let mut relay = Relay::start(&settings).await;
+    all_accepted(&relay.load(20).run().await);
+    assert!(relay.term().await.success());
+    flip_a_bit(&relay.state_dir().join("spool"), 3);
+    flip_a_bit(&relay.state_dir().join("spool"), 11);
+
+    sink.clear();
+    relay.restart(&settings).await;
+    wait_for_messages(&sink, 18).await;
+    relay.wait_until_empty().await;
+    assert_eq!(sink.ids().len(), 18);
+    assert!(sink.ids().values().all(|&times| times == 1));
+    let status = relay.status().await;
+    let set_aside = array(&status, "/spool/quarantined");
+    // With each entry its body, which only that entry could have named: it may be all that is left of the message.
+    let of = |kind| set_aside.iter().filter(|q| q.as_str().is_some_and(|q| q.starts_with(kind))).count();
+    assert_eq!((of("entry/"), of("body/"), set_aside.len()), (2, 2, 4), "{set_aside:?}");
+    let log = relay.log();
+    for record in set_aside {
+        let key = record.as_str().unwrap().split(':').next().unwrap();
+        assert!(log.contains(key), "the log names {key}");
+    }
+    assert_eq!(number(&status, "/counts/bounced"), 0);
+    assert!(relay.metrics().await.contains("remuda_spool_quarantined_records 4"));
+
+    // It still takes mail, and a second start neither finds the records again nor forgets them.
+    all_accepted(&relay.load(1).first(20).run().await);
+    wait_for_messages(&sink, 19).await;
+    assert!(relay.term().await.success());
+    relay.restart(&settings).await;
+    assert_eq!(number(&relay.status().await, "/queue/messages"), 0);
+}
