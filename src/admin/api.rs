@@ -7,8 +7,8 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
 use super::Sources;
-use crate::clock::{Wall, rfc3339};
 use super::status::{QueueEntry, Status};
+use crate::clock::{Wall, rfc3339};
 use crate::message::EntryId;
 use crate::message::id::BadId;
 

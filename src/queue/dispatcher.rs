@@ -60,6 +60,9 @@ pub struct Counts {
     pub duplicates_possible: AtomicU64,
 }
 
+/// Is told of each binding whose address a reply blames.
+pub type OnBlame = Arc<dyn Fn(&crate::message::BindingName) + Send + Sync>;
+
 /// The shell around [`Core`].
 pub struct Dispatcher {
     core: Mutex<Core>,
@@ -79,7 +82,7 @@ pub struct Dispatcher {
     idle: Notify,
     counts: Counts,
     quarantined: Mutex<Vec<String>>,
-    on_blame: Mutex<Option<Arc<dyn Fn(&crate::message::BindingName) + Send + Sync>>>,
+    on_blame: Mutex<Option<OnBlame>>,
 }
 
 /// What a dispatcher is made of.
@@ -133,7 +136,7 @@ impl Dispatcher {
     }
 
     /// Calls `f` with the binding whenever a reply blames its IP, so that the monitor can look at once.
-    pub fn on_blame(&self, f: Arc<dyn Fn(&crate::message::BindingName) + Send + Sync>) {
+    pub fn on_blame(&self, f: OnBlame) {
         *self.on_blame.lock() = Some(f);
     }
 
@@ -231,10 +234,8 @@ impl Dispatcher {
             }
             last
         };
-        if last {
-            if let Err(error) = self.committer.commit(vec![Op::RemoveBody(id)]).await {
-                tracing::warn!(%error, message = %id, "body not removed; recovery will");
-            }
+        if last && let Err(error) = self.committer.commit(vec![Op::RemoveBody(id)]).await {
+            tracing::warn!(%error, message = %id, "body not removed; recovery will");
         }
     }
 
@@ -665,8 +666,10 @@ impl Dispatcher {
             self.metrics.failovers.with_label_values(&[before.pool.as_str()]).inc();
         }
         self.metrics.attempt_seconds.observe(report.latency.as_secs_f64());
-        if let Some(on_blame) = self.on_blame.lock().clone() {
-            if answers.iter().any(|a| a.outcome.counts_against_ip) {
+        if answers.iter().any(|a| a.outcome.counts_against_ip) {
+            // Not called under its lock: what it does is not ours to know.
+            let on_blame = self.on_blame.lock().clone();
+            if let Some(on_blame) = on_blame {
                 on_blame(&start.binding.name);
             }
         }

@@ -144,6 +144,6 @@ fn provider(name: &str) -> crate::config::Provider {
     crate::config::Provider {
         name: name.into(),
         mx: vec![crate::config::DomainPattern::Exact(mx)],
-        binding_limits: crate::config::Limits::default(),
+        binding_limits: Limits::default(),
     }
 }

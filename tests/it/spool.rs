@@ -6,10 +6,10 @@ use remuda::outcome::Stage;
 
 use crate::support::{Relay, Settings, all_accepted, array, keeping_sink, number, wait_for_messages};
 
-/// Turns over one bit in the middle of the `nth` entry, behind the relay's back.
-fn flip_a_bit(spool: &std::path::Path, nth: usize) {
-    let db = Database::builder(spool).open().unwrap();
-    let records = db.keyspace("entries", KeyspaceCreateOptions::default).unwrap();
+/// Turns over one bit in the middle of the `nth` record of a table, behind the relay's back.
+fn flip_a_bit(relay: &Relay, table: &str, nth: usize) {
+    let db = Database::builder(relay.state_dir().join("spool")).open().unwrap();
+    let records = db.keyspace(table, KeyspaceCreateOptions::default).unwrap();
     let (key, value) = records.iter().nth(nth).unwrap().into_inner().unwrap();
     let mut value = value.to_vec();
     let middle = value.len() / 2;
@@ -26,8 +26,8 @@ async fn corrupt_records_are_set_aside_and_the_rest_is_delivered() {
     let mut relay = Relay::start(&settings).await;
     all_accepted(&relay.load(20).run().await);
     assert!(relay.term().await.success());
-    flip_a_bit(&relay.state_dir().join("spool"), 3);
-    flip_a_bit(&relay.state_dir().join("spool"), 11);
+    flip_a_bit(&relay, "entries", 3);
+    flip_a_bit(&relay, "entries", 11);
 
     sink.clear();
     relay.restart(&settings).await;
@@ -54,4 +54,25 @@ async fn corrupt_records_are_set_aside_and_the_rest_is_delivered() {
     assert!(relay.term().await.success());
     relay.restart(&settings).await;
     assert_eq!(number(&relay.status().await, "/queue/messages"), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_corrupt_body_stops_its_own_message_only() {
+    let sink = keeping_sink().await;
+    sink.add(Rule::reply(Stage::Rcpt, "450 4.2.0 later"));
+    let settings = Settings::new().binding("a", 11, "").pool("active = [\"a\"]").to(sink.addr());
+    let mut relay = Relay::start(&settings).await;
+    all_accepted(&relay.load(20).run().await);
+    assert!(relay.term().await.success());
+    flip_a_bit(&relay, "bodies", 7);
+
+    sink.clear();
+    relay.restart(&settings).await;
+    wait_for_messages(&sink, 19).await;
+    relay.wait_until_empty().await;
+    assert_eq!((sink.ids().len(), sink.messages()), (19, 19), "no half of it, nothing twice");
+    let status = relay.status().await;
+    assert!(!array(&status, "/spool/quarantined").is_empty(), "{status:#}");
+    assert_eq!((number(&status, "/counts/bounced"), number(&status, "/counts/delivered")), (0, 19));
+    assert_eq!(array(&status, "/bindings")[0]["health"], "active");
 }
