@@ -1,5 +1,7 @@
 //! JSON answers.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
@@ -11,6 +13,19 @@ use super::status::{QueueEntry, Status};
 use crate::clock::{Wall, rfc3339};
 use crate::message::EntryId;
 use crate::message::id::BadId;
+
+/// Silence of the dispatcher's loop after which it is taken for dead; it goes round at least every 30 s.
+const SILENCE_MAX: Duration = Duration::from_secs(120);
+
+/// `GET /healthz`: 200 while the loop turns.
+pub async fn health(State(sources): State<Sources>) -> Response {
+    let silence = sources.dispatcher.now().wall.since(sources.dispatcher.heartbeat());
+    if silence > SILENCE_MAX {
+        let text = format!("the dispatcher has not gone round for {} s\n", silence.as_secs());
+        return (StatusCode::SERVICE_UNAVAILABLE, text).into_response();
+    }
+    "ok\n".into_response()
+}
 
 /// `GET /api/v1/status`
 pub async fn status(State(sources): State<Sources>) -> Json<Status> {

@@ -36,7 +36,7 @@ pub struct Sources {
 /// The routes.
 pub fn router(sources: Sources) -> Router {
     Router::new()
-        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/healthz", get(api::health))
         .route("/metrics", get(scrape::metrics))
         .route("/api/v1/status", get(api::status))
         .route("/api/v1/queue", get(api::queue))

@@ -29,7 +29,8 @@ fn fill(metrics: &Metrics, sources: &Sources) {
     let signed = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
     metrics.queue_entries.set(signed(status.queue.entries));
     metrics.queue_recipients.set(signed(status.queue.recipients));
-    metrics.spool_quarantined.set(status.spool.quarantined.len() as i64);
+    metrics.spool_quarantined.set(signed(status.spool.quarantined_count));
+    metrics.queue_stranded.set(signed(status.counts.stranded_recipients));
     metrics.spool_commits.set(signed(status.spool.commits));
     let oldest = status.queue.waiting.iter().map(|w| w.oldest).min();
     metrics.queue_oldest_seconds.set(oldest.map_or(0.0, |oldest| status.at.since(oldest).as_secs_f64()));

@@ -151,6 +151,8 @@ pub struct CountStatus {
     pub accepted_recipients: u64,
     /// Recipients found waiting at start.
     pub recovered_recipients: u64,
+    /// Recipients on disk whose pool or tenant is no longer configured.
+    pub stranded_recipients: u64,
     /// Recipients delivered (DSNs of ours included).
     pub delivered: u64,
     /// Recipients bounced.
@@ -181,8 +183,10 @@ pub struct ZoneStatus {
 /// Durable state.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct SpoolStatus {
-    /// Records set aside.
+    /// The last hundred records set aside.
     pub quarantined: Vec<String>,
+    /// How many there are in all.
+    pub quarantined_count: u64,
     /// Group commits since start.
     pub commits: u64,
 }
@@ -237,7 +241,8 @@ impl Status {
                     })
                     .collect(),
                 spool: SpoolStatus {
-                    quarantined: dispatcher.quarantined(),
+                    quarantined: dispatcher.set_aside().last.into(),
+                    quarantined_count: dispatcher.set_aside().count,
                     commits: sources.committer.totals().commits.load(Ordering::Relaxed),
                 },
             }
@@ -361,6 +366,7 @@ fn counts(counts: &crate::queue::dispatcher::Counts) -> CountStatus {
         accepted_messages: read(&counts.accepted_messages),
         accepted_recipients: read(&counts.accepted_recipients),
         recovered_recipients: read(&counts.recovered_recipients),
+        stranded_recipients: read(&counts.stranded_recipients),
         delivered: read(&counts.delivered),
         bounced: read(&counts.bounced),
         expired: read(&counts.expired),

@@ -19,7 +19,6 @@ use crate::config::Config;
 use crate::delivery::{DirectConnector, Resolver, Routing};
 use crate::ingress::smtp::server::{self, Server};
 use crate::ingress::{IngressStats, Intake};
-use crate::message::IdSource;
 use crate::monitor::Monitor;
 use crate::outcome::classify::Classifier;
 use crate::outcome::rules::RuleFile;
@@ -123,13 +122,26 @@ impl Relay {
         &self.sources
     }
 
+    /// Waits until the relay cannot go on by itself, and says why. Stop it then: what is on disk is whole.
+    pub async fn failed(&mut self) -> String {
+        tokio::select! {
+            why = self.sources.dispatcher.failed() => why,
+            ended = &mut self.dispatch => match ended {
+                Ok(()) => "the dispatcher ended".into(),
+                Err(error) => format!("the dispatcher went wrong: {error}"),
+            },
+        }
+    }
+
     /// Graceful stop: finishes what is on the wire within the grace, loses nothing.
     pub async fn stop(self) {
         tracing::info!("stopping: no new mail, waiting for attempts on the wire");
         self.reception.stop();
+        self.sources.dispatcher.halt();
         self.stop.send_replace(true);
         let grace = self.config.server.shutdown_grace;
-        let (sessions, attempts) = tokio::join!(self.server.stop(grace), tokio::time::timeout(grace, self.dispatch));
+        let (sessions, attempts) =
+            tokio::join!(self.server.stop(grace), tokio::time::timeout(grace, drained(self.dispatch)));
         if !sessions {
             tracing::warn!("grace is over; SMTP sessions were cut, what was not answered 250 stays with the client");
         }
@@ -160,6 +172,14 @@ impl Relay {
         std::fs::write(&aside, ports.to_string())
             .and_then(|()| std::fs::rename(&aside, &path))
             .map_err(|e| StartError::Other(format!("cannot write {}: {e}", path.display())))
+    }
+}
+
+/// Waits for the dispatcher, also when it has ended before.
+async fn drained(dispatch: tokio::task::JoinHandle<()>) {
+    if !dispatch.is_finished() {
+        // How it ended is known to `failed`.
+        drop(dispatch.await);
     }
 }
 
@@ -217,28 +237,27 @@ fn recover(
     let seed = config.server.seed.unwrap_or_else(|| rand::rngs::SmallRng::from_os_rng().next_u64());
     let (core, unreadable) = Core::new(config, &grants, &healths, seed, clock.now());
 
-    let mut entries = Vec::new();
-    let recovery = spool.recover(&mut |entry| entries.push(entry))?;
     let dispatcher = Dispatcher::new(Parts {
         core,
         config: Arc::clone(config),
         clock: Arc::clone(clock),
-        spool,
+        spool: Arc::clone(&spool),
         committer,
         connector: outside.connector,
         resolver: outside.resolver,
         classifier: outside.classifier,
         metrics: outside.metrics,
-        ids: IdSource::after(recovery.last_id),
         seed: seed.wrapping_add(1),
     });
-    for quarantined in &recovery.quarantined {
-        dispatcher.note_quarantined(format!("{quarantined:?}"));
+    let recovery = spool.recover(&mut |entry| dispatcher.recover(&entry))?;
+    let set_aside: Vec<String> = spool.quarantine()?.iter().map(|record| format!("{record:?}")).collect();
+    for problem in &set_aside {
+        tracing::error!(record = problem.as_str(), "spool record set aside");
     }
+    dispatcher.recovery_done(recovery.last_id, set_aside);
     for problem in unreadable {
-        dispatcher.note_quarantined(problem);
+        dispatcher.note_set_aside(problem);
     }
-    dispatcher.recovered(&entries);
     tracing::info!(
         entries = recovery.entries,
         orphans = recovery.orphans,

@@ -43,14 +43,23 @@ async fn relay(config: Config) -> ExitCode {
         (Ok(terminate), Ok(interrupt)) => (terminate, interrupt),
         (Err(error), _) | (_, Err(error)) => return fail(error),
     };
-    let relay = match Relay::start(config).await {
+    let mut relay = match Relay::start(config).await {
         Ok(relay) => relay,
         Err(error) => return fail(error),
     };
+    let failure = tokio::select! {
+        _ = terminate.recv() => None,
+        _ = interrupt.recv() => None,
+        why = relay.failed() => Some(why),
+    };
+    if let Some(why) = &failure {
+        tracing::error!(why = why.as_str(), "cannot go on; a restart continues from what is on disk");
+    }
     tokio::select! {
+        () = relay.stop() => {}
+        // Whoever asks twice does not want to wait for the grace.
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
-    relay.stop().await;
-    ExitCode::SUCCESS
+    failure.map_or(ExitCode::SUCCESS, fail)
 }

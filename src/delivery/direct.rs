@@ -92,11 +92,6 @@ impl DirectConnector {
         self.idle.set_keep(Keep::from(delivery));
     }
 
-    /// Closes the idle connections of a binding that was suspended or removed.
-    pub fn retire(&self, binding: &BindingName) {
-        self.idle.retire(binding);
-    }
-
     /// Closes all idle connections, as at the end of the program.
     pub fn close_idle(&self) {
         self.idle.clear();
@@ -252,6 +247,10 @@ impl DirectConnector {
 impl Connector for DirectConnector {
     fn attempt(&self, order: Order) -> Pin<Box<dyn Future<Output = Report> + Send + '_>> {
         Box::pin(self.carry_out(order))
+    }
+
+    fn retire(&self, binding: &BindingName) {
+        self.idle.retire(binding);
     }
 }
 

@@ -90,4 +90,6 @@ pub enum Answer {
 pub trait Connector: Send + Sync + 'static {
     /// Carries out `order`.
     fn attempt(&self, order: Order) -> Pin<Box<dyn Future<Output = Report> + Send + '_>>;
+    /// Closes the idle connections of a binding that is out.
+    fn retire(&self, _binding: &crate::message::BindingName) {}
 }

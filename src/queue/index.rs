@@ -100,6 +100,8 @@ struct Turn {
     weight: u32,
     entries: VecDeque<EntryId>,
     blocked: Option<Block>,
+    /// Moment of its timer, so that it has only one.
+    armed: Option<Wall>,
 }
 
 #[derive(Debug)]
@@ -111,6 +113,8 @@ struct Lane {
     credit: u32,
     len: usize,
     blocked: Option<Block>,
+    /// Moment of its timer, so that it has only one.
+    armed: Option<Wall>,
     queued: bool,
 }
 
@@ -166,17 +170,18 @@ pub struct Index {
 impl Index {
     /// Takes in an entry; it is nowhere yet (place Resolving) and expires by timer.
     pub fn insert(&mut self, entry: &Entry, waiting: Waiting) {
-        self.timers.push(Reverse((waiting.expires, Timer::Expiry(entry.id))));
+        let expires = waiting.expires;
         self.recipients += u64::from(waiting.recipients);
         if let Some(old) = self.entries.insert(entry.id, waiting) {
             self.recipients -= u64::from(old.recipients);
         }
+        self.arm(expires, Timer::Expiry(entry.id));
     }
 
     /// Sets the timer for the end of an entry's lifetime again, after it was moved.
     pub fn watch_expiry(&mut self, id: EntryId) {
-        if let Some(waiting) = self.entries.get(&id) {
-            self.timers.push(Reverse((waiting.expires, Timer::Expiry(id))));
+        if let Some(expires) = self.entries.get(&id).map(|w| w.expires) {
+            self.arm(expires, Timer::Expiry(id));
         }
     }
 
@@ -270,6 +275,7 @@ impl Index {
                 credit: 0,
                 len: 0,
                 blocked: None,
+                armed: None,
                 queued: false,
             });
             let id = LaneId((lanes.len() - 1) as u32);
@@ -286,6 +292,7 @@ impl Index {
                 weight: tenant_weight.max(1),
                 entries: VecDeque::from([id]),
                 blocked: None,
+                armed: None,
             }),
         }
         lane.len += 1;
@@ -296,7 +303,8 @@ impl Index {
     pub fn delay(&mut self, id: EntryId, until: Wall, reason: &'static str) {
         if let Some(waiting) = self.entries.get_mut(&id) {
             waiting.place = Place::Delayed { until, reason };
-            self.timers.push(Reverse((until.min(waiting.expires), Timer::Entry(id))));
+            let at = until.min(waiting.expires);
+            self.arm(at, Timer::Entry(id));
         }
     }
 
@@ -339,9 +347,11 @@ impl Index {
 
     /// Blocks the whole lane; `wake` (the block's moment plus jitter) is when it looks again by itself.
     pub fn block_lane(&mut self, lane: LaneId, block: Block, wake: Option<Wall>) {
-        self.lanes[lane.0 as usize].blocked = Some(block);
-        if let Some(wake) = wake {
-            self.timers.push(Reverse((wake, Timer::Lane(lane))));
+        let this = &mut self.lanes[lane.0 as usize];
+        this.blocked = Some(block);
+        if let Some(wake) = wake.filter(|wake| this.armed.is_none_or(|armed| armed > *wake)) {
+            this.armed = Some(wake);
+            self.arm(wake, Timer::Lane(lane));
         }
     }
 
@@ -349,9 +359,10 @@ impl Index {
     pub fn block_tenant(&mut self, lane: LaneId, tenant: TenantId, block: Block, wake: Option<Wall>) {
         if let Some(turn) = self.lanes[lane.0 as usize].turn(tenant) {
             turn.blocked = Some(block);
-        }
-        if let Some(wake) = wake {
-            self.timers.push(Reverse((wake, Timer::Tenant(lane, tenant))));
+            if let Some(wake) = wake.filter(|wake| turn.armed.is_none_or(|armed| armed > *wake)) {
+                turn.armed = Some(wake);
+                self.arm(wake, Timer::Tenant(lane, tenant));
+            }
         }
         self.make_ready(lane);
     }
@@ -389,13 +400,19 @@ impl Index {
         lane.len > 0 && lane.blocked.is_some()
     }
 
+    /// Whether the lane stands still until something happens (a connection is free, a grant is on disk).
+    pub fn waits_for_event(&self, lane: LaneId) -> bool {
+        let lane = &self.lanes[lane.0 as usize];
+        lane.len > 0 && lane.blocked.is_some_and(|block| block.until.is_none())
+    }
+
     /// Fires the next timer that is due. Timers for what has moved on fire into nothing.
     pub fn next_due(&mut self, now: Wall) -> Option<Due> {
         while let Some(Reverse((at, _))) = self.timers.peek() {
             if *at > now {
                 return None;
             }
-            let Some(Reverse((_, timer))) = self.timers.pop() else { return None };
+            let Some(Reverse((at, timer))) = self.timers.pop() else { return None };
             match timer {
                 Timer::Expiry(id) => {
                     let waiting = self.entries.get(&id);
@@ -403,32 +420,72 @@ impl Index {
                         return Some(Due::Expired(id));
                     }
                 }
-                Timer::Entry(id) => {
-                    let place = self.entries.get(&id).map(|w| w.place);
-                    if matches!(place, Some(Place::Delayed { until, .. }) if until <= now) {
-                        return Some(Due::Entry(id));
+                Timer::Entry(id) => match self.entries.get(&id).map(|w| (w.place, w.expires)) {
+                    Some((Place::Delayed { until, .. }, _)) if until <= now => return Some(Due::Entry(id)),
+                    // Its end came first when the timer was set, and has been moved since.
+                    Some((Place::Delayed { until, .. }, expires)) if expires > now && at < until => {
+                        self.arm(until.min(expires), Timer::Entry(id));
                     }
-                }
-                Timer::Lane(lane) => {
-                    let blocked = self.lanes[lane.0 as usize].blocked;
-                    if blocked.is_some_and(|b| b.until.is_none_or(|until| until <= now)) {
-                        self.wake_lane(lane);
-                    }
-                }
-                Timer::Tenant(lane, tenant) => {
-                    if let Some(turn) = self.lanes[lane.0 as usize].turn(tenant) {
-                        turn.blocked = turn.blocked.filter(|b| b.until.is_some_and(|until| until > now));
-                    }
-                    self.make_ready(lane);
-                }
+                    _ => {}
+                },
+                Timer::Lane(lane) => self.lane_timer(lane, at, now),
+                Timer::Tenant(lane, tenant) => self.tenant_timer(lane, tenant, at, now),
             }
         }
         None
     }
 
+    fn lane_timer(&mut self, id: LaneId, at: Wall, now: Wall) {
+        let lane = &mut self.lanes[id.0 as usize];
+        if lane.armed != Some(at) {
+            return;
+        }
+        lane.armed = None;
+        match lane.blocked {
+            Some(Block { until: Some(until), .. }) if until > now => {
+                lane.armed = Some(until);
+                self.arm(until, Timer::Lane(id));
+            }
+            Some(_) => self.wake_lane(id),
+            None => {}
+        }
+    }
+
+    fn tenant_timer(&mut self, id: LaneId, tenant: TenantId, at: Wall, now: Wall) {
+        let Some(turn) = self.lanes[id.0 as usize].turn(tenant).filter(|turn| turn.armed == Some(at)) else { return };
+        turn.armed = None;
+        match turn.blocked {
+            Some(Block { until: Some(until), .. }) if until > now => {
+                turn.armed = Some(until);
+                self.arm(until, Timer::Tenant(id, tenant));
+            }
+            Some(_) => self.wake_tenant(id, tenant),
+            None => {}
+        }
+    }
+
     /// When the next timer fires.
     pub fn next_wakeup(&self) -> Option<Wall> {
         self.timers.peek().map(|Reverse((at, _))| *at)
+    }
+
+    /// Sets a timer. Timers of what has moved on are swept when they outnumber the others: mail lives for days, and most of
+    /// it is delivered in its first second.
+    fn arm(&mut self, at: Wall, timer: Timer) {
+        self.timers.push(Reverse((at, timer)));
+        if self.timers.len() > 4 * (self.entries.len() + self.lanes.len()) + 1024 {
+            let Self { timers, entries, lanes, .. } = self;
+            timers.retain(|Reverse((at, timer))| match timer {
+                Timer::Expiry(id) => entries.get(id).is_some_and(|w| w.expires == *at),
+                Timer::Entry(id) => entries
+                    .get(id)
+                    .is_some_and(|w| matches!(w.place, Place::Delayed { until, .. } if until.min(w.expires) == *at)),
+                Timer::Lane(id) => lanes[id.0 as usize].armed == Some(*at),
+                Timer::Tenant(id, tenant) => {
+                    lanes[id.0 as usize].turns.iter().any(|turn| turn.tenant == *tenant && turn.armed == Some(*at))
+                }
+            });
+        }
     }
 
     fn make_ready(&mut self, id: LaneId) {
@@ -663,5 +720,15 @@ mod tests {
         assert_eq!(bench.index.remove(id).map(|waiting| waiting.recipients), Some(5));
         assert_eq!((bench.index.depth(), bench.index.lanes().count()), ((0, 0), 0));
         assert_eq!(bench.take(), None);
+    }
+
+    #[test]
+    fn timers_of_what_is_delivered_do_not_pile_up() {
+        let mut bench = Bench::new();
+        for _ in 0..100_000 {
+            let id = bench.insert(ACME, 1_000);
+            bench.index.remove(id);
+        }
+        assert!(bench.index.timers.len() <= 2_048, "{} timers for nothing", bench.index.timers.len());
     }
 }

@@ -57,6 +57,8 @@ pub struct Metrics {
     pub queue_entries: IntGauge,
     /// Recipients waiting or in flight.
     pub queue_recipients: IntGauge,
+    /// Recipients on disk whose pool or tenant is no longer configured.
+    pub queue_stranded: IntGauge,
     /// Entries that wait, by pool and reason.
     pub queue_waiting: IntGaugeVec,
     /// Age of the oldest entry.
@@ -143,6 +145,11 @@ impl Metrics {
             ingress_refused_total: counter(&r, "ingress_refused_connections_total", "Connections refused by a limit.")?,
             queue_entries: gauge(&r, "queue_entries", "Entries waiting or in flight.")?,
             queue_recipients: gauge(&r, "queue_recipients", "Recipients waiting or in flight.")?,
+            queue_stranded: gauge(
+                &r,
+                "queue_stranded_recipients",
+                "Recipients whose pool or tenant is not configured.",
+            )?,
             queue_waiting: gauges(&r, "queue_waiting_entries", "Entries that wait, by reason.", &["pool", "reason"])?,
             queue_oldest_seconds: register(&r, Gauge::new("remuda_queue_oldest_seconds", "Age of the oldest entry.")?)?,
             binding_in_use: gauges(&r, "binding_connections", "Attempts on the wire.", &["binding"])?,

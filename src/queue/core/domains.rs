@@ -26,7 +26,7 @@ pub(super) struct DomainState {
     asking: bool,
     failures: u32,
     waiting: Vec<EntryId>,
-    /// Not looked up again before, beside a lane that goes on.
+    /// Not looked up again before.
     retry_at: Option<Wall>,
 }
 
@@ -107,6 +107,12 @@ impl Core {
                 let Some(waiting) = self.index.get(id) else { return };
                 let weight = self.tenant_weights.get(waiting.tenant.index()).copied().unwrap_or(1);
                 self.index.enter_lane(id, destination, weight);
+            }
+            // DNS did not answer a moment ago: this one waits with the others instead of asking again.
+            _ if !state.asking && state.retry_at.is_some_and(|at| at > now.wall) => {
+                if let Some(until) = state.retry_at {
+                    self.index.delay(id, until, "dns");
+                }
             }
             _ => {
                 state.waiting.push(id);

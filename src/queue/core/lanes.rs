@@ -80,8 +80,11 @@ impl Core {
                 None
             }
             Selection::Exhausted { verdicts } => {
+                // A matter of this domain's hosts; others in the lane may be reachable.
                 let until = now.wall.plus(self.queue.retry_max);
-                self.block(lane, tenant, id, until, &verdicts, now);
+                self.index.take_head(lane, tenant, Place::Resolving);
+                self.index.delay(id, until, reason(&verdicts));
+                self.index.again(lane);
                 None
             }
         }
@@ -127,7 +130,7 @@ impl Core {
     pub(super) fn wake_for_slot(&mut self, binding: BindingId, destination: DestinationId) {
         for n in 0..self.index.lanes_to(destination).len() {
             let lane = self.index.lanes_to(destination)[n];
-            if self.index.is_blocked(lane) {
+            if self.index.waits_for_event(lane) {
                 self.index.wake_lane(lane);
             }
         }

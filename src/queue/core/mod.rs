@@ -99,6 +99,8 @@ pub struct Core {
     grant_waiters: Vec<(LaneId, Option<TenantId>)>,
     in_flight: usize,
     stopping: bool,
+    /// How many wait for the disk.
+    paused: usize,
     random: SmallRng,
 }
 
@@ -160,6 +162,7 @@ impl Core {
             grant_waiters: Vec::new(),
             in_flight: 0,
             stopping: false,
+            paused: 0,
             // Another sequence than the scheduler's, which starts from the seed itself.
             random: SmallRng::seed_from_u64(seed.rotate_left(17)),
         };
@@ -204,7 +207,7 @@ impl Core {
             if let Some(action) = self.actions.pop_front() {
                 return Some(action);
             }
-            if self.stopping || self.in_flight >= self.queue.max_attempts_in_flight {
+            if self.stopping || self.paused > 0 || self.in_flight >= self.queue.max_attempts_in_flight {
                 return None;
             }
             let lane = self.index.next_ready()?;
@@ -248,6 +251,34 @@ impl Core {
             Some(entry) => self.put_back(entry, now),
         }
         self.wake_for_slot(binding, destination);
+    }
+
+    /// An attempt came to nothing for a reason of our own (the spool did not answer, the program went wrong): the entry
+    /// waits until `until` as it was.
+    pub fn give_back(&mut self, id: EntryId, lease: Lease, settlement: Settlement, until: Wall, now: Now) {
+        let (binding, destination) = (lease.binding, lease.destination);
+        self.in_flight = self.in_flight.saturating_sub(1);
+        self.scheduler.settle(lease, settlement, now);
+        self.ask_for_grants();
+        self.index.watch_expiry(id);
+        self.index.delay(id, until, "local");
+        self.wake_for_slot(binding, destination);
+    }
+
+    /// An entry that is neither in a lane nor on the wire is looked at again at `until`.
+    pub fn look_again(&mut self, id: EntryId, until: Wall) {
+        self.index.watch_expiry(id);
+        self.index.delay(id, until, "local");
+    }
+
+    /// Starts no further attempts until [`Core::resume`]: what they bring about could not be written down.
+    pub fn pause(&mut self) {
+        self.paused += 1;
+    }
+
+    /// Ends one [`Core::pause`].
+    pub fn resume(&mut self) {
+        self.paused = self.paused.saturating_sub(1);
     }
 
     /// An entry was to be given up or refused, and that could not be written down: it waits on.

@@ -1,0 +1,289 @@
+//! One attempt: read entry and body · deliver · judge the answers · evidence · write down · settle.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+use rand::Rng;
+
+use super::super::core::Start;
+use super::super::state::{self, Answered, Settled};
+use super::{Dispatcher, Held, written};
+use crate::clock::Now;
+use crate::config::{Binding, EhloName};
+use crate::delivery::{Answer, MxPlan, Order, Report};
+use crate::message::{Entry, EntryId};
+use crate::outcome::classify::Context;
+use crate::outcome::failure::FailureKind;
+use crate::outcome::{Cause, Disposition, Outcome, Stage};
+use crate::reputation::Evidence;
+use crate::reputation::evidence::AttemptResult;
+use crate::scheduler::Settlement;
+use crate::store::SpoolError;
+use crate::telemetry::{attempt_log, metrics};
+
+/// When to look again at an entry the spool would not hand out.
+const SPOOL_PAUSE: Duration = Duration::from_secs(5);
+
+/// Where an attempt goes and from where.
+struct Way {
+    binding: Arc<Binding>,
+    plan: Arc<MxPlan>,
+    ehlo: String,
+    tier: usize,
+}
+
+/// Why an entry cannot be tried.
+enum Unreadable {
+    /// It is corrupt, or its body is.
+    Broken(String),
+    /// The spool does not answer at this moment.
+    Later(SpoolError),
+}
+
+impl From<SpoolError> for Unreadable {
+    fn from(error: SpoolError) -> Self {
+        match error {
+            SpoolError::Corrupt { .. } => Self::Broken(error.to_string()),
+            other => Self::Later(other),
+        }
+    }
+}
+
+impl Dispatcher {
+    /// One attempt, from reading the entry to settling the lease.
+    pub(super) async fn attempt(self: Arc<Self>, start: Start) {
+        let Start { entry: id, lease, binding, plan, messages_per_connection } = start;
+        let recipients = lease.recipients as usize;
+        let tier = lease.tier;
+        let mut held = Held { dispatcher: &self, entry: id, lease: Some(lease) };
+        let (entry, body) = match self.load(id) {
+            Ok(loaded) => loaded,
+            Err(Unreadable::Broken(problem)) => return self.abandon(held, &problem),
+            Err(Unreadable::Later(error)) => {
+                tracing::error!(%error, %id, "spool not readable; the entry waits");
+                return held.give_back(Settlement::Unused, SPOOL_PAUSE);
+            }
+        };
+        let way = Way { ehlo: self.ehlo(&binding, &entry), binding, plan, tier };
+        let order = Order {
+            message: entry.message,
+            binding: Arc::clone(&way.binding),
+            ehlo: way.ehlo.clone(),
+            plan: Arc::clone(&way.plan),
+            provider: way.plan.provider.clone(),
+            reverse_path: entry.reverse_path.clone(),
+            recipients: entry.recipients.iter().take(recipients).map(|r| r.address.clone()).collect(),
+            body,
+            eight_bit: entry.eight_bit,
+            messages_per_connection,
+        };
+        let report = self.connector.attempt(order).await;
+        self.conclude(held, &way, entry, &report).await;
+    }
+
+    fn load(&self, id: EntryId) -> Result<(Entry, Bytes), Unreadable> {
+        let entry = self.spool.entry(id)?.ok_or_else(|| Unreadable::Broken(format!("entry {id} is gone")))?;
+        let body = self.spool.body(entry.message)?;
+        let body = body.ok_or_else(|| Unreadable::Broken(format!("body {} of entry {id} is gone", entry.message)))?;
+        Ok((entry, body))
+    }
+
+    /// An entry that cannot be read: set aside and reported, never tried again in this run.
+    fn abandon(&self, mut held: Held<'_>, problem: &str) {
+        if let Err(error) = self.spool.set_aside(held.entry, problem) {
+            tracing::error!(%error, id = %held.entry, "could not set the entry aside; it waits");
+            return held.give_back(Settlement::Unused, SPOOL_PAUSE);
+        }
+        self.note_set_aside(problem.to_owned());
+        if let Some(lease) = held.lease.take() {
+            self.core.lock().settled(held.entry, lease, Settlement::Unused, None, self.clock.now());
+        }
+        self.finished_one();
+    }
+
+    fn ehlo(&self, binding: &Binding, entry: &Entry) -> String {
+        let hostname = || self.config.server.hostname.to_string();
+        match &binding.ehlo_hostname {
+            EhloName::Literal(name) => name.to_string(),
+            EhloName::Hostname => hostname(),
+            EhloName::Message => entry.reverse_path.as_ref().map_or_else(hostname, |from| from.domain().to_string()),
+        }
+    }
+
+    async fn conclude(&self, mut held: Held<'_>, way: &Way, mut entry: Entry, report: &Report) {
+        let before = entry.clone();
+        let answers = self.judge(way, report);
+        let evidence = evidence(way, &before, &answers, report);
+        let (observed, facts) = self.tell(|core, now| core.reported(&evidence, now));
+        self.wake.notify_one();
+        self.announce(&observed);
+
+        let now = self.clock.now();
+        let random = self.random.lock().random::<f64>();
+        let mut settled = state::settle(&mut entry, &answers, &way.binding.name, &self.config.queue, random, now.wall);
+        let dsn = self.write_down(&before, &mut entry, &mut settled).await;
+        written(facts).await;
+        self.log(way, &before, &entry, report, &answers, &settled);
+        self.count(way, &before, report, &answers);
+        if let Some(lease) = held.lease.take() {
+            let rest = settled.waits.then_some(&entry);
+            let mut core = self.core.lock();
+            self.count_decided(&before, &settled, now);
+            core.settled(entry.id, lease, settlement(&answers, report), rest, self.clock.now());
+        }
+        self.take_in_dsn(dsn);
+        if !settled.waits {
+            self.release_body(entry.message).await;
+        }
+        self.finished_one();
+    }
+
+    fn judge(&self, way: &Way, report: &Report) -> Vec<Answered> {
+        let provider = way.plan.provider.as_ref();
+        let judged = report.answers.iter().enumerate().map(|(recipient, answer)| {
+            let (outcome, text) = match answer {
+                Answer::Reply(stage, reply) => {
+                    (self.classifier.reply(reply, Context { stage: *stage, provider }), reply.to_string())
+                }
+                Answer::Failure(failure) => (self.classifier.failure(failure), failure.to_string()),
+            };
+            Answered { recipient, outcome, text, host: report.host.clone() }
+        });
+        judged.collect()
+    }
+
+    fn log(&self, way: &Way, before: &Entry, after: &Entry, report: &Report, answers: &[Answered], settled: &Settled) {
+        for answer in answers {
+            let Some(recipient) = before.recipients.get(answer.recipient) else { continue };
+            let deferred = answer.outcome.disposition == Disposition::Deferred && settled.waits;
+            attempt_log::write(&attempt_log::Line {
+                entry: before,
+                recipient: &recipient.address,
+                binding: &way.binding,
+                ehlo: &way.ehlo,
+                destination: way.plan.destination.as_str(),
+                report,
+                attempt: after.state.attempts.max(before.state.attempts),
+                outcome: &answer.outcome,
+                text: &answer.text,
+                next: deferred.then_some(after.state.next_at),
+            });
+        }
+    }
+
+    fn count(&self, way: &Way, before: &Entry, report: &Report, answers: &[Answered]) {
+        let destination = way.plan.provider.as_ref().map_or(metrics::OTHER, |p| p.as_str());
+        let mut tally: HashMap<(&str, &str), u64> = HashMap::new();
+        for answer in answers {
+            let cause = answer.outcome.cause.map_or("none", Cause::as_str);
+            *tally.entry((answer.outcome.disposition.as_str(), cause)).or_default() += 1;
+            if answer.outcome.disposition == Disposition::Deferred {
+                self.counts.deferred.fetch_add(1, Ordering::Relaxed);
+            }
+            if answer.outcome.rule.starts_with("fallback.") {
+                let class = answer.text.get(..1).unwrap_or("");
+                self.metrics.unmatched_replies.with_label_values(&[class]).inc();
+            }
+        }
+        for ((disposition, cause), n) in tally {
+            let labels = [way.binding.name.as_str(), destination, disposition, cause];
+            self.metrics.attempts.with_label_values(&labels).inc_by(n);
+        }
+        if unknown_fate(report) {
+            self.counts.duplicates_possible.fetch_add(1, Ordering::Relaxed);
+            self.metrics.duplicates_possible.inc();
+        }
+        if way.tier > 0 {
+            self.metrics.failovers.with_label_values(&[before.pool.as_str()]).inc();
+        }
+        self.metrics.attempt_seconds.observe(report.latency.as_secs_f64());
+        if answers.iter().any(|a| a.outcome.counts_against_ip) {
+            // Not called under its lock: what it does is not ours to know.
+            let on_blame = self.on_blame.lock().clone();
+            if let Some(on_blame) = on_blame {
+                on_blame(&way.binding.name);
+            }
+        }
+    }
+
+    /// Counts recipients whose fate is decided. Called under the core's lock, with the move it counts.
+    pub(super) fn count_decided(&self, entry: &Entry, settled: &Settled, now: Now) {
+        for decided in &settled.decided {
+            let counter = match decided.disposition {
+                Disposition::Delivered => &self.counts.delivered,
+                Disposition::Expired => &self.counts.expired,
+                _ => &self.counts.bounced,
+            };
+            counter.fetch_add(1, Ordering::Relaxed);
+            let labels = [entry.tenant.as_str(), decided.disposition.as_str()];
+            self.metrics.dispositions.with_label_values(&labels).inc();
+            if decided.disposition == Disposition::Delivered {
+                self.metrics.queue_seconds.observe(now.wall.since(entry.arrived).as_secs_f64());
+            }
+        }
+    }
+}
+
+fn unknown_fate(report: &Report) -> bool {
+    report.answers.iter().any(|answer| {
+        matches!(answer, Answer::Failure(f) if f.stage == Stage::EndOfData
+            && matches!(f.kind, FailureKind::Reset | FailureKind::TimedOut | FailureKind::Protocol))
+    })
+}
+
+/// What the attempt spent of the caps.
+fn settlement(answers: &[Answered], report: &Report) -> Settlement {
+    if unknown_fate(report) {
+        return Settlement::Unknown;
+    }
+    let accepted = answers.iter().filter(|a| a.outcome.disposition == Disposition::Delivered).count();
+    if accepted == 0 && report.local.is_none() {
+        // No connection was made.
+        return Settlement::Unused;
+    }
+    Settlement::Accepted(accepted as u32)
+}
+
+fn evidence(way: &Way, entry: &Entry, answers: &[Answered], report: &Report) -> Vec<Evidence> {
+    let binding = way.binding.name.clone();
+    let bind_failure = report.answers.iter().find_map(|answer| match answer {
+        Answer::Failure(f) if f.kind == FailureKind::Bind => Some(f.detail.clone()),
+        _ => None,
+    });
+    if let Some(detail) = bind_failure {
+        return vec![Evidence::Unbindable { binding, detail }];
+    }
+    let seen = answers.iter().map(|answer| {
+        let outcome = if state::may_blame(entry, answer.recipient, &binding) {
+            answer.outcome.clone()
+        } else {
+            state::without_blame(answer.outcome.clone())
+        };
+        Evidence::Attempt {
+            binding: binding.clone(),
+            destination: way.plan.destination.clone(),
+            tenant: entry.tenant.clone(),
+            domain: entry.domain.clone(),
+            result: attempt_result(outcome, &answer.text),
+        }
+    });
+    seen.collect()
+}
+
+fn attempt_result(outcome: Outcome, text: &str) -> AttemptResult {
+    match outcome.cause {
+        Some(cause) if outcome.disposition != Disposition::Delivered => AttemptResult::Refused {
+            cause,
+            scope: outcome.scope,
+            hard: outcome.hard,
+            counts_against_ip: outcome.counts_against_ip,
+            action: outcome.action,
+            rule: outcome.rule,
+            text: text.to_owned(),
+        },
+        _ => AttemptResult::Accepted,
+    }
+}

@@ -1,0 +1,489 @@
+//! Carries out the core's actions: the one place where the loop closes.
+//!
+//! One task asks [`Core::next`] and starts what it says; each attempt runs as a task of its own ([`attempt`]). An attempt's
+//! news enters the core twice: its evidence as soon as the replies are known (the next decision must already know), its
+//! settlement once the outcome is on disk ([`record`]) — so the connection slot and the cap reservation stay taken until
+//! a crash can no longer bring the message back.
+//!
+//! What must reach the disk in the order of decisions (grants of caps, healths) is handed to the committer under the
+//! core's lock and only waited for outside. What comes to nothing for a reason of our own — the disk does not answer, a
+//! task goes wrong — gives its lease back and leaves the entry waiting: nothing is dropped, nothing hangs.
+
+mod attempt;
+mod record;
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
+use tokio::sync::Notify;
+
+use super::core::{Action, Core, Observed};
+use crate::clock::{Clock, Now, Wall};
+use crate::config::Config;
+use crate::delivery::plan::NoPlan;
+use crate::delivery::{Connector, Resolver};
+use crate::message::{BindingName, Domain, Entry, EntryId, IdSource, MessageId};
+use crate::outcome::classify::Classifier;
+use crate::reputation::facts::Fact;
+use crate::reputation::{Evidence, Health, Subject};
+use crate::scheduler::cap::GrantRequest;
+use crate::store::committer::{Committer, Pending};
+use crate::store::{Batch, Op, Spool, SpoolError};
+use crate::telemetry::{Metrics, health_log};
+
+/// Longest sleep of the loop: a clock that is set forward, or a machine that was suspended, is noticed this soon.
+const SLEEP_MAX: Duration = Duration::from_secs(30);
+/// Records set aside that are kept by name; the count goes on.
+const QUARANTINED_KEPT: usize = 100;
+
+/// Totals since start that add up at any instant:
+/// accepted + recovered + DSNs = delivered + bounced + expired + waiting + stranded.
+#[derive(Debug, Default)]
+pub struct Counts {
+    /// Messages answered 250.
+    pub accepted_messages: AtomicU64,
+    /// Recipients of those.
+    pub accepted_recipients: AtomicU64,
+    /// Recipients found waiting at start.
+    pub recovered_recipients: AtomicU64,
+    /// Recipients on disk whose pool or tenant is no longer configured. They wait for a configuration that names it.
+    pub stranded_recipients: AtomicU64,
+    /// Recipients delivered.
+    pub delivered: AtomicU64,
+    /// Recipients bounced.
+    pub bounced: AtomicU64,
+    /// Recipients expired.
+    pub expired: AtomicU64,
+    /// Deferrals (a recipient may have many).
+    pub deferred: AtomicU64,
+    /// Reports queued.
+    pub dsn: AtomicU64,
+    /// Attempts of unknown fate.
+    pub duplicates_possible: AtomicU64,
+}
+
+/// Is told of each binding whose address a reply blames.
+pub type OnBlame = Arc<dyn Fn(&BindingName) + Send + Sync>;
+
+/// Records set aside: how many, and the last of them in words.
+#[derive(Clone, Debug, Default)]
+pub struct SetAside {
+    /// All of them.
+    pub count: u64,
+    /// The last hundred.
+    pub last: VecDeque<String>,
+}
+
+/// The shell around [`Core`].
+pub struct Dispatcher {
+    core: Mutex<Core>,
+    config: Arc<Config>,
+    clock: Arc<dyn Clock>,
+    spool: Arc<dyn Spool>,
+    committer: Committer,
+    connector: Arc<dyn Connector>,
+    resolver: Arc<Resolver>,
+    classifier: Arc<Classifier>,
+    metrics: Arc<Metrics>,
+    ids: Mutex<IdSource>,
+    /// Entries left of messages that have more than one; their body goes with the last.
+    shared_bodies: Mutex<HashMap<MessageId, u32>>,
+    random: Mutex<SmallRng>,
+    wake: Notify,
+    idle: Notify,
+    /// Why the program cannot go on, once it cannot.
+    fatal: tokio::sync::watch::Sender<Option<String>>,
+    /// Wall time of the loop's last turn, in milliseconds.
+    heartbeat: AtomicI64,
+    counts: Counts,
+    set_aside: Mutex<SetAside>,
+    on_blame: Mutex<Option<OnBlame>>,
+}
+
+/// What a dispatcher is made of.
+pub struct Parts {
+    /// The pure machine.
+    pub core: Core,
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Durable state, for reading.
+    pub spool: Arc<dyn Spool>,
+    /// Durable state, for writing.
+    pub committer: Committer,
+    /// Makes attempts.
+    pub connector: Arc<dyn Connector>,
+    /// Finds hosts.
+    pub resolver: Arc<Resolver>,
+    /// Reads replies.
+    pub classifier: Arc<Classifier>,
+    /// Counts.
+    pub metrics: Arc<Metrics>,
+    /// Seed of the jitter.
+    pub seed: u64,
+}
+
+impl Dispatcher {
+    /// Puts the parts together; nothing runs until [`Dispatcher::run`].
+    pub fn new(parts: Parts) -> Arc<Self> {
+        let heartbeat = AtomicI64::new(parts.clock.now().wall.as_millis());
+        Arc::new(Self {
+            core: Mutex::new(parts.core),
+            config: parts.config,
+            clock: parts.clock,
+            spool: parts.spool,
+            committer: parts.committer,
+            connector: parts.connector,
+            resolver: parts.resolver,
+            classifier: parts.classifier,
+            metrics: parts.metrics,
+            ids: Mutex::default(),
+            shared_bodies: Mutex::default(),
+            random: Mutex::new(SmallRng::seed_from_u64(parts.seed)),
+            wake: Notify::new(),
+            idle: Notify::new(),
+            fatal: tokio::sync::watch::Sender::new(None),
+            heartbeat,
+            counts: Counts::default(),
+            set_aside: Mutex::default(),
+            on_blame: Mutex::default(),
+        })
+    }
+
+    /// Calls `f` with the binding whenever a reply blames its IP, so that the monitor can look at once.
+    pub fn on_blame(&self, f: OnBlame) {
+        *self.on_blame.lock() = Some(f);
+    }
+
+    /// Looks into the core. Keep it short: every decision waits meanwhile.
+    pub fn with_core<R>(&self, f: impl FnOnce(&Core) -> R) -> R {
+        f(&self.core.lock())
+    }
+
+    /// Totals since start.
+    pub fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// The present instant of the clock everything here runs by.
+    pub fn now(&self) -> Now {
+        self.clock.now()
+    }
+
+    /// The metrics everything here counts in.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// The configuration in force.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Durable state, for reading.
+    pub fn spool(&self) -> &dyn Spool {
+        &*self.spool
+    }
+
+    /// When the loop last went round.
+    pub fn heartbeat(&self) -> Wall {
+        Wall::from_millis(self.heartbeat.load(Ordering::Relaxed))
+    }
+
+    /// Waits until the program cannot go on, and says why: the spool takes no writes any more. What is on disk is whole;
+    /// a restart goes on from there.
+    pub async fn failed(&self) -> String {
+        let mut fatal = self.fatal.subscribe();
+        match fatal.wait_for(Option::is_some).await {
+            Ok(why) => why.clone().unwrap_or_default(),
+            // The sender lives in `self`.
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// Records set aside, those of earlier runs included.
+    pub fn set_aside(&self) -> SetAside {
+        self.set_aside.lock().clone()
+    }
+
+    /// Notes a record set aside.
+    pub fn note_set_aside(&self, what: String) {
+        tracing::error!(record = what.as_str(), "spool record set aside; the rest goes on");
+        let mut all = self.set_aside.lock();
+        all.count += 1;
+        if all.last.len() == QUARANTINED_KEPT {
+            all.last.pop_front();
+        }
+        all.last.push_back(what);
+    }
+
+    /// A fresh id.
+    pub fn next_id(&self) -> u64 {
+        self.ids.lock().next(self.clock.now().wall)
+    }
+
+    /// Makes a message durable, then takes its entries in. Returns once it is on disk.
+    pub async fn accept(&self, id: MessageId, body: Bytes, entries: Vec<Entry>) -> Result<(), SpoolError> {
+        let mut batch: Batch = Vec::with_capacity(entries.len() + 1);
+        batch.push(Op::PutBody(id, body));
+        batch.extend(entries.iter().map(|entry| Op::PutEntry(Box::new(entry.clone()))));
+        self.committer.commit(batch).await?;
+        if entries.len() > 1 {
+            self.shared_bodies.lock().insert(id, entries.len() as u32);
+        }
+        let recipients: u64 = entries.iter().map(|e| e.recipients.len() as u64).sum();
+        if let Some(entry) = entries.first() {
+            self.metrics.accepted_messages.with_label_values(&[entry.tenant.as_str()]).inc();
+            self.metrics.accepted_recipients.with_label_values(&[entry.tenant.as_str()]).inc_by(recipients);
+        }
+        self.take_in(&entries, |counts| {
+            counts.accepted_messages.fetch_add(1, Ordering::Relaxed);
+            counts.accepted_recipients.fetch_add(recipients, Ordering::Relaxed);
+        });
+        Ok(())
+    }
+
+    /// Takes in one entry that recovery found. [`Dispatcher::recovery_done`] follows the last.
+    pub fn recover(&self, entry: &Entry) {
+        *self.shared_bodies.lock().entry(entry.message).or_default() += 1;
+        let recipients = entry.recipients.len() as u64;
+        self.take_in(std::slice::from_ref(entry), |counts| {
+            counts.recovered_recipients.fetch_add(recipients, Ordering::Relaxed);
+        });
+    }
+
+    /// Ends recovery: `last_id` is the largest id on disk, `set_aside` what earlier runs had set aside.
+    pub fn recovery_done(&self, last_id: u64, set_aside: Vec<String>) {
+        self.shared_bodies.lock().retain(|_, entries| *entries > 1);
+        *self.ids.lock() = IdSource::after(last_id);
+        let mut known = self.set_aside.lock();
+        known.count = set_aside.len() as u64;
+        known.last = set_aside.into_iter().rev().take(QUARANTINED_KEPT).rev().collect();
+    }
+
+    /// How many more entries than messages there are.
+    pub fn entries_beyond_one_per_message(&self) -> u64 {
+        self.shared_bodies.lock().values().map(|left| u64::from(left.saturating_sub(1))).sum()
+    }
+
+    /// Takes in entries that are on disk already. `count` runs under the core's lock, like every count of recipients, so
+    /// that a snapshot adds up at any instant.
+    fn take_in(&self, entries: &[Entry], count: impl FnOnce(&Counts)) {
+        let now = self.clock.now();
+        let mut core = self.core.lock();
+        count(&self.counts);
+        for entry in entries {
+            if !core.enqueue(entry, now) {
+                self.counts.stranded_recipients.fetch_add(entry.recipients.len() as u64, Ordering::Relaxed);
+                tracing::error!(id = %entry.id, pool = %entry.pool, tenant = %entry.tenant,
+                    "entry kept on disk but not queued: its pool or tenant is no longer configured; configure it and restart");
+            }
+        }
+        drop(core);
+        self.wake.notify_one();
+    }
+
+    /// News from the monitor or the operator.
+    pub async fn observe(&self, evidence: Evidence) {
+        let (observed, pending) = self.tell(|core, now| core.observe(&evidence, now));
+        self.announce(&observed);
+        written(pending).await;
+        self.wake.notify_one();
+    }
+
+    /// Runs until `stop` turns true, then returns when nothing is on the wire any more.
+    pub async fn run(self: Arc<Self>, mut stop: tokio::sync::watch::Receiver<bool>) {
+        loop {
+            let wakeup = self.start_what_is_due();
+            let pause = wakeup.map_or(SLEEP_MAX, |at| at.since(self.clock.now().wall)).min(SLEEP_MAX);
+            tokio::select! {
+                () = self.wake.notified() => {}
+                () = tokio::time::sleep(pause.max(Duration::from_millis(1))) => {}
+                _ = stop.wait_for(|stop| *stop) => break,
+            }
+        }
+        self.halt();
+        loop {
+            let idle = self.idle.notified();
+            if self.with_core(Core::in_flight) == 0 {
+                return;
+            }
+            idle.await;
+        }
+    }
+
+    /// From now on no attempt is started.
+    pub fn halt(&self) {
+        self.core.lock().stop();
+    }
+
+    /// Writes the exact use of every cap, so that a clean stop gives unspent grants back. Call it after
+    /// [`Dispatcher::halt`]: what is still on the wire counts as used.
+    pub async fn write_final_grants(&self) {
+        let pending = {
+            let mut core = self.core.lock();
+            core.tick(self.clock.now());
+            self.committer.submit(core.scheduler().final_grants().iter().map(grant_op).collect())
+        };
+        if let Err(error) = pending.await {
+            tracing::warn!(%error, "final grants not written; today's unspent grants are lost");
+        }
+    }
+
+    /// Changes the core and hands what a restart must know to the committer, before anybody else can change it again:
+    /// the disk sees decisions in their order.
+    fn tell(&self, change: impl FnOnce(&mut Core, Now) -> Observed) -> (Observed, Option<Pending>) {
+        let mut core = self.core.lock();
+        let observed = change(&mut core, self.clock.now());
+        let batch: Batch = observed.facts.iter().map(fact_op).collect();
+        let pending = (!batch.is_empty()).then(|| self.committer.submit(batch));
+        (observed, pending)
+    }
+
+    fn start_what_is_due(self: &Arc<Self>) -> Option<Wall> {
+        let (observed, pending) = self.tell(Core::tick);
+        self.announce(&observed);
+        if pending.is_some() {
+            tokio::spawn(written(pending));
+        }
+        let now = self.clock.now();
+        self.heartbeat.store(now.wall.as_millis(), Ordering::Relaxed);
+        let mut core = self.core.lock();
+        while let Some(action) = core.next(now) {
+            let this = Arc::clone(self);
+            match action {
+                Action::Attempt(start) => drop(tokio::spawn(this.attempt(start))),
+                Action::Resolve(domain) => drop(tokio::spawn(this.resolve(domain))),
+                Action::WriteGrants(grants) => {
+                    // Handed in here, not in the task: two grants of one cap must not change places.
+                    let pending = self.committer.submit(grants.iter().map(grant_op).collect());
+                    tokio::spawn(this.write_grants(grants, pending));
+                }
+                Action::Expire(id) => drop(tokio::spawn(this.give_up(id, None))),
+                Action::Refuse { entry, enhanced, text } => {
+                    drop(tokio::spawn(this.give_up(entry, Some((enhanced, text)))));
+                }
+            }
+        }
+        core.next_wakeup()
+    }
+
+    async fn resolve(self: Arc<Self>, domain: Domain) {
+        let unanswered = Rescue::new(|| {
+            let trouble = NoPlan::Temporary { text: "the look-up went wrong".into() };
+            self.core.lock().resolved(&domain, Err(trouble), self.clock.now());
+            self.wake.notify_one();
+        });
+        let planned = self.resolver.plan(&domain).await;
+        unanswered.not_needed();
+        self.core.lock().resolved(&domain, planned, self.clock.now());
+        self.wake.notify_one();
+    }
+
+    async fn write_grants(self: Arc<Self>, grants: Vec<GrantRequest>, pending: Pending) {
+        let result = pending.await;
+        if let Err(error) = &result {
+            tracing::error!(%error, "daily cap grants not written; bindings with caps wait");
+        }
+        self.core.lock().grants_written(&grants, result.is_ok(), self.clock.now());
+        self.wake.notify_one();
+    }
+
+    fn finished_one(&self) {
+        self.wake.notify_one();
+        self.idle.notify_waiters();
+    }
+
+    /// Logs and counts changes of health; connections of a binding that is out are closed.
+    fn announce(&self, observed: &Observed) {
+        for change in &observed.changes {
+            health_log::write(change);
+            health_log::count(&self.metrics, change);
+            if let (Subject::Binding(binding), Health::Suspended { .. }) = (&change.subject, &change.to) {
+                self.connector.retire(binding);
+            }
+        }
+        for note in &observed.notes {
+            tracing::warn!(target: "health", ?note);
+        }
+    }
+}
+
+/// Waits for facts to be on disk; a failure is logged.
+async fn written(pending: Option<Pending>) {
+    if let Some(pending) = pending
+        && let Err(error) = pending.await
+    {
+        tracing::error!(%error, "health not written to disk; a restart forgets this change");
+    }
+}
+
+fn grant_op(grant: &GrantRequest) -> Op {
+    // Text, a date and a number always serialise.
+    Op::PutFact(grant.fact_key(), serde_json::to_vec(grant).unwrap_or_default())
+}
+
+fn fact_op(fact: &Fact) -> Op {
+    match fact {
+        Fact::Put(key, value) => Op::PutFact(key.clone(), value.clone()),
+        Fact::Remove(key) => Op::RemoveFact(key.clone()),
+    }
+}
+
+/// Does something unless told that it is not needed: for a task that is cut or panics half-way.
+struct Rescue<F: FnMut()> {
+    act: F,
+    needed: bool,
+}
+
+impl<F: FnMut()> Rescue<F> {
+    fn new(act: F) -> Self {
+        Self { act, needed: true }
+    }
+
+    fn not_needed(mut self) {
+        self.needed = false;
+    }
+}
+
+impl<F: FnMut()> Drop for Rescue<F> {
+    fn drop(&mut self) {
+        if self.needed {
+            (self.act)();
+        }
+    }
+}
+
+/// The lease of an attempt on the wire. Dropped unsettled — the task was cut or went wrong — it goes back as one of
+/// unknown fate, and the entry waits.
+struct Held<'a> {
+    dispatcher: &'a Dispatcher,
+    entry: EntryId,
+    lease: Option<crate::scheduler::Lease>,
+}
+
+impl Held<'_> {
+    /// Gives the lease back after `span`, the entry unchanged.
+    fn give_back(&mut self, settlement: crate::scheduler::Settlement, span: Duration) {
+        let Some(lease) = self.lease.take() else { return };
+        let now = self.dispatcher.clock.now();
+        self.dispatcher.core.lock().give_back(self.entry, lease, settlement, now.wall.plus(span), now);
+        self.dispatcher.finished_one();
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        if self.lease.is_some() {
+            tracing::warn!(id = %self.entry, "attempt cut short; its mail stays in the queue");
+            self.give_back(crate::scheduler::Settlement::Unknown, self.dispatcher.config.queue.retry_first);
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! What becomes of an entry, on disk: its removal or its new state, the report to the sender, the body's last use.
+//!
+//! An outcome must reach the disk, or a restart repeats the delivery. So a commit that fails is tried again until it
+//! succeeds, and meanwhile no new attempt is started by anybody: a disk that takes no writes must not turn the relay into
+//! a machine that sends everything twice. When it goes on failing, the program says so and ends; what is on disk is whole.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::super::state::{self, Decided, Settled};
+use super::{Dispatcher, Rescue};
+use crate::message::{Entry, EntryId, EntryState, MessageId, Recipient};
+use crate::outcome::{Disposition, EnhancedCode, dsn};
+use crate::store::{Batch, Op, SpoolError};
+
+/// How much of a message a DSN quotes: its header, at most this.
+const DSN_QUOTE_MAX: usize = 16 * 1024;
+/// First wait between two tries to commit; doubles up to [`COMMIT_PAUSE_MAX`].
+const COMMIT_PAUSE: Duration = Duration::from_millis(100);
+const COMMIT_PAUSE_MAX: Duration = Duration::from_secs(5);
+/// After this long without a successful commit the program gives up.
+const COMMIT_PATIENCE: Duration = Duration::from_secs(60);
+/// When to look again at an entry that could not be ended.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
+
+impl Dispatcher {
+    /// Puts what became of an entry on disk and returns the entry of the DSN, if one was written.
+    ///
+    /// A DSN is new mail and may find no space. Then the recipients it was about go back to waiting: they are tried, and
+    /// reported, again later; nobody is dropped without a report.
+    pub(super) async fn write_down(&self, before: &Entry, entry: &mut Entry, settled: &mut Settled) -> Option<Entry> {
+        let (dsn, entry_of_dsn) = self.dsn(before, settled);
+        if !dsn.is_empty() {
+            let mut batch = self.batch(entry, settled);
+            batch.extend(dsn);
+            match self.committer.commit(batch).await {
+                Ok(()) => return entry_of_dsn,
+                Err(error) => {
+                    tracing::error!(%error, id = %entry.id, "no report could be written; its recipients wait");
+                    state::take_back_failed(before, entry, settled, &self.config.queue, self.clock.now().wall);
+                }
+            }
+        }
+        self.commit_for_sure(self.batch(entry, settled)).await;
+        None
+    }
+
+    /// Commits, again and again until it is done.
+    async fn commit_for_sure(&self, batch: Batch) {
+        let Err(error) = self.committer.commit(batch.clone()).await else { return };
+        tracing::error!(%error, "outcome not written to disk; no attempt is started until it is");
+        self.core.lock().pause();
+        let resume = Rescue::new(|| {
+            self.core.lock().resume();
+            self.wake.notify_one();
+        });
+        let began = self.clock.now().mono;
+        let mut pause = COMMIT_PAUSE;
+        loop {
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(COMMIT_PAUSE_MAX);
+            match self.committer.commit(batch.clone()).await {
+                Ok(()) => break,
+                Err(error) if self.clock.now().mono.since(began) > COMMIT_PATIENCE => {
+                    let why = format!("the spool has taken no writes for {COMMIT_PATIENCE:?}: {error}");
+                    self.fatal.send_replace(Some(why));
+                }
+                Err(_) => {}
+            }
+        }
+        tracing::warn!("outcome written to disk after all; attempts go on");
+        drop(resume);
+    }
+
+    /// The entry as it is now, or its removal.
+    fn batch(&self, entry: &Entry, settled: &Settled) -> Batch {
+        if settled.waits {
+            return vec![Op::PutEntry(Box::new(entry.clone()))];
+        }
+        let mut batch = vec![Op::RemoveEntry(entry.id)];
+        if self.body_goes_along(entry.message) {
+            batch.push(Op::RemoveBody(entry.message));
+        }
+        batch
+    }
+
+    /// Whether the body of `id` goes with the entry that is being removed. For a body that is shared the answer is no:
+    /// [`Dispatcher::release_body`] removes it once the last entry's removal is on disk.
+    fn body_goes_along(&self, id: MessageId) -> bool {
+        !self.shared_bodies.lock().contains_key(&id)
+    }
+
+    /// One entry less needs the body of `id`; the last takes it along.
+    pub(super) async fn release_body(&self, id: MessageId) {
+        let last = {
+            let mut shared = self.shared_bodies.lock();
+            let Some(left) = shared.get_mut(&id) else { return };
+            *left = left.saturating_sub(1);
+            let last = *left == 0;
+            if last {
+                shared.remove(&id);
+            }
+            last
+        };
+        if last && let Err(error) = self.committer.commit(vec![Op::RemoveBody(id)]).await {
+            tracing::warn!(%error, message = %id, "body not removed; recovery will");
+        }
+    }
+
+    /// The report to the sender, as a body and an entry of its own. None for mail with the null reverse path
+    /// (RFC 5321 §4.5.5): a bounce is never bounced.
+    fn dsn(&self, entry: &Entry, settled: &Settled) -> (Batch, Option<Entry>) {
+        let failed: Vec<&Decided> = settled.failed().collect();
+        let Some(sender) = entry.reverse_path.clone().filter(|_| !failed.is_empty()) else {
+            return (Batch::new(), None);
+        };
+        let now = self.clock.now().wall;
+        // Without its header a report is poorer, but still a report.
+        let original = self.spool.body(entry.message).ok().flatten().unwrap_or_default();
+        let original = original.slice(..original.len().min(DSN_QUOTE_MAX));
+        let message = MessageId(self.next_id());
+        let recipients: Vec<_> = failed
+            .iter()
+            .map(|d| dsn::FailedRecipient {
+                address: &d.address,
+                expired: d.disposition == Disposition::Expired,
+                reply: d.text.as_deref(),
+                host: d.host.as_deref(),
+                last_attempt: (entry.state.attempts > 0 || d.disposition == Disposition::Bounced).then_some(now),
+            })
+            .collect();
+        let body = dsn::failure_report(&dsn::ReportInput {
+            hostname: self.config.server.hostname.as_str(),
+            id: &message.to_string(),
+            to: &sender,
+            original: &original,
+            recipients: &recipients,
+            arrived: entry.arrived,
+            now,
+        });
+        let entry = Entry {
+            id: EntryId(self.next_id()),
+            message,
+            tenant: entry.tenant.clone(),
+            stream: entry.stream.clone(),
+            pool: entry.pool.clone(),
+            domain: sender.domain(),
+            reverse_path: None,
+            recipients: vec![Recipient { address: sender, state: Default::default() }],
+            arrived: now,
+            expires: now.plus(self.config.queue.bounce_lifetime),
+            size: body.len() as u64,
+            eight_bit: false,
+            state: EntryState::default(),
+        };
+        (vec![Op::PutBody(message, body), Op::PutEntry(Box::new(entry.clone()))], Some(entry))
+    }
+
+    /// Takes the report to the sender into the queue.
+    pub(super) fn take_in_dsn(&self, dsn: Option<Entry>) {
+        if let Some(entry) = dsn {
+            self.metrics.dsns.inc();
+            self.take_in(&[entry], |counts| {
+                counts.dsn.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            });
+        }
+    }
+
+    /// Ends an entry without an attempt: its lifetime is over, or its domain takes no mail.
+    pub(super) async fn give_up(self: Arc<Self>, id: EntryId, refusal: Option<(EnhancedCode, String)>) {
+        let later = Rescue::new(|| {
+            self.core.lock().look_again(id, self.clock.now().wall.plus(LOOK_AGAIN));
+            self.wake.notify_one();
+        });
+        let mut entry = match self.spool.entry(id) {
+            Ok(Some(entry)) => entry,
+            Ok(None) => {
+                later.not_needed();
+                return self.core.lock().forget(id);
+            }
+            Err(error @ SpoolError::Corrupt { .. }) => {
+                later.not_needed();
+                self.note_set_aside(error.to_string());
+                return self.core.lock().forget(id);
+            }
+            // The rescue brings it back.
+            Err(error) => return tracing::error!(%error, %id, "spool not readable; the entry waits"),
+        };
+        let before = entry.clone();
+        let mut decided = state::expire(&mut entry);
+        if let Some((enhanced, text)) = &refusal {
+            for d in &mut decided {
+                d.disposition = Disposition::Bounced;
+                d.text = Some(format!("550 {enhanced} {text}"));
+            }
+        }
+        let mut settled = Settled { decided, waits: false };
+        let dsn = self.write_down(&before, &mut entry, &mut settled).await;
+        later.not_needed();
+        if settled.waits {
+            // No space for the report: everything stays as it is and is looked at again later.
+            self.core.lock().postpone(&entry, self.clock.now());
+            return self.wake.notify_one();
+        }
+        for d in &settled.decided {
+            tracing::info!(target: "attempt", id = %id, to = d.address.as_str(), tenant = %before.tenant,
+                pool = %before.pool, attempt = before.state.attempts, disposition = %d.disposition.as_str(),
+                reply = d.text.as_deref().unwrap_or(""));
+        }
+        {
+            let mut core = self.core.lock();
+            self.count_decided(&before, &settled, self.clock.now());
+            core.forget(id);
+        }
+        self.take_in_dsn(dsn);
+        self.release_body(before.message).await;
+        self.wake.notify_one();
+    }
+}
