@@ -126,10 +126,11 @@ impl Lane {
             while turn.entries.front().is_some_and(|id| !alive(*id)) {
                 turn.entries.pop_front();
             }
-            if self.credit > 0 && turn.blocked.is_none() {
-                if let Some(&entry) = turn.entries.front() {
-                    return Some((turn.tenant, entry));
-                }
+            if self.credit > 0
+                && turn.blocked.is_none()
+                && let Some(&entry) = turn.entries.front()
+            {
+                return Some((turn.tenant, entry));
             }
             self.at = (self.at + 1) % self.turns.len();
             self.credit = self.turns[self.at].weight;
@@ -412,7 +413,7 @@ impl Index {
             if *at > now {
                 return None;
             }
-            let Some(Reverse((at, timer))) = self.timers.pop() else { return None };
+            let Reverse((at, timer)) = self.timers.pop()?;
             match timer {
                 Timer::Expiry(id) => {
                     let waiting = self.entries.get(&id);
