@@ -108,7 +108,9 @@ pub enum Selection {
     Later {
         /// Earliest moment at which a verdict may change by itself.
         until: Wall,
-        /// The tenant's own cap or rate, where that is what all its mail here waits for.
+        /// The tenant's own cap (or a grant for it that is being written) or rate, where that stands in the way: then all
+        /// mail of the tenant waits for it, whatever the bindings say, and `until` is when that may change. `None` where
+        /// only bindings are in the way.
         tenant: Option<Verdict>,
         /// Why each binding is out, in the order of tiers.
         verdicts: Vec<(BindingId, Verdict)>,

@@ -205,7 +205,6 @@ impl Scheduler {
             wants: Vec::new(),
         };
         scheduler.reconfigure(config, now);
-        scheduler.ledger.ask_for_first();
         scheduler
     }
 
@@ -220,6 +219,7 @@ impl Scheduler {
         self.take_over_routes(config);
         self.take_over_pools(config);
         self.set_limits_of_day();
+        self.ledger.ask_for_first();
         self.refresh_all(now);
     }
 

@@ -252,6 +252,27 @@ impl Bench {
         }
     }
 
+    /// Leases until it is refused, and for how many recipients they are together.
+    pub(super) fn all_leases(&mut self, request: &Request<'_>) -> (Vec<Lease>, u32) {
+        let mut leases = Vec::new();
+        while let Selection::Assigned(lease) = self.ask(request) {
+            leases.push(lease);
+            assert!(leases.len() < 10_000, "never refused");
+        }
+        let recipients = leases.iter().map(|lease| lease.recipients).sum();
+        (leases, recipients)
+    }
+
+    /// Starts a day or moves on, and makes what is asked for durable, as the queue does before it selects.
+    pub(super) fn settle_grants(&mut self) -> usize {
+        self.scheduler.tick(self.now);
+        let requests = self.scheduler.take_grant_requests();
+        for request in &requests {
+            self.scheduler.grant_durable(request, self.now);
+        }
+        requests.len()
+    }
+
     /// Name of the binding that gets it.
     pub(super) fn pick(&mut self, request: &Request<'_>) -> String {
         let lease = self.lease(request);

@@ -4,38 +4,31 @@
 //! [`Core::next`] what to do until it answers `None`, and comes back at [`Core::next_wakeup`] or with news. Nothing in
 //! here waits, reads a clock or touches a disk, so the simulation runs weeks of it in seconds.
 //!
-//! When the scheduler says "later", the cost of asking again is kept down by blocking as much as the answer covers: the
-//! whole lane where a binding stands in the way, one tenant's turn where the tenant's cap or rate does, the single entry
-//! where its own exclusions do. A lane that waits for a free connection is woken by a freed one, one lane per slot, in
-//! the order in which they began to wait.
+//! [`domains`] knows where the mail of each domain goes, [`lanes`] asks the scheduler for the heads of lanes.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+mod domains;
+mod lanes;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
 
+use rand::SeedableRng;
 use rand::rngs::SmallRng;
-use rand::{Rng, SeedableRng};
 
-use super::index::{Block, DomainId, Due, Index, LaneId, Place, Waiting};
+use self::domains::DomainState;
+use self::lanes::{Waiters, request};
+use super::index::{DomainId, Due, Index, LaneId, Place, Waiting};
 use crate::clock::{Now, Wall};
 use crate::config::{self, Config};
-use crate::delivery::plan::{MxPlan, NoPlan, Planned};
+use crate::delivery::plan::MxPlan;
 use crate::message::{BindingName, Domain, Entry, EntryId};
 use crate::outcome::EnhancedCode;
 use crate::reputation::facts::Fact;
 use crate::reputation::{Evidence, HealthChange, Note, Reputation};
 use crate::scheduler::cap::{GrantFact, GrantRequest};
-use crate::scheduler::{
-    BindingId, DestinationId, Families, Lease, Request, Scheduler, Selection, Settlement, TenantId, Verdict, retry,
-};
-
-/// How long hosts of a domain are believed before they are looked up again.
-const PLAN_LIFETIME: Duration = Duration::from_secs(300);
-/// Wait after a temporary DNS failure; doubles up to [`DNS_RETRY_MAX`].
-const DNS_RETRY_FIRST: Duration = Duration::from_secs(30);
-const DNS_RETRY_MAX: Duration = Duration::from_secs(30 * 60);
-/// Safety net for lanes that wait for an event.
-const EVENT_WAIT_MAX: Duration = Duration::from_secs(5);
+use crate::scheduler::{BindingId, Lease, Scheduler, Settlement, TenantId, Verdict};
 
 /// What the shell is to do.
 #[derive(Debug)]
@@ -74,15 +67,6 @@ pub struct Start {
     pub messages_per_connection: u32,
 }
 
-#[derive(Debug, Default)]
-struct DomainState {
-    plan: Option<(Arc<MxPlan>, DestinationId, Wall)>,
-    asking: bool,
-    failures: u32,
-    waiting: Vec<EntryId>,
-    trouble: Option<String>,
-}
-
 /// What evidence or time has moved: to be logged, counted and written down.
 #[derive(Debug, Default)]
 pub struct Observed {
@@ -98,21 +82,6 @@ impl Observed {
     /// Whether there is nothing to tell.
     pub fn is_empty(&self) -> bool {
         self.changes.is_empty() && self.notes.is_empty() && self.facts.is_empty()
-    }
-}
-
-/// Lanes that wait for a free connection of a binding, in the order in which they began to.
-#[derive(Debug, Default)]
-struct Waiters {
-    fifo: VecDeque<LaneId>,
-    present: HashSet<LaneId>,
-}
-
-impl Waiters {
-    fn push(&mut self, lane: LaneId) {
-        if self.present.insert(lane) {
-            self.fifo.push_back(lane);
-        }
     }
 }
 
@@ -256,53 +225,6 @@ impl Core {
         self.stopping = true;
     }
 
-    /// The hosts of `domain`, or why there are none.
-    pub fn resolved(&mut self, domain: &Domain, planned: Planned, now: Now) {
-        let Some(&id) = self.domain_ids.get(domain) else { return };
-        match planned {
-            Ok(plan) => {
-                let destination = self.scheduler.destination(&plan.destination, plan.provider.as_ref());
-                let state = &mut self.domains[id.0 as usize].1;
-                *state = DomainState {
-                    plan: Some((plan, destination, now.wall.plus(PLAN_LIFETIME))),
-                    waiting: std::mem::take(&mut state.waiting),
-                    ..DomainState::default()
-                };
-                for entry in std::mem::take(&mut state.waiting) {
-                    if self.index.get(entry).is_some_and(|w| w.place == Place::Resolving) {
-                        self.route(entry, id, now);
-                    }
-                }
-            }
-            Err(NoPlan::Permanent { enhanced, text }) => {
-                let state = &mut self.domains[id.0 as usize].1;
-                let waiting = std::mem::take(&mut state.waiting);
-                *state = DomainState::default();
-                for entry in waiting {
-                    if self.index.get(entry).is_none_or(|w| w.place != Place::Resolving) {
-                        continue;
-                    }
-                    self.index.hold(entry);
-                    self.actions.push_back(Action::Refuse { entry, enhanced, text: text.clone() });
-                }
-            }
-            Err(NoPlan::Temporary { text }) => {
-                let state = &mut self.domains[id.0 as usize].1;
-                state.asking = false;
-                state.trouble = Some(text);
-                let first = DNS_RETRY_FIRST.min(self.queue.retry_first.max(Duration::from_secs(1)));
-                let wait = first.saturating_mul(1 << state.failures.min(16)).min(DNS_RETRY_MAX);
-                state.failures = state.failures.saturating_add(1);
-                let until = now.wall.plus(wait);
-                for entry in std::mem::take(&mut state.waiting) {
-                    if self.index.get(entry).is_some_and(|w| w.place == Place::Resolving) {
-                        self.index.delay(entry, until, "dns");
-                    }
-                }
-            }
-        }
-    }
-
     /// Evidence of an attempt, as soon as its replies are known and before they are written down: the next decision
     /// must already know.
     pub fn reported(&mut self, evidence: &[Evidence], now: Now) -> Observed {
@@ -330,9 +252,7 @@ impl Core {
 
     /// An entry was to be given up or refused, and that could not be written down: it waits on.
     pub fn postpone(&mut self, entry: &Entry, now: Now) {
-        self.index.update(entry.id, |w| w.expires = entry.expires);
         self.put_back(entry, now);
-        self.index.watch_expiry(entry.id);
     }
 
     /// An entry was given up or refused, and that is on disk.
@@ -434,46 +354,22 @@ impl Core {
         (!known.is_empty()).then(|| known.into_boxed_slice())
     }
 
-    fn domain_id(&mut self, domain: &Domain) -> DomainId {
-        if let Some(&id) = self.domain_ids.get(domain) {
-            return id;
-        }
-        let id = DomainId(self.domains.len() as u32);
-        self.domains.push((domain.clone(), DomainState::default()));
-        self.domain_ids.insert(domain.clone(), id);
-        id
-    }
-
-    /// Puts an entry into the lane of its destination, or asks where that is.
-    fn route(&mut self, id: EntryId, domain: DomainId, now: Now) {
-        let (name, state) = &mut self.domains[domain.0 as usize];
-        match &state.plan {
-            Some((_, destination, until)) if *until > now.wall => {
-                let destination = *destination;
-                let Some(waiting) = self.index.get(id) else { return };
-                let weight = self.tenant_weights.get(waiting.tenant.index()).copied().unwrap_or(1);
-                self.index.enter_lane(id, destination, weight);
-            }
-            _ => {
-                state.waiting.push(id);
-                if !std::mem::replace(&mut state.asking, true) {
-                    self.actions.push_back(Action::Resolve(name.clone()));
-                }
-                self.index.update(id, |w| w.place = Place::Resolving);
-            }
-        }
-    }
-
     fn put_back(&mut self, entry: &Entry, now: Now) {
         let sticky = entry.state.sticky.as_ref().and_then(|(name, _)| self.scheduler.binding_id(name));
         let excluded = self.excluded(entry);
+        let expires = self.index.get(entry.id).map(|w| w.expires);
         self.index.update(entry.id, |w| {
+            w.expires = entry.expires;
             w.recipients = entry.recipients.len() as u32;
             w.attempts = entry.state.attempts;
             w.sticky = sticky;
             w.excluded = excluded;
             w.place = Place::Resolving;
         });
+        if expires.is_some_and(|known| known != entry.expires || known <= now.wall) {
+            // The timer may have fired while the entry was being worked on; whatever blocks its lane, it must end.
+            self.index.watch_expiry(entry.id);
+        }
         if entry.state.next_at > now.wall {
             self.index.delay(entry.id, entry.state.next_at, "retry");
         } else if let Some(domain) = self.index.get(entry.id).map(|w| w.domain) {
@@ -497,111 +393,10 @@ impl Core {
         }
     }
 
-    /// Asks the scheduler for the head of a lane. Blocks what its answer covers.
-    fn try_lane(&mut self, lane: LaneId, now: Now) -> Option<Start> {
-        let (_, destination, tenant, id) = self.index.head(lane)?;
-        let waiting = self.index.get(id)?;
-        let domain = waiting.domain;
-        let Some((plan, ..)) = &self.domains[domain.0 as usize].1.plan else {
-            self.index.take_head(lane, tenant, Place::Resolving);
-            self.index.again(lane);
-            self.route(id, domain, now);
-            return None;
-        };
-        let plan = Arc::clone(plan);
-        let request = request(waiting, destination, &plan);
-        let selection = self.scheduler.select(&request, now);
-        self.ask_for_grants();
-        match selection {
-            Selection::Assigned(lease) => {
-                self.index.take_head(lane, tenant, Place::InFlight);
-                self.index.again(lane);
-                self.in_flight += 1;
-                let binding = Arc::clone(self.scheduler.binding(lease.binding));
-                let messages_per_connection = self.scheduler.messages_per_connection(lease.binding, destination);
-                Some(Start { entry: id, lease, binding, plan, messages_per_connection })
-            }
-            Selection::Later { until, tenant: None, verdicts } => {
-                self.block(lane, tenant, id, until, &verdicts, now);
-                None
-            }
-            Selection::Later { until, tenant: Some(verdict), .. } => {
-                let pending = matches!(verdict, Verdict::GrantPending);
-                let block = Block { until: (!pending).then_some(until), reason: verdict.as_str() };
-                let wake = if pending { until } else { self.jittered(until, now) };
-                self.index.block_tenant(lane, tenant, block, Some(wake));
-                if pending {
-                    self.grant_waiters.push((lane, Some(tenant)));
-                }
-                None
-            }
-            Selection::Exhausted { verdicts } => {
-                let until = now.wall.plus(self.queue.retry_max);
-                self.block(lane, tenant, id, until, &verdicts, now);
-                None
-            }
-        }
-    }
-
     fn ask_for_grants(&mut self) {
         let grants = self.scheduler.take_grant_requests();
         if !grants.is_empty() {
             self.actions.push_back(Action::WriteGrants(grants));
-        }
-    }
-
-    fn block(
-        &mut self,
-        lane: LaneId,
-        tenant: TenantId,
-        id: EntryId,
-        until: Wall,
-        verdicts: &[(BindingId, Verdict)],
-        now: Now,
-    ) {
-        let reason = reason(verdicts);
-        let has = |kind: fn(&Verdict) -> bool| verdicts.iter().any(|(_, v)| kind(v));
-        let by_event = has(|v| matches!(v, Verdict::WindowFull | Verdict::GrantPending));
-        let own = self.index.get(id).is_some_and(|w| w.excluded.is_some());
-        if own && !by_event {
-            self.index.take_head(lane, tenant, Place::Resolving);
-            let until = self.jittered(until, now);
-            self.index.delay(id, until, reason);
-            self.index.again(lane);
-            return;
-        }
-        let wake = if by_event { until.min(now.wall.plus(EVENT_WAIT_MAX)) } else { self.jittered(until, now) };
-        let block = Block { until: (!by_event).then_some(until), reason };
-        self.index.block_lane(lane, block, Some(wake));
-        for (binding, verdict) in verdicts {
-            match verdict {
-                Verdict::WindowFull => self.window_waiters.entry(*binding).or_default().push(lane),
-                Verdict::GrantPending => self.grant_waiters.push((lane, None)),
-                _ => {}
-            }
-        }
-    }
-
-    /// A little later than `until`, so that the end of a suspension or a new day does not release a wave.
-    fn jittered(&mut self, until: Wall, now: Now) -> Wall {
-        retry::spread(until, self.random.random(), now.wall)
-    }
-
-    /// A slot of `binding` is free: lanes to the same destination may go on, and one of those that wait for the binding.
-    fn wake_for_slot(&mut self, binding: BindingId, destination: DestinationId) {
-        for n in 0..self.index.lanes_to(destination).len() {
-            let lane = self.index.lanes_to(destination)[n];
-            if self.index.is_blocked(lane) {
-                self.index.wake_lane(lane);
-            }
-        }
-        let Some(waiters) = self.window_waiters.get_mut(&binding) else { return };
-        while let Some(lane) = waiters.fifo.pop_front() {
-            waiters.present.remove(&lane);
-            if self.index.is_blocked(lane) {
-                self.index.wake_lane(lane);
-                return;
-            }
         }
     }
 
@@ -615,30 +410,4 @@ impl Core {
         }
         Observed { changes, notes: self.reputation.take_notes(), facts: self.reputation.take_facts() }
     }
-}
-
-fn request<'a>(waiting: &'a Waiting, destination: DestinationId, plan: &MxPlan) -> Request<'a> {
-    Request {
-        pool: waiting.pool,
-        destination,
-        tenant: waiting.tenant,
-        recipients: waiting.recipients,
-        families: plan.families().map_or(Families { v4: true, v6: true }, |(v4, v6)| Families { v4, v6 }),
-        sticky: waiting.sticky,
-        excluded: waiting.excluded.as_deref().unwrap_or_default(),
-    }
-}
-
-/// The verdict that decides over the waiting: that of the binding which is free first, caps before suspensions.
-fn reason(verdicts: &[(BindingId, Verdict)]) -> &'static str {
-    let far = Wall::from_millis(i64::MAX);
-    verdicts
-        .iter()
-        .filter(|(_, v)| !matches!(v, Verdict::Drained | Verdict::TierClosed))
-        .min_by_key(|(_, v)| match v {
-            Verdict::GrantPending => Wall::from_millis(i64::MIN),
-            Verdict::WindowFull => Wall::from_millis(i64::MIN + 1),
-            other => other.until().unwrap_or(far),
-        })
-        .map_or("no_binding", |(_, v)| v.as_str())
 }

@@ -1,0 +1,426 @@
+//! The machine as its shell sees it: what goes in, which actions come out.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::*;
+use crate::clock::Mono;
+use crate::delivery::plan::NoPlan;
+use crate::message::{DestinationName, EntryState, MessageId, Recipient};
+use crate::reputation::{Health, Subject};
+
+const START: Wall = Wall::from_millis(1_779_280_200_000);
+const MINUTE: Duration = Duration::from_secs(60);
+
+const TENANTS: &str = "[server]\nhostname = \"relay.example.net\"\nstate_dir = \"/var/lib/remuda\"\n\
+    [[listener]]\naddress = \"127.0.0.1:0\"\ntrust = [\"127.0.0.0/8\"]\n\
+    [tenant.acme]\nmatch = { sender_domain = [\"acme.example\"] }\npools = { default = \"main\" }\n\
+    [tenant.bolt]\nmatch = { sender_domain = [\"bolt.example\"] }\npools = { default = \"main\" }\nweight = 3\n";
+const POOL: &str = "[pool.main]\nactive = [\"m1\"]\n";
+
+/// Two tenants, the second of weight 3, and what `extra` says; pool `main` of `m1` unless it says another.
+fn config(extra: &str) -> Config {
+    let mut text = String::from(TENANTS);
+    text.push_str(extra);
+    if !extra.contains("[pool.main]") {
+        text.push_str(POOL);
+    }
+    Config::from_toml(&text).expect("the configuration is good")
+}
+
+/// Binding `m<n>` with these further lines.
+fn binding(n: u8, lines: &str) -> String {
+    format!("[binding.m{n}]\nbind_address = \"192.0.2.{n}\"\nehlo_hostname = \"m{n}.example.net\"\n{lines}\n")
+}
+
+/// A core whose DNS answers at once (`site:` and the domain), and whose grants are written when asked to be.
+struct Rig {
+    core: Core,
+    now: Now,
+    entries: BTreeMap<EntryId, Entry>,
+    /// Actions other than attempts and lookups that were answered.
+    asked: Vec<Action>,
+    dns: bool,
+    grants: bool,
+    resolved: usize,
+}
+
+impl Rig {
+    fn new(extra: &str) -> Self {
+        let now = Now { mono: Mono::from_nanos(1_000_000_000), wall: START };
+        let (core, unreadable) = Core::new(&config(extra), &[], &[], 7, now);
+        assert!(unreadable.is_empty());
+        Self { core, now, entries: BTreeMap::new(), asked: Vec::new(), dns: true, grants: true, resolved: 0 }
+    }
+
+    fn pass(&mut self, span: Duration) {
+        self.now.mono = Mono::from_nanos(self.now.mono.as_nanos() + span.as_nanos() as u64);
+        self.now.wall = self.now.wall.plus(span);
+        self.core.tick(self.now);
+    }
+
+    fn entry(&self, tenant: &str, pool: &str, domain: &str) -> Entry {
+        // Entries are kept when they are gone, so numbers are never used again.
+        let id = self.entries.len() as u64 + 1;
+        Entry {
+            id: EntryId(id),
+            message: MessageId(id),
+            tenant: tenant.into(),
+            stream: "default".into(),
+            pool: pool.into(),
+            domain: domain.parse().expect("a domain"),
+            reverse_path: None,
+            recipients: vec![Recipient {
+                address: format!("u{id}@{domain}").parse().expect("a mailbox"),
+                state: Default::default(),
+            }],
+            arrived: self.now.wall,
+            expires: self.now.wall.plus(60 * MINUTE),
+            size: 2048,
+            eight_bit: false,
+            state: EntryState::default(),
+        }
+    }
+
+    fn take_in(&mut self, entry: Entry) -> EntryId {
+        assert!(self.core.enqueue(&entry, self.now));
+        let id = entry.id;
+        self.entries.insert(id, entry);
+        id
+    }
+
+    fn send(&mut self, tenant: &str, domain: &str) -> EntryId {
+        self.take_in(self.entry(tenant, "main", domain))
+    }
+
+    fn resolve(&mut self, domain: &str, planned: Result<&str, NoPlan>) {
+        let planned = planned.map(|name| Arc::new(MxPlan::pinned_to(DestinationName::new(name))));
+        self.core.resolved(&domain.parse().expect("a domain"), planned, self.now);
+    }
+
+    /// The next attempt, if there is one to be made.
+    fn attempt(&mut self) -> Option<Start> {
+        while let Some(action) = self.core.next(self.now) {
+            match action {
+                Action::Attempt(start) => return Some(start),
+                Action::Resolve(domain) if self.dns => {
+                    self.resolved += 1;
+                    self.resolve(domain.as_str(), Ok(&format!("site:{domain}")));
+                }
+                Action::WriteGrants(grants) if self.grants => self.core.grants_written(&grants, true, self.now),
+                other => self.asked.push(other),
+            }
+        }
+        None
+    }
+
+    fn attempts(&mut self) -> Vec<Start> {
+        std::iter::from_fn(|| self.attempt()).collect()
+    }
+
+    /// The attempt is over and everything was accepted.
+    fn deliver(&mut self, start: Start) {
+        self.core.settled(start.entry, start.lease, Settlement::Accepted(1), None, self.now);
+    }
+
+    /// The attempt is over and the entry waits as `change` leaves it.
+    fn put_back(&mut self, start: Start, change: impl FnOnce(&mut Entry)) {
+        let entry = self.entries.get_mut(&start.entry).expect("known");
+        change(entry);
+        self.core.settled(start.entry, start.lease, Settlement::Accepted(0), Some(entry), self.now);
+    }
+
+    fn reason(&self, id: EntryId) -> &'static str {
+        self.core.view(id).expect("waits").reason
+    }
+
+    fn bindable(&mut self, name: &str, is: bool) {
+        let binding = BindingName::new(name);
+        let evidence = match is {
+            true => Evidence::Bindable { binding },
+            false => Evidence::Unbindable { binding, detail: "no such address".into() },
+        };
+        assert_eq!(self.core.observe(&evidence, self.now).changes.len(), 1);
+    }
+
+    fn is_blameless(&self, name: &str) -> bool {
+        *self.core.reputation().health(&Subject::Binding(name.into())) == Health::Active
+    }
+}
+
+#[test]
+fn a_domain_is_looked_up_once_however_many_wait_for_it() {
+    let mut rig = Rig::new(&binding(1, ""));
+    rig.dns = false;
+    let ids: Vec<_> = (0..10).map(|_| rig.send("acme", "alpha.example")).collect();
+    assert!(rig.attempt().is_none());
+    assert_eq!(rig.asked.len(), 1, "{:?}", rig.asked);
+    assert_eq!(rig.reason(ids[3]), "resolving");
+    rig.resolve("alpha.example", Ok("site:alpha"));
+    let started: Vec<_> = rig.attempts().into_iter().map(|start| start.entry).collect();
+    assert_eq!(started, ids, "in the order of arrival");
+}
+
+#[test]
+fn a_temporary_dns_failure_delays_longer_each_time_and_blames_nobody() {
+    let mut rig = Rig::new(&binding(1, ""));
+    rig.dns = false;
+    let id = rig.send("acme", "alpha.example");
+    for seconds in [30, 60, 120, 240] {
+        assert!(rig.attempt().is_none());
+        assert!(matches!(rig.asked.pop(), Some(Action::Resolve(_))), "after the last wait");
+        rig.resolve("alpha.example", Err(NoPlan::Temporary { text: "SERVFAIL".into() }));
+        assert_eq!(rig.reason(id), "dns");
+        assert_eq!(rig.core.next_wakeup(), Some(rig.now.wall.plus(Duration::from_secs(seconds))));
+        rig.pass(Duration::from_secs(seconds - 1));
+        assert!(rig.attempt().is_none() && rig.asked.is_empty());
+        rig.pass(Duration::from_secs(1));
+    }
+    rig.dns = true;
+    assert_eq!(rig.attempt().map(|start| start.entry), Some(id));
+    assert_eq!(rig.core.index().get(id).map(|waiting| waiting.attempts), Some(0));
+    assert!(rig.is_blameless("m1"));
+}
+
+#[test]
+fn a_permanent_dns_answer_refuses_everything_that_waits_for_it_and_nothing_else() {
+    let mut rig = Rig::new(&binding(1, ""));
+    rig.dns = false;
+    let gone = [rig.send("acme", "gone.example"), rig.send("bolt", "gone.example")];
+    let other = rig.send("acme", "alpha.example");
+    assert!(rig.attempt().is_none());
+    rig.asked.clear();
+    let enhanced = EnhancedCode { class: 5, subject: 1, detail: 10 };
+    rig.resolve("gone.example", Err(NoPlan::Permanent { enhanced, text: "null MX".into() }));
+    assert!(rig.attempt().is_none());
+    let refused: Vec<_> = rig
+        .asked
+        .iter()
+        .filter_map(|action| match action {
+            Action::Refuse { entry, enhanced, .. } => Some((*entry, enhanced.detail)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(refused, gone.map(|id| (id, 10)));
+    gone.into_iter().for_each(|id| rig.core.forget(id));
+    assert_eq!(rig.core.index().depth(), (1, 1));
+    assert_eq!(rig.reason(other), "resolving");
+    assert!(rig.is_blameless("m1"));
+}
+
+#[test]
+fn hosts_that_moved_are_noticed_while_a_lane_goes_on() {
+    let mut rig = Rig::new(&binding(1, "rate_limit = \"1/min\""));
+    for _ in 0..10 {
+        rig.send("acme", "alpha.example");
+    }
+    let first = rig.attempt().expect("one a minute");
+    assert_eq!(first.plan.destination.as_str(), "site:alpha.example");
+    assert!(rig.attempt().is_none());
+    rig.dns = false;
+    rig.pass(10 * MINUTE);
+    let second = rig.attempt().expect("goes on with the hosts it knows");
+    assert_eq!(second.plan.destination.as_str(), "site:alpha.example");
+    assert!(rig.attempt().is_none());
+    assert!(matches!(rig.asked[..], [Action::Resolve(_)]), "{:?}", rig.asked);
+    rig.resolve("alpha.example", Ok("gmail"));
+    rig.pass(2 * MINUTE);
+    let third = rig.attempt().expect("the next");
+    assert_eq!(third.plan.destination.as_str(), "gmail");
+    let counted = rig.core.scheduler().destination_name(third.lease.destination).to_string();
+    assert_eq!(counted, "gmail", "limits are those of where it really goes");
+}
+
+#[test]
+fn trouble_with_looking_up_again_stops_no_lane_and_asks_not_at_each_message() {
+    let mut rig = Rig::new(&binding(1, "max_outbound_connections = 1"));
+    for _ in 0..50 {
+        rig.send("acme", "alpha.example");
+    }
+    let first = rig.attempt().expect("free");
+    rig.deliver(first);
+    rig.dns = false;
+    rig.pass(10 * MINUTE);
+    for _ in 0..20 {
+        let start = rig.attempt().expect("goes on");
+        if let Some(Action::Resolve(_)) = rig.core.next(rig.now) {
+            rig.resolved += 1;
+            rig.resolve("alpha.example", Err(NoPlan::Temporary { text: "SERVFAIL".into() }));
+        }
+        rig.deliver(start);
+    }
+    assert_eq!(rig.resolved, 2, "at the start and once more");
+}
+
+#[test]
+fn a_suspended_binding_blocks_its_lane_with_the_reason_until_it_is_back() {
+    let mut rig = Rig::new(&binding(1, ""));
+    rig.bindable("m1", false);
+    let ids: Vec<_> = (0..1_000).map(|_| rig.send("acme", "alpha.example")).collect();
+    assert!(rig.attempt().is_none());
+    let lanes: Vec<_> = rig.core.index().lanes().collect();
+    assert_eq!((lanes.len(), lanes[0].entries), (1, 1_000));
+    assert_eq!(lanes[0].blocked.map(|block| block.reason), Some("suspended"));
+    assert_eq!(rig.reason(ids[999]), "suspended");
+    assert_eq!(rig.core.index.next_ready(), None, "one look was enough for all of them");
+    rig.send("acme", "alpha.example");
+    assert_eq!(rig.core.index.next_ready(), None, "and newcomers do not cause another");
+    rig.bindable("m1", true);
+    assert!(rig.attempt().is_some());
+}
+
+#[test]
+fn a_tenant_at_its_cap_does_not_stop_others_in_the_same_lane() {
+    let acme = "[tenant.acme]\n";
+    let mut rig = Rig::new(&binding(1, ""));
+    let text = TENANTS.replace(acme, "[tenant.acme]\ndaily_cap = 2\n") + &binding(1, "") + POOL;
+    rig.core = Core::new(&Config::from_toml(&text).expect("good"), &[], &[], 7, rig.now).0;
+    let mut own = [Vec::new(), Vec::new()];
+    for _ in 0..10 {
+        own[0].push(rig.send("acme", "alpha.example"));
+        own[1].push(rig.send("bolt", "alpha.example"));
+    }
+    let started: Vec<_> = rig.attempts().iter().map(|start| start.entry).collect();
+    assert_eq!(started.iter().filter(|id| own[0].contains(id)).count(), 2);
+    assert_eq!(started.iter().filter(|id| own[1].contains(id)).count(), 10);
+    assert_eq!(rig.reason(own[0][9]), "cap");
+    assert!(rig.core.index().lanes().all(|lane| lane.blocked.is_none()), "the lane is open for others");
+    rig.pass(24 * 60 * MINUTE);
+    rig.asked.clear();
+    assert!(rig.attempt().is_none(), "they have expired meanwhile");
+    assert_eq!(rig.asked.len(), 8);
+}
+
+#[test]
+fn no_more_attempts_are_in_flight_than_allowed() {
+    let mut rig = Rig::new(&(binding(1, "") + "[queue]\nmax_attempts_in_flight = 3\n"));
+    for _ in 0..10 {
+        rig.send("acme", "alpha.example");
+    }
+    let mut starts = rig.attempts();
+    assert_eq!((starts.len(), rig.core.in_flight()), (3, 3));
+    let one = starts.remove(0);
+    rig.deliver(one);
+    assert_eq!(rig.attempts().len(), 1);
+    rig.core.stop();
+    starts.into_iter().for_each(|start| rig.deliver(start));
+    assert!(rig.attempt().is_none(), "nothing begins while stopping");
+}
+
+#[test]
+fn a_freed_connection_wakes_its_own_destination_first_and_then_one_lane_in_order() {
+    let mut rig = Rig::new(&binding(1, "max_outbound_connections = 1"));
+    let domains = ["a.example", "b.example", "c.example"];
+    rig.send("acme", "a.example");
+    let mut flying = rig.attempt().expect("free");
+    for domain in domains {
+        for _ in 0..2 {
+            rig.send("acme", domain);
+        }
+    }
+    assert!(rig.attempt().is_none());
+    assert!(rig.core.index().lanes().all(|lane| lane.blocked.is_some_and(|block| block.reason == "window_full")));
+    let mut order = Vec::new();
+    loop {
+        rig.deliver(flying);
+        let awake = rig.core.index().lanes().filter(|lane| lane.blocked.is_none()).count();
+        assert!(awake <= 2, "its own and one more, not all that wait: {awake}");
+        let Some(next) = rig.attempt() else { break };
+        assert!(rig.attempt().is_none(), "one connection");
+        order.push(next.plan.destination.to_string());
+        flying = next;
+    }
+    assert_eq!(order.len(), 6, "{order:?}");
+    assert_eq!(order[0], "site:a.example", "{order:?}");
+    assert!(order[..4].contains(&"site:b.example".into()), "nobody waits for the safety net: {order:?}");
+}
+
+#[test]
+fn nothing_leaves_before_its_grant_is_on_disk_and_all_that_waited_leaves_then() {
+    let mut rig = Rig::new(&binding(1, "daily_cap = 1000"));
+    rig.grants = false;
+    let ids = [rig.send("acme", "a.example"), rig.send("acme", "b.example")];
+    assert!(rig.attempt().is_none());
+    assert_eq!(ids.map(|id| rig.reason(id)), ["grant_pending"; 2]);
+    let Some(Action::WriteGrants(first)) = rig.asked.pop() else { panic!("{:?}", rig.asked) };
+    rig.core.grants_written(&first, false, rig.now);
+    assert!(rig.attempt().is_none() && rig.asked.is_empty(), "a failure is not repeated at once");
+    rig.pass(Duration::from_secs(6));
+    assert!(rig.attempt().is_none());
+    let Some(Action::WriteGrants(again)) = rig.asked.pop() else { panic!("{:?}", rig.asked) };
+    assert_eq!(first, again);
+    rig.core.grants_written(&again, true, rig.now);
+    assert_eq!(rig.attempts().len(), 2);
+}
+
+#[test]
+fn a_delayed_entry_comes_back_at_its_time_and_an_exclusion_delays_only_itself() {
+    let mut rig = Rig::new(&binding(1, ""));
+    let id = rig.send("acme", "alpha.example");
+    let start = rig.attempt().expect("free");
+    let until = rig.now.wall.plus(5 * MINUTE);
+    rig.put_back(start, |entry| {
+        entry.state.attempts = 1;
+        entry.state.next_at = until;
+    });
+    assert_eq!((rig.reason(id), rig.core.view(id).and_then(|view| view.next_at)), ("retry", Some(until)));
+    rig.pass(5 * MINUTE - Duration::from_millis(1));
+    assert!(rig.attempt().is_none());
+    rig.pass(Duration::from_millis(1));
+    let start = rig.attempt().expect("due");
+    let until = rig.now.wall.plus(10 * MINUTE);
+    rig.put_back(start, |entry| entry.state.excluded = vec![("m1".into(), until)].into_iter().collect());
+    let other = rig.send("acme", "alpha.example");
+    assert_eq!(rig.attempts().iter().map(|start| start.entry).collect::<Vec<_>>(), [other]);
+    assert_eq!(rig.reason(id), "excluded");
+    rig.pass(12 * MINUTE);
+    assert_eq!(rig.attempts().iter().map(|start| start.entry).collect::<Vec<_>>(), [id]);
+}
+
+#[test]
+fn an_entry_expires_inside_a_blocked_lane() {
+    let mut rig = Rig::new(&binding(1, "suspend_delivery = true"));
+    let id = rig.send("acme", "alpha.example");
+    assert!(rig.attempt().is_none());
+    rig.pass(60 * MINUTE);
+    assert!(rig.attempt().is_none());
+    assert!(matches!(rig.asked[..], [Action::Expire(expired)] if expired == id), "{:?}", rig.asked);
+    assert_eq!(rig.core.index().lanes().count(), 0);
+    // The report could not be written: it waits a little longer.
+    rig.asked.clear();
+    let mut entry = rig.entries[&id].clone();
+    entry.expires = rig.now.wall.plus(MINUTE);
+    rig.core.postpone(&entry, rig.now);
+    let next = rig.attempt();
+    assert!(next.is_none() && rig.asked.is_empty(), "{next:?} {:?}", rig.asked);
+    rig.pass(MINUTE);
+    assert!(rig.attempt().is_none());
+    assert!(matches!(rig.asked[..], [Action::Expire(_)]), "{:?}", rig.asked);
+}
+
+#[test]
+fn an_entry_whose_lifetime_ended_during_an_attempt_expires_when_it_is_back() {
+    for extended in [Duration::ZERO, MINUTE] {
+        let mut rig = Rig::new(&binding(1, ""));
+        let id = rig.send("acme", "alpha.example");
+        let start = rig.attempt().expect("free");
+        rig.pass(61 * MINUTE);
+        assert!(rig.attempt().is_none() && rig.asked.is_empty(), "not while it is on the wire");
+        rig.bindable("m1", false);
+        let later = rig.now.wall.plus(extended);
+        rig.put_back(start, |entry| entry.expires = entry.expires.max(later));
+        rig.pass(extended);
+        assert!(rig.attempt().is_none());
+        assert!(matches!(rig.asked[..], [Action::Expire(expired)] if expired == id), "{:?}", rig.asked);
+    }
+}
+
+#[test]
+fn what_belongs_to_no_pool_or_tenant_is_not_taken_in() {
+    let mut rig = Rig::new(&binding(1, ""));
+    for (tenant, pool) in [("acme", "gone"), ("gone", "main")] {
+        let entry = rig.entry(tenant, pool, "alpha.example");
+        assert!(!rig.core.enqueue(&entry, rig.now));
+    }
+    assert_eq!(rig.core.index().depth(), (0, 0));
+}
