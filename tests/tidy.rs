@@ -177,7 +177,7 @@ fn test_files(all: &[Source]) -> BTreeSet<String> {
 
 fn is_pure(path: &str) -> bool {
     let is_or_below = |pure: &&str| path.strip_prefix(*pure).is_some_and(|rest| rest == ".rs" || rest.starts_with('/'));
-    !NOT_PURE.contains(&path) && PURE.iter().any(|pure| is_or_below(pure))
+    !NOT_PURE.contains(&path) && PURE.iter().any(is_or_below)
 }
 
 fn words(code: &str) -> BTreeSet<&str> {

@@ -40,7 +40,7 @@ async fn every_line_is_json_and_attempts_say_all_there_is_to_say() {
         }
     }
     let with = |to: &str, disposition: &str| -> &Value {
-        let is = |a: &&Value| a["to"] == format!("<{to}>") && a["disposition"] == disposition;
+        let is = |a: &&Value| a["to"] == to && a["disposition"] == disposition;
         attempts.iter().find(is).unwrap_or_else(|| panic!("no {disposition} {to} in {attempts:#?}"))
     };
     let deferred = with("ann@sink.test", "deferred");
@@ -53,7 +53,7 @@ async fn every_line_is_json_and_attempts_say_all_there_is_to_say() {
     let bounced = with("nobody@sink.test", "bounced");
     assert!(text(bounced, "/reply").starts_with("550 5.1.1"), "{bounced:#}");
     assert_eq!(text(bounced, "/next"), "");
-    assert_eq!(text(with("sender@example.test", "delivered"), "/from"), "<>", "the DSN");
+    assert_eq!(text(with("sender@example.test", "delivered"), "/from"), "", "the DSN");
 }
 
 #[tokio::test]
@@ -65,7 +65,7 @@ async fn as_text_a_line_can_be_searched_by_key_and_value() {
     assert_eq!(attempts.len(), 4, "{log}");
     let deferred = attempts.iter().find(|line| line.contains("disposition=deferred")).unwrap();
     for part in [
-        "to=<ann@sink.test>",
+        "to=\"ann@sink.test\"",
         "tenant=acme",
         "pool=main",
         "binding=a",
@@ -80,4 +80,20 @@ async fn as_text_a_line_can_be_searched_by_key_and_value() {
         assert!(deferred.contains(part), "no {part} in {deferred}");
     }
     assert!(!log.contains('\u{1b}'), "no colours in a file");
+}
+
+#[tokio::test]
+async fn a_receiver_cannot_write_lines_of_its_own() {
+    let sink = sink().await;
+    let forged = "2026-01-01T00:00:00.000000Z  INFO attempt: id=forged";
+    sink.add(Rule::reply(Stage::Rcpt, format!("550 5.1.1 no such user\u{1b}[2J\r{forged}\n{forged}")).to_local("ann"));
+    let settings = Settings::new().binding("a", 11, "").pool("active = [\"a\"]").to(sink.addr());
+    let relay = Relay::start_with(&settings, &["--log-format", "text"]).await;
+    all_accepted(&relay.load(1).recipients(|_| vec!["ann@sink.test".into()]).run().await);
+    wait_for_messages(&sink, 1).await;
+    relay.wait_until_empty().await;
+    let log = relay.log();
+    assert!(log.contains("5.1.1"), "{log}");
+    assert!(!log.split(['\n', '\r']).any(|line| line.starts_with(forged)), "{log}");
+    assert!(!log.contains('\u{1b}'), "{log}");
 }
