@@ -1,6 +1,6 @@
 //! The status as data: what `/api/v1/status` answers and `remuda status` prints.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
@@ -326,37 +326,48 @@ fn cap(usage: &[CapUsage], owner: &Owner) -> Option<CapStatus> {
     })
 }
 
+#[derive(Default)]
+struct Group {
+    count: u64,
+    recipients: u64,
+    oldest: Option<Wall>,
+    next_at: Option<Wall>,
+    attempts: u32,
+}
+
 fn queue(core: &crate::queue::core::Core, surplus: u64) -> QueueStatus {
-    let mut groups: BTreeMap<(String, String, &'static str), WaitingStatus> = BTreeMap::new();
+    // By numbers first: there may be a million entries and the core is locked.
+    let mut groups: HashMap<_, Group> = HashMap::new();
     for (_, waiting) in core.index().iter() {
         let (reason, next_at) = core.index().why(waiting);
-        let (pool, destination) = core.where_to(waiting);
-        let group = groups.entry((pool.clone(), destination.clone(), reason)).or_insert_with(|| WaitingStatus {
-            pool,
-            destination,
-            reason: reason.to_owned(),
-            count: 0,
-            recipients: 0,
-            oldest: waiting.arrived,
-            next_at,
-            attempts: 0,
-        });
+        let group = groups.entry((waiting.pool, core.where_to(waiting), reason)).or_default();
         group.count += 1;
         group.recipients += u64::from(waiting.recipients);
-        group.oldest = group.oldest.min(waiting.arrived);
+        group.oldest = Some(group.oldest.map_or(waiting.arrived, |oldest| oldest.min(waiting.arrived)));
         group.attempts = group.attempts.max(waiting.attempts);
-        group.next_at = match (group.next_at, next_at) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        };
+        group.next_at = group.next_at.into_iter().chain(next_at).min();
     }
+    let mut waiting: Vec<WaitingStatus> = groups
+        .into_iter()
+        .map(|((pool, place, reason), group)| WaitingStatus {
+            pool: core.scheduler().pool_name(pool).to_string(),
+            destination: core.name_of(place),
+            reason: reason.to_owned(),
+            count: group.count,
+            recipients: group.recipients,
+            oldest: group.oldest.unwrap_or_default(),
+            next_at: group.next_at,
+            attempts: group.attempts,
+        })
+        .collect();
+    waiting.sort_by(|a, b| (&a.pool, &a.destination, &a.reason).cmp(&(&b.pool, &b.destination, &b.reason)));
     let (entries, recipients) = core.index().depth();
     QueueStatus {
         messages: (entries as u64).saturating_sub(surplus),
         entries: entries as u64,
         recipients,
         in_flight: core.in_flight() as u64,
-        waiting: groups.into_values().collect(),
+        waiting,
     }
 }
 

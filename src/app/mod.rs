@@ -29,7 +29,7 @@ use crate::scheduler::cap::GrantFact;
 use crate::store::committer::{CommitThread, Committer};
 use crate::store::fjall::{FjallOptions, FjallSpool};
 use crate::store::lock::StateLock;
-use crate::store::{Spool, SpoolError};
+use crate::store::{Batch, Op, Spool, SpoolError};
 use crate::telemetry::Metrics;
 use intake::Reception;
 
@@ -232,17 +232,23 @@ fn recover(
     committer: Committer,
     outside: Outside,
 ) -> Result<Arc<Dispatcher>, SpoolError> {
-    let grants: Vec<GrantFact> = spool.facts("grant/")?.iter().filter_map(|(key, value)| grant(key, value)).collect();
+    let mut broken = Vec::new();
+    let grants: Vec<GrantFact> =
+        spool.facts("grant/")?.iter().map(|(key, value)| grant(key, value, &mut broken)).collect();
     let healths = spool.facts("health/")?;
     let seed = config.server.seed.unwrap_or_else(|| rand::rngs::SmallRng::from_os_rng().next_u64());
     let (core, unreadable) = Core::new(config, &grants, &healths, seed, clock.now());
 
+    // Written anew with today's date: tomorrow they are counts of yesterday.
+    let mended: Vec<_> = core.scheduler().final_grants();
+    let mended = mended.iter().filter(|grant| broken.contains(&grant.fact_key()));
+    let mended: Batch = mended.map(|g| Op::PutFact(g.fact_key(), serde_json::to_vec(g).unwrap_or_default())).collect();
     let dispatcher = Dispatcher::new(Parts {
         core,
         config: Arc::clone(config),
         clock: Arc::clone(clock),
         spool: Arc::clone(&spool),
-        committer,
+        committer: committer.clone(),
         connector: outside.connector,
         resolver: outside.resolver,
         classifier: outside.classifier,
@@ -250,6 +256,10 @@ fn recover(
         seed: seed.wrapping_add(1),
     });
     let recovery = spool.recover(&mut |entry| dispatcher.recover(&entry))?;
+    if !broken.is_empty() {
+        // In order before anything else; a failure shows at the first grant.
+        drop(committer.submit(mended));
+    }
     let set_aside: Vec<String> = spool.quarantine()?.iter().map(|record| format!("{record:?}")).collect();
     for problem in &set_aside {
         tracing::error!(record = problem.as_str(), "spool record set aside");
@@ -267,12 +277,15 @@ fn recover(
     Ok(dispatcher)
 }
 
-/// A grant of an earlier run. One that cannot be read is as good as none for a past day; for this day it would let a
-/// cap be exceeded, so it is reported loudly.
-fn grant(key: &str, value: &[u8]) -> Option<GrantFact> {
-    serde_json::from_slice(value)
-        .inspect_err(|error| tracing::error!(key, %error, "grant of a daily cap not readable; its cap starts at zero"))
-        .ok()
+/// A grant of an earlier run. Of one that cannot be read only the key is known, which is noted in `broken`: its cap then
+/// counts as used up today, since spending it twice must not happen.
+fn grant(key: &str, value: &[u8], broken: &mut Vec<String>) -> GrantFact {
+    serde_json::from_slice(value).unwrap_or_else(|error| {
+        tracing::error!(key, %error, "count of a daily cap not readable; it counts as used up for today");
+        broken.push(key.to_owned());
+        let key = key.strip_prefix("grant/").unwrap_or(key).to_owned();
+        GrantFact { key, day: jiff::civil::Date::MAX, granted: u64::MAX / 2 }
+    })
 }
 
 fn start_monitor(

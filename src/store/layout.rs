@@ -327,7 +327,10 @@ impl<T: Tables> Spool for T {
             (Ok(name), Ok(payload)) => facts.push((name.to_owned(), payload.to_vec())),
             (_, read) => {
                 let detail = read.err().unwrap_or_else(|| "key is not text".into());
-                tracing::warn!(fact = name_of(Table::Facts, key), detail, "corrupt fact skipped");
+                tracing::error!(fact = name_of(Table::Facts, key), detail, "corrupt fact");
+                if let Ok(name) = std::str::from_utf8(key) {
+                    facts.push((name.to_owned(), Vec::new()));
+                }
             }
         })?;
         Ok(facts)

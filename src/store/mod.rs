@@ -140,7 +140,8 @@ pub trait Spool: Send + Sync + 'static {
     fn entry(&self, id: EntryId) -> Result<Option<Entry>, SpoolError>;
     /// A fact; `None` when there is none.
     fn fact(&self, key: &str) -> Result<Option<Vec<u8>>, SpoolError>;
-    /// All facts whose key starts with `prefix`, in order of their keys.
+    /// All facts whose key starts with `prefix`, in order of their keys. One whose record is corrupt has an empty value:
+    /// that there was something is worth knowing (a daily cap must not start again because its count is unreadable).
     fn facts(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, SpoolError>;
     /// Hands every entry to `visit`, sets corrupt records and entries without a body aside, removes orphaned bodies.
     ///

@@ -41,6 +41,7 @@ impl Seats {
 
     /// A place for this client, if there is one.
     pub(super) fn take(seats: &Arc<Self>, client: IpAddr) -> Option<Seat> {
+        let client = network(client);
         let mut taken = seats.taken.lock();
         let of_client = taken.clients.get(&client).copied().unwrap_or(0);
         if taken.total >= seats.total || of_client >= seats.per_client {
@@ -62,5 +63,29 @@ impl Drop for Seat {
                 taken.clients.remove(&self.client);
             }
         }
+    }
+}
+
+/// Who counts as one client: an IPv4 address, or an IPv6 network of 64 bits, of which every customer has one.
+fn network(client: IpAddr) -> IpAddr {
+    match client {
+        IpAddr::V4(_) => client,
+        IpAddr::V6(v6) => {
+            let [a, b, c, d, ..] = v6.segments();
+            std::net::Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_of_one_ipv6_network_are_one_client() {
+        let of = |text: &str| network(text.parse().unwrap());
+        assert_eq!(of("2001:db8:1:2::1"), of("2001:db8:1:2:ffff::9"));
+        assert_ne!(of("2001:db8:1:2::1"), of("2001:db8:1:3::1"));
+        assert_ne!(of("192.0.2.1"), of("192.0.2.2"));
     }
 }

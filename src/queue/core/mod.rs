@@ -28,7 +28,7 @@ use crate::outcome::EnhancedCode;
 use crate::reputation::facts::Fact;
 use crate::reputation::{Evidence, HealthChange, Note, Reputation};
 use crate::scheduler::cap::{GrantFact, GrantRequest};
-use crate::scheduler::{BindingId, Lease, Scheduler, Settlement, TenantId, Verdict};
+use crate::scheduler::{BindingId, DestinationId, Lease, Scheduler, Settlement, TenantId, Verdict};
 
 /// What the shell is to do.
 #[derive(Debug)]
@@ -367,12 +367,18 @@ impl Core {
         })
     }
 
-    /// Pool and destination (the recipient domain while that is unknown) of a waiting entry, by name.
-    pub fn where_to(&self, waiting: &Waiting) -> (String, String) {
-        let (domain, state) = &self.domains[waiting.domain.0 as usize];
-        let destination =
-            state.plan.as_ref().map_or_else(|| domain.to_string(), |(plan, ..)| plan.destination.to_string());
-        (self.scheduler.pool_name(waiting.pool).to_string(), destination)
+    /// The destination of a waiting entry, or its recipient domain while that is unknown; by number, for grouping.
+    pub fn where_to(&self, waiting: &Waiting) -> Result<DestinationId, DomainId> {
+        let (_, state) = &self.domains[waiting.domain.0 as usize];
+        state.plan.as_ref().map(|(_, destination, _)| *destination).ok_or(waiting.domain)
+    }
+
+    /// The name of what [`Core::where_to`] gave.
+    pub fn name_of(&self, place: Result<DestinationId, DomainId>) -> String {
+        match place {
+            Ok(destination) => self.scheduler.destination_name(destination).to_string(),
+            Err(domain) => self.domains[domain.0 as usize].0.to_string(),
+        }
     }
 
     fn excluded(&self, entry: &Entry) -> Option<Box<[(BindingId, Wall)]>> {
