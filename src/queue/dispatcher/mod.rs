@@ -11,6 +11,8 @@
 
 mod attempt;
 mod record;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;

@@ -1,0 +1,193 @@
+//! The dispatcher over a spool in memory that can be broken and a connector that does as told.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::*;
+use crate::clock::SystemClock;
+use crate::delivery::{Answer, Order, Report, Routing};
+use crate::message::{EntryState, Recipient};
+use crate::outcome::{Reply, Stage};
+use crate::store::committer::CommitThread;
+use crate::store::memory::MemorySpool;
+
+type Script = Box<dyn Fn(usize) -> Reply + Send + Sync>;
+
+/// Answers the n-th attempt, counted from 0, as the script says, and remembers who was tried.
+struct Scripted {
+    script: Script,
+    attempts: AtomicUsize,
+    tried: Mutex<BTreeMap<String, usize>>,
+}
+
+impl Connector for Scripted {
+    fn attempt(&self, order: Order) -> Pin<Box<dyn Future<Output = Report> + Send + '_>> {
+        Box::pin(async move {
+            let n = self.attempts.fetch_add(1, Ordering::SeqCst);
+            for recipient in &order.recipients {
+                *self.tried.lock().entry(recipient.to_string()).or_default() += 1;
+            }
+            let answer = Answer::Reply(Stage::EndOfData, (self.script)(n));
+            let here = Some(std::net::SocketAddr::from(([127, 0, 0, 1], 25)));
+            Report {
+                local: here,
+                remote: here,
+                host: None,
+                reused: false,
+                answers: vec![answer; order.recipients.len()],
+                latency: Duration::ZERO,
+            }
+        })
+    }
+}
+
+fn reply(code: u16, text: &str) -> Reply {
+    Reply { code, enhanced: None, text: text.into() }
+}
+
+struct Rig {
+    dispatcher: Arc<Dispatcher>,
+    spool: Arc<MemorySpool>,
+    connector: Arc<Scripted>,
+    _thread: CommitThread,
+    _stop: tokio::sync::watch::Sender<bool>,
+}
+
+impl Rig {
+    /// One binding, one attempt at a time; retries at once.
+    fn new(spool: Arc<MemorySpool>, script: impl Fn(usize) -> Reply + Send + Sync + 'static) -> Self {
+        let config = Config::from_toml(
+            "[server]\nhostname = \"relay.example.net\"\nstate_dir = \"/var/lib/remuda\"\n\
+             [[listener]]\naddress = \"127.0.0.1:0\"\ntrust = [\"127.0.0.0/8\"]\n\
+             [binding.m1]\nbind_address = \"127.0.0.11\"\nehlo_hostname = \"m1.example.net\"\n\
+             [pool.main]\nactive = [\"m1\"]\n\
+             [tenant.acme]\nmatch = { sender_domain = [\"acme.example\"] }\npools = { default = \"main\" }\n\
+             [[destination_route]]\ndomain = \"*\"\nhosts = [\"127.0.0.1:9\"]\n\
+             [queue]\nretry_first = \"10ms\"\nretry_max = \"20ms\"\nmax_attempts_in_flight = 1\n",
+        )
+        .expect("the configuration is good");
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+        let (core, _) = Core::new(&config, &[], &[], 1, clock.now());
+        let (committer, thread) = Committer::start(Arc::clone(&spool) as Arc<dyn Spool>, |_| {}).expect("a thread");
+        let routing = Routing::new(&config.server.hostname, &config.delivery, Vec::new(), &config.destination_routes);
+        let connector =
+            Arc::new(Scripted { script: Box::new(script), attempts: AtomicUsize::new(0), tried: Mutex::default() });
+        let dispatcher = Dispatcher::new(Parts {
+            core,
+            clock,
+            spool: Arc::clone(&spool) as Arc<dyn Spool>,
+            committer,
+            connector: Arc::clone(&connector) as Arc<dyn Connector>,
+            resolver: Arc::new(Resolver::new(&config.dns, routing).expect("a resolver")),
+            classifier: Arc::new(Classifier::shipped()),
+            metrics: Arc::new(Metrics::new().expect("metrics")),
+            config: Arc::new(config),
+            seed: 1,
+        });
+        let (stop, stopped) = tokio::sync::watch::channel(false);
+        tokio::spawn(Arc::clone(&dispatcher).run(stopped));
+        Self { dispatcher, spool, connector, _thread: thread, _stop: stop }
+    }
+
+    async fn send(&self, count: usize) {
+        for n in 0..count {
+            let now = self.dispatcher.now().wall;
+            let entry = Entry {
+                id: EntryId(self.dispatcher.next_id()),
+                message: MessageId(self.dispatcher.next_id()),
+                tenant: "acme".into(),
+                stream: "default".into(),
+                pool: "main".into(),
+                domain: "alpha.example".parse().expect("a domain"),
+                reverse_path: Some("news@acme.example".parse().expect("a mailbox")),
+                recipients: vec![Recipient {
+                    address: format!("u{n}@alpha.example").parse().expect("a mailbox"),
+                    state: Default::default(),
+                }],
+                arrived: now,
+                expires: now.plus(Duration::from_secs(3600)),
+                size: 20,
+                eight_bit: false,
+                state: EntryState::default(),
+            };
+            let body = Bytes::from_static(b"Subject: x\r\n\r\nx\r\n");
+            self.dispatcher.accept(entry.message, body, vec![entry]).await.expect("accepted");
+        }
+    }
+
+    async fn until(&self, what: &str, holds: impl Fn(&Self) -> bool) {
+        let patience = tokio::time::timeout(Duration::from_secs(20), async {
+            while !holds(self) {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        });
+        patience.await.unwrap_or_else(|_| panic!("not within 20 s: {what}"));
+    }
+
+    fn delivered(&self) -> u64 {
+        self.dispatcher.counts().delivered.load(Ordering::Relaxed)
+    }
+
+    fn waiting(&self) -> usize {
+        self.dispatcher.with_core(|core| core.index().depth().0)
+    }
+
+    fn attempts(&self) -> usize {
+        self.connector.attempts.load(Ordering::SeqCst)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_that_takes_no_writes_stops_attempts_and_nothing_is_sent_twice() {
+    let spool = Arc::new(MemorySpool::new());
+    let breaks = Arc::clone(&spool);
+    let rig = Rig::new(spool, move |n| {
+        if n == 3 {
+            breaks.set_broken(Some("input/output error"));
+        }
+        reply(250, "ok")
+    });
+    rig.send(3).await;
+    rig.until("three are delivered", |rig| rig.delivered() == 3).await;
+    // The fourth is delivered, but its removal cannot be written.
+    rig.send(1).await;
+    rig.until("the disk is missed", |rig| rig.attempts() == 4).await;
+    assert_eq!((rig.delivered(), rig.waiting()), (3, 1), "not counted before it is on disk");
+    rig.spool.set_broken(None);
+    rig.until("it is written after all", |rig| rig.delivered() == 4 && rig.waiting() == 0).await;
+    rig.send(3).await;
+    rig.until("attempts go on", |rig| rig.delivered() == 7).await;
+    assert_eq!(rig.attempts(), 7, "each was sent once");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_task_that_goes_wrong_gives_its_lease_back_and_the_mail_is_tried_again() {
+    let rig = Rig::new(Arc::default(), |n| if n == 0 { panic!("planted") } else { reply(250, "ok") });
+    rig.send(2).await;
+    rig.until("both are delivered", |rig| rig.delivered() == 2).await;
+    assert_eq!((rig.waiting(), rig.dispatcher.with_core(Core::in_flight), rig.attempts()), (0, 0, 3));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_failed_waits_until_there_is_space_for_the_report() {
+    let spool = Arc::new(MemorySpool::new());
+    let full = Arc::clone(&spool);
+    let rig = Rig::new(spool, move |n| {
+        if n == 0 {
+            full.set_full(true);
+        }
+        if n < 3 { reply(550, "5.1.1 no such user") } else { reply(250, "ok") }
+    });
+    rig.send(1).await;
+    rig.until("it was refused twice", |rig| rig.attempts() >= 2).await;
+    assert_eq!(rig.dispatcher.counts().bounced.load(Ordering::Relaxed), 0, "nobody is dropped without a report");
+    assert_eq!(rig.waiting(), 1);
+    rig.spool.set_full(false);
+    rig.until("bounced with a report, or taken, and nothing waits", |rig| rig.waiting() == 0).await;
+    let counts = rig.dispatcher.counts();
+    let (bounced, dsn) = (counts.bounced.load(Ordering::Relaxed), counts.dsn.load(Ordering::Relaxed));
+    assert_eq!(bounced, dsn, "a report for each");
+    assert_eq!(rig.delivered() + bounced, 1 + dsn, "and the sums hold");
+}
