@@ -238,7 +238,7 @@ fn recover(
     for problem in unreadable {
         dispatcher.note_quarantined(problem);
     }
-    dispatcher.recovered(&entries);
+    dispatcher.recovered(entries);
     tracing::info!(
         entries = recovery.entries,
         orphans = recovery.orphans,

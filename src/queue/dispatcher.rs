@@ -17,6 +17,7 @@ use rand::{Rng, SeedableRng};
 use tokio::sync::Notify;
 
 use super::core::{Action, Core, Observed, Start};
+use super::fresh::Fresh;
 use super::state::{self, Answered, Decided, Settled};
 use crate::clock::{Clock, Now};
 use crate::config::{Config, EhloName};
@@ -36,6 +37,8 @@ use crate::telemetry::{Metrics, attempt_log};
 
 /// How much of a message a DSN quotes: its header, at most this.
 const DSN_QUOTE_MAX: usize = 16 * 1024;
+/// Octets of new mail kept in memory for its first attempt.
+const FRESH_OCTETS: usize = 32 << 20;
 
 /// Totals since start that add up: accepted = delivered + bounced + expired + waiting.
 #[derive(Debug, Default)]
@@ -74,6 +77,7 @@ pub struct Dispatcher {
     ids: Mutex<IdSource>,
     /// Entries left of messages that have more than one; their body goes with the last.
     shared_bodies: Mutex<HashMap<MessageId, u32>>,
+    fresh: Fresh,
     random: Mutex<SmallRng>,
     wake: Notify,
     idle: Notify,
@@ -123,6 +127,7 @@ impl Dispatcher {
             metrics: parts.metrics,
             ids: Mutex::new(parts.ids),
             shared_bodies: Mutex::default(),
+            fresh: Fresh::new(FRESH_OCTETS),
             random: Mutex::new(SmallRng::seed_from_u64(parts.seed)),
             wake: Notify::new(),
             idle: Notify::new(),
@@ -186,7 +191,7 @@ impl Dispatcher {
     /// Makes a message durable, then takes its entries in. Returns once it is on disk.
     pub async fn accept(&self, id: MessageId, body: Bytes, entries: Vec<Entry>) -> Result<(), SpoolError> {
         let mut batch: Batch = Vec::with_capacity(entries.len() + 1);
-        batch.push(Op::PutBody(id, body));
+        batch.push(Op::PutBody(id, body.clone()));
         batch.extend(entries.iter().map(|entry| Op::PutEntry(Box::new(entry.clone()))));
         self.committer.commit(batch).await?;
         self.share_body(id, entries.len() as u32);
@@ -195,7 +200,7 @@ impl Dispatcher {
             self.metrics.accepted_messages.with_label_values(&[entry.tenant.as_str()]).inc();
             self.metrics.accepted_recipients.with_label_values(&[entry.tenant.as_str()]).inc_by(recipients);
         }
-        self.take_in(&entries, |counts| {
+        self.take_in(entries, Some(body), |counts| {
             counts.accepted_messages.fetch_add(1, Ordering::Relaxed);
             counts.accepted_recipients.fetch_add(recipients, Ordering::Relaxed);
         });
@@ -238,16 +243,19 @@ impl Dispatcher {
         }
     }
 
-    /// Takes in entries that are on disk already. `count` runs under the core's lock, like every count of recipients, so
-    /// that a snapshot adds up at any instant.
-    fn take_in(&self, entries: &[Entry], count: impl FnOnce(&Counts)) {
+    /// Takes in entries that are on disk already; where their body is given, it is kept at hand with them. `count` runs
+    /// under the core's lock, like every count of recipients, so that a snapshot adds up at any instant.
+    fn take_in(&self, entries: Vec<Entry>, body: Option<Bytes>, count: impl FnOnce(&Counts)) {
         let now = self.clock.now();
         let mut core = self.core.lock();
         count(&self.counts);
         for entry in entries {
-            if !core.enqueue(entry, now) {
+            if !core.enqueue(&entry, now) {
                 tracing::error!(id = %entry.id, pool = %entry.pool, tenant = %entry.tenant,
                     "entry kept on disk but not queued: its pool or tenant is no longer configured");
+            } else if let Some(body) = &body {
+                // Under the core's lock: no attempt can have begun.
+                self.fresh.put(entry, body.clone());
             }
         }
         drop(core);
@@ -255,16 +263,16 @@ impl Dispatcher {
     }
 
     /// Takes in what recovery found.
-    pub fn recovered(&self, entries: &[Entry]) {
+    pub fn recovered(&self, entries: Vec<Entry>) {
         let mut per_message: HashMap<MessageId, u32> = HashMap::new();
-        for entry in entries {
+        for entry in &entries {
             *per_message.entry(entry.message).or_default() += 1;
         }
         let recipients: u64 = entries.iter().map(|entry| entry.recipients.len() as u64).sum();
         for (message, count) in per_message {
             self.share_body(message, count);
         }
-        self.take_in(entries, |counts| {
+        self.take_in(entries, None, |counts| {
             counts.recovered_recipients.fetch_add(recipients, Ordering::Relaxed);
         });
     }
@@ -355,6 +363,9 @@ impl Dispatcher {
     }
 
     fn load(&self, id: EntryId) -> Result<(Entry, Bytes), String> {
+        if let Some(fresh) = self.fresh.take(id) {
+            return Ok(fresh);
+        }
         let entry = self.spool.entry(id).map_err(|e| e.to_string())?.ok_or_else(|| format!("entry {id} is gone"))?;
         let body = self.spool.body(entry.message).map_err(|e| e.to_string())?;
         let body = body.ok_or_else(|| format!("body {} of entry {id} is gone", entry.message))?;
@@ -536,6 +547,8 @@ impl Dispatcher {
 
     /// Ends an entry without an attempt: its lifetime is over, or its domain takes no mail.
     async fn give_up(&self, id: EntryId, refusal: Option<(EnhancedCode, String)>) {
+        // From here on it changes.
+        drop(self.fresh.take(id));
         let mut entry = match self.spool.entry(id) {
             Ok(Some(entry)) => entry,
             Ok(None) => return self.core.lock().forget(id),
@@ -577,7 +590,7 @@ impl Dispatcher {
     fn take_in_dsn(&self, dsn: Option<Entry>) {
         if let Some(entry) = dsn {
             self.metrics.dsns.inc();
-            self.take_in(&[entry], |counts| {
+            self.take_in(vec![entry], None, |counts| {
                 counts.dsn.fetch_add(1, Ordering::Relaxed);
             });
         }
@@ -621,6 +634,9 @@ impl Dispatcher {
         answers: &[Answered],
         settled: &Settled,
     ) {
+        if !attempt_log::is_on() {
+            return;
+        }
         for answer in answers {
             let Some(recipient) = before.recipients.get(answer.recipient) else { continue };
             let deferred = answer.outcome.disposition == Disposition::Deferred && settled.waits;
@@ -641,10 +657,10 @@ impl Dispatcher {
 
     fn count(&self, start: &Start, before: &Entry, report: &Report, answers: &[Answered]) {
         let destination = start.plan.provider.as_ref().map_or(crate::telemetry::metrics::OTHER, |p| p.as_str());
-        let mut tally: HashMap<(&str, &str), u64> = HashMap::new();
         for answer in answers {
             let cause = answer.outcome.cause.map_or("none", Cause::as_str);
-            *tally.entry((answer.outcome.disposition.as_str(), cause)).or_default() += 1;
+            let labels = [start.binding.name.as_str(), destination, answer.outcome.disposition.as_str(), cause];
+            self.metrics.attempts.with_label_values(&labels).inc();
             if answer.outcome.disposition == Disposition::Deferred {
                 self.counts.deferred.fetch_add(1, Ordering::Relaxed);
             }
@@ -652,10 +668,6 @@ impl Dispatcher {
                 let class = answer.text.get(..1).unwrap_or("");
                 self.metrics.unmatched_replies.with_label_values(&[class]).inc();
             }
-        }
-        for ((disposition, cause), n) in tally {
-            let labels = [start.binding.name.as_str(), destination, disposition, cause];
-            self.metrics.attempts.with_label_values(&labels).inc_by(n);
         }
         if unknown_fate(report) {
             self.counts.duplicates_possible.fetch_add(1, Ordering::Relaxed);

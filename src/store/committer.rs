@@ -17,12 +17,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
 use super::{Batch, Op, Spool, SpoolError, adds_mail};
+use crate::clock::{Clock, SystemClock};
 
 /// Octets of bodies and facts after which a group is closed.
 const MAX_OCTETS: usize = 8 * 1024 * 1024;
@@ -135,7 +136,8 @@ impl Committer {
         observer: impl Fn(Committed) + Send + 'static,
     ) -> io::Result<(Self, CommitThread)> {
         let shared = Arc::new(Shared { queue: Mutex::default(), filled: Condvar::new(), totals: Totals::default() });
-        let worker = Worker { spool, shared: Arc::clone(&shared), observer: Box::new(observer) };
+        let worker =
+            Worker { spool, shared: Arc::clone(&shared), observer: Box::new(observer), clock: SystemClock::default() };
         let thread = std::thread::Builder::new().name("remuda-commit".into()).spawn(move || worker.run())?;
         Ok((Self { shared: Arc::clone(&shared) }, CommitThread { shared, thread: Some(thread) }))
     }
@@ -224,6 +226,7 @@ struct Worker {
     spool: Arc<dyn Spool>,
     shared: Arc<Shared>,
     observer: Observer,
+    clock: SystemClock,
 }
 
 impl Worker {
@@ -280,10 +283,10 @@ impl Worker {
 
     fn commit(&self, batches: &[Batch], octets: usize) -> Result<(), SpoolError> {
         let ops = batches.iter().map(Vec::len).sum();
-        let started = Instant::now();
+        let started = self.clock.now().mono;
         let result = catch_unwind(AssertUnwindSafe(|| self.spool.commit(batches)))
             .unwrap_or_else(|_| Err(SpoolError::Io("the spool panicked; see the log".into())));
-        let took = started.elapsed();
+        let took = self.clock.now().mono.since(started);
         let totals = &self.shared.totals;
         let add = |total: &AtomicU64, more: u64| total.fetch_add(more, Ordering::Relaxed);
         add(&totals.nanos, u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));

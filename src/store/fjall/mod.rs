@@ -30,7 +30,7 @@ mod journal;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ::fjall::{Error, OwnedWriteBatch, PersistMode};
 use bytes::Bytes;
@@ -40,6 +40,7 @@ use self::engine::{Engine, classify, sheltered, wait_until_closed};
 use super::layout::{Table, Tables, Write};
 use super::space::free_bytes;
 use super::{Quarantined, SpoolError};
+use crate::clock::{Clock, Mono, SystemClock};
 
 /// Key among the bodies that holds the number of the last group; no message id has that length. It also keeps the
 /// bodies' tables from being empty: compaction drops dead blob files only while there is a table to merge.
@@ -85,6 +86,7 @@ pub struct FjallSpool {
 
 struct Shared {
     path: PathBuf,
+    clock: SystemClock,
     options: FjallOptions,
     /// `None` after a failed attempt to open the engine again.
     engine: RwLock<Option<Engine>>,
@@ -99,7 +101,7 @@ struct Writer {
     /// Since when writing is over, and why.
     failed: Option<SpoolError>,
     /// When the engine was last opened again.
-    reopened: Option<Instant>,
+    reopened: Option<Mono>,
 }
 
 /// Estimates of what is alive among the bodies.
@@ -136,6 +138,7 @@ impl FjallSpool {
         let damage = journal::cut_since(&before);
         let group = read_group(&engine)?;
         let shared = Shared {
+            clock: SystemClock::default(),
             path,
             options,
             engine: RwLock::new(Some(engine)),
@@ -173,10 +176,11 @@ impl Shared {
         if let Some(error) = &writer.failed {
             return Err(error.clone());
         }
-        if writer.reopened.is_some_and(|at| at.elapsed() < self.options.reopen_pause) {
+        let now = self.clock.now().mono;
+        if writer.reopened.is_some_and(|at| now.since(at) < self.options.reopen_pause) {
             return Err(self.why_failed());
         }
-        writer.reopened = Some(Instant::now());
+        writer.reopened = Some(now);
         let mut slot = self.engine.write();
         sheltered("close the failed engine", || {
             drop(slot.take());
