@@ -255,7 +255,7 @@ fn recover(
         metrics: outside.metrics,
         seed: seed.wrapping_add(1),
     });
-    let recovery = spool.recover(&mut |entry| dispatcher.recover(&entry))?;
+    let recovery = spool.recover(&mut |entry| dispatcher.recover(entry))?;
     if !broken.is_empty() {
         // In order before anything else; a failure shows at the first grant.
         drop(committer.submit(mended));

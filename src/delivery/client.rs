@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use smallvec::SmallVec;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::timeout;
 
 use super::Answer;
 use super::dot;
@@ -166,20 +166,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Sends what is waiting in `output` and reads one reply.
     async fn exchange(&mut self, limit: Duration) -> Result<Reply, Broken> {
-        let deadline = Instant::now() + limit;
-        if !self.output.is_empty() {
-            let written = timeout_at(deadline, self.stream.write_all(&self.output)).await;
-            self.output.clear();
-            match written {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => return self.last_words().await.ok_or_else(|| broken(&error)),
-                Err(_) => return Err(silent(limit)),
-            }
-        }
-        self.read_reply(deadline, limit).await
+        let said = timeout(limit, self.talk()).await;
+        self.output.clear();
+        said.unwrap_or_else(|_| Err(silent(limit)))
     }
 
-    async fn read_reply(&mut self, deadline: Instant, limit: Duration) -> Result<Reply, Broken> {
+    async fn talk(&mut self) -> Result<Reply, Broken> {
+        if !self.output.is_empty() {
+            if let Err(error) = self.stream.write_all(&self.output).await {
+                return self.last_words().await.ok_or_else(|| broken(&error));
+            }
+            self.output.clear();
+        }
+        self.read_reply().await
+    }
+
+    async fn read_reply(&mut self) -> Result<Reply, Broken> {
         let mut octets = self.input.len();
         loop {
             if !self.input.is_empty() {
@@ -193,18 +195,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 return Err((FailureKind::Protocol, format!("reply of more than {REPLY_OCTETS} octets")));
             }
             self.input.reserve(1024);
-            match timeout_at(deadline, self.stream.read_buf(&mut self.input)).await {
-                Ok(Ok(0)) => return Err((FailureKind::Reset, "connection closed by the host".to_owned())),
-                Ok(Ok(more)) => octets += more,
-                Ok(Err(error)) => return Err(broken(&error)),
-                Err(_) => return Err(silent(limit)),
+            match self.stream.read_buf(&mut self.input).await {
+                Ok(0) => return Err((FailureKind::Reset, "connection closed by the host".to_owned())),
+                Ok(more) => octets += more,
+                Err(error) => return Err(broken(&error)),
             }
         }
     }
 
     /// What the host said before it hung up, if anything.
     async fn last_words(&mut self) -> Option<Reply> {
-        self.read_reply(Instant::now() + LAST_WORDS, LAST_WORDS).await.ok()
+        timeout(LAST_WORDS, self.read_reply()).await.ok()?.ok()
     }
 
     /// Sends the body and the final dot. Each block must be taken in time; how many there are does not matter.
@@ -256,6 +257,7 @@ fn broken(error: &io::Error) -> Broken {
 #[cfg(test)]
 mod tests {
     use tokio::io::{DuplexStream, duplex};
+    use tokio::time::Instant;
 
     use super::*;
     use crate::message::Mailbox;

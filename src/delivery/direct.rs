@@ -15,7 +15,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::{Mutex, RwLock};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
-use tokio::time::Instant;
 
 use super::client::{Connection, Transacted};
 use super::connect::connect;
@@ -24,6 +23,7 @@ use super::plan;
 use super::reuse::{Idle, Keep, Line, close};
 use super::session::Mail;
 use super::{Answer, Connector, Order, Report};
+use crate::clock::{Clock, Mono, SystemClock};
 use crate::config::Delivery;
 use crate::message::BindingName;
 use crate::outcome::failure::FailureKind;
@@ -63,6 +63,7 @@ pub struct DirectConnector {
     idle: Arc<Idle>,
     counters: Counters,
     rng: Mutex<SmallRng>,
+    clock: Arc<SystemClock>,
 }
 
 /// Where an attempt got to.
@@ -76,13 +77,15 @@ struct Trace {
 impl DirectConnector {
     /// A connector without any connections.
     pub fn new(resolver: Arc<Resolver>, delivery: &Delivery) -> Self {
+        let clock = Arc::new(SystemClock::default());
         Self {
             resolver,
             settings: RwLock::new(Arc::new(delivery.clone())),
-            idle: Idle::new(Keep::from(delivery)),
+            idle: Idle::new(Keep::from(delivery), Arc::clone(&clock) as Arc<dyn Clock>),
             counters: Counters::default(),
             // Only spreads load over hosts of equal preference: the keys of a hash map are random enough.
             rng: Mutex::new(SmallRng::seed_from_u64(RandomState::new().hash_one(0))),
+            clock,
         }
     }
 
@@ -114,7 +117,7 @@ impl DirectConnector {
     }
 
     async fn carry_out(&self, order: Order) -> Report {
-        let started = Instant::now();
+        let started = self.clock.now().mono;
         let delivery = self.settings.read().clone();
         if let Some(mut line) = self.idle.take(&order) {
             let transacted = transact(&mut line, &order, &delivery).await;
@@ -135,19 +138,19 @@ impl DirectConnector {
                 host: trace.host,
                 reused: false,
                 answers: vec![answer; order.recipients.len()],
-                latency: started.elapsed(),
+                latency: self.clock.now().mono.since(started),
             },
         }
     }
 
-    fn settle(&self, line: Line, order: &Order, answers: Vec<Answer>, reused: bool, started: Instant) -> Report {
+    fn settle(&self, line: Line, order: &Order, answers: Vec<Answer>, reused: bool, started: Mono) -> Report {
         let report = Report {
             local: Some(line.local),
             remote: Some(line.remote),
             host: Some(line.host.to_string()),
             reused,
             answers,
-            latency: started.elapsed(),
+            latency: self.clock.now().mono.since(started),
         };
         self.idle.put(line, order);
         report
@@ -221,7 +224,7 @@ impl DirectConnector {
             local,
             remote: address,
             messages: 0,
-            opened: Instant::now(),
+            opened: self.clock.now().mono,
             binding: binding.name.clone(),
             ehlo: order.ehlo.clone(),
             plan: order.plan.clone(),

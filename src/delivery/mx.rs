@@ -17,11 +17,10 @@ use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::Semaphore;
-use tokio::time::Instant;
 
 use super::breaker::Breaker;
 use super::plan::{self, Found, MxRecord, NoPlan, Planned, Routing};
-use crate::clock::Mono;
+use crate::clock::{Clock, Mono, SystemClock};
 use crate::config::{Dns, Host, HostPort};
 use crate::message::Domain;
 
@@ -65,14 +64,21 @@ pub struct Resolver {
     dns: TokioResolver,
     in_flight: Semaphore,
     breaker: Mutex<Breaker>,
-    started: Instant,
+    clock: SystemClock,
     routing: RwLock<Arc<Routing>>,
     plans: Mutex<HashMap<Domain, Cached>>,
 }
 
 struct Cached {
     planned: Planned,
-    until: Instant,
+    made: Mono,
+    ttl: Duration,
+}
+
+impl Cached {
+    fn holds(&self, now: Mono) -> bool {
+        now.since(self.made) < self.ttl
+    }
 }
 
 impl std::fmt::Debug for Resolver {
@@ -89,7 +95,7 @@ impl Resolver {
             dns: build(dns).map_err(|error| ResolverError(error.to_string()))?,
             in_flight: Semaphore::new(dns.max_in_flight.clamp(1, Semaphore::MAX_PERMITS)),
             breaker: Mutex::default(),
-            started: Instant::now(),
+            clock: SystemClock::default(),
             routing: RwLock::new(Arc::new(routing)),
             plans: Mutex::default(),
         })
@@ -213,22 +219,23 @@ impl Resolver {
     }
 
     fn now(&self) -> Mono {
-        Mono::from_nanos(u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX))
+        self.clock.now().mono
     }
 
     fn cached(&self, domain: &Domain) -> Option<Planned> {
+        let now = self.now();
         let plans = self.plans.lock();
-        plans.get(domain).filter(|cached| cached.until > Instant::now()).map(|cached| cached.planned.clone())
+        plans.get(domain).filter(|cached| cached.holds(now)).map(|cached| cached.planned.clone())
     }
 
     fn remember(&self, domain: &Domain, planned: &Planned, ttl: Duration) {
         if matches!(planned, Err(NoPlan::Temporary { .. })) {
             return;
         }
-        let now = Instant::now();
+        let now = self.now();
         let mut plans = self.plans.lock();
         if plans.len() >= CACHE_MAX {
-            plans.retain(|_, cached| cached.until > now);
+            plans.retain(|_, cached| cached.holds(now));
             // Still full: an eighth goes, whichever the map yields; asking again is cheap.
             let mut spared = plans.len().saturating_sub(CACHE_MAX - CACHE_MAX / 8);
             plans.retain(|_, _| {
@@ -237,8 +244,8 @@ impl Resolver {
                 !goes
             });
         }
-        let until = now + ttl.clamp(TTL_MIN, TTL_MAX);
-        plans.insert(domain.clone(), Cached { planned: planned.clone(), until });
+        let ttl = ttl.clamp(TTL_MIN, TTL_MAX);
+        plans.insert(domain.clone(), Cached { planned: planned.clone(), made: now, ttl });
     }
 }
 

@@ -16,11 +16,11 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
-use tokio::time::Instant;
 
 use super::Order;
 use super::client::Connection;
 use super::plan::MxPlan;
+use crate::clock::{Clock, Mono};
 use crate::config::Delivery;
 use crate::message::BindingName;
 
@@ -55,7 +55,7 @@ pub struct Line {
     /// Messages it has carried.
     pub messages: u32,
     /// When it was made.
-    pub opened: Instant,
+    pub opened: Mono,
     /// The binding it belongs to.
     pub binding: BindingName,
     /// The name given in EHLO.
@@ -98,11 +98,17 @@ impl Drop for OpenGuard {
 }
 
 /// The pool.
-#[derive(Debug)]
 pub struct Idle {
+    clock: Arc<dyn Clock>,
     state: Mutex<State>,
     hashes: RandomState,
     open: Arc<AtomicUsize>,
+}
+
+impl std::fmt::Debug for Idle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Idle").field("state", &self.state).finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug)]
@@ -117,20 +123,20 @@ struct State {
 #[derive(Debug)]
 struct Parked {
     line: Line,
-    since: Instant,
+    since: Mono,
 }
 
 impl Parked {
-    fn is_expired(&self, keep: &Keep, now: Instant) -> bool {
-        now.duration_since(self.since) >= keep.idle || now.duration_since(self.line.opened) >= keep.age
+    fn is_expired(&self, keep: &Keep, now: Mono) -> bool {
+        now.since(self.since) >= keep.idle || now.since(self.line.opened) >= keep.age
     }
 }
 
 impl Idle {
     /// An empty pool.
-    pub fn new(keep: Keep) -> Arc<Self> {
+    pub fn new(keep: Keep, clock: Arc<dyn Clock>) -> Arc<Self> {
         let state = State { keep, lines: HashMap::new(), open: HashMap::new(), sweeping: false };
-        Arc::new(Self { state: Mutex::new(state), hashes: RandomState::new(), open: Arc::default() })
+        Arc::new(Self { clock, state: Mutex::new(state), hashes: RandomState::new(), open: Arc::default() })
     }
 
     /// Takes over new limits.
@@ -141,7 +147,7 @@ impl Idle {
     /// A live connection that may carry `order`.
     pub fn take(&self, order: &Order) -> Option<Line> {
         let hash = self.hash(order);
-        let now = Instant::now();
+        let now = self.clock.now().mono;
         loop {
             let (parked, keep) = {
                 let mut state = self.state.lock();
@@ -170,11 +176,11 @@ impl Idle {
         if !line.connection.is_usable() {
             return;
         }
-        let now = Instant::now();
+        let now = self.clock.now().mono;
         let hash = self.hash(order);
         let mut state = self.state.lock();
         let spent = line.messages >= order.messages_per_connection
-            || now.duration_since(line.opened) >= state.keep.age
+            || now.since(line.opened) >= state.keep.age
             || state.keep.idle.is_zero();
         if spent {
             let quit = state.keep.quit;
@@ -293,7 +299,7 @@ async fn sweep(pool: std::sync::Weak<Idle>) {
         drop(strong);
         tokio::time::sleep(period).await;
         let Some(strong) = pool.upgrade() else { return };
-        let (keep, now) = (strong.state.lock().keep, Instant::now());
+        let (keep, now) = (strong.state.lock().keep, strong.clock.now().mono);
         strong.close_where(|parked| parked.is_expired(&keep, now));
         let mut state = strong.state.lock();
         if state.lines.is_empty() {

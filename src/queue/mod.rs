@@ -2,9 +2,11 @@
 //!
 //! [`core`] (pure) joins scheduler, reputation and [`index`] into one machine: told what happened, it says what to do
 //! next. [`state`] (pure) is the life of one entry: what an attempt's answers make of it. [`dispatcher`] (shell) carries
-//! out the core's actions — it is the one place where the data flow of the program closes into a loop.
+//! out the core's actions — it is the one place where the data flow of the program closes into a loop. [`fresh`] keeps
+//! new mail at hand for it.
 
 pub mod core;
 pub mod dispatcher;
+pub mod fresh;
 pub mod index;
 pub mod state;

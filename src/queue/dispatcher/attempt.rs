@@ -1,6 +1,5 @@
 //! One attempt: read entry and body · deliver · judge the answers · evidence · write down · settle.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -85,6 +84,9 @@ impl Dispatcher {
     }
 
     fn load(&self, id: EntryId) -> Result<(Entry, Bytes), Unreadable> {
+        if let Some(fresh) = self.fresh.take(id) {
+            return Ok(fresh);
+        }
         let entry = self.spool.entry(id)?.ok_or_else(|| Unreadable::Broken(format!("entry {id} is gone")))?;
         let body = self.spool.body(entry.message)?;
         let body = body.ok_or_else(|| Unreadable::Broken(format!("body {} of entry {id} is gone", entry.message)))?;
@@ -176,10 +178,10 @@ impl Dispatcher {
 
     fn count(&self, way: &Way, before: &Entry, report: &Report, answers: &[Answered]) {
         let destination = way.plan.provider.as_ref().map_or(metrics::OTHER, |p| p.as_str());
-        let mut tally: HashMap<(&str, &str), u64> = HashMap::new();
         for answer in answers {
             let cause = answer.outcome.cause.map_or("none", Cause::as_str);
-            *tally.entry((answer.outcome.disposition.as_str(), cause)).or_default() += 1;
+            let labels = [way.binding.name.as_str(), destination, answer.outcome.disposition.as_str(), cause];
+            self.metrics.attempts.with_label_values(&labels).inc();
             if answer.outcome.disposition == Disposition::Deferred {
                 self.counts.deferred.fetch_add(1, Ordering::Relaxed);
             }
@@ -187,10 +189,6 @@ impl Dispatcher {
                 let class = answer.text.get(..1).unwrap_or("");
                 self.metrics.unmatched_replies.with_label_values(&[class]).inc();
             }
-        }
-        for ((disposition, cause), n) in tally {
-            let labels = [way.binding.name.as_str(), destination, disposition, cause];
-            self.metrics.attempts.with_label_values(&labels).inc_by(n);
         }
         if unknown_fate(report) {
             self.counts.duplicates_possible.fetch_add(1, Ordering::Relaxed);

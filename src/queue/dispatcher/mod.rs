@@ -26,6 +26,7 @@ use rand::rngs::SmallRng;
 use tokio::sync::Notify;
 
 use super::core::{Action, Core, Observed};
+use super::fresh::Fresh;
 use crate::clock::{Clock, Now, Wall};
 use crate::config::Config;
 use crate::delivery::plan::NoPlan;
@@ -41,6 +42,8 @@ use crate::telemetry::{Metrics, health_log};
 
 /// Longest sleep of the loop: a clock that is set forward, or a machine that was suspended, is noticed this soon.
 const SLEEP_MAX: Duration = Duration::from_secs(30);
+/// Octets of new mail kept in memory for its first attempt.
+const FRESH_OCTETS: usize = 32 << 20;
 /// Records set aside that are kept by name; the count goes on.
 const QUARANTINED_KEPT: usize = 100;
 
@@ -96,6 +99,7 @@ pub struct Dispatcher {
     ids: Mutex<IdSource>,
     /// Entries left of messages that have more than one; their body goes with the last.
     shared_bodies: Mutex<HashMap<MessageId, u32>>,
+    fresh: Fresh,
     random: Mutex<SmallRng>,
     wake: Notify,
     idle: Notify,
@@ -148,6 +152,7 @@ impl Dispatcher {
             metrics: parts.metrics,
             ids: Mutex::default(),
             shared_bodies: Mutex::default(),
+            fresh: Fresh::new(FRESH_OCTETS),
             random: Mutex::new(SmallRng::seed_from_u64(parts.seed)),
             wake: Notify::new(),
             idle: Notify::new(),
@@ -234,7 +239,7 @@ impl Dispatcher {
     /// Makes a message durable, then takes its entries in. Returns once it is on disk.
     pub async fn accept(&self, id: MessageId, body: Bytes, entries: Vec<Entry>) -> Result<(), SpoolError> {
         let mut batch: Batch = Vec::with_capacity(entries.len() + 1);
-        batch.push(Op::PutBody(id, body));
+        batch.push(Op::PutBody(id, body.clone()));
         batch.extend(entries.iter().map(|entry| Op::PutEntry(Box::new(entry.clone()))));
         self.committer.commit(batch).await?;
         if entries.len() > 1 {
@@ -245,7 +250,7 @@ impl Dispatcher {
             self.metrics.accepted_messages.with_label_values(&[entry.tenant.as_str()]).inc();
             self.metrics.accepted_recipients.with_label_values(&[entry.tenant.as_str()]).inc_by(recipients);
         }
-        self.take_in(&entries, |counts| {
+        self.take_in(entries, Some(body), |counts| {
             counts.accepted_messages.fetch_add(1, Ordering::Relaxed);
             counts.accepted_recipients.fetch_add(recipients, Ordering::Relaxed);
         });
@@ -253,10 +258,10 @@ impl Dispatcher {
     }
 
     /// Takes in one entry that recovery found. [`Dispatcher::recovery_done`] follows the last.
-    pub fn recover(&self, entry: &Entry) {
+    pub fn recover(&self, entry: Entry) {
         *self.shared_bodies.lock().entry(entry.message).or_default() += 1;
         let recipients = entry.recipients.len() as u64;
-        self.take_in(std::slice::from_ref(entry), |counts| {
+        self.take_in(vec![entry], None, |counts| {
             counts.recovered_recipients.fetch_add(recipients, Ordering::Relaxed);
         });
     }
@@ -275,17 +280,20 @@ impl Dispatcher {
         self.shared_bodies.lock().values().map(|left| u64::from(left.saturating_sub(1))).sum()
     }
 
-    /// Takes in entries that are on disk already. `count` runs under the core's lock, like every count of recipients, so
-    /// that a snapshot adds up at any instant.
-    fn take_in(&self, entries: &[Entry], count: impl FnOnce(&Counts)) {
+    /// Takes in entries that are on disk already; where their body is given, it is kept at hand with them. `count` runs
+    /// under the core's lock, like every count of recipients, so that a snapshot adds up at any instant.
+    fn take_in(&self, entries: Vec<Entry>, body: Option<Bytes>, count: impl FnOnce(&Counts)) {
         let now = self.clock.now();
         let mut core = self.core.lock();
         count(&self.counts);
         for entry in entries {
-            if !core.enqueue(entry, now) {
+            if !core.enqueue(&entry, now) {
                 self.counts.stranded_recipients.fetch_add(entry.recipients.len() as u64, Ordering::Relaxed);
                 tracing::error!(id = %entry.id, pool = %entry.pool, tenant = %entry.tenant,
                     "entry kept on disk but not queued: its pool or tenant is no longer configured; configure it and restart");
+            } else if let Some(body) = &body {
+                // Under the core's lock: no attempt can have begun.
+                self.fresh.put(entry, body.clone());
             }
         }
         drop(core);

@@ -160,7 +160,7 @@ impl Dispatcher {
     pub(super) fn take_in_dsn(&self, dsn: Option<Entry>) {
         if let Some(entry) = dsn {
             self.metrics.dsns.inc();
-            self.take_in(&[entry], |counts| {
+            self.take_in(vec![entry], None, |counts| {
                 counts.dsn.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             });
         }
@@ -172,6 +172,8 @@ impl Dispatcher {
             self.core.lock().look_again(id, self.clock.now().wall.plus(LOOK_AGAIN));
             self.wake.notify_one();
         });
+        // From here on it changes.
+        drop(self.fresh.take(id));
         let mut entry = match self.spool.entry(id) {
             Ok(Some(entry)) => entry,
             Ok(None) => {

@@ -86,6 +86,7 @@ pub struct FjallSpool {
 
 struct Shared {
     path: PathBuf,
+    clock: SystemClock,
     options: FjallOptions,
     /// `None` after a failed attempt to open the engine again.
     engine: RwLock<Option<Engine>>,
@@ -138,6 +139,7 @@ impl FjallSpool {
         let damage = journal::cut_since(&before);
         let group = read_group(&engine)?;
         let shared = Shared {
+            clock: SystemClock::default(),
             path,
             options,
             engine: RwLock::new(Some(engine)),
