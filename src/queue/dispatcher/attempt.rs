@@ -158,6 +158,9 @@ impl Dispatcher {
     }
 
     fn log(&self, way: &Way, before: &Entry, after: &Entry, report: &Report, answers: &[Answered], settled: &Settled) {
+        if !attempt_log::is_on() {
+            return;
+        }
         for answer in answers {
             let Some(recipient) = before.recipients.get(answer.recipient) else { continue };
             let deferred = answer.outcome.disposition == Disposition::Deferred && settled.waits;

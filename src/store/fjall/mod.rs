@@ -86,7 +86,6 @@ pub struct FjallSpool {
 
 struct Shared {
     path: PathBuf,
-    clock: SystemClock,
     options: FjallOptions,
     /// `None` after a failed attempt to open the engine again.
     engine: RwLock<Option<Engine>>,
@@ -139,7 +138,6 @@ impl FjallSpool {
         let damage = journal::cut_since(&before);
         let group = read_group(&engine)?;
         let shared = Shared {
-            clock: SystemClock::default(),
             path,
             options,
             engine: RwLock::new(Some(engine)),
