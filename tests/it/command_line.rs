@@ -186,3 +186,11 @@ fn the_demo_adds_up() {
     assert!(shown.trim_end().ends_with("Everything adds up."), "{shown}");
     assert!(started.elapsed() < std::time::Duration::from_secs(40), "{:?}", started.elapsed());
 }
+
+#[test]
+fn the_configuration_in_the_readme_is_good() {
+    let readme = include_str!("../../README.md");
+    let block = readme.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let config = remuda::config::Config::from_toml(block).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    assert_eq!((config.bindings.len(), config.tenants.len()), (2, 1));
+}
