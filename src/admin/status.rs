@@ -153,6 +153,8 @@ pub struct CountStatus {
     pub recovered_recipients: u64,
     /// Recipients on disk whose pool or tenant is no longer configured.
     pub stranded_recipients: u64,
+    /// Recipients whose entry or body turned out unreadable while running.
+    pub set_aside_recipients: u64,
     /// Recipients delivered (DSNs of ours included).
     pub delivered: u64,
     /// Recipients bounced.
@@ -378,6 +380,7 @@ fn counts(counts: &crate::queue::dispatcher::Counts) -> CountStatus {
         accepted_recipients: read(&counts.accepted_recipients),
         recovered_recipients: read(&counts.recovered_recipients),
         stranded_recipients: read(&counts.stranded_recipients),
+        set_aside_recipients: read(&counts.set_aside_recipients),
         delivered: read(&counts.delivered),
         bounced: read(&counts.bounced),
         expired: read(&counts.expired),

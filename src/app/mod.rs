@@ -243,12 +243,16 @@ fn recover(
     let mended: Vec<_> = core.scheduler().final_grants();
     let mended = mended.iter().filter(|grant| broken.contains(&grant.fact_key()));
     let mended: Batch = mended.map(|g| Op::PutFact(g.fact_key(), serde_json::to_vec(g).unwrap_or_default())).collect();
+    if !mended.is_empty() {
+        // Before recovery removes the bad record: at no instant is there none.
+        spool.commit(&[mended])?;
+    }
     let dispatcher = Dispatcher::new(Parts {
         core,
         config: Arc::clone(config),
         clock: Arc::clone(clock),
         spool: Arc::clone(&spool),
-        committer: committer.clone(),
+        committer,
         connector: outside.connector,
         resolver: outside.resolver,
         classifier: outside.classifier,
@@ -256,10 +260,6 @@ fn recover(
         seed: seed.wrapping_add(1),
     });
     let recovery = spool.recover(&mut |entry| dispatcher.recover(entry))?;
-    if !broken.is_empty() {
-        // In order before anything else; a failure shows at the first grant.
-        drop(committer.submit(mended));
-    }
     let set_aside: Vec<String> = spool.quarantine()?.iter().map(|record| format!("{record:?}")).collect();
     for problem in &set_aside {
         tracing::error!(record = problem.as_str(), "spool record set aside");

@@ -260,13 +260,14 @@ impl Core {
         self.in_flight = self.in_flight.saturating_sub(1);
         self.scheduler.settle(lease, settlement, now);
         self.ask_for_grants();
-        self.index.watch_expiry(id);
-        self.index.delay(id, until, "local");
+        self.look_again(id, until);
         self.wake_for_slot(binding, destination);
     }
 
     /// An entry that is neither in a lane nor on the wire is looked at again at `until`.
     pub fn look_again(&mut self, id: EntryId, until: Wall) {
+        // Its end, if that has come, is looked at again no sooner: what could not be ended would spin.
+        self.index.update(id, |w| w.expires = w.expires.max(until));
         self.index.watch_expiry(id);
         self.index.delay(id, until, "local");
     }
@@ -317,6 +318,12 @@ impl Core {
     pub fn tick(&mut self, now: Now) -> Observed {
         let changes = self.reputation.tick(now.wall);
         self.apply_health(changes, now)
+    }
+
+    /// The exact use of every cap, for a clean stop; see [`Scheduler::final_grants`].
+    pub fn final_grants(&mut self, now: Now) -> Vec<GrantRequest> {
+        self.scheduler.tick(now);
+        self.scheduler.final_grants()
     }
 
     /// Healths and tallies.

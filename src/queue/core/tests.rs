@@ -424,3 +424,19 @@ fn what_belongs_to_no_pool_or_tenant_is_not_taken_in() {
     }
     assert_eq!(rig.core.index().depth(), (0, 0));
 }
+
+#[test]
+fn an_entry_that_cannot_be_ended_is_looked_at_again_later_and_not_in_a_circle() {
+    let mut rig = Rig::new(&binding(1, ""));
+    rig.dns = false;
+    let id = rig.send("acme", "alpha.example");
+    while rig.core.next(rig.now).is_some() {}
+    let expires = rig.core.index().get(id).map(|w| w.expires).expect("it waits");
+    rig.pass(expires.since(rig.now.wall));
+    assert!(matches!(rig.core.next(rig.now), Some(Action::Expire(expired)) if expired == id));
+    rig.core.look_again(id, rig.now.wall.plus(MINUTE));
+    assert!(rig.core.next(rig.now).is_none(), "not at once");
+    assert!(rig.core.next_wakeup().is_some_and(|at| at > rig.now.wall));
+    rig.pass(MINUTE);
+    assert!(matches!(rig.core.next(rig.now), Some(Action::Expire(expired)) if expired == id));
+}

@@ -101,7 +101,9 @@ impl Dispatcher {
         }
         self.note_set_aside(problem.to_owned());
         if let Some(lease) = held.lease.take() {
-            self.core.lock().settled(held.entry, lease, Settlement::Unused, None, self.clock.now());
+            let mut core = self.core.lock();
+            self.forget_set_aside(&mut core, held.entry);
+            core.settled(held.entry, lease, Settlement::Unused, None, self.clock.now());
         }
         self.finished_one();
     }
@@ -136,6 +138,7 @@ impl Dispatcher {
             self.count_decided(&before, &settled, now);
             core.settled(entry.id, lease, settlement(&answers, report), rest, self.clock.now());
         }
+        self.wake.notify_one();
         self.take_in_dsn(dsn);
         if !settled.waits {
             self.release_body(entry.message).await;

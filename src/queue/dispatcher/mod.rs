@@ -16,7 +16,7 @@ mod tests;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -48,7 +48,7 @@ const FRESH_OCTETS: usize = 32 << 20;
 const QUARANTINED_KEPT: usize = 100;
 
 /// Totals since start that add up at any instant:
-/// accepted + recovered + DSNs = delivered + bounced + expired + waiting + stranded.
+/// accepted + recovered + DSNs = delivered + bounced + expired + waiting + stranded + set aside.
 #[derive(Debug, Default)]
 pub struct Counts {
     /// Messages answered 250.
@@ -59,6 +59,8 @@ pub struct Counts {
     pub recovered_recipients: AtomicU64,
     /// Recipients on disk whose pool or tenant is no longer configured. They wait for a configuration that names it.
     pub stranded_recipients: AtomicU64,
+    /// Recipients whose entry or body turned out unreadable and was set aside.
+    pub set_aside_recipients: AtomicU64,
     /// Recipients delivered.
     pub delivered: AtomicU64,
     /// Recipients bounced.
@@ -105,6 +107,8 @@ pub struct Dispatcher {
     idle: Notify,
     /// Why the program cannot go on, once it cannot.
     fatal: tokio::sync::watch::Sender<Option<String>>,
+    /// A probe of the disk is under way.
+    probing: AtomicBool,
     /// Wall time of the loop's last turn, in milliseconds.
     heartbeat: AtomicI64,
     counts: Counts,
@@ -157,6 +161,7 @@ impl Dispatcher {
             wake: Notify::new(),
             idle: Notify::new(),
             fatal: tokio::sync::watch::Sender::new(None),
+            probing: AtomicBool::new(false),
             heartbeat,
             counts: Counts::default(),
             set_aside: Mutex::default(),
@@ -237,11 +242,11 @@ impl Dispatcher {
     }
 
     /// Makes a message durable, then takes its entries in. Returns once it is on disk.
-    pub async fn accept(&self, id: MessageId, body: Bytes, entries: Vec<Entry>) -> Result<(), SpoolError> {
+    pub async fn accept(self: &Arc<Self>, id: MessageId, body: Bytes, entries: Vec<Entry>) -> Result<(), SpoolError> {
         let mut batch: Batch = Vec::with_capacity(entries.len() + 1);
         batch.push(Op::PutBody(id, body.clone()));
         batch.extend(entries.iter().map(|entry| Op::PutEntry(Box::new(entry.clone()))));
-        self.committer.commit(batch).await?;
+        self.committer.commit(batch).await.inspect_err(|error| self.probe_disk(error))?;
         if entries.len() > 1 {
             self.shared_bodies.lock().insert(id, entries.len() as u32);
         }
@@ -339,8 +344,7 @@ impl Dispatcher {
     pub async fn write_final_grants(&self) {
         let pending = {
             let mut core = self.core.lock();
-            core.tick(self.clock.now());
-            self.committer.submit(core.scheduler().final_grants().iter().map(grant_op).collect())
+            self.committer.submit(core.final_grants(self.clock.now()).iter().map(grant_op).collect())
         };
         if let Err(error) = pending.await {
             tracing::warn!(%error, "final grants not written; today's unspent grants are lost");
@@ -401,9 +405,17 @@ impl Dispatcher {
         let result = pending.await;
         if let Err(error) = &result {
             tracing::error!(%error, "daily cap grants not written; bindings with caps wait");
+            self.probe_disk(error);
         }
         self.core.lock().grants_written(&grants, result.is_ok(), self.clock.now());
         self.wake.notify_one();
+    }
+
+    /// Forgets an entry that was set aside and counts its recipients, in one step.
+    fn forget_set_aside(&self, core: &mut Core, id: EntryId) {
+        let recipients = core.index().get(id).map_or(0, |waiting| u64::from(waiting.recipients));
+        self.counts.set_aside_recipients.fetch_add(recipients, Ordering::Relaxed);
+        core.forget(id);
     }
 
     fn finished_one(&self) {

@@ -5,6 +5,7 @@
 //! a machine that sends everything twice. When it goes on failing, the program says so and ends; what is on disk is whole.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::super::state::{self, Decided, Settled};
@@ -20,6 +21,8 @@ const COMMIT_PAUSE: Duration = Duration::from_millis(100);
 const COMMIT_PAUSE_MAX: Duration = Duration::from_secs(5);
 /// After this long without a successful commit the program gives up.
 const COMMIT_PATIENCE: Duration = Duration::from_secs(60);
+/// Key of the fact that probes write.
+const PROBE: &str = "probe/disk";
 /// When to look again at an entry that could not be ended.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
@@ -33,16 +36,34 @@ impl Dispatcher {
         if !dsn.is_empty() {
             let mut batch = self.batch(entry, settled);
             batch.extend(dsn);
-            match self.committer.commit(batch).await {
+            match self.committer.commit(batch.clone()).await {
                 Ok(()) => return entry_of_dsn,
-                Err(error) => {
-                    tracing::error!(%error, id = %entry.id, "no report could be written; its recipients wait");
+                Err(error @ SpoolError::Full(_)) => {
+                    tracing::error!(%error, id = %entry.id, "no space for a report; its recipients wait");
                     state::take_back_failed(before, entry, settled, &self.config.queue, self.clock.now().wall);
+                }
+                // It may be on disk all the same: only the same again is right in both cases.
+                Err(_) => {
+                    self.commit_for_sure(batch).await;
+                    return entry_of_dsn;
                 }
             }
         }
         self.commit_for_sure(self.batch(entry, settled)).await;
         None
+    }
+
+    /// After a commit that failed although nobody will repeat it: finds out whether the disk takes writes at all, pausing
+    /// attempts and in the end stopping the program as for an outcome.
+    pub(super) fn probe_disk(self: &Arc<Self>, error: &SpoolError) {
+        if matches!(error, SpoolError::Full(_)) || self.probing.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let this = Arc::clone(self);
+        tokio::spawn(async move {
+            this.commit_for_sure(vec![Op::PutFact(PROBE.into(), b"{}".to_vec())]).await;
+            this.probing.store(false, Ordering::Relaxed);
+        });
     }
 
     /// Commits, again and again until it is done.
@@ -161,7 +182,7 @@ impl Dispatcher {
         if let Some(entry) = dsn {
             self.metrics.dsns.inc();
             self.take_in(vec![entry], None, |counts| {
-                counts.dsn.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                counts.dsn.fetch_add(1, Ordering::Relaxed);
             });
         }
     }
@@ -181,9 +202,13 @@ impl Dispatcher {
                 return self.core.lock().forget(id);
             }
             Err(error @ SpoolError::Corrupt { .. }) => {
+                let problem = error.to_string();
+                if let Err(error) = self.spool.set_aside(id, &problem) {
+                    return tracing::error!(%error, %id, "could not set the entry aside; it waits");
+                }
                 later.not_needed();
-                self.note_set_aside(error.to_string());
-                return self.core.lock().forget(id);
+                self.note_set_aside(problem);
+                return self.forget_set_aside(&mut self.core.lock(), id);
             }
             // The rescue brings it back.
             Err(error) => return tracing::error!(%error, %id, "spool not readable; the entry waits"),

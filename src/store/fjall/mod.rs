@@ -278,7 +278,8 @@ impl Shared {
         writer.reopened = None;
         if let Err(reopening) = self.reopen(writer) {
             tracing::error!(%error, %reopening, "the spool's engine failed and cannot be opened again yet");
-            return Err(error);
+            // Whether the group is on disk is not known, so this is not `Full`, which promises that it is not.
+            return Err(SpoolError::Io(format!("{error}; the engine cannot be opened again yet: {reopening}")));
         }
         match self.engine.read().as_ref().map(read_group) {
             Some(Ok(found)) if found == group => Ok(()),
