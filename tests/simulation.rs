@@ -16,11 +16,11 @@ use remuda::config::Config;
 use remuda::delivery::plan::{MxPlan, NoPlan};
 use remuda::message::{BindingName, DestinationName, Domain, Entry, EntryId, EntryState, MessageId, Recipient};
 use remuda::outcome::classify::{Classifier, Context};
-use remuda::outcome::{Disposition, EnhancedCode, Outcome, Reply, Stage};
+use remuda::outcome::{Disposition, EnhancedCode, Reply, Stage};
+use remuda::queue::blame;
 use remuda::queue::core::{Action, Core, Start};
 use remuda::queue::state::{self, Answered};
-use remuda::reputation::evidence::AttemptResult;
-use remuda::reputation::{Evidence, Health, Subject};
+use remuda::reputation::{Health, Subject};
 use remuda::scheduler::Settlement;
 use remuda::scheduler::cap::GrantRequest;
 
@@ -219,21 +219,11 @@ impl World {
         let reply = reply(text);
         let context = Context { stage: Stage::EndOfData, provider: None };
         let outcome = self.classifier.reply(&reply, context);
-        let evidence = Evidence::Attempt {
-            binding: start.binding.name.clone(),
-            destination: start.plan.destination.clone(),
-            tenant: entry.tenant.clone(),
-            domain: entry.domain.clone(),
-            result: if state::may_blame(&entry, 0, &start.binding.name) {
-                result(&outcome, text)
-            } else {
-                result(&state::without_blame(outcome.clone()), text)
-            },
-        };
-        self.core.reported(&[evidence], now);
         let accepted = outcome.disposition == Disposition::Delivered;
         self.trace.push((now.wall, start.binding.name.clone(), entry.domain.clone(), outcome.disposition));
         let answers = [Answered { recipient: 0, outcome, text: text.into(), host: None }];
+        let evidence = blame::evidence(&entry, &answers, &start.binding.name, &start.plan.destination);
+        self.core.reported(&evidence, now);
         let settled = state::settle(
             &mut entry,
             &answers,
@@ -300,21 +290,6 @@ fn reply(text: &str) -> Reply {
         Some(EnhancedCode { class: u8::try_from(class).ok()?, subject, detail })
     });
     Reply { code, enhanced, text: words.next().unwrap_or_default().to_owned() }
-}
-
-fn result(outcome: &Outcome, text: &str) -> AttemptResult {
-    match outcome.cause {
-        None => AttemptResult::Accepted,
-        Some(cause) => AttemptResult::Refused {
-            cause,
-            scope: outcome.scope,
-            hard: outcome.hard,
-            counts_against_ip: outcome.counts_against_ip,
-            action: outcome.action,
-            rule: outcome.rule.clone(),
-            text: text.to_owned(),
-        },
-    }
 }
 
 fn config(extra: &str) -> String {

@@ -27,6 +27,7 @@ const PURE: &[&str] = &[
     "src/monitor/watch",
     "src/monitor/zone",
     "src/outcome",
+    "src/queue/blame",
     "src/queue/core",
     "src/queue/index",
     "src/queue/state",

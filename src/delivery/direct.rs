@@ -95,11 +95,6 @@ impl DirectConnector {
         self.idle.set_keep(Keep::from(delivery));
     }
 
-    /// Closes all idle connections, as at the end of the program.
-    pub fn close_idle(&self) {
-        self.idle.clear();
-    }
-
     /// Counters and gauges now.
     pub fn stats(&self) -> Stats {
         Stats {

@@ -29,7 +29,7 @@ use bytes::Bytes;
 
 use crate::config::Binding;
 use crate::message::{Mailbox, MessageId, ProviderName};
-use crate::outcome::{Failure, Reply, Stage};
+use crate::outcome::{Failure, FailureKind, Reply, Stage};
 
 pub use direct::DirectConnector;
 pub use mx::Resolver;
@@ -75,6 +75,16 @@ pub struct Report {
     pub answers: Vec<Answer>,
     /// From the start of the attempt to its last reply.
     pub latency: Duration,
+}
+
+impl Report {
+    /// Whether the receiver may have taken the message although we do not know: the connection went after the final dot.
+    pub fn is_fate_unknown(&self) -> bool {
+        self.answers.iter().any(|answer| {
+            matches!(answer, Answer::Failure(f) if f.stage == Stage::EndOfData
+                && matches!(f.kind, FailureKind::Reset | FailureKind::TimedOut | FailureKind::Protocol))
+        })
+    }
 }
 
 /// The answer that decided over one recipient.

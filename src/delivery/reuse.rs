@@ -239,11 +239,6 @@ impl Idle {
         self.state.lock().open.remove(binding);
     }
 
-    /// Closes all idle connections.
-    pub fn clear(&self) {
-        self.close_where(|_| true);
-    }
-
     /// Open connections, idle ones included.
     pub fn open(&self) -> usize {
         self.open.load(Ordering::Relaxed)

@@ -104,11 +104,6 @@ macro_rules! causes {
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $text,)+ }
             }
-
-            /// The cause with this text.
-            pub fn from_text(text: &str) -> Option<Self> {
-                match text { $($text => Some(Self::$variant),)+ _ => None }
-            }
         }
     };
 }

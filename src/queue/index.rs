@@ -254,14 +254,6 @@ impl Index {
         }
     }
 
-    /// The destination of the lane an entry waits in.
-    pub fn destination(&self, waiting: &Waiting) -> Option<DestinationId> {
-        match waiting.place {
-            Place::Lane(lane) => Some(self.lanes[lane.0 as usize].destination),
-            _ => None,
-        }
-    }
-
     /// Puts an entry at the end of its tenant's turn in the lane to `destination`.
     pub fn enter_lane(&mut self, id: EntryId, destination: DestinationId, tenant_weight: u32) {
         let Some(waiting) = self.entries.get_mut(&id) else { return };

@@ -14,7 +14,7 @@ use std::time::Duration;
 use crate::clock::Wall;
 use crate::config;
 use crate::message::{BindingName, Entry, Mailbox};
-use crate::outcome::{Action, Cause, Disposition, NextBinding, Outcome, Scope};
+use crate::outcome::{Cause, Disposition, NextBinding, Outcome};
 use crate::scheduler::retry::Backoff;
 
 /// Distinct bindings refused for one recipient after which its refusals no longer blame bindings.
@@ -144,23 +144,6 @@ pub fn take_back_failed(before: &Entry, entry: &mut Entry, settled: &mut Settled
     entry.expires = entry.expires.max(entry.state.next_at);
 }
 
-/// Whether refusals of this recipient may still be held against a binding: not once two bindings were refused for the
-/// same reason. `position` as in [`Answered::recipient`], before [`settle`].
-pub fn may_blame(entry: &Entry, position: usize, binding: &BindingName) -> bool {
-    entry.recipients.get(position).is_none_or(|recipient| {
-        let others = recipient.state.blamed.iter().filter(|name| *name != binding).count();
-        others + 1 < BLAMED_BINDINGS_MAX
-    })
-}
-
-/// `outcome` as evidence once its binding can no longer be blamed.
-pub fn without_blame(mut outcome: Outcome) -> Outcome {
-    outcome.counts_against_ip = false;
-    outcome.scope = Scope::Tenant;
-    outcome.action = Action::None;
-    outcome
-}
-
 /// What the deferred recipients together ask for.
 #[derive(Default)]
 struct Wish {
@@ -243,6 +226,7 @@ fn apply_wish(
 mod tests {
     use super::*;
     use crate::message::{EntryId, EntryState, MessageId, Recipient};
+    use crate::outcome::{Action, Scope};
 
     fn policy() -> config::Queue {
         config::Queue {
@@ -332,8 +316,6 @@ mod tests {
         settle(&mut e, &[answered(0, blaming())], &"m1".into(), &policy(), 0.5, now);
         assert_eq!(e.state.next_at, now);
         assert_eq!(e.state.excluded[0].0, "m1".into());
-        assert!(may_blame(&e, 0, &"m1".into()));
-        assert!(!may_blame(&e, 0, &"m2".into()), "a second binding is not blamed for the same mail");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use rand::Rng;
 
+use super::super::blame;
 use super::super::core::Start;
 use super::super::state::{self, Answered, Settled};
 use super::{Dispatcher, Held, written};
@@ -15,10 +16,7 @@ use crate::config::{Binding, EhloName};
 use crate::delivery::{Answer, MxPlan, Order, Report};
 use crate::message::{Entry, EntryId};
 use crate::outcome::classify::Context;
-use crate::outcome::failure::FailureKind;
-use crate::outcome::{Cause, Disposition, Outcome, Stage};
-use crate::reputation::Evidence;
-use crate::reputation::evidence::AttemptResult;
+use crate::outcome::{Cause, Disposition};
 use crate::scheduler::Settlement;
 use crate::store::SpoolError;
 use crate::telemetry::{attempt_log, metrics};
@@ -120,7 +118,7 @@ impl Dispatcher {
     async fn conclude(&self, mut held: Held<'_>, way: &Way, mut entry: Entry, report: &Report) {
         let before = entry.clone();
         let answers = self.judge(way, report);
-        let evidence = evidence(way, &before, &answers, report);
+        let evidence = blame::evidence(&before, &answers, &way.binding.name, &way.plan.destination);
         let (observed, facts) = self.tell(|core, now| core.reported(&evidence, now));
         self.wake.notify_one();
         self.announce(&observed);
@@ -196,7 +194,7 @@ impl Dispatcher {
                 self.metrics.unmatched_replies.with_label_values(&[class]).inc();
             }
         }
-        if unknown_fate(report) {
+        if report.is_fate_unknown() {
             self.counts.duplicates_possible.fetch_add(1, Ordering::Relaxed);
             self.metrics.duplicates_possible.inc();
         }
@@ -231,16 +229,9 @@ impl Dispatcher {
     }
 }
 
-fn unknown_fate(report: &Report) -> bool {
-    report.answers.iter().any(|answer| {
-        matches!(answer, Answer::Failure(f) if f.stage == Stage::EndOfData
-            && matches!(f.kind, FailureKind::Reset | FailureKind::TimedOut | FailureKind::Protocol))
-    })
-}
-
 /// What the attempt spent of the caps.
 fn settlement(answers: &[Answered], report: &Report) -> Settlement {
-    if unknown_fate(report) {
+    if report.is_fate_unknown() {
         return Settlement::Unknown;
     }
     let accepted = answers.iter().filter(|a| a.outcome.disposition == Disposition::Delivered).count();
@@ -249,45 +240,4 @@ fn settlement(answers: &[Answered], report: &Report) -> Settlement {
         return Settlement::Unused;
     }
     Settlement::Accepted(accepted as u32)
-}
-
-fn evidence(way: &Way, entry: &Entry, answers: &[Answered], report: &Report) -> Vec<Evidence> {
-    let binding = way.binding.name.clone();
-    let bind_failure = report.answers.iter().find_map(|answer| match answer {
-        Answer::Failure(f) if f.kind == FailureKind::Bind => Some(f.detail.clone()),
-        _ => None,
-    });
-    if let Some(detail) = bind_failure {
-        return vec![Evidence::Unbindable { binding, detail }];
-    }
-    let seen = answers.iter().map(|answer| {
-        let outcome = if state::may_blame(entry, answer.recipient, &binding) {
-            answer.outcome.clone()
-        } else {
-            state::without_blame(answer.outcome.clone())
-        };
-        Evidence::Attempt {
-            binding: binding.clone(),
-            destination: way.plan.destination.clone(),
-            tenant: entry.tenant.clone(),
-            domain: entry.domain.clone(),
-            result: attempt_result(outcome, &answer.text),
-        }
-    });
-    seen.collect()
-}
-
-fn attempt_result(outcome: Outcome, text: &str) -> AttemptResult {
-    match outcome.cause {
-        Some(cause) if outcome.disposition != Disposition::Delivered => AttemptResult::Refused {
-            cause,
-            scope: outcome.scope,
-            hard: outcome.hard,
-            counts_against_ip: outcome.counts_against_ip,
-            action: outcome.action,
-            rule: outcome.rule,
-            text: text.to_owned(),
-        },
-        _ => AttemptResult::Accepted,
-    }
 }
