@@ -77,6 +77,7 @@ fn config(bindings: usize) -> Config {
             daily_cap: Some(1 << 40),
             rate_limit: None,
             weight: 1,
+            return_path_domain: None,
         }],
         providers: vec![Provider { name: "gmail".into(), mx: Vec::new(), binding_limits: limits.clone() }],
         destination_routes: Vec::new(),
@@ -119,6 +120,8 @@ fn config(bindings: usize) -> Config {
             hard_bounce_ratio: 0.05,
             ip_block_count: 3,
             ip_block_window: minute,
+            hold_count: 3,
+            hold_window: Duration::from_secs(3600),
             providers_for_binding: 3,
             suspend_first: minute,
             suspend_max: minute,
@@ -144,6 +147,7 @@ fn config(bindings: usize) -> Config {
         admin: Admin { address: None },
         log: Log { format: LogFormat::Text, filter: String::new() },
         classify: Classify::default(),
+        feedback: None,
     }
 }
 

@@ -39,6 +39,7 @@
 //! | [`delivery`] | S | from a bound address to the remote MX | pools, caps |
 //! | [`outcome`] | P | what a reply means, whose fault it is | bindings' state |
 //! | [`reputation`] | P | evidence → health of a binding or a route | queues |
+//! | [`feedback`] | S | bounces and complaints that come back by mail → evidence (reading and booking are P) | the scheduler |
 //! | [`monitor`] | S | goes out to look: DNSBL, FCrDNS (its judgements are P) | the scheduler |
 //! | [`store`] | S | durable spool and facts | what the records mean |
 //! | [`admin`] | S | HTTP: status, metrics | |
@@ -54,6 +55,7 @@ pub mod clock;
 pub mod config;
 pub mod delivery;
 pub mod demo;
+pub mod feedback;
 pub mod ingress;
 pub mod message;
 pub mod monitor;

@@ -86,6 +86,7 @@ pub(crate) fn config() -> Config {
         admin: Admin { address: None },
         log: Log { format: LogFormat::Text, filter: "info".into() },
         classify: Classify::default(),
+        feedback: None,
     }
 }
 
@@ -123,6 +124,8 @@ fn reputation() -> Reputation {
         hard_bounce_ratio: 0.05,
         ip_block_count: 3,
         ip_block_window: hour,
+        hold_count: 3,
+        hold_window: Duration::from_secs(3600),
         providers_for_binding: 3,
         suspend_first: hour,
         suspend_max: hour,
@@ -156,6 +159,7 @@ fn tenant(name: &str, matches: TenantMatch, pools: &[(&str, &str)]) -> Tenant {
         daily_cap: None,
         rate_limit: None,
         weight: 1,
+        return_path_domain: None,
     }
 }
 

@@ -9,7 +9,17 @@ use crate::outcome::classify::{Classifier, Context};
 use crate::outcome::rules::RuleFile;
 use crate::outcome::{Stage, classify_cli};
 
-pub(super) fn main(raw: bool, rules: &[PathBuf]) -> ExitCode {
+/// What to print and in which light.
+pub(super) struct Options {
+    pub(super) raw: bool,
+    pub(super) explain: bool,
+    pub(super) provider: Option<String>,
+    pub(super) stage: String,
+}
+
+pub(super) fn main(options: &Options, rules: &[PathBuf]) -> ExitCode {
+    // Explain, provider and stage are not looked at yet.
+    let _ = (options.explain, &options.provider, &options.stage);
     let mut texts = Vec::new();
     for path in rules {
         match std::fs::read_to_string(path) {
@@ -28,7 +38,7 @@ pub(super) fn main(raw: bool, rules: &[PathBuf]) -> ExitCode {
         }
     };
     let (input, mut output) = (io::stdin().lock(), BufWriter::new(io::stdout().lock()));
-    let done = if raw {
+    let done = if options.raw {
         classify_cli::parse_raw(input, &mut output)
     } else {
         let context = Context { stage: Stage::Rcpt, provider: None };

@@ -4,7 +4,9 @@
 
 mod check;
 mod classify;
+mod classify_mail;
 mod demo;
+mod events;
 mod run;
 mod status;
 
@@ -52,6 +54,33 @@ enum Verb {
         /// Files with rules that are tried before the shipped ones.
         #[arg(long, value_name = "FILE")]
         rules: Vec<PathBuf>,
+        /// Say in words which rule decided and why, what it matched, and which rules would have come next.
+        #[arg(long, conflicts_with_all = ["raw", "mail"])]
+        explain: bool,
+        /// Provider the replies came from (rules can be bound to one).
+        #[arg(long, value_name = "NAME")]
+        provider: Option<String>,
+        /// Where in the dialogue they came: connect, banner, ehlo, tls, mail, rcpt, data, end_of_data.
+        #[arg(long, value_name = "STAGE", default_value = "rcpt")]
+        stage: String,
+        /// Read this mail instead (a bounce, a complaint …) and print what it is and says as one JSON object.
+        #[arg(long, value_name = "FILE", conflicts_with = "raw")]
+        mail: Option<PathBuf>,
+    },
+    /// Show what happened lately: moves of health, reports that came in, replies that no rule matched.
+    Events {
+        /// Its HTTP address (`admin.address`).
+        #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8025")]
+        admin: String,
+        /// Only this kind: health, note, report, unmatched.
+        #[arg(long, value_name = "KIND")]
+        kind: Option<String>,
+        /// At most so many.
+        #[arg(long, default_value_t = 50)]
+        limit: usize,
+        /// Print the JSON as it is.
+        #[arg(long)]
+        json: bool,
     },
     /// Ask a running relay how it is.
     Status {
@@ -76,7 +105,11 @@ pub fn main() -> ExitCode {
         Verb::Run { config, log_format } => run::main(&config, log_format),
         Verb::Check { config } => check::main(&config),
         Verb::Demo { messages } => demo::main(messages),
-        Verb::Classify { raw, rules } => classify::main(raw, &rules),
+        Verb::Classify { mail: Some(file), .. } => classify_mail::main(&file),
+        Verb::Classify { raw, rules, explain, provider, stage, mail: None } => {
+            classify::main(&classify::Options { raw, explain, provider, stage }, &rules)
+        }
+        Verb::Events { admin, kind, limit, json } => events::main(&admin, kind.as_deref(), limit, json),
         Verb::Status { admin, json } => status::main(&admin, json),
     }
 }

@@ -4,8 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use super::{
-    Admin, Assignment, Day, Delivery, Dns, FailoverReason, Listener, Log, LogFormat, Monitor, Queue, Reputation,
-    Timeouts, UnknownPolicy,
+    Admin, Assignment, Classify, Day, Delivery, Dns, FailoverReason, Listener, Log, LogFormat, Monitor, Queue,
+    Reputation, Timeouts, UnknownPolicy,
 };
 
 const fn seconds(count: u64) -> Duration {
@@ -34,6 +34,16 @@ pub(super) const MIN_ACTIVE: usize = 1;
 pub(super) const FAILOVER_ON: [FailoverReason; 2] = [FailoverReason::Suspended, FailoverReason::Capped];
 /// `tenant.NAME.weight`, and a member's in its tier.
 pub(super) const WEIGHT: u32 = 1;
+/// `feedback.header`
+pub(super) const FEEDBACK_HEADER: &str = "X-Remuda-Id";
+/// `feedback.key_file`, in `server.state_dir`
+pub(super) const FEEDBACK_KEYS: &str = "feedback.keys";
+/// `feedback.accept_for`
+pub(super) const FEEDBACK_ACCEPT_FOR: Duration = days(30);
+/// `feedback.max_report_bytes`
+pub(super) const FEEDBACK_REPORT_BYTES: u64 = 10 << 20;
+/// `feedback.unattributed_kept`
+pub(super) const FEEDBACK_UNATTRIBUTED_KEPT: usize = 1000;
 /// `monitor.zone.NAME.weight`
 pub(super) const ZONE_WEIGHT: f64 = 1.0;
 /// `monitor.zone.NAME.positive_probe` (RFC 5782 §5)
@@ -168,6 +178,8 @@ impl Default for Reputation {
             hard_bounce_ratio: 0.05,
             ip_block_count: 3,
             ip_block_window: hours(1),
+            hold_count: 3,
+            hold_window: hours(1),
             providers_for_binding: 3,
             suspend_first: hours(1),
             suspend_max: hours(24),
@@ -201,6 +213,12 @@ impl Default for Monitor {
 impl Default for Admin {
     fn default() -> Self {
         Self { address: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 8025))) }
+    }
+}
+
+impl Default for Classify {
+    fn default() -> Self {
+        Self { rules: Vec::new(), unmatched_kept: 200 }
     }
 }
 

@@ -62,6 +62,8 @@ pub struct Config {
     pub log: Log,
     /// `[classify]`
     pub classify: Classify,
+    /// `[feedback]`, where bounces and complaints are taken back
+    pub feedback: Option<Feedback>,
 }
 
 /// `[server]`: what holds for the whole program.
@@ -289,6 +291,8 @@ pub struct Tenant {
     pub rate_limit: Option<Rate>,
     /// Share against other tenants in the same queue. Default 1; at least 1.
     pub weight: u32,
+    /// Domain under which its return paths are rewritten, so that bounces come back to us; `None` leaves them alone.
+    pub return_path_domain: Option<Domain>,
 }
 
 /// Marks by which a tenant's mail is known; tried in the order header, sender domain, client.
@@ -475,6 +479,11 @@ pub struct Reputation {
     pub ip_block_count: u32,
     /// See there. Default 1 h.
     pub ip_block_window: Duration,
+    /// Replies that blame a tenant or its domain, in `hold_window`, after which its mail is held at that destination.
+    /// Default 3.
+    pub hold_count: u32,
+    /// See there. Default 1 h.
+    pub hold_window: Duration,
     /// Suspended routes of one binding, at distinct providers, that suspend the binding itself. Default 3.
     pub providers_for_binding: usize,
     /// First suspension. Default 1 h.
@@ -608,8 +617,29 @@ pub enum LogFormat {
 }
 
 /// `[classify]`: rules that read replies.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Classify {
     /// Files with rules that are tried before the shipped ones, in order.
     pub rules: Vec<PathBuf>,
+    /// Replies no rule matched that are kept, normalised and counted; the longest unseen goes first. Default 200.
+    pub unmatched_kept: usize,
+}
+
+/// `[feedback]`: bounces (RFC 3464) and complaints (RFC 5965) that come back by mail. Without it nothing is marked and
+/// nothing taken back.
+#[derive(Clone, Debug)]
+pub struct Feedback {
+    /// Addresses whose mail is read as reports, whoever sends it; besides them every rewritten return path.
+    pub addresses: Vec<Mailbox>,
+    /// Name of the header field put on every message, by which reports about it are attributed. Default `X-Remuda-Id`.
+    pub header: String,
+    /// File with the keys that sign those marks. Default `feedback.keys` in `server.state_dir`, made at the first start.
+    pub key_file: PathBuf,
+    /// Reports about attempts longer ago are counted, but no evidence. Default 30 d.
+    pub accept_for: Duration,
+    /// Octets of one report. Default 10 MiB.
+    pub max_report_bytes: u64,
+    /// Mails kept aside in `state_dir/unattributed` that were understood as no report about mail of ours; the oldest go
+    /// first. Default 1000.
+    pub unattributed_kept: usize,
 }

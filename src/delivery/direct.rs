@@ -312,6 +312,8 @@ mod tests {
             provider: None,
             reverse_path: None,
             recipients: (0..recipients).map(|at| format!("r{at}@sink.test").parse().expect("address")).collect(),
+            head: Bytes::new(),
+            envelope_id: None,
             body: Bytes::from_static(b"Subject: x\r\n\r\n.hello\r\n"),
             eight_bit: false,
             messages_per_connection: 100,

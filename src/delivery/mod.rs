@@ -52,6 +52,10 @@ pub struct Order {
     pub reverse_path: Option<Mailbox>,
     /// At least one.
     pub recipients: Vec<Mailbox>,
+    /// Header fields of our own to be sent before `body`, with CRLF line ends; may be empty.
+    pub head: Bytes,
+    /// Envelope id for receivers that offer DSN (RFC 3461 §4.4): letters and digits only.
+    pub envelope_id: Option<String>,
     /// Message with CRLF line ends, before dot-stuffing.
     pub body: Bytes,
     /// `BODY=8BITMIME` is needed.

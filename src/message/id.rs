@@ -136,6 +136,14 @@ ids! {
     EntryId,
 }
 
+impl MessageId {
+    /// When the message was accepted, to the millisecond; a little later where the clock had been set back.
+    pub fn time(self) -> Wall {
+        // 44 bits always fit.
+        Wall::from_millis((self.0 >> COUNTER_BITS) as i64)
+    }
+}
+
 /// Hands out ids that grow and never repeat, also when the wall clock is set back.
 ///
 /// Pure: start it after recovery with the largest id found, so that a restart within the same millisecond or with a
@@ -171,6 +179,12 @@ mod tests {
         }
         assert_eq!("zzzzzzzzzzzzz".parse::<EntryId>(), Err(BadId));
         assert_eq!("".parse::<EntryId>(), Err(BadId));
+    }
+
+    #[test]
+    fn a_message_id_knows_when_it_was_made() {
+        let at = Wall::from_millis(1_795_000_000_123);
+        assert_eq!(MessageId(IdSource::default().next(at)).time(), at);
     }
 
     #[test]

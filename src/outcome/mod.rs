@@ -211,10 +211,15 @@ pub enum Action {
     BackOff(Duration),
     /// Take the route (binding × destination) out at once.
     SuspendRoute(Duration),
-    /// Take the whole binding out at once (its own set-up is broken: PTR, dynamic address).
+    /// Take the whole binding out at once. No shipped rule asks for it: one receiver's refusal stays that receiver's.
     SuspendBinding(Duration),
-    /// The tenant's (or its domain's) problem at this destination.
+    /// Hold the mail of the tenant (scope tenant) or of its sender domain (scope sender_domain) at this destination, once
+    /// enough replies said so.
     HoldTenant(Duration),
+    /// Hold this message: neither another binding nor an early retry helps.
+    HoldContent(Duration),
+    /// The binding's own set-up is at fault (PTR, EHLO name): take the route out and tell the operator what to mend.
+    FixBinding(Duration),
 }
 
 /// Which binding the next try should take.

@@ -22,6 +22,7 @@ pub fn evidence(
         destination: destination.clone(),
         tenant: entry.tenant.clone(),
         domain: entry.domain.clone(),
+        sender_domain: entry.reverse_path.as_ref().map(|from| from.domain()),
         result: result(&answer.outcome, &answer.text, may_blame(entry, answer.recipient, binding)),
     });
     seen.collect()

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::clock::Wall;
 use crate::message::{BindingName, DestinationName, Domain, TenantName, ZoneName};
 use crate::outcome::{Action, Cause, Scope};
 
@@ -21,8 +22,38 @@ pub enum Evidence {
         tenant: TenantName,
         /// The recipient's domain (for de-clustering).
         domain: Domain,
+        /// The domain of the reverse path; `None` for the null reverse path.
+        sender_domain: Option<Domain>,
         /// What came of it.
         result: AttemptResult,
+    },
+    /// A bounce came back by mail for a recipient that had been accepted.
+    LateBounce {
+        /// The binding that had carried it.
+        binding: BindingName,
+        /// Where to; `None` when that is not known any more: it then counts for the binding alone.
+        destination: Option<DestinationName>,
+        /// Whose mail.
+        tenant: TenantName,
+        /// The recipient's domain, where the report names it.
+        domain: Option<Domain>,
+        /// When the delivering attempt was made: this is the time the event belongs to.
+        at: Wall,
+        /// What it says; never [`AttemptResult::Accepted`].
+        result: AttemptResult,
+    },
+    /// People complained about mail that had been accepted (RFC 5965).
+    Complaint {
+        /// The binding that had carried it.
+        binding: BindingName,
+        /// Where to; `None` when that is not known any more.
+        destination: Option<DestinationName>,
+        /// Whose mail.
+        tenant: TenantName,
+        /// When the delivering attempt was made: complaints belong to the day of sending.
+        at: Wall,
+        /// How many, at least 1.
+        incidents: u32,
     },
     /// The binding's source address cannot be bound on this host.
     Unbindable {

@@ -21,6 +21,8 @@ pub(crate) fn rules() -> Reputation {
         hard_bounce_ratio: 0.05,
         ip_block_count: 3,
         ip_block_window: HOUR,
+        hold_count: 3,
+        hold_window: Duration::from_secs(3600),
         providers_for_binding: 3,
         suspend_first: HOUR,
         suspend_max: 24 * HOUR,
@@ -85,6 +87,7 @@ pub(crate) fn config(bindings: &[&str], pools: &[(&str, &[&str])]) -> Config {
         admin: Admin { address: None },
         log: Log { format: LogFormat::Text, filter: "info".into() },
         classify: Classify::default(),
+        feedback: None,
     }
 }
 

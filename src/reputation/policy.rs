@@ -187,10 +187,12 @@ impl Reputation {
         let mut changes = self.tick(now);
         let out = &mut changes;
         match evidence {
-            Evidence::Attempt { binding, destination, tenant, domain, result } => {
+            Evidence::Attempt { binding, destination, tenant, domain, result, .. } => {
                 let attempt = Attempt { binding, destination, tenant, domain };
                 self.attempt(attempt, result, now, out);
             }
+            // Booked by the complaints and the late bounces' own accounts.
+            Evidence::LateBounce { .. } | Evidence::Complaint { .. } => {}
             Evidence::Unbindable { binding, detail } => self.unbindable(binding, detail, now, out),
             Evidence::Bindable { binding } => {
                 self.change(&Subject::Binding(binding.clone()), "address can be bound", out, |s, _| s.bindable());
@@ -403,14 +405,14 @@ impl Reputation {
     /// What the rule that read the reply asks for.
     fn act(&mut self, attempt: Attempt<'_>, action: Action, text: &str, now: Wall, out: &mut Vec<HealthChange>) {
         match action {
-            Action::None => {}
+            Action::None | Action::HoldContent(_) => {}
             Action::HoldTenant(_) => self.note_refused(attempt, text, now),
             Action::BackOff(span) => self.change(&attempt.of_route(), text, out, |state, _| {
                 let until = now.plus(span);
                 let cause = Cause { effect: Effect::Throttle, until, certain: false, evidence: text.to_owned() };
                 state.hold(Reason::RateLimited, cause, now);
             }),
-            Action::SuspendRoute(span) => self.suspend_route(attempt, span, text, now, out),
+            Action::SuspendRoute(span) | Action::FixBinding(span) => self.suspend_route(attempt, span, text, now, out),
             Action::SuspendBinding(span) => self.change(&attempt.of_binding(), text, out, |state, rules| {
                 state.penalise(Reason::IpBlocked, span, text, rules, now);
             }),

@@ -31,6 +31,7 @@ fn attempt(name: &str, to: &str, tenant: &str, domain: &str, result: AttemptResu
         destination: to.into(),
         tenant: tenant.into(),
         domain: domain.parse().unwrap(),
+        sender_domain: None,
         result,
     }
 }

@@ -60,6 +60,7 @@ impl Default for TestConfig {
                 daily_cap: None,
                 rate_limit: None,
                 weight: 1,
+                return_path_domain: None,
             }],
             providers: Vec::new(),
             destination_routes: Vec::new(),
@@ -92,6 +93,8 @@ impl Default for TestConfig {
                 hard_bounce_ratio: 0.05,
                 ip_block_count: 3,
                 ip_block_window: minutes(60),
+                hold_count: 3,
+                hold_window: Duration::from_secs(3600),
                 providers_for_binding: 3,
                 suspend_first: minutes(60),
                 suspend_max: minutes(1440),
@@ -117,6 +120,7 @@ impl Default for TestConfig {
             admin: Admin { address: None },
             log: Log { format: LogFormat::Text, filter: String::new() },
             classify: Classify::default(),
+            feedback: None,
         })
     }
 }

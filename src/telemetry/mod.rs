@@ -1,8 +1,10 @@
 //! What the outside sees of the inside: metrics and the attempt log.
 //!
-//! [`metrics`] names every metric once; [`attempt_log`] writes one line per recipient and attempt; [`log`] sets up `tracing`.
+//! [`metrics`] names every metric once; [`attempt_log`] writes one line per recipient and attempt; [`events`]
+//! remembers what happened lately; [`log`] sets up `tracing`.
 
 pub mod attempt_log;
+pub mod events;
 pub mod health_log;
 pub mod log;
 pub mod metrics;

@@ -5,6 +5,7 @@
 //! what follows from it: a binding with a bad address still counts as a binding when a pool names it.
 
 mod binding;
+mod feedback;
 mod monitor;
 mod pool;
 mod routing;
@@ -198,6 +199,9 @@ impl<'a> Context<'a> {
         let admin = self.admin(file);
         let log = self.log(file);
         let classify = self.classify(file);
+        let state_dir = server.as_ref().map(|server| server.state_dir.clone()).unwrap_or_default();
+        let feedback = self.feedback(file, &state_dir, &assignment, &tenants);
+        self.check_untrusting_listeners(file, feedback.is_some());
         Some(Config {
             server: server?,
             listeners,
@@ -215,6 +219,7 @@ impl<'a> Context<'a> {
             admin,
             log,
             classify,
+            feedback,
         })
     }
 

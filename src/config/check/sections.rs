@@ -102,10 +102,6 @@ impl Context<'_> {
             let trust_place = raw.trust.place(place, "trust");
             self.out.mistake(&trust_place, "trusts every address: this would be an open relay", hint);
         }
-        if raw.trust.is_missing() || raw.trust.value().is_some_and(List::is_written_empty) {
-            let hint = "name the networks of your clients: trust = [\"127.0.0.0/8\"]";
-            self.out.warning(&raw.trust.place(place, "trust"), "trusts nobody: it will refuse all mail", hint);
-        }
         self.at_least_one(&raw.max_errors);
         for field in [&raw.max_connections, &raw.max_connections_per_client, &raw.max_recipients] {
             self.at_least_one(field);
@@ -117,6 +113,17 @@ impl Context<'_> {
             self.out.mistake(&at.place, "below 64 KiB, which RFC 5321 asks every server to take", "");
         }
         self.not_instant(&raw.idle_timeout);
+    }
+
+    /// A listener that trusts nobody takes reports, where there are any, and refuses everything else.
+    pub(super) fn check_untrusting_listeners(&mut self, file: &raw::File, takes_reports: bool) {
+        for At { value: raw, place } in file.listener.items() {
+            let trusts_nobody = raw.trust.is_missing() || raw.trust.value().is_some_and(List::is_written_empty);
+            if trusts_nobody && !takes_reports {
+                let hint = "name the networks of your clients: trust = [\"127.0.0.0/8\"]";
+                self.out.warning(&raw.trust.place(place, "trust"), "trusts nobody: it will refuse all mail", hint);
+            }
+        }
     }
 
     pub(super) fn assignment(&mut self, file: &raw::File) -> Assignment {
@@ -238,6 +245,7 @@ impl Context<'_> {
         for field in [
             &raw.window,
             &raw.ip_block_window,
+            &raw.hold_window,
             &raw.suspend_first,
             &raw.suspend_max,
             &raw.forgive_after,
@@ -245,7 +253,7 @@ impl Context<'_> {
         ] {
             self.not_instant(field);
         }
-        for field in [&raw.ip_block_count, &raw.probation_start, &raw.probation_periods] {
+        for field in [&raw.ip_block_count, &raw.hold_count, &raw.probation_start, &raw.probation_periods] {
             self.at_least_one(field);
         }
         self.at_least_one(&raw.providers_for_binding);
@@ -265,6 +273,8 @@ impl Context<'_> {
             hard_bounce_ratio: raw.hard_bounce_ratio.or(default.hard_bounce_ratio),
             ip_block_count: raw.ip_block_count.or(default.ip_block_count),
             ip_block_window: raw.ip_block_window.or(default.ip_block_window),
+            hold_count: raw.hold_count.or(default.hold_count),
+            hold_window: raw.hold_window.or(default.hold_window),
             providers_for_binding: raw.providers_for_binding.or(default.providers_for_binding),
             suspend_first,
             suspend_max,
@@ -323,7 +333,7 @@ impl Context<'_> {
                 rules.push(path);
             }
         }
-        Classify { rules }
+        Classify { rules, unmatched_kept: raw.unmatched_kept.or(Classify::default().unmatched_kept) }
     }
 }
 

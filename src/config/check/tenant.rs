@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::{Context, Named, is_header_name, section};
+use super::{Context, Named, host_name, is_header_name, section};
 use crate::config::defaults::WEIGHT;
 use crate::config::mistake::{Place, suggest};
 use crate::config::read::{At, Field, Map};
 use crate::config::{DomainPattern, Listener, StreamRule, Tenant, TenantMatch, raw};
-use crate::message::{PoolName, StreamName, TenantName};
+use crate::message::{Domain, PoolName, StreamName, TenantName};
 
 /// Which tenant has a mark, and where it says so.
 type Marks = HashMap<String, (String, Place)>;
@@ -31,9 +31,15 @@ impl Context<'_> {
                 daily_cap: raw.daily_cap.value().copied(),
                 rate_limit: raw.rate_limit.value().copied(),
                 weight: raw.weight.or(WEIGHT),
+                return_path_domain: self.return_path_domain(&raw.return_path_domain),
             });
         }
         tenants
+    }
+
+    fn return_path_domain(&mut self, field: &Field<Domain>) -> Option<Domain> {
+        let at = field.given()?;
+        host_name(&At { value: at.value.as_str().to_owned(), place: at.place.clone() }, &mut self.out)
     }
 
     fn tenant_match(&mut self, raw: &raw::TenantMatch) -> TenantMatch {

@@ -40,6 +40,7 @@ table!(File {
     admin: Admin,
     log: Log,
     classify: Classify,
+    feedback: Feedback,
 });
 
 impl File {
@@ -189,6 +190,7 @@ table!(Tenant {
     daily_cap: u64,
     rate_limit: Rate,
     weight: u32,
+    return_path_domain: Domain,
 });
 
 table!(TenantMatch {
@@ -248,6 +250,8 @@ table!(Reputation {
     hard_bounce_ratio: f64,
     ip_block_count: u32,
     ip_block_window: Duration,
+    hold_count: u32,
+    hold_window: Duration,
     providers_for_binding: usize,
     suspend_first: Duration,
     suspend_max: Duration,
@@ -298,7 +302,16 @@ table!(Log { format: LogFormat, filter: String });
 
 words!(LogFormat { "text" => LogFormat::Text, "json" => LogFormat::Json });
 
-table!(Classify { rules: List<String>, });
+table!(Classify { rules: List<String>, unmatched_kept: usize });
+
+table!(Feedback {
+    addresses: List<Mailbox>,
+    header: String,
+    key_file: String,
+    accept_for: Duration,
+    max_report_bytes: Size,
+    unattributed_kept: usize,
+});
 
 #[cfg(test)]
 mod tests {

@@ -73,6 +73,8 @@ impl Dispatcher {
             provider: way.plan.provider.clone(),
             reverse_path: entry.reverse_path.clone(),
             recipients: entry.recipients.iter().take(recipients).map(|r| r.address.clone()).collect(),
+            head: Bytes::new(),
+            envelope_id: None,
             body,
             eight_bit: entry.eight_bit,
             messages_per_connection,

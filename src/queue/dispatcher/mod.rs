@@ -38,6 +38,7 @@ use crate::reputation::{Evidence, Health, Subject};
 use crate::scheduler::cap::GrantRequest;
 use crate::store::committer::{Committer, Pending};
 use crate::store::{Batch, Op, Spool, SpoolError};
+use crate::telemetry::events::Events;
 use crate::telemetry::{Metrics, health_log};
 
 /// Longest sleep of the loop: a clock that is set forward, or a machine that was suspended, is noticed this soon.
@@ -114,6 +115,7 @@ pub struct Dispatcher {
     counts: Counts,
     set_aside: Mutex<SetAside>,
     on_blame: Mutex<Option<OnBlame>>,
+    events: Events,
 }
 
 /// What a dispatcher is made of.
@@ -166,6 +168,7 @@ impl Dispatcher {
             counts: Counts::default(),
             set_aside: Mutex::default(),
             on_blame: Mutex::default(),
+            events: Events::default(),
         })
     }
 
@@ -192,6 +195,11 @@ impl Dispatcher {
     /// The metrics everything here counts in.
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
+    }
+
+    /// What happened lately.
+    pub fn events(&self) -> &Events {
+        &self.events
     }
 
     /// The configuration in force.

@@ -1,0 +1,69 @@
+//! `[feedback]`, and the tenants that take part in it.
+
+use std::path::{Path, PathBuf};
+
+use super::{Context, is_header_name, section};
+use crate::config::defaults::{
+    FEEDBACK_ACCEPT_FOR, FEEDBACK_HEADER, FEEDBACK_KEYS, FEEDBACK_REPORT_BYTES, FEEDBACK_UNATTRIBUTED_KEPT,
+};
+use crate::config::mistake::Place;
+use crate::config::read::{Field, Size};
+use crate::config::{Assignment, Feedback, Tenant, raw};
+
+impl Context<'_> {
+    /// What `[feedback]` says; `state_dir` is where the keys lie unless they are told to lie elsewhere.
+    pub(super) fn feedback(
+        &mut self,
+        file: &raw::File,
+        state_dir: &Path,
+        assignment: &Assignment,
+        tenants: &[Tenant],
+    ) -> Option<Feedback> {
+        if file.feedback.is_missing() {
+            self.check_return_paths_without_feedback(file);
+            return None;
+        }
+        let raw = section(&file.feedback);
+        self.not_instant(&raw.accept_for);
+        if let Some(at) = raw.max_report_bytes.given().filter(|at| at.value.0 < 64 * 1024) {
+            self.out.mistake(&at.place, "below 64 KiB: many bounces quote more than that", "leave it out for 10 MiB");
+        }
+        let header = raw.header.or(FEEDBACK_HEADER.to_owned());
+        if let Some(at) = raw.header.given() {
+            if !is_header_name(&at.value) {
+                self.out.mistake(&at.place, format!("{:?} is no name of a header", at.value), "");
+            }
+            let taken = [&assignment.tenant_header, &assignment.stream_header];
+            if taken.iter().any(|name| name.eq_ignore_ascii_case(&at.value)) {
+                self.out.mistake(&at.place, "this header names tenant or stream already", "give it a name of its own");
+            }
+        }
+        if raw.addresses.items().is_empty() && tenants.iter().all(|tenant| tenant.return_path_domain.is_none()) {
+            let hint = "add addresses = [\"fbl@relay.example.net\"], or return_path_domain to a tenant";
+            let place = file.feedback.place(&Place::default(), "feedback");
+            self.out.mistake(&place, "no report could ever arrive: no address and no return path", hint);
+        }
+        Some(Feedback {
+            addresses: raw.addresses.values(),
+            header,
+            key_file: match raw.key_file.given() {
+                // As with include: relative to the file in which it is written.
+                Some(at) => self.lines.directory(&at.place).join(&at.value),
+                None => PathBuf::from(state_dir).join(FEEDBACK_KEYS),
+            },
+            accept_for: raw.accept_for.or(FEEDBACK_ACCEPT_FOR),
+            max_report_bytes: raw.max_report_bytes.or(Size(FEEDBACK_REPORT_BYTES)).0,
+            unattributed_kept: raw.unattributed_kept.or(FEEDBACK_UNATTRIBUTED_KEPT),
+        })
+    }
+
+    /// A rewritten return path without anybody who reads it would throw bounces away.
+    fn check_return_paths_without_feedback(&mut self, file: &raw::File) {
+        for entry in file.tenant.entries() {
+            if let Some(Field::Given(at)) = entry.value.as_ref().map(|raw| &raw.return_path_domain) {
+                let hint = "add a [feedback] section, and let the MX of that domain lead to a [[listener]]";
+                self.out.mistake(&at.place, "return paths are rewritten, but [feedback] is missing", hint);
+            }
+        }
+    }
+}

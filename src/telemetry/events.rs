@@ -1,0 +1,81 @@
+//! What happened lately, for `remuda events` and `/api/v1/events`: a bounded memory of things an operator asks about.
+//!
+//! Not the log (which has everything and is somebody else's to keep) and not metrics (which have no words): the last
+//! [`KEPT`] events of each kind, newest last, with the words that explain them.
+
+use std::collections::VecDeque;
+
+use parking_lot::Mutex;
+use serde::Serialize;
+
+use crate::clock::{Wall, rfc3339};
+
+/// Events kept of each kind.
+pub const KEPT: usize = 1000;
+
+/// What kind of thing happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// A health moved.
+    Health,
+    /// Something worth knowing that moved no health: a tenant held, a suspension withheld.
+    Note,
+    /// A mail came to an address for reports.
+    Report,
+}
+
+impl Kind {
+    /// All kinds.
+    pub const ALL: [Self; 3] = [Self::Health, Self::Note, Self::Report];
+
+    /// Stable text.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Health => "health",
+            Self::Note => "note",
+            Self::Report => "report",
+        }
+    }
+}
+
+/// One event.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Event {
+    /// When.
+    #[serde(with = "rfc3339")]
+    pub at: Wall,
+    /// What kind.
+    pub kind: Kind,
+    /// In words, by name: binding, destination, tenant, reason, evidence …
+    #[serde(flatten)]
+    pub fields: std::collections::BTreeMap<&'static str, String>,
+}
+
+/// The last events of each kind.
+#[derive(Debug, Default)]
+pub struct Events {
+    kept: Mutex<[VecDeque<Event>; 3]>,
+}
+
+impl Events {
+    /// Notes an event. Empty fields are left out.
+    pub fn note(&self, kind: Kind, fields: impl IntoIterator<Item = (&'static str, String)>, at: Wall) {
+        let fields = fields.into_iter().filter(|(_, text)| !text.is_empty()).collect();
+        let mut kept = self.kept.lock();
+        let kept = &mut kept[kind as usize];
+        if kept.len() == KEPT {
+            kept.pop_front();
+        }
+        kept.push_back(Event { at, kind, fields });
+    }
+
+    /// The last `limit` events of `kind`, or of all kinds, oldest first.
+    pub fn last(&self, kind: Option<Kind>, limit: usize) -> Vec<Event> {
+        let kept = self.kept.lock();
+        let wanted = Kind::ALL.into_iter().filter(|k| kind.is_none_or(|kind| kind == *k));
+        let mut all: Vec<Event> = wanted.flat_map(|k| kept[k as usize].iter().cloned()).collect();
+        all.sort_by_key(|event| event.at);
+        all.split_off(all.len().saturating_sub(limit))
+    }
+}
