@@ -256,7 +256,9 @@ async fn transact(line: &mut Line, order: &Order, delivery: &Delivery) -> Transa
     let mail = Mail {
         reverse_path: order.reverse_path.as_ref(),
         recipients: &order.recipients,
+        head: &order.head,
         body: &order.body,
+        envelope_id: order.envelope_id.as_deref(),
         eight_bit: order.eight_bit,
     };
     line.messages += 1;

@@ -17,6 +17,7 @@
 //!
 //! Everything is done before the `250` to the reporter: what we could not write down, the reporter sends again.
 
+pub mod keys;
 pub mod marks;
 pub mod read;
 pub mod token;
