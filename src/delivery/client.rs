@@ -47,6 +47,9 @@ pub struct Transacted {
     pub answers: Vec<Answer>,
     /// The connection was dead or of no use before MAIL was answered: nothing has happened at the peer.
     pub stale: bool,
+    /// The host refused the envelope id and then would not go on: nothing has happened, and without it, over another
+    /// connection, the mail may pass.
+    pub lost_over_dsn: bool,
 }
 
 type Broken = (FailureKind, String);
@@ -90,6 +93,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.offers
     }
 
+    /// From now on no parameters of DSN, whatever the host offers.
+    pub fn distrust_dsn(&mut self) {
+        self.offers.dsn = false;
+    }
+
     /// Whether another message may follow.
     pub fn is_usable(&self) -> bool {
         self.after != After::Close
@@ -114,7 +122,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let (mut transaction, mut step) = Transaction::begin(mail, self.offers, reset, &mut self.output);
         if step == Step::Done {
             self.after = before;
-            return Transacted { answers: transaction.finish().0, stale: false };
+            return Transacted { answers: transaction.finish().0, stale: false, lost_over_dsn: false };
         }
         let mut stale = false;
         while step != Step::Done {
@@ -148,12 +156,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             };
         }
         if transaction.dsn_failed() {
-            self.offers.dsn = false;
+            self.distrust_dsn();
         }
+        let lost_over_dsn = transaction.lost_over_dsn();
         let (answers, after) = transaction.finish();
         // A reply more than commands were given: the two sides no longer agree on where they are.
         self.after = if self.input.is_empty() { after } else { After::Close };
-        Transacted { answers, stale }
+        Transacted { answers, stale, lost_over_dsn }
     }
 
     /// Says QUIT and waits for the end, at most `limit`.

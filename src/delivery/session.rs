@@ -167,6 +167,12 @@ impl<'a> Transaction<'a> {
         self.dsn == Dsn::GivenUp && self.mail_accepted
     }
 
+    /// The host refused the parameters of DSN and then would not go on: nothing has happened, and over another connection
+    /// the mail may pass without them.
+    pub fn lost_over_dsn(&self) -> bool {
+        matches!(self.dsn, Dsn::Refused | Dsn::GivenUp) && !self.mail_accepted && self.after == After::Close
+    }
+
     /// Takes a reply. What is to be sent goes to `out`.
     pub fn on_reply(&mut self, reply: Reply, out: &mut Vec<u8>) -> Step {
         self.heard |= self.awaits != Awaits::Reset;

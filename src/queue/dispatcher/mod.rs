@@ -10,7 +10,7 @@
 //! task goes wrong — gives its lease back and leaves the entry waiting: nothing is dropped, nothing hangs.
 
 mod attempt;
-pub mod mark;
+mod mark;
 mod record;
 #[cfg(test)]
 mod tests;
