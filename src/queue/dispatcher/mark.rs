@@ -1,9 +1,9 @@
 //! What an attempt's mail carries so that reports about it can be attributed.
 //!
 //! One mark per attempt, sealed afresh each time: it names binding and time, and both change from try to try. It goes
-//! where [`marks`] says. The return path is rewritten only for tenants that opted in, since it moves the bounces, and
-//! with them the domain that SPF looks at, away from the sender; and never where it is null, since a report must not be
-//! answered (RFC 5321 §4.5.5).
+//! where [`crate::feedback::marks`] says. The return path is rewritten only for tenants that opted in, since it moves
+//! the bounces, and with them the domain that SPF looks at, away from the sender; and never where it is null, since a
+//! report must not be answered (RFC 5321 §4.5.5). What users read, log and reports, keeps naming the original sender.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use crate::clock::Wall;
 use crate::config::Config;
-use crate::feedback::marks;
+use crate::feedback::marks::{header_field, return_path};
 use crate::feedback::token::{Attempted, Directory};
 use crate::message::{BindingName, DestinationName, Domain, Entry, Mailbox, TenantName};
 
@@ -77,10 +77,9 @@ impl Marker {
             binding: binding.clone(),
             destination: Some(destination.clone()),
         });
-        let ours =
-            |_: &Mailbox| self.return_paths.get(&entry.tenant).and_then(|domain| marks::return_path(&mark, domain));
+        let ours = |_: &Mailbox| self.return_paths.get(&entry.tenant).and_then(|domain| return_path(&mark, domain));
         Marked {
-            head: marks::header_field(&self.header, &mark).into(),
+            head: header_field(&self.header, &mark).into(),
             reverse_path: entry.reverse_path.as_ref().and_then(ours).or_else(|| entry.reverse_path.clone()),
             envelope_id: Some(mark),
         }
