@@ -17,6 +17,8 @@ use crate::admin::{self, Sources};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::delivery::{DirectConnector, Resolver, Routing};
+use crate::feedback::keys;
+use crate::feedback::token::Directory;
 use crate::ingress::smtp::server::{self, Server};
 use crate::ingress::{IngressStats, Intake};
 use crate::monitor::Monitor;
@@ -189,6 +191,7 @@ struct Outside {
     resolver: Arc<Resolver>,
     classifier: Arc<Classifier>,
     metrics: Arc<Metrics>,
+    directory: Option<Arc<Directory>>,
 }
 
 impl Outside {
@@ -206,8 +209,16 @@ impl Outside {
             resolver,
             classifier: Arc::new(classifier(config)?),
             metrics: Arc::new(Metrics::new().map_err(|e| other(&e))?),
+            directory: directory(config)?,
         })
     }
+}
+
+/// Keys and names of the marks on outgoing mail, where reports are taken back.
+fn directory(config: &Config) -> Result<Option<Arc<Directory>>, StartError> {
+    let Some(feedback) = &config.feedback else { return Ok(None) };
+    let keys = keys::load(&feedback.key_file).map_err(|e| StartError::Other(e.to_string()))?;
+    Ok(Some(Arc::new(Directory::new(keys, config))))
 }
 
 fn classifier(config: &Config) -> Result<Classifier, StartError> {
@@ -257,6 +268,7 @@ fn recover(
         resolver: outside.resolver,
         classifier: outside.classifier,
         metrics: outside.metrics,
+        directory: outside.directory,
         seed: seed.wrapping_add(1),
     });
     let recovery = spool.recover(&mut |entry| dispatcher.recover(entry))?;

@@ -15,8 +15,11 @@
 //!                             └──▶ evidence to reputation · copy to the sender · events · kept aside
 //! ```
 //!
+//! The key lies in a file of its own ([`keys`]); [`crate::queue::dispatcher`] seals a mark for each attempt.
+//!
 //! Everything is done before the `250` to the reporter: what we could not write down, the reporter sends again.
 
+pub mod keys;
 pub mod marks;
 pub mod read;
 pub mod token;

@@ -10,6 +10,7 @@
 //! task goes wrong — gives its lease back and leaves the entry waiting: nothing is dropped, nothing hangs.
 
 mod attempt;
+mod mark;
 mod record;
 #[cfg(test)]
 mod tests;
@@ -25,12 +26,14 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use tokio::sync::Notify;
 
+use self::mark::Marker;
 use super::core::{Action, Core, Observed};
 use super::fresh::Fresh;
 use crate::clock::{Clock, Now, Wall};
 use crate::config::Config;
 use crate::delivery::plan::NoPlan;
 use crate::delivery::{Connector, Resolver};
+use crate::feedback::token::Directory;
 use crate::message::{BindingName, Domain, Entry, EntryId, IdSource, MessageId};
 use crate::outcome::classify::Classifier;
 use crate::reputation::facts::Fact;
@@ -99,6 +102,7 @@ pub struct Dispatcher {
     resolver: Arc<Resolver>,
     classifier: Arc<Classifier>,
     metrics: Arc<Metrics>,
+    marker: Option<Marker>,
     ids: Mutex<IdSource>,
     /// Entries left of messages that have more than one; their body goes with the last.
     shared_bodies: Mutex<HashMap<MessageId, u32>>,
@@ -138,6 +142,8 @@ pub struct Parts {
     pub classifier: Arc<Classifier>,
     /// Counts.
     pub metrics: Arc<Metrics>,
+    /// Keys and names for the marks on outgoing mail; only used where the configuration has `[feedback]`.
+    pub directory: Option<Arc<Directory>>,
     /// Seed of the jitter.
     pub seed: u64,
 }
@@ -146,6 +152,7 @@ impl Dispatcher {
     /// Puts the parts together; nothing runs until [`Dispatcher::run`].
     pub fn new(parts: Parts) -> Arc<Self> {
         let heartbeat = AtomicI64::new(parts.clock.now().wall.as_millis());
+        let marker = parts.directory.and_then(|directory| Marker::new(directory, &parts.config));
         Arc::new(Self {
             core: Mutex::new(parts.core),
             config: parts.config,
@@ -156,6 +163,7 @@ impl Dispatcher {
             resolver: parts.resolver,
             classifier: parts.classifier,
             metrics: parts.metrics,
+            marker,
             ids: Mutex::default(),
             shared_bodies: Mutex::default(),
             fresh: Fresh::new(FRESH_OCTETS),
@@ -195,6 +203,11 @@ impl Dispatcher {
     /// The metrics everything here counts in.
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
+    }
+
+    /// What reads the marks of reports; `None` where nothing is marked.
+    pub fn directory(&self) -> Option<&Arc<Directory>> {
+        self.marker.as_ref().map(Marker::directory)
     }
 
     /// What happened lately.

@@ -83,6 +83,7 @@ impl Rig {
             resolver: Arc::new(Resolver::new(&config.dns, routing).expect("a resolver")),
             classifier: Arc::new(Classifier::shipped()),
             metrics: Arc::new(Metrics::new().expect("metrics")),
+            directory: None,
             config: Arc::new(config),
             seed: 1,
         });
