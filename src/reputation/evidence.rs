@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Wall;
-use crate::message::{BindingName, DestinationName, Domain, TenantName, ZoneName};
+use crate::message::{BindingName, DestinationName, Domain, MessageId, TenantName, ZoneName};
 use crate::outcome::{Action, Cause, Scope};
 
 /// One observation that may move a binding's or a route's health.
@@ -22,6 +22,8 @@ pub enum Evidence {
         tenant: TenantName,
         /// The recipient's domain (for de-clustering).
         domain: Domain,
+        /// Which message: what several of its recipients are told is one refusal of it.
+        message: MessageId,
         /// The domain of the reverse path; `None` for the null reverse path.
         sender_domain: Option<Domain>,
         /// What came of it.
@@ -91,6 +93,13 @@ pub enum Evidence {
         reason: String,
         /// For how long; `None` until resumed.
         span: Option<Duration>,
+    },
+    /// The operator lets held mail go: every hold of the tenant ends, here or everywhere.
+    OperatorRelease {
+        /// Whose.
+        tenant: TenantName,
+        /// At this destination only.
+        destination: Option<DestinationName>,
     },
     /// The operator brought it back: clears every suspension of the binding and its routes.
     OperatorResume {
