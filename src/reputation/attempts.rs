@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use super::cells::{Blame, Cell, find};
 use super::complaints::Booked;
-use super::evidence::AttemptResult;
+use super::evidence::{AttemptResult, clipped};
 use super::fuse::{Judgement, acquits, judge};
 use super::health::{HealthChange, Reason, Subject};
 use super::holds::HoldKey;
 use super::notes::Note;
-use super::policy::{PROBATION_BLAMERS, Reputation, clipped};
+use super::policy::{PROBATION_BLAMERS, Reputation};
 use super::state::{Cause, Effect};
 use super::tally::{Count, Tally};
 use crate::clock::Wall;

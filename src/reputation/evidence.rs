@@ -144,3 +144,12 @@ pub struct Listing {
     /// Return codes, such as `127.0.0.2`.
     pub codes: String,
 }
+
+/// Characters of a reply kept as evidence.
+const EVIDENCE_CHARS: usize = 300;
+
+/// As much of a text as is kept as evidence; it is shown on terminals, so nothing in it may move their cursor.
+pub(super) fn clipped(text: &str) -> String {
+    let harmless = |c: char| if c.is_control() { ' ' } else { c };
+    text.chars().take(EVIDENCE_CHARS).map(harmless).collect()
+}

@@ -18,10 +18,10 @@ use std::collections::{BTreeMap, HashSet};
 
 use super::attempts::Attempt;
 use super::complaints::Booked;
-use super::evidence::AttemptResult;
+use super::evidence::{AttemptResult, clipped};
 use super::health::{Health, HealthChange, Subject};
 use super::notes::Note;
-use super::policy::{Reputation, clipped};
+use super::policy::Reputation;
 use crate::clock::Wall;
 use crate::message::{BindingName, DestinationName, Domain, TenantName};
 

@@ -9,7 +9,8 @@
 //!
 //! [`tally`] counts, `fuse` judges the counts, `state` is the machine of one subject, `guard` keeps automation from
 //! emptying a pool, [`facts`] is what is written down, and [`policy`] joins them: which evidence moves which subject
-//! (`attempts` for the answers of attempts, `late` for what comes back by mail). [`notes`] is what only people can use.
+//! (`attempts` for the answers of attempts, `late` for what comes back by mail, `told` for the monitor's and the operator's
+//! word). [`notes`] is what only people can use.
 
 mod attempts;
 mod cells;
@@ -33,6 +34,7 @@ pub mod policy;
 mod scenarios;
 mod state;
 pub mod tally;
+mod told;
 
 pub use evidence::Evidence;
 pub use facts::{BadFact, Fact};

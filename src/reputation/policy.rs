@@ -29,11 +29,11 @@ use super::complaints::Complaints;
 use super::evidence::{Evidence, Listing};
 use super::facts::{self, BadFact, Fact};
 use super::guard::{Guard, Standing};
-use super::health::{Health, HealthChange, Reason, Subject, UNTIL_CLEARED};
+use super::health::{Health, HealthChange, Reason, Subject};
 use super::holds::{Freed, HoldChange, Holds};
 use super::late::Late;
 use super::notes::Note;
-use super::state::{Cause, Effect, State};
+use super::state::{Effect, State};
 use super::tally::Tally;
 use crate::clock::Wall;
 use crate::config::{self, Config};
@@ -42,15 +42,12 @@ use crate::message::{BindingName, DestinationName, Domain, PoolName, TenantName}
 /// Destinations that must blame a binding on probation before it is suspended again as a whole.
 pub const PROBATION_BLAMERS: usize = 2;
 
-/// Characters of a reply kept as evidence.
-const EVIDENCE_CHARS: usize = 300;
-
 /// All healths and the tallies behind them.
 #[derive(Debug)]
 pub struct Reputation {
     pub(super) rules: config::Reputation,
-    throttle_weight: f64,
-    suspend_weight: f64,
+    pub(super) throttle_weight: f64,
+    pub(super) suspend_weight: f64,
     guard: Guard,
     /// Names of the configured providers: only their word, together, moves a binding as a whole. Anybody can set up three
     /// domains that refuse us.
@@ -147,20 +144,10 @@ impl Reputation {
             }
             Evidence::Listings { binding, listed } => self.weigh(binding, listed, now, out),
             Evidence::ReverseDns { binding, confirmed, detail } => {
-                let subject = Subject::Binding(binding.clone());
-                let text = clipped(detail);
-                self.change(&subject, &text, out, |state, rules| match confirmed {
-                    true => state.lift(Reason::ReverseDns, rules, now),
-                    false => state.hold(Reason::ReverseDns, until_cleared(Effect::Suspend, false, &text), now),
-                });
+                self.reverse_dns(binding, *confirmed, detail, now, out);
             }
             Evidence::OperatorSuspend { binding, reason, span } => {
-                let until = span.map_or(UNTIL_CLEARED, |span| now.plus(span));
-                let cause = Cause { effect: Effect::Suspend, until, certain: true, evidence: clipped(reason) };
-                self.change(&Subject::Binding(binding.clone()), reason, out, |state, _| {
-                    // The operator's latest word counts, also when it is shorter.
-                    state.causes.insert(Reason::Operator, cause);
-                });
+                self.operator_suspend(binding, reason, *span, now, out);
             }
             Evidence::OperatorResume { binding } => self.resume(binding, now, out),
         }
@@ -295,45 +282,6 @@ impl Reputation {
         Ok(())
     }
 
-    pub(super) fn unbindable(&mut self, binding: &BindingName, detail: &str, now: Wall, out: &mut Vec<HealthChange>) {
-        let text = clipped(detail);
-        self.change(&Subject::Binding(binding.clone()), &text, out, |state, _| state.unbindable(text.clone(), now));
-    }
-
-    fn weigh(&mut self, binding: &BindingName, listed: &[Listing], now: Wall, out: &mut Vec<HealthChange>) {
-        let sum: f64 = listed.iter().map(|l| l.weight).sum();
-        let certain: f64 = listed.iter().filter(|l| l.certain).map(|l| l.weight).sum();
-        let (throttle, suspend) = (self.throttle_weight, self.suspend_weight);
-        let zones: Vec<String> = listed.iter().map(|l| format!("{} ({})", l.zone, l.codes)).collect();
-        let text = match zones.is_empty() {
-            true => "not listed".to_owned(),
-            false => format!("listed by {}, weight {sum}", zones.join(", ")),
-        };
-        self.change(&Subject::Binding(binding.clone()), &text, out, |state, rules| {
-            state.listed = listed.to_vec();
-            let out = sum >= suspend;
-            if !out {
-                state.lift(Reason::Listed, rules, now);
-            }
-            if out || sum >= throttle {
-                let effect = if out { Effect::Suspend } else { Effect::Throttle };
-                state.hold(Reason::Listed, until_cleared(effect, certain >= suspend, &text), now);
-            }
-        });
-    }
-
-    fn resume(&mut self, binding: &BindingName, now: Wall, out: &mut Vec<HealthChange>) {
-        let Some(watched) = self.bindings.get_mut(binding) else { return };
-        let mut subjects = vec![Subject::Binding(binding.clone())];
-        subjects.extend(watched.routes.iter_mut().filter(|(_, cell)| !cell.state.is_blank()).map(|(to, cell)| {
-            cell.blames.clear();
-            Subject::Route(binding.clone(), to.clone())
-        }));
-        for subject in subjects {
-            self.change(&subject, "resumed by the operator", out, |state, _| state.resume(now));
-        }
-    }
-
     /// Changes a state and shows the result.
     pub(super) fn change(
         &mut self,
@@ -444,14 +392,4 @@ impl Reputation {
 fn wanted(state: &State) -> Reason {
     let automatic = state.causes.iter().filter(|(r, c)| **r != Reason::Operator && c.effect == Effect::Suspend);
     automatic.max_by_key(|(_, c)| c.until).map_or(Reason::Operator, |(reason, _)| *reason)
-}
-
-fn until_cleared(effect: Effect, certain: bool, evidence: &str) -> Cause {
-    Cause { effect, until: UNTIL_CLEARED, certain, evidence: evidence.to_owned() }
-}
-
-/// As much of a text as is kept as evidence; it is shown on terminals, so nothing in it may move their cursor.
-pub(super) fn clipped(text: &str) -> String {
-    let harmless = |c: char| if c.is_control() { ' ' } else { c };
-    text.chars().take(EVIDENCE_CHARS).map(harmless).collect()
 }
