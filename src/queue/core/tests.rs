@@ -621,5 +621,5 @@ fn a_hold_outlives_a_restart_of_the_machine() {
 
 #[test]
 fn a_waiting_entry_stays_small() {
-    assert!(size_of::<Waiting>() <= 112, "{}", size_of::<Waiting>());
+    assert!(size_of::<Waiting>() <= 96, "{}", size_of::<Waiting>());
 }
