@@ -11,6 +11,7 @@ use super::status::Status;
 use crate::monitor::zone::ZoneHealth;
 use crate::scheduler::cap::Owner;
 use crate::telemetry::Metrics;
+use crate::telemetry::metrics::OTHER;
 
 const STATES: [&str; 4] = ["active", "throttled", "suspended", "probation"];
 
@@ -52,9 +53,30 @@ fn fill(metrics: &Metrics, sources: &Sources) {
             }
         }
     }
+    feedback(metrics, &status, sources);
     caps(metrics, sources);
     ingress(metrics, sources);
     monitor(metrics, sources);
+}
+
+/// Holds, and what came back by mail. Both are reset first: a hold that is over, a week without mail leave no series.
+fn feedback(metrics: &Metrics, status: &Status, sources: &Sources) {
+    let providers = &sources.dispatcher.config().providers;
+    metrics.tenant_holds.reset();
+    for hold in &status.holds {
+        let destination = hold.key.destination.as_str();
+        let is_provider = providers.iter().any(|provider| provider.name.as_str() == destination);
+        let labels = [hold.key.tenant.as_str(), if is_provider { destination } else { OTHER }];
+        metrics.tenant_holds.with_label_values(&labels).inc();
+    }
+    let gauges = [&metrics.complaints_window, &metrics.complaint_base_window, &metrics.late_bounces_window];
+    gauges.iter().for_each(|gauge| gauge.reset());
+    for (binding, line) in status.bindings.iter().flat_map(|b| b.feedback.iter().map(move |line| (b, line))) {
+        let labels = [binding.name.as_str(), line.destination.as_str()];
+        for (gauge, value) in gauges.iter().zip([line.complaints, line.accepted, line.late_bounces]) {
+            gauge.with_label_values(&labels).set(i64::try_from(value).unwrap_or(i64::MAX));
+        }
+    }
 }
 
 fn caps(metrics: &Metrics, sources: &Sources) {

@@ -8,10 +8,12 @@ use serde::{Deserialize, Serialize};
 use super::Sources;
 use crate::clock::{Wall, rfc3339};
 use crate::message::EntryId;
+use crate::reputation::complaints::SHARE_DAYS;
+use crate::reputation::holds::HoldView;
 use crate::reputation::{Health, Subject};
 use crate::scheduler::cap::Owner;
 use crate::scheduler::{CapUsage, Scheduler};
-use crate::telemetry::health_log;
+use crate::telemetry::{health_log, metrics};
 
 /// Everything at one moment.
 #[derive(Debug, Serialize, Deserialize)]
@@ -33,6 +35,9 @@ pub struct Status {
     pub counts: CountStatus,
     /// Tenant caps.
     pub tenants: Vec<TenantStatus>,
+    /// Mail that is held because a receiver refuses its tenant or sender domain.
+    #[serde(default)]
+    pub holds: Vec<HoldView>,
     /// DNSBL zones.
     pub zones: Vec<ZoneStatus>,
     /// Durable state.
@@ -61,6 +66,22 @@ pub struct BindingStatus {
     pub cap: Option<CapStatus>,
     /// Destinations where it is not active.
     pub routes: Vec<RouteStatus>,
+    /// What came back by mail, by destination.
+    #[serde(default)]
+    pub feedback: Vec<FeedbackStatus>,
+}
+
+/// What came back by mail for what a binding delivered in the last seven days (UTC days of sending, today included).
+#[derive(Debug, Serialize, Deserialize)]
+pub struct FeedbackStatus {
+    /// A provider's name, or `other` for everybody else.
+    pub destination: String,
+    /// Recipients accepted.
+    pub accepted: u64,
+    /// Complaints about those.
+    pub complaints: u64,
+    /// Bounces by mail for those.
+    pub late_bounces: u64,
 }
 
 /// One route that is not active.
@@ -204,6 +225,7 @@ impl Status {
             let usage = core.scheduler().usage(dispatcher.now());
             let in_use = in_use(core.scheduler(), dispatcher.now());
             let mut routes = routes(core.reputation());
+            let mut feedback = feedback(core.reputation(), dispatcher.now().wall);
             let bindings = config.bindings.iter().map(|binding| {
                 let subject = Subject::Binding(binding.name.clone());
                 let (health, reason, until) = words(core.reputation().health(&subject));
@@ -217,6 +239,7 @@ impl Status {
                     in_use: in_use.get(binding.name.as_str()).copied().unwrap_or_default(),
                     cap: cap(&usage, &Owner::Binding(binding.name.clone())),
                     routes: routes.remove(binding.name.as_str()).unwrap_or_default(),
+                    feedback: feedback.remove(binding.name.as_str()).unwrap_or_default(),
                 }
             });
             let tenants = config.tenants.iter().map(|tenant| TenantStatus {
@@ -232,6 +255,7 @@ impl Status {
                 queue: queue(core, surplus),
                 counts: counts(dispatcher.counts()),
                 tenants: tenants.collect(),
+                holds: core.reputation().holds().all(dispatcher.now().wall).collect(),
                 zones: monitor
                     .zones
                     .iter()
@@ -312,6 +336,19 @@ fn routes(reputation: &crate::reputation::Reputation) -> BTreeMap<String, Vec<Ro
             reason,
             until,
             evidence: some(reputation.evidence(&subject)),
+        });
+    }
+    all
+}
+
+fn feedback(reputation: &crate::reputation::Reputation, now: Wall) -> BTreeMap<String, Vec<FeedbackStatus>> {
+    let mut all: BTreeMap<String, Vec<FeedbackStatus>> = BTreeMap::new();
+    for ((binding, destination), sum) in reputation.complaints().shares(SHARE_DAYS, now) {
+        all.entry(binding.to_string()).or_default().push(FeedbackStatus {
+            destination: destination.map_or_else(|| metrics::OTHER.to_owned(), |to| to.to_string()),
+            accepted: sum.accepted,
+            complaints: sum.complaints,
+            late_bounces: sum.late_bounces,
         });
     }
     all

@@ -26,7 +26,7 @@ use crate::outcome::classify::Classifier;
 use crate::outcome::rules::RuleFile;
 use crate::queue::core::Core;
 use crate::queue::dispatcher::{Dispatcher, Parts};
-use crate::reputation::Evidence;
+use crate::reputation::{self, Evidence};
 use crate::scheduler::cap::GrantFact;
 use crate::store::committer::{CommitThread, Committer};
 use crate::store::fjall::{FjallOptions, FjallSpool};
@@ -246,7 +246,10 @@ fn recover(
     let mut broken = Vec::new();
     let grants: Vec<GrantFact> =
         spool.facts("grant/")?.iter().map(|(key, value)| grant(key, value, &mut broken)).collect();
-    let healths = spool.facts("health/")?;
+    let mut healths = Vec::new();
+    for prefix in reputation::facts::PREFIXES {
+        healths.extend(spool.facts(prefix)?);
+    }
     let seed = config.server.seed.unwrap_or_else(|| rand::rngs::SmallRng::from_os_rng().next_u64());
     let (core, unreadable) = Core::new(config, &grants, &healths, seed, clock.now());
 

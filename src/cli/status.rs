@@ -79,6 +79,42 @@ fn table(status: &Status) -> String {
         let next = w.next_at.map(|n| n.to_string()).unwrap_or_default();
         let _ = writeln!(out, "{:<16} {:<28} {:<16} {:>8}  {next}", w.pool, w.destination, w.reason, w.count);
     }
+    if !status.holds.is_empty() {
+        let _ = writeln!(
+            out,
+            "\n{:<16} {:<24} {:<28} {:<8} evidence",
+            "held tenant", "sender domain", "destination", "state"
+        );
+    }
+    for h in &status.holds {
+        let domain = h.key.sender_domain.as_ref().map_or("*", |domain| domain.as_str());
+        let end = (h.state == "held").then_some(h.until);
+        let _ = writeln!(
+            out,
+            "{:<16} {:<24} {:<28} {:<8}{} {}",
+            h.key.tenant,
+            domain,
+            h.key.destination,
+            h.state,
+            until(end),
+            h.evidence
+        );
+    }
+    let feedback = || status.bindings.iter().flat_map(|b| b.feedback.iter().map(move |f| (b, f)));
+    if feedback().any(|(_, f)| f.complaints + f.late_bounces > 0) {
+        let _ = writeln!(
+            out,
+            "\n{:<16} {:<28} {:>10} {:>12} {:>12}  last 7 days",
+            "binding", "destination", "accepted", "complaints", "late bounces"
+        );
+    }
+    for (b, f) in feedback().filter(|(_, f)| f.complaints + f.late_bounces > 0) {
+        let _ = writeln!(
+            out,
+            "{:<16} {:<28} {:>10} {:>12} {:>12}",
+            b.name, f.destination, f.accepted, f.complaints, f.late_bounces
+        );
+    }
     for z in &status.zones {
         let _ = writeln!(out, "\nzone {:<16} {:<11} lists: {}", z.name, z.health, z.listed.join(", "));
     }

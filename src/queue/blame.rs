@@ -22,6 +22,7 @@ pub fn evidence(
         destination: destination.clone(),
         tenant: entry.tenant.clone(),
         domain: entry.domain.clone(),
+        message: entry.message,
         sender_domain: entry.reverse_path.as_ref().map(|from| from.domain()),
         result: result(&answer.outcome, &answer.text, may_blame(entry, answer.recipient, binding)),
     });
@@ -40,10 +41,18 @@ fn result(outcome: &Outcome, text: &str, may_blame: bool) -> AttemptResult {
     match outcome.cause {
         Some(cause) if outcome.disposition != Disposition::Delivered => AttemptResult::Refused {
             cause,
-            scope: if may_blame { outcome.scope } else { Scope::Tenant },
+            scope: match outcome.scope {
+                Scope::Binding | Scope::Range if !may_blame => Scope::Tenant,
+                scope => scope,
+            },
             hard: outcome.hard,
             counts_against_ip: may_blame && outcome.counts_against_ip,
-            action: if may_blame { outcome.action } else { Action::None },
+            action: match outcome.action {
+                // What blames the tenant anyway is no less true of the second binding.
+                Action::HoldTenant(_) => outcome.action,
+                _ if may_blame => outcome.action,
+                _ => Action::None,
+            },
             rule: outcome.rule.clone(),
             text: text.to_owned(),
         },
@@ -115,5 +124,20 @@ mod tests {
     #[test]
     fn a_second_binding_is_not_blamed_for_the_same_mail() {
         assert_eq!(seen(&entry(&["m1"]), "m2"), (Scope::Tenant, false, Action::None));
+    }
+
+    #[test]
+    fn what_blames_the_tenant_is_said_of_a_second_binding_too() {
+        let hold = Action::HoldTenant(Duration::from_secs(3600));
+        let mut answer = blaming();
+        (answer.outcome.scope, answer.outcome.counts_against_ip) = (Scope::SenderDomain, false);
+        answer.outcome.action = hold;
+        let all = evidence(&entry(&["m1"]), &[answer], &"m2".into(), &"gmail".into());
+        match &all[..] {
+            [Evidence::Attempt { result: AttemptResult::Refused { scope, action, .. }, .. }] => {
+                assert_eq!((*scope, *action), (Scope::SenderDomain, hold));
+            }
+            other => panic!("{other:?}"),
+        }
     }
 }

@@ -24,6 +24,15 @@ pub struct LaneId(u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct DomainId(pub u32);
 
+/// Dense number of a sender domain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SenderId(pub u32);
+
+impl SenderId {
+    /// No domain at all.
+    pub const NULL: Self = Self(u32::MAX);
+}
+
 /// Where an entry is at this moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
@@ -51,6 +60,8 @@ pub struct Waiting {
     pub tenant: TenantId,
     /// Its recipients' domain.
     pub domain: DomainId,
+    /// The domain of its reverse path; [`SenderId::NULL`] for the null reverse path.
+    pub sender: SenderId,
     /// How many recipients wait.
     pub recipients: u32,
     /// Attempts made.
@@ -537,6 +548,7 @@ mod tests {
                 pool: PoolId(0),
                 tenant,
                 domain: DomainId(0),
+                sender: SenderId::NULL,
                 recipients: 2,
                 attempts: 0,
                 arrived: at(0),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Wall;
-use crate::message::{BindingName, DestinationName, Domain, TenantName, ZoneName};
+use crate::message::{BindingName, DestinationName, Domain, MessageId, TenantName, ZoneName};
 use crate::outcome::{Action, Cause, Scope};
 
 /// One observation that may move a binding's or a route's health.
@@ -22,6 +22,8 @@ pub enum Evidence {
         tenant: TenantName,
         /// The recipient's domain (for de-clustering).
         domain: Domain,
+        /// Which message: what several of its recipients are told is one refusal of it.
+        message: MessageId,
         /// The domain of the reverse path; `None` for the null reverse path.
         sender_domain: Option<Domain>,
         /// What came of it.
@@ -92,6 +94,13 @@ pub enum Evidence {
         /// For how long; `None` until resumed.
         span: Option<Duration>,
     },
+    /// The operator lets held mail go: every hold of the tenant ends, here or everywhere.
+    OperatorRelease {
+        /// Whose.
+        tenant: TenantName,
+        /// At this destination only.
+        destination: Option<DestinationName>,
+    },
     /// The operator brought it back: clears every suspension of the binding and its routes.
     OperatorResume {
         /// Which.
@@ -134,4 +143,13 @@ pub struct Listing {
     pub certain: bool,
     /// Return codes, such as `127.0.0.2`.
     pub codes: String,
+}
+
+/// Characters of a reply kept as evidence.
+const EVIDENCE_CHARS: usize = 300;
+
+/// As much of a text as is kept as evidence; it is shown on terminals, so nothing in it may move their cursor.
+pub(super) fn clipped(text: &str) -> String {
+    let harmless = |c: char| if c.is_control() { ' ' } else { c };
+    text.chars().take(EVIDENCE_CHARS).map(harmless).collect()
 }

@@ -1,15 +1,25 @@
 //! What is written down of a health, so that a restart continues it.
 //!
-//! Keys are `health/binding/NAME` and `health/route/NAME/DESTINATION`; values are JSON of the subject and its whole
-//! state. The subject is repeated in the value because names may hold slashes: keys are for finding, not for parsing.
+//! Keys are `health/binding/NAME` and `health/route/NAME/DESTINATION`, `hold/TENANT DESTINATION DOMAIN` and
+//! `complaints/BINDING PROVIDER TENANT`; values are JSON of the subject and its whole state. The subject is repeated in
+//! the value because names may hold slashes: keys are for finding, not for parsing.
 
 use serde::{Deserialize, Serialize};
 
 use super::health::Subject;
 use super::state::State;
 
-/// Prefix of all keys.
+/// Prefix of the keys of healths.
 pub const PREFIX: &str = "health/";
+
+/// Prefix of the keys of holds.
+pub const HOLD_PREFIX: &str = "hold/";
+
+/// Prefix of the keys of complaints' cohorts.
+pub const COMPLAINTS_PREFIX: &str = "complaints/";
+
+/// All prefixes: what a restart must hand to [`super::Reputation::restore`].
+pub const PREFIXES: [&str; 3] = [PREFIX, HOLD_PREFIX, COMPLAINTS_PREFIX];
 
 /// A durable change to hand to the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +32,7 @@ pub enum Fact {
 
 /// A fact that cannot be read back.
 #[derive(Debug, thiserror::Error)]
-#[error("health fact {key} is not readable: {source}")]
+#[error("fact {key} is not readable: {source}")]
 pub struct BadFact {
     /// Its key.
     pub key: String,

@@ -78,6 +78,8 @@ pub enum Reason {
     HardBounces,
     /// Replies that blame the IP.
     IpBlocked,
+    /// The receiver refuses the binding's set-up: its PTR, its EHLO name.
+    Misconfigured,
     /// Suspended at several providers at once.
     ManyProviders,
     /// The receiver asked for less (a rule's back-off).
@@ -98,6 +100,7 @@ impl Reason {
         match self {
             Self::HardBounces => "hard_bounces",
             Self::IpBlocked => "ip_blocked",
+            Self::Misconfigured => "misconfigured",
             Self::ManyProviders => "many_providers",
             Self::RateLimited => "rate_limited",
             Self::Listed => "listed",

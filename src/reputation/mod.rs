@@ -4,9 +4,17 @@
 //! [`Health`] is what is concluded from it, per binding and per route (binding × destination). Pure: `now` comes in,
 //! [`HealthChange`]s go out.
 //!
+//! Beside it stand two accounts that move no health: [`holds`], mail of a tenant that a receiver refuses for the tenant's
+//! own sake, and [`complaints`], what people thought of the mail of each day.
+//!
 //! [`tally`] counts, `fuse` judges the counts, `state` is the machine of one subject, `guard` keeps automation from
-//! emptying a pool, [`facts`] is what is written down, and [`policy`] joins them: which evidence moves which subject.
+//! emptying a pool, [`facts`] is what is written down, and [`policy`] joins them: which evidence moves which subject
+//! (`attempts` for the answers of attempts, `late` for what comes back by mail, `told` for the monitor's and the operator's
+//! word). [`notes`] is what only people can use.
 
+mod attempts;
+mod cells;
+pub mod complaints;
 pub mod evidence;
 pub mod facts;
 #[cfg(test)]
@@ -14,13 +22,23 @@ pub(crate) mod fixtures;
 mod fuse;
 mod guard;
 pub mod health;
+pub mod holds;
+#[cfg(test)]
+mod holds_tests;
+mod late;
+#[cfg(test)]
+mod late_tests;
+pub mod notes;
 pub mod policy;
 #[cfg(test)]
 mod scenarios;
 mod state;
 pub mod tally;
+mod told;
 
 pub use evidence::Evidence;
 pub use facts::{BadFact, Fact};
 pub use health::{Health, HealthChange, Reason, Subject, UNTIL_CLEARED};
-pub use policy::{Note, Reputation};
+pub use holds::{HoldChange, HoldState};
+pub use notes::Note;
+pub use policy::Reputation;

@@ -6,7 +6,10 @@
 //! | a reply that blames the IP | the route: at once where the rule says so or on probation, else after `ip_block_count` in `ip_block_window` |
 //! | a rule's `SuspendBinding` | the binding at once |
 //! | a rule's `BackOff` | the route is throttled |
-//! | routes suspended for IP reasons at `providers_for_binding` configured providers | the binding |
+//! | a rule's `FixBinding` | the route, as misconfigured; a note tells what to mend |
+//! | a rule's `HoldTenant` | no binding: the tenant's mail is held ([`holds`](super::holds)) |
+//! | bounces and complaints that come back later | as if they had come at once, where that still matters ([`late`](super::late)) |
+//! | routes suspended for the IP or its set-up at `providers_for_binding` configured providers | the binding |
 //! | listings, reverse DNS, an address that cannot be bound | the binding, until the cause is gone |
 //! | the operator's word | the binding, before everything else |
 //!
@@ -18,115 +21,43 @@
 //!
 //! Every evidence first lets time pass up to its `now`, so that the order of `tick` and `observe` does not matter.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::time::Duration;
+use std::collections::{BTreeSet, HashMap};
 
+use super::attempts::{Attempt, Sender};
+use super::cells::{Cell, Watched, find};
+use super::complaints::Complaints;
+use super::evidence::{Evidence, Listing};
+use super::facts::{self, BadFact, Fact};
+use super::guard::{Guard, Standing};
+use super::health::{Health, HealthChange, Reason, Subject};
+use super::holds::{Freed, HoldChange, Holds};
+use super::late::Late;
+use super::notes::Note;
+use super::state::{Effect, State};
+use super::tally::Tally;
 use crate::clock::Wall;
 use crate::config::{self, Config};
 use crate::message::{BindingName, DestinationName, Domain, PoolName, TenantName};
-use crate::outcome::{Action, Cause as WentWrong};
-
-use super::evidence::{AttemptResult, Evidence, Listing};
-use super::facts::{self, BadFact, Fact};
-use super::fuse::{Judgement, acquits, judge};
-use super::guard::{Guard, Standing};
-use super::health::{Health, HealthChange, Reason, Subject, UNTIL_CLEARED};
-use super::state::{Cause, Effect, State};
-use super::tally::{Clusters, Count, Tally};
 
 /// Destinations that must blame a binding on probation before it is suspended again as a whole.
 pub const PROBATION_BLAMERS: usize = 2;
 
-/// Characters of a reply kept as evidence.
-const EVIDENCE_CHARS: usize = 300;
-
-/// Something the operator should know that moved no health.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Note {
-    /// Hard bounces over the limit that one tenant explains: the address was spared.
-    TenantBlamed {
-        /// Where it was seen.
-        subject: Subject,
-        /// Whose list is bad.
-        tenant: TenantName,
-        /// Counts.
-        evidence: String,
-    },
-    /// A reply blames the tenant or its domain. Its mail is not held yet: the operator is told.
-    TenantRefused {
-        /// Where.
-        subject: Subject,
-        /// Whose mail.
-        tenant: TenantName,
-        /// The reply.
-        evidence: String,
-    },
-    /// The pool guard held a suspension back; the binding is throttled instead.
-    Withheld {
-        /// Pool that could not spare it.
-        pool: PoolName,
-        /// Which binding.
-        binding: BindingName,
-        /// What it would have been suspended for.
-        reason: Reason,
-        /// Why it was held back, and the evidence.
-        evidence: String,
-    },
-}
-
-/// A subject's state and the counts behind it.
-#[derive(Debug)]
-struct Cell {
-    state: State,
-    tally: Tally,
-    /// Recent refusals that blamed the IP (routes only).
-    blames: VecDeque<Wall>,
-    last_blame: Option<(TenantName, Domain, Wall)>,
-    /// When a tenant was last noted as the cause.
-    noted: HashMap<TenantName, Wall>,
-    timer: Option<Wall>,
-}
-
-impl Cell {
-    fn new(window: Duration) -> Self {
-        Self {
-            state: State::default(),
-            tally: Tally::new(window),
-            blames: VecDeque::new(),
-            last_blame: None,
-            noted: HashMap::new(),
-            timer: None,
-        }
-    }
-
-    fn is_idle(&mut self, now: Wall, blame_window: Duration) -> bool {
-        self.state.is_blank()
-            && self.tally.is_empty(now)
-            && self.blames.back().is_none_or(|&last| now.since(last) > blame_window)
-    }
-}
-
-#[derive(Debug)]
-struct Watched {
-    own: Cell,
-    clusters: Clusters,
-    routes: HashMap<DestinationName, Cell>,
-}
-
 /// All healths and the tallies behind them.
 #[derive(Debug)]
 pub struct Reputation {
-    rules: config::Reputation,
-    throttle_weight: f64,
-    suspend_weight: f64,
+    pub(super) rules: config::Reputation,
+    pub(super) throttle_weight: f64,
+    pub(super) suspend_weight: f64,
     guard: Guard,
     /// Names of the configured providers: only their word, together, moves a binding as a whole. Anybody can set up three
     /// domains that refuse us.
-    providers: BTreeSet<DestinationName>,
-    bindings: HashMap<BindingName, Watched>,
+    pub(super) providers: BTreeSet<DestinationName>,
+    pub(super) bindings: HashMap<BindingName, Watched>,
+    pub(super) holds: Holds,
+    pub(super) complaints: Complaints,
     timers: BTreeSet<(Wall, Subject)>,
     dirty: BTreeSet<Subject>,
-    notes: Vec<Note>,
+    pub(super) notes: Vec<Note>,
     /// A binding came back since the held-back ones were looked at.
     usable_again: bool,
     next_sweep: Wall,
@@ -145,6 +76,8 @@ impl Reputation {
             timers: BTreeSet::new(),
             dirty: BTreeSet::new(),
             notes: Vec::new(),
+            holds: Holds::default(),
+            complaints: Complaints::new(now),
             usable_again: false,
             next_sweep: now.plus(config.reputation.window),
         };
@@ -164,11 +97,7 @@ impl Reputation {
         let window = self.rules.window;
         self.bindings.retain(|name, _| config.bindings.iter().any(|b| b.name == *name));
         for binding in &config.bindings {
-            self.bindings.entry(binding.name.clone()).or_insert_with(|| Watched {
-                own: Cell::new(window),
-                clusters: Clusters::default(),
-                routes: HashMap::new(),
-            });
+            self.bindings.entry(binding.name.clone()).or_insert_with(|| Watched::new(window));
         }
         if window_changed {
             for watched in self.bindings.values_mut() {
@@ -187,32 +116,38 @@ impl Reputation {
         let mut changes = self.tick(now);
         let out = &mut changes;
         match evidence {
-            Evidence::Attempt { binding, destination, tenant, domain, result, .. } => {
-                let attempt = Attempt { binding, destination, tenant, domain };
-                self.attempt(attempt, result, now, out);
+            Evidence::Attempt { binding, destination, tenant, domain, message, sender_domain, result } => {
+                let attempt = Attempt { binding, destination, tenant, domain: Some(domain) };
+                let sender = Sender { message: *message, domain: sender_domain.as_ref() };
+                self.attempt(attempt, domain, sender, result, now, out);
             }
-            // Booked by the complaints and the late bounces' own accounts.
-            Evidence::LateBounce { .. } | Evidence::Complaint { .. } => {}
+            Evidence::LateBounce { binding, destination, tenant, domain, at, result } => {
+                let (destination, domain) = (destination.as_ref(), domain.as_ref());
+                // What was sent in the future was sent before the clock was set back.
+                let late = Late { binding, destination, tenant, domain, at: (*at).min(now) };
+                self.late_bounce(late, result, now, out);
+            }
+            Evidence::Complaint { binding, destination, tenant, at, incidents } => {
+                let at = (*at).min(now);
+                self.complaint(
+                    Late { binding, destination: destination.as_ref(), tenant, domain: None, at },
+                    *incidents,
+                    now,
+                );
+            }
+            Evidence::OperatorRelease { tenant, destination } => {
+                self.holds.operator_release(tenant, destination.as_ref());
+            }
             Evidence::Unbindable { binding, detail } => self.unbindable(binding, detail, now, out),
             Evidence::Bindable { binding } => {
                 self.change(&Subject::Binding(binding.clone()), "address can be bound", out, |s, _| s.bindable());
             }
             Evidence::Listings { binding, listed } => self.weigh(binding, listed, now, out),
             Evidence::ReverseDns { binding, confirmed, detail } => {
-                let subject = Subject::Binding(binding.clone());
-                let text = clipped(detail);
-                self.change(&subject, &text, out, |state, rules| match confirmed {
-                    true => state.lift(Reason::ReverseDns, rules, now),
-                    false => state.hold(Reason::ReverseDns, until_cleared(Effect::Suspend, false, &text), now),
-                });
+                self.reverse_dns(binding, *confirmed, detail, now, out);
             }
             Evidence::OperatorSuspend { binding, reason, span } => {
-                let until = span.map_or(UNTIL_CLEARED, |span| now.plus(span));
-                let cause = Cause { effect: Effect::Suspend, until, certain: true, evidence: clipped(reason) };
-                self.change(&Subject::Binding(binding.clone()), reason, out, |state, _| {
-                    // The operator's latest word counts, also when it is shorter.
-                    state.causes.insert(Reason::Operator, cause);
-                });
+                self.operator_suspend(binding, reason, *span, now, out);
             }
             Evidence::OperatorResume { binding } => self.resume(binding, now, out),
         }
@@ -230,7 +165,10 @@ impl Reputation {
             self.change(&subject, "time", &mut changes, |state, rules| state.expire(rules, now));
         }
         self.relook(&mut changes);
+        self.holds.tick(self.rules.hold_window, now);
+        self.complaints.tick(now);
         if now >= self.next_sweep {
+            self.holds.sweep(self.rules.hold_window, now);
             self.next_sweep = now.plus(self.rules.window);
             let blame_window = self.rules.ip_block_window;
             for watched in self.bindings.values_mut() {
@@ -242,7 +180,8 @@ impl Reputation {
 
     /// When [`tick`](Self::tick) has something to do next.
     pub fn next_wakeup(&self) -> Option<Wall> {
-        self.timers.first().map(|(at, _)| *at)
+        let own = self.timers.first().map(|(at, _)| *at);
+        own.into_iter().chain(self.holds.next_wakeup()).min()
     }
 
     /// Health of a subject; Active where nothing is known.
@@ -275,16 +214,50 @@ impl Reputation {
         std::mem::take(&mut self.notes)
     }
 
+    /// Moves of holds since the last call.
+    pub fn take_hold_changes(&mut self) -> Vec<HoldChange> {
+        self.holds.take_changes()
+    }
+
+    /// Mail that may be looked at again since the last call, because it is held no more.
+    pub fn take_freed(&mut self) -> Vec<Freed> {
+        self.holds.take_freed()
+    }
+
+    /// What is held, for whom and where.
+    pub fn holds(&self) -> &Holds {
+        &self.holds
+    }
+
+    /// Tells that a message which [`Holds::held`] let pass is tried now.
+    pub fn begins(&mut self, tenant: &TenantName, sender: Option<&Domain>, destination: &DestinationName, now: Wall) {
+        self.holds.begins(tenant, sender, destination, now);
+    }
+
+    /// Complaints and late bounces against what was accepted.
+    pub fn complaints(&self) -> &Complaints {
+        &self.complaints
+    }
+
     /// What must be written down since the last call. Call it after [`observe`](Self::observe) and
     /// [`tick`](Self::tick); most of the time it is empty.
     pub fn take_facts(&mut self) -> Vec<Fact> {
-        std::mem::take(&mut self.dirty)
-            .into_iter()
+        let dirty = std::mem::take(&mut self.dirty).into_iter();
+        let mut all: Vec<Fact> = dirty
             .map(|subject| match self.facts_for(&subject) {
                 Some(json) => Fact::Put(facts::key(&subject), json),
                 None => Fact::Remove(facts::key(&subject)),
             })
-            .collect()
+            .collect();
+        all.extend(self.holds.take_facts());
+        all.extend(self.complaints.take_facts());
+        all
+    }
+
+    /// [`take_facts`](Self::take_facts) for a clean stop: with what would be written a moment later.
+    pub fn final_facts(&mut self) -> Vec<Fact> {
+        self.complaints.flush();
+        self.take_facts()
     }
 
     /// The subject's fact as JSON; `None` where there is nothing to remember.
@@ -292,8 +265,15 @@ impl Reputation {
         self.cell(subject).and_then(|cell| facts::write(subject, &cell.state))
     }
 
-    /// Takes back a fact (`key` is for the error only). Facts of bindings that are not configured are ignored.
+    /// Takes back a fact of one of [`facts::PREFIXES`]. Healths of bindings that are not configured are ignored.
     pub fn restore(&mut self, key: &str, bytes: &[u8]) -> Result<(), BadFact> {
+        let bad = |source| BadFact { key: key.to_owned(), source };
+        if key.starts_with(facts::HOLD_PREFIX) {
+            return self.holds.restore(bytes).map_err(bad);
+        }
+        if key.starts_with(facts::COMPLAINTS_PREFIX) {
+            return self.complaints.restore(bytes).map_err(bad);
+        }
         let (subject, state) = facts::read(key, bytes)?;
         if let Some(cell) = find(&mut self.bindings, &subject, self.rules.window) {
             cell.state = state;
@@ -302,246 +282,8 @@ impl Reputation {
         Ok(())
     }
 
-    fn attempt(&mut self, attempt: Attempt<'_>, result: &AttemptResult, now: Wall, out: &mut Vec<HealthChange>) {
-        let window = self.rules.window;
-        let Some(watched) = self.bindings.get_mut(attempt.binding) else { return };
-        if !watched.routes.contains_key(attempt.destination) {
-            watched.routes.insert(attempt.destination.clone(), Cell::new(window));
-        }
-        let bound_again = watched.own.state.unbindable > 0;
-        match result {
-            AttemptResult::Accepted => {
-                watched.clusters.ends(attempt.tenant, attempt.domain);
-                self.count(attempt, false, now);
-                if bound_again {
-                    self.change(&attempt.of_binding(), "address can be bound", out, |s, _| s.bindable());
-                }
-            }
-            AttemptResult::Refused { cause: WentWrong::LocalAddress, text, .. } => {
-                self.unbindable(attempt.binding, text, now, out);
-            }
-            AttemptResult::Refused { hard, counts_against_ip, action, rule, text, .. } => {
-                let text = clipped(&format!("{} at {}: {text}", rule, attempt.destination));
-                if *hard && watched.clusters.begins(attempt.tenant, attempt.domain, now) {
-                    self.count(attempt, true, now);
-                    self.fuse(attempt, now, out);
-                }
-                self.act(attempt, *action, &text, now, out);
-                if *counts_against_ip {
-                    self.blame(attempt, &text, now, out);
-                }
-            }
-        }
-    }
-
-    fn count(&mut self, attempt: Attempt<'_>, event: bool, now: Wall) {
-        let Some(watched) = self.bindings.get_mut(attempt.binding) else { return };
-        let route = watched.routes.get_mut(attempt.destination);
-        if watched.own.state.is_out() || route.as_ref().is_some_and(|cell| cell.state.is_out()) {
-            // Answers still on the wire: what they say has been acted on, and must not reach the binding's count.
-            return;
-        }
-        for cell in std::iter::once(&mut watched.own).chain(route) {
-            cell.tally.add(attempt.tenant, event, now);
-            if let Some(recovery) = &mut cell.state.recovery {
-                let counter = if event { &mut recovery.hard } else { &mut recovery.accepted };
-                *counter = counter.saturating_add(1);
-            }
-        }
-    }
-
-    /// The fuse of the route first, then the binding's over all routes together.
-    fn fuse(&mut self, attempt: Attempt<'_>, now: Wall, out: &mut Vec<HealthChange>) {
-        for subject in [attempt.of_route(), attempt.of_binding()] {
-            let Some(cell) = find(&mut self.bindings, &subject, self.rules.window) else { return };
-            if cell.state.is_out() || cell.state.wants_out().is_some() {
-                continue;
-            }
-            match judge(&mut cell.tally, &self.rules, now) {
-                Judgement::Fine => {}
-                Judgement::Trips(count) => {
-                    let subject = self.guilty_route(&subject, count, now).unwrap_or(subject);
-                    self.trip(&subject, now, out);
-                }
-                Judgement::Tenant { tenant, own, rest } => {
-                    if cell.noted.get(&tenant).is_some_and(|&noted| now.since(noted) < self.rules.window) {
-                        continue;
-                    }
-                    cell.noted.insert(tenant.clone(), now);
-                    let evidence = format!(
-                        "{tenant}: {} hard bounces in {} attempts; all others: {} in {}",
-                        own.events, own.attempts, rest.events, rest.attempts
-                    );
-                    self.notes.push(Note::TenantBlamed { subject, tenant, evidence });
-                }
-            }
-        }
-    }
-
-    /// The route that alone explains why its binding's fuse tripped, although it has too few attempts for its own.
-    fn guilty_route(&mut self, subject: &Subject, total: Count, now: Wall) -> Option<Subject> {
-        let Subject::Binding(binding) = subject else { return None };
-        let watched = self.bindings.get_mut(binding)?;
-        let counts = watched.routes.iter_mut().map(|(to, cell)| (cell.tally.total(now), to));
-        let (count, to) = counts.max_by(|(a, x), (b, y)| a.events.cmp(&b.events).then_with(|| y.cmp(x)))?;
-        acquits(total.without(count), &self.rules).then(|| Subject::Route(binding.clone(), to.clone()))
-    }
-
-    /// Suspends for hard bounces. A route's counts are taken out of its binding's, which is then judged by what
-    /// happened elsewhere.
-    fn trip(&mut self, subject: &Subject, now: Wall, out: &mut Vec<HealthChange>) {
-        let Some(cell) = find(&mut self.bindings, subject, self.rules.window) else { return };
-        let mut tripped = std::mem::replace(&mut cell.tally, Tally::new(self.rules.window));
-        if let (Subject::Route(..), Some(watched)) = (subject, self.bindings.get_mut(subject.binding())) {
-            watched.own.tally.take_out(&tripped);
-        }
-        let count = tripped.total(now);
-        let text = format!("{} hard bounces in {} attempts", count.events, count.attempts);
-        self.change(subject, &text, out, |state, rules| {
-            state.penalise(Reason::HardBounces, Duration::ZERO, &text, rules, now);
-        });
-    }
-
-    /// What the rule that read the reply asks for.
-    fn act(&mut self, attempt: Attempt<'_>, action: Action, text: &str, now: Wall, out: &mut Vec<HealthChange>) {
-        match action {
-            Action::None | Action::HoldContent(_) => {}
-            Action::HoldTenant(_) => self.note_refused(attempt, text, now),
-            Action::BackOff(span) => self.change(&attempt.of_route(), text, out, |state, _| {
-                let until = now.plus(span);
-                let cause = Cause { effect: Effect::Throttle, until, certain: false, evidence: text.to_owned() };
-                state.hold(Reason::RateLimited, cause, now);
-            }),
-            Action::SuspendRoute(span) | Action::FixBinding(span) => self.suspend_route(attempt, span, text, now, out),
-            Action::SuspendBinding(span) => self.change(&attempt.of_binding(), text, out, |state, rules| {
-                state.penalise(Reason::IpBlocked, span, text, rules, now);
-            }),
-        }
-    }
-
-    /// Notes a reply that blames the tenant, once per window, route and tenant.
-    fn note_refused(&mut self, attempt: Attempt<'_>, text: &str, now: Wall) {
-        let subject = attempt.of_route();
-        let window = self.rules.window;
-        let Some(cell) = find(&mut self.bindings, &subject, window) else { return };
-        if cell.noted.get(attempt.tenant).is_some_and(|&noted| now.since(noted) < window) {
-            return;
-        }
-        cell.noted.insert(attempt.tenant.clone(), now);
-        self.notes.push(Note::TenantRefused { subject, tenant: attempt.tenant.clone(), evidence: clipped(text) });
-    }
-
-    /// A reply that blames the IP, whatever the rule asked for besides.
-    fn blame(&mut self, attempt: Attempt<'_>, text: &str, now: Wall, out: &mut Vec<HealthChange>) {
-        let (window, count) = (self.rules.ip_block_window, self.rules.ip_block_count.max(1) as usize);
-        let route = attempt.of_route();
-        let Some(cell) = find(&mut self.bindings, &route, self.rules.window) else { return };
-        let this = (attempt.tenant.clone(), attempt.domain.clone(), now);
-        if cell.last_blame.as_ref() == Some(&this) {
-            // Another recipient of the same refused message.
-            return;
-        }
-        cell.last_blame = Some(this);
-        cell.state.clean_since = cell.state.clean_since.max(now);
-        let at_once = cell.state.recovery.is_some();
-        if !cell.state.is_out() {
-            cell.blames.retain(|&at| now.since(at) < window);
-            cell.blames.push_back(now);
-            if at_once || cell.blames.len() >= count {
-                self.suspend_route(attempt, Duration::ZERO, text, now, out);
-            }
-        }
-        self.blame_on_probation(attempt, now, out);
-    }
-
-    fn blame_on_probation(&mut self, attempt: Attempt<'_>, now: Wall, out: &mut Vec<HealthChange>) {
-        let Some(watched) = self.bindings.get_mut(attempt.binding) else { return };
-        watched.own.state.clean_since = watched.own.state.clean_since.max(now);
-        let Some(recovery) = &mut watched.own.state.recovery else { return };
-        recovery.blamed = true;
-        if !recovery.blamed_by.contains(attempt.destination) {
-            recovery.blamed_by.push(attempt.destination.clone());
-        }
-        if recovery.blamed_by.len() < PROBATION_BLAMERS.min(self.rules.providers_for_binding.max(1)) {
-            return;
-        }
-        let text = format!("blamed on probation by {}", joined(&recovery.blamed_by));
-        self.change(&attempt.of_binding(), &text, out, |state, rules| {
-            state.penalise(Reason::ManyProviders, Duration::ZERO, &text, rules, now);
-        });
-    }
-
-    /// Suspends a route for an IP reason, and the binding when that makes too many of them.
-    fn suspend_route(
-        &mut self,
-        attempt: Attempt<'_>,
-        least: Duration,
-        text: &str,
-        now: Wall,
-        out: &mut Vec<HealthChange>,
-    ) {
-        let mut new = false;
-        self.change(&attempt.of_route(), text, out, |state, rules| {
-            new = state.penalise(Reason::IpBlocked, least, text, rules, now);
-        });
-        let Some(watched) = self.bindings.get(attempt.binding).filter(|_| new) else { return };
-        let mut out_at: Vec<DestinationName> = watched
-            .routes
-            .iter()
-            .filter(|(to, cell)| self.providers.contains(*to) && cell.state.suspended_for(Reason::IpBlocked))
-            .map(|(destination, _)| destination.clone())
-            .collect();
-        if out_at.len() < self.rules.providers_for_binding.max(1) || watched.own.state.wants_out().is_some() {
-            return;
-        }
-        out_at.sort();
-        let text = format!("suspended at {}: {text}", joined(&out_at));
-        self.change(&attempt.of_binding(), &text, out, |state, rules| {
-            state.penalise(Reason::ManyProviders, Duration::ZERO, &text, rules, now);
-        });
-    }
-
-    fn unbindable(&mut self, binding: &BindingName, detail: &str, now: Wall, out: &mut Vec<HealthChange>) {
-        let text = clipped(detail);
-        self.change(&Subject::Binding(binding.clone()), &text, out, |state, _| state.unbindable(text.clone(), now));
-    }
-
-    fn weigh(&mut self, binding: &BindingName, listed: &[Listing], now: Wall, out: &mut Vec<HealthChange>) {
-        let sum: f64 = listed.iter().map(|l| l.weight).sum();
-        let certain: f64 = listed.iter().filter(|l| l.certain).map(|l| l.weight).sum();
-        let (throttle, suspend) = (self.throttle_weight, self.suspend_weight);
-        let zones: Vec<String> = listed.iter().map(|l| format!("{} ({})", l.zone, l.codes)).collect();
-        let text = match zones.is_empty() {
-            true => "not listed".to_owned(),
-            false => format!("listed by {}, weight {sum}", zones.join(", ")),
-        };
-        self.change(&Subject::Binding(binding.clone()), &text, out, |state, rules| {
-            state.listed = listed.to_vec();
-            let out = sum >= suspend;
-            if !out {
-                state.lift(Reason::Listed, rules, now);
-            }
-            if out || sum >= throttle {
-                let effect = if out { Effect::Suspend } else { Effect::Throttle };
-                state.hold(Reason::Listed, until_cleared(effect, certain >= suspend, &text), now);
-            }
-        });
-    }
-
-    fn resume(&mut self, binding: &BindingName, now: Wall, out: &mut Vec<HealthChange>) {
-        let Some(watched) = self.bindings.get_mut(binding) else { return };
-        let mut subjects = vec![Subject::Binding(binding.clone())];
-        subjects.extend(watched.routes.iter_mut().filter(|(_, cell)| !cell.state.is_blank()).map(|(to, cell)| {
-            cell.blames.clear();
-            Subject::Route(binding.clone(), to.clone())
-        }));
-        for subject in subjects {
-            self.change(&subject, "resumed by the operator", out, |state, _| state.resume(now));
-        }
-    }
-
     /// Changes a state and shows the result.
-    fn change(
+    pub(super) fn change(
         &mut self,
         subject: &Subject,
         evidence: &str,
@@ -646,54 +388,8 @@ impl Reputation {
     }
 }
 
-/// Names of one attempt.
-#[derive(Clone, Copy)]
-struct Attempt<'a> {
-    binding: &'a BindingName,
-    destination: &'a DestinationName,
-    tenant: &'a TenantName,
-    domain: &'a Domain,
-}
-
-impl Attempt<'_> {
-    fn of_binding(self) -> Subject {
-        Subject::Binding(self.binding.clone())
-    }
-
-    fn of_route(self) -> Subject {
-        Subject::Route(self.binding.clone(), self.destination.clone())
-    }
-}
-
-/// The cell of a subject; routes of known bindings are made as they appear.
-fn find<'a>(
-    bindings: &'a mut HashMap<BindingName, Watched>,
-    subject: &Subject,
-    window: Duration,
-) -> Option<&'a mut Cell> {
-    let watched = bindings.get_mut(subject.binding())?;
-    Some(match subject {
-        Subject::Binding(_) => &mut watched.own,
-        Subject::Route(_, destination) => {
-            watched.routes.entry(destination.clone()).or_insert_with(|| Cell::new(window))
-        }
-    })
-}
-
 /// What automation wants a binding out for; the longest.
 fn wanted(state: &State) -> Reason {
     let automatic = state.causes.iter().filter(|(r, c)| **r != Reason::Operator && c.effect == Effect::Suspend);
     automatic.max_by_key(|(_, c)| c.until).map_or(Reason::Operator, |(reason, _)| *reason)
-}
-
-fn until_cleared(effect: Effect, certain: bool, evidence: &str) -> Cause {
-    Cause { effect, until: UNTIL_CLEARED, certain, evidence: evidence.to_owned() }
-}
-
-fn clipped(text: &str) -> String {
-    text.chars().take(EVIDENCE_CHARS).collect()
-}
-
-fn joined(names: &[DestinationName]) -> String {
-    names.iter().map(DestinationName::as_str).collect::<Vec<_>>().join(", ")
 }

@@ -11,32 +11,34 @@ use super::fixtures::config;
 use super::*;
 use crate::clock::Wall;
 use crate::config::Config;
+use crate::message::MessageId;
 use crate::outcome::{Action, Cause, Scope};
 
-const MINUTE: Duration = Duration::from_secs(60);
-const HOUR: Duration = Duration::from_secs(3600);
-const START: Wall = Wall::from_millis(1_800_000_000_000);
+pub(super) const MINUTE: Duration = Duration::from_secs(60);
+pub(super) const HOUR: Duration = Duration::from_secs(3600);
+pub(super) const START: Wall = Wall::from_millis(1_800_000_000_000);
 
-fn binding(name: &str) -> Subject {
+pub(super) fn binding(name: &str) -> Subject {
     Subject::Binding(name.into())
 }
 
-fn route(name: &str, to: &str) -> Subject {
+pub(super) fn route(name: &str, to: &str) -> Subject {
     Subject::Route(name.into(), to.into())
 }
 
-fn attempt(name: &str, to: &str, tenant: &str, domain: &str, result: AttemptResult) -> Evidence {
+pub(super) fn attempt(name: &str, to: &str, tenant: &str, domain: &str, result: AttemptResult) -> Evidence {
     Evidence::Attempt {
         binding: name.into(),
         destination: to.into(),
         tenant: tenant.into(),
         domain: domain.parse().unwrap(),
+        message: MessageId(0),
         sender_domain: None,
         result,
     }
 }
 
-fn refused(hard: bool, blames: bool, action: Action) -> AttemptResult {
+pub(super) fn refused(hard: bool, blames: bool, action: Action) -> AttemptResult {
     AttemptResult::Refused {
         cause: if hard { Cause::InvalidRecipient } else { Cause::SpamBlockIp },
         scope: if hard { Scope::Recipient } else { Scope::Binding },
@@ -48,7 +50,7 @@ fn refused(hard: bool, blames: bool, action: Action) -> AttemptResult {
     }
 }
 
-fn blamed(name: &str, to: &str, action: Action) -> Evidence {
+pub(super) fn blamed(name: &str, to: &str, action: Action) -> Evidence {
     attempt(name, to, "t", "x.example", refused(false, true, action))
 }
 
@@ -61,13 +63,13 @@ fn listings(name: &str, listed: Vec<Listing>) -> Evidence {
 }
 
 /// Three bindings in one pool.
-fn herd() -> (Config, Reputation) {
+pub(super) fn herd() -> (Config, Reputation) {
     let config = config(&["a", "b", "c"], &[("p", &["a", "b", "c"])]);
     let reputation = Reputation::new(&config, START);
     (config, reputation)
 }
 
-fn out_until(reputation: &Reputation, subject: &Subject) -> Option<(Reason, Wall)> {
+pub(super) fn out_until(reputation: &Reputation, subject: &Subject) -> Option<(Reason, Wall)> {
     match reputation.health(subject) {
         Health::Suspended { reason, until } => Some((*reason, *until)),
         _ => None,
@@ -180,7 +182,7 @@ fn back_off_halves_the_route_for_its_span() {
 }
 
 /// Sends `n` messages of `tenant`, `bad` of a hundred to unknown users, over routes `to`.
-fn send(r: &mut Reputation, n: u64, bad: u64, tenant: &str, to: &[&str], now: Wall) {
+pub(super) fn send(r: &mut Reputation, n: u64, bad: u64, tenant: &str, to: &[&str], now: Wall) {
     for i in 0..n {
         let result = if i % 100 < bad { refused(true, false, Action::None) } else { AttemptResult::Accepted };
         let to = to[i as usize % to.len()];
@@ -365,7 +367,7 @@ fn a_binding_that_stays_keeps_its_health_when_the_configuration_changes() {
     assert_eq!(r.tick(START.plus(HOUR)).len(), 1);
 }
 
-fn write(r: &mut Reputation, disk: &mut BTreeMap<String, Vec<u8>>) {
+pub(super) fn write(r: &mut Reputation, disk: &mut BTreeMap<String, Vec<u8>>) {
     for fact in r.take_facts() {
         match fact {
             Fact::Put(key, json) => disk.insert(key, json),
@@ -374,7 +376,7 @@ fn write(r: &mut Reputation, disk: &mut BTreeMap<String, Vec<u8>>) {
     }
 }
 
-fn restarted(config: &Config, disk: &BTreeMap<String, Vec<u8>>) -> Reputation {
+pub(super) fn restarted(config: &Config, disk: &BTreeMap<String, Vec<u8>>) -> Reputation {
     let mut r = Reputation::new(config, START);
     disk.iter().for_each(|(key, json)| r.restore(key, json).unwrap());
     r
@@ -389,15 +391,43 @@ fn any_evidence() -> impl Strategy<Value = Evidence> {
         1 => span.clone().prop_map(Action::BackOff),
         1 => span.clone().prop_map(Action::SuspendRoute),
         1 => span.clone().prop_map(Action::SuspendBinding),
-        1 => span.clone().prop_map(Action::HoldTenant),
+        2 => span.clone().prop_map(Action::HoldTenant),
+        1 => span.clone().prop_map(Action::FixBinding),
     ];
     let result = prop_oneof![
         2 => Just(AttemptResult::Accepted),
         3 => (any::<bool>(), any::<bool>(), action).prop_map(|(hard, blames, action)| refused(hard, blames, action)),
     ];
+    let late = (name.clone(), prop::option::of(to.clone()), 0u64..9000, result.clone());
+    let complaint = (name.clone(), prop::option::of(to.clone()), 0i64..40, any::<u32>());
     let listed = prop::collection::vec((0.0..5.0f64, any::<bool>()), 0..3);
     prop_oneof![
-        8 => (name.clone(), to, result).prop_map(|(n, to, result)| attempt(n, to, "t", "x.example", result)),
+        8 => (name.clone(), to.clone(), result, 0u64..4, any::<bool>()).prop_map(|(n, to, result, number, null)| {
+            let mut seen = attempt(n, to, "t", "x.example", result);
+            if let Evidence::Attempt { message, sender_domain, .. } = &mut seen {
+                *message = MessageId(number);
+                *sender_domain = (!null).then(|| "s.example".parse().unwrap());
+            }
+            seen
+        }),
+        4 => late.prop_map(|(n, to, ago, result)| Evidence::LateBounce {
+            binding: n.into(),
+            destination: to.map(Into::into),
+            tenant: "t".into(),
+            domain: (ago % 3 > 0).then(|| "x.example".parse().unwrap()),
+            at: Wall::from_millis(START.as_millis() - 1000 * ago as i64),
+            result,
+        }),
+        2 => complaint.prop_map(|(n, to, days, incidents)| Evidence::Complaint {
+            binding: n.into(),
+            destination: to.map(Into::into),
+            tenant: "t".into(),
+            at: Wall::from_millis(START.as_millis() - 86_400_000 * days),
+            incidents,
+        }),
+        1 => prop::option::of(to).prop_map(|to| {
+            Evidence::OperatorRelease { tenant: "t".into(), destination: to.map(Into::into) }
+        }),
         2 => (name.clone(), listed).prop_map(|(n, l)| {
             listings(n, l.into_iter().map(|(weight, certain)| listing("z", weight, certain)).collect())
         }),
@@ -433,8 +463,12 @@ proptest! {
         let mut disk = BTreeMap::new();
         let mut shown: BTreeMap<Subject, Health> = BTreeMap::new();
         let mut now = START;
-        for (evidence, seconds) in story {
+        for (mut evidence, seconds) in story {
             now = now.plus(Duration::from_secs(seconds));
+            if let Evidence::LateBounce { at, .. } | Evidence::Complaint { at, .. } = &mut evidence {
+                // Drawn as if it were START.
+                *at = at.plus(now.since(START));
+            }
             for cause in [None, Some(&evidence)] {
                 let changes = match cause {
                     None => r.tick(now),
@@ -471,9 +505,28 @@ proptest! {
                 prop_assert_eq!(shown.get(&subject).unwrap_or(&Health::Active), health);
             }
             prop_assert!(r.next_wakeup().is_none_or(|at| at > now), "time is served");
+            for watched in r.bindings.values_mut() {
+                for cell in std::iter::once(&mut watched.own).chain(watched.routes.values_mut()) {
+                    let total = cell.tally.total(now);
+                    prop_assert!(total.events <= total.attempts);
+                    let worst = cell.tally.worst_tenant(now).map(|(_, count)| count);
+                    prop_assert!(worst.is_none_or(|own| own.events <= own.attempts && own.attempts <= total.attempts));
+                }
+            }
+            for change in r.take_hold_changes() {
+                if let HoldState::Held { until } = change.to {
+                    prop_assert!(until > now);
+                }
+            }
+            let (held, _) = (r.holds().all(now).collect::<Vec<_>>(), r.take_freed());
             // What is on disk is what is in memory.
             write(&mut r, &mut disk);
             let copy = restarted(&config, &disk);
+            prop_assert_eq!(copy.holds().all(now).collect::<Vec<_>>(), held);
+            let complaints = |r: &Reputation| -> u64 {
+                r.complaints().shares(40, now).values().map(|sum| sum.complaints).sum()
+            };
+            prop_assert_eq!(complaints(&copy), complaints(&r));
             for (subject, health) in r.all() {
                 prop_assert_eq!(copy.health(&subject), health);
                 prop_assert_eq!(copy.evidence(&subject), r.evidence(&subject));

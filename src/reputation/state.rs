@@ -87,6 +87,9 @@ pub(super) struct State {
     pub(super) strikes: u32,
     /// End of the last suspension, or the last blame after it: from here on it has been clean.
     pub(super) clean_since: Wall,
+    /// End of the last suspension that its mail had earned: what was sent before has been paid for.
+    #[serde(default)]
+    pub(super) back_since: Wall,
     /// Times it could not be bound, one after the other.
     pub(super) unbindable: u32,
     /// Confirmed listings as last told (bindings only).
@@ -104,6 +107,7 @@ impl Default for State {
             recovery: None,
             strikes: 0,
             clean_since: Wall::from_millis(0),
+            back_since: Wall::from_millis(0),
             unbindable: 0,
             listed: Vec::new(),
             withheld: false,
@@ -126,6 +130,11 @@ impl State {
     /// Whether mail is kept off it now.
     pub(super) fn is_out(&self) -> bool {
         matches!(self.health, Health::Suspended { .. })
+    }
+
+    /// Whether mail sent `at` says nothing new: it went out before a suspension that is in force or has been served.
+    pub(super) fn is_settled(&self, at: Wall) -> bool {
+        self.is_out() || at < self.back_since
     }
 
     fn of(&self, effect: Effect) -> impl Iterator<Item = (Reason, &Cause)> {
@@ -214,6 +223,9 @@ impl State {
         let served = cause.effect == Effect::Suspend && reason != Reason::Operator && !self.withheld;
         if self.wants_out().is_none() {
             self.withheld = false;
+        }
+        if served && reason != Reason::Unbindable {
+            self.back_since = now;
         }
         if served && self.wants_out().is_none() && self.recovery.is_none() {
             self.recovery = Some(Recovery {
@@ -334,6 +346,9 @@ impl State {
 
     /// The operator's resume: nothing is held against it any more. Penalties are remembered.
     pub(super) fn resume(&mut self, now: Wall) {
+        if self.is_out() {
+            self.back_since = now;
+        }
         self.causes.clear();
         self.recovery = None;
         self.unbindable = 0;

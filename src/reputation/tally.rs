@@ -22,6 +22,9 @@ use crate::message::{Domain, TenantName};
 /// Buckets in a window.
 pub const BUCKETS: i64 = 60;
 
+/// How long after its begin an attempt is looked for: it is counted when it is over.
+const ATTEMPT_MAX: Duration = Duration::from_secs(120);
+
 /// One-sided 99.9 % quantile of the normal distribution.
 pub const Z: f64 = 3.09;
 
@@ -88,6 +91,21 @@ impl Tally {
         }
         count_in(&mut self.tenants, tenant, one);
         self.total.add(one);
+    }
+
+    /// Turns one attempt of `tenant` begun `at`, counted as accepted when it was over, into an event. False, and nothing
+    /// changes, where the window holds no such attempt (any more): there are never more events than attempts.
+    pub fn add_late(&mut self, tenant: &TenantName, at: Wall, now: Wall) -> bool {
+        self.expire(now);
+        let index = |at: Wall| at.as_millis().div_euclid(self.bucket_millis);
+        let (first, last) = (index(at), index(at.plus(ATTEMPT_MAX)));
+        let near = self.buckets.iter_mut().filter(|bucket| (first..=last).contains(&bucket.index));
+        let mut counts = near.filter_map(|bucket| bucket.tenants.get_mut(tenant));
+        let Some(count) = counts.find(|count| count.events < count.attempts) else { return false };
+        count.events += 1;
+        count_in(&mut self.tenants, tenant, Count { attempts: 0, events: 1 });
+        self.total.events += 1;
+        true
     }
 
     /// Everything in the window.

@@ -1,6 +1,9 @@
 //! Why a binding may or may not be used at this moment, and until when.
 //!
-//! One enum serves the log, the metric label, `explain`, the API and the tests. Its text is stable.
+//! One enum serves the log, the metric label, `explain`, the API and the tests. Its text is stable. The variants stand in
+//! the order of the checks: first whether the message may go at all ([`Verdict::TenantHeld`], which the queue asks before
+//! it asks the scheduler), then the binding's standing, the message's fit, caps, window, rate. `explain` gives the first
+//! that stands in the way.
 
 use serde::Serialize;
 
@@ -13,6 +16,12 @@ use crate::reputation::Reason;
 pub enum Verdict {
     /// May be used.
     Eligible,
+    /// The tenant's mail, or its sender domain's, is held at this destination: the receiver refuses it for the sender's
+    /// own sake, whichever binding carries it.
+    TenantHeld {
+        /// End of the hold (or of the probe under way).
+        until: Wall,
+    },
     /// Weight 0: drained.
     Drained,
     /// Its tier is not open: an earlier one has eligible bindings.
@@ -93,6 +102,7 @@ impl Verdict {
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Eligible => "eligible",
+            Self::TenantHeld { .. } => "tenant_held",
             Self::Drained => "drained",
             Self::TierClosed => "tier_closed",
             Self::OperatorSuspended { .. } => "operator_suspended",
@@ -114,7 +124,8 @@ impl Verdict {
     pub fn until(&self) -> Option<Wall> {
         match *self {
             Self::OperatorSuspended { until } => until,
-            Self::Suspended { until, .. }
+            Self::TenantHeld { until }
+            | Self::Suspended { until, .. }
             | Self::RouteSuspended { until, .. }
             | Self::Probation { until }
             | Self::Excluded { until }

@@ -39,6 +39,16 @@ pub struct Metrics {
     pub queue_seconds: Histogram,
     /// Moves of health, by binding, level (binding, route), new state and reason.
     pub health_changes: IntCounterVec,
+    /// Holds of mail, by tenant and destination; probed ones included.
+    pub tenant_holds: IntGaugeVec,
+    /// Moves of holds, by tenant and new state (held, probing, released).
+    pub hold_changes: IntCounterVec,
+    /// Complaints about mail sent in the last seven days, by binding and destination.
+    pub complaints_window: IntGaugeVec,
+    /// Recipients accepted in the last seven days: what the complaints are set against.
+    pub complaint_base_window: IntGaugeVec,
+    /// Bounces that came back by mail for those.
+    pub late_bounces_window: IntGaugeVec,
     /// Attempts that left from a backup tier, by pool.
     pub failovers: IntCounterVec,
     /// Replies that no rule matched, by class (4, 5).
@@ -126,6 +136,26 @@ impl Metrics {
                 "health_changes_total",
                 "Moves of health of bindings and routes.",
                 &["binding", "level", "state", "reason"],
+            )?,
+            tenant_holds: gauges(&r, "tenant_holds", "Holds of mail at a destination.", &["tenant", "destination"])?,
+            hold_changes: counters(&r, "tenant_hold_changes_total", "Moves of holds.", &["tenant", "state"])?,
+            complaints_window: gauges(
+                &r,
+                "complaints_window",
+                "Complaints about mail of the last seven days.",
+                &["binding", "destination"],
+            )?,
+            complaint_base_window: gauges(
+                &r,
+                "complaint_base_window",
+                "Recipients accepted in the last seven days.",
+                &["binding", "destination"],
+            )?,
+            late_bounces_window: gauges(
+                &r,
+                "late_bounces_window",
+                "Bounces by mail for recipients accepted in the last seven days.",
+                &["binding", "destination"],
             )?,
             failovers: counters(&r, "failover_attempts_total", "Attempts that left from a backup tier.", &["pool"])?,
             unmatched_replies: counters(

@@ -52,6 +52,11 @@ impl Core {
                 return None;
             }
         };
+        if let Some(held) = self.held(waiting, destination, now) {
+            self.hold_back(lane, tenant, id, held, now);
+            return None;
+        }
+        let sender = waiting.sender;
         let request = request(waiting, destination, &plan);
         let selection = self.scheduler.select(&request, now);
         self.ask_for_grants();
@@ -60,6 +65,7 @@ impl Core {
                 self.index.take_head(lane, tenant, Place::InFlight);
                 self.index.again(lane);
                 self.in_flight += 1;
+                self.probes(tenant, sender, destination, now);
                 let binding = Arc::clone(self.scheduler.binding(lease.binding));
                 self.refresh_plan(domain, now);
                 let messages_per_connection = self.scheduler.messages_per_connection(lease.binding, destination);
@@ -122,7 +128,7 @@ impl Core {
     }
 
     /// A little later than `until`, so that the end of a suspension or a new day does not release a wave.
-    fn jittered(&mut self, until: Wall, now: Now) -> Wall {
+    pub(super) fn jittered(&mut self, until: Wall, now: Now) -> Wall {
         retry::spread(until, self.random.random(), now.wall)
     }
 

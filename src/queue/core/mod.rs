@@ -4,9 +4,11 @@
 //! [`Core::next`] what to do until it answers `None`, and comes back at [`Core::next_wakeup`] or with news. Nothing in
 //! here waits, reads a clock or touches a disk, so the simulation runs weeks of it in seconds.
 //!
-//! [`domains`] knows where the mail of each domain goes, [`lanes`] asks the scheduler for the heads of lanes.
+//! [`domains`] knows where the mail of each domain goes, [`lanes`] asks the scheduler for the heads of lanes, [`held`] keeps
+//! back the mail of tenants that a receiver refuses.
 
 mod domains;
+mod held;
 mod lanes;
 #[cfg(test)]
 mod tests;
@@ -18,6 +20,7 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
 use self::domains::DomainState;
+use self::held::Senders;
 use self::lanes::{Waiters, request};
 use super::index::{DomainId, Due, Index, LaneId, Place, Waiting};
 use crate::clock::{Now, Wall};
@@ -26,7 +29,7 @@ use crate::delivery::plan::MxPlan;
 use crate::message::{BindingName, Domain, Entry, EntryId};
 use crate::outcome::EnhancedCode;
 use crate::reputation::facts::Fact;
-use crate::reputation::{Evidence, HealthChange, Note, Reputation};
+use crate::reputation::{Evidence, HealthChange, HoldChange, Note, Reputation};
 use crate::scheduler::cap::{GrantFact, GrantRequest};
 use crate::scheduler::{BindingId, DestinationId, Lease, Scheduler, Settlement, TenantId, Verdict};
 
@@ -72,6 +75,8 @@ pub struct Start {
 pub struct Observed {
     /// Moves of health.
     pub changes: Vec<HealthChange>,
+    /// Moves of holds of tenants' mail.
+    pub holds: Vec<HoldChange>,
     /// What moved nothing and is worth knowing.
     pub notes: Vec<Note>,
     /// What must be on disk for a restart to know.
@@ -81,7 +86,7 @@ pub struct Observed {
 impl Observed {
     /// Whether there is nothing to tell.
     pub fn is_empty(&self) -> bool {
-        self.changes.is_empty() && self.notes.is_empty() && self.facts.is_empty()
+        self.changes.is_empty() && self.holds.is_empty() && self.notes.is_empty() && self.facts.is_empty()
     }
 }
 
@@ -94,6 +99,7 @@ pub struct Core {
     index: Index,
     domains: Vec<(Domain, DomainState)>,
     domain_ids: HashMap<Domain, DomainId>,
+    senders: Senders,
     actions: VecDeque<Action>,
     window_waiters: HashMap<BindingId, Waiters>,
     grant_waiters: Vec<(LaneId, Option<TenantId>)>,
@@ -132,8 +138,8 @@ pub struct QueueView {
 }
 
 impl Core {
-    /// A machine with nothing in it, and what of the facts could not be read. `grants` and `healths` are the facts of
-    /// an earlier run.
+    /// A machine with nothing in it, and what of the facts could not be read. `grants` and `healths` (those of
+    /// [`crate::reputation::facts::PREFIXES`]) are the facts of an earlier run.
     pub fn new(
         config: &Config,
         grants: &[GrantFact],
@@ -157,6 +163,7 @@ impl Core {
             index: Index::default(),
             domains: Vec::new(),
             domain_ids: HashMap::new(),
+            senders: Senders::default(),
             actions: VecDeque::new(),
             window_waiters: HashMap::new(),
             grant_waiters: Vec::new(),
@@ -181,6 +188,7 @@ impl Core {
             pool,
             tenant,
             domain,
+            sender: self.senders.id(entry.reverse_path.as_ref().map(|from| from.domain())),
             recipients: entry.recipients.len() as u32,
             attempts: entry.state.attempts,
             arrived: entry.arrived,
@@ -326,6 +334,11 @@ impl Core {
         self.scheduler.final_grants()
     }
 
+    /// What of the facts has not been written yet, for a clean stop.
+    pub fn final_facts(&mut self) -> Vec<Fact> {
+        self.reputation.final_facts()
+    }
+
     /// Healths and tallies.
     pub fn reputation(&self) -> &Reputation {
         &self.reputation
@@ -351,7 +364,11 @@ impl Core {
         let waiting = self.index.get(id)?;
         let (plan, destination, _) = self.domains[waiting.domain.0 as usize].1.plan.as_ref()?;
         let request = request(waiting, *destination, plan);
-        let verdicts = self.scheduler.explain(&request, now);
+        let mut verdicts = self.scheduler.explain(&request, now);
+        if let Some(held) = self.held(waiting, *destination, now) {
+            // Asked before the bindings, whatever they would say.
+            verdicts.iter_mut().for_each(|(_, verdict)| *verdict = Verdict::TenantHeld { until: held.until });
+        }
         Some(verdicts.into_iter().map(|(b, v)| (self.scheduler.binding_name(b).clone(), v)).collect())
     }
 
@@ -449,9 +466,20 @@ impl Core {
             self.scheduler.set_health(&change.subject, &change.to, now);
         }
         if !changes.is_empty() {
-            self.window_waiters.clear();
-            self.index.wake_all();
+            self.wake_all();
         }
-        Observed { changes, notes: self.reputation.take_notes(), facts: self.reputation.take_facts() }
+        let freed = self.reputation.take_freed();
+        self.wake_freed(freed, now);
+        Observed {
+            changes,
+            holds: self.reputation.take_hold_changes(),
+            notes: self.reputation.take_notes(),
+            facts: self.reputation.take_facts(),
+        }
+    }
+
+    fn wake_all(&mut self) {
+        self.window_waiters.clear();
+        self.index.wake_all();
     }
 }

@@ -7,6 +7,8 @@ use super::*;
 use crate::clock::Mono;
 use crate::delivery::plan::NoPlan;
 use crate::message::{DestinationName, EntryState, MessageId, Recipient};
+use crate::outcome::Scope;
+use crate::reputation::evidence::AttemptResult;
 use crate::reputation::{Health, Subject};
 
 const START: Wall = Wall::from_millis(1_779_280_200_000);
@@ -439,4 +441,185 @@ fn an_entry_that_cannot_be_ended_is_looked_at_again_later_and_not_in_a_circle() 
     assert!(rig.core.next_wakeup().is_some_and(|at| at > rig.now.wall));
     rig.pass(MINUTE);
     assert!(matches!(rig.core.next(rig.now), Some(Action::Expire(expired)) if expired == id));
+}
+
+/// An entry whose reverse path is of this domain.
+fn from(rig: &Rig, tenant: &str, sender: &str, domain: &str) -> Entry {
+    let mut entry = rig.entry(tenant, "main", domain);
+    entry.reverse_path = Some(format!("news@{sender}").parse().expect("a mailbox"));
+    entry
+}
+
+/// A refusal of message `message` of `tenant` at `site:alpha.example` that asks for a hold of an hour.
+fn refused(tenant: &str, sender: Option<&str>, message: u64) -> Evidence {
+    let hold = AttemptResult::Refused {
+        cause: crate::outcome::Cause::PolicyAuth,
+        scope: if sender.is_some() { Scope::SenderDomain } else { Scope::Tenant },
+        hard: false,
+        counts_against_ip: false,
+        action: crate::outcome::Action::HoldTenant(60 * MINUTE),
+        rule: "test".into(),
+        text: "550 5.7.26 unauthenticated".into(),
+    };
+    said(tenant, sender, message, hold)
+}
+
+fn said(tenant: &str, sender: Option<&str>, message: u64, result: AttemptResult) -> Evidence {
+    Evidence::Attempt {
+        binding: "m1".into(),
+        destination: "site:alpha.example".into(),
+        tenant: tenant.into(),
+        domain: "alpha.example".parse().expect("a domain"),
+        message: MessageId(message),
+        sender_domain: sender.map(|name| name.parse().expect("a domain")),
+        result,
+    }
+}
+
+impl Rig {
+    fn hold(&mut self, tenant: &str, sender: Option<&str>) {
+        let said: Vec<_> = (900..903).map(|n| refused(tenant, sender, n)).collect();
+        let observed = self.core.reported(&said, self.now);
+        assert_eq!(observed.holds.len(), 1, "{:?}", observed.holds);
+        assert_eq!(observed.facts.len(), 1, "it is written down");
+    }
+
+    /// Entries of the attempts that are made now.
+    fn started(&mut self) -> Vec<EntryId> {
+        self.attempts().into_iter().map(|start| start.entry).collect()
+    }
+}
+
+#[test]
+fn a_held_tenant_waits_at_that_destination_without_an_attempt_and_the_others_go_on() {
+    let mut rig = Rig::new(&binding(1, "daily_cap = 3"));
+    let held: Vec<_> = (0..20).map(|_| rig.send("acme", "alpha.example")).collect();
+    rig.hold("acme", None);
+    let free = [rig.send("bolt", "alpha.example"), rig.send("acme", "beta.example"), rig.send("bolt", "alpha.example")];
+    let mut started = rig.started();
+    started.sort();
+    assert_eq!(started, free, "what is held takes nothing of the cap");
+    for id in &held {
+        let view = rig.core.view(*id).expect("waits");
+        assert_eq!((view.reason, view.attempts), ("tenant_held", 0));
+        assert_eq!(view.next_at, Some(START.plus(60 * MINUTE)));
+    }
+    let verdicts = rig.core.explain(held[0], rig.now).expect("known");
+    assert_eq!(verdicts, [("m1".into(), Verdict::TenantHeld { until: START.plus(60 * MINUTE) })]);
+    assert!(rig.is_blameless("m1"));
+}
+
+#[test]
+fn after_a_hold_one_message_is_tried_and_its_acceptance_lets_the_rest_go() {
+    let mut rig = Rig::new(&binding(1, ""));
+    let mut entries = Vec::new();
+    for _ in 0..5 {
+        let mut entry = rig.entry("acme", "main", "alpha.example");
+        entry.expires = rig.now.wall.plus(100 * 60 * MINUTE);
+        entries.push(rig.take_in(entry));
+    }
+    rig.hold("acme", None);
+    assert!(rig.attempt().is_none());
+    rig.pass(66 * MINUTE);
+    let probe = rig.attempts();
+    assert_eq!(probe.iter().map(|start| start.entry).collect::<Vec<_>>(), entries[..1]);
+    assert_eq!(rig.reason(entries[4]), "tenant_held");
+    let observed = rig.core.reported(&[refused("acme", None, 7)], rig.now);
+    assert_eq!(observed.holds.len(), 1, "held again at once");
+    for start in probe {
+        rig.put_back(start, |entry| entry.state.attempts += 1);
+    }
+    rig.pass(119 * MINUTE);
+    assert!(rig.attempt().is_none(), "twice as long");
+    rig.pass(10 * MINUTE);
+    let probe = rig.attempt().expect("one");
+    assert!(rig.attempt().is_none(), "and one only");
+    rig.core.reported(&[said("acme", None, 1, AttemptResult::Accepted)], rig.now);
+    rig.deliver(probe);
+    assert_eq!(rig.started().len(), 4, "at once");
+}
+
+#[test]
+fn a_probe_that_shows_nothing_is_followed_by_the_next() {
+    for sender in [None, Some("bad.example")] {
+        let mut rig = Rig::new(&binding(1, ""));
+        for _ in 0..3 {
+            let mut entry = from(&rig, "acme", "bad.example", "alpha.example");
+            entry.expires = rig.now.wall.plus(100 * 60 * MINUTE);
+            rig.take_in(entry);
+        }
+        rig.hold("acme", sender);
+        assert!(rig.attempt().is_none());
+        rig.pass(66 * MINUTE);
+        let probe = rig.attempt().expect("one");
+        assert!(rig.attempt().is_none());
+        let grey = AttemptResult::Refused {
+            cause: crate::outcome::Cause::Greylisted,
+            scope: Scope::Destination,
+            hard: false,
+            counts_against_ip: false,
+            action: crate::outcome::Action::None,
+            rule: "test".into(),
+            text: "451 later".into(),
+        };
+        rig.core.reported(&[said("acme", Some("bad.example"), 1, grey)], rig.now);
+        rig.deliver(probe);
+        assert_eq!(rig.started().len(), 1, "{sender:?}");
+    }
+}
+
+#[test]
+fn a_held_sender_domain_waits_alone_and_is_woken_by_the_operator() {
+    let mut rig = Rig::new(&binding(1, ""));
+    let bad: Vec<_> = (0..3)
+        .map(|_| {
+            let entry = from(&rig, "acme", "bad.example", "alpha.example");
+            rig.take_in(entry)
+        })
+        .collect();
+    let entry = from(&rig, "acme", "good.example", "alpha.example");
+    let good = rig.take_in(entry);
+    let null = rig.send("acme", "alpha.example");
+    let other = from(&rig, "bolt", "bad.example", "alpha.example");
+    let other = rig.take_in(other);
+    rig.hold("acme", Some("bad.example"));
+    let mut started = rig.started();
+    started.sort();
+    assert_eq!(started, [good, null, other], "behind it in the lane, yet not held up by it");
+    assert_eq!(rig.reason(bad[1]), "tenant_held");
+    let verdicts = rig.core.explain(bad[2], rig.now).expect("known");
+    assert!(matches!(verdicts[0].1, Verdict::TenantHeld { .. }));
+    assert_eq!(rig.core.explain(good, rig.now).expect("known")[0].1, Verdict::Eligible);
+
+    let release = Evidence::OperatorRelease { tenant: "acme".into(), destination: None };
+    let observed = rig.core.observe(&release, rig.now);
+    assert_eq!((observed.holds.len(), observed.facts.len()), (1, 1));
+    assert_eq!(rig.started(), bad);
+    assert_eq!(rig.core.index().get(bad[0]).map(|waiting| waiting.attempts), Some(0));
+}
+
+#[test]
+fn a_hold_outlives_a_restart_of_the_machine() {
+    let mut rig = Rig::new(&binding(1, ""));
+    let said: Vec<_> = (0..3).map(|n| refused("acme", None, n)).collect();
+    let facts = rig.core.reported(&said, rig.now).facts;
+    let disk: Vec<(String, Vec<u8>)> = facts
+        .into_iter()
+        .filter_map(|fact| match fact {
+            Fact::Put(key, value) => Some((key, value)),
+            Fact::Remove(_) => None,
+        })
+        .collect();
+    let (core, unreadable) = Core::new(&config(&binding(1, "")), &[], &disk, 7, rig.now);
+    assert!(unreadable.is_empty());
+    rig.core = core;
+    let held = rig.send("acme", "alpha.example");
+    let free = rig.send("bolt", "alpha.example");
+    assert_eq!(rig.started(), [free]);
+    assert_eq!(rig.reason(held), "tenant_held");
+}
+
+#[test]
+fn a_waiting_entry_stays_small() {
+    assert!(size_of::<Waiting>() <= 96, "{}", size_of::<Waiting>());
 }

@@ -41,7 +41,7 @@ use crate::reputation::{Evidence, Health, Subject};
 use crate::scheduler::cap::GrantRequest;
 use crate::store::committer::{Committer, Pending};
 use crate::store::{Batch, Op, Spool, SpoolError};
-use crate::telemetry::events::Events;
+use crate::telemetry::events::{Events, Kind};
 use crate::telemetry::{Metrics, health_log};
 
 /// Longest sleep of the loop: a clock that is set forward, or a machine that was suspended, is noticed this soon.
@@ -360,12 +360,14 @@ impl Dispatcher {
         self.core.lock().stop();
     }
 
-    /// Writes the exact use of every cap, so that a clean stop gives unspent grants back. Call it after
-    /// [`Dispatcher::halt`]: what is still on the wire counts as used.
+    /// Writes the exact use of every cap, so that a clean stop gives unspent grants back, and what else is not on disk yet.
+    /// Call it after [`Dispatcher::halt`]: what is still on the wire counts as used.
     pub async fn write_final_grants(&self) {
         let pending = {
             let mut core = self.core.lock();
-            self.committer.submit(core.final_grants(self.clock.now()).iter().map(grant_op).collect())
+            let mut batch: Batch = core.final_grants(self.clock.now()).iter().map(grant_op).collect();
+            batch.extend(core.final_facts().iter().map(fact_op));
+            self.committer.submit(batch)
         };
         if let Err(error) = pending.await {
             tracing::warn!(%error, "final grants not written; today's unspent grants are lost");
@@ -444,17 +446,26 @@ impl Dispatcher {
         self.idle.notify_waiters();
     }
 
-    /// Logs and counts changes of health; connections of a binding that is out are closed.
+    /// Logs and counts changes of health and of holds, and notes them as events; connections of a binding that is out are
+    /// closed.
     fn announce(&self, observed: &Observed) {
+        let now = self.clock.now().wall;
         for change in &observed.changes {
             health_log::write(change);
             health_log::count(&self.metrics, change);
+            self.events.note(Kind::Health, health_log::fields(change), now);
             if let (Subject::Binding(binding), Health::Suspended { .. }) = (&change.subject, &change.to) {
                 self.connector.retire(binding);
             }
         }
+        for change in &observed.holds {
+            health_log::write_hold(change);
+            health_log::count_hold(&self.metrics, change);
+            self.events.note(Kind::Note, health_log::hold_fields(change), now);
+        }
         for note in &observed.notes {
-            tracing::warn!(target: "health", ?note);
+            health_log::write_note(note);
+            self.events.note(Kind::Note, note.fields(), now);
         }
     }
 }

@@ -1,0 +1,298 @@
+//! What the answers of attempts move: the fuse of hard bounces, blame of the IP, and what a reply's rule asks for.
+
+use std::time::Duration;
+
+use super::cells::{Blame, Cell, find};
+use super::complaints::Booked;
+use super::evidence::{AttemptResult, clipped};
+use super::fuse::{Judgement, acquits, judge};
+use super::health::{HealthChange, Reason, Subject};
+use super::holds::HoldKey;
+use super::notes::Note;
+use super::policy::{PROBATION_BLAMERS, Reputation};
+use super::state::{Cause, Effect};
+use super::tally::{Count, Tally};
+use crate::clock::Wall;
+use crate::message::{BindingName, DestinationName, Domain, MessageId, TenantName};
+use crate::outcome::{Action, Cause as WentWrong, Scope};
+
+/// Names of one attempt.
+#[derive(Clone, Copy)]
+pub(super) struct Attempt<'a> {
+    pub(super) binding: &'a BindingName,
+    pub(super) destination: &'a DestinationName,
+    pub(super) tenant: &'a TenantName,
+    /// The recipient's; may be unknown when it comes back late.
+    pub(super) domain: Option<&'a Domain>,
+}
+
+impl Attempt<'_> {
+    pub(super) fn of_binding(self) -> Subject {
+        Subject::Binding(self.binding.clone())
+    }
+
+    pub(super) fn of_route(self) -> Subject {
+        Subject::Route(self.binding.clone(), self.destination.clone())
+    }
+}
+
+/// Whose message it was.
+#[derive(Clone, Copy)]
+pub(super) struct Sender<'a> {
+    pub(super) message: MessageId,
+    pub(super) domain: Option<&'a Domain>,
+}
+
+impl Reputation {
+    pub(super) fn attempt(
+        &mut self,
+        attempt: Attempt<'_>,
+        domain: &Domain,
+        sender: Sender<'_>,
+        result: &AttemptResult,
+        now: Wall,
+        out: &mut Vec<HealthChange>,
+    ) {
+        let window = self.rules.window;
+        let Some(watched) = self.bindings.get_mut(attempt.binding) else { return };
+        if !watched.routes.contains_key(attempt.destination) {
+            watched.routes.insert(attempt.destination.clone(), Cell::new(window));
+        }
+        let bound_again = watched.own.state.unbindable > 0;
+        match result {
+            AttemptResult::Accepted => {
+                watched.clusters.ends(attempt.tenant, domain);
+                self.count(attempt, false, now);
+                if bound_again {
+                    self.change(&attempt.of_binding(), "address can be bound", out, |s, _| s.bindable());
+                }
+                let provider = self.providers.get(attempt.destination);
+                self.complaints.book(attempt.binding, provider, attempt.tenant, Booked::Accepted, now, now);
+                self.holds.answered(attempt.tenant, sender.domain, attempt.destination, true, now);
+            }
+            AttemptResult::Refused { cause: WentWrong::LocalAddress, text, .. } => {
+                self.unbindable(attempt.binding, text, now, out);
+                self.holds.answered(attempt.tenant, sender.domain, attempt.destination, false, now);
+            }
+            AttemptResult::Refused { hard, counts_against_ip, action, rule, scope, text, .. } => {
+                let text = clipped(&format!("{} at {}: {text}", rule, attempt.destination));
+                if *hard && watched.clusters.begins(attempt.tenant, domain, now) {
+                    self.count(attempt, true, now);
+                    self.fuse(&[attempt.of_route(), attempt.of_binding()], now, out);
+                }
+                match action {
+                    Action::HoldTenant(span) => self.hold(attempt, sender, *scope, *span, &text, now),
+                    _ => self.holds.answered(attempt.tenant, sender.domain, attempt.destination, false, now),
+                }
+                self.act(attempt, *action, &text, now, out);
+                if *counts_against_ip {
+                    self.blame(attempt, &text, now, now, out);
+                }
+            }
+        }
+    }
+
+    /// A reply that blames the tenant, or its domain where it says so and the message has one.
+    fn hold(&mut self, attempt: Attempt<'_>, sender: Sender<'_>, scope: Scope, span: Duration, text: &str, now: Wall) {
+        let key = HoldKey {
+            tenant: attempt.tenant.clone(),
+            sender_domain: sender.domain.filter(|_| scope == Scope::SenderDomain).cloned(),
+            destination: attempt.destination.clone(),
+        };
+        self.holds.refused(key, sender.message, span, text, &self.rules, now);
+    }
+
+    fn count(&mut self, attempt: Attempt<'_>, event: bool, now: Wall) {
+        let Some(watched) = self.bindings.get_mut(attempt.binding) else { return };
+        let route = watched.routes.get_mut(attempt.destination);
+        if watched.own.state.is_out() || route.as_ref().is_some_and(|cell| cell.state.is_out()) {
+            // Answers still on the wire: what they say has been acted on, and must not reach the binding's count.
+            return;
+        }
+        for cell in std::iter::once(&mut watched.own).chain(route) {
+            cell.tally.add(attempt.tenant, event, now);
+            if let Some(recovery) = &mut cell.state.recovery {
+                let counter = if event { &mut recovery.hard } else { &mut recovery.accepted };
+                *counter = counter.saturating_add(1);
+            }
+        }
+    }
+
+    /// The fuse of the route first, then the binding's over all routes together.
+    pub(super) fn fuse(&mut self, subjects: &[Subject], now: Wall, out: &mut Vec<HealthChange>) {
+        for subject in subjects.iter().cloned() {
+            let Some(cell) = find(&mut self.bindings, &subject, self.rules.window) else { return };
+            if cell.state.is_out() || cell.state.wants_out().is_some() {
+                continue;
+            }
+            match judge(&mut cell.tally, &self.rules, now) {
+                Judgement::Fine => {}
+                Judgement::Trips(count) => {
+                    let subject = self.guilty_route(&subject, count, now).unwrap_or(subject);
+                    self.trip(&subject, now, out);
+                }
+                Judgement::Tenant { tenant, own, rest } => {
+                    if cell.noted.get(&tenant).is_some_and(|&noted| now.since(noted) < self.rules.window) {
+                        continue;
+                    }
+                    cell.noted.insert(tenant.clone(), now);
+                    let evidence = format!(
+                        "{tenant}: {} hard bounces in {} attempts; all others: {} in {}",
+                        own.events, own.attempts, rest.events, rest.attempts
+                    );
+                    self.notes.push(Note::TenantBlamed { subject, tenant, evidence });
+                }
+            }
+        }
+    }
+
+    /// The route that alone explains why its binding's fuse tripped, although it has too few attempts for its own.
+    fn guilty_route(&mut self, subject: &Subject, total: Count, now: Wall) -> Option<Subject> {
+        let Subject::Binding(binding) = subject else { return None };
+        let watched = self.bindings.get_mut(binding)?;
+        let counts = watched.routes.iter_mut().map(|(to, cell)| (cell.tally.total(now), to));
+        let (count, to) = counts.max_by(|(a, x), (b, y)| a.events.cmp(&b.events).then_with(|| y.cmp(x)))?;
+        acquits(total.without(count), &self.rules).then(|| Subject::Route(binding.clone(), to.clone()))
+    }
+
+    /// Suspends for hard bounces. A route's counts are taken out of its binding's, which is then judged by what
+    /// happened elsewhere.
+    fn trip(&mut self, subject: &Subject, now: Wall, out: &mut Vec<HealthChange>) {
+        let Some(cell) = find(&mut self.bindings, subject, self.rules.window) else { return };
+        let mut tripped = std::mem::replace(&mut cell.tally, Tally::new(self.rules.window));
+        if let (Subject::Route(..), Some(watched)) = (subject, self.bindings.get_mut(subject.binding())) {
+            watched.own.tally.take_out(&tripped);
+        }
+        let count = tripped.total(now);
+        let text = format!("{} hard bounces in {} attempts", count.events, count.attempts);
+        self.change(subject, &text, out, |state, rules| {
+            state.penalise(Reason::HardBounces, Duration::ZERO, &text, rules, now);
+        });
+    }
+
+    /// What the rule that read the reply asks for.
+    fn act(&mut self, attempt: Attempt<'_>, action: Action, text: &str, now: Wall, out: &mut Vec<HealthChange>) {
+        match action {
+            Action::None | Action::HoldContent(_) => {}
+            Action::HoldTenant(_) => self.note_refused(attempt, text, now),
+            Action::BackOff(span) => self.change(&attempt.of_route(), text, out, |state, _| {
+                let until = now.plus(span);
+                let cause = Cause { effect: Effect::Throttle, until, certain: false, evidence: text.to_owned() };
+                state.hold(Reason::RateLimited, cause, now);
+            }),
+            Action::SuspendRoute(span) => self.suspend_route(attempt, Reason::IpBlocked, span, text, now, out),
+            Action::FixBinding(span) => {
+                self.note_misconfigured(attempt, text, now);
+                self.suspend_route(attempt, Reason::Misconfigured, span, text, now, out);
+            }
+            Action::SuspendBinding(span) => self.change(&attempt.of_binding(), text, out, |state, rules| {
+                state.penalise(Reason::IpBlocked, span, text, rules, now);
+            }),
+        }
+    }
+
+    /// Notes a reply that blames the tenant, once per window, route and tenant.
+    fn note_refused(&mut self, attempt: Attempt<'_>, text: &str, now: Wall) {
+        let subject = attempt.of_route();
+        let window = self.rules.window;
+        let Some(cell) = find(&mut self.bindings, &subject, window) else { return };
+        if cell.noted.get(attempt.tenant).is_some_and(|&noted| now.since(noted) < window) {
+            return;
+        }
+        cell.noted.insert(attempt.tenant.clone(), now);
+        self.notes.push(Note::TenantRefused { subject, tenant: attempt.tenant.clone(), evidence: clipped(text) });
+    }
+
+    /// Tells the operator what to mend, once per window and binding: every receiver will say the same.
+    fn note_misconfigured(&mut self, attempt: Attempt<'_>, text: &str, now: Wall) {
+        let window = self.rules.window;
+        let Some(watched) = self.bindings.get_mut(attempt.binding) else { return };
+        if watched.fix_noted.is_some_and(|noted| now.since(noted) < window) {
+            return;
+        }
+        watched.fix_noted = Some(now);
+        self.notes.push(Note::Misconfigured {
+            binding: attempt.binding.clone(),
+            destination: attempt.destination.clone(),
+            evidence: text.to_owned(),
+        });
+    }
+
+    /// A reply that blames the IP for a message sent `at`, whatever the rule asked for besides.
+    pub(super) fn blame(&mut self, attempt: Attempt<'_>, text: &str, at: Wall, now: Wall, out: &mut Vec<HealthChange>) {
+        let (window, count) = (self.rules.ip_block_window, self.rules.ip_block_count.max(1) as usize);
+        let route = attempt.of_route();
+        let Some(cell) = find(&mut self.bindings, &route, self.rules.window) else { return };
+        let this = Blame { tenant: attempt.tenant.clone(), domain: attempt.domain.cloned(), at };
+        if cell.last_blame.as_ref() == Some(&this) || cell.blames.contains(&this) {
+            // Another recipient of the same refused message.
+            return;
+        }
+        cell.last_blame = Some(this.clone());
+        cell.state.clean_since = cell.state.clean_since.max(at);
+        let at_once = cell.state.recovery.is_some();
+        if !cell.state.is_out() {
+            cell.blames.retain(|blame| now.since(blame.at) < window);
+            cell.blames.push_back(this);
+            if at_once || cell.blames.len() >= count {
+                self.suspend_route(attempt, Reason::IpBlocked, Duration::ZERO, text, now, out);
+            }
+        }
+        self.blame_on_probation(attempt, at, now, out);
+    }
+
+    fn blame_on_probation(&mut self, attempt: Attempt<'_>, at: Wall, now: Wall, out: &mut Vec<HealthChange>) {
+        let Some(watched) = self.bindings.get_mut(attempt.binding) else { return };
+        watched.own.state.clean_since = watched.own.state.clean_since.max(at);
+        let Some(recovery) = &mut watched.own.state.recovery else { return };
+        recovery.blamed = true;
+        if !recovery.blamed_by.contains(attempt.destination) {
+            recovery.blamed_by.push(attempt.destination.clone());
+        }
+        if recovery.blamed_by.len() < PROBATION_BLAMERS.min(self.rules.providers_for_binding.max(1)) {
+            return;
+        }
+        let text = format!("blamed on probation by {}", joined(&recovery.blamed_by));
+        self.change(&attempt.of_binding(), &text, out, |state, rules| {
+            state.penalise(Reason::ManyProviders, Duration::ZERO, &text, rules, now);
+        });
+    }
+
+    /// Suspends a route for the IP's sake or its set-up's, and the binding when that makes too many of them.
+    fn suspend_route(
+        &mut self,
+        attempt: Attempt<'_>,
+        reason: Reason,
+        least: Duration,
+        text: &str,
+        now: Wall,
+        out: &mut Vec<HealthChange>,
+    ) {
+        let mut new = false;
+        self.change(&attempt.of_route(), text, out, |state, rules| {
+            new = state.penalise(reason, least, text, rules, now);
+        });
+        let Some(watched) = self.bindings.get(attempt.binding).filter(|_| new) else { return };
+        let mut out_at: Vec<DestinationName> = watched
+            .routes
+            .iter()
+            .filter(|(to, cell)| {
+                let is_ours = |reason| cell.state.suspended_for(reason);
+                self.providers.contains(*to) && (is_ours(Reason::IpBlocked) || is_ours(Reason::Misconfigured))
+            })
+            .map(|(destination, _)| destination.clone())
+            .collect();
+        if out_at.len() < self.rules.providers_for_binding.max(1) || watched.own.state.wants_out().is_some() {
+            return;
+        }
+        out_at.sort();
+        let text = format!("suspended at {}: {text}", joined(&out_at));
+        self.change(&attempt.of_binding(), &text, out, |state, rules| {
+            state.penalise(Reason::ManyProviders, Duration::ZERO, &text, rules, now);
+        });
+    }
+}
+
+fn joined(names: &[DestinationName]) -> String {
+    names.iter().map(DestinationName::as_str).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,89 @@
+//! What is kept per subject: a state, and the counts from which it moves.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use super::health::Subject;
+use super::late::LateClusters;
+use super::state::State;
+use super::tally::{Clusters, Tally};
+use crate::clock::Wall;
+use crate::message::{BindingName, DestinationName, Domain, TenantName};
+
+/// A subject's state and the counts behind it.
+#[derive(Debug)]
+pub(super) struct Cell {
+    pub(super) state: State,
+    pub(super) tally: Tally,
+    /// Recent refusals that blamed the IP (routes only).
+    pub(super) blames: VecDeque<Blame>,
+    pub(super) last_blame: Option<Blame>,
+    /// When a tenant was last noted as the cause.
+    pub(super) noted: HashMap<TenantName, Wall>,
+    pub(super) timer: Option<Wall>,
+}
+
+/// One message that was refused for the IP's sake: several recipients of it are told by these three.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Blame {
+    pub(super) tenant: TenantName,
+    pub(super) domain: Option<Domain>,
+    pub(super) at: Wall,
+}
+
+impl Cell {
+    pub(super) fn new(window: Duration) -> Self {
+        Self {
+            state: State::default(),
+            tally: Tally::new(window),
+            blames: VecDeque::new(),
+            last_blame: None,
+            noted: HashMap::new(),
+            timer: None,
+        }
+    }
+
+    pub(super) fn is_idle(&mut self, now: Wall, blame_window: Duration) -> bool {
+        self.state.is_blank()
+            && self.tally.is_empty(now)
+            && self.blames.iter().all(|blame| now.since(blame.at) > blame_window)
+    }
+}
+
+/// A binding with its routes.
+#[derive(Debug)]
+pub(super) struct Watched {
+    pub(super) own: Cell,
+    pub(super) clusters: Clusters,
+    pub(super) late: LateClusters,
+    pub(super) routes: HashMap<DestinationName, Cell>,
+    /// When the operator was last told what to mend.
+    pub(super) fix_noted: Option<Wall>,
+}
+
+impl Watched {
+    pub(super) fn new(window: Duration) -> Self {
+        Self {
+            own: Cell::new(window),
+            clusters: Clusters::default(),
+            late: LateClusters::default(),
+            routes: HashMap::new(),
+            fix_noted: None,
+        }
+    }
+}
+
+/// The cell of a subject; routes of known bindings are made as they appear.
+pub(super) fn find<'a>(
+    bindings: &'a mut HashMap<BindingName, Watched>,
+    subject: &Subject,
+    window: Duration,
+) -> Option<&'a mut Cell> {
+    let watched = bindings.get_mut(subject.binding())?;
+    Some(match subject {
+        Subject::Binding(_) => &mut watched.own,
+        Subject::Route(_, destination) => {
+            watched.routes.entry(destination.clone()).or_insert_with(|| Cell::new(window))
+        }
+    })
+}

@@ -1,0 +1,188 @@
+//! Stories of what comes back by mail.
+
+use std::time::Duration;
+
+use super::evidence::AttemptResult;
+use super::scenarios::{HOUR, MINUTE, START, attempt, binding, blamed, herd, out_until, refused, route, send};
+use super::*;
+use crate::clock::Wall;
+use crate::outcome::Action;
+
+fn late(to: Option<&str>, domain: &str, at: Wall, result: AttemptResult) -> Evidence {
+    Evidence::LateBounce {
+        binding: "a".into(),
+        destination: to.map(Into::into),
+        tenant: "t".into(),
+        domain: Some(domain.parse().unwrap()),
+        at,
+        result,
+    }
+}
+
+fn unknown_user() -> AttemptResult {
+    refused(true, false, Action::None)
+}
+
+fn blames() -> AttemptResult {
+    // What the rule would do at once in a session is not done hours later.
+    refused(false, true, Action::SuspendRoute(4 * HOUR))
+}
+
+/// `bounces` late hard bounces, each at a domain of its own.
+fn come_back(r: &mut Reputation, bounces: u64, to: Option<&str>, at: Wall, now: Wall) {
+    (0..bounces).for_each(|i| drop(r.observe(&late(to, &format!("d{i}.example"), at, unknown_user()), now)));
+}
+
+fn counts(r: &mut Reputation, now: Wall) -> Vec<(u64, u64)> {
+    let watched = r.bindings.get_mut("a").unwrap();
+    let route = watched.routes.get_mut("gmail").map(|cell| cell.tally.total(now));
+    let own = watched.own.tally.total(now);
+    std::iter::once(own).chain(route).map(|count| (count.attempts, count.events)).collect()
+}
+
+#[test]
+fn late_bounces_trip_the_fuse_like_those_of_the_session() {
+    let (_, mut r) = herd();
+    send(&mut r, 100, 0, "t", &["outlook"], START);
+    send(&mut r, 300, 0, "t", &["gmail"], START);
+    let now = START.plus(20 * MINUTE);
+    come_back(&mut r, 20, Some("gmail"), START, now);
+    assert_eq!(counts(&mut r, now), [(400, 20), (300, 20)], "events, but no further attempts");
+    assert_eq!(*r.health(&route("a", "gmail")), Health::Active);
+    come_back(&mut r, 60, Some("gmail"), START, now);
+    assert_eq!(out_until(&r, &route("a", "gmail")), Some((Reason::HardBounces, now.plus(HOUR))));
+    assert_eq!(*r.health(&binding("a")), Health::Active);
+}
+
+#[test]
+fn one_dead_domain_is_one_event_a_minute_of_sending_and_old_news_none() {
+    let (_, mut r) = herd();
+    send(&mut r, 300, 0, "t", &["gmail"], START);
+    send(&mut r, 300, 0, "t", &["gmail"], START.plus(5 * MINUTE));
+    let now = START.plus(50 * MINUTE);
+    for _ in 0..100 {
+        r.observe(&late(Some("gmail"), "dead.example", START, unknown_user()), now);
+        r.observe(&late(Some("gmail"), "dead.example", START.plus(5 * MINUTE), unknown_user()), now);
+    }
+    assert_eq!(counts(&mut r, now), [(600, 2), (600, 2)]);
+    let later = START.plus(61 * MINUTE);
+    come_back(&mut r, 200, Some("gmail"), START, later);
+    assert_eq!(*r.health(&route("a", "gmail")), Health::Active, "what has left the window trips nothing");
+    come_back(&mut r, 200, Some("gmail"), START.plus(30 * MINUTE), later);
+    assert_eq!(counts(&mut r, later), [(300, 1), (300, 1)], "nothing was sent then");
+}
+
+#[test]
+fn an_attempt_is_found_in_the_minute_in_which_it_ended() {
+    let (_, mut r) = herd();
+    send(&mut r, 10, 0, "t", &["gmail"], START.plus(MINUTE));
+    let begun = START.plus(Duration::from_secs(59));
+    come_back(&mut r, 3, Some("gmail"), begun, START.plus(9 * MINUTE));
+    assert_eq!(counts(&mut r, START.plus(9 * MINUTE)), [(10, 3), (10, 3)]);
+}
+
+#[test]
+fn without_a_destination_only_the_binding_is_judged() {
+    let (_, mut r) = herd();
+    send(&mut r, 600, 0, "t", &["gmail", "outlook", "yahoo"], START);
+    come_back(&mut r, 200, None, START, START.plus(MINUTE));
+    assert_eq!(out_until(&r, &binding("a")).map(|(reason, _)| reason), Some(Reason::HardBounces));
+    assert_eq!(*r.health(&route("a", "gmail")), Health::Active);
+}
+
+#[test]
+fn late_blame_counts_by_the_time_of_sending_and_never_suspends_at_once() {
+    let (_, mut r) = herd();
+    let now = START.plus(50 * MINUTE);
+    for minute in [0, 0, 10] {
+        let at = START.plus(minute * MINUTE);
+        r.observe(&late(Some("gmail"), "x.example", at, blames()), now);
+    }
+    assert_eq!(*r.health(&route("a", "gmail")), Health::Active, "two messages, one of them with two recipients");
+    r.observe(&late(Some("gmail"), "x.example", START, blames()), START.plus(HOUR));
+    r.observe(&late(Some("gmail"), "y.example", START, blames()), START.plus(HOUR));
+    assert_eq!(*r.health(&route("a", "gmail")), Health::Active, "too old");
+    r.observe(&blamed("a", "gmail", Action::None), now);
+    assert_eq!(
+        out_until(&r, &route("a", "gmail")),
+        Some((Reason::IpBlocked, now.plus(HOUR))),
+        "with those of the session"
+    );
+}
+
+#[test]
+fn what_was_sent_before_a_suspension_neither_prolongs_it_nor_spoils_the_way_back() {
+    let (_, mut r) = herd();
+    send(&mut r, 300, 0, "t", &["gmail"], START);
+    r.observe(&blamed("a", "gmail", Action::SuspendRoute(15 * MINUTE)), START);
+    let end = START.plus(HOUR);
+    let quiet = |r: &mut Reputation, now| {
+        for _ in 0..5 {
+            assert!(r.observe(&late(Some("gmail"), "x.example", START, blames()), now).is_empty());
+            assert!(r.observe(&late(Some("gmail"), "y.example", START, unknown_user()), now).is_empty());
+        }
+    };
+    quiet(&mut r, START.plus(30 * MINUTE));
+    assert_eq!(out_until(&r, &route("a", "gmail")), Some((Reason::IpBlocked, end)));
+    r.tick(end);
+    let state = r.bindings["a"].routes["gmail"].state.clone();
+    quiet(&mut r, end);
+    assert_eq!(r.bindings["a"].routes["gmail"].state, state, "on probation");
+    // Blame for mail of the probation itself is another matter.
+    r.observe(&attempt("a", "gmail", "t", "x.example", AttemptResult::Accepted), end);
+    r.observe(&late(Some("gmail"), "x.example", end, blames()), end.plus(MINUTE));
+    assert_eq!(out_until(&r, &route("a", "gmail")), Some((Reason::IpBlocked, end.plus(MINUTE + 2 * HOUR))));
+}
+
+#[test]
+fn a_refused_set_up_is_told_once_takes_the_route_out_and_at_three_providers_the_binding() {
+    let (_, mut r) = herd();
+    let fix = |to| attempt("a", to, "t", "x.example", refused(false, false, Action::FixBinding(4 * HOUR)));
+    r.observe(&fix("gmail"), START);
+    assert_eq!(out_until(&r, &route("a", "gmail")), Some((Reason::Misconfigured, START.plus(4 * HOUR))));
+    r.observe(&fix("outlook"), START);
+    assert_eq!(*r.health(&binding("a")), Health::Active);
+    let notes = r.take_notes();
+    assert!(
+        matches!(&notes[..], [Note::Misconfigured { evidence, .. }] if evidence == "test.rule at gmail: 550 5.7.1 go away"),
+        "{notes:?}"
+    );
+    r.observe(&blamed("a", "yahoo", Action::SuspendRoute(HOUR)), START);
+    assert_eq!(out_until(&r, &binding("a")).map(|(reason, _)| reason), Some(Reason::ManyProviders));
+}
+
+#[test]
+fn a_share_of_complaints_is_noted_once_a_day_for_each_limit() {
+    let (_, mut r) = herd();
+    send(&mut r, 1500, 0, "t", &["gmail"], START);
+    send(&mut r, 1500, 0, "t", &["site:x"], START);
+    let day = Duration::from_secs(86_400);
+    let complain = |to: &str, incidents| Evidence::Complaint {
+        binding: "a".into(),
+        destination: Some(to.into()),
+        tenant: "t".into(),
+        at: START,
+        incidents,
+    };
+    // (days later, where, complaints, noted)
+    let table = [
+        (0, "gmail", 2, false), // 0.13 %, but two are chance
+        (0, "gmail", 1, true),
+        (0, "gmail", 1, false),
+        (0, "site:x", 3, true),
+        (1, "gmail", 1, true), // 0.33 %
+        (1, "gmail", 1, false),
+        (2, "gmail", 1, true),  // the next day
+        (8, "gmail", 9, false), // about mail that is no longer in the share
+    ];
+    for (step, (days, to, incidents, noted)) in table.into_iter().enumerate() {
+        let now = START.plus(day * days);
+        assert!(r.observe(&complain(to, incidents), now).is_empty(), "moves no health");
+        let notes = r.take_notes();
+        assert_eq!(matches!(&notes[..], [Note::Complaints { .. }]), noted, "step {step}: {notes:?}");
+    }
+    let gone =
+        Evidence::Complaint { binding: "gone".into(), destination: None, tenant: "t".into(), at: START, incidents: 9 };
+    r.observe(&gone, START);
+    assert!(r.complaints().shares(31, START).keys().all(|(name, _)| name.as_str() == "a"));
+}

@@ -1,0 +1,107 @@
+//! What the operator should know although no health moved.
+
+use super::complaints::{Cohort, SHARE_DAYS};
+use super::health::{Reason, Subject};
+use crate::message::{BindingName, DestinationName, PoolName, TenantName};
+
+/// Something the operator should know that moved no health.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Note {
+    /// Hard bounces over the limit that one tenant explains: the address was spared.
+    TenantBlamed {
+        /// Where it was seen.
+        subject: Subject,
+        /// Whose list is bad.
+        tenant: TenantName,
+        /// Counts.
+        evidence: String,
+    },
+    /// A reply blames the tenant or its domain. More of them, and its mail is held there.
+    TenantRefused {
+        /// Where.
+        subject: Subject,
+        /// Whose mail.
+        tenant: TenantName,
+        /// The reply.
+        evidence: String,
+    },
+    /// A receiver refuses the binding's own set-up: its PTR, its EHLO name. Time does not heal it; somebody must mend it.
+    Misconfigured {
+        /// Which.
+        binding: BindingName,
+        /// Who noticed.
+        destination: DestinationName,
+        /// The rule and the reply: what is to be mended.
+        evidence: String,
+    },
+    /// More people complain about a binding's mail than a mailbox provider puts up with.
+    Complaints {
+        /// Whose mail.
+        binding: BindingName,
+        /// Where; `None` for all that is no configured provider.
+        destination: Option<DestinationName>,
+        /// Counts of the last [`SHARE_DAYS`].
+        share: Cohort,
+    },
+    /// The pool guard held a suspension back; the binding is throttled instead.
+    Withheld {
+        /// Pool that could not spare it.
+        pool: PoolName,
+        /// Which binding.
+        binding: BindingName,
+        /// What it would have been suspended for.
+        reason: Reason,
+        /// Why it was held back, and the evidence.
+        evidence: String,
+    },
+}
+
+impl Note {
+    /// Stable text: tenant_blamed, tenant_refused, misconfigured, complaints, withheld.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::TenantBlamed { .. } => "tenant_blamed",
+            Self::TenantRefused { .. } => "tenant_refused",
+            Self::Misconfigured { .. } => "misconfigured",
+            Self::Complaints { .. } => "complaints",
+            Self::Withheld { .. } => "withheld",
+        }
+    }
+
+    /// Everything in it by name, for the log and the events: `what` is [`Note::as_str`].
+    pub fn fields(&self) -> Vec<(&'static str, String)> {
+        let mut fields = vec![("what", self.as_str().to_owned())];
+        match self {
+            Self::TenantBlamed { subject, tenant, evidence } | Self::TenantRefused { subject, tenant, evidence } => {
+                fields.push(("binding", subject.binding().to_string()));
+                if let Subject::Route(_, destination) = subject {
+                    fields.push(("destination", destination.to_string()));
+                }
+                fields.push(("tenant", tenant.to_string()));
+                fields.push(("evidence", evidence.clone()));
+            }
+            Self::Misconfigured { binding, destination, evidence } => fields.extend([
+                ("binding", binding.to_string()),
+                ("destination", destination.to_string()),
+                ("evidence", evidence.clone()),
+            ]),
+            Self::Complaints { binding, destination, share } => fields.extend([
+                ("binding", binding.to_string()),
+                ("destination", destination.as_ref().map_or_else(|| "other".to_owned(), ToString::to_string)),
+                ("evidence", in_words(*share)),
+            ]),
+            Self::Withheld { pool, binding, reason, evidence } => fields.extend([
+                ("pool", pool.to_string()),
+                ("binding", binding.to_string()),
+                ("reason", reason.as_str().to_owned()),
+                ("evidence", evidence.clone()),
+            ]),
+        }
+        fields
+    }
+}
+
+fn in_words(share: Cohort) -> String {
+    let Cohort { accepted, complaints, .. } = share;
+    format!("{complaints} complaints about {accepted} recipients accepted in the last {SHARE_DAYS} days")
+}
