@@ -17,6 +17,7 @@ use crate::admin::{self, Sources};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::delivery::{DirectConnector, Resolver, Routing};
+use crate::feedback::token::{Directory, Keys};
 use crate::ingress::smtp::server::{self, Server};
 use crate::ingress::{IngressStats, Intake};
 use crate::monitor::Monitor;
@@ -95,6 +96,9 @@ impl Relay {
         let dispatch = tokio::spawn(Arc::clone(&dispatcher).run(stopped.clone()));
 
         let reception = Arc::new(Reception::new(Arc::clone(&dispatcher)));
+        if let Some(desk) = reception.desk() {
+            tokio::spawn(Arc::clone(desk).tend(stopped.clone()));
+        }
         let ingress = Arc::<IngressStats>::default();
         let server =
             bound.start(Arc::clone(&reception) as Arc<dyn Intake>, Arc::clone(&ingress)).map_err(|e| other(&e))?;
@@ -189,6 +193,7 @@ struct Outside {
     resolver: Arc<Resolver>,
     classifier: Arc<Classifier>,
     metrics: Arc<Metrics>,
+    directory: Option<Arc<Directory>>,
 }
 
 impl Outside {
@@ -206,8 +211,27 @@ impl Outside {
             resolver,
             classifier: Arc::new(classifier(config)?),
             metrics: Arc::new(Metrics::new().map_err(|e| other(&e))?),
+            directory: directory(config)?.map(Arc::new),
         })
     }
+}
+
+/// The keys of marks, made at the first start, and the names they find.
+fn directory(config: &Config) -> Result<Option<Directory>, StartError> {
+    let Some(feedback) = &config.feedback else { return Ok(None) };
+    let path = &feedback.key_file;
+    let wrong = |e: &dyn std::fmt::Display| StartError::Other(format!("feedback.key_file {}: {e}", path.display()));
+    let text = match std::fs::read_to_string(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let mut random = [0; 32];
+            rand::rngs::StdRng::from_os_rng().fill_bytes(&mut random);
+            let text = Keys::file_text(random);
+            std::fs::write(path, &text).map_err(|e| wrong(&e))?;
+            text
+        }
+        read => read.map_err(|e| wrong(&e))?,
+    };
+    Ok(Some(Directory::new(Keys::parse(&text).map_err(|e| wrong(&e))?, config)))
 }
 
 fn classifier(config: &Config) -> Result<Classifier, StartError> {
@@ -257,6 +281,7 @@ fn recover(
         resolver: outside.resolver,
         classifier: outside.classifier,
         metrics: outside.metrics,
+        feedback: outside.directory,
         seed: seed.wrapping_add(1),
     });
     let recovery = spool.recover(&mut |entry| dispatcher.recover(entry))?;

@@ -57,6 +57,16 @@ pub trait Tables: Send + Sync + 'static {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, SpoolError>;
     /// All records whose keys start with `prefix`, in order of the keys. `visit` must not call the engine.
     fn scan(&self, table: Table, prefix: &[u8], visit: &mut dyn FnMut(&[u8], Bytes)) -> Result<(), SpoolError>;
+    /// The first `limit` records whose keys start with `prefix` and are greater than `after`, in order of the keys. Reads
+    /// no others. `visit` must not call the engine.
+    fn scan_first(
+        &self,
+        table: Table,
+        prefix: &[u8],
+        after: &[u8],
+        limit: usize,
+        visit: &mut dyn FnMut(&[u8], Bytes),
+    ) -> Result<(), SpoolError>;
     /// All keys in order, without reading what they hold.
     fn keys(&self, table: Table, visit: &mut dyn FnMut(&[u8])) -> Result<(), SpoolError>;
     /// What the engine itself found wrong when it was opened.
@@ -270,6 +280,19 @@ fn clear_orphans(tables: &impl Tables, bodies: &Bodies, unreadable: bool, findin
     }
 }
 
+/// Name and payload of a fact; no payload where the record is corrupt, nothing where not even the name can be read.
+fn fact(key: &[u8], raw: &[u8]) -> Option<(String, Vec<u8>)> {
+    let name = std::str::from_utf8(key);
+    match (name, record::unseal(key, raw)) {
+        (Ok(name), Ok(payload)) => Some((name.to_owned(), payload.to_vec())),
+        (name, read) => {
+            let detail = read.err().unwrap_or_else(|| "key is not text".into());
+            tracing::error!(fact = name_of(Table::Facts, key), detail, "corrupt fact");
+            name.ok().map(|name| (name.to_owned(), Vec::new()))
+        }
+    }
+}
+
 fn set_aside(tables: &impl Tables, id: EntryId, detail: &str) -> Result<bool, SpoolError> {
     let key = id_key(id.0);
     let Some(raw) = tables.get(Table::Entries, &key)? else { return Ok(false) };
@@ -320,19 +343,14 @@ impl<T: Tables> Spool for T {
 
     fn facts(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, SpoolError> {
         let mut facts = Vec::new();
-        self.scan(Table::Facts, prefix.as_bytes(), &mut |key, raw| match (
-            std::str::from_utf8(key),
-            record::unseal(key, &raw),
-        ) {
-            (Ok(name), Ok(payload)) => facts.push((name.to_owned(), payload.to_vec())),
-            (_, read) => {
-                let detail = read.err().unwrap_or_else(|| "key is not text".into());
-                tracing::error!(fact = name_of(Table::Facts, key), detail, "corrupt fact");
-                if let Ok(name) = std::str::from_utf8(key) {
-                    facts.push((name.to_owned(), Vec::new()));
-                }
-            }
-        })?;
+        self.scan(Table::Facts, prefix.as_bytes(), &mut |key, raw| facts.extend(fact(key, &raw)))?;
+        Ok(facts)
+    }
+
+    fn facts_first(&self, prefix: &str, after: &str, limit: usize) -> Result<Vec<(String, Vec<u8>)>, SpoolError> {
+        let mut facts = Vec::new();
+        let (prefix, after) = (prefix.as_bytes(), after.as_bytes());
+        self.scan_first(Table::Facts, prefix, after, limit, &mut |key, raw| facts.extend(fact(key, &raw)))?;
         Ok(facts)
     }
 

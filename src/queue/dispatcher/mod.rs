@@ -14,7 +14,7 @@ mod record;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
@@ -31,7 +31,8 @@ use crate::clock::{Clock, Now, Wall};
 use crate::config::Config;
 use crate::delivery::plan::NoPlan;
 use crate::delivery::{Connector, Resolver};
-use crate::message::{BindingName, Domain, Entry, EntryId, IdSource, MessageId};
+use crate::feedback::token::Directory;
+use crate::message::{BindingName, Domain, Entry, EntryId, IdSource, MessageId, TenantName};
 use crate::outcome::classify::Classifier;
 use crate::reputation::facts::Fact;
 use crate::reputation::{Evidence, Health, Subject};
@@ -116,6 +117,9 @@ pub struct Dispatcher {
     set_aside: Mutex<SetAside>,
     on_blame: Mutex<Option<OnBlame>>,
     events: Events,
+    directory: Option<Arc<Directory>>,
+    /// Tenants whose return paths are rewritten.
+    rewritten: HashSet<TenantName>,
 }
 
 /// What a dispatcher is made of.
@@ -138,6 +142,8 @@ pub struct Parts {
     pub classifier: Arc<Classifier>,
     /// Counts.
     pub metrics: Arc<Metrics>,
+    /// Keys and names of the marks of reports, where there is a `[feedback]`.
+    pub feedback: Option<Arc<Directory>>,
     /// Seed of the jitter.
     pub seed: u64,
 }
@@ -146,7 +152,10 @@ impl Dispatcher {
     /// Puts the parts together; nothing runs until [`Dispatcher::run`].
     pub fn new(parts: Parts) -> Arc<Self> {
         let heartbeat = AtomicI64::new(parts.clock.now().wall.as_millis());
+        let rewritten = parts.config.tenants.iter().filter(|tenant| tenant.return_path_domain.is_some());
         Arc::new(Self {
+            rewritten: rewritten.map(|tenant| tenant.name.clone()).collect(),
+            directory: parts.feedback,
             core: Mutex::new(parts.core),
             config: parts.config,
             clock: parts.clock,
@@ -202,6 +211,16 @@ impl Dispatcher {
         &self.events
     }
 
+    /// Keys and names of the marks of reports, where there is a `[feedback]`.
+    pub fn directory(&self) -> Option<&Arc<Directory>> {
+        self.directory.as_ref()
+    }
+
+    /// What reads replies.
+    pub fn classifier(&self) -> &Classifier {
+        &self.classifier
+    }
+
     /// The configuration in force.
     pub fn config(&self) -> &Config {
         &self.config
@@ -251,7 +270,19 @@ impl Dispatcher {
 
     /// Makes a message durable, then takes its entries in. Returns once it is on disk.
     pub async fn accept(self: &Arc<Self>, id: MessageId, body: Bytes, entries: Vec<Entry>) -> Result<(), SpoolError> {
-        let mut batch: Batch = Vec::with_capacity(entries.len() + 1);
+        self.accept_with(id, body, entries, Batch::new()).await
+    }
+
+    /// As [`Dispatcher::accept`], with `facts` that go to disk with the message or not at all.
+    pub async fn accept_with(
+        self: &Arc<Self>,
+        id: MessageId,
+        body: Bytes,
+        entries: Vec<Entry>,
+        facts: Batch,
+    ) -> Result<(), SpoolError> {
+        let mut batch: Batch = Vec::with_capacity(entries.len() + 1 + facts.len());
+        batch.extend(facts);
         batch.push(Op::PutBody(id, body.clone()));
         batch.extend(entries.iter().map(|entry| Op::PutEntry(Box::new(entry.clone()))));
         self.committer.commit(batch).await.inspect_err(|error| self.probe_disk(error))?;
@@ -268,6 +299,11 @@ impl Dispatcher {
             counts.accepted_recipients.fetch_add(recipients, Ordering::Relaxed);
         });
         Ok(())
+    }
+
+    /// Puts facts on disk. Returns once they are.
+    pub async fn note(self: &Arc<Self>, facts: Batch) -> Result<(), SpoolError> {
+        self.committer.commit(facts).await.inspect_err(|error| self.probe_disk(error))
     }
 
     /// Takes in one entry that recovery found. [`Dispatcher::recovery_done`] follows the last.

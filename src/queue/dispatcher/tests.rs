@@ -84,6 +84,7 @@ impl Rig {
             classifier: Arc::new(Classifier::shipped()),
             metrics: Arc::new(Metrics::new().expect("metrics")),
             config: Arc::new(config),
+            feedback: None,
             seed: 1,
         });
         let (stop, stopped) = tokio::sync::watch::channel(false);
