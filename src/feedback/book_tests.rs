@@ -1,5 +1,7 @@
 //! Reports in, bookings out.
 
+use std::sync::LazyLock;
+
 use proptest::prelude::*;
 
 use super::super::read::Complaint;
@@ -12,6 +14,9 @@ use crate::message::{DestinationName, MessageId};
 use crate::outcome::Scope;
 
 const DAY: Duration = Duration::from_secs(86_400);
+
+/// Compiled once: that takes longer than all the tests.
+static CLASSIFIER: LazyLock<Classifier> = LazyLock::new(Classifier::shipped);
 
 fn ours() -> Directory {
     directory(keys(7))
@@ -38,7 +43,6 @@ fn arf(feedback_type: &str, incidents: u32) -> Mail {
 
 /// A desk that remembers what it was told.
 struct Rig {
-    classifier: Classifier,
     told: Told,
     addresses: Vec<IpAddr>,
     now: Wall,
@@ -47,7 +51,7 @@ struct Rig {
 impl Rig {
     fn new() -> Self {
         let now = attempted().at.plus(DAY);
-        Self { classifier: Classifier::shipped(), told: Told::default(), addresses: Vec::new(), now }
+        Self { told: Told::default(), addresses: Vec::new(), now }
     }
 
     /// Books a mail with this mark, in its envelope (`b`) or in its header.
@@ -65,7 +69,7 @@ impl Rig {
             addresses: &self.addresses,
             accept_for: 30 * DAY,
         };
-        let booking = book(question, &self.classifier, self.now);
+        let booking = book(question, &CLASSIFIER, self.now);
         if let Some(told) = &booking.told {
             self.told = told.clone();
         }
