@@ -152,9 +152,15 @@ fn the_first_facts_come_without_the_rest_and_go_on_behind_any_key(subject: &impl
     assert_eq!(names("told/3", 9), ["told/4"], "a key that is gone is a place all the same");
     assert_eq!(names("told/4", 9), [""; 0]);
     assert_eq!(names("z", 9), [""; 0]);
-    put_raw(&*spool, Table::Facts, b"told/0", Some(b"rubbish"));
+    put_raw(&*spool, Table::Aged, b"told/0", Some(b"rubbish"));
     let corrupt = spool.facts_first("told/", "", 1).expect("readable");
     assert_eq!(corrupt, [("told/0".to_owned(), Vec::new())]);
+    assert!(matches!(spool.fact("told/0"), Err(SpoolError::Corrupt { .. })));
+    // No start looks at them.
+    let (_, recovery) = recovered(&*spool);
+    assert!(recovery.quarantined.is_empty(), "{recovery:?}");
+    assert_eq!(spool.fact("told/2").expect("readable"), Some(b"told/2".to_vec()));
+    assert_eq!(spool.facts("told/").expect("readable").len(), 4);
 }
 
 fn recovery_sets_aside_what_it_cannot_use_and_goes_on(subject: &impl Subject) {

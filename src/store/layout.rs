@@ -5,6 +5,9 @@
 //! that set is applied by the engine atomically. It is more than the contract asks (each batch atomic), costs nothing,
 //! and leaves one question to answer after a failure: is the group there or not.
 //!
+//! Facts that there may be one of for every message lie apart from the few that say how the relay stands ([`Table::Aged`]),
+//! so that a start costs what waits and not what once was.
+//!
 //! Recovery never reads a body. It takes the body *keys* first (8 octets each), then walks the entries once and looks
 //! each one's body up in that list; bodies that no entry asked for are orphans.
 
@@ -24,6 +27,15 @@ const MAX_FACT_KEY: usize = 1024;
 /// Largest payload: engines hold a length in 32 bits.
 const MAX_PAYLOAD: usize = u32::MAX as usize - 64;
 
+/// Kinds of facts that are written for single messages and removed by age. They lie in a table of their own, which no
+/// start walks over: what is corrupt among them is found when it is read.
+const AGED: [&str; 2] = ["told/", "sender/"];
+
+/// Where facts of this name, or whose names begin like this, lie.
+fn facts_table(name: &str) -> Table {
+    if AGED.iter().any(|kind| name.starts_with(kind)) { Table::Aged } else { Table::Facts }
+}
+
 /// One of the ordered maps an engine keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Table {
@@ -33,6 +45,8 @@ pub enum Table {
     Entries,
     /// Facts by name.
     Facts,
+    /// Facts of the kinds in [`AGED`], by name: there may be millions of them.
+    Aged,
     /// Records that could not be used, by `kind/key`.
     Quarantine,
 }
@@ -98,7 +112,7 @@ fn name_of(table: Table, key: &[u8]) -> String {
         (Table::Entries, Some(id)) => format!("entry/{}", EntryId(id)),
         (Table::Bodies, None) => format!("body/{}", hex()),
         (Table::Entries, None) => format!("entry/{}", hex()),
-        (Table::Facts, _) => format!("fact/{}", String::from_utf8_lossy(key)),
+        (Table::Facts | Table::Aged, _) => format!("fact/{}", String::from_utf8_lossy(key)),
         (Table::Quarantine, _) => String::from_utf8_lossy(key).into_owned(),
     }
 }
@@ -112,7 +126,7 @@ fn target(op: &Op) -> (Table, Key) {
         Op::PutBody(id, _) | Op::RemoveBody(id) => (Table::Bodies, id_key(id.0)),
         Op::PutEntry(entry) => (Table::Entries, id_key(entry.id.0)),
         Op::RemoveEntry(id) => (Table::Entries, id_key(id.0)),
-        Op::PutFact(key, _) | Op::RemoveFact(key) => (Table::Facts, Key::from_slice(key.as_bytes())),
+        Op::PutFact(key, _) | Op::RemoveFact(key) => (facts_table(key), Key::from_slice(key.as_bytes())),
     }
 }
 
@@ -336,21 +350,22 @@ impl<T: Tables> Spool for T {
         if key.is_empty() || key.len() > MAX_FACT_KEY {
             return Ok(None);
         }
-        let Some(raw) = self.get(Table::Facts, key)? else { return Ok(None) };
-        let payload = record::unseal(key, &raw).map_err(|detail| corrupt(Table::Facts, key, detail))?;
+        let table = facts_table(name);
+        let Some(raw) = self.get(table, key)? else { return Ok(None) };
+        let payload = record::unseal(key, &raw).map_err(|detail| corrupt(table, key, detail))?;
         Ok(Some(payload.to_vec()))
     }
 
     fn facts(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, SpoolError> {
         let mut facts = Vec::new();
-        self.scan(Table::Facts, prefix.as_bytes(), &mut |key, raw| facts.extend(fact(key, &raw)))?;
+        self.scan(facts_table(prefix), prefix.as_bytes(), &mut |key, raw| facts.extend(fact(key, &raw)))?;
         Ok(facts)
     }
 
     fn facts_first(&self, prefix: &str, after: &str, limit: usize) -> Result<Vec<(String, Vec<u8>)>, SpoolError> {
         let mut facts = Vec::new();
-        let (prefix, after) = (prefix.as_bytes(), after.as_bytes());
-        self.scan_first(Table::Facts, prefix, after, limit, &mut |key, raw| facts.extend(fact(key, &raw)))?;
+        let (table, prefix, after) = (facts_table(prefix), prefix.as_bytes(), after.as_bytes());
+        self.scan_first(table, prefix, after, limit, &mut |key, raw| facts.extend(fact(key, &raw)))?;
         Ok(facts)
     }
 

@@ -2,9 +2,7 @@
 //! that delivered; forged ones end nowhere.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
-use remuda::clock::Wall;
 use remuda::demo::sink::Sink;
 use remuda::feedback::token::{Attempted, Keys};
 use remuda::message::MessageId;
@@ -302,5 +300,4 @@ async fn a_late_bounce_and_a_redacted_complaint_are_evidence_on_the_binding_that
         assert_eq!(metric(&relay, name, &[&on(delivered_by)]).await, 1);
     }
     assert_eq!(verdicts(&relay, "booked").await, 2);
-    assert!(Wall::from(jiff::Timestamp::now()).since(id.time()) > Duration::from_secs(1));
 }
