@@ -73,7 +73,7 @@ impl Engine {
             bodies: db.keyspace("bodies", separated)?,
             entries: db.keyspace("entries", || plain(16 * MIB))?,
             facts: db.keyspace("facts", || plain(4 * MIB))?,
-            aged: db.keyspace("aged", || plain(8 * MIB))?,
+            aged: db.keyspace("aged", || plain(4 * MIB))?,
             quarantine: db.keyspace("quarantine", || plain(4 * MIB))?,
             db,
         })
