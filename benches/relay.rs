@@ -1,7 +1,8 @@
 //! The whole relay, from a client's connection to a receiver's `250`, beside Postfix on the same machine.
 //!
 //! `cargo bench --bench relay -- [MESSAGES] [DIRECTORY]`: 20,000 messages of 2 KB over 20 sessions through the real
-//! program, with four bindings in one pool, four tenants and at most 40 connections out, to a receiver in this process.
+//! program, with four bindings in one pool, four tenants and at most 40 connections out, to a receiver in this process;
+//! the same once more with `[feedback]`, where every message goes out with a mark and a rewritten return path.
 //! Then the injector straight to that receiver, which is what the two of them could do at most, and a quarter of the
 //! messages through a Postfix of its own (default settings but for its limits, which are ours) where one is installed
 //! and this runs as root. Everything is synced before its `250`; a file system without a disk behind it (tmpfs) tells
@@ -128,12 +129,12 @@ impl Drop for Remuda {
 }
 
 impl Remuda {
-    async fn start(below: &Path, sink: SocketAddr) -> Result<Self, Failure> {
+    async fn start(below: &Path, sink: SocketAddr, marks: bool) -> Result<Self, Failure> {
         let directory = tempfile::tempdir_in(below)?;
         let state = directory.path().join("state");
         fs::create_dir(&state)?;
         let config = directory.path().join("remuda.toml");
-        fs::write(&config, configuration(&state, sink))?;
+        fs::write(&config, configuration(&state, sink, marks))?;
         let log = File::create(directory.path().join("log"))?;
         let mut child = Command::new(env!("CARGO_BIN_EXE_remuda"))
             .args(["run", "-c"])
@@ -171,7 +172,7 @@ impl Remuda {
     }
 }
 
-fn configuration(state: &Path, sink: SocketAddr) -> String {
+fn configuration(state: &Path, sink: SocketAddr, marks: bool) -> String {
     let mut text = format!(
         "[server]\nhostname = \"relay.test\"\nstate_dir = {:?}\n[admin]\naddress = \"127.0.0.1:0\"\n\
          [log]\nfilter = \"warn\"\n[dns]\nservers = [\"127.0.0.1:9\"]\n[monitor]\nfcrdns = false\n\
@@ -190,6 +191,12 @@ fn configuration(state: &Path, sink: SocketAddr) -> String {
         text += &format!(
             "[tenant.tenant{n}]\nmatch = {{ sender_domain = [\"tenant{n}.test\"] }}\npools = {{ default = \"main\" }}\n"
         );
+        if marks {
+            text += &format!("return_path_domain = \"bounces.tenant{n}.test\"\n");
+        }
+    }
+    if marks {
+        text += "[feedback]\n";
     }
     text
 }
@@ -208,13 +215,18 @@ async fn main() -> Result<ExitCode, Failure> {
         "{:<9} {:>10} {:>11} {:>11} {:>9} {:>9} {:>5} {:>6}",
         "", "accepted/s", "delivered/s", "CPU us/msg", "p50 ms", "p99 ms", "lost", "twice"
     );
-    let relay = Remuda::start(directory, sink.addr()).await?;
+    let relay = Remuda::start(directory, sink.addr(), false).await?;
     let commits = relay.commits().await?;
     let ours = measure(relay.smtp, messages, &sink, || cpu(relay.child.id(), false)).await?;
     let commits = relay.commits().await? - commits;
     print("remuda", &ours);
     let sources = sink.by_source();
     let memory = relay.peak_memory()?;
+    drop(relay);
+
+    let relay = Remuda::start(directory, sink.addr(), true).await?;
+    let marked = measure(relay.smtp, messages, &sink, || cpu(relay.child.id(), false)).await?;
+    print("+ marks", &marked);
     drop(relay);
 
     let process = std::process::id();
@@ -245,7 +257,8 @@ async fn main() -> Result<ExitCode, Failure> {
             theirs.cpu_per_message.as_secs_f64() / ours.cpu_per_message.as_secs_f64().max(1e-9),
         );
     }
-    Ok(if ours.lost == 0 && ours.repeated == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let whole = [&ours, &marked].iter().all(|run| run.lost == 0 && run.repeated == 0);
+    Ok(if whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 mod postfix {

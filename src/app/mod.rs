@@ -17,7 +17,8 @@ use crate::admin::{self, Sources};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::delivery::{DirectConnector, Resolver, Routing};
-use crate::feedback::token::{Directory, Keys};
+use crate::feedback::keys;
+use crate::feedback::token::Directory;
 use crate::ingress::smtp::server::{self, Server};
 use crate::ingress::{IngressStats, Intake};
 use crate::monitor::Monitor;
@@ -211,27 +212,16 @@ impl Outside {
             resolver,
             classifier: Arc::new(classifier(config)?),
             metrics: Arc::new(Metrics::new().map_err(|e| other(&e))?),
-            directory: directory(config)?.map(Arc::new),
+            directory: directory(config)?,
         })
     }
 }
 
-/// The keys of marks, made at the first start, and the names they find.
-fn directory(config: &Config) -> Result<Option<Directory>, StartError> {
+/// Keys and names of the marks on outgoing mail, where reports are taken back.
+fn directory(config: &Config) -> Result<Option<Arc<Directory>>, StartError> {
     let Some(feedback) = &config.feedback else { return Ok(None) };
-    let path = &feedback.key_file;
-    let wrong = |e: &dyn std::fmt::Display| StartError::Other(format!("feedback.key_file {}: {e}", path.display()));
-    let text = match std::fs::read_to_string(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let mut random = [0; 32];
-            rand::rngs::StdRng::from_os_rng().fill_bytes(&mut random);
-            let text = Keys::file_text(random);
-            std::fs::write(path, &text).map_err(|e| wrong(&e))?;
-            text
-        }
-        read => read.map_err(|e| wrong(&e))?,
-    };
-    Ok(Some(Directory::new(Keys::parse(&text).map_err(|e| wrong(&e))?, config)))
+    let keys = keys::load(&feedback.key_file).map_err(|e| StartError::Other(e.to_string()))?;
+    Ok(Some(Arc::new(Directory::new(keys, config))))
 }
 
 fn classifier(config: &Config) -> Result<Classifier, StartError> {
@@ -281,7 +271,7 @@ fn recover(
         resolver: outside.resolver,
         classifier: outside.classifier,
         metrics: outside.metrics,
-        feedback: outside.directory,
+        directory: outside.directory,
         seed: seed.wrapping_add(1),
     });
     let recovery = spool.recover(&mut |entry| dispatcher.recover(entry))?;

@@ -200,13 +200,14 @@ impl Assigner {
     }
 }
 
-/// Own headers of the configuration, without repetition.
+/// Own headers of the configuration, without repetition. The mark is one of them: only we put it on mail.
 fn control_headers(config: &Config) -> Vec<String> {
     let marks = config.tenants.iter().flat_map(|tenant| tenant.matches.header.keys());
     let rules = config.tenants.iter().flat_map(|tenant| &tenant.streams).filter_map(|rule| rule.header.as_ref());
     let ours = |name: &&String| name.to_ascii_lowercase().starts_with(OWN_PREFIX);
     let mut names = vec![config.assignment.tenant_header.clone(), config.assignment.stream_header.clone()];
-    for name in marks.chain(rules.map(|(name, _)| name)).filter(ours) {
+    let mark = config.feedback.iter().map(|feedback| &feedback.header);
+    for name in marks.chain(rules.map(|(name, _)| name)).filter(ours).chain(mark) {
         if !names.iter().any(|known| known.eq_ignore_ascii_case(name)) {
             names.push(name.clone());
         }

@@ -1,7 +1,7 @@
 //! Runs the dialogue of `greeting` and `session` over a stream, with the time-outs of RFC 5321 §4.5.3.2.
 //!
-//! One group of commands is one write, the body is written from where it lies (vectored, so that doubled dots cost no
-//! copy). A deadline holds for a whole reply, not for a read: a host that drips octets gains nothing. A reply over
+//! One group of commands is one write; head and body are written from where they lie (vectored, so that neither our own
+//! header field nor doubled dots cost a copy). A deadline holds for a whole reply, not for a read: a host that drips octets gains nothing. A reply over
 //! [`REPLY_OCTETS`] ends the connection. Where writing fails, the host may have said why before it hung up: what it has
 //! sent is read for a moment before the failure is reported.
 
@@ -47,6 +47,9 @@ pub struct Transacted {
     pub answers: Vec<Answer>,
     /// The connection was dead or of no use before MAIL was answered: nothing has happened at the peer.
     pub stale: bool,
+    /// The host refused the envelope id and then would not go on: nothing has happened, and without it, over another
+    /// connection, the mail may pass.
+    pub lost_over_dsn: bool,
 }
 
 type Broken = (FailureKind, String);
@@ -90,6 +93,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.offers
     }
 
+    /// From now on no parameters of DSN, whatever the host offers.
+    pub fn distrust_dsn(&mut self) {
+        self.offers.dsn = false;
+    }
+
     /// Whether another message may follow.
     pub fn is_usable(&self) -> bool {
         self.after != After::Close
@@ -114,12 +122,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let (mut transaction, mut step) = Transaction::begin(mail, self.offers, reset, &mut self.output);
         if step == Step::Done {
             self.after = before;
-            return Transacted { answers: transaction.finish().0, stale: false };
+            return Transacted { answers: transaction.finish().0, stale: false, lost_over_dsn: false };
         }
         let mut stale = false;
         while step != Step::Done {
             if step == Step::SendBody {
-                match self.send_body(mail.body, timeouts).await {
+                match self.send_body(&mail, timeouts).await {
                     Ok(()) => transaction.body_sent(),
                     Err((kind, detail)) => {
                         step = match self.last_words().await {
@@ -147,10 +155,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 }
             };
         }
+        if transaction.dsn_failed() {
+            self.distrust_dsn();
+        }
+        let lost_over_dsn = transaction.lost_over_dsn();
         let (answers, after) = transaction.finish();
         // A reply more than commands were given: the two sides no longer agree on where they are.
         self.after = if self.input.is_empty() { after } else { After::Close };
-        Transacted { answers, stale }
+        Transacted { answers, stale, lost_over_dsn }
     }
 
     /// Says QUIT and waits for the end, at most `limit`.
@@ -208,9 +220,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         timeout(LAST_WORDS, self.read_reply()).await.ok()?.ok()
     }
 
-    /// Sends the body and the final dot. Each block must be taken in time; how many there are does not matter.
-    async fn send_body(&mut self, body: &[u8], timeouts: &Timeouts) -> Result<(), Broken> {
-        let mut rest = dot::pieces(body).chain(std::iter::once(dot::terminator(body)));
+    /// Sends head, body and the final dot. Each block must be taken in time; how many there are does not matter. The
+    /// head ends with a line, so the body begins one of its own: both are stuffed by themselves.
+    async fn send_body(&mut self, mail: &Mail<'_>, timeouts: &Timeouts) -> Result<(), Broken> {
+        let message = dot::pieces(mail.head).chain(dot::pieces(mail.body));
+        let mut rest = message.chain(std::iter::once(dot::terminator(mail.body)));
         loop {
             let mut block: SmallVec<[IoSlice<'_>; PIECES]> = rest.by_ref().take(PIECES).map(IoSlice::new).collect();
             if block.is_empty() {
@@ -282,6 +296,10 @@ mod tests {
         (0..count).map(|at| format!("r{at}@example.org").parse().expect("address")).collect()
     }
 
+    fn mail<'a>(recipients: &'a [Mailbox], body: &'a [u8]) -> Mail<'a> {
+        Mail { reverse_path: None, recipients, head: b"", body, envelope_id: None, eight_bit: false }
+    }
+
     /// The other side: waits for the octets of each step (all of them, in order), then says its part.
     async fn host(mut stream: DuplexStream, steps: Vec<(&'static str, &'static str)>) -> DuplexStream {
         for (expected, say) in steps {
@@ -309,7 +327,7 @@ mod tests {
         });
         let started = Instant::now();
         let rcpts = recipients(1);
-        let mail = Mail { reverse_path: None, recipients: &rcpts, body: b"x\r\n", eight_bit: false };
+        let mail = mail(&rcpts, b"x\r\n");
         let result = match Connection::greet(near, "me.example", &timeouts()).await {
             Ok(mut connection) => Ok(connection.transact(mail, &timeouts()).await),
             Err((answer, _)) => Err(answer),
@@ -441,7 +459,7 @@ mod tests {
         let mut connection = Connection::greet(near, "me.example", &timeouts()).await.expect("greeted");
         let rcpts = recipients(1);
         let body = "line\r\n.dot\r\n".repeat(1000);
-        let mail = Mail { reverse_path: None, recipients: &rcpts, body: body.as_bytes(), eight_bit: false };
+        let mail = mail(&rcpts, body.as_bytes());
         let transacted = connection.transact(mail, &timeouts()).await;
         assert!(!connection.is_usable());
         transacted
@@ -479,10 +497,64 @@ mod tests {
         });
         let mut connection = Connection::greet(near, "me.example", &timeouts()).await.expect("greeted");
         let rcpts = recipients(1);
-        let mail = Mail { reverse_path: None, recipients: &rcpts, body: body.as_bytes(), eight_bit: false };
+        let mail = mail(&rcpts, body.as_bytes());
         let transacted = connection.transact(mail, &timeouts()).await;
         assert!(matches!(&transacted.answers[0], Answer::Reply(_, reply) if reply.is_positive()));
         assert!(connection.is_usable());
+        task.await.expect("host");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_head_goes_first_and_a_dot_behind_it_is_stuffed() {
+        for (head, body, wire) in [
+            ("X-Id: a\r\n", ".dot\r\n", "X-Id: a\r\n..dot\r\n.\r\n"),
+            (".X: a\r\n", "x", "..X: a\r\nx\r\n.\r\n"),
+            ("X-Id: a\r\n", "", "X-Id: a\r\n.\r\n"),
+        ] {
+            let (near, far) = duplex(1024);
+            let task = tokio::spawn(async move {
+                let stream = host(far, GREETING.to_vec()).await;
+                host(stream, vec![(GROUP, "250\r\n250\r\n354\r\n"), (wire, "250 ok\r\n")]).await
+            });
+            let mut connection = Connection::greet(near, "me.example", &timeouts()).await.expect("greeted");
+            let rcpts = recipients(1);
+            let mail = Mail { head: head.as_bytes(), ..mail(&rcpts, body.as_bytes()) };
+            let transacted = connection.transact(mail, &timeouts()).await;
+            assert!(matches!(&transacted.answers[0], Answer::Reply(_, reply) if reply.is_positive()), "{wire:?}");
+            task.await.expect("host");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_remembers_that_its_host_only_pretends_to_know_dsn() {
+        const DSN: &str = "MAIL FROM:<> RET=HDRS ENVID=mark\r\nRCPT TO:<r0@example.org>\r\nDATA\r\n";
+        const REFUSED: &str = "501 5.5.4 ENVID?\r\n503\r\n503\r\n";
+        let ehlo = ("EHLO me.example\r\n", "250-hi\r\n250-DSN\r\n250 PIPELINING\r\n");
+        let (near, far) = duplex(1024);
+        let task = tokio::spawn(async move {
+            let steps = [
+                GREETING[0],
+                ehlo,
+                // Refused either way: no proof.
+                (DSN, REFUSED),
+                ("RSET\r\n", "250\r\n"),
+                (GROUP, "501 5.1.7 bad address\r\n503\r\n503\r\n"),
+                (DSN, REFUSED),
+                ("RSET\r\n", "250\r\n"),
+                (GROUP, "250\r\n250\r\n354\r\n"),
+                ("x\r\n.\r\n", "250 ok\r\n"),
+                (GROUP, "250\r\n250\r\n354\r\n"),
+                ("x\r\n.\r\n", "250 ok\r\n"),
+            ];
+            host(far, steps.to_vec()).await
+        });
+        let mut connection = Connection::greet(near, "me.example", &timeouts()).await.expect("greeted");
+        let rcpts = recipients(1);
+        for code in [501, 250, 250] {
+            let mail = Mail { envelope_id: Some("mark"), ..mail(&rcpts, b"x\r\n") };
+            let transacted = connection.transact(mail, &timeouts()).await;
+            assert!(matches!(&transacted.answers[0], Answer::Reply(_, reply) if reply.code == code), "{transacted:?}");
+        }
         task.await.expect("host");
     }
 
@@ -497,7 +569,7 @@ mod tests {
         });
         let mut connection = Connection::greet(near, "me.example", &timeouts()).await.expect("greeted");
         let rcpts = recipients(1);
-        let mail = Mail { reverse_path: None, recipients: &rcpts, body: b"x\r\n", eight_bit: false };
+        let mail = mail(&rcpts, b"x\r\n");
         let transacted = connection.transact(mail, &timeouts()).await;
         assert!(matches!(&transacted.answers[0], Answer::Reply(_, reply) if reply.is_positive()));
         assert!(!connection.is_usable());

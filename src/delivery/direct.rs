@@ -4,7 +4,8 @@
 //! at most `delivery.max_addresses`. The next one is tried when a host could not be reached, broke off, or said 4yz in
 //! its banner or to EHLO. A 5yz there is the receiver's word about this binding, and a source address that cannot be
 //! bound fails everywhere: both end the attempt. Once MAIL was given, no other host is asked. An idle connection that
-//! turns out to be dead before anything was answered is replaced by a new one within the same attempt.
+//! turns out to be dead before anything was answered is replaced by a new one within the same attempt; so is, once, one
+//! that was lost because the host cannot bear the envelope id, which then stays away.
 
 use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
@@ -114,19 +115,18 @@ impl DirectConnector {
     async fn carry_out(&self, order: Order) -> Report {
         let started = self.clock.now().mono;
         let delivery = self.settings.read().clone();
+        let mut without_dsn = false;
         if let Some(mut line) = self.idle.take(&order) {
             let transacted = transact(&mut line, &order, &delivery).await;
-            if !transacted.stale {
+            without_dsn = transacted.lost_over_dsn;
+            if !transacted.stale && !without_dsn {
                 self.counters.reused.fetch_add(1, Ordering::Relaxed);
                 return self.settle(line, &order, transacted.answers, true, started);
             }
-            self.counters.stale.fetch_add(1, Ordering::Relaxed);
+            self.counters.stale.fetch_add(u64::from(transacted.stale), Ordering::Relaxed);
         }
-        match self.open(&order, &delivery).await {
-            Ok(mut line) => {
-                let transacted = transact(&mut line, &order, &delivery).await;
-                self.settle(line, &order, transacted.answers, false, started)
-            }
+        match self.deliver_anew(&order, &delivery, without_dsn).await {
+            Ok((line, transacted)) => self.settle(line, &order, transacted.answers, false, started),
             Err((trace, answer)) => Report {
                 local: trace.local,
                 remote: trace.remote,
@@ -136,6 +136,28 @@ impl DirectConnector {
                 latency: self.clock.now().mono.since(started),
             },
         }
+    }
+
+    /// Over a new connection; where that is lost over the parameters of DSN, over another one without them.
+    async fn deliver_anew(
+        &self,
+        order: &Order,
+        delivery: &Delivery,
+        without_dsn: bool,
+    ) -> Result<(Line, Transacted), (Trace, Answer)> {
+        let mut line = self.open(order, delivery).await?;
+        if without_dsn {
+            line.connection.distrust_dsn();
+        }
+        let transacted = transact(&mut line, order, delivery).await;
+        if !transacted.lost_over_dsn {
+            return Ok((line, transacted));
+        }
+        // Where there is no second connection, what the first one came to stands.
+        let Ok(mut again) = self.open(order, delivery).await else { return Ok((line, transacted)) };
+        again.connection.distrust_dsn();
+        let transacted = transact(&mut again, order, delivery).await;
+        Ok((again, transacted))
     }
 
     fn settle(&self, line: Line, order: &Order, answers: Vec<Answer>, reused: bool, started: Mono) -> Report {
@@ -256,7 +278,9 @@ async fn transact(line: &mut Line, order: &Order, delivery: &Delivery) -> Transa
     let mail = Mail {
         reverse_path: order.reverse_path.as_ref(),
         recipients: &order.recipients,
+        head: &order.head,
         body: &order.body,
+        envelope_id: order.envelope_id.as_deref(),
         eight_bit: order.eight_bit,
     };
     line.messages += 1;
@@ -456,6 +480,46 @@ mod tests {
                     assert_eq!(codes(&report), ["rcpt 550"]);
                 }
                 assert_eq!((sink.commands("RSET"), sink.connections()), (1, connections), "{reset}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_host_that_cannot_bear_the_envelope_id_gets_the_mail_all_the_same() {
+        for ehlo in ["250-sink|250-DSN|250 PIPELINING|", "250-sink|250 DSN|"] {
+            for (code, reset, connections) in [
+                ("501 5.5.4 ENVID|", Some("250 reset|"), 1),
+                // Not on this connection any more.
+                ("555|", Some("500 what|"), 2),
+                ("501|", Some("421 4.7.0 too many errors|"), 2),
+                ("501|", None, 2),
+            ] {
+                let inner = script(&[("EHLO", Some(ehlo)), ("RSET", reset)]);
+                let choosy = move |line: &str| {
+                    let refused = line.starts_with("MAIL") && line.contains("ENVID=");
+                    if refused { Some(code.replace('|', "\r\n")) } else { inner(line) }
+                };
+                let sink = Sink::start(Arc::new(choosy)).await;
+                let connector = connector(&delivery());
+                let marked = Order {
+                    head: Bytes::from_static(b"X-Id: mark\r\n"),
+                    envelope_id: Some("mark".into()),
+                    ..order("127.0.0.21", &plan(&[sink.address]), 1)
+                };
+                for _ in 0..2 {
+                    assert_eq!(
+                        codes(&connector.attempt(marked.clone()).await),
+                        ["end_of_data 250"],
+                        "{code} {reset:?}"
+                    );
+                }
+                let body = "X-Id: mark\r\nSubject: x\r\n\r\n.hello\r\n";
+                // Where it said 354 to nobody, it got a lone dot.
+                let seen: Vec<_> = sink.seen.lock().bodies.iter().filter(|seen| !seen.is_empty()).cloned().collect();
+                assert_eq!(seen, [body, body]);
+                // What the first message taught, the second need not learn again.
+                let tries = sink.commands("MAIL FROM:<> RET=HDRS ENVID=mark");
+                assert_eq!((tries, sink.connections()), (1, connections), "{code} {reset:?}");
             }
         }
     }

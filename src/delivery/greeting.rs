@@ -17,6 +17,8 @@ pub struct Capabilities {
     pub size: bool,
     /// Largest message it takes, in octets, where it says so.
     pub size_limit: Option<NonZeroU64>,
+    /// DSN, RFC 3461.
+    pub dsn: bool,
 }
 
 impl Capabilities {
@@ -30,6 +32,8 @@ impl Capabilities {
                 found.pipelining = true;
             } else if keyword.eq_ignore_ascii_case("8BITMIME") {
                 found.eight_bit_mime = true;
+            } else if keyword.eq_ignore_ascii_case("DSN") {
+                found.dsn = true;
             } else if keyword.eq_ignore_ascii_case("SIZE") {
                 found.size = true;
                 found.size_limit = words.next().and_then(|octets| octets.parse().ok());
@@ -131,7 +135,7 @@ mod tests {
     }
 
     const PIPELINING: Capabilities =
-        Capabilities { pipelining: true, eight_bit_mime: false, size: false, size_limit: None };
+        Capabilities { pipelining: true, eight_bit_mime: false, size: false, size_limit: None, dsn: false };
 
     fn greet(replies: &[Reply]) -> (String, Greeted) {
         let mut out = Vec::new();

@@ -48,7 +48,7 @@ pub struct Order {
     pub plan: Arc<MxPlan>,
     /// The provider, where the destination is one.
     pub provider: Option<ProviderName>,
-    /// `None` is the null reverse path.
+    /// As the receiver is to see it, which may be the sender's own rewritten; `None` is the null reverse path.
     pub reverse_path: Option<Mailbox>,
     /// At least one.
     pub recipients: Vec<Mailbox>,
@@ -56,7 +56,7 @@ pub struct Order {
     pub head: Bytes,
     /// Envelope id for receivers that offer DSN (RFC 3461 §4.4): letters and digits only.
     pub envelope_id: Option<String>,
-    /// Message with CRLF line ends, before dot-stuffing.
+    /// Message as it is stored, with CRLF line ends, before dot-stuffing.
     pub body: Bytes,
     /// `BODY=8BITMIME` is needed.
     pub eight_bit: bool,

@@ -13,6 +13,11 @@
 //! Two refusals are made here without asking the host, since its EHLO reply has answered already: `552 5.3.4` for a
 //! message above the announced SIZE (RFC 1870 §6.1) and `554 5.6.3` for eight-bit data where 8BITMIME is missing
 //! (RFC 6152 §3; Remuda does not rewrite signed content). Both count as replies to MAIL; their text says who spoke.
+//!
+//! Where the host offers DSN, MAIL carries an envelope id and asks that a bounce return no more than the header (RFC
+//! 3461 §4.3, §4.4). Both serve us, not the recipient, so they must never cost a delivery: a host that offers DSN and
+//! then refuses MAIL as if it could not read it is asked once more without them, after RSET, and only what it says then
+//! counts.
 
 use super::Answer;
 use super::dot;
@@ -33,10 +38,21 @@ pub struct Mail<'a> {
     pub reverse_path: Option<&'a Mailbox>,
     /// At least one.
     pub recipients: &'a [Mailbox],
+    /// Sent before the body: whole header fields with CRLF line ends, or nothing.
+    pub head: &'a [u8],
     /// With CRLF line ends, before dot-stuffing.
     pub body: &'a [u8],
+    /// Envelope id for hosts that offer DSN: letters and digits.
+    pub envelope_id: Option<&'a str>,
     /// Holds octets above 127.
     pub eight_bit: bool,
+}
+
+impl Mail<'_> {
+    /// Octets as SIZE counts them, head and body.
+    fn announced_size(&self) -> u64 {
+        self.head.len() as u64 + dot::announced_size(self.body)
+    }
 }
 
 /// What to do after a transaction was fed.
@@ -63,11 +79,23 @@ enum Awaits {
     Nothing,
 }
 
+/// Whether MAIL carries the parameters of DSN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Dsn {
+    Without,
+    With,
+    /// MAIL was refused for what may be their sake. The replies to what went out behind it are still to be read.
+    Refused,
+    /// MAIL goes, or went, out again without them.
+    GivenUp,
+}
+
 /// One message over a greeted connection.
 #[derive(Debug)]
 pub struct Transaction<'a> {
     mail: Mail<'a>,
     offers: Capabilities,
+    dsn: Dsn,
     awaits: Awaits,
     /// `None`: undecided.
     answers: Vec<Option<Answer>>,
@@ -96,6 +124,7 @@ impl<'a> Transaction<'a> {
         let mut this = Self {
             mail,
             offers,
+            dsn: if offers.dsn && mail.envelope_id.is_some_and(is_plain) { Dsn::With } else { Dsn::Without },
             awaits: if reset { Awaits::Reset } else { Awaits::Mail },
             answers: vec![None; mail.recipients.len()],
             rcpt_sent: 0,
@@ -133,6 +162,17 @@ impl<'a> Transaction<'a> {
         !self.heard
     }
 
+    /// The host offers DSN and took MAIL only without: not worth another try over this connection.
+    pub fn dsn_failed(&self) -> bool {
+        self.dsn == Dsn::GivenUp && self.mail_accepted
+    }
+
+    /// The host refused the parameters of DSN and then would not go on: nothing has happened, and over another connection
+    /// the mail may pass without them.
+    pub fn lost_over_dsn(&self) -> bool {
+        matches!(self.dsn, Dsn::Refused | Dsn::GivenUp) && !self.mail_accepted && self.after == After::Close
+    }
+
     /// Takes a reply. What is to be sent goes to `out`.
     pub fn on_reply(&mut self, reply: Reply, out: &mut Vec<u8>) -> Step {
         self.heard |= self.awaits != Awaits::Reset;
@@ -153,6 +193,10 @@ impl<'a> Transaction<'a> {
                 self.after = After::Reset;
                 self.next_rcpt(0, out)
             }
+            (Awaits::Mail, 5) if self.dsn == Dsn::With && may_mean_parameters(&reply) => {
+                self.dsn = Dsn::Refused;
+                self.next_rcpt(0, out)
+            }
             (Awaits::Mail, 4 | 5) => {
                 self.decide_rest(&Answer::Reply(Stage::Mail, reply));
                 self.next_rcpt(0, out)
@@ -162,7 +206,9 @@ impl<'a> Transaction<'a> {
                 self.next_rcpt(at + 1, out)
             }
             (Awaits::Rcpt(at), 4 | 5) => {
-                self.answers[at].get_or_insert(Answer::Reply(Stage::Rcpt, reply));
+                if self.dsn != Dsn::Refused {
+                    self.answers[at].get_or_insert(Answer::Reply(Stage::Rcpt, reply));
+                }
                 self.next_rcpt(at + 1, out)
             }
             (Awaits::Data, 3) if self.rcpt_accepted > 0 => {
@@ -174,6 +220,7 @@ impl<'a> Transaction<'a> {
                 self.awaits = Awaits::LoneDot;
                 Step::More
             }
+            (Awaits::Data, 4 | 5) if self.dsn == Dsn::Refused => self.begin_again(out),
             (Awaits::Data, 4 | 5) => self.finish_with(Stage::Data, reply),
             (Awaits::Body, 4 | 5) => self.close(Answer::Reply(Stage::EndOfData, reply)),
             (Awaits::EndOfData, 2) => {
@@ -181,6 +228,7 @@ impl<'a> Transaction<'a> {
                 self.finish_with(Stage::EndOfData, reply)
             }
             (Awaits::EndOfData, 4 | 5) => self.finish_with(Stage::EndOfData, reply),
+            (Awaits::LoneDot, 2 | 4 | 5) if self.dsn == Dsn::Refused => self.begin_again(out),
             (Awaits::LoneDot, 2 | 4 | 5) => self.done(),
             _ => {
                 let failure = out_of_place(self.stage(), &reply);
@@ -225,6 +273,9 @@ impl<'a> Transaction<'a> {
             self.awaits = Awaits::Data;
             return Step::More;
         }
+        if self.dsn == Dsn::Refused {
+            return self.begin_again(out);
+        }
         if !self.mail_accepted {
             return self.done();
         }
@@ -242,6 +293,19 @@ impl<'a> Transaction<'a> {
         }
         self.put_data(out);
         self.awaits = Awaits::Data;
+        Step::More
+    }
+
+    /// RSET, then the whole transaction without the parameters of DSN. Nobody has an answer yet.
+    fn begin_again(&mut self, out: &mut Vec<u8>) -> Step {
+        (self.rcpt_sent, self.rcpt_accepted, self.data_sent) = (0, 0, false);
+        self.dsn = Dsn::GivenUp;
+        self.awaits = Awaits::Reset;
+        self.after = After::Reset;
+        put(out, &["RSET\r\n"]);
+        if self.offers.pipelining {
+            self.put_mail(out);
+        }
         Step::More
     }
 
@@ -270,10 +334,13 @@ impl<'a> Transaction<'a> {
     fn put_mail(&mut self, out: &mut Vec<u8>) {
         put(out, &["MAIL FROM:<", self.mail.reverse_path.map_or("", Mailbox::as_str), ">"]);
         if self.offers.size {
-            put(out, &[" SIZE=", &dot::announced_size(self.mail.body).to_string()]);
+            put(out, &[" SIZE=", &self.mail.announced_size().to_string()]);
         }
         if self.mail.eight_bit {
             put(out, &[" BODY=8BITMIME"]);
+        }
+        if let Some(id) = self.mail.envelope_id.filter(|_| self.dsn == Dsn::With) {
+            put(out, &[" RET=HDRS ENVID=", id]);
         }
         put(out, &["\r\n"]);
         if self.offers.pipelining {
@@ -304,9 +371,22 @@ impl<'a> Transaction<'a> {
     }
 }
 
+/// Whether a text is its own xtext (RFC 3461 §4): what is sent here needs no more than letters and digits.
+fn is_plain(envelope_id: &str) -> bool {
+    (1..=100).contains(&envelope_id.len()) && envelope_id.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
+
+/// Whether a refused MAIL may mean its parameters: the codes for a command that was not understood (RFC 5321 §4.2.2,
+/// §4.1.1.11), or an enhanced code that says so (RFC 3463 §3.6). The first also stand for bad addresses; asking again
+/// tells.
+fn may_mean_parameters(reply: &Reply) -> bool {
+    let by_enhanced = reply.enhanced.is_some_and(|code| code.subject == 5 && matches!(code.detail, 2 | 4));
+    matches!(reply.code, 500 | 501 | 504 | 555) || by_enhanced
+}
+
 /// The refusal that the host's EHLO reply already holds, if any.
 fn answered_by_ehlo(mail: &Mail<'_>, offers: Capabilities) -> Option<Reply> {
-    let size = dot::announced_size(mail.body);
+    let size = mail.announced_size();
     if let Some(limit) = offers.size_limit.filter(|limit| size > limit.get()) {
         let text = format!("message size {size} exceeds the limit of {limit} octets announced by the host");
         return Some(Reply { code: 552, enhanced: Some(EnhancedCode { class: 5, subject: 3, detail: 4 }), text });
@@ -334,13 +414,19 @@ mod tests {
     }
 
     const PIPELINING: Capabilities =
-        Capabilities { pipelining: true, eight_bit_mime: false, size: false, size_limit: None };
+        Capabilities { pipelining: true, eight_bit_mime: false, size: false, size_limit: None, dsn: false };
 
     /// Plays `replies` to a transaction. What it sent (the body as `BODY`), by write; the codes that decided; what is
     /// left to do.
+    fn mail(recipients: &[Mailbox]) -> Mail<'_> {
+        Mail { reverse_path: None, recipients, head: b"", body: b"x\r\n", envelope_id: None, eight_bit: false }
+    }
+
     fn play(recipients: usize, offers: Capabilities, reset: bool, replies: &[&str]) -> (Vec<String>, String, After) {
-        let rcpts = rcpts(recipients);
-        let mail = Mail { reverse_path: None, recipients: &rcpts, body: b"x\r\n", eight_bit: false };
+        play_mail(mail(&rcpts(recipients)), offers, reset, replies)
+    }
+
+    fn play_mail(mail: Mail<'_>, offers: Capabilities, reset: bool, replies: &[&str]) -> (Vec<String>, String, After) {
         let mut out = Vec::new();
         let (mut transaction, mut step) = Transaction::begin(mail, offers, reset, &mut out);
         let mut sent = Vec::new();
@@ -427,6 +513,90 @@ mod tests {
         }
     }
 
+    const WITH_DSN: &str = "MAIL FROM:<> RET=HDRS ENVID=mark01|";
+
+    #[test]
+    fn the_envelope_id_goes_to_hosts_that_offer_dsn_and_to_no_others() {
+        let rcpts = rcpts(1);
+        let sent = |envelope_id, dsn| {
+            let mut out = Vec::new();
+            let offers = Capabilities { dsn, ..Capabilities::default() };
+            Transaction::begin(Mail { envelope_id, ..mail(&rcpts) }, offers, false, &mut out);
+            String::from_utf8(out).expect("ASCII").replace("\r\n", "|")
+        };
+        assert_eq!(sent(Some("mark01"), true), WITH_DSN);
+        let long = "k".repeat(101);
+        for (envelope_id, dsn) in [
+            (Some("mark01"), false),
+            (None, true),
+            (Some(""), true),
+            (Some("a+b"), true),
+            (Some("a b"), true),
+            (Some(long.as_str()), true),
+        ] {
+            assert_eq!(sent(envelope_id, dsn), "MAIL FROM:<>|", "{envelope_id:?} {dsn}");
+        }
+    }
+
+    #[test]
+    fn a_host_that_chokes_on_its_own_dsn_gets_the_mail_without() {
+        let rcpts = rcpts(2);
+        let mail = Mail { envelope_id: Some("mark01"), ..mail(&rcpts) };
+        let (piped, plain) =
+            (Capabilities { dsn: true, ..PIPELINING }, Capabilities { dsn: true, ..Capabilities::default() });
+        let rest = "RCPT TO:<r0@example.org>|RCPT TO:<r1@example.org>|DATA|";
+        let groups = [format!("{WITH_DSN}{rest}"), format!("RSET|MAIL FROM:<>|{rest}"), "BODY".to_owned()];
+        for replies in [
+            &["501 what", "503", "503", "503", "250 reset", "250", "550", "250", "354", "250 queued"][..],
+            &["555", "250", "550", "554", "250 reset", "250", "550", "250", "354", "250 queued"],
+        ] {
+            let (sent, codes, after) = play_mail(mail, piped, false, replies);
+            assert_eq!(sent, groups);
+            assert_eq!((codes.as_str(), after), ("rcpt:550 end_of_data:250", After::Clean), "{replies:?}");
+        }
+        // It waits for a message nobody may send: the lone dot comes before the second try.
+        let replies =
+            ["504", "250", "250", "354", "554 nothing", "250 reset", "250", "250", "250", "354", "250 queued"];
+        let (sent, codes, _) = play_mail(mail, piped, false, &replies);
+        assert_eq!(sent, [groups[0].as_str(), ".|", &groups[1], "BODY"]);
+        assert_eq!(codes, "end_of_data:250 end_of_data:250");
+        let replies = ["500", "250 reset", "250", "250", "250", "354", "250 queued"];
+        let (sent, codes, _) = play_mail(mail, plain, false, &replies);
+        assert_eq!(sent[..3], [WITH_DSN, "RSET|", "MAIL FROM:<>|"]);
+        assert_eq!(codes, "end_of_data:250 end_of_data:250");
+    }
+
+    #[test]
+    fn what_the_host_says_without_dsn_counts_and_is_asked_for_once() {
+        let rcpts = rcpts(1);
+        let mail = Mail { envelope_id: Some("mark01"), ..mail(&rcpts) };
+        let offers = Capabilities { dsn: true, ..Capabilities::default() };
+        for (replies, expected, left) in [
+            (&["501 bad address", "250 reset", "501 bad address"][..], "mail:501", After::Clean),
+            (&["501", "250 reset", "250", "550"], "rcpt:550", After::Reset),
+            (&["501", "421"], "mail:421", After::Close),
+            (&["501"], "mail:reset", After::Close),
+            (&["501", "500 no RSET here"], "mail:protocol", After::Close),
+            // Refusals that speak of something else.
+            (&["550"], "mail:550", After::Clean),
+            (&["451"], "mail:451", After::Clean),
+            (&["503"], "mail:503", After::Clean),
+        ] {
+            let (_, codes, after) = play_mail(mail, offers, false, replies);
+            assert_eq!((codes.as_str(), after), (expected, left), "{replies:?}");
+        }
+        let enhanced = EnhancedCode { class: 5, subject: 5, detail: 4 };
+        let unsupported = Reply { enhanced: Some(enhanced), ..reply("550 Unsupported option") };
+        let mut out = Vec::new();
+        let (mut transaction, _) = Transaction::begin(mail, offers, false, &mut out);
+        out.clear();
+        assert_eq!((transaction.on_reply(unsupported, &mut out), out.as_slice()), (Step::More, &b"RSET\r\n"[..]));
+        transaction.on_reply(reply("250"), &mut out);
+        assert!(!transaction.dsn_failed());
+        transaction.on_reply(reply("250"), &mut out);
+        assert!(transaction.dsn_failed());
+    }
+
     #[test]
     fn many_recipients_go_out_in_groups() {
         let mut replies = vec!["250"; 1 + 250];
@@ -449,7 +619,7 @@ mod tests {
         assert!(offers.size && offers.eight_bit_mime && !offers.pipelining);
         let rcpts = rcpts(1);
         let from: Mailbox = "a@example.net".parse().expect("address");
-        let mut mail = Mail { reverse_path: Some(&from), recipients: &rcpts, body: b"\xe4", eight_bit: true };
+        let mut mail = Mail { reverse_path: Some(&from), body: b"\xe4", eight_bit: true, ..mail(&rcpts) };
         let mut out = Vec::new();
         Transaction::begin(mail, offers, false, &mut out);
         assert_eq!(out, b"MAIL FROM:<a@example.net> SIZE=3 BODY=8BITMIME\r\n");
@@ -473,6 +643,15 @@ mod tests {
         }
         mail.body = &body[..998];
         assert_eq!(Transaction::begin(mail, offers, false, &mut Vec::new()).1, Step::More);
+        mail.head = b"X: y\r\n";
+        match refused(mail, offers) {
+            (Answer::Reply(_, reply), _) => assert!(reply.text.contains("message size 1006 "), "{reply}"),
+            other => panic!("{other:?}"),
+        }
+        mail.body = &body[..992];
+        out.clear();
+        Transaction::begin(mail, offers, false, &mut out);
+        assert_eq!(out, b"MAIL FROM:<a@example.net> SIZE=1000 BODY=8BITMIME\r\n", "the head counts");
         for unlimited in ["SIZE", "SIZE 0", "SIZE lots"] {
             assert_eq!(Capabilities::from_lines(["x", unlimited]).size_limit, None, "{unlimited}");
         }
@@ -484,11 +663,12 @@ mod tests {
             recipients in 1_usize..4,
             pipelining: bool,
             reset: bool,
-            codes in proptest::collection::vec(proptest::sample::select(vec![220_u16, 250, 354, 421, 450, 550]), 0..12),
+            dsn: bool,
+            codes in proptest::collection::vec(proptest::sample::select(vec![220_u16, 250, 354, 421, 450, 501, 550]), 0..12),
         ) {
             let rcpts = rcpts(recipients);
-            let mail = Mail { reverse_path: None, recipients: &rcpts, body: b"x\r\n", eight_bit: false };
-            let offers = Capabilities { pipelining, ..Capabilities::default() };
+            let mail = Mail { envelope_id: dsn.then_some("id"), ..mail(&rcpts) };
+            let offers = Capabilities { pipelining, dsn, ..Capabilities::default() };
             let mut out = Vec::new();
             let (mut transaction, mut step) = Transaction::begin(mail, offers, reset, &mut out);
             let mut body_sent = false;

@@ -97,7 +97,7 @@ impl Rig {
             resolver: Arc::new(Resolver::new(&config.dns, routing).expect("a resolver")),
             classifier: Arc::clone(&CLASSIFIER),
             metrics: Arc::new(Metrics::new().expect("metrics")),
-            feedback: Some(Arc::new(Directory::new(keys.clone(), &config))),
+            directory: Some(Arc::new(Directory::new(keys.clone(), &config))),
             config: Arc::new(config),
             seed: 1,
         });

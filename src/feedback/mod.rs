@@ -15,12 +15,15 @@
 //!                             └──▶ evidence to reputation · copy to the sender · events · kept aside
 //! ```
 //!
+//! The key lies in a file of its own ([`keys`]); [`crate::queue::dispatcher`] seals a mark for each attempt.
+//!
 //! Everything is done before the `250` to the reporter: what we could not write down, the reporter sends again.
 
 pub mod addresses;
 pub mod aside;
 pub mod book;
 pub mod desk;
+pub mod keys;
 pub mod marks;
 pub mod read;
 mod second_hand;

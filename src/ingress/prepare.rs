@@ -1,7 +1,7 @@
 //! From a transaction to what is stored.
 //!
-//! The one place where a message changes on its way through: a `Received:` line goes in front, our control headers go
-//! out. Nothing else is touched — no missing `Date:` or `Message-ID:` is added, since a relay must not alter what may
+//! The one place where a stored message differs from what came: a `Received:` line goes in front, our control headers go
+//! out, and with them any mark (see [`crate::feedback`]) that is not of our making. Nothing else is touched — no missing `Date:` or `Message-ID:` is added, since a relay must not alter what may
 //! be signed.
 
 use bytes::Bytes;
@@ -77,6 +77,7 @@ mod tests {
 
     use super::*;
     use crate::assignment::tests::config;
+    use crate::config::{Config, Feedback};
 
     fn transaction(header: &str, recipients: &[&str]) -> Transaction {
         Transaction {
@@ -95,8 +96,11 @@ mod tests {
     }
 
     fn run(transaction: &Transaction) -> Result<Prepared, Refusal> {
-        let config = config();
-        let assigner = Assigner::new(&config);
+        run_with(&config(), transaction)
+    }
+
+    fn run_with(config: &Config, transaction: &Transaction) -> Result<Prepared, Refusal> {
+        let assigner = Assigner::new(config);
         let rules = Rules {
             assigner: &assigner,
             unknown: UnknownPolicy::Defer,
@@ -128,6 +132,29 @@ mod tests {
         assert_eq!((x.tenant.as_str(), x.stream.as_str(), x.pool.as_str()), ("acme", "transactional", "fast"));
         assert_eq!(x.size, body.len() as u64);
         assert_eq!(x.expires.since(x.arrived), Duration::from_secs(5 * 86_400));
+    }
+
+    #[test]
+    fn marks_come_from_nobody_else_while_marks_are_made() {
+        let foreign = "X-Remuda-Id: forged\r\nA: b\r\nx-remuda-ID :\r\n also\r\n forged\r\n";
+        let body = |config: &Config| {
+            let prepared = run_with(config, &transaction(foreign, &["a@x.example"])).expect("assigned");
+            String::from_utf8_lossy(&prepared.body).into_owned()
+        };
+        let mut config = config();
+        let addresses = vec!["fbl@relay.example.net".parse().expect("valid")];
+        config.feedback = Some(Feedback {
+            addresses,
+            header: "X-Remuda-Id".into(),
+            key_file: "feedback.keys".into(),
+            accept_for: Duration::from_secs(1),
+            max_report_bytes: 1,
+            unattributed_kept: 1,
+        });
+        let kept = body(&config);
+        assert!(kept.ends_with("+0000\r\nA: b\r\nSubject: x\r\n\r\nbody\r\n"), "{kept}");
+        config.feedback = None;
+        assert!(body(&config).contains(foreign), "a header that means nothing to us is the sender's");
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod command_line;
 mod dnsbl;
 mod failover;
 mod feedback;
+mod marks;
 mod metrics;
 mod mx;
 mod restart;

@@ -42,6 +42,8 @@ pub struct SinkOptions {
     pub eight_bit_mime: bool,
     /// Offers SIZE (RFC 1870) with this many octets, and refuses more.
     pub size: Option<u64>,
+    /// Offers DSN (RFC 3461). Its parameters are recorded, as all are, and change nothing.
+    pub dsn: bool,
     /// Header whose value is recorded as the message's id.
     pub id_header: String,
     /// Keeps bodies.
@@ -57,6 +59,7 @@ impl Default for SinkOptions {
             pipelining: true,
             eight_bit_mime: true,
             size: Some(64 << 20),
+            dsn: false,
             id_header: "X-Test-Id".into(),
             keep_bodies: false,
             keep_log: true,
@@ -278,6 +281,9 @@ fn ehlo_reply(options: &SinkOptions) -> Vec<u8> {
     }
     if let Some(size) = options.size {
         lines.push(format!("SIZE {size}"));
+    }
+    if options.dsn {
+        lines.push("DSN".into());
     }
     lines.push("ENHANCEDSTATUSCODES".into());
     let mut reply = Vec::new();

@@ -10,6 +10,7 @@ use rand::Rng;
 use super::super::blame;
 use super::super::core::Start;
 use super::super::state::{self, Answered, Settled};
+use super::mark::{Marked, Marker};
 use super::{Dispatcher, Held, written};
 use crate::clock::Now;
 use crate::config::{Binding, EhloName};
@@ -65,22 +66,30 @@ impl Dispatcher {
             }
         };
         let way = Way { ehlo: self.ehlo(&binding, &entry), binding, plan, tier };
+        let marked = self.mark(&way, &entry, recipients);
         let order = Order {
             message: entry.message,
             binding: Arc::clone(&way.binding),
             ehlo: way.ehlo.clone(),
             plan: Arc::clone(&way.plan),
             provider: way.plan.provider.clone(),
-            reverse_path: entry.reverse_path.clone(),
+            reverse_path: marked.reverse_path,
             recipients: entry.recipients.iter().take(recipients).map(|r| r.address.clone()).collect(),
-            head: Bytes::new(),
-            envelope_id: None,
+            head: marked.head,
+            envelope_id: marked.envelope_id,
             body,
             eight_bit: entry.eight_bit,
             messages_per_connection,
         };
         let report = self.connector.attempt(order).await;
         self.conclude(held, &way, entry, &report).await;
+    }
+
+    fn mark(&self, way: &Way, entry: &Entry, recipients: usize) -> Marked {
+        let mark = |marker: &Marker| {
+            marker.mark(entry, recipients, &way.binding.name, &way.plan.destination, self.clock.now().wall)
+        };
+        self.marker.as_ref().map_or_else(|| Marked::plain(entry), mark)
     }
 
     fn load(&self, id: EntryId) -> Result<(Entry, Bytes), Unreadable> {

@@ -10,6 +10,7 @@
 //! task goes wrong — gives its lease back and leaves the entry waiting: nothing is dropped, nothing hangs.
 
 mod attempt;
+mod mark;
 mod record;
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,7 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use tokio::sync::Notify;
 
+use self::mark::Marker;
 use super::core::{Action, Core, Observed};
 use super::fresh::Fresh;
 use crate::clock::{Clock, Now, Wall};
@@ -100,6 +102,7 @@ pub struct Dispatcher {
     resolver: Arc<Resolver>,
     classifier: Arc<Classifier>,
     metrics: Arc<Metrics>,
+    marker: Option<Marker>,
     ids: Mutex<IdSource>,
     /// Entries left of messages that have more than one; their body goes with the last.
     shared_bodies: Mutex<HashMap<MessageId, u32>>,
@@ -117,7 +120,6 @@ pub struct Dispatcher {
     set_aside: Mutex<SetAside>,
     on_blame: Mutex<Option<OnBlame>>,
     events: Events,
-    directory: Option<Arc<Directory>>,
     /// Tenants whose return paths are rewritten.
     rewritten: HashSet<TenantName>,
 }
@@ -142,8 +144,8 @@ pub struct Parts {
     pub classifier: Arc<Classifier>,
     /// Counts.
     pub metrics: Arc<Metrics>,
-    /// Keys and names of the marks of reports, where there is a `[feedback]`.
-    pub feedback: Option<Arc<Directory>>,
+    /// Keys and names for the marks on outgoing mail; only used where the configuration has `[feedback]`.
+    pub directory: Option<Arc<Directory>>,
     /// Seed of the jitter.
     pub seed: u64,
 }
@@ -153,9 +155,9 @@ impl Dispatcher {
     pub fn new(parts: Parts) -> Arc<Self> {
         let heartbeat = AtomicI64::new(parts.clock.now().wall.as_millis());
         let rewritten = parts.config.tenants.iter().filter(|tenant| tenant.return_path_domain.is_some());
+        let marker = parts.directory.and_then(|directory| Marker::new(directory, &parts.config));
         Arc::new(Self {
             rewritten: rewritten.map(|tenant| tenant.name.clone()).collect(),
-            directory: parts.feedback,
             core: Mutex::new(parts.core),
             config: parts.config,
             clock: parts.clock,
@@ -165,6 +167,7 @@ impl Dispatcher {
             resolver: parts.resolver,
             classifier: parts.classifier,
             metrics: parts.metrics,
+            marker,
             ids: Mutex::default(),
             shared_bodies: Mutex::default(),
             fresh: Fresh::new(FRESH_OCTETS),
@@ -206,14 +209,14 @@ impl Dispatcher {
         &self.metrics
     }
 
+    /// What reads the marks of reports; `None` where nothing is marked.
+    pub fn directory(&self) -> Option<&Arc<Directory>> {
+        self.marker.as_ref().map(Marker::directory)
+    }
+
     /// What happened lately.
     pub fn events(&self) -> &Events {
         &self.events
-    }
-
-    /// Keys and names of the marks of reports, where there is a `[feedback]`.
-    pub fn directory(&self) -> Option<&Arc<Directory>> {
-        self.directory.as_ref()
     }
 
     /// What reads replies.

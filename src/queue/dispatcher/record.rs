@@ -111,8 +111,7 @@ impl Dispatcher {
     /// The original sender, once per message, see [`crate::feedback::senders`].
     fn sender(&self, entry: &Entry, settled: &Settled) -> Option<Op> {
         let delivered = |decided: &Decided| decided.disposition == Disposition::Delivered;
-        if self.directory.is_none() || !self.rewritten.contains(&entry.tenant) || !settled.decided.iter().any(delivered)
-        {
+        if self.marker.is_none() || !self.rewritten.contains(&entry.tenant) || !settled.decided.iter().any(delivered) {
             return None;
         }
         let address = entry.reverse_path.clone()?;

@@ -83,8 +83,8 @@ impl Rig {
             resolver: Arc::new(Resolver::new(&config.dns, routing).expect("a resolver")),
             classifier: Arc::new(Classifier::shipped()),
             metrics: Arc::new(Metrics::new().expect("metrics")),
+            directory: None,
             config: Arc::new(config),
-            feedback: None,
             seed: 1,
         });
         let (stop, stopped) = tokio::sync::watch::channel(false);
