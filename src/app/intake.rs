@@ -1,12 +1,14 @@
-//! From a complete SMTP transaction to durable entries: joins ingress, assignment and queue.
+//! From a complete SMTP transaction to durable entries: joins ingress, assignment and queue; reports go to their desk.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::assignment::Assigner;
+use crate::feedback::desk::Desk;
 use crate::ingress::prepare::{Rules, prepare};
-use crate::ingress::{Accepting, Intake, Refusal, Transaction};
+use crate::ingress::{Accepting, Addressee, Admission, Intake, Refusal, Transaction};
+use crate::message::Mailbox;
 use crate::queue::dispatcher::Dispatcher;
 use crate::store::SpoolError;
 use crate::store::space::low_space;
@@ -18,6 +20,7 @@ pub struct Reception {
     state_dir: PathBuf,
     floor: u64,
     stopping: AtomicBool,
+    desk: Option<Arc<Desk>>,
 }
 
 impl Reception {
@@ -29,6 +32,7 @@ impl Reception {
             state_dir: config.server.state_dir.clone(),
             floor: config.server.low_space_floor,
             stopping: AtomicBool::new(false),
+            desk: Desk::new(&dispatcher).map(Arc::new),
             dispatcher,
         }
     }
@@ -38,13 +42,18 @@ impl Reception {
         self.stopping.store(true, Ordering::Relaxed);
     }
 
+    /// Where reports are taken in, if they are.
+    pub fn desk(&self) -> Option<&Arc<Desk>> {
+        self.desk.as_ref()
+    }
+
     fn refused(&self, reason: &str, refusal: Refusal) -> Refusal {
         self.dispatcher.metrics().refused_messages.with_label_values(&[reason]).inc();
         refusal
     }
 }
 
-impl Intake for Reception {
+impl Admission for Reception {
     fn ready(&self) -> Result<(), Refusal> {
         if self.stopping.load(Ordering::Relaxed) {
             return Err(Refusal::stopping());
@@ -59,8 +68,17 @@ impl Intake for Reception {
         }
     }
 
+    fn addressee(&self, to: &Mailbox) -> Result<Addressee, Refusal> {
+        self.desk.as_ref().map_or(Ok(Addressee::Elsewhere), |desk| desk.addressee(to))
+    }
+}
+
+impl Intake for Reception {
     fn accept(&self, transaction: Transaction) -> Accepting<'_> {
         Box::pin(async move {
+            if let Some(desk) = self.desk.as_ref().filter(|_| transaction.report) {
+                return desk.take(transaction).await;
+            }
             let config = self.dispatcher.config();
             let rules = Rules {
                 assigner: &self.assigner,

@@ -97,6 +97,9 @@ impl Relay {
         let dispatch = tokio::spawn(Arc::clone(&dispatcher).run(stopped.clone()));
 
         let reception = Arc::new(Reception::new(Arc::clone(&dispatcher)));
+        if let Some(desk) = reception.desk() {
+            tokio::spawn(Arc::clone(desk).tend(stopped.clone()));
+        }
         let ingress = Arc::<IngressStats>::default();
         let server =
             bound.start(Arc::clone(&reception) as Arc<dyn Intake>, Arc::clone(&ingress)).map_err(|e| other(&e))?;

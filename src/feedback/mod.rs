@@ -19,7 +19,16 @@
 //!
 //! Everything is done before the `250` to the reporter: what we could not write down, the reporter sends again.
 
+pub mod addresses;
+pub mod aside;
+pub mod book;
+pub mod desk;
 pub mod keys;
 pub mod marks;
 pub mod read;
+mod second_hand;
+pub mod senders;
+mod shown;
 pub mod token;
+pub mod told;
+pub mod whose;

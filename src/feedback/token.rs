@@ -303,13 +303,13 @@ fn decode(text: &str) -> Option<[u8; OCTETS]> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use proptest::prelude::*;
 
     use self::fixtures::*;
     use super::*;
 
-    mod fixtures {
+    pub(crate) mod fixtures {
         use super::*;
 
         pub fn keys(octet: u8) -> Keys {

@@ -5,6 +5,9 @@
 //! sockets. [`prepare`] is what an intake needs to turn a [`Transaction`] into records: tenant, stream and pool, trace
 //! line, entries.
 //!
+//! Mail for an address where reports are taken ([`Addressee::Reports`]) comes in by the same door and the same
+//! transaction, marked as what it is; what a report is and which addresses take one is not known here.
+//!
 //! Protocol parts are pure (`smtp::command`, `smtp::data`, `smtp::session`, [`prepare`]); only `smtp::server` owns
 //! sockets and timers.
 
@@ -25,12 +28,33 @@ use crate::message::{Mailbox, MessageId};
 use crate::outcome::EnhancedCode;
 use crate::store::SpoolError;
 
-/// What the rest of the program does with a complete transaction.
-pub trait Intake: Send + Sync + 'static {
+/// Whom a recipient means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Addressee {
+    /// Somebody elsewhere: mail to relay, for clients that may.
+    Elsewhere,
+    /// Ourselves: bounces and complaints about mail that we delivered, which anybody may send.
+    Reports {
+        /// Octets of the largest one taken.
+        max_bytes: u64,
+    },
+}
+
+/// What a session asks before it answers MAIL and RCPT. Quick: it is asked between two commands of a pipelined group.
+pub trait Admission {
     /// Whether mail is taken at all now (low space, stopping). An `Err` is the reply to MAIL: refusing there spares
     /// the client the body.
     fn ready(&self) -> Result<(), Refusal>;
 
+    /// Whom a recipient means. An `Err` is the reply to RCPT: an address that could only be ours, and is not.
+    fn addressee(&self, to: &Mailbox) -> Result<Addressee, Refusal> {
+        let _ = to;
+        Ok(Addressee::Elsewhere)
+    }
+}
+
+/// What the rest of the program does with a complete transaction.
+pub trait Intake: Admission + Send + Sync + 'static {
     /// Makes the mail durable. Returns when it is on disk — the client then gets `250` — or says why it is not.
     fn accept(&self, transaction: Transaction) -> Accepting<'_>;
 }
@@ -53,8 +77,10 @@ pub struct Transaction {
     pub esmtp: bool,
     /// Reverse path; `None` is the null reverse path.
     pub reverse_path: Option<Mailbox>,
-    /// Accepted recipients, in their order; never empty.
+    /// Accepted recipients, in their order; never empty, and only one where it is a report.
     pub recipients: Vec<Mailbox>,
+    /// Whether its recipient is an address for reports.
+    pub report: bool,
     /// The message as received: dots unstuffed, every line end CRLF, nothing added or removed.
     pub body: Bytes,
     /// Whether `body` holds octets above 127, whatever `BODY=` said.

@@ -88,6 +88,7 @@ mod tests {
             esmtp: true,
             reverse_path: Some("news@acme.example".parse().expect("valid")),
             recipients: recipients.iter().map(|text| text.parse().expect("valid")).collect(),
+            report: false,
             body: Bytes::from(format!("{header}Subject: x\r\n\r\nbody\r\n")),
             eight_bit: false,
             auth_user: None,

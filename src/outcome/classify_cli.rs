@@ -93,7 +93,7 @@ fn each_line(mut input: impl BufRead, mut output: impl Write, mut of: impl FnMut
 }
 
 /// A reply on one line, as logs write it: the code, perhaps an enhanced code, the text.
-pub(super) fn parse_line(line: &[u8]) -> Option<Reply> {
+pub(crate) fn parse_line(line: &[u8]) -> Option<Reply> {
     let line = line.trim_ascii();
     let (code, rest) = line.split_at_checked(3)?;
     let code: u16 = std::str::from_utf8(code).ok().filter(|c| c.bytes().all(|b| b.is_ascii_digit()))?.parse().ok()?;

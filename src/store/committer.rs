@@ -337,6 +337,16 @@ mod tests {
         fn scan(&self, t: Table, p: &[u8], visit: &mut dyn FnMut(&[u8], bytes::Bytes)) -> Result<(), SpoolError> {
             self.inner.scan(t, p, visit)
         }
+        fn scan_first(
+            &self,
+            table: Table,
+            prefix: &[u8],
+            after: &[u8],
+            limit: usize,
+            visit: &mut dyn FnMut(&[u8], bytes::Bytes),
+        ) -> Result<(), SpoolError> {
+            self.inner.scan_first(table, prefix, after, limit, visit)
+        }
         fn keys(&self, table: Table, visit: &mut dyn FnMut(&[u8])) -> Result<(), SpoolError> {
             self.inner.keys(table, visit)
         }

@@ -133,6 +133,36 @@ fn facts_come_by_prefix_in_order(subject: &impl Subject) {
     assert_eq!(spool.fact("").expect("readable"), None);
 }
 
+fn the_first_facts_come_without_the_rest_and_go_on_behind_any_key(subject: &impl Subject) {
+    let spool = subject.open().expect("opens");
+    let put = |key: &str| Op::PutFact(key.into(), key.into());
+    let keys = ["a/1", "told/1", "told/2", "told/3", "told/4", "tolde", "z/1"];
+    spool.commit(&[keys.iter().map(|key| put(key)).collect()]).expect("commits");
+    spool.commit(&[vec![Op::RemoveFact("told/3".into())]]).expect("commits");
+    let names = |after, limit| {
+        let facts = spool.facts_first("told/", after, limit).expect("facts");
+        facts
+            .into_iter()
+            .map(|(key, value)| (key.as_bytes() == value).then_some(key).expect("its value"))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(names("", 2), ["told/1", "told/2"]);
+    assert_eq!(names("", 0), [""; 0]);
+    assert_eq!(names("told/1", 9), ["told/2", "told/4"]);
+    assert_eq!(names("told/3", 9), ["told/4"], "a key that is gone is a place all the same");
+    assert_eq!(names("told/4", 9), [""; 0]);
+    assert_eq!(names("z", 9), [""; 0]);
+    put_raw(&*spool, Table::Aged, b"told/0", Some(b"rubbish"));
+    let corrupt = spool.facts_first("told/", "", 1).expect("readable");
+    assert_eq!(corrupt, [("told/0".to_owned(), Vec::new())]);
+    assert!(matches!(spool.fact("told/0"), Err(SpoolError::Corrupt { .. })));
+    // No start looks at them.
+    let (_, recovery) = recovered(&*spool);
+    assert!(recovery.quarantined.is_empty(), "{recovery:?}");
+    assert_eq!(spool.fact("told/2").expect("readable"), Some(b"told/2".to_vec()));
+    assert_eq!(spool.facts("told/").expect("readable").len(), 4);
+}
+
 fn recovery_sets_aside_what_it_cannot_use_and_goes_on(subject: &impl Subject) {
     let spool = subject.open().expect("opens");
     spool.commit(&(1..=6).map(|id| message(id, 2000)).collect::<Vec<_>>()).expect("commits");
@@ -222,6 +252,7 @@ pub(crate) fn run<S: Subject>(fresh: impl Fn() -> S) {
     the_last_operation_on_a_key_wins_across_the_batches_of_a_commit(&fresh());
     a_commit_with_an_impossible_operation_leaves_nothing(&fresh());
     facts_come_by_prefix_in_order(&fresh());
+    the_first_facts_come_without_the_rest_and_go_on_behind_any_key(&fresh());
     recovery_sets_aside_what_it_cannot_use_and_goes_on(&fresh());
     recovery_removes_bodies_without_entries(&fresh());
     a_corrupt_body_is_found_when_it_is_read_and_can_be_set_aside(&fresh());

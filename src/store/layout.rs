@@ -5,6 +5,9 @@
 //! that set is applied by the engine atomically. It is more than the contract asks (each batch atomic), costs nothing,
 //! and leaves one question to answer after a failure: is the group there or not.
 //!
+//! Facts that there may be one of for every message lie apart from the few that say how the relay stands ([`Table::Aged`]),
+//! so that a start costs what waits and not what once was.
+//!
 //! Recovery never reads a body. It takes the body *keys* first (8 octets each), then walks the entries once and looks
 //! each one's body up in that list; bodies that no entry asked for are orphans.
 
@@ -24,6 +27,15 @@ const MAX_FACT_KEY: usize = 1024;
 /// Largest payload: engines hold a length in 32 bits.
 const MAX_PAYLOAD: usize = u32::MAX as usize - 64;
 
+/// Kinds of facts that are written for single messages and removed by age. They lie in a table of their own, which no
+/// start walks over: what is corrupt among them is found when it is read.
+const AGED: [&str; 2] = ["told/", "sender/"];
+
+/// Where facts of this name, or whose names begin like this, lie.
+fn facts_table(name: &str) -> Table {
+    if AGED.iter().any(|kind| name.starts_with(kind)) { Table::Aged } else { Table::Facts }
+}
+
 /// One of the ordered maps an engine keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Table {
@@ -33,6 +45,8 @@ pub enum Table {
     Entries,
     /// Facts by name.
     Facts,
+    /// Facts of the kinds in [`AGED`], by name: there may be millions of them.
+    Aged,
     /// Records that could not be used, by `kind/key`.
     Quarantine,
 }
@@ -57,6 +71,16 @@ pub trait Tables: Send + Sync + 'static {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, SpoolError>;
     /// All records whose keys start with `prefix`, in order of the keys. `visit` must not call the engine.
     fn scan(&self, table: Table, prefix: &[u8], visit: &mut dyn FnMut(&[u8], Bytes)) -> Result<(), SpoolError>;
+    /// The first `limit` records whose keys start with `prefix` and are greater than `after`, in order of the keys. Reads
+    /// no others. `visit` must not call the engine.
+    fn scan_first(
+        &self,
+        table: Table,
+        prefix: &[u8],
+        after: &[u8],
+        limit: usize,
+        visit: &mut dyn FnMut(&[u8], Bytes),
+    ) -> Result<(), SpoolError>;
     /// All keys in order, without reading what they hold.
     fn keys(&self, table: Table, visit: &mut dyn FnMut(&[u8])) -> Result<(), SpoolError>;
     /// What the engine itself found wrong when it was opened.
@@ -88,7 +112,7 @@ fn name_of(table: Table, key: &[u8]) -> String {
         (Table::Entries, Some(id)) => format!("entry/{}", EntryId(id)),
         (Table::Bodies, None) => format!("body/{}", hex()),
         (Table::Entries, None) => format!("entry/{}", hex()),
-        (Table::Facts, _) => format!("fact/{}", String::from_utf8_lossy(key)),
+        (Table::Facts | Table::Aged, _) => format!("fact/{}", String::from_utf8_lossy(key)),
         (Table::Quarantine, _) => String::from_utf8_lossy(key).into_owned(),
     }
 }
@@ -102,7 +126,7 @@ fn target(op: &Op) -> (Table, Key) {
         Op::PutBody(id, _) | Op::RemoveBody(id) => (Table::Bodies, id_key(id.0)),
         Op::PutEntry(entry) => (Table::Entries, id_key(entry.id.0)),
         Op::RemoveEntry(id) => (Table::Entries, id_key(id.0)),
-        Op::PutFact(key, _) | Op::RemoveFact(key) => (Table::Facts, Key::from_slice(key.as_bytes())),
+        Op::PutFact(key, _) | Op::RemoveFact(key) => (facts_table(key), Key::from_slice(key.as_bytes())),
     }
 }
 
@@ -270,6 +294,19 @@ fn clear_orphans(tables: &impl Tables, bodies: &Bodies, unreadable: bool, findin
     }
 }
 
+/// Name and payload of a fact; no payload where the record is corrupt, nothing where not even the name can be read.
+fn fact(key: &[u8], raw: &[u8]) -> Option<(String, Vec<u8>)> {
+    let name = std::str::from_utf8(key);
+    match (name, record::unseal(key, raw)) {
+        (Ok(name), Ok(payload)) => Some((name.to_owned(), payload.to_vec())),
+        (name, read) => {
+            let detail = read.err().unwrap_or_else(|| "key is not text".into());
+            tracing::error!(fact = name_of(Table::Facts, key), detail, "corrupt fact");
+            name.ok().map(|name| (name.to_owned(), Vec::new()))
+        }
+    }
+}
+
 fn set_aside(tables: &impl Tables, id: EntryId, detail: &str) -> Result<bool, SpoolError> {
     let key = id_key(id.0);
     let Some(raw) = tables.get(Table::Entries, &key)? else { return Ok(false) };
@@ -313,26 +350,22 @@ impl<T: Tables> Spool for T {
         if key.is_empty() || key.len() > MAX_FACT_KEY {
             return Ok(None);
         }
-        let Some(raw) = self.get(Table::Facts, key)? else { return Ok(None) };
-        let payload = record::unseal(key, &raw).map_err(|detail| corrupt(Table::Facts, key, detail))?;
+        let table = facts_table(name);
+        let Some(raw) = self.get(table, key)? else { return Ok(None) };
+        let payload = record::unseal(key, &raw).map_err(|detail| corrupt(table, key, detail))?;
         Ok(Some(payload.to_vec()))
     }
 
     fn facts(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, SpoolError> {
         let mut facts = Vec::new();
-        self.scan(Table::Facts, prefix.as_bytes(), &mut |key, raw| match (
-            std::str::from_utf8(key),
-            record::unseal(key, &raw),
-        ) {
-            (Ok(name), Ok(payload)) => facts.push((name.to_owned(), payload.to_vec())),
-            (_, read) => {
-                let detail = read.err().unwrap_or_else(|| "key is not text".into());
-                tracing::error!(fact = name_of(Table::Facts, key), detail, "corrupt fact");
-                if let Ok(name) = std::str::from_utf8(key) {
-                    facts.push((name.to_owned(), Vec::new()));
-                }
-            }
-        })?;
+        self.scan(facts_table(prefix), prefix.as_bytes(), &mut |key, raw| facts.extend(fact(key, &raw)))?;
+        Ok(facts)
+    }
+
+    fn facts_first(&self, prefix: &str, after: &str, limit: usize) -> Result<Vec<(String, Vec<u8>)>, SpoolError> {
+        let mut facts = Vec::new();
+        let (table, prefix, after) = (facts_table(prefix), prefix.as_bytes(), after.as_bytes());
+        self.scan_first(table, prefix, after, limit, &mut |key, raw| facts.extend(fact(key, &raw)))?;
         Ok(facts)
     }
 

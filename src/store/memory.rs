@@ -80,6 +80,23 @@ impl Tables for MemorySpool {
         Ok(())
     }
 
+    fn scan_first(
+        &self,
+        table: Table,
+        prefix: &[u8],
+        after: &[u8],
+        limit: usize,
+        visit: &mut dyn FnMut(&[u8], Bytes),
+    ) -> Result<(), SpoolError> {
+        let state = self.state.lock();
+        let from = state.records.range((table, prefix.max(after).to_vec())..);
+        let ours = from.take_while(|((t, key), _)| *t == table && key.starts_with(prefix));
+        for ((_, key), value) in ours.filter(|((_, key), _)| key.as_slice() > after).take(limit) {
+            visit(key, value.clone());
+        }
+        Ok(())
+    }
+
     fn keys(&self, table: Table, visit: &mut dyn FnMut(&[u8])) -> Result<(), SpoolError> {
         self.scan(table, b"", &mut |key, _| visit(key))
     }

@@ -140,9 +140,14 @@ pub trait Spool: Send + Sync + 'static {
     fn entry(&self, id: EntryId) -> Result<Option<Entry>, SpoolError>;
     /// A fact; `None` when there is none.
     fn fact(&self, key: &str) -> Result<Option<Vec<u8>>, SpoolError>;
-    /// All facts whose key starts with `prefix`, in order of their keys. One whose record is corrupt has an empty value:
+    /// All facts whose key starts with `prefix`, in order of their keys; those of single messages (`told/…`, `sender/…`)
+    /// only when `prefix` says so, for they lie apart. One whose record is corrupt has an empty value:
     /// that there was something is worth knowing (a daily cap must not start again because its count is unreadable).
     fn facts(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, SpoolError>;
+    /// The first `limit` facts at most whose key starts with `prefix` and is greater than `after` (empty: from the first),
+    /// in order of their keys, without looking at the rest: for kinds of facts that there may be millions of. A corrupt
+    /// one is as in [`Spool::facts`].
+    fn facts_first(&self, prefix: &str, after: &str, limit: usize) -> Result<Vec<(String, Vec<u8>)>, SpoolError>;
     /// Hands every entry to `visit`, sets corrupt records and entries without a body aside, removes orphaned bodies.
     ///
     /// For the start, before anything else writes. `visit` must not call the spool.

@@ -57,6 +57,12 @@ pub struct Metrics {
     pub duplicates_possible: IntCounter,
     /// Reports sent to senders.
     pub dsns: IntCounter,
+    /// Mails that came to an address for reports, by kind and verdict.
+    pub reports: IntCounterVec,
+    /// Recipients whose bounce came back by mail, by binding that had delivered, destination and cause.
+    pub late_bounces: IntCounterVec,
+    /// Complaints, by binding that had delivered, destination and tenant.
+    pub complaints: IntCounterVec,
     /// SMTP sessions open.
     pub ingress_sessions: IntGauge,
     /// SMTP sessions since start.
@@ -170,6 +176,19 @@ impl Metrics {
                 "Attempts that ended after the final dot without a reply.",
             )?,
             dsns: counter(&r, "dsns_total", "Reports of failed delivery queued to senders.")?,
+            reports: counters(&r, "reports_total", "Mails to addresses for reports.", &["kind", "verdict"])?,
+            late_bounces: counters(
+                &r,
+                "late_bounces_total",
+                "Recipients whose bounce came back by mail.",
+                &["binding", "destination", "cause"],
+            )?,
+            complaints: counters(
+                &r,
+                "complaints_total",
+                "Complaints about delivered mail.",
+                &["binding", "destination", "tenant"],
+            )?,
             ingress_sessions: gauge(&r, "ingress_sessions", "SMTP sessions open.")?,
             ingress_sessions_total: counter(&r, "ingress_sessions_total", "SMTP sessions since start.")?,
             ingress_refused_total: counter(&r, "ingress_refused_connections_total", "Connections refused by a limit.")?,

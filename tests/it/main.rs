@@ -15,6 +15,7 @@ mod clients;
 mod command_line;
 mod dnsbl;
 mod failover;
+mod feedback;
 mod marks;
 mod metrics;
 mod mx;

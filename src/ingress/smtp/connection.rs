@@ -107,7 +107,7 @@ impl Connection {
 
     fn advance(&mut self) -> Effect {
         let intake = &self.intake;
-        self.session.advance(&mut self.input, &|| intake.ready(), &mut self.out)
+        self.session.advance(&mut self.input, &**intake, &mut self.out)
     }
 
     async fn deliver(&mut self, transaction: Transaction) {

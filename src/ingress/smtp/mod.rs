@@ -1,4 +1,4 @@
-//! SMTP server (RFC 5321) for submission by trusted clients.
+//! SMTP server (RFC 5321) for submission by trusted clients, and for reports by anybody.
 //!
 //! [`command`] reads one line, [`data`] reads a message, [`session`] is the dialogue; all three are pure: octets in,
 //! replies and effects out. [`server`] gives them sockets, limits and an end.

@@ -207,7 +207,7 @@ mod tests {
     use tokio::sync::Notify;
 
     use super::*;
-    use crate::ingress::{Accepting, Refusal, Transaction};
+    use crate::ingress::{Accepting, Admission, Refusal, Transaction};
     use crate::message::MessageId;
 
     /// Keeps what it is given; waits for `gate` before it answers where there is one.
@@ -218,11 +218,13 @@ mod tests {
         reached: Notify,
     }
 
-    impl Intake for Basket {
+    impl Admission for Basket {
         fn ready(&self) -> Result<(), Refusal> {
             Ok(())
         }
+    }
 
+    impl Intake for Basket {
         fn accept(&self, transaction: Transaction) -> Accepting<'_> {
             Box::pin(async move {
                 self.reached.notify_one();

@@ -6,7 +6,10 @@
 //! [`Session::answered`].
 //!
 //! Who may relay: clients of the listener's `trust` (and, once there is AUTH, users). Everybody else is refused at
-//! RCPT. There is no local delivery, so there is no exception: this is never an open relay.
+//! RCPT, with one exception: addresses at which *we* are the receiver, of bounces and complaints about mail that we
+//! delivered ([`Addressee::Reports`]). Those are taken from anybody, trusted or not, and read instead of relayed; which
+//! they are, [`Admission::addressee`] says. A transaction is either the one or the other, and one with a report has this
+//! one recipient. So this is never an open relay: no client chooses where mail goes unless it is trusted.
 //!
 //! Input where none may be — before the greeting, or behind DATA before the `354` — ends the session: such a client
 //! does not listen to replies, and if DATA were refused its message would be run as commands.
@@ -20,7 +23,7 @@ use super::command::{self, Command, MailFrom, RcptTo};
 use super::data::DataReader;
 use super::reply::{Replies, ReplyCounts};
 use crate::config::Listener;
-use crate::ingress::{Refusal, Transaction};
+use crate::ingress::{Addressee, Admission, Refusal, Transaction};
 use crate::message::header::Headers;
 use crate::message::{Domain, Mailbox, MessageId};
 
@@ -94,6 +97,8 @@ struct Envelope {
     reverse_path: Option<Mailbox>,
     size: Option<u64>,
     recipients: Vec<Mailbox>,
+    /// Octets of the largest report, where the recipient is an address for reports.
+    report: Option<u64>,
 }
 
 impl Session {
@@ -126,14 +131,8 @@ impl Session {
         Effect::Read
     }
 
-    /// Goes as far as `input` allows; what was understood is taken off it. `ready` answers MAIL, see
-    /// [`crate::ingress::Intake::ready`].
-    pub fn advance(
-        &mut self,
-        input: &mut BytesMut,
-        ready: &dyn Fn() -> Result<(), Refusal>,
-        out: &mut Vec<u8>,
-    ) -> Effect {
+    /// Goes as far as `input` allows; what was understood is taken off it. `admission` is asked at MAIL and RCPT.
+    pub fn advance(&mut self, input: &mut BytesMut, admission: &dyn Admission, out: &mut Vec<u8>) -> Effect {
         loop {
             match &mut self.phase {
                 Phase::Closed(true) => return Effect::Quit,
@@ -153,7 +152,7 @@ impl Session {
                     None => return Effect::Read,
                     Some(Err(refusal)) => self.refuse(refusal, out),
                     Some(Ok(Command::Data)) => self.data(!input.is_empty(), out),
-                    Some(Ok(command)) => self.command(command, ready, out),
+                    Some(Ok(command)) => self.command(command, admission, out),
                 },
             }
         }
@@ -238,15 +237,15 @@ impl Session {
         Some(parsed)
     }
 
-    fn command(&mut self, command: Command, ready: &dyn Fn() -> Result<(), Refusal>, out: &mut Vec<u8>) {
+    fn command(&mut self, command: Command, admission: &dyn Admission, out: &mut Vec<u8>) {
         match command {
             Command::Ehlo(name) => self.ehlo(name, out),
             Command::Helo(name) => self.helo(name, out),
-            Command::Mail(mail) => match self.mail(mail, ready) {
+            Command::Mail(mail) => match self.mail(mail, admission) {
                 Ok(()) => self.replies.ok(out, 1, 0, "sender ok"),
                 Err(refusal) => self.refuse(refusal, out),
             },
-            Command::Rcpt(to) => match self.rcpt(to) {
+            Command::Rcpt(to) => match self.rcpt(to, admission) {
                 Ok(()) => self.replies.ok(out, 1, 5, "recipient ok"),
                 Err(refusal) => self.refuse(refusal, out),
             },
@@ -287,7 +286,7 @@ impl Session {
         self.replies.write(out, 250, None, self.terms.hostname.as_str());
     }
 
-    fn mail(&mut self, mail: MailFrom, ready: &dyn Fn() -> Result<(), Refusal>) -> Result<(), Refusal> {
+    fn mail(&mut self, mail: MailFrom, admission: &dyn Admission) -> Result<(), Refusal> {
         if self.helo.is_none() {
             return Err(sequence("EHLO or HELO first"));
         }
@@ -298,18 +297,36 @@ impl Session {
         if mail.size.is_some_and(|size| size > limit) {
             return Err(Refusal::new(552, 3, 4, format!("message is larger than the limit of {limit} octets")));
         }
-        ready()?;
-        self.phase = Phase::Mail(Envelope { reverse_path: mail.reverse_path, size: mail.size, recipients: Vec::new() });
+        admission.ready()?;
+        self.phase = Phase::Mail(Envelope {
+            reverse_path: mail.reverse_path,
+            size: mail.size,
+            recipients: Vec::new(),
+            report: None,
+        });
         Ok(())
     }
 
-    fn rcpt(&mut self, to: RcptTo) -> Result<(), Refusal> {
+    fn rcpt(&mut self, to: RcptTo, admission: &dyn Admission) -> Result<(), Refusal> {
         let may_relay = self.trusted || self.auth_user.is_some();
         let Phase::Mail(envelope) = &mut self.phase else {
             return Err(sequence("MAIL first"));
         };
-        if !may_relay {
-            return Err(Refusal::new(550, 7, 1, "relaying denied"));
+        let addressee = match &to {
+            RcptTo::Mailbox(mailbox) => admission.addressee(mailbox)?,
+            RcptTo::Postmaster => Addressee::Elsewhere,
+        };
+        match addressee {
+            Addressee::Elsewhere if !may_relay => return Err(Refusal::new(550, 7, 1, "relaying denied")),
+            Addressee::Elsewhere if envelope.report.is_none() => {}
+            Addressee::Reports { .. } if envelope.recipients.is_empty() => {}
+            // RFC 5321 §4.5.3.1.10: a client does that with those left over.
+            _ => return Err(Refusal::new(452, 5, 3, "reports go alone, send it in another transaction")),
+        }
+        if let Addressee::Reports { max_bytes } = addressee
+            && envelope.size.is_some_and(|size| size > max_bytes)
+        {
+            return Err(Refusal::new(552, 3, 4, format!("report is larger than the limit of {max_bytes} octets")));
         }
         if envelope.recipients.len() >= self.terms.listener.max_recipients {
             return Err(Refusal::new(452, 5, 3, "too many recipients, send the rest in another transaction"));
@@ -321,6 +338,9 @@ impl Session {
                 .map_err(|why: crate::message::address::BadAddress| Refusal::new(550, 1, 3, why.to_string()))?,
         };
         envelope.recipients.push(mailbox);
+        if let Addressee::Reports { max_bytes } = addressee {
+            envelope.report = Some(max_bytes);
+        }
         Ok(())
     }
 
@@ -335,7 +355,9 @@ impl Session {
                 self.refuse(Refusal::new(554, 5, 1, "no valid recipients"), out);
             }
             Phase::Mail(envelope) => {
-                let reader = DataReader::new(self.terms.listener.max_message_bytes, envelope.size);
+                let limit = self.terms.listener.max_message_bytes;
+                let limit = envelope.report.map_or(limit, |max| max.min(limit));
+                let reader = DataReader::new(limit, envelope.size);
                 self.phase = Phase::Data(envelope, reader);
                 self.replies.write(out, 354, None, "end data with <CRLF>.<CRLF>");
             }
@@ -371,6 +393,7 @@ impl Session {
             esmtp: helo.esmtp,
             reverse_path: envelope.reverse_path,
             recipients: envelope.recipients,
+            report: envelope.report.is_some(),
             body: text.body,
             eight_bit: text.eight_bit,
             auth_user: self.auth_user.clone(),
@@ -442,6 +465,27 @@ mod tests {
         })
     }
 
+    /// Says of every mail that there is no room for it, or none; takes reports at report.example.
+    struct Desk {
+        full: bool,
+    }
+
+    const ROOM: Desk = Desk { full: false };
+
+    impl Admission for Desk {
+        fn ready(&self) -> Result<(), Refusal> {
+            if self.full { Err(Refusal::storage()) } else { Ok(()) }
+        }
+
+        fn addressee(&self, to: &Mailbox) -> Result<Addressee, Refusal> {
+            match (to.domain_str(), to.local_part()) {
+                ("report.example", "nobody") => Err(Refusal::new(550, 1, 1, "no such address")),
+                ("report.example", _) => Ok(Addressee::Reports { max_bytes: 100 }),
+                _ => Ok(Addressee::Elsewhere),
+            }
+        }
+    }
+
     fn session(trust: &str) -> Session {
         Session::new(terms(trust), "192.0.2.7:4000".parse().expect("valid"))
     }
@@ -481,8 +525,7 @@ mod tests {
             }
             let next = lines.get(n + 1).map_or("", |next| &next[..next.len().min(2)]);
             if kind == "C:" && next != "C:" {
-                let ready = || if full { Err(Refusal::storage()) } else { Ok(()) };
-                while let Effect::Deliver(transaction) = session.advance(&mut input, &ready, &mut out) {
+                while let Effect::Deliver(transaction) = session.advance(&mut input, &Desk { full }, &mut out) {
                     handed.push(*transaction);
                     session.answered(if full { Err(Refusal::storage()) } else { Ok(MessageId(7)) }, &mut out);
                 }
@@ -694,7 +737,7 @@ mod tests {
             let line = [&vec![b'x'; 6000][..], b"\r\nNOOP\r\n"].concat();
             for part in line.chunks(piece) {
                 input.extend_from_slice(part);
-                session.advance(&mut input, &|| Ok(()), &mut out);
+                session.advance(&mut input, &ROOM, &mut out);
                 assert!(input.len() <= command::MAX_LINE);
             }
             assert_eq!(String::from_utf8_lossy(&out), "500 5.5.2 line too long\r\n250 2.0.0 ok\r\n", "{piece}");
@@ -786,6 +829,83 @@ mod tests {
     }
 
     #[test]
+    fn reports_are_taken_from_strangers_and_relaying_is_not() {
+        let handed = play(
+            NONE,
+            "C: HELO mx.receiver.example
+             C: MAIL FROM:<>
+             C: RCPT TO:<a@elsewhere.example>
+             C: RCPT TO:<Postmaster>
+             C: RCPT TO:<nobody@report.example>
+             C: RCPT TO:<any@REPORT.example>
+             C: DATA
+             S: 250 relay.example.net
+             S: 250 2.1.0 sender ok
+             S: 550 5.7.1 relaying denied
+             S: 550 5.7.1 relaying denied
+             S: 550 5.1.1 no such address
+             S: 250 2.1.5 recipient ok
+             S: 354 end data with <CRLF>.<CRLF>
+             C: Subject: x
+             C: .
+             S: 250 2.6.0 0000000000007 accepted",
+        );
+        let [transaction] = &handed[..] else { panic!("one message") };
+        assert!(transaction.report && !transaction.trusted);
+        assert_eq!(transaction.recipients.iter().map(Mailbox::as_str).collect::<Vec<_>>(), ["any@report.example"]);
+    }
+
+    #[test]
+    fn a_report_goes_alone_in_its_transaction() {
+        let begin = "C: HELO x\nC: MAIL FROM:<>\nS: 250 relay.example.net\nS: 250 2.1.0 sender ok\n";
+        let refused = "S: 452 4.5.3 reports go alone, send it in another transaction\n";
+        for (trust, first, second, answer) in [
+            (ALL, "any@report.example", "a@elsewhere.example", refused),
+            (ALL, "any@report.example", "other@report.example", refused),
+            (ALL, "a@elsewhere.example", "any@report.example", refused),
+            // Whoever may not relay is told that, and nothing of another transaction.
+            (NONE, "any@report.example", "a@elsewhere.example", "S: 550 5.7.1 relaying denied\n"),
+        ] {
+            let script =
+                format!("{begin}C: RCPT TO:<{first}>\nC: RCPT TO:<{second}>\nS: 250 2.1.5 recipient ok\n{answer}");
+            let go = "C: DATA\nC: .\nS: 354 end data with <CRLF>.<CRLF>\nS: 250 2.6.0 0000000000007 accepted\n";
+            // Text in one piece with DATA would be refused.
+            let go =
+                go.replace("C: .\nS: 354 end data with <CRLF>.<CRLF>\n", "S: 354 end data with <CRLF>.<CRLF>\nC: .\n");
+            let handed = play(trust, &format!("{script}{go}"));
+            assert_eq!(handed[0].recipients.len(), 1);
+            assert_eq!(handed[0].report, first.ends_with("report.example"), "{first}");
+        }
+    }
+
+    #[test]
+    fn a_report_above_its_own_limit_is_refused_as_soon_as_it_is_known() {
+        let long = "x".repeat(99);
+        play(
+            NONE,
+            &format!(
+                "C: HELO x
+                 C: MAIL FROM:<> SIZE=101
+                 C: RCPT TO:<any@report.example>
+                 C: RSET
+                 C: MAIL FROM:<> SIZE=100
+                 C: RCPT TO:<any@report.example>
+                 C: DATA
+                 S: 250 relay.example.net
+                 S: 250 2.1.0 sender ok
+                 S: 552 5.3.4 report is larger than the limit of 100 octets
+                 S: 250 2.0.0 ok
+                 S: 250 2.1.0 sender ok
+                 S: 250 2.1.5 recipient ok
+                 S: 354 end data with <CRLF>.<CRLF>
+                 C: {long}
+                 C: .
+                 S: 552 5.3.4 message is larger than the limit"
+            ),
+        );
+    }
+
+    #[test]
     fn no_space_is_said_at_mail_and_at_the_end() {
         play(
             ALL,
@@ -861,7 +981,7 @@ mod tests {
                 let (mut session, mut out, mut input) = (session(ALL), Vec::new(), BytesMut::new());
                 for part in text.as_bytes().chunks(piece) {
                     input.extend_from_slice(part);
-                    session.advance(&mut input, &|| Ok(()), &mut out);
+                    session.advance(&mut input, &ROOM, &mut out);
                 }
                 out
             };
@@ -884,7 +1004,7 @@ mod tests {
             let (mut session, mut out, mut input) = (session(if trusted { ALL } else { NONE }), Vec::new(), BytesMut::new());
             for part in parts {
                 input.extend_from_slice(&part);
-                while let Effect::Deliver(transaction) = session.advance(&mut input, &|| Ok(()), &mut out) {
+                while let Effect::Deliver(transaction) = session.advance(&mut input, &ROOM, &mut out) {
                     prop_assert!(trusted && !transaction.recipients.is_empty());
                     session.answered(Ok(MessageId(1)), &mut out);
                 }

@@ -15,7 +15,7 @@ mod record;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
@@ -34,7 +34,7 @@ use crate::config::Config;
 use crate::delivery::plan::NoPlan;
 use crate::delivery::{Connector, Resolver};
 use crate::feedback::token::Directory;
-use crate::message::{BindingName, Domain, Entry, EntryId, IdSource, MessageId};
+use crate::message::{BindingName, Domain, Entry, EntryId, IdSource, MessageId, TenantName};
 use crate::outcome::classify::Classifier;
 use crate::reputation::facts::Fact;
 use crate::reputation::{Evidence, Health, Subject};
@@ -120,6 +120,8 @@ pub struct Dispatcher {
     set_aside: Mutex<SetAside>,
     on_blame: Mutex<Option<OnBlame>>,
     events: Events,
+    /// Tenants whose return paths are rewritten.
+    rewritten: HashSet<TenantName>,
 }
 
 /// What a dispatcher is made of.
@@ -152,8 +154,10 @@ impl Dispatcher {
     /// Puts the parts together; nothing runs until [`Dispatcher::run`].
     pub fn new(parts: Parts) -> Arc<Self> {
         let heartbeat = AtomicI64::new(parts.clock.now().wall.as_millis());
+        let rewritten = parts.config.tenants.iter().filter(|tenant| tenant.return_path_domain.is_some());
         let marker = parts.directory.and_then(|directory| Marker::new(directory, &parts.config));
         Arc::new(Self {
+            rewritten: rewritten.map(|tenant| tenant.name.clone()).collect(),
             core: Mutex::new(parts.core),
             config: parts.config,
             clock: parts.clock,
@@ -215,6 +219,11 @@ impl Dispatcher {
         &self.events
     }
 
+    /// What reads replies.
+    pub fn classifier(&self) -> &Classifier {
+        &self.classifier
+    }
+
     /// The configuration in force.
     pub fn config(&self) -> &Config {
         &self.config
@@ -264,7 +273,19 @@ impl Dispatcher {
 
     /// Makes a message durable, then takes its entries in. Returns once it is on disk.
     pub async fn accept(self: &Arc<Self>, id: MessageId, body: Bytes, entries: Vec<Entry>) -> Result<(), SpoolError> {
-        let mut batch: Batch = Vec::with_capacity(entries.len() + 1);
+        self.accept_with(id, body, entries, Batch::new()).await
+    }
+
+    /// As [`Dispatcher::accept`], with `facts` that go to disk with the message or not at all.
+    pub async fn accept_with(
+        self: &Arc<Self>,
+        id: MessageId,
+        body: Bytes,
+        entries: Vec<Entry>,
+        facts: Batch,
+    ) -> Result<(), SpoolError> {
+        let mut batch: Batch = Vec::with_capacity(entries.len() + 1 + facts.len());
+        batch.extend(facts);
         batch.push(Op::PutBody(id, body.clone()));
         batch.extend(entries.iter().map(|entry| Op::PutEntry(Box::new(entry.clone()))));
         self.committer.commit(batch).await.inspect_err(|error| self.probe_disk(error))?;
@@ -281,6 +302,11 @@ impl Dispatcher {
             counts.accepted_recipients.fetch_add(recipients, Ordering::Relaxed);
         });
         Ok(())
+    }
+
+    /// Puts facts on disk. Returns once they are.
+    pub async fn note(self: &Arc<Self>, facts: Batch) -> Result<(), SpoolError> {
+        self.committer.commit(facts).await.inspect_err(|error| self.probe_disk(error))
     }
 
     /// Takes in one entry that recovery found. [`Dispatcher::recovery_done`] follows the last.

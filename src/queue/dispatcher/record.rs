@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::super::state::{self, Decided, Settled};
 use super::{Dispatcher, Rescue};
+use crate::feedback::senders::Sender;
 use crate::message::{Entry, EntryId, EntryState, MessageId, Recipient};
 use crate::outcome::{Disposition, EnhancedCode, dsn};
 use crate::store::{Batch, Op, SpoolError};
@@ -93,16 +94,34 @@ impl Dispatcher {
         drop(resume);
     }
 
-    /// The entry as it is now, or its removal.
+    /// The entry as it is now, or its removal; and who sent it, where bounces of what was delivered come back to us.
     fn batch(&self, entry: &Entry, settled: &Settled) -> Batch {
+        let mut batch: Batch = self.sender(entry, settled).into_iter().collect();
         if settled.waits {
-            return vec![Op::PutEntry(Box::new(entry.clone()))];
+            batch.push(Op::PutEntry(Box::new(entry.clone())));
+            return batch;
         }
-        let mut batch = vec![Op::RemoveEntry(entry.id)];
+        batch.push(Op::RemoveEntry(entry.id));
         if self.body_goes_along(entry.message) {
             batch.push(Op::RemoveBody(entry.message));
         }
         batch
+    }
+
+    /// The original sender, once per message, see [`crate::feedback::senders`].
+    fn sender(&self, entry: &Entry, settled: &Settled) -> Option<Op> {
+        let delivered = |decided: &Decided| decided.disposition == Disposition::Delivered;
+        if self.marker.is_none() || !self.rewritten.contains(&entry.tenant) || !settled.decided.iter().any(delivered) {
+            return None;
+        }
+        let address = entry.reverse_path.clone()?;
+        let key = Sender::key(entry.message);
+        // Only a message of several entries can have been noted before; a look that fails costs one write more.
+        let shared = self.shared_bodies.lock().contains_key(&entry.message);
+        if shared && matches!(self.spool.fact(&key), Ok(Some(_))) {
+            return None;
+        }
+        Some(Op::PutFact(key, Sender { address, tenant: entry.tenant.clone() }.to_json()))
     }
 
     /// Whether the body of `id` goes with the entry that is being removed. For a body that is shared the answer is no:

@@ -25,6 +25,7 @@ pub(super) struct Engine {
     bodies: Keyspace,
     entries: Keyspace,
     facts: Keyspace,
+    aged: Keyspace,
     quarantine: Keyspace,
 }
 
@@ -72,6 +73,7 @@ impl Engine {
             bodies: db.keyspace("bodies", separated)?,
             entries: db.keyspace("entries", || plain(16 * MIB))?,
             facts: db.keyspace("facts", || plain(4 * MIB))?,
+            aged: db.keyspace("aged", || plain(4 * MIB))?,
             quarantine: db.keyspace("quarantine", || plain(4 * MIB))?,
             db,
         })
@@ -83,12 +85,13 @@ impl Engine {
             Table::Bodies => &self.bodies,
             Table::Entries => &self.entries,
             Table::Facts => &self.facts,
+            Table::Aged => &self.aged,
             Table::Quarantine => &self.quarantine,
         }
     }
 
-    fn keyspaces(&self) -> [&Keyspace; 4] {
-        [&self.bodies, &self.entries, &self.facts, &self.quarantine]
+    fn keyspaces(&self) -> [&Keyspace; 5] {
+        [&self.bodies, &self.entries, &self.facts, &self.aged, &self.quarantine]
     }
 
     /// Whether the engine has given up writing (fjall: poisoned), here or in one of its workers.

@@ -386,6 +386,31 @@ impl Tables for FjallSpool {
         })
     }
 
+    fn scan_first(
+        &self,
+        table: Table,
+        prefix: &[u8],
+        after: &[u8],
+        limit: usize,
+        visit: &mut dyn FnMut(&[u8], Bytes),
+    ) -> Result<(), SpoolError> {
+        self.shared.with_engine("scan", |engine| {
+            let mut left = limit;
+            // One record may be `after` itself, so the limit is counted here.
+            for record in engine.keyspace(table).range(prefix.max(after)..) {
+                let (key, value) = record.into_inner().map_err(|e| classify("scan", &e))?;
+                if left == 0 || !key.starts_with(prefix) {
+                    break;
+                }
+                if *key > *after {
+                    left -= 1;
+                    visit(&key, Bytes::from_owner(value));
+                }
+            }
+            Ok(())
+        })
+    }
+
     fn keys(&self, table: Table, visit: &mut dyn FnMut(&[u8])) -> Result<(), SpoolError> {
         self.shared.with_engine("list", |engine| {
             for record in engine.keyspace(table).iter() {

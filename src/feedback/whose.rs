@@ -1,0 +1,186 @@
+//! Whose mail a report is about: the marks it brings → the attempt that delivered.
+//!
+//! The address it was sent to is the best witness, since the mark in it was sealed by us and nothing else brings a mail
+//! there. Next come the places inside the report, in the order of the reader's trust. Where two marks of ours name
+//! different messages, somebody has put together what does not belong together (a report quoting another, a mail
+//! forwarded by hand, a forger with two mails of ours): the first still says to whom the report may be passed on, but
+//! nobody is held to account by it.
+
+use super::read::{Mail, Place};
+use super::token::{Attempted, Directory, Gone, NotOurs, Opened};
+use super::told;
+use crate::message::{DestinationName, MessageId};
+
+/// Marks of one mail that are looked at: more than there are places for one.
+const MARKS_MAX: usize = 16;
+
+/// A mark of ours, opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Where it was.
+    pub place: Place,
+    /// Its text.
+    pub text: String,
+    /// What it says.
+    pub opened: Opened,
+    /// Another mark of ours in the same mail names another message.
+    pub contradicted: bool,
+}
+
+/// What the marks of a mail say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Marks {
+    /// There is none.
+    None,
+    /// There are some, all with seals that are not ours; where the first was.
+    Forged(Place),
+    /// One of ours.
+    Ours(Found),
+}
+
+/// Looks for the mark that counts. `envelope` is the one in the address the mail was sent to.
+pub fn find(envelope: Option<&str>, mail: &Mail, directory: &Directory) -> Marks {
+    let envelope = envelope.map(|text| (Place::Recipient, text));
+    let inside = mail.marks.iter().map(|(place, text)| (*place, text.as_str()));
+    let mut forged = None;
+    let mut found: Option<Found> = None;
+    for (place, text) in envelope.into_iter().chain(inside).take(MARKS_MAX) {
+        match (directory.keys().open(text), &mut found) {
+            (Ok(opened), None) => {
+                found = Some(Found { place, text: text.to_owned(), opened, contradicted: false });
+            }
+            (Ok(opened), Some(first)) => first.contradicted |= opened.message != first.opened.message,
+            (Err(NotOurs::Forged), _) => forged = forged.or(Some(place)),
+            (Err(NotOurs::Shape), _) => {}
+        }
+    }
+    match (found, forged) {
+        (Some(found), _) => Marks::Ours(found),
+        (None, Some(place)) => Marks::Forged(place),
+        (None, None) => Marks::None,
+    }
+}
+
+/// To whom a report is attributed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// Nobody: no mark.
+    Nobody,
+    /// Nobody: marks that are not ours.
+    Forged(Place),
+    /// A message of ours, by a way that is no longer configured.
+    Gone(Found, Gone),
+    /// This attempt.
+    Known(Found, Attempted),
+}
+
+impl Whose {
+    /// The attempt the marks name. `sites` are the destinations known besides the providers; it is only asked where the
+    /// providers do not say.
+    pub fn of(marks: Marks, directory: &Directory, sites: impl FnOnce() -> Vec<DestinationName>) -> Self {
+        let found = match marks {
+            Marks::None => return Self::Nobody,
+            Marks::Forged(place) => return Self::Forged(place),
+            Marks::Ours(found) => found,
+        };
+        match directory.resolve(&found.opened, []) {
+            Ok(attempted) if attempted.destination.is_some() => Self::Known(found, attempted),
+            Ok(attempted) => {
+                let attempted = directory.resolve(&found.opened, &sites()).unwrap_or(attempted);
+                Self::Known(found, attempted)
+            }
+            Err(gone) => Self::Gone(found, gone),
+        }
+    }
+
+    /// The mark, where it is ours.
+    pub fn found(&self) -> Option<&Found> {
+        match self {
+            Self::Gone(found, _) | Self::Known(found, _) => Some(found),
+            Self::Nobody | Self::Forged(_) => None,
+        }
+    }
+
+    /// The attempt, where it is known.
+    pub fn attempted(&self) -> Option<&Attempted> {
+        match self {
+            Self::Known(_, attempted) => Some(attempted),
+            Self::Nobody | Self::Forged(_) | Self::Gone(..) => None,
+        }
+    }
+
+    /// The message, where it is ours.
+    pub fn message(&self) -> Option<MessageId> {
+        self.found().map(|found| found.opened.message)
+    }
+
+    /// Where the mark was.
+    pub fn place(&self) -> Option<Place> {
+        match self {
+            Self::Forged(place) => Some(*place),
+            other => other.found().map(|found| found.place),
+        }
+    }
+}
+
+impl Found {
+    /// On whose word something is told.
+    pub fn mark(&self) -> told::Mark<'_> {
+        told::Mark { text: &self.text, message: self.opened.message, limit: told::limit(self.opened.recipients) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::read::Kind;
+    use super::super::token::tests::fixtures::{attempted, directory, keys};
+    use super::*;
+
+    fn mail(marks: &[(Place, &str)]) -> Mail {
+        let marks = marks.iter().map(|(place, text)| (*place, (*text).to_owned())).collect();
+        Mail { kind: Kind::Dsn, recipients: Vec::new(), complaint: None, marks }
+    }
+
+    fn other() -> Attempted {
+        Attempted { message: MessageId(attempted().message.0 + 1), ..attempted() }
+    }
+
+    #[test]
+    fn the_envelope_wins_and_a_contradiction_is_seen() {
+        let directory = directory(keys(7));
+        let (one, two) = (keys(7).seal(&attempted()), keys(7).seal(&other()));
+        let forged = keys(8).seal(&attempted());
+        for (envelope, inside, place, contradicted) in [
+            (Some(&one), vec![(Place::Header, &*one)], Place::Recipient, false),
+            (Some(&one), vec![(Place::Header, &*two)], Place::Recipient, true),
+            (Some(&one), vec![(Place::Header, &*forged)], Place::Recipient, false),
+            (None, vec![(Place::EnvelopeId, &*forged), (Place::Header, &*one)], Place::Header, false),
+            (None, vec![(Place::EnvelopeId, &*one), (Place::Header, &*two)], Place::EnvelopeId, true),
+        ] {
+            let Marks::Ours(found) = find(envelope.map(String::as_str), &mail(&inside), &directory) else {
+                panic!("{inside:?}")
+            };
+            assert_eq!((found.place, found.contradicted), (place, contradicted), "{inside:?}");
+            assert_eq!(found.text, one);
+        }
+        assert_eq!(find(None, &mail(&[(Place::Header, &forged)]), &directory), Marks::Forged(Place::Header));
+        assert_eq!(find(None, &mail(&[(Place::Header, "rubbish")]), &directory), Marks::None);
+    }
+
+    #[test]
+    fn sites_are_asked_for_only_where_no_provider_is_meant() {
+        let directory = directory(keys(7));
+        let whose = |attempted: &Attempted, sites: &dyn Fn() -> Vec<DestinationName>| {
+            let mark = keys(7).seal(attempted);
+            Whose::of(find(Some(&mark), &mail(&[]), &directory), &directory, sites)
+        };
+        let known = whose(&attempted(), &|| panic!("not asked"));
+        assert_eq!(known.attempted(), Some(&attempted()));
+        let site: DestinationName = "site:mx.example.org".into();
+        let elsewhere = Attempted { destination: Some(site.clone()), ..attempted() };
+        assert_eq!(whose(&elsewhere, &|| vec![site.clone()]).attempted(), Some(&elsewhere));
+        assert_eq!(whose(&elsewhere, &Vec::new).attempted().map(|a| a.destination.clone()), Some(None));
+        let gone = whose(&Attempted { pool: "closed".into(), ..attempted() }, &Vec::new);
+        assert!(matches!(gone, Whose::Gone(_, Gone("pool"))) && gone.message() == Some(attempted().message));
+    }
+}
