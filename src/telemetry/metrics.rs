@@ -41,7 +41,7 @@ pub struct Metrics {
     pub health_changes: IntCounterVec,
     /// Attempts that left from a backup tier, by pool.
     pub failovers: IntCounterVec,
-    /// Replies that no rule matched, by class (4, 5).
+    /// Replies that no rule matched, by class (4, 5) and provider.
     pub unmatched_replies: IntCounterVec,
     /// Attempts whose fate is unknown: the connection was lost after the final dot.
     pub duplicates_possible: IntCounter,
@@ -132,7 +132,7 @@ impl Metrics {
                 &r,
                 "unmatched_replies_total",
                 "Negative replies that no rule matched.",
-                &["class"],
+                &["class", "provider"],
             )?,
             duplicates_possible: counter(
                 &r,
