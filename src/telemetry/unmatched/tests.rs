@@ -1,8 +1,11 @@
+use std::collections::BTreeSet;
 use std::time::Duration;
 
+use super::log::owner;
 use super::*;
 use crate::message::{EntryId, EntryState, MessageId, Recipient};
 use crate::outcome::{Classifier, Context};
+use crate::store::Op;
 
 fn reply(destination: &str, template: &str, at: i64) -> UnmatchedReply {
     UnmatchedReply {
