@@ -40,7 +40,7 @@ async fn refusing() -> Sink {
 }
 
 async fn send(relay: &Relay) {
-    let load = relay.load(1).recipients(|_| LOCAL_PARTS.map(|local| format!("{local}@sink.test").into()).to_vec());
+    let load = relay.load(1).recipients(|_| LOCAL_PARTS.map(|local| format!("{local}@sink.test")).to_vec());
     all_accepted(&load.run().await);
 }
 
@@ -66,7 +66,8 @@ fn names_nobody(what: &str) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reply_no_rule_knows_is_shown_once_with_its_count_over_restarts() {
     let sink = refusing().await;
-    let settings = settings(&sink);
+    // Reports to the sender, too, have somewhere to go.
+    let settings = settings(&sink).to(sink.addr());
     let mut relay = Relay::start(&settings).await;
     send(&relay).await;
     let seen = wait_for_count(&relay, 3).await;

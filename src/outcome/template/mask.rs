@@ -1,7 +1,9 @@
 //! Mail addresses and known words out of a text. What is taken for an address is never less than what
 //! [`super::super::classify`] takes for one, so that a pattern made of what is left fits what rules are tried on.
 
-use super::{ADDRESS, Mailbox, placeholder};
+use std::net::IpAddr;
+
+use super::{ADDRESS, HOST, Mailbox, placeholder};
 
 /// Known local parts shorter than this are words of any language.
 const SHORTEST: usize = 3;
@@ -41,23 +43,29 @@ fn around(text: &str, signs: &[&'static str]) -> String {
 pub(super) fn local_parts(text: &str, known: &[&Mailbox]) -> String {
     let wholes = known.iter().map(|address| address.local_part().trim_matches('"'));
     let known: Vec<&str> = wholes.flat_map(|local| [local, local.split('+').next().unwrap_or(local)]).collect();
-    words(text, &known, ADDRESS).replace("<<address>>", ADDRESS)
+    words(text, &known, ADDRESS, |_| false).replace("<<address>>", ADDRESS)
 }
 
-/// `known` words, in any case of letters, as `instead`; longest first.
-pub(super) fn words(text: &str, known: &[&str], instead: &str) -> String {
+/// Names that are `known` or lie below one that is. Known IP addresses are found without being known.
+pub(super) fn hosts(text: &str, known: &[&str]) -> String {
+    let known: Vec<&str> = known.iter().copied().filter(|name| name.parse::<IpAddr>().is_err()).collect();
+    words(text, &known, HOST, |c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+}
+
+/// `known` words, in any case of letters, with the `prefix` before them, as `instead`; longest first.
+fn words(text: &str, known: &[&str], instead: &str, prefix: fn(char) -> bool) -> String {
     let mut known: Vec<String> =
         known.iter().filter(|word| word.len() >= SHORTEST).map(|word| word.to_ascii_lowercase()).collect();
     known.sort_by_key(|word| std::cmp::Reverse(word.len()));
     known.dedup();
     let mut text = text.to_owned();
     for word in known {
-        text = word_out(&text, &word, instead);
+        text = word_out(&text, &word, instead, prefix);
     }
     text
 }
 
-fn word_out(text: &str, word: &str, instead: &str) -> String {
+fn word_out(text: &str, word: &str, instead: &str, prefix: fn(char) -> bool) -> String {
     let lower = text.to_ascii_lowercase();
     let is_part = |c: char| c.is_alphanumeric();
     let mut out = String::with_capacity(text.len());
@@ -68,7 +76,7 @@ fn word_out(text: &str, word: &str, instead: &str) -> String {
         // A local part may be called like one of ours.
         let is_placeholder = text[..at].ends_with('<') && placeholder(&text[at - 1..]).is_some();
         if stands_alone && !is_placeholder {
-            out.push_str(&text[done..at]);
+            out.push_str(text[done..at].trim_end_matches(prefix));
             out.push_str(instead);
             done = end;
         }

@@ -7,7 +7,7 @@
 //! |---|---|
 //! | mail addresses (also quoted, `%40`, return paths with an address in them), local parts named by the caller | `<address>` |
 //! | IPv4 and IPv6 addresses, also in front of a zone (`2.2.0.192.list.example`) | `<ip>` |
-//! | host names of three labels and more, of two under the usual top-level domains, those named by the caller | `<host>` |
+//! | host names of three labels and more, of two under the usual top-level domains, those named by the caller and what lies below them | `<host>` |
 //! | days and hours | `<time>` |
 //! | words in which letters and digits alternate, or case does; the same in URLs and the values of their queries | `<id>` |
 //! | other runs of two digits and more | `<n>` |
@@ -58,7 +58,7 @@ const PLACEHOLDERS: [(&str, &str); 6] =
 pub struct Particular<'a> {
     /// Addresses it may name by their local part alone: recipients, sender.
     pub addresses: &'a [&'a Mailbox],
-    /// Names of hosts and domains it may hold.
+    /// Names of hosts and domains it may hold, with any labels before them.
     pub hosts: &'a [&'a str],
 }
 
@@ -77,7 +77,7 @@ pub fn template(text: &str) -> String {
 
 /// The template of `text`, knowing more about it.
 pub fn template_of(text: &str, known: &Particular<'_>) -> String {
-    let mut text = mask::words(&sample(text, known), known.hosts, HOST);
+    let mut text = mask::hosts(&sample(text, known), known.hosts);
     for _ in 0..ROUNDS {
         let next = cut(&word::replace(&mask::addresses(&fold(&text))));
         if next == text {

@@ -1,3 +1,5 @@
+//! Tables of replies and their templates; properties over anything a receiver may say.
+
 use proptest::prelude::*;
 
 use super::*;
@@ -89,14 +91,15 @@ fn replies_that_differ_only_in_particulars_are_one() {
 fn known_local_parts_and_hosts_go_wherever_they_stand() {
     let [ann, role, a]: [Mailbox; 3] =
         ["Ann.Lee+news@kunde.berlin", "\"o x\"@x.example", "a@x.example"].map(|text| text.parse().expect("an address"));
-    let known = Particular { addresses: &[&ann, &role, &a], hosts: &["kunde.berlin"] };
-    let text = "ann.lee is not a user of KUNDE.berlin (ann.LEE+news), <ann.lee> joann.lee o x";
+    let known = Particular { addresses: &[&ann, &role, &a], hosts: &["kunde.berlin", "192.0.2.1"] };
+    let text =
+        "ann.lee is not a user of KUNDE.berlin (ann.LEE+news), <ann.lee> joann.lee o x mx1.kunde.berlin 192.0.2.1";
     assert_eq!(
         sample(text, &known),
-        "<address> is not a user of KUNDE.berlin (<address>), <address> joann.lee <address>"
+        "<address> is not a user of KUNDE.berlin (<address>), <address> joann.lee <address> mx1.kunde.berlin 192.0.2.1"
     );
     let seen = template_of(text, &known);
-    assert_eq!(seen, "<address> is not a user of <host> (<address>), <address> joann.lee <address>");
+    assert_eq!(seen, "<address> is not a user of <host> (<address>), <address> joann.lee <address> <host> <ip>");
 }
 
 #[test]

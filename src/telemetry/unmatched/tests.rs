@@ -1,3 +1,5 @@
+//! What is kept, what goes first, what a restart finds, and that nobody is named.
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
