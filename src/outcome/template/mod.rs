@@ -17,9 +17,10 @@
 //!
 //! Readable stay: the reply code in front and where it stands as one (before an enhanced code, after "said:" or
 //! "error"), enhanced codes with all their digits (5.7.606), *markers* — up to six capitals and then digits, ten
-//! characters at most, with hyphen or underscore between them (TSS04, S3150, IB605, RP-001, OFR_506), and the number in
-//! AS(1410) —, hosts and paths of URLs, names of lists (a label that ends in "bl", or behind "using", "see" and
-//! "visit"). A short queue id that looks like a marker stays as well; that costs a line in a list and no more.
+//! characters at most, with hyphen or underscore between them (TSS04, S3150, IB605, RP-001, OFR_506), and the numbers in
+//! AS(1410) and RFC 5321 —, hosts and paths of URLs and the number of a place in them (#550), names of lists (a label
+//! that ends in "bl", or behind "using", "see", "visit" and "list"). A short queue id that looks like a marker stays as
+//! well; that costs a line in a list and no more.
 //!
 //! Making one takes a bounded look at a bounded text. [`pattern`] goes the other way: the regular expression, in the
 //! terms of rule files, that the replies of a template match.

@@ -53,6 +53,7 @@ fn what_a_rule_is_written_from_stays() {
         "blocked using zen.spamhaus.org; see www.spamhaus.org/query or visit abuse.example.net",
         "listed by bl.example.org, dnsbl-1.example.net and sbl-xbl.example.com",
         "https://support.example.com/mail/?p=UnsolicitedRateLimitError",
+        "on blacklist zen.example.org, see https://community.example.com/docs/DOC-1369#550 and RFC 5321",
         "Benutzer unbekannt: Größe überschritten, 邮箱不存在",
         "8BITMIME and greylist1 and 3rd are words",
     ] {

@@ -8,7 +8,7 @@ use super::{HOST, ID, IP, NUMBER, TIME, date, placeholder};
 /// stands a word, which must not look like a name.
 const TOP: [&str; 12] = ["com", "net", "org", "edu", "gov", "mil", "info", "biz", "io", "test", "example", "invalid"];
 /// Names behind these words are what the operator is told, not who tells it.
-const POINTERS: [&str; 3] = ["using", "see", "visit"];
+const POINTERS: [&str; 6] = ["using", "see", "visit", "blacklist", "blocklist", "list"];
 /// Before a reply code that is quoted.
 const SPEAKERS: [&str; 6] = ["smtp", "error", "code", "status", "reply", "said"];
 
@@ -67,7 +67,8 @@ fn word(text: &str) -> usize {
 fn in_word(word: &str, before: &str, after: &str, last: &Before<'_>) -> String {
     let is_number = word.bytes().all(|b| b.is_ascii_digit());
     let assassin = is_number && word.len() <= 9 && last.0 == "AS" && before.ends_with("AS(") && after.starts_with(')');
-    if assassin || is_marker(word) || is_enhanced(word) || is_reply_code(word, before, after, *last) {
+    let rfc = is_number && last.0 == "RFC";
+    if assassin || rfc || is_marker(word) || is_enhanced(word) || is_reply_code(word, before, after, *last) {
         return word.to_owned();
     }
     if is_name(word) {
@@ -222,11 +223,13 @@ fn in_url(url: &str) -> String {
         format!("{}{slash}", in_path(name))
     });
     let mut out: String = path.collect();
-    for part in query.split_inclusive(['?', '#', '&', '=', ';']) {
-        let value = part.trim_end_matches(['?', '#', '&', '=', ';']);
+    let signs = ['?', '#', '&', '=', ';'];
+    for part in query.split_inclusive(signs) {
+        let value = part.trim_end_matches(signs);
         let sign = &part[value.len()..];
-        let shown = if sign == "=" || is_word(value) { value } else { varying(value) };
-        out.push_str(shown);
+        // `#550` leads to the place that speaks of this code.
+        let place = out.ends_with('#') && value.len() <= 3 && value.bytes().all(|b| b.is_ascii_digit());
+        out.push_str(if sign == "=" || place || is_word(value) { value } else { varying(value) });
         out.push_str(sign);
     }
     out
