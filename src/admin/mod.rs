@@ -1,4 +1,5 @@
-//! HTTP: `/metrics`, `/healthz`, `/api/v1/status`, `/api/v1/queue`, `/api/v1/explain`.
+//! HTTP: `/metrics`, `/healthz`, `/api/v1/status`, `/api/v1/queue`, `/api/v1/explain`, `/api/v1/events`,
+//! `/api/v1/unmatched`.
 //!
 //! Loopback only until there is authentication (the configuration refuses anything else). Reads snapshots of the
 //! dispatcher's core; never acts.
@@ -41,6 +42,8 @@ pub fn router(sources: Sources) -> Router {
         .route("/api/v1/status", get(api::status))
         .route("/api/v1/queue", get(api::queue))
         .route("/api/v1/explain/{id}", get(api::explain))
+        .route("/api/v1/events", get(api::events))
+        .route("/api/v1/unmatched", get(api::unmatched))
         .with_state(sources)
 }
 

@@ -6,6 +6,7 @@
 //! attempts, those on the wire may finish within `server.shutdown_grace`, then the exact use of every cap is written.
 
 pub mod intake;
+mod remember;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -92,7 +93,9 @@ impl Relay {
         let (committer, commit_thread) = Committer::start(Arc::clone(&spool), |_| {}).map_err(|e| other(&e))?;
         let outside = Outside::new(&config)?;
         let dispatcher = recover(&config, &clock, spool, committer.clone(), outside).map_err(state)?;
+        remember::recall(&dispatcher);
         let (stop, stopped) = watch::channel(false);
+        tokio::spawn(remember::keep(Arc::clone(&dispatcher), committer.clone(), stopped.clone()));
         let monitor = start_monitor(&config, &clock, &dispatcher, stopped.clone())?;
         let dispatch = tokio::spawn(Arc::clone(&dispatcher).run(stopped.clone()));
 
@@ -155,6 +158,7 @@ impl Relay {
             tracing::warn!(left, "grace is over; attempts on the wire are cut, their mail stays in the queue");
         }
         self.sources.dispatcher.write_final_grants().await;
+        remember::write(&self.sources.dispatcher, &self.sources.committer).await;
         self.commit_thread.close();
         tracing::info!("stopped");
     }

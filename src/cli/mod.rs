@@ -7,13 +7,17 @@ mod classify;
 mod classify_mail;
 mod demo;
 mod events;
+mod rule_stub;
 mod run;
 mod status;
+mod terminal;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use events::Form;
 
 /// Outbound SMTP relay with a reputation-aware IP pool scheduler.
 #[derive(Debug, Parser)]
@@ -81,6 +85,9 @@ enum Verb {
         /// Print the JSON as it is.
         #[arg(long)]
         json: bool,
+        /// Print the replies that no rule matched as rules to paste into a file of `classify.rules`.
+        #[arg(long, conflicts_with = "json")]
+        rule_stub: bool,
     },
     /// Ask a running relay how it is.
     Status {
@@ -109,7 +116,9 @@ pub fn main() -> ExitCode {
         Verb::Classify { raw, rules, explain, provider, stage, mail: None } => {
             classify::main(&classify::Options { raw, explain, provider, stage }, &rules)
         }
-        Verb::Events { admin, kind, limit, json } => events::main(&admin, kind.as_deref(), limit, json),
+        Verb::Events { admin, kind, limit, json, rule_stub } => {
+            events::main(&admin, kind.as_deref(), limit, if rule_stub { Form::Stubs } else { Form::of(json) })
+        }
         Verb::Status { admin, json } => status::main(&admin, json),
     }
 }

@@ -11,6 +11,7 @@ pub mod failure;
 mod needles;
 pub mod reply;
 pub mod rules;
+pub mod template;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,13 +1,15 @@
 //! What happened lately, for `remuda events` and `/api/v1/events`: a bounded memory of things an operator asks about.
 //!
 //! Not the log (which has everything and is somebody else's to keep) and not metrics (which have no words): the last
-//! [`KEPT`] events of each kind, newest last, with the words that explain them.
+//! [`KEPT`] events of each kind, newest last, with the words that explain them. A restart forgets them, except the
+//! replies that no rule knew ([`Unmatched`]).
 
 use std::collections::VecDeque;
 
 use parking_lot::Mutex;
 use serde::Serialize;
 
+use super::unmatched::Unmatched;
 use crate::clock::{Wall, rfc3339};
 
 /// Events kept of each kind.
@@ -37,6 +39,16 @@ impl Kind {
             Self::Report => "report",
         }
     }
+
+    /// The kind of that name.
+    pub fn of(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
+
+    /// All names, for whoever gave a wrong one.
+    pub fn names() -> String {
+        Self::ALL.map(Self::as_str).join(", ")
+    }
 }
 
 /// One event.
@@ -55,6 +67,8 @@ pub struct Event {
 /// The last events of each kind.
 #[derive(Debug, Default)]
 pub struct Events {
+    /// Replies that no rule knew: not events one by one, but counted.
+    pub unmatched: Unmatched,
     kept: Mutex<[VecDeque<Event>; 3]>,
 }
 
@@ -77,5 +91,44 @@ impl Events {
         let mut all: Vec<Event> = wanted.flat_map(|k| kept[k as usize].iter().cloned()).collect();
         all.sort_by_key(|event| event.at);
         all.split_off(all.len().saturating_sub(limit))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(events: &[Event]) -> Vec<&str> {
+        events.iter().map(|event| event.fields["what"].as_str()).collect()
+    }
+
+    #[test]
+    fn the_last_of_each_kind_come_in_their_order() {
+        let events = Events::default();
+        for (kind, at, what) in
+            [(Kind::Note, 3, "c"), (Kind::Health, 1, "a"), (Kind::Report, 2, "b"), (Kind::Note, 4, "d")]
+        {
+            events.note(kind, [("what", what.to_owned()), ("nothing", String::new())], Wall::from_millis(at));
+        }
+        assert_eq!(words(&events.last(None, 3)), ["b", "c", "d"]);
+        assert_eq!(words(&events.last(Some(Kind::Note), 9)), ["c", "d"]);
+        assert_eq!(events.last(Some(Kind::Health), 1)[0].fields.len(), 1, "empty fields are left out");
+    }
+
+    #[test]
+    fn a_flood_of_one_kind_pushes_out_no_other() {
+        let events = Events::default();
+        events.note(Kind::Health, [("what", "kept".to_owned())], Wall::from_millis(0));
+        for n in 0..KEPT as i64 + 5 {
+            events.note(Kind::Report, [("what", n.to_string())], Wall::from_millis(n));
+        }
+        assert_eq!(words(&events.last(Some(Kind::Health), 9)), ["kept"]);
+        assert_eq!(words(&events.last(Some(Kind::Report), KEPT + 9))[0], "5");
+    }
+
+    #[test]
+    fn kinds_are_found_by_their_names() {
+        assert!(Kind::ALL.into_iter().all(|kind| Kind::of(kind.as_str()) == Some(kind)));
+        assert_eq!((Kind::of("unmatched"), Kind::names().as_str()), (None, "health, note, report"));
     }
 }

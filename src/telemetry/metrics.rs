@@ -51,7 +51,7 @@ pub struct Metrics {
     pub late_bounces_window: IntGaugeVec,
     /// Attempts that left from a backup tier, by pool.
     pub failovers: IntCounterVec,
-    /// Replies that no rule matched, by class (4, 5).
+    /// Replies that no rule matched, by class (4, 5) and provider.
     pub unmatched_replies: IntCounterVec,
     /// Attempts whose fate is unknown: the connection was lost after the final dot.
     pub duplicates_possible: IntCounter,
@@ -168,7 +168,7 @@ impl Metrics {
                 &r,
                 "unmatched_replies_total",
                 "Negative replies that no rule matched.",
-                &["class"],
+                &["class", "provider"],
             )?,
             duplicates_possible: counter(
                 &r,

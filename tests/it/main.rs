@@ -14,6 +14,7 @@ mod cap;
 mod clients;
 mod command_line;
 mod dnsbl;
+mod events;
 mod failover;
 mod feedback;
 mod marks;

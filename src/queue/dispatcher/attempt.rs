@@ -20,7 +20,7 @@ use crate::outcome::classify::Context;
 use crate::outcome::{Cause, Disposition};
 use crate::scheduler::Settlement;
 use crate::store::SpoolError;
-use crate::telemetry::{attempt_log, metrics};
+use crate::telemetry::{attempt_log, metrics, unmatched};
 
 /// When to look again at an entry the spool would not hand out.
 const SPOOL_PAUSE: Duration = Duration::from_secs(5);
@@ -202,9 +202,19 @@ impl Dispatcher {
             }
             if answer.outcome.rule.starts_with("fallback.") {
                 let class = answer.text.get(..1).unwrap_or("");
-                self.metrics.unmatched_replies.with_label_values(&[class]).inc();
+                self.metrics.unmatched_replies.with_label_values(&[class, destination]).inc();
             }
         }
+        let attempted = unmatched::Attempted {
+            entry: before,
+            binding: &way.binding.name,
+            ehlo: &way.ehlo,
+            provider: destination,
+            destination: way.plan.destination.as_str(),
+            report,
+            answers,
+        };
+        self.events.unmatched.note(&attempted, self.clock.now().wall);
         if report.is_fate_unknown() {
             self.counts.duplicates_possible.fetch_add(1, Ordering::Relaxed);
             self.metrics.duplicates_possible.inc();

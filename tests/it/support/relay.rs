@@ -158,8 +158,15 @@ impl Relay {
         .await;
     }
 
-    /// One GET; HTTP/1.0, so that the end of the connection is the end of the answer.
-    async fn get(&self, path: &str) -> String {
+    /// The body of a GET that succeeds.
+    pub(crate) async fn get(&self, path: &str) -> String {
+        let (status, body) = self.ask(path).await;
+        assert_eq!(status, "200", "GET {path}: {body}");
+        body
+    }
+
+    /// Status and body of one GET; HTTP/1.0, so that the end of the connection is the end of the answer.
+    pub(crate) async fn ask(&self, path: &str) -> (String, String) {
         let answer = async {
             let mut stream = TcpStream::connect(self.admin).await?;
             stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: {}\r\n\r\n", self.admin).as_bytes()).await?;
@@ -171,9 +178,7 @@ impl Relay {
         let answer = answer.unwrap_or_else(|_| panic!("no answer to GET {path}"));
         let answer = answer.unwrap_or_else(|e| panic!("GET {path}: {e}"));
         let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
-        let status = head.split(' ').nth(1);
-        assert_eq!(status, Some("200"), "GET {path}: {answer}");
-        body.to_owned()
+        (head.split(' ').nth(1).unwrap_or_default().to_owned(), body.to_owned())
     }
 }
 

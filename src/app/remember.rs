@@ -1,0 +1,47 @@
+//! Keeps on disk, by the minute, what a restart should not forget although no decision hangs on it: the replies that no
+//! rule knew ([`crate::telemetry::unmatched`]). A crash loses the last minute of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::queue::dispatcher::Dispatcher;
+use crate::store::committer::Committer;
+use crate::telemetry::unmatched;
+
+/// Between two writes.
+const PAUSE: Duration = Duration::from_secs(60);
+
+/// Reads what the last run wrote. What cannot be read is left out with a warning; mail is not held up for it.
+pub(super) fn recall(dispatcher: &Dispatcher) {
+    let facts = dispatcher.spool().facts(unmatched::FACTS).unwrap_or_else(|error| {
+        tracing::warn!(%error, "replies that no rule knew cannot be read; their count starts anew");
+        Vec::new()
+    });
+    let kept = dispatcher.config().classify.unmatched_kept;
+    for problem in dispatcher.events().unmatched.restore(kept, facts) {
+        tracing::warn!(problem = problem.as_str(), "a reply that no rule knew cannot be read; its count starts anew");
+    }
+}
+
+/// Writes changes until `stopped` turns true. The last are written by [`write`] at the end of the program.
+pub(super) async fn keep(dispatcher: Arc<Dispatcher>, committer: Committer, mut stopped: watch::Receiver<bool>) {
+    // An error of the channel means that its sender is gone, which is a stop as well.
+    while tokio::time::timeout(PAUSE, stopped.wait_for(|stop| *stop)).await.is_err() {
+        write(&dispatcher, &committer).await;
+    }
+}
+
+/// Writes what has changed.
+pub(super) async fn write(dispatcher: &Dispatcher, committer: &Committer) {
+    let unmatched = &dispatcher.events().unmatched;
+    let changes = unmatched.changes();
+    if changes.is_empty() {
+        return;
+    }
+    if let Err(error) = committer.commit(changes.clone()).await {
+        unmatched.not_written(&changes);
+        tracing::warn!(%error, "replies that no rule knew not written; tried again in a minute");
+    }
+}
