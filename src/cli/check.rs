@@ -12,6 +12,10 @@ pub(super) fn main(path: &Path) -> ExitCode {
         eprintln!("warning: {warning}");
     }
     let config = loaded.config;
+    let providers: Vec<&str> = config.providers.iter().map(|provider| provider.name.as_str()).collect();
+    for warning in classifier.rules_of_unknown_providers(&providers) {
+        eprintln!("warning: {warning}");
+    }
     println!(
         "{}: good: {} listeners, {} bindings, {} pools, {} tenants, {} providers, {} DNSBL zones, {} rules ({} your own)",
         path.display(),

@@ -17,6 +17,7 @@ use super::rules::{self, Rule, RuleError, RuleFile, SHIPPED};
 use super::text::{normalise, trailing_code};
 use super::weigh::{Heard, weigh};
 use super::{Action, Cause, Disposition, EnhancedCode, Failure, NextBinding, Outcome, Reply, Scope, Stage};
+use crate::config::mistake::suggest;
 use crate::message::ProviderName;
 
 /// What is known about an answer besides its text.
@@ -122,6 +123,20 @@ impl Classifier {
     /// All rules in the order in which they are tried.
     pub fn rules(&self) -> impl Iterator<Item = &Rule> {
         self.rules.iter().map(|(rule, _)| rule)
+    }
+
+    /// Own rules that are bound to a provider that is not among the `known`: they hold for no reply.
+    pub fn rules_of_unknown_providers(&self, known: &[&str]) -> Vec<RuleError> {
+        let own = self.rules().filter(|rule| rule.own);
+        let pairs = own.flat_map(|rule| rule.providers.iter().map(move |name| (rule, name)));
+        let unknown = pairs.filter(|(_, name)| !known.contains(&name.as_str()));
+        let error = |(rule, name): (&Rule, &String)| {
+            let near = suggest(name, known.iter().copied());
+            let semicolon = if near.is_empty() { "" } else { "; " };
+            let what = format!("providers: no provider {name:?} is configured, so it holds for none of its replies");
+            RuleError::of(rule, (rule.line, 1), format!("{what}{semicolon}{near}"))
+        };
+        unknown.map(error).collect()
     }
 
     /// What is wrong with the samples of `rule`: each has to be a refusal that it is the first to match.

@@ -193,6 +193,12 @@ fn own_rules_come_first_and_may_be_bound_to_a_provider() {
     let seen = |provider| classifier.reply(&reply, Context { stage: Stage::Rcpt, provider });
     assert_eq!(&*seen(Some(&gmail)).rule, "own.x");
     assert_ne!(&*seen(None).rule, "own.x");
+    assert_eq!(classifier.rules_of_unknown_providers(&["gmail"]), []);
+    let unknown = classifier.rules_of_unknown_providers(&["gmial"]);
+    assert!(
+        unknown[0].to_string().starts_with("own.toml:1:1: rule \"own.x\": providers: no provider \"gmail\""),
+        "{unknown:?}"
+    );
 }
 
 #[test]
