@@ -96,14 +96,13 @@ impl Classifier {
             |problem: &str| vec![RuleError { file: "rules".to_owned(), at: None, rule: None, problem: problem.into() }];
         let patterns = rules.iter().map(|rule| rule.pattern.as_ref().map_or("", |pattern| pattern.as_str()));
         let needles = Needles::new(patterns).ok_or_else(|| whole("too many rules"))?;
-        let quotation = Quotation::new().ok_or_else(|| whole("the pattern of quotations is too large"))?;
         let failures =
             FailureKind::ALL.iter().map(|kind| (*kind, format!("failure.{}", kind.as_str()).into())).collect();
         let rules = rules.into_iter().map(|rule| (Arc::from(rule.id.as_str()), rule)).map(|(id, rule)| (rule, id));
         let classifier = Self {
             rules: rules.collect(),
             needles,
-            quotation,
+            quotation: Quotation::new(),
             failures,
             delivered: Arc::from("delivered"),
             unexpected: Arc::from("fallback.unexpected"),

@@ -8,13 +8,11 @@
 //! A quotation is a second SMTP reply code behind words that introduce somebody else's answer. A code alone is none:
 //! many servers repeat their own (`550 550 5.7.1 …`, `Error: 554 …`).
 
-use regex::bytes::Regex;
-
-use super::rules::compile;
+use super::rules::Pattern;
 
 /// Finds where the quotation begins.
 #[derive(Debug)]
-pub(super) struct Quotation(Regex);
+pub(super) struct Quotation(Pattern);
 
 /// A code behind a mark that opens a quotation, or with an enhanced code behind it: either tells it from a mere number.
 macro_rules! code {
@@ -48,13 +46,13 @@ const INTRODUCTIONS: [&str; 5] = [
 ];
 
 impl Quotation {
-    pub(super) fn new() -> Option<Self> {
-        compile(&INTRODUCTIONS.map(|one| format!("(?:{one})")).join("|")).ok().map(Self)
+    pub(super) fn new() -> Self {
+        Self(Pattern::new(INTRODUCTIONS.map(|one| format!("(?:{one})")).join("|")))
     }
 
     /// Where in `text` (normalised, without its own code) the words of another server are introduced.
     pub(super) fn begins(&self, text: &[u8]) -> Option<usize> {
-        self.0.find(text).map(|found| found.start())
+        self.0.find(text).map(|found| found.start)
     }
 }
 
@@ -63,7 +61,7 @@ mod tests {
     use super::*;
 
     fn own_words(text: &str) -> &str {
-        let quotation = Quotation::new().expect("compiles");
+        let quotation = Quotation::new();
         &text[..quotation.begins(text.as_bytes()).unwrap_or(text.len())]
     }
 

@@ -195,6 +195,9 @@ impl Reader<'_, '_> {
         if raw.pattern.is_missing() && raw.code.is_missing() && raw.enhanced.is_missing() {
             self.out.mistake(table, "a rule needs a condition", "give at least one of pattern, code and enhanced");
         }
+        if self.own {
+            self.patterns();
+        }
         let action = self.action();
         if let Some(scope) = scope {
             self.contradictions(scope, action);
@@ -233,6 +236,14 @@ impl Reader<'_, '_> {
             self.out.mistake(&id.place, "no id", "an id is made of a-z, 0-9, dot, hyphen and underscore");
         } else if RESERVED.contains(&id.value.as_str()) || id.value.starts_with("failure.") {
             self.out.mistake(&id.place, format!("{:?} names what is decided without a rule", id.value), "");
+        }
+    }
+
+    fn patterns(&mut self) {
+        for At { value, place } in [&self.raw.pattern, &self.raw.not].into_iter().filter_map(|field| field.given()) {
+            if let Err(why) = value.check() {
+                self.out.mistake(place, format!("no regular expression: {why}"), "");
+            }
         }
     }
 

@@ -37,7 +37,6 @@ use std::time::Duration;
 use super::{Action, Cause, Disposition, NextBinding, Scope, Stage};
 use crate::config::mistake::suggest;
 use file::Says;
-pub(super) use pattern::compile;
 pub use pattern::{CodePattern, EnhancedPattern, Pattern};
 
 /// A rule file: its name for messages, and its text. Reading files is the shell's.

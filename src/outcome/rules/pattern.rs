@@ -4,6 +4,7 @@
 //! at its place and says what to write instead.
 
 use std::fmt;
+use std::sync::OnceLock;
 
 use regex::bytes::{Regex, RegexBuilder};
 
@@ -105,29 +106,59 @@ impl fmt::Display for EnhancedPattern {
     }
 }
 
-/// A regular expression, compiled: case-insensitive, ASCII, linear in the length of the text.
+/// A regular expression: case-insensitive, ASCII, linear in the length of the text.
+///
+/// Compiled when it is first tried: all of them take tens of milliseconds, and most are never needed. So that none turns
+/// out to be broken then, the operator's are compiled when they are read, and a test compiles the shipped ones.
 #[derive(Clone, Debug)]
-pub struct Pattern(Regex);
+pub struct Pattern {
+    text: String,
+    compiled: OnceLock<Option<Regex>>,
+}
 
 impl Pattern {
+    /// Not looked at yet; see [`Self::check`].
+    pub(in crate::outcome) fn new(text: String) -> Self {
+        Self { text, compiled: OnceLock::new() }
+    }
+
     /// As it is written in the file.
     pub fn as_str(&self) -> &str {
-        self.0.as_str()
+        &self.text
     }
 
     /// Whether `text` matches.
     pub fn is_match(&self, text: &[u8]) -> bool {
-        self.0.is_match(text)
+        self.regex().is_some_and(|regex| regex.is_match(text))
     }
 
     /// Where in `text` it matches first.
     pub fn find(&self, text: &[u8]) -> Option<std::ops::Range<usize>> {
-        self.0.find(text).map(|found| found.range())
+        self.regex()?.find(text).map(|found| found.range())
+    }
+
+    /// What is wrong with it, in one line.
+    ///
+    /// # Errors
+    ///
+    /// What the regex library says.
+    pub(super) fn check(&self) -> Result<(), String> {
+        match compile(&self.text) {
+            Ok(regex) => {
+                self.compiled.get_or_init(|| Some(regex));
+                Ok(())
+            }
+            Err(why) => Err(in_one_line(&self.text, &why)),
+        }
+    }
+
+    fn regex(&self) -> Option<&Regex> {
+        self.compiled.get_or_init(|| compile(&self.text).ok()).as_ref()
     }
 }
 
 /// Compiles with the settings that all patterns share.
-pub(in crate::outcome) fn compile(pattern: &str) -> Result<Regex, regex::Error> {
+fn compile(pattern: &str) -> Result<Regex, regex::Error> {
     RegexBuilder::new(pattern).case_insensitive(true).unicode(false).build()
 }
 
@@ -138,13 +169,7 @@ impl Readable for Pattern {
             out.mistake(place, "an empty pattern matches every text", "leave the key out");
             return None;
         }
-        match compile(text) {
-            Ok(regex) => Some(Self(regex)),
-            Err(why) => {
-                out.mistake(place, format!("no regular expression: {}", in_one_line(text, &why)), "");
-                None
-            }
-        }
+        Some(Self::new(text.to_owned()))
     }
 }
 

@@ -223,3 +223,15 @@ fn what_follows_from_each_action() {
         assert!(!seen.counts_against_ip, "{said}");
     }
 }
+
+/// They are compiled when first tried, so that nobody waits for all of them; none may turn out to be broken then.
+#[test]
+fn every_shipped_pattern_compiles() {
+    let shipped = gather(&[], &super::SHIPPED);
+    assert_eq!(shipped.errors, []);
+    for rule in &shipped.rules {
+        for pattern in [&rule.pattern, &rule.not].into_iter().flatten() {
+            assert_eq!(pattern.check(), Ok(()), "{}", rule.id);
+        }
+    }
+}
