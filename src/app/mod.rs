@@ -24,7 +24,6 @@ use crate::ingress::smtp::server::{self, Server};
 use crate::ingress::{IngressStats, Intake};
 use crate::monitor::Monitor;
 use crate::outcome::classify::Classifier;
-use crate::outcome::rules::RuleFile;
 use crate::queue::core::Core;
 use crate::queue::dispatcher::{Dispatcher, Parts};
 use crate::reputation::{self, Evidence};
@@ -229,14 +228,7 @@ fn directory(config: &Config) -> Result<Option<Arc<Directory>>, StartError> {
 }
 
 fn classifier(config: &Config) -> Result<Classifier, StartError> {
-    let mut texts = Vec::new();
-    for path in &config.classify.rules {
-        let text = std::fs::read_to_string(path)
-            .map_err(|e| StartError::Rules(format!("classify.rules: cannot read {}: {e}", path.display())))?;
-        texts.push((path.display().to_string(), text));
-    }
-    let files: Vec<RuleFile<'_>> = texts.iter().map(|(name, text)| RuleFile { name, text }).collect();
-    Classifier::with_rules(&files).map_err(|errors| {
+    Classifier::load(&config.classify.rules).map_err(|errors| {
         let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
         StartError::Rules(lines.join("\n"))
     })

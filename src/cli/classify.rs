@@ -1,47 +1,47 @@
 //! `remuda classify`: what replies mean, from standard input.
 
-use std::io::{self, BufWriter};
+use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::fail;
+use crate::message::ProviderName;
 use crate::outcome::classify::{Classifier, Context};
-use crate::outcome::rules::RuleFile;
-use crate::outcome::{Stage, classify_cli};
+use crate::outcome::{Stage, classify_cli, table};
 
 /// What to print and in which light.
 pub(super) struct Options {
     pub(super) raw: bool,
     pub(super) explain: bool,
+    pub(super) table: bool,
     pub(super) provider: Option<String>,
     pub(super) stage: String,
 }
 
 pub(super) fn main(options: &Options, rules: &[PathBuf]) -> ExitCode {
-    // Explain, provider and stage are not looked at yet.
-    let _ = (options.explain, &options.provider, &options.stage);
-    let mut texts = Vec::new();
-    for path in rules {
-        match std::fs::read_to_string(path) {
-            Ok(text) => texts.push((path.display().to_string(), text)),
-            Err(error) => return fail(format_args!("cannot read {}: {error}", path.display())),
-        }
-    }
-    let files: Vec<RuleFile<'_>> = texts.iter().map(|(name, text)| RuleFile { name, text }).collect();
-    let classifier = match Classifier::with_rules(&files) {
+    let Some(stage) = Stage::ALL.into_iter().find(|stage| stage.as_str() == options.stage) else {
+        let stages = Stage::ALL.map(Stage::as_str).join(", ");
+        return fail(format_args!("--stage: {:?} is none; write one of {stages}", options.stage));
+    };
+    let provider = options.provider.as_deref().map(ProviderName::new);
+    let classifier = match Classifier::load(rules) {
         Ok(classifier) => classifier,
         Err(errors) => {
             for error in errors {
-                eprintln!("remuda: {error}");
+                eprintln!("{error}");
             }
             return ExitCode::FAILURE;
         }
     };
     let (input, mut output) = (io::stdin().lock(), BufWriter::new(io::stdout().lock()));
-    let done = if options.raw {
+    let context = Context { stage, provider: provider.as_ref() };
+    let done = if options.table {
+        output.write_all(table::markdown(&classifier).as_bytes()).and_then(|()| output.flush())
+    } else if options.raw {
         classify_cli::parse_raw(input, &mut output)
+    } else if options.explain {
+        classify_cli::explain(&classifier, context, input, &mut output)
     } else {
-        let context = Context { stage: Stage::Rcpt, provider: None };
         classify_cli::classify(&classifier, context, input, &mut output)
     };
     match done {

@@ -61,6 +61,9 @@ enum Verb {
         /// Say in words which rule decided and why, what it matched, and which rules would have come next.
         #[arg(long, conflicts_with_all = ["raw", "mail"])]
         explain: bool,
+        /// Print what Remuda understands as Markdown instead: causes, scopes, actions, rules.
+        #[arg(long, conflicts_with_all = ["raw", "mail", "explain"])]
+        table: bool,
         /// Provider the replies came from (rules can be bound to one).
         #[arg(long, value_name = "NAME")]
         provider: Option<String>,
@@ -113,8 +116,8 @@ pub fn main() -> ExitCode {
         Verb::Check { config } => check::main(&config),
         Verb::Demo { messages } => demo::main(messages),
         Verb::Classify { mail: Some(file), .. } => classify_mail::main(&file),
-        Verb::Classify { raw, rules, explain, provider, stage, mail: None } => {
-            classify::main(&classify::Options { raw, explain, provider, stage }, &rules)
+        Verb::Classify { raw, rules, explain, table, provider, stage, mail: None } => {
+            classify::main(&classify::Options { raw, explain, table, provider, stage }, &rules)
         }
         Verb::Events { admin, kind, limit, json, rule_stub } => {
             events::main(&admin, kind.as_deref(), limit, if rule_stub { Form::Stubs } else { Form::of(json) })

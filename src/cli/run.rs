@@ -5,18 +5,13 @@ use std::process::ExitCode;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{LogFormatArg, fail};
+use super::{LogFormatArg, check, fail};
 use crate::app::Relay;
 use crate::config::{Config, LogFormat};
 
 pub(super) fn main(path: &Path, log_format: Option<LogFormatArg>) -> ExitCode {
-    let loaded = match Config::load(path) {
-        Ok(loaded) => loaded,
-        Err(mistakes) => {
-            eprintln!("{mistakes}");
-            return ExitCode::FAILURE;
-        }
-    };
+    // The rules are read again when the relay starts: here they are only held to the same words as `remuda check`.
+    let Some((loaded, _)) = check::load(path) else { return ExitCode::FAILURE };
     let mut config = loaded.config;
     if let Some(format) = log_format {
         config.log.format = match format {

@@ -11,21 +11,21 @@ use super::tree::SourceFile;
 
 /// Where something stands: file by number, offset in octets, and the key path that leads there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Place {
-    pub(super) file: usize,
-    pub(super) offset: usize,
-    pub(super) path: String,
+pub(crate) struct Place {
+    pub(crate) file: usize,
+    pub(crate) offset: usize,
+    pub(crate) path: String,
 }
 
 impl Place {
     /// The place of `key` below this one, for something that is missing: same position, longer path.
-    pub(super) fn key(&self, key: &str) -> Self {
+    pub(crate) fn key(&self, key: &str) -> Self {
         Self { path: join(&self.path, key), ..self.clone() }
     }
 }
 
 /// `parent.key`, with the key quoted where TOML would ask for it.
-pub(super) fn join(parent: &str, key: &str) -> String {
+pub(crate) fn join(parent: &str, key: &str) -> String {
     let bare = !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
     let dot = if parent.is_empty() { "" } else { "." };
     if bare { format!("{parent}{dot}{key}") } else { format!("{parent}{dot}{key:?}") }
@@ -40,7 +40,7 @@ struct Finding {
 
 /// Mistakes and warnings as they are found.
 #[derive(Debug, Default)]
-pub(super) struct Findings {
+pub(crate) struct Findings {
     mistakes: Vec<Finding>,
     warnings: Vec<Finding>,
     compared: usize,
@@ -52,7 +52,7 @@ const COMPARISONS: usize = 250_000;
 
 impl Findings {
     /// As [`suggest`], for names of which there may be thousands: silent once many have been compared.
-    pub(super) fn suggest_name(&mut self, name: &str, known: &[&str]) -> String {
+    pub(crate) fn suggest_name(&mut self, name: &str, known: &[&str]) -> String {
         self.compared = self.compared.saturating_add(known.len());
         // One look through any herd is always granted.
         if self.compared > COMPARISONS && self.compared != known.len() {
@@ -62,22 +62,22 @@ impl Findings {
     }
 
     /// Adds a mistake; an empty hint is left out of the message.
-    pub(super) fn mistake(&mut self, place: &Place, what: impl Into<String>, hint: impl Into<String>) {
+    pub(crate) fn mistake(&mut self, place: &Place, what: impl Into<String>, hint: impl Into<String>) {
         self.mistakes.push(Finding { place: place.clone(), what: what.into(), hint: hint.into() });
     }
 
     /// Adds a warning: it works, but hardly as meant.
-    pub(super) fn warning(&mut self, place: &Place, what: impl Into<String>, hint: impl Into<String>) {
+    pub(crate) fn warning(&mut self, place: &Place, what: impl Into<String>, hint: impl Into<String>) {
         self.warnings.push(Finding { place: place.clone(), what: what.into(), hint: hint.into() });
     }
 
     /// Whether no mistake was found so far.
-    pub(super) fn is_clean(&self) -> bool {
+    pub(crate) fn is_clean(&self) -> bool {
         self.mistakes.is_empty()
     }
 
     /// Turns offsets into lines and columns, in the order of the files.
-    pub(super) fn locate(self, files: &[SourceFile]) -> (Vec<Mistake>, Vec<Mistake>) {
+    pub(crate) fn locate(self, files: &[SourceFile]) -> (Vec<Mistake>, Vec<Mistake>) {
         let lines = LineTable::new(files);
         let locate = |mut list: Vec<Finding>| -> Vec<Mistake> {
             list.sort_by_key(|finding| (finding.place.file, finding.place.offset));
@@ -90,20 +90,20 @@ impl Findings {
 }
 
 /// Line starts of every file, so that a thousand mistakes do not mean a thousand walks through the text.
-pub(super) struct LineTable<'a> {
+pub(crate) struct LineTable<'a> {
     files: &'a [SourceFile],
     starts: Vec<Vec<usize>>,
 }
 
 impl<'a> LineTable<'a> {
-    pub(super) fn new(files: &'a [SourceFile]) -> Self {
+    pub(crate) fn new(files: &'a [SourceFile]) -> Self {
         let starts =
             |file: &SourceFile| std::iter::once(0).chain(file.text.match_indices('\n').map(|(at, _)| at + 1)).collect();
         Self { files, starts: files.iter().map(starts).collect() }
     }
 
     /// Line and column (in characters) of an offset, both from 1.
-    pub(super) fn position(&self, file: usize, offset: usize) -> (usize, usize) {
+    pub(crate) fn position(&self, file: usize, offset: usize) -> (usize, usize) {
         let (Some(source), Some(starts)) = (self.files.get(file), self.starts.get(file)) else { return (1, 1) };
         let line = starts.partition_point(|start| *start <= offset).max(1);
         let before = source.text.get(starts[line - 1]..offset).unwrap_or("");
@@ -111,14 +111,14 @@ impl<'a> LineTable<'a> {
     }
 
     /// `file:line`, for naming a second place in a message.
-    pub(super) fn name(&self, place: &Place) -> String {
+    pub(crate) fn name(&self, place: &Place) -> String {
         let (line, _) = self.position(place.file, place.offset);
         let file = self.files.get(place.file).map(|f| f.path.display().to_string()).unwrap_or_default();
         format!("{file}:{line}")
     }
 
     /// The directory of the file in which something is written.
-    pub(super) fn directory(&self, place: &Place) -> &'a Path {
+    pub(crate) fn directory(&self, place: &Place) -> &'a Path {
         self.files.get(place.file).and_then(|file| file.path.parent()).unwrap_or(Path::new(""))
     }
 
@@ -171,6 +171,8 @@ pub struct Mistakes {
     pub mistakes: Vec<Mistake>,
     /// What was odd besides; not part of the displayed text.
     pub warnings: Vec<Mistake>,
+    /// The files of `classify.rules`, as far as they could be made out, so that they can be checked in the same run.
+    pub rules: Vec<PathBuf>,
 }
 
 fn lines(mistakes: &[Mistake]) -> String {
@@ -178,7 +180,7 @@ fn lines(mistakes: &[Mistake]) -> String {
 }
 
 /// Says which of `known` was meant by `word`, or lists them all when none is near and they are few.
-pub(super) fn suggest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+pub(crate) fn suggest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     let known: Vec<&str> = known.into_iter().collect();
     if let Some(near) = nearest(word, &known) {
         return format!("did you mean {near:?}?");

@@ -7,10 +7,10 @@
 pub mod check;
 mod defaults;
 pub mod load;
-mod mistake;
+pub(crate) mod mistake;
 pub mod raw;
-mod read;
-mod tree;
+pub(crate) mod read;
+pub(crate) mod tree;
 pub mod units;
 
 pub use check::{Loaded, Mistake, Mistakes, SourceFile};

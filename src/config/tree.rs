@@ -21,14 +21,14 @@ pub struct SourceFile {
 
 /// A value and where it stands.
 #[derive(Clone, Debug)]
-pub(super) struct Node {
-    pub(super) file: usize,
-    pub(super) offset: usize,
-    pub(super) value: Value,
+pub(crate) struct Node {
+    pub(crate) file: usize,
+    pub(crate) offset: usize,
+    pub(crate) value: Value,
 }
 
 #[derive(Clone, Debug)]
-pub(super) enum Value {
+pub(crate) enum Value {
     Text(String),
     /// `None` where the number does not fit.
     Integer(Option<i128>),
@@ -41,20 +41,20 @@ pub(super) enum Value {
 
 /// Entries in the order of the file.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Table(pub(super) Vec<Entry>);
+pub(crate) struct Table(pub(crate) Vec<Entry>);
 
 #[derive(Clone, Debug)]
-pub(super) struct Entry {
-    pub(super) key: String,
-    pub(super) file: usize,
+pub(crate) struct Entry {
+    pub(crate) key: String,
+    pub(crate) file: usize,
     /// Of the key, not of the value.
-    pub(super) offset: usize,
-    pub(super) node: Node,
+    pub(crate) offset: usize,
+    pub(crate) node: Node,
 }
 
 impl Value {
     /// What it is, as messages name it.
-    pub(super) fn kind(&self) -> &'static str {
+    pub(crate) fn kind(&self) -> &'static str {
         match self {
             Self::Text(_) => "a text",
             Self::Integer(_) => "a whole number",
@@ -68,13 +68,13 @@ impl Value {
 }
 
 impl Table {
-    pub(super) fn get(&self, key: &str) -> Option<&Entry> {
+    pub(crate) fn get(&self, key: &str) -> Option<&Entry> {
         self.0.iter().find(|entry| entry.key == key)
     }
 }
 
 /// Parses one file. Errors of syntax are mistakes; the tree is what could be read and then not to be trusted.
-pub(super) fn parse(file: usize, source: &SourceFile, out: &mut Findings) -> Table {
+pub(crate) fn parse(file: usize, source: &SourceFile, out: &mut Findings) -> Table {
     let (table, errors) = DeTable::parse_recoverable(&source.text);
     // One broken line often trips the parser again further down; the first complaints are the ones that help.
     for error in errors.iter().take(3) {
@@ -120,7 +120,7 @@ fn convert(file: usize, offset: usize, value: &DeValue<'_>) -> Node {
 const APPENDED: [&str; 2] = ["listener", "destination_route"];
 
 /// Lays `more` over `base`.
-pub(super) fn merge(base: &mut Table, more: Table, lines: &LineTable<'_>, out: &mut Findings) {
+pub(crate) fn merge(base: &mut Table, more: Table, lines: &LineTable<'_>, out: &mut Findings) {
     merge_below("", base, more, lines, out);
 }
 
@@ -159,7 +159,7 @@ pub trait Files {
 }
 
 /// Reads `main` and everything it includes, each file once, in the order of their mention.
-pub(super) fn gather(main: &Path, files: &mut dyn Files, out: &mut Findings) -> Vec<SourceFile> {
+pub(crate) fn gather(main: &Path, files: &mut dyn Files, out: &mut Findings) -> Vec<SourceFile> {
     let mut gathered: Vec<SourceFile> = Vec::new();
     let mut waiting = std::collections::VecDeque::from([(main.to_owned(), Place::default())]);
     while let Some((path, named_at)) = waiting.pop_front() {

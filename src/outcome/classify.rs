@@ -2,19 +2,22 @@
 //!
 //! The first rule (in the order of the files) whose conditions all hold decides; [`needles`](super::needles) keeps the
 //! number of patterns that have to be tried small. What follows from cause, scope and code alike for every rule is not
-//! repeated in the rules but stands here: a refusal that blames our IP never bounces, what clears with time is tried
-//! again although its code says 5xx, and before MAIL FROM nobody's address can be at fault.
+//! repeated in the rules but stands in [`weigh`](super::weigh). One thing is asked before that: whether a rule that blames
+//! an IP found its words in another server's reply that this one quotes ([`quoted`](super::quoted)).
 
 use std::borrow::Cow;
+use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
 
-use regex::bytes::{Regex, RegexBuilder};
-
+use super::classify_cli::parse_line;
 use super::failure::FailureKind;
 use super::needles::Needles;
-use super::rules::{self, Rule, RuleError, RuleFile};
+use super::quoted::Quotation;
+use super::rules::{self, Rule, RuleError, RuleFile, SHIPPED};
+use super::text::{normalise, trailing_code};
+use super::weigh::{Heard, weigh};
 use super::{Action, Cause, Disposition, EnhancedCode, Failure, NextBinding, Outcome, Reply, Scope, Stage};
+use crate::config::mistake::suggest;
 use crate::message::ProviderName;
 
 /// What is known about an answer besides its text.
@@ -29,8 +32,9 @@ pub struct Context<'a> {
 /// Holds the compiled rules. Make one, share it.
 #[derive(Debug)]
 pub struct Classifier {
-    rules: Vec<Compiled>,
+    rules: Vec<(Rule, Arc<str>)>,
     needles: Needles,
+    quotation: Quotation,
     failures: Vec<(FailureKind, Arc<str>)>,
     /// Ids of what is decided without a rule.
     delivered: Arc<str>,
@@ -38,118 +42,190 @@ pub struct Classifier {
     nothing: Arc<str>,
 }
 
-#[derive(Debug)]
-struct Compiled {
-    rule: Rule,
-    id: Arc<str>,
-    pattern: Option<Regex>,
-    not: Option<Regex>,
+/// A reply as rules see it.
+#[derive(Clone, Debug)]
+pub(super) struct Seen<'a> {
+    pub(super) code: u16,
+    /// Leading the text, or in brackets behind it.
+    pub(super) enhanced: Option<EnhancedCode>,
+    /// Normalised.
+    pub(super) text: Cow<'a, [u8]>,
 }
 
-impl Compiled {
-    fn new(rule: Rule) -> Result<Self, RuleError> {
-        let compiled = |key: &str, pattern: &Option<String>| {
-            let compiled = pattern.as_deref().map(compile).transpose();
-            compiled.map_err(|why| RuleError {
-                file: rule.file.clone(),
-                rule: Some(rule.id.clone()),
-                problem: format!("{key}: {why}"),
-            })
-        };
-        let (pattern, not) = (compiled("pattern", &rule.pattern)?, compiled("not", &rule.not)?);
-        Ok(Self { id: Arc::from(rule.id.as_str()), rule, pattern, not })
+impl<'a> Seen<'a> {
+    pub(super) fn of(reply: &'a Reply) -> Self {
+        let enhanced = reply.enhanced.or_else(|| trailing_code(reply.text.as_bytes()));
+        Self { code: reply.code, enhanced, text: normalise(&reply.text) }
     }
+}
 
-    /// Whether it is the rule for this reply. `text` is normalised, `enhanced` taken from wherever it stands.
-    fn holds(&self, code: u16, enhanced: Option<EnhancedCode>, text: &[u8], context: Context<'_>) -> bool {
-        let rule = &self.rule;
-        (rule.codes.is_empty() || rule.codes.iter().any(|wanted| wanted.matches(code)))
-            && (rule.enhanced.is_empty()
-                || enhanced.is_some_and(|seen| rule.enhanced.iter().any(|wanted| wanted.matches(seen))))
-            && (rule.stages.is_empty() || rule.stages.contains(&context.stage))
-            && (rule.providers.is_empty()
-                || context.provider.is_some_and(|seen| rule.providers.iter().any(|wanted| wanted == seen.as_str())))
-            && self.pattern.as_ref().is_none_or(|pattern| pattern.is_match(text))
-            && !self.not.as_ref().is_some_and(|not| not.is_match(text))
-    }
+/// The rule that decides, and how.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Decision<'a> {
+    pub(super) rule: &'a Rule,
+    pub(super) id: &'a Arc<str>,
+    /// Where the words of another server begin, if the rule blames an IP and found it there only.
+    pub(super) set_aside: Option<usize>,
 }
 
 impl Classifier {
     /// The rules shipped with the program.
     pub fn shipped() -> Self {
         Self::with_rules(&[]).unwrap_or_else(|errors| {
-            // The shipped files are part of the program; `shipped_rules_are_sound` compiles them.
+            // The shipped files are part of the program; `every_rule_is_the_first_to_match_its_samples` reads them.
             unreachable!("shipped rules: {errors:?}")
         })
     }
 
-    /// The operator's rules, tried first, then the shipped ones. An operator's rule takes an id of its own.
+    /// The operator's rules, tried first, then the shipped ones less those that the operator replaced (by the same id) or
+    /// switched off (`disabled = true`); see [`rules`].
     ///
     /// # Errors
     ///
-    /// Everything that is wrong, each with file, rule and problem.
+    /// Everything that is wrong with any of the files, in their order: each with file, line, rule and what to write
+    /// instead. Samples of the operator's rules that another rule catches first, or that their own rule does not match,
+    /// are among them.
     pub fn with_rules(own: &[RuleFile<'_>]) -> Result<Self, Vec<RuleError>> {
-        let files: Vec<_> = own.iter().copied().chain(rules::SHIPPED).collect();
-        let rules = rules::parse(&files)?;
-        let (mut compiled, mut errors) = (Vec::with_capacity(rules.len()), Vec::new());
-        for rule in rules {
-            match Compiled::new(rule) {
-                Ok(rule) => compiled.push(rule),
-                Err(why) => errors.push(why),
-            }
-        }
-        if !errors.is_empty() {
-            return Err(errors);
-        }
-        let patterns = compiled.iter().map(|compiled| compiled.rule.pattern.as_deref().unwrap_or_default());
-        let needles = Needles::new(patterns).ok_or_else(|| {
-            vec![RuleError { file: "rules".to_owned(), rule: None, problem: "too many rules".to_owned() }]
-        })?;
+        Self::layered(own, &SHIPPED)
+    }
+
+    /// `own` rules over `shipped` ones.
+    pub(super) fn layered(own: &[RuleFile<'_>], shipped: &[RuleFile<'_>]) -> Result<Self, Vec<RuleError>> {
+        let rules::Gathered { rules, mut errors } = rules::gather(own, shipped);
+        let whole =
+            |problem: &str| vec![RuleError { file: "rules".to_owned(), at: None, rule: None, problem: problem.into() }];
+        let patterns = rules.iter().map(|rule| rule.pattern.as_ref().map_or("", |pattern| pattern.as_str()));
+        let needles = Needles::new(patterns).ok_or_else(|| whole("too many rules"))?;
         let failures =
             FailureKind::ALL.iter().map(|kind| (*kind, format!("failure.{}", kind.as_str()).into())).collect();
-        Ok(Self {
-            rules: compiled,
+        let rules = rules.into_iter().map(|rule| (Arc::from(rule.id.as_str()), rule)).map(|(id, rule)| (rule, id));
+        let classifier = Self {
+            rules: rules.collect(),
             needles,
+            quotation: Quotation::new(),
             failures,
             delivered: Arc::from("delivered"),
             unexpected: Arc::from("fallback.unexpected"),
             nothing: Arc::from("fallback.nothing"),
-        })
+        };
+        for rule in classifier.rules().filter(|rule| rule.own) {
+            errors.extend(classifier.wrong_samples(rule));
+        }
+        if errors.is_empty() {
+            return Ok(classifier);
+        }
+        let order = |error: &RuleError| (own.iter().position(|file| file.name == error.file), error.at);
+        errors.sort_by_key(order);
+        Err(errors)
     }
 
     /// All rules in the order in which they are tried.
     pub fn rules(&self) -> impl Iterator<Item = &Rule> {
-        self.rules.iter().map(|compiled| &compiled.rule)
+        self.rules.iter().map(|(rule, _)| rule)
+    }
+
+    /// Own rules that are bound to a provider that is not among the `known`: they hold for no reply.
+    pub fn rules_of_unknown_providers(&self, known: &[&str]) -> Vec<RuleError> {
+        let own = self.rules().filter(|rule| rule.own);
+        let pairs = own.flat_map(|rule| rule.providers.iter().map(move |name| (rule, name)));
+        let unknown = pairs.filter(|(_, name)| !known.contains(&name.as_str()));
+        let error = |(rule, name): (&Rule, &String)| {
+            let near = suggest(name, known.iter().copied());
+            let semicolon = if near.is_empty() { "" } else { "; " };
+            let what = format!("providers: no provider {name:?} is configured, so it holds for none of its replies");
+            RuleError::of(rule, (rule.line, 1), format!("{what}{semicolon}{near}"))
+        };
+        unknown.map(error).collect()
+    }
+
+    /// What is wrong with the samples of `rule`: each has to be a refusal that it is the first to match.
+    fn wrong_samples<'a>(&'a self, rule: &'a Rule) -> impl Iterator<Item = RuleError> + 'a {
+        let provider = rule.providers.first().map(|name| ProviderName::new(name.as_str()));
+        let stage = rule.stages.first().copied().unwrap_or(Stage::Rcpt);
+        rule.samples.iter().zip(&rule.sample_at).enumerate().filter_map(move |(number, (sample, at))| {
+            let problem = |what: String| Some(RuleError::of(rule, *at, format!("samples[{number}]: {what}")));
+            let Some(reply) = parse_line(sample.as_bytes()) else {
+                return problem(format!("{sample:?} is no reply; write it as \"550 5.7.1 text\""));
+            };
+            let context = Context { stage, provider: provider.as_ref() };
+            match self.holding(&Seen::of(&reply), context).next() {
+                Some((first, _)) if first.id == rule.id => None,
+                Some((first, _)) if self.holds(rule, &Seen::of(&reply), context) => {
+                    problem(format!("rule {:?} at {} is the first to match this", first.id, first.place()))
+                }
+                _ => problem("the rule does not match its own sample".to_owned()),
+            }
+        })
     }
 
     /// What `reply` means.
     ///
     /// It has to be one that ends something: a 3yz where none was asked for is a fault of the destination.
     pub fn reply(&self, reply: &Reply, context: Context<'_>) -> Outcome {
+        self.judge(reply, context, &mut |_| {}).0
+    }
+
+    /// As [`Self::reply`], with the rule that decided, and what followed from it told to `note`.
+    pub(super) fn judge(
+        &self,
+        reply: &Reply,
+        context: Context<'_>,
+        note: &mut dyn FnMut(&'static str),
+    ) -> (Outcome, Option<Decision<'_>>) {
         match reply.code / 100 {
-            2 => plain(Disposition::Delivered, None, Scope::Unknown, &self.delivered),
-            4 | 5 => match self.decide(reply, context) {
-                Some(found) => weigh(&found.rule, &found.id, reply, context.stage),
-                None if reply.code < 500 => {
-                    plain(Disposition::Deferred, Some(Cause::Unknown), Scope::Unknown, &self.nothing)
-                }
-                None => plain(Disposition::Bounced, Some(Cause::Unknown), Scope::Unknown, &self.nothing),
-            },
-            _ => Outcome {
-                next_binding: NextBinding::Any,
-                ..plain(Disposition::Deferred, Some(Cause::ProtocolOrConfig), Scope::Destination, &self.unexpected)
-            },
+            2 => (plain(Disposition::Delivered, None, Scope::Unknown, &self.delivered), None),
+            4 | 5 => {
+                let Some(found) = self.decide(&Seen::of(reply), context) else {
+                    let disposition = if reply.code < 500 { Disposition::Deferred } else { Disposition::Bounced };
+                    return (plain(disposition, Some(Cause::Unknown), Scope::Unknown, &self.nothing), None);
+                };
+                let heard = Heard { reply, stage: context.stage, set_aside: found.set_aside.is_some() };
+                (weigh(found.rule, found.id, heard, note), Some(found))
+            }
+            _ => {
+                note("a reply that the dialogue has no place for: the destination is at fault");
+                let outcome =
+                    plain(Disposition::Deferred, Some(Cause::ProtocolOrConfig), Scope::Destination, &self.unexpected);
+                (Outcome { next_binding: NextBinding::Any, ..outcome }, None)
+            }
         }
     }
 
-    /// The first rule that holds.
-    fn decide(&self, reply: &Reply, context: Context<'_>) -> Option<&Compiled> {
-        let enhanced = reply.enhanced.or_else(|| trailing_code(reply.text.as_bytes()));
-        let text = normalise(&reply.text);
-        self.needles.first(&text, |at| {
-            let compiled = &self.rules[at];
-            compiled.holds(reply.code, enhanced, &text, context).then_some(compiled)
+    /// The first rule that holds; where it blames an IP in somebody else's words, the first that blames it in the
+    /// server's own, or else the same rule without the blame.
+    fn decide(&self, seen: &Seen<'_>, context: Context<'_>) -> Option<Decision<'_>> {
+        let (rule, id) = self.first(seen, context)?;
+        let quoted = if rule.blames_us() { self.quotation.begins(&seen.text) } else { None };
+        let Some(begins) = quoted else { return Some(Decision { rule, id, set_aside: None }) };
+        let own_words = Seen { text: Cow::Borrowed(&seen.text[..begins]), ..seen.clone() };
+        match self.first(&own_words, context) {
+            Some((rule, id)) if rule.blames_us() => Some(Decision { rule, id, set_aside: None }),
+            _ => Some(Decision { rule, id, set_aside: Some(begins) }),
+        }
+    }
+
+    fn first(&self, seen: &Seen<'_>, context: Context<'_>) -> Option<(&Rule, &Arc<str>)> {
+        self.needles.first(&seen.text, |at| {
+            let (rule, id) = &self.rules[at];
+            self.holds(rule, seen, context).then_some((rule, id))
         })
+    }
+
+    /// All rules that hold, in their order.
+    pub(super) fn holding<'a, 's>(
+        &'a self,
+        seen: &'s Seen<'s>,
+        context: Context<'s>,
+    ) -> impl Iterator<Item = (&'a Rule, &'a Arc<str>)> + use<'a, 's> {
+        let rules = self.rules.iter().map(|(rule, id)| (rule, id));
+        rules.filter(move |(rule, _)| self.holds(rule, seen, context))
+    }
+
+    /// Whether all conditions of `rule` hold.
+    fn holds(&self, rule: &Rule, seen: &Seen<'_>, context: Context<'_>) -> bool {
+        rule.holds_for(seen.code, seen.enhanced, context.stage, context.provider)
+            && rule.pattern.as_ref().is_none_or(|pattern| pattern.is_match(&seen.text))
+            && !rule.not.as_ref().is_some_and(|not| not.is_match(&seen.text))
     }
 
     /// What a failure without a reply means. It never bounces: after a lost final dot the fate is unknown, before it
@@ -170,6 +246,29 @@ impl Classifier {
     }
 }
 
+impl Rule {
+    /// Whether the conditions besides the text hold.
+    fn holds_for(
+        &self,
+        code: u16,
+        enhanced: Option<EnhancedCode>,
+        stage: Stage,
+        provider: Option<&ProviderName>,
+    ) -> bool {
+        (self.codes.is_empty() || self.codes.iter().any(|wanted| wanted.matches(code)))
+            && (self.enhanced.is_empty()
+                || enhanced.is_some_and(|seen| self.enhanced.iter().any(|wanted| wanted.matches(seen))))
+            && (self.stages.is_empty() || self.stages.contains(&stage))
+            && (self.providers.is_empty()
+                || provider.is_some_and(|seen| self.providers.iter().any(|wanted| wanted == seen.as_str())))
+    }
+
+    /// The piece of `text` that the pattern matched.
+    pub(super) fn piece(&self, text: &[u8]) -> Option<Range<usize>> {
+        self.pattern.as_ref()?.find(text)
+    }
+}
+
 fn plain(disposition: Disposition, cause: Option<Cause>, scope: Scope, rule: &Arc<str>) -> Outcome {
     Outcome {
         disposition,
@@ -182,131 +281,6 @@ fn plain(disposition: Disposition, cause: Option<Cause>, scope: Scope, rule: &Ar
         action: Action::None,
         rule: Arc::clone(rule),
     }
-}
-
-/// What `rule` makes of `reply`, together with what holds for all rules.
-fn weigh(rule: &Rule, id: &Arc<str>, reply: &Reply, stage: Stage) -> Outcome {
-    let early = matches!(stage, Stage::Connect | Stage::Banner | Stage::Ehlo | Stage::Tls);
-    // Before MAIL FROM the receiver knows neither sender nor recipient nor message: it means the client, or itself.
-    let scope = match rule.scope {
-        Scope::Recipient | Scope::Message | Scope::SenderDomain | Scope::Tenant if early => Scope::Destination,
-        scope => scope,
-    };
-    let clears = matches!(rule.cause, Cause::MailboxFull | Cause::RateLimited | Cause::Greylisted);
-    let disposition = if reply.code < 500 || early || rule.counts_against_ip {
-        Disposition::Deferred
-    } else {
-        rule.disposition.unwrap_or(if clears { Disposition::Deferred } else { Disposition::Bounced })
-    };
-    let bad_address = match rule.cause {
-        Cause::InvalidRecipient | Cause::InactiveMailbox => true,
-        Cause::DnsOrRouting => scope == Scope::Recipient,
-        _ => false,
-    };
-    let hard = disposition == Disposition::Bounced && rule.hard.unwrap_or(bad_address);
-    let next_binding = rule.next_binding.unwrap_or(match (rule.cause, scope) {
-        _ if rule.counts_against_ip => NextBinding::Other,
-        (Cause::Greylisted, _) => NextBinding::Prefer,
-        (_, Scope::Binding | Scope::Range) => NextBinding::Any,
-        _ => NextBinding::Prefer,
-    });
-    let waits = disposition == Disposition::Deferred;
-    let wish = || {
-        let worth = matches!(rule.cause, Cause::Greylisted | Cause::RateLimited | Cause::TransientOther);
-        worth.then(|| wished_delay(&reply.text)).flatten()
-    };
-    Outcome {
-        disposition,
-        cause: Some(rule.cause),
-        scope,
-        counts_against_ip: rule.counts_against_ip,
-        hard,
-        next_binding,
-        retry_after: if waits { wish().or(rule.retry_after) } else { None },
-        action: rule.action,
-        rule: Arc::clone(id),
-    }
-}
-
-fn compile(pattern: &str) -> Result<Regex, regex::Error> {
-    RegexBuilder::new(pattern).case_insensitive(true).unicode(false).build()
-}
-
-/// The text as patterns see it: addresses become `@`, so that `spam@…` or `full-quota@…` say nothing about the reason,
-/// and white space becomes one space.
-fn normalise(text: &str) -> Cow<'_, [u8]> {
-    let bytes = text.as_bytes();
-    if memchr::memchr(b'@', bytes).is_none() && !text.contains("  ") {
-        return Cow::Borrowed(bytes);
-    }
-    let ends_word = |b: u8| {
-        b.is_ascii_whitespace()
-            || matches!(b, b'<' | b'>' | b'(' | b')' | b'[' | b']' | b'"' | b'\'' | b',' | b';' | b':')
-    };
-    let mut out: Vec<u8> = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while let Some(&byte) = bytes.get(at) {
-        match byte {
-            b'@' => {
-                while out.last().is_some_and(|&b| !ends_word(b) && b != b'@') {
-                    out.pop();
-                }
-                if out.last() != Some(&b'@') {
-                    out.push(b'@');
-                }
-                at += 1;
-                // Sendmail and others go on right behind the address with dots: `user@example.com...Unknown`.
-                while at < bytes.len() && !ends_word(bytes[at]) && !bytes[at..].starts_with(b"..") {
-                    at += 1;
-                }
-            }
-            byte if byte.is_ascii_whitespace() => {
-                if out.last() != Some(&b' ') {
-                    out.push(b' ');
-                }
-                at += 1;
-            }
-            byte => {
-                out.push(byte);
-                at += 1;
-            }
-        }
-    }
-    Cow::Owned(out)
-}
-
-/// The enhanced code that qmail and its kin put in brackets behind the text: `sorry, no mailbox here (#5.1.1)`.
-fn trailing_code(text: &[u8]) -> Option<EnhancedCode> {
-    let at = memchr::memmem::rfind(text, b"(#")?;
-    let inner = &text[at + 2..];
-    let end = inner.iter().position(|b| matches!(b, b')' | b' '))?;
-    EnhancedCode::lead(&inner[..end]).map(|(code, _)| code)
-}
-
-/// How long the receiver asks us to wait: "try again in 300 seconds", "Greylisted for 5 minutes", "15min later".
-///
-/// Only a number directly before a unit of time counts, in a text that speaks of trying again; less than ten seconds
-/// and more than a day are not believed.
-fn wished_delay(text: &str) -> Option<Duration> {
-    let text = text.to_ascii_lowercase();
-    if !["again", "retry", "later", "listed for", "wait"].iter().any(|word| text.contains(word)) {
-        return None;
-    }
-    let mut words = text.split_ascii_whitespace().map(|word| word.trim_matches(|c: char| !c.is_ascii_alphanumeric()));
-    let mut before = "";
-    words.find_map(|word| {
-        let digits = word.bytes().take_while(u8::is_ascii_digit).count();
-        let (number, unit) = if digits > 0 { word.split_at(digits) } else { (before, word) };
-        before = word;
-        let seconds = match unit.trim_start_matches('-') {
-            "s" | "sec" | "secs" | "second" | "seconds" => 1,
-            "m" | "min" | "mins" | "minute" | "minutes" => 60,
-            "h" | "hour" | "hours" => 3600,
-            _ => return None,
-        };
-        let wish = number.parse::<u64>().ok()?.checked_mul(seconds)?;
-        (10..=86_400).contains(&wish).then(|| Duration::from_secs(wish))
-    })
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use std::io::{self, BufRead, Write};
 use bytes::BytesMut;
 use serde_json::{Value, json};
 
+use super::explain::shown;
 use super::reply::EnhancedCode;
 use super::{Cause, Classifier, Context, Reply, ReplyParser};
 
@@ -27,12 +28,39 @@ pub fn classify(
     input: impl BufRead,
     output: impl Write,
 ) -> io::Result<()> {
-    each_line(input, output, |line| match parse_line(line) {
-        Some(reply) => verdict(classifier, context, &reply),
-        None => json!({
-            "category": Cause::Unknown.as_str(), "scope": "unknown", "counts_against_ip": false, "hard": false,
-            "disposition": null, "rule": null, "code": null, "enhanced": null,
-        }),
+    each_line(input, output, |line, out| {
+        let object = match parse_line(line) {
+            Some(reply) => verdict(classifier, context, &reply),
+            None => json!({
+                "category": Cause::Unknown.as_str(), "scope": "unknown", "counts_against_ip": false, "hard": false,
+                "disposition": null, "rule": null, "code": null, "enhanced": null,
+            }),
+        };
+        put(out, &object)
+    })
+}
+
+/// Reads one reply a line and says in words what each means and why: how it was read, which rule decided and what it
+/// matched, what followed from it, and which rules would have come next. An empty line stands between two replies.
+///
+/// # Errors
+///
+/// Only those of `input` and `output`.
+pub fn explain(
+    classifier: &Classifier,
+    context: Context<'_>,
+    input: impl BufRead,
+    output: impl Write,
+) -> io::Result<()> {
+    let mut first = true;
+    each_line(input, output, |line, out| {
+        if !std::mem::take(&mut first) {
+            out.write_all(b"\n")?;
+        }
+        match parse_line(line) {
+            Some(reply) => write!(out, "{}", classifier.explain(&reply, context)),
+            None => writeln!(out, "{}\n  no reply  a line begins with a code of 200 to 599", shown(line)),
+        }
     })
 }
 
@@ -43,7 +71,7 @@ pub fn classify(
 ///
 /// Only those of `input` and `output`.
 pub fn parse_raw(input: impl BufRead, output: impl Write) -> io::Result<()> {
-    each_line(input, output, |line| {
+    each_line(input, output, |line, out| {
         let (mut parser, mut bytes) = (ReplyParser::default(), BytesMut::from(&*unescape(line)));
         let (reply, complete, error) = match parser.feed(&mut bytes) {
             Ok(Some(reply)) => (Some(reply), true, None),
@@ -59,7 +87,7 @@ pub fn parse_raw(input: impl BufRead, output: impl Write) -> io::Result<()> {
         if let Some(error) = error {
             object["error"] = error.into();
         }
-        object
+        put(out, &object)
     })
 }
 
@@ -78,7 +106,11 @@ fn verdict(classifier: &Classifier, context: Context<'_>, reply: &Reply) -> Valu
 }
 
 /// Lines are octets, not text: logs hold anything.
-fn each_line(mut input: impl BufRead, mut output: impl Write, mut of: impl FnMut(&[u8]) -> Value) -> io::Result<()> {
+fn each_line<W: Write>(
+    mut input: impl BufRead,
+    mut output: W,
+    mut answer: impl FnMut(&[u8], &mut W) -> io::Result<()>,
+) -> io::Result<()> {
     let mut line = Vec::new();
     while {
         line.clear();
@@ -86,14 +118,44 @@ fn each_line(mut input: impl BufRead, mut output: impl Write, mut of: impl FnMut
     } {
         let line = line.strip_suffix(b"\n").unwrap_or(&line);
         let line = line.strip_suffix(b"\r").unwrap_or(line);
-        serde_json::to_writer(&mut output, &of(line))?;
-        output.write_all(b"\n")?;
+        answer(line, &mut output)?;
     }
     output.flush()
 }
 
+fn put(out: &mut impl Write, object: &Value) -> io::Result<()> {
+    serde_json::to_writer(&mut *out, object)?;
+    out.write_all(b"\n")
+}
+
 /// A reply on one line, as logs write it: the code, perhaps an enhanced code, the text.
+///
+/// `553 host mx.example [192.0.2.1] said: 553 …` is how Postfix and Exim log what they were told by that host: the reply
+/// is what follows. Out of a connection the same words are another hop's, and stay ([`quoted`](super::quoted)).
 pub(crate) fn parse_line(line: &[u8]) -> Option<Reply> {
+    let reply = parse_bare(line)?;
+    match logged(&reply.text).and_then(|inner| parse_bare(inner.as_bytes())) {
+        Some(inner) if reply.enhanced.is_none() && inner.code == reply.code => Some(inner),
+        _ => Some(reply),
+    }
+}
+
+/// What the host said, in a text that begins as a line of a log.
+fn logged(text: &str) -> Option<&str> {
+    let (host, said) = text.strip_prefix("host ")?.split_once(']')?;
+    if host.split('[').next()?.trim_end().contains(' ') {
+        return None;
+    }
+    match said.trim_start().strip_prefix("said: ") {
+        Some(inner) => Some(inner),
+        // Until the colon before the code; `MAIL FROM:<…>` has one too.
+        None => {
+            said.trim_start().strip_prefix("SMTP error from remote mail server after ")?.split_once(": ").map(|s| s.1)
+        }
+    }
+}
+
+fn parse_bare(line: &[u8]) -> Option<Reply> {
     let line = line.trim_ascii();
     let (code, rest) = line.split_at_checked(3)?;
     let code: u16 = std::str::from_utf8(code).ok().filter(|c| c.bytes().all(|b| b.is_ascii_digit()))?.parse().ok()?;
@@ -166,6 +228,24 @@ mod tests {
             assert_eq!(seen["code"].to_string(), row[2], "{}", row[0]);
             assert_eq!(seen["enhanced"].as_str().unwrap_or_default(), row[3], "{}", row[0]);
             assert_eq!(seen["text"], row[4], "{}", row[0]);
+        }
+    }
+
+    #[test]
+    fn what_a_log_says_the_host_said_is_the_reply() {
+        for (line, code, text) in [
+            (
+                "553 host mx.test [192.0.2.1] SMTP error from remote mail server after MAIL FROM:<a@b.test> SIZE=1: 553 no",
+                553,
+                "no",
+            ),
+            ("550 host mx.test[192.0.2.1] said: 550 5.7.1 no", 550, "no"),
+            ("554 host mx.test[192.0.2.1] said: 550 no", 554, "host mx.test[192.0.2.1] said: 550 no"),
+            ("550 host said: 550 no", 550, "host said: 550 no"),
+            ("550 5.1.0 host mx.test[192.0.2.1] said: 550 no", 550, "host mx.test[192.0.2.1] said: 550 no"),
+        ] {
+            let reply = parse_line(line.as_bytes()).expect("a reply");
+            assert_eq!((reply.code, &*reply.text), (code, text));
         }
     }
 

@@ -7,11 +7,18 @@
 pub mod classify;
 pub mod classify_cli;
 pub mod dsn;
+pub mod explain;
 pub mod failure;
+mod load;
 mod needles;
+mod quoted;
 pub mod reply;
 pub mod rules;
+pub mod table;
 pub mod template;
+mod text;
+mod weigh;
+mod words;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,6 +52,10 @@ pub enum Stage {
 }
 
 impl Stage {
+    /// All of them, in the order of the dialogue.
+    pub const ALL: [Self; 8] =
+        [Self::Connect, Self::Banner, Self::Ehlo, Self::Tls, Self::Mail, Self::Rcpt, Self::Data, Self::EndOfData];
+
     /// Stable text, as in logs and rules.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -89,105 +100,99 @@ impl Disposition {
     }
 }
 
-macro_rules! causes {
-    ($($(#[$doc:meta])* $variant:ident = $text:literal,)+) => {
-        /// What went wrong. The first fifteen are the categories of the reply labels.
+/// An enum whose values have a stable text, and whose documentation is also data: the table in the README is made of it.
+macro_rules! worded {
+    ($(#[$meta:meta])* $name:ident { $($(#[doc = $doc:literal])+ $variant:ident = $text:literal,)+ }) => {
+        $(#[$meta])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-        pub enum Cause {
-            $($(#[$doc])* #[serde(rename = $text)] $variant,)+
+        pub enum $name {
+            $($(#[doc = $doc])+ #[serde(rename = $text)] $variant,)+
         }
 
-        impl Cause {
-            /// All causes, in the order of the documentation.
-            pub const ALL: &'static [Cause] = &[$(Cause::$variant,)+];
+        impl $name {
+            /// All of them, in the order of the documentation.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
 
             /// Stable text, as in logs, metrics, rules and `remuda classify`.
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $text,)+ }
             }
+
+            /// What it means, in a sentence.
+            pub fn meaning(self) -> &'static str {
+                match self { $(Self::$variant => concat!($($doc),+).trim_ascii(),)+ }
+            }
         }
     };
 }
 
-causes! {
-    /// Address or user unknown, moved, bad syntax.
-    InvalidRecipient = "invalid_recipient",
-    /// Address known but not receiving.
-    InactiveMailbox = "inactive_mailbox",
-    /// Quota of the mailbox.
-    MailboxFull = "mailbox_full",
-    /// Refusal because of the IP: DNSBL, local block, reputation, dynamic range.
-    SpamBlockIp = "spam_block_ip",
-    /// The message looks like spam, virus, forbidden attachment.
-    SpamBlockContent = "spam_block_content",
-    /// A domain is blocked: sender's, a URL's, or the EHLO/PTR name's.
-    SpamBlockDomain = "spam_block_domain",
-    /// SPF, DKIM, DMARC, sender domain; PTR/FCrDNS (then scope binding).
-    PolicyAuth = "policy_auth",
-    /// Slow down.
-    RateLimited = "rate_limited",
-    /// First-contact deferral.
-    Greylisted = "greylisted",
-    /// Relaying refused.
-    RelayDenied = "relay_denied",
-    /// Syntax, sequence, TLS needed; EHLO name refused (then scope binding).
-    ProtocolOrConfig = "protocol_or_config",
-    /// Size of message, header or attachments.
-    MessageTooBig = "message_too_big",
-    /// Recipient domain does not exist or takes no mail; no route.
-    DnsOrRouting = "dns_or_routing",
-    /// Fault or overload at the receiver.
-    TransientOther = "transient_other",
-    /// The text blames nobody.
-    Unknown = "unknown",
-    /// No reply: refused, timed out or reset connection.
-    Network = "network",
-    /// The source address of the binding could not be used.
-    LocalAddress = "local_address",
-    /// Our own doing: disk, stop, internal error.
-    Local = "local",
+worded! {
+    /// What went wrong. The first fifteen are the categories of the reply labels.
+    Cause {
+        /// Address or user unknown, moved, bad syntax.
+        InvalidRecipient = "invalid_recipient",
+        /// Address known but not receiving.
+        InactiveMailbox = "inactive_mailbox",
+        /// Quota of the mailbox.
+        MailboxFull = "mailbox_full",
+        /// Refusal because of the IP: DNSBL, local block, reputation, dynamic range.
+        SpamBlockIp = "spam_block_ip",
+        /// The message looks like spam, virus, forbidden attachment.
+        SpamBlockContent = "spam_block_content",
+        /// A domain is blocked: sender's, a URL's, or the EHLO/PTR name's.
+        SpamBlockDomain = "spam_block_domain",
+        /// SPF, DKIM, DMARC, sender domain; PTR/FCrDNS (then scope binding).
+        PolicyAuth = "policy_auth",
+        /// Slow down.
+        RateLimited = "rate_limited",
+        /// First-contact deferral.
+        Greylisted = "greylisted",
+        /// Relaying refused.
+        RelayDenied = "relay_denied",
+        /// Syntax, sequence, TLS needed; EHLO name refused (then scope binding).
+        ProtocolOrConfig = "protocol_or_config",
+        /// Size of message, header or attachments.
+        MessageTooBig = "message_too_big",
+        /// Recipient domain does not exist or takes no mail; no route.
+        DnsOrRouting = "dns_or_routing",
+        /// Fault or overload at the receiver.
+        TransientOther = "transient_other",
+        /// The text blames nobody.
+        Unknown = "unknown",
+        /// No reply: refused, timed out or reset connection.
+        Network = "network",
+        /// The source address of the binding could not be used.
+        LocalAddress = "local_address",
+        /// Our own doing: disk, stop, internal error.
+        Local = "local",
+    }
 }
 
-/// Whose fault it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Scope {
-    /// This address.
-    Recipient,
-    /// This message's content.
-    Message,
-    /// The domain of the sender.
-    SenderDomain,
-    /// The tenant as a whole.
-    Tenant,
-    /// The binding: its IP, PTR or EHLO name.
-    Binding,
-    /// The network the binding's IP lies in.
-    Range,
-    /// The receiver or the way to it.
-    Destination,
-    /// Ourselves.
-    Us,
-    /// The text blames nobody.
-    Unknown,
+worded! {
+    /// Whose fault it is.
+    Scope {
+        /// This address.
+        Recipient = "recipient",
+        /// This message's content.
+        Message = "message",
+        /// The domain of the sender.
+        SenderDomain = "sender_domain",
+        /// The tenant as a whole.
+        Tenant = "tenant",
+        /// The binding: its IP, PTR or EHLO name.
+        Binding = "binding",
+        /// The network the binding's IP lies in.
+        Range = "range",
+        /// The receiver or the way to it.
+        Destination = "destination",
+        /// Ourselves.
+        Us = "us",
+        /// The text blames nobody.
+        Unknown = "unknown",
+    }
 }
 
 impl Scope {
-    /// Stable text, as in logs, metrics and rules.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Recipient => "recipient",
-            Self::Message => "message",
-            Self::SenderDomain => "sender_domain",
-            Self::Tenant => "tenant",
-            Self::Binding => "binding",
-            Self::Range => "range",
-            Self::Destination => "destination",
-            Self::Us => "us",
-            Self::Unknown => "unknown",
-        }
-    }
-
     /// The coarser word of the reply labels: recipient, content, sender, source_ip, remote, unknown.
     pub fn label(self) -> &'static str {
         match self {
@@ -234,6 +239,20 @@ pub enum NextBinding {
     Other,
     /// Any.
     Any,
+}
+
+impl NextBinding {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Prefer, Self::Other, Self::Any];
+
+    /// Stable text, as in rules.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Prefer => "prefer",
+            Self::Other => "other",
+            Self::Any => "any",
+        }
+    }
 }
 
 /// What an answer means for one recipient.

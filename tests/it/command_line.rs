@@ -147,14 +147,109 @@ fn classify_raw_shows_how_replies_are_read() {
     assert_eq!((&all[4]["code"], &all[4]["complete"]), (&Value::Null, &false.into()));
 }
 
+const BAD_RULES: &str = "\
+[[rule]]
+id = \"own.a\"
+patern = \"acme\"
+code = \"5\"
+cause = \"spam_block_ip\"
+scope = \"bindnig\"
+[[rule]]
+id = \"own.b\"
+pattern = \"(\"
+cause = \"unknown\"
+scope = \"unknown\"
+";
+
 #[test]
-fn rules_that_are_none_are_refused_with_their_place() {
+fn mistakes_of_rules_are_said_all_at_once_with_their_places() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("mine.toml");
-    std::fs::write(&file, "[[rule]]\nnonsense = 1\n").unwrap();
+    std::fs::write(&file, BAD_RULES).unwrap();
     let done = remuda(&["classify", "--rules", file.to_str().unwrap()], b"250 ok\n");
+    assert_eq!((done.status.code(), out(&done)), (Some(1), String::new()));
+    let said = err(&done);
+    for (line, what) in [(3, "did you mean \"pattern\"?"), (6, "did you mean \"binding\"?"), (9, "unclosed group")] {
+        let start = format!("{}:{line}:", file.display());
+        assert!(said.lines().any(|l| l.starts_with(&start) && l.contains(what)), "no {start} … {what} in\n{said}");
+    }
+    assert_eq!(said.lines().count(), 3, "{said}");
+    let done = remuda(&["classify", "--rules", "/nonexistent/rules.toml"], b"");
     assert_eq!(done.status.code(), Some(1));
-    assert!(err(&done).contains("mine.toml"), "{}", err(&done));
+    assert!(err(&done).contains("/nonexistent/rules.toml"), "{}", err(&done));
+}
+
+#[test]
+fn check_and_run_refuse_the_rules_that_the_configuration_names() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("remuda.toml");
+    let good = format!(
+        "[server]\nhostname = \"relay.test\"\nstate_dir = {:?}\n[[listener]]\naddress = \"127.0.0.1:0\"\n\
+         trust = [\"127.0.0.0/8\"]\n[binding.a]\nbind_address = \"127.0.0.2\"\n[pool.p]\nactive = [\"a\"]\n\
+         [tenant.t]\npools = {{ default = \"p\" }}\n[classify]\nrules = [\"mine.toml\"]\n",
+        directory.path().join("state")
+    );
+    let both = |config: &str, rules: &str| {
+        std::fs::write(&file, config).unwrap();
+        std::fs::write(directory.path().join("mine.toml"), rules).unwrap();
+        remuda(&["check", "-c", file.to_str().unwrap()], b"")
+    };
+    let own = "[[rule]]\nid = \"own.a\"\npattern = \"acme\"\ncause = \"unknown\"\nscope = \"unknown\"\n";
+    let done = both(&good, own);
+    assert_eq!(done.status.code(), Some(0), "{}", err(&done));
+    assert!(out(&done).contains("(1 your own)"), "{}", out(&done));
+
+    let done = both(&good, BAD_RULES);
+    assert_eq!(done.status.code(), Some(1));
+    assert!(err(&done).contains("mine.toml:6:") && err(&done).contains("rule \"own.a\""), "{}", err(&done));
+    let run = remuda(&["run", "-c", file.to_str().unwrap()], b"");
+    assert_eq!((run.status.code(), err(&run)), (Some(1), err(&done)), "the same words");
+
+    // Both kinds of mistakes in one run.
+    let done = both(&good.replace("active = [\"a\"]", "active = [\"b\"]"), BAD_RULES);
+    assert!(err(&done).contains("remuda.toml:10:") && err(&done).contains("mine.toml:9:"), "{}", err(&done));
+}
+
+#[test]
+fn explain_says_which_rule_decided_by_which_words_and_what_followed() {
+    let line = b"554 5.7.1 Service unavailable; client host [192.0.2.1] blocked using zen.spamhaus.org\nno reply\n";
+    let said = out(&remuda(&["classify", "--explain"], line));
+    for part in [
+        "read as   code 554, enhanced code 5.7.1, at rcpt",
+        "config/rules/generic.toml:",
+        "the pattern matches \"blocked using\"",
+        "deferred: spam_block_ip, scope binding, counts against the IP; next try from another binding",
+        "a 5xx that blames the IP defers",
+        "  then      ",
+        "no reply  a line begins with a code",
+    ] {
+        assert!(said.contains(part), "no {part:?} in\n{said}");
+    }
+    let quoted = b"550 5.1.0 Remote host said: 554 5.7.1 client host [192.0.2.1] blocked using zen.spamhaus.org\n";
+    let said = out(&remuda(&["classify", "--explain"], quoted));
+    assert!(said.contains("another hop's IP was refused") && said.contains("no evidence against the IP"), "{said}");
+}
+
+#[test]
+fn stage_and_provider_are_honoured() {
+    let stage = |stage: &str| objects(&remuda(&["classify", "--stage", stage], b"550 5.1.1 User unknown\n")).remove(0);
+    assert_eq!((&stage("rcpt")["disposition"], &stage("rcpt")["hard"]), (&"bounced".into(), &true.into()));
+    assert_eq!((&stage("banner")["disposition"], &stage("banner")["hard"]), (&"deferred".into(), &false.into()));
+    let done = remuda(&["classify", "--stage", "rctp"], b"");
+    assert_eq!(done.status.code(), Some(1));
+    assert!(err(&done).contains("connect, banner, ehlo, tls, mail, rcpt, data, end_of_data"), "{}", err(&done));
+
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("mine.toml");
+    let rule =
+        "[[rule]]\nid = \"own.a\"\nproviders = [\"acme\"]\ncode = \"4\"\ncause = \"unknown\"\nscope = \"unknown\"\n";
+    std::fs::write(&file, rule).unwrap();
+    let rule = |provider: &str| {
+        let arguments = ["classify", "--rules", file.to_str().unwrap(), "--provider", provider];
+        objects(&remuda(&arguments, b"450 4.2.1 x\n")).remove(0)["rule"].clone()
+    };
+    assert_eq!(rule("acme"), "own.a");
+    assert_ne!(rule("other"), "own.a");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -95,13 +95,17 @@ fn check_gathered(files: &[SourceFile], mut out: Findings) -> Result<Loaded, Mis
             let (_, warnings) = context.out.locate(files);
             Ok(Loaded { config, warnings, files: files.iter().map(|file| file.path.clone()).collect(), origins })
         }
-        _ => Err(refusal(context.out, files)),
+        _ => {
+            // Asked twice, it finds the same mistakes twice, and of those one is kept.
+            let rules = context.classify(&file).rules;
+            Err(Mistakes { rules, ..refusal(context.out, files) })
+        }
     }
 }
 
 fn refusal(out: Findings, files: &[SourceFile]) -> Mistakes {
     let (mistakes, warnings) = out.locate(files);
-    Mistakes { mistakes, warnings }
+    Mistakes { mistakes, warnings, rules: Vec::new() }
 }
 
 fn collect_origins(

@@ -6,7 +6,7 @@ use crate::config::tree::{Node, Value};
 
 /// Something that is switched off by `false`.
 #[derive(Clone, Debug)]
-pub(in crate::config) enum OrOff<T> {
+pub(crate) enum OrOff<T> {
     Off,
     On(T),
 }
@@ -26,8 +26,8 @@ impl<T: Readable> Readable for OrOff<T> {
 
 /// A list; what could not be read is left out and remembered as `bad`.
 #[derive(Clone, Debug)]
-pub(in crate::config) struct List<T> {
-    pub(in crate::config) items: Vec<At<T>>,
+pub(crate) struct List<T> {
+    pub(crate) items: Vec<At<T>>,
     bad: bool,
 }
 
@@ -39,20 +39,20 @@ impl<T> Default for List<T> {
 
 impl<T> List<T> {
     /// Whether the operator wrote an empty list (and not one full of mistakes).
-    pub(in crate::config) fn is_written_empty(&self) -> bool {
+    pub(crate) fn is_written_empty(&self) -> bool {
         self.items.is_empty() && !self.bad
     }
 }
 
 impl<T: Clone> Field<List<T>> {
     /// The items, none where the key is not given.
-    pub(in crate::config) fn values(&self) -> Vec<T> {
+    pub(crate) fn values(&self) -> Vec<T> {
         self.items().iter().map(|item| item.value.clone()).collect()
     }
 }
 
 impl<T> Field<List<T>> {
-    pub(in crate::config) fn items(&self) -> &[At<T>] {
+    pub(crate) fn items(&self) -> &[At<T>] {
         self.value().map_or(&[], |list| &list.items)
     }
 }
@@ -90,19 +90,19 @@ impl<T: Readable> Readable for List<T> {
 
 /// Entries under names of the operator's choice, in the order of the file.
 #[derive(Clone, Debug)]
-pub(in crate::config) struct Map<T>(pub(in crate::config) Vec<Named<T>>);
+pub(crate) struct Map<T>(pub(crate) Vec<Named<T>>);
 
 /// One of them; `name` stands also where the value was no good, so that references to it are no second mistake.
 #[derive(Clone, Debug)]
-pub(in crate::config) struct Named<T> {
-    pub(in crate::config) name: String,
+pub(crate) struct Named<T> {
+    pub(crate) name: String,
     /// Of the name.
-    pub(in crate::config) place: Place,
-    pub(in crate::config) value: Option<T>,
+    pub(crate) place: Place,
+    pub(crate) value: Option<T>,
 }
 
 impl<T> Field<Map<T>> {
-    pub(in crate::config) fn entries(&self) -> &[Named<T>] {
+    pub(crate) fn entries(&self) -> &[Named<T>] {
         self.value().map_or(&[], |map| &map.0)
     }
 }

@@ -8,22 +8,22 @@
 mod collect;
 mod values;
 
-pub(super) use collect::{List, Map, Named, OrOff};
-pub(super) use values::{NameServer, Size};
+pub(crate) use collect::{List, Map, Named, OrOff};
+pub(crate) use values::{NameServer, Size};
 
 use super::mistake::{Findings, Place, join, suggest};
 use super::tree::{Node, Table, Value};
 
 /// A value and where it stands.
 #[derive(Clone, Debug)]
-pub(super) struct At<T> {
-    pub(super) value: T,
-    pub(super) place: Place,
+pub(crate) struct At<T> {
+    pub(crate) value: T,
+    pub(crate) place: Place,
 }
 
 /// A key of a table: not there, there but wrong (and already reported), or there.
 #[derive(Clone, Debug, Default)]
-pub(super) enum Field<T> {
+pub(crate) enum Field<T> {
     #[default]
     Missing,
     Bad,
@@ -31,20 +31,20 @@ pub(super) enum Field<T> {
 }
 
 impl<T> Field<T> {
-    pub(super) fn given(&self) -> Option<&At<T>> {
+    pub(crate) fn given(&self) -> Option<&At<T>> {
         if let Self::Given(at) = self { Some(at) } else { None }
     }
 
-    pub(super) fn value(&self) -> Option<&T> {
+    pub(crate) fn value(&self) -> Option<&T> {
         self.given().map(|at| &at.value)
     }
 
-    pub(super) fn is_missing(&self) -> bool {
+    pub(crate) fn is_missing(&self) -> bool {
         matches!(self, Self::Missing)
     }
 
     /// The value, or what holds when the file says nothing (also after a mistake: then nothing comes of it anyway).
-    pub(super) fn or(&self, default: T) -> T
+    pub(crate) fn or(&self, default: T) -> T
     where
         T: Clone,
     {
@@ -52,7 +52,7 @@ impl<T> Field<T> {
     }
 
     /// The value; its absence is a mistake of the table at `table`.
-    pub(super) fn required(&self, table: &Place, key: &str, hint: &str, out: &mut Findings) -> Option<&At<T>> {
+    pub(crate) fn required(&self, table: &Place, key: &str, hint: &str, out: &mut Findings) -> Option<&At<T>> {
         if self.is_missing() {
             out.mistake(&table.key(key), "missing", hint);
         }
@@ -60,13 +60,13 @@ impl<T> Field<T> {
     }
 
     /// Where it stands, or would stand in the table at `table`.
-    pub(super) fn place(&self, table: &Place, key: &str) -> Place {
+    pub(crate) fn place(&self, table: &Place, key: &str) -> Place {
         self.given().map_or_else(|| table.key(key), |at| at.place.clone())
     }
 }
 
 /// What a value can be read as.
-pub(super) trait Readable: Sized {
+pub(crate) trait Readable: Sized {
     /// Reads `node`, or reports why not.
     fn read(node: &Node, place: &Place, out: &mut Findings) -> Option<Self>;
 
@@ -77,7 +77,7 @@ pub(super) trait Readable: Sized {
 }
 
 /// Reads one key of a table.
-pub(super) fn field<T: Readable>(table: &Table, place: &Place, key: &str, out: &mut Findings) -> Field<T> {
+pub(crate) fn field<T: Readable>(table: &Table, place: &Place, key: &str, out: &mut Findings) -> Field<T> {
     let Some(entry) = table.get(key) else { return Field::Missing };
     let place = Place { file: entry.node.file, offset: entry.node.offset, path: join(&place.path, key) };
     match T::read(&entry.node, &place, out) {
@@ -87,7 +87,7 @@ pub(super) fn field<T: Readable>(table: &Table, place: &Place, key: &str, out: &
 }
 
 /// The node as a table, or a mistake.
-pub(super) fn as_table<'a>(node: &'a Node, place: &Place, out: &mut Findings) -> Option<&'a Table> {
+pub(crate) fn as_table<'a>(node: &'a Node, place: &Place, out: &mut Findings) -> Option<&'a Table> {
     if let Value::Table(table) = &node.value {
         return Some(table);
     }
@@ -105,7 +105,7 @@ const NOT_YET: [(&str, &str); 3] = [
 ];
 
 /// Reports every key that is not `known`.
-pub(super) fn refuse_unknown(table: &Table, place: &Place, known: &[&str], out: &mut Findings) {
+pub(crate) fn refuse_unknown(table: &Table, place: &Place, known: &[&str], out: &mut Findings) {
     for entry in &table.0 {
         if known.contains(&entry.key.as_str()) {
             continue;
@@ -163,7 +163,7 @@ macro_rules! table {
     (@key $field:ident) => { stringify!($field) };
     (@key $field:ident $key:literal) => { $key };
 }
-pub(super) use table;
+pub(crate) use table;
 
 /// Declares the words by which a file names the values of an enum.
 macro_rules! words {
@@ -185,14 +185,14 @@ macro_rules! words {
         }
     };
 }
-pub(super) use words;
+pub(crate) use words;
 
-pub(super) fn quoted(words: &[&str]) -> String {
+pub(crate) fn quoted(words: &[&str]) -> String {
     words.iter().map(|word| format!("{word:?}")).collect::<Vec<_>>().join(", ")
 }
 
 /// The node as a text, or a mistake that says what was expected.
-pub(super) fn as_text<'a>(node: &'a Node, place: &Place, expected: &str, out: &mut Findings) -> Option<&'a str> {
+pub(crate) fn as_text<'a>(node: &'a Node, place: &Place, expected: &str, out: &mut Findings) -> Option<&'a str> {
     if let Value::Text(text) = &node.value {
         return Some(text);
     }

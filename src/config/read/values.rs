@@ -69,7 +69,7 @@ impl Readable for f64 {
 
 /// A size in octets: a number, or a text with a unit.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::config) struct Size(pub(in crate::config) u64);
+pub(crate) struct Size(pub(crate) u64);
 
 impl Readable for Size {
     fn read(node: &Node, place: &Place, out: &mut Findings) -> Option<Self> {
@@ -140,7 +140,7 @@ impl Readable for SocketAddr {
 
 /// A name server: port 53 unless another is given.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::config) struct NameServer(pub(in crate::config) SocketAddr);
+pub(crate) struct NameServer(pub(crate) SocketAddr);
 
 impl Readable for NameServer {
     fn read(node: &Node, place: &Place, out: &mut Findings) -> Option<Self> {

@@ -1,0 +1,35 @@
+//! (shell) Reads the operator's rule files from disk; everything they mean is decided in [`super::rules`].
+
+use std::path::PathBuf;
+
+use super::classify::Classifier;
+use super::rules::{RuleError, RuleFile};
+
+impl Classifier {
+    /// The rules in the files at `paths`, tried first, and the shipped ones.
+    ///
+    /// # Errors
+    ///
+    /// Files that cannot be read, and everything [`Classifier::with_rules`] finds in the others.
+    pub fn load(paths: &[PathBuf]) -> Result<Self, Vec<RuleError>> {
+        let (mut texts, mut errors) = (Vec::new(), Vec::new());
+        for path in paths {
+            let file = path.display().to_string();
+            match std::fs::read_to_string(path) {
+                Ok(text) => texts.push((file, text)),
+                Err(error) => {
+                    errors.push(RuleError { file, at: None, rule: None, problem: format!("cannot be read: {error}") });
+                }
+            }
+        }
+        let files: Vec<RuleFile<'_>> = texts.iter().map(|(name, text)| RuleFile { name, text }).collect();
+        match Self::with_rules(&files) {
+            Ok(classifier) if errors.is_empty() => Ok(classifier),
+            Ok(_) => Err(errors),
+            Err(more) => {
+                errors.extend(more);
+                Err(errors)
+            }
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! The text of a reply as rules see it, and what can be read out of it besides.
+//!
+//! What is said here of a text holds for all rules, so that none has to repeat it: addresses are hidden, a code in
+//! brackets counts as an enhanced code, and a wish such as "try again in 300 seconds" is taken at its word.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use super::EnhancedCode;
+
+/// The text as patterns see it: addresses become `@`, so that `spam@…` or `full-quota@…` say nothing about the reason,
+/// and white space becomes one space.
+pub(super) fn normalise(text: &str) -> Cow<'_, [u8]> {
+    let bytes = text.as_bytes();
+    if memchr::memchr(b'@', bytes).is_none() && !text.contains("  ") {
+        return Cow::Borrowed(bytes);
+    }
+    let ends_word = |b: u8| {
+        b.is_ascii_whitespace()
+            || matches!(b, b'<' | b'>' | b'(' | b')' | b'[' | b']' | b'"' | b'\'' | b',' | b';' | b':')
+    };
+    let mut out: Vec<u8> = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while let Some(&byte) = bytes.get(at) {
+        match byte {
+            b'@' => {
+                while out.last().is_some_and(|&b| !ends_word(b) && b != b'@') {
+                    out.pop();
+                }
+                if out.last() != Some(&b'@') {
+                    out.push(b'@');
+                }
+                at += 1;
+                // Sendmail and others go on right behind the address with dots: `user@example.com...Unknown`.
+                while at < bytes.len() && !ends_word(bytes[at]) && !bytes[at..].starts_with(b"..") {
+                    at += 1;
+                }
+            }
+            byte if byte.is_ascii_whitespace() => {
+                if out.last() != Some(&b' ') {
+                    out.push(b' ');
+                }
+                at += 1;
+            }
+            byte => {
+                out.push(byte);
+                at += 1;
+            }
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// The enhanced code that qmail and its kin put in brackets behind the text: `sorry, no mailbox here (#5.1.1)`.
+pub(super) fn trailing_code(text: &[u8]) -> Option<EnhancedCode> {
+    let at = memchr::memmem::rfind(text, b"(#")?;
+    let inner = &text[at + 2..];
+    let end = inner.iter().position(|b| matches!(b, b')' | b' '))?;
+    EnhancedCode::lead(&inner[..end]).map(|(code, _)| code)
+}
+
+/// How long the receiver asks us to wait: "try again in 300 seconds", "Greylisted for 5 minutes", "15min later".
+///
+/// Only a number directly before a unit of time counts, in a text that speaks of trying again; less than ten seconds
+/// and more than a day are not believed.
+pub(super) fn wished_delay(text: &str) -> Option<Duration> {
+    let text = text.to_ascii_lowercase();
+    if !["again", "retry", "later", "listed for", "wait"].iter().any(|word| text.contains(word)) {
+        return None;
+    }
+    let mut words = text.split_ascii_whitespace().map(|word| word.trim_matches(|c: char| !c.is_ascii_alphanumeric()));
+    let mut before = "";
+    words.find_map(|word| {
+        let digits = word.bytes().take_while(u8::is_ascii_digit).count();
+        let (number, unit) = if digits > 0 { word.split_at(digits) } else { (before, word) };
+        before = word;
+        let seconds = match unit.trim_start_matches('-') {
+            "s" | "sec" | "secs" | "second" | "seconds" => 1,
+            "m" | "min" | "mins" | "minute" | "minutes" => 60,
+            "h" | "hour" | "hours" => 3600,
+            _ => return None,
+        };
+        let wish = number.parse::<u64>().ok()?.checked_mul(seconds)?;
+        (10..=86_400).contains(&wish).then(|| Duration::from_secs(wish))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_in_the_text_say_nothing() {
+        for (text, seen) in [
+            ("<spam@full.example>: no", "<@>: no"),
+            ("user a.b@c.example unknown", "user @ unknown"),
+            ("x@earthlink.example...User full", "@...User full"),
+            ("a@@b @ c@", "@ @ @"),
+            ("no   address\there", "no address here"),
+            ("plain", "plain"),
+        ] {
+            assert_eq!(String::from_utf8_lossy(&normalise(text)), seen);
+        }
+    }
+
+    #[test]
+    fn the_receivers_wish_is_read() {
+        for (text, seconds) in [
+            ("Greylisted, please try again in 300 seconds", Some(300)),
+            ("Greylisted for 5 minutes", Some(300)),
+            ("please try again 15min later", Some(900)),
+            ("retry in 1 hour.", Some(3600)),
+            ("try again in 1 s", None),
+            ("try again in 99999999999999999999 hours", None),
+            ("try again in 90 days or 30 hours", None),
+            ("sent 100 seconds ago", None),
+            ("try again later", None),
+        ] {
+            assert_eq!(wished_delay(text), seconds.map(Duration::from_secs), "{text}");
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! What a rule makes of a reply, together with what holds for all rules.
+//!
+//! Cause, scope and code have consequences that no rule should have to repeat: a refusal that blames our IP never
+//! bounces, what clears with time is tried again although its code says 5xx, and before MAIL FROM nobody's address can be
+//! at fault. Each consequence is noted in words as it is drawn, so that `remuda classify --explain` tells what was done
+//! and not what somebody once wrote about it.
+
+use std::sync::Arc;
+
+use super::rules::Rule;
+use super::text::wished_delay;
+use super::{Action, Cause, Disposition, NextBinding, Outcome, Reply, Scope, Stage};
+
+/// What is known of the reply besides the rule.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Heard<'a> {
+    pub(super) reply: &'a Reply,
+    pub(super) stage: Stage,
+    /// The rule blames an IP, but only in the words of another server that are quoted in the reply.
+    pub(super) set_aside: bool,
+}
+
+/// Judges; every consequence that the rule itself does not spell out goes to `note`.
+pub(super) fn weigh(rule: &Rule, id: &Arc<str>, heard: Heard<'_>, note: &mut dyn FnMut(&'static str)) -> Outcome {
+    let early = matches!(heard.stage, Stage::Connect | Stage::Banner | Stage::Ehlo | Stage::Tls);
+    let (scope, action) = blame(rule, early, heard.set_aside, note);
+    let counts_against_ip = rule.counts_against_ip && !heard.set_aside;
+    let disposition = disposition(rule, heard.reply.code, early, counts_against_ip, action, note);
+    let waits = disposition == Disposition::Deferred;
+    let bad_address = match rule.cause {
+        Cause::InvalidRecipient | Cause::InactiveMailbox => true,
+        Cause::DnsOrRouting => scope == Scope::Recipient,
+        _ => false,
+    };
+    let hard = !waits && rule.hard.unwrap_or(bad_address);
+    if hard {
+        note("the address will not take mail from anybody soon: hard");
+    }
+    let next_binding = next_binding(rule, scope, counts_against_ip, action, heard.set_aside);
+    Outcome {
+        disposition,
+        cause: Some(rule.cause),
+        scope,
+        counts_against_ip,
+        hard,
+        next_binding,
+        retry_after: if waits { retry_after(rule, action, &heard.reply.text, note) } else { None },
+        action,
+        rule: Arc::clone(id),
+    }
+}
+
+/// Whose fault it is in this place of the dialogue, and what of the rule's action is left then.
+fn blame(rule: &Rule, early: bool, set_aside: bool, note: &mut dyn FnMut(&'static str)) -> (Scope, Action) {
+    if set_aside {
+        note(
+            "the blame stands in a reply that this one quotes: another hop's IP was refused, so nothing is held \
+             against the binding (scope destination, no action)",
+        );
+        return (Scope::Destination, Action::None);
+    }
+    match rule.scope {
+        Scope::Recipient | Scope::Message | Scope::SenderDomain | Scope::Tenant if early => {
+            note(
+                "before MAIL FROM the receiver knows neither sender nor recipient nor message: it means the client, \
+                 or itself (scope destination)",
+            );
+            let action = match rule.action {
+                Action::HoldTenant(_) | Action::HoldContent(_) => Action::None,
+                action => action,
+            };
+            (Scope::Destination, action)
+        }
+        scope => (scope, rule.action),
+    }
+}
+
+fn disposition(
+    rule: &Rule,
+    code: u16,
+    early: bool,
+    counts: bool,
+    action: Action,
+    note: &mut dyn FnMut(&'static str),
+) -> Disposition {
+    let clears = matches!(rule.cause, Cause::MailboxFull | Cause::RateLimited | Cause::Greylisted);
+    let (disposition, why) = if code < 500 {
+        return Disposition::Deferred;
+    } else if counts {
+        (
+            Disposition::Deferred,
+            "a 5xx that blames the IP defers: the mail is not at fault, another binding may deliver it",
+        )
+    } else if matches!(action, Action::FixBinding(_)) {
+        (Disposition::Deferred, "a 5xx that blames the set-up of the binding defers: another binding may deliver it")
+    } else if early {
+        (Disposition::Deferred, "a 5xx before MAIL FROM defers: no recipient was refused")
+    } else if let Some(disposition) = rule.disposition {
+        (disposition, "the rule says itself what becomes of the recipient")
+    } else if clears {
+        (Disposition::Deferred, "full mailboxes, rate limits and greylisting clear with time: tried again although 5xx")
+    } else {
+        (Disposition::Bounced, "5xx: refused for good")
+    };
+    note(why);
+    disposition
+}
+
+fn next_binding(rule: &Rule, scope: Scope, counts: bool, action: Action, set_aside: bool) -> NextBinding {
+    let rules_own = rule.next_binding.filter(|_| !set_aside);
+    match (rule.cause, scope) {
+        _ if matches!(action, Action::HoldContent(_)) => NextBinding::Prefer,
+        _ if rules_own.is_some() => rules_own.unwrap_or_default(),
+        _ if counts || matches!(action, Action::FixBinding(_)) => NextBinding::Other,
+        (Cause::Greylisted, _) => NextBinding::Prefer,
+        (_, Scope::Binding | Scope::Range) => NextBinding::Any,
+        _ => NextBinding::Prefer,
+    }
+}
+
+fn retry_after(
+    rule: &Rule,
+    action: Action,
+    text: &str,
+    note: &mut dyn FnMut(&'static str),
+) -> Option<std::time::Duration> {
+    let worth = matches!(rule.cause, Cause::Greylisted | Cause::RateLimited | Cause::TransientOther);
+    let wish = if worth { wished_delay(text) } else { None };
+    if wish.is_some() {
+        note("the receiver says how long to wait, and is taken at its word");
+    }
+    let wait = wish.or(rule.retry_after);
+    match action {
+        Action::HoldContent(length) => {
+            note("neither another binding nor an early retry helps this message: it waits where it is");
+            Some(wait.map_or(length, |wait| wait.max(length)))
+        }
+        _ => wait,
+    }
+}
