@@ -227,6 +227,8 @@ enum ActionWord {
     SuspendRoute,
     SuspendBinding,
     HoldTenant,
+    HoldContent,
+    FixBinding,
 }
 
 #[derive(Clone, Copy, Deserialize)]
@@ -316,6 +318,8 @@ fn action(word: ActionWord, length: Option<&str>) -> Result<Action, String> {
         ActionWord::SuspendRoute => Action::SuspendRoute,
         ActionWord::SuspendBinding => Action::SuspendBinding,
         ActionWord::HoldTenant => Action::HoldTenant,
+        ActionWord::HoldContent => Action::HoldContent,
+        ActionWord::FixBinding => Action::FixBinding,
     };
     let length = length.ok_or("the action needs a length, such as for = \"2h\"")?;
     span(length).map(make)
