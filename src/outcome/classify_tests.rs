@@ -31,42 +31,92 @@ fn every_rule_is_the_first_to_match_its_samples() {
     }
 }
 
-/// Bars for the recorded replies, below what is reached, so that a new rule may cost a row but not a habit.
-#[test]
-fn recorded_replies_are_judged_as_labelled() {
+const RECORDED: &str = include_str!("../../tests/data/replies/smtp-replies.tsv");
+const COMPOSED: &str = include_str!("../../tests/data/replies/composed.tsv");
+const VARIATIONS: &str = include_str!("../../tests/data/replies/variations.tsv");
+
+/// The rows of a labelled file: reply, category, scope, counts_against_ip, hard.
+fn labelled(file: &str) -> impl Iterator<Item = [&str; 5]> {
+    file.lines().skip(1).map(|row| {
+        let mut cells = row.split('\t');
+        std::array::from_fn(|_| cells.next().expect("five columns"))
+    })
+}
+
+/// How well the shipped rules meet the labels of `file`: shares of one.
+#[derive(Debug)]
+struct Marks {
+    precision: f64,
+    recall: f64,
+    category: f64,
+    scope: f64,
+    hard: f64,
+}
+
+fn marks(file: &str) -> Marks {
     let classifier = &*SHIPPED;
-    let rows = include_str!("../../tests/data/replies/smtp-replies.tsv").lines().skip(1);
     let (mut total, mut category, mut scope, mut hard) = (0, 0, 0, 0);
     let (mut right, mut false_alarm, mut missed) = (0, 0, 0);
-    for row in rows {
-        let cells: Vec<_> = row.split('\t').collect();
-        let seen = outcome(classifier, Stage::Rcpt, cells[0]);
+    for [line, cause, whose, counts, bad_address] in labelled(file) {
+        let seen = outcome(classifier, Stage::Rcpt, line);
         total += 1;
-        category += usize::from(seen.cause.map(Cause::as_str) == Some(cells[1]));
-        scope += usize::from(seen.scope.label() == cells[2]);
-        hard += usize::from(seen.hard == (cells[4] == "yes"));
-        match (cells[3] == "yes", seen.counts_against_ip) {
+        category += usize::from(seen.cause.map(Cause::as_str) == Some(cause));
+        scope += usize::from(seen.scope.label() == whose);
+        hard += usize::from(seen.hard == (bad_address == "yes"));
+        match (counts == "yes", seen.counts_against_ip) {
             (true, true) => right += 1,
             (false, true) => false_alarm += 1,
             (true, false) => missed += 1,
             (false, false) => {}
         }
         if seen.counts_against_ip {
-            assert_eq!(
-                (seen.disposition, seen.next_binding),
-                (Disposition::Deferred, NextBinding::Other),
-                "{}",
-                cells[0]
-            );
+            assert_eq!((seen.disposition, seen.next_binding), (Disposition::Deferred, NextBinding::Other), "{line}");
         }
     }
-    assert!(total > 600, "{total} rows");
     let share = |part: usize, whole: usize| part as f64 / whole as f64;
-    assert!(share(right, right + false_alarm) >= 0.98, "{right} right, {false_alarm} false alarms");
-    assert!(share(right, right + missed) >= 0.97, "{right} right, {missed} missed");
-    assert!(share(category, total) >= 0.97, "category {category} of {total}");
-    assert!(share(scope, total) >= 0.97, "scope {scope} of {total}");
-    assert!(share(hard, total) >= 0.99, "hard {hard} of {total}");
+    Marks {
+        precision: share(right, right + false_alarm),
+        recall: share(right, right + missed),
+        category: share(category, total),
+        scope: share(scope, total),
+        hard: share(hard, total),
+    }
+}
+
+/// Bars below what is reached, so that a new rule may cost a row but not a habit.
+#[test]
+fn labelled_replies_are_judged_as_labelled() {
+    for (name, file, rows) in [
+        ("recorded", RECORDED, 600),
+        ("composed", COMPOSED, 240),
+        ("variations", VARIATIONS, 350),
+    ] {
+        assert!(labelled(file).count() >= rows, "{name}");
+        let seen = marks(file);
+        assert!(seen.precision >= 0.98 && seen.recall >= 0.95, "{name}: {seen:?}");
+        assert!(seen.category >= 0.96 && seen.scope >= 0.96 && seen.hard >= 0.98, "{name}: {seen:?}");
+    }
+}
+
+/// A pattern that fits one text only is worth nothing. Providers' markers are documented one by one, the fall-backs
+/// stand for codes; what is between has to decide at least two different labelled replies.
+///
+/// `cargo test every_generic_rule -- --nocapture` prints how many each decides.
+#[test]
+fn every_generic_rule_decides_several_replies() {
+    let classifier = &*SHIPPED;
+    let mut decided = std::collections::HashMap::<Arc<str>, std::collections::HashSet<&str>>::new();
+    for [line, ..] in [RECORDED, COMPOSED, VARIATIONS].into_iter().flat_map(labelled) {
+        decided.entry(outcome(classifier, Stage::Rcpt, line).rule).or_default().insert(line);
+    }
+    for rule in classifier.rules().filter(|rule| rule.file.ends_with("generic.toml")) {
+        let rows = decided.get(rule.id.as_str()).map_or(0, |rows| rows.len());
+        println!("{rows:4} {}", rule.id);
+        // Held to a stage that the files do not know, or to what a standard says word for word.
+        let bound = !rule.stages.is_empty() || rule.source.starts_with("RFC");
+        assert!(rows >= 2 || bound, "{} decides {rows} of the labelled replies", rule.id);
+        assert!(rule.samples.len() >= 2 || bound, "{} has one sample", rule.id);
+    }
 }
 
 #[test]
