@@ -18,6 +18,7 @@ const PURE: &[&str] = &[
     "src/delivery/plan",
     "src/delivery/session",
     "src/delivery/site",
+    "src/feedback/read",
     "src/ingress/smtp/command",
     "src/ingress/smtp/data",
     "src/ingress/smtp/reply",

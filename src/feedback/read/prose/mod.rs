@@ -1,0 +1,150 @@
+//! Bounces written for people only.
+//!
+//! No list of known texts: there are more mail servers than anybody has seen, and their texts are translated and edited.
+//! What bounces have in common is their build. Somebody says that a delivery failed or waits (`words`); a recipient
+//! stands on a line of its own, behind a label, or in that sentence (`find`); a reply or a reason follows it or is
+//! announced by a label (`reply`); then comes the message, which is cut off first (`text`), because what our own
+//! message says must not be taken for the report.
+
+mod address;
+mod find;
+mod reply;
+mod text;
+mod words;
+
+use super::Reported;
+use super::fields::Fields;
+use super::status::enhanced;
+
+/// What a text says.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Prose {
+    /// Whether it says that a delivery failed, waits or succeeded.
+    pub failure: bool,
+    /// Whether the subject does.
+    pub subject: bool,
+    /// Whether it names a recipient itself.
+    pub named: bool,
+    /// What it says about the recipients.
+    pub recipients: Vec<Reported>,
+}
+
+/// Reads the texts of a mail. `outer` is its header, `returned` those of the messages it returns.
+pub(super) fn read(texts: &[String], outer: &Fields, returned: &[Fields]) -> Prose {
+    let mut lines: Vec<&str> = Vec::new();
+    for text in texts {
+        lines.extend(text::own_lines(text));
+        lines.push("");
+    }
+    let subject = outer.decoded("subject").unwrap_or_default().to_lowercase();
+    // One phrase may be broken over two lines.
+    let body = lines.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" ").to_lowercase();
+    let (known, own) = (listed(outer, "x-failed-recipients"), own_addresses(outer));
+    let mentions = find::mentions(&lines, &known, &own);
+    let mut prose = Prose {
+        failure: words::is_failure(&body) || !known.is_empty(),
+        subject: words::is_failure(&subject),
+        named: !mentions.is_empty(),
+        recipients: Vec::new(),
+    };
+    let action = action(&subject, &body);
+    for mention in mentions {
+        let diagnostic = diagnostic(&mention, &lines);
+        add(&mut prose.recipients, reported(mention.address, mention.alias, diagnostic, action));
+    }
+    let unnamed: Vec<String> = match (&prose.recipients[..], known) {
+        ([], known) if known.is_empty() => only_recipient(returned),
+        (_, known) => known,
+    };
+    for address in unnamed {
+        let seen = prose.recipients.iter().any(|one| same(one.final_recipient.as_deref(), &address));
+        if !seen {
+            let about = find::Mention { address: address.clone(), alias: None, block: below_announcement(&lines) };
+            let diagnostic = diagnostic(&about, &lines);
+            add(&mut prose.recipients, reported(address, None, diagnostic, action));
+        }
+    }
+    prose
+}
+
+fn reported(address: String, alias: Option<String>, diagnostic: Option<String>, action: &str) -> Reported {
+    Reported {
+        action: Some(action.to_owned()),
+        status: diagnostic.as_deref().and_then(enhanced).filter(|code| !code.starts_with('2')).map(str::to_owned),
+        final_recipient: Some(address),
+        original_recipient: alias,
+        remote_mta: None,
+        diagnostic,
+    }
+}
+
+/// Takes in a recipient; one that is there already keeps the better diagnostic.
+fn add(recipients: &mut Vec<Reported>, new: Reported) {
+    let has_code = |one: &Reported| one.diagnostic.as_deref().is_some_and(|text| super::code_of(text).is_some());
+    let address = new.final_recipient.clone().unwrap_or_default();
+    match recipients.iter_mut().find(|one| same(one.final_recipient.as_deref(), &address)) {
+        Some(old) if has_code(&new) && !has_code(old) => *old = new,
+        Some(old) if old.diagnostic.is_none() => *old = new,
+        Some(_) => {}
+        None => recipients.push(new),
+    }
+}
+
+fn same(seen: Option<&str>, address: &str) -> bool {
+    seen.is_some_and(|seen| seen.eq_ignore_ascii_case(address))
+}
+
+/// The reply the lines about a recipient quote; the one that answers it in a transcript; a reason.
+fn diagnostic(about: &find::Mention<'_>, lines: &[&str]) -> Option<String> {
+    let block = &about.block[..];
+    let beside = block.first().map_or("", |line| line.trim()).trim_matches(['(', ')']);
+    reply::quoted(block, &about.address)
+        .or_else(|| reply::to_command(lines, &about.address))
+        .or_else(|| reply::quoted(lines, &about.address))
+        .or_else(|| reply::with_enhanced(block))
+        .or_else(|| reply::labelled(block))
+        .or_else(|| reply::labelled(lines))
+        .or_else(|| Some(reply::paragraph(block)))
+        .or_else(|| Some(beside.to_owned()))
+        .filter(|text| !text.is_empty())
+}
+
+/// The lines below the one that announces the failed recipients, for a text that does not name them.
+fn below_announcement<'a>(lines: &[&'a str]) -> Vec<&'a str> {
+    let announces = |line: &&str| line.trim_end().ends_with([':', '：']);
+    lines.iter().position(announces).map_or(Vec::new(), |at| lines[at + 1..].to_vec())
+}
+
+fn action(subject: &str, body: &str) -> &'static str {
+    if words::is_delay(body) || (words::is_delay(subject) && words::is_delay(&format!("{subject} {body}"))) {
+        "delayed"
+    } else if words::is_success(body) {
+        "delivered"
+    } else {
+        "failed"
+    }
+}
+
+fn listed(fields: &Fields, name: &str) -> Vec<String> {
+    let values = fields.all(name).flat_map(|value| value.split([',', ' ', '\t']));
+    let sound = values.map(|value| value.trim_matches(['<', '>', ';', '"'])).filter(|value| value.contains('@'));
+    sound.take(100).map(str::to_owned).collect()
+}
+
+fn own_addresses(outer: &Fields) -> Vec<String> {
+    let names = ["to", "from", "delivered-to", "envelope-to", "x-original-to", "return-path", "reply-to"];
+    let found = names.iter().flat_map(|name| outer.all(name)).flat_map(address::all);
+    found.take(100).map(|found| found.text.to_owned()).collect()
+}
+
+/// The recipient of the returned message, where it has one only.
+fn only_recipient(returned: &[Fields]) -> Vec<String> {
+    for name in ["x-actual-recipient", "x-envelope-to", "x-rcpt-to", "envelope-to", "to"] {
+        let found: Vec<_> =
+            returned.iter().flat_map(|fields| fields.all(name)).flat_map(address::all).take(2).collect();
+        if let [one] = &found[..] {
+            return vec![one.text.to_owned()];
+        }
+    }
+    Vec::new()
+}
