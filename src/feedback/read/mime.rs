@@ -94,9 +94,14 @@ fn pieces<'a>(body: &'a [u8], boundary: &[u8], at_most: usize) -> Vec<&'a [u8]> 
         if pieces.len() >= at_most {
             return pieces;
         }
+        // First, because most of what looks like a delimiter in a hostile mail stands in the midst of one endless line.
+        if !(at == 0 || body[at - 1] == b'\n') {
+            continue;
+        }
         let (line, rest) = next_line(&body[at..]).unwrap_or_default();
-        let tail = line[delimiter.len()..].trim_ascii_end();
-        if !(at == 0 || body[at - 1] == b'\n') || !(tail.is_empty() || tail == b"--") {
+        // A stray CR at the end of a boundary is no longer part of the line.
+        let tail = line.get(delimiter.len()..).unwrap_or_default().trim_ascii_end();
+        if !(tail.is_empty() || tail == b"--") {
             continue;
         }
         if let Some(start) = open {

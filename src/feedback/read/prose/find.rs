@@ -64,6 +64,7 @@ fn labelled<'a>(lines: &[&'a str], _own: &[String]) -> Vec<At<'a>> {
             continue;
         }
         let start = value.trim_start_matches([' ', '\t', '<', '"', '\'', '[']);
+        let start = start.get(..5).filter(|kind| kind.eq_ignore_ascii_case("smtp:")).map_or(start, |_| &start[5..]);
         if let Some(first) = address::all(value).into_iter().next().filter(|first| start.starts_with(first.text)) {
             let rest = value[first.end..].trim_start_matches(['>', '"', '\'', ']', '.', ',', ' ']);
             found.push(At { line, address: first.text, rest });

@@ -94,18 +94,21 @@ fn same(seen: Option<&str>, address: &str) -> bool {
     seen.is_some_and(|seen| seen.eq_ignore_ascii_case(address))
 }
 
-/// The reply the lines about a recipient quote; the one that answers it in a transcript; a reason.
+/// The reply the lines about a recipient quote; the one that answers it in a transcript; a reason: in the lines that
+/// follow the address at once, behind a label anywhere, or in what comes next.
 fn diagnostic(about: &find::Mention<'_>, lines: &[&str]) -> Option<String> {
     let block = &about.block[..];
-    let beside = block.first().map_or("", |line| line.trim()).trim_matches(['(', ')']);
+    let adjacent = block.iter().take(2).any(|line| !line.trim().is_empty());
+    let next = || Some(reply::paragraph(block)).filter(|text| !text.is_empty());
     reply::quoted(block, &about.address)
         .or_else(|| reply::to_command(lines, &about.address))
         .or_else(|| reply::quoted(lines, &about.address))
         .or_else(|| reply::with_enhanced(block))
         .or_else(|| reply::labelled(block))
+        .or_else(|| next().filter(|_| adjacent))
         .or_else(|| reply::labelled(lines))
-        .or_else(|| Some(reply::paragraph(block)))
-        .or_else(|| Some(beside.to_owned()))
+        .or_else(next)
+        .map(|text| text.trim_matches(['(', ')']).to_owned())
         .filter(|text| !text.is_empty())
 }
 

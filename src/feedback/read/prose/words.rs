@@ -526,9 +526,11 @@ pub(super) fn is_delay(text: &str) -> bool {
     any(DELAYED, text) && !any(GIVEN_UP, text)
 }
 
-/// Whether it says that it arrived.
+/// Whether it says that it arrived, and nothing else.
 pub(super) fn is_success(text: &str) -> bool {
-    any(DELIVERED, text)
+    const NEUTRAL: &[&str] = &["successfully delivered", "delivery status notification", "delivery notification"];
+    let failed = FAILED.iter().filter(|word| !NEUTRAL.contains(word)).any(|word| text.contains(word));
+    any(DELIVERED, text) && !failed
 }
 
 /// Whether a label announces a reason.
