@@ -6,7 +6,8 @@
 use std::net::IpAddr;
 
 use super::fields::Fields;
-use super::status::{RECIPIENTS_MAX, recipient};
+use super::status::RECIPIENTS_MAX;
+use super::typed::recipient;
 use super::{Complaint, Reported};
 use crate::clock::Wall;
 

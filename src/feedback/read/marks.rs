@@ -5,7 +5,7 @@
 
 use super::Place;
 use super::fields::Fields;
-use super::status::from_xtext;
+use super::typed::from_xtext;
 use crate::feedback::marks::{has_shape, of_return_path};
 use crate::feedback::token;
 

@@ -155,14 +155,14 @@ fn a_report_inside_the_returned_message_is_not_the_outer_one() {
 fn marks_come_from_the_report_and_from_what_it_returns() {
     let mark = |letter: char| letter.to_string().repeat(58);
     let mail = format!(
-        "To: <b-{}@x>\nFrom: MAILER-DAEMON@y\nContent-Type: multipart/report; boundary=o\n\n--o\n\nsorry\n--o\nContent-Type: message/delivery-status\n\nOriginal-Envelope-Id: {}\n\nFinal-Recipient: rfc822; a@y\nAction: failed\n--o\nContent-Type: text/rfc822-headers\nContent-Transfer-Encoding: base64\n\nWC1SZW11ZGEtSWQ6CiB{}\n--o--\n",
+        "To: <b-{}@x>\nFrom: MAILER-DAEMON@y\nContent-Type: multipart/report; boundary=o\n\n--o\n\nsorry\n--o\nContent-Type: message/delivery-status\n\nOriginal-Envelope-Id: {}\n\nFinal-Recipient: rfc822; a@y\nAction: failed\n--o\nContent-Type: text/rfc822-headers\nContent-Transfer-Encoding: base64\n\n{}\n--o--\n",
         mark('c'),
         mark('a'),
-        "iYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmIKCg==",
+        "WC1SRU1VREEtSUQ6DQogYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYg0KDQo=",
     );
     let found = read(mail.as_bytes(), "x-remuda-id").marks;
     assert_eq!(found[0], (Place::EnvelopeId, mark('a')));
-    assert_eq!(found[1].0, Place::Header);
+    assert_eq!(found[1], (Place::Header, mark('b')));
     assert_eq!(found[2], (Place::ReturnPath, mark('c')));
 }
 

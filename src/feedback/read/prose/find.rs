@@ -150,7 +150,6 @@ fn follow_alias(mention: &mut Mention<'_>) {
         return;
     };
     if note.contains("expanded from") {
-        mention.alias = Some(mention.address.clone());
         mention.address = other.to_owned();
     } else if note.contains("generated from") {
         mention.alias = Some(other.to_owned());

@@ -14,7 +14,7 @@ mod words;
 
 use super::Reported;
 use super::fields::Fields;
-use super::status::enhanced;
+use super::typed::enhanced;
 
 /// What a text says.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -80,7 +80,8 @@ fn reported(address: String, alias: Option<String>, diagnostic: Option<String>, 
 
 /// Takes in a recipient; one that is there already keeps the better diagnostic.
 fn add(recipients: &mut Vec<Reported>, new: Reported) {
-    let has_code = |one: &Reported| one.diagnostic.as_deref().is_some_and(|text| super::code_of(text).is_some());
+    let has_code =
+        |one: &Reported| one.diagnostic.as_deref().is_some_and(|text| super::quoted::code_of(text).is_some());
     let address = new.final_recipient.clone().unwrap_or_default();
     match recipients.iter_mut().find(|one| same(one.final_recipient.as_deref(), &address)) {
         Some(old) if has_code(&new) && !has_code(old) => *old = new,
@@ -108,7 +109,7 @@ fn diagnostic(about: &find::Mention<'_>, lines: &[&str]) -> Option<String> {
         .or_else(|| next().filter(|_| adjacent))
         .or_else(|| reply::labelled(lines))
         .or_else(next)
-        .map(|text| text.trim_matches(['(', ')']).to_owned())
+        .map(|text| text.strip_prefix('(').and_then(|rest| rest.strip_suffix(')')).map(str::to_owned).unwrap_or(text))
         .filter(|text| !text.is_empty())
 }
 
@@ -150,4 +151,93 @@ fn only_recipient(returned: &[Fields]) -> Vec<String> {
         }
     }
     Vec::new()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Action, status, address, diagnostic of each recipient.
+    fn of(text: &str) -> Vec<[String; 4]> {
+        let prose = read(&[text.to_owned()], &Fields::default(), &[]);
+        assert!(prose.failure, "{text}");
+        let or = |value: Option<String>| value.unwrap_or_default();
+        prose
+            .recipients
+            .into_iter()
+            .map(|r| [or(r.action), or(r.status), or(r.final_recipient), or(r.diagnostic)])
+            .collect()
+    }
+
+    #[test]
+    fn bounces_of_many_builds_are_read() {
+        for (text, expected) in [
+            (
+                "was undeliverable to the following:\n\ta@x (user not found)\n\nPossibly truncated original message follows:\n",
+                ["failed", "", "a@x", "user not found"],
+            ),
+            (
+                "Your message\n\n  Subject: Hello\n\nwas not delivered to:\n\n  a@x\n\nbecause:\n\n  not listed in Directory\n",
+                ["failed", "", "a@x", "not listed in Directory"],
+            ),
+            (
+                "Some could not be reached:\n\n\tRecipient: [SMTP:a@x]\n\tReason: Server Returned: 550 5.1.1 No such mailbox\n",
+                ["failed", "5.1.1", "a@x", "550 5.1.1 No such mailbox"],
+            ),
+            (
+                "以下の宛先に配信できませんでした。\n\n宛先：a@x\n理由：容量\n\nサーバからの応答：\n552 5.2.2 Mailbox full\n",
+                ["failed", "5.2.2", "a@x", "552 5.2.2 Mailbox full"],
+            ),
+            (
+                "Delivery to the following recipient has been delayed:\n\n  a@x\n\nMessage will be retried\n\nTechnical details of temporary failure:\nno connection\n",
+                ["delayed", "", "a@x", "no connection"],
+            ),
+            (
+                "Failed to deliver to '<a@x>'\nSMTP module reports:\n host x says:\n 550 5.1.1 User unknown\n",
+                ["failed", "5.1.1", "a@x", "550 5.1.1 User unknown"],
+            ),
+            (
+                "cannot be delivered:\n\n<a@x>:\n    mx.x [192.0.2.1]:\n>>> RCPT TO:<a@x>\n<<< 550 5.1.1 no such user\n\n-----\n",
+                ["failed", "5.1.1", "a@x", "550 5.1.1 no such user"],
+            ),
+            (
+                "This Message was undeliverable due to the following reason:\n\nover quota\n\n<a@x>\n\nPlease reply to Postmaster@x\n",
+                ["failed", "", "a@x", "over quota"],
+            ),
+            (
+                "Su mensaje no se pudo entregar a:\n\n  a@x\n    Motivo: 550 5.1.1 desconocido\n",
+                ["failed", "5.1.1", "a@x", "550 5.1.1 desconocido"],
+            ),
+            ("Your message has been successfully delivered to:\n\n  a@x\n", ["delivered", "", "a@x", ""]),
+        ] {
+            assert_eq!(of(text), [expected.map(str::to_owned)], "{text}");
+        }
+    }
+
+    #[test]
+    fn each_recipient_has_its_own_reason() {
+        let text = "I wasn't able to deliver\n\n<a@x>:\nno mailbox. (#5.1.1)\n\n<b@x>:\nlookup failed. (#4.4.3)\n";
+        let expected =
+            [["failed", "5.1.1", "a@x", "no mailbox. (#5.1.1)"], ["failed", "4.4.3", "b@x", "lookup failed. (#4.4.3)"]];
+        assert_eq!(of(text), expected.map(|row| row.map(str::to_owned)));
+    }
+
+    #[test]
+    fn a_list_of_addresses_shares_the_reason_below() {
+        let text = "could not be delivered to:\n\na@x\nb@x\n\nReason: 550 5.7.1 no\n";
+        let expected = ["a@x", "b@x"].map(|address| ["failed", "5.7.1", address, "550 5.7.1 no"].map(str::to_owned));
+        assert_eq!(of(text), expected);
+    }
+
+    #[test]
+    fn the_address_the_message_was_sent_to_is_told_from_where_it_was_led() {
+        let of = |text: &str| {
+            let one = read(&[text.to_owned()], &Fields::default(), &[]).recipients.remove(0);
+            (one.final_recipient.unwrap_or_default(), one.original_recipient)
+        };
+        let expanded = "had permanent fatal errors\n<list@y>\n    (expanded from: <a@x>)\n\n554 5.4.6 hops\n";
+        assert_eq!(of(expanded), ("a@x".to_owned(), None));
+        let generated = "The following address(es) failed:\n\n  b@y\n    (generated from a@x)\n    550 no\n";
+        assert_eq!(of(generated), ("b@y".to_owned(), Some("a@x".to_owned())));
+    }
 }

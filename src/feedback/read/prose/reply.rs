@@ -1,7 +1,7 @@
 //! The SMTP reply, or else the reason, that a block of lines quotes.
 
 use super::{address, words};
-use crate::feedback::read::status::enhanced;
+use crate::feedback::read::typed::enhanced;
 
 /// Octets of a quoted reply or reason that are kept.
 const TEXT_MAX: usize = 1000;
@@ -93,7 +93,7 @@ fn start_of(line: &str) -> Option<usize> {
     let bytes = line.as_bytes();
     (0..bytes.len().saturating_sub(2)).find(|&at| {
         matches!(bytes[at], b'4' | b'5')
-            && matches!(bytes[at + 1], b'0'..=b'9')
+            && bytes[at + 1].is_ascii_digit()
             && bytes[at + 2].is_ascii_digit()
             && matches!(bytes.get(at + 3), None | Some(b' ' | b'-' | b'\t'))
             && announced(&line[..at], bytes.get(at + 3).is_none())
