@@ -86,11 +86,9 @@ fn marks(file: &str) -> Marks {
 /// Bars below what is reached, so that a new rule may cost a row but not a habit.
 #[test]
 fn labelled_replies_are_judged_as_labelled() {
-    for (name, file, rows) in [
-        ("recorded", RECORDED, 600),
-        ("composed", COMPOSED, 240),
-        ("variations", VARIATIONS, 350),
-    ] {
+    for (name, file, rows) in
+        [("recorded", RECORDED, 600), ("composed", COMPOSED, 240), ("variations", VARIATIONS, 350)]
+    {
         assert!(labelled(file).count() >= rows, "{name}");
         let seen = marks(file);
         assert!(seen.precision >= 0.98 && seen.recall >= 0.95, "{name}: {seen:?}");
@@ -116,6 +114,27 @@ fn every_generic_rule_decides_several_replies() {
         let bound = !rule.stages.is_empty() || rule.source.starts_with("RFC");
         assert!(rows >= 2 || bound, "{} decides {rows} of the labelled replies", rule.id);
         assert!(rule.samples.len() >= 2 || bound, "{} has one sample", rule.id);
+    }
+}
+
+/// The selection by words may let too much through, never too little.
+#[test]
+fn no_pattern_that_matches_is_passed_over() {
+    let classifier = &*SHIPPED;
+    let texts: Vec<_> = labelled(COMPOSED).map(|[line, ..]| reply(line).text).collect();
+    let mut tried = vec![std::collections::HashSet::new(); texts.len()];
+    for (text, tried) in texts.iter().zip(&mut tried) {
+        classifier.needles.first(&normalise(text), |at| {
+            tried.insert(at);
+            None::<()>
+        });
+    }
+    for (at, rule) in classifier.rules().enumerate() {
+        let Some(pattern) = rule.pattern.as_ref().map(|pattern| pattern.as_str()) else { continue };
+        let pattern = compile(pattern).expect("a shipped pattern");
+        for (text, tried) in texts.iter().zip(&tried) {
+            assert!(tried.contains(&at) || !pattern.is_match(&normalise(text)), "{} on {text}", rule.id);
+        }
     }
 }
 
