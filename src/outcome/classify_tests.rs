@@ -130,8 +130,7 @@ fn no_pattern_that_matches_is_passed_over() {
         });
     }
     for (at, rule) in classifier.rules().enumerate() {
-        let Some(pattern) = rule.pattern.as_ref().map(|pattern| pattern.as_str()) else { continue };
-        let pattern = compile(pattern).expect("a shipped pattern");
+        let Some(pattern) = &rule.pattern else { continue };
         for (text, tried) in texts.iter().zip(&tried) {
             assert!(tried.contains(&at) || !pattern.is_match(&normalise(text)), "{} on {text}", rule.id);
         }
