@@ -4,7 +4,7 @@
 //! at once and too varied to be kept when it is built on demand: measured, one set of all of them took a millisecond a
 //! reply. So every pattern is taken apart into the branches of its outermost alternation, and for each branch up to three
 //! sets of words are found of which every match has to contain one each. All words of all patterns are looked for in one
-//! pass (Aho–Corasick), and only patterns with a branch whose sets were all met are tried, in their order: about five for
+//! pass (Aho–Corasick), and only patterns with a branch whose sets were all met are tried, in their order: about four for
 //! a usual reply.
 //!
 //! A branch and not the whole pattern is looked at because one phrase without a good word would otherwise have its
@@ -22,7 +22,7 @@ use smallvec::SmallVec;
 /// A word shorter than this tells too little to be looked for.
 const SHORTEST: usize = 3;
 /// Octets of a word that are looked for: enough to tell words apart, few enough that the automaton is small.
-const LONGEST: usize = 6;
+const LONGEST: usize = 8;
 /// Sets of words kept for a branch.
 const SETS: usize = 3;
 /// Words in a set; a larger one says little.
