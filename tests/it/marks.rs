@@ -302,5 +302,6 @@ async fn without_feedback_nothing_is_marked() {
     assert_eq!(behind_trace(&body(taken)), text);
     assert_eq!((&*taken.reverse_path, parameter(taken, "ENVID")), ("news@acme.test", None));
     assert!(!relay.state_dir().join("feedback.keys").exists());
+    relay.wait_until_empty().await;
     assert_eq!(number(&relay.status().await, "/counts/delivered"), 1);
 }
