@@ -8,6 +8,12 @@
 //!
 //! One mark in three places, because each of them gets lost somewhere: complaint loops cut the recipient and the return
 //! path, prose bounces quote no header, most hosts do not offer DSN.
+//!
+//! Header field and envelope id name the attempt to the minute. The return path may not change from try to try: receivers
+//! that greylist know a mail again by client, MAIL FROM and recipient, and would take each retry for a first try. So all
+//! attempts over one binding send with the return path of the first, whose mark says when that was and how many
+//! recipients waited then. Binding, tenant, pool and destination are right all the same; only the time of delivery may lie
+//! later than the mark says, by less than the mail's lifetime in the queue.
 
 use super::token;
 use crate::message::{Domain, Mailbox};

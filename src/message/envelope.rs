@@ -76,4 +76,20 @@ pub struct EntryState {
     pub sticky: Option<(BindingName, u8)>,
     /// Bindings that must not be used, each until a moment: their IP was blamed for this entry.
     pub excluded: Vec<(BindingName, Wall)>,
+    /// What the rewritten return paths of earlier attempts were made of, one for each binding, the one used last at the
+    /// end. Empty where return paths are not rewritten.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub return_paths: Vec<ReturnPath>,
+}
+
+/// What the rewritten return path of an entry over one binding is made of, besides what never changes: enough to make
+/// the same again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReturnPath {
+    /// Over which binding.
+    pub binding: BindingName,
+    /// When it was first used.
+    pub at: Wall,
+    /// Recipients that waited then; 255 also stands for more.
+    pub recipients: u8,
 }

@@ -309,7 +309,7 @@ mod tests {
     use std::sync::mpsc;
 
     use super::super::contract::{gone, message};
-    use super::super::layout::{Table, Tables, Write};
+    use super::super::layout::{Key, Table, Tables, Write};
     use super::super::memory::MemorySpool;
     use super::*;
     use crate::message::EntryId;
@@ -349,6 +349,9 @@ mod tests {
         }
         fn keys(&self, table: Table, visit: &mut dyn FnMut(&[u8])) -> Result<(), SpoolError> {
             self.inner.keys(table, visit)
+        }
+        fn last_key(&self, table: Table, prefix: &[u8]) -> Result<Option<Key>, SpoolError> {
+            self.inner.last_key(table, prefix)
         }
         fn octets_on_disk(&self) -> u64 {
             self.inner.octets_on_disk()

@@ -156,7 +156,7 @@ fn the_first_facts_come_without_the_rest_and_go_on_behind_any_key(subject: &impl
     let corrupt = spool.facts_first("told/", "", 1).expect("readable");
     assert_eq!(corrupt, [("told/0".to_owned(), Vec::new())]);
     assert!(matches!(spool.fact("told/0"), Err(SpoolError::Corrupt { .. })));
-    // No start looks at them.
+    // No start reads them.
     let (_, recovery) = recovered(&*spool);
     assert!(recovery.quarantined.is_empty(), "{recovery:?}");
     assert_eq!(spool.fact("told/2").expect("readable"), Some(b"told/2".to_vec()));
@@ -213,6 +213,29 @@ fn recovery_removes_bodies_without_entries(subject: &impl Subject) {
     assert_eq!(spool.body(MessageId(1)).expect("readable"), Some(body(1, 10)));
 }
 
+fn ids_of_messages_that_left_only_facts_are_not_given_again(subject: &impl Subject) {
+    let spool = subject.open().expect("opens");
+    let fact = |kind: &str, id: u64| Op::PutFact(format!("{kind}/{}", MessageId(id)), b"1".to_vec());
+    spool.commit(&[message(5, 10), vec![Op::PutFact("zebra/x".into(), b"1".to_vec())]]).expect("commits");
+    let last_id = |spool: &dyn Spool| recovered(spool).1.last_id;
+    assert_eq!(last_id(&*spool), 5);
+    assert_eq!(Tables::last_key(&*spool, Table::Aged, b"told/"), Ok(None));
+    spool.commit(&[[3, 90, 40].map(|id| fact("sender", id)).into()]).expect("commits");
+    assert_eq!(last_id(&*spool), 90);
+    spool
+        .commit(&[vec![fact("told", 200), fact("told", 31), Op::RemoveFact(format!("sender/{}", MessageId(90)))]])
+        .expect("commits");
+    let key = format!("sender/{}", MessageId(40));
+    assert_eq!(Tables::last_key(&*spool, Table::Aged, b"sender/").expect("lists").as_deref(), Some(key.as_bytes()));
+    assert_eq!(last_id(&*spool), 200);
+    drop(spool);
+    let spool = subject.open().expect("opens again");
+    assert_eq!(last_id(&*spool), 200);
+    // What is no id says nothing, and does no harm.
+    spool.commit(&[vec![Op::PutFact("told/zz".into(), b"1".to_vec())]]).expect("commits");
+    assert_eq!(last_id(&*spool), 40);
+}
+
 fn a_corrupt_body_is_found_when_it_is_read_and_can_be_set_aside(subject: &impl Subject) {
     let spool = subject.open().expect("opens");
     let shared = vec![
@@ -255,6 +278,7 @@ pub(crate) fn run<S: Subject>(fresh: impl Fn() -> S) {
     the_first_facts_come_without_the_rest_and_go_on_behind_any_key(&fresh());
     recovery_sets_aside_what_it_cannot_use_and_goes_on(&fresh());
     recovery_removes_bodies_without_entries(&fresh());
+    ids_of_messages_that_left_only_facts_are_not_given_again(&fresh());
     a_corrupt_body_is_found_when_it_is_read_and_can_be_set_aside(&fresh());
     reclaiming_changes_nothing_that_can_be_read(&fresh());
 }

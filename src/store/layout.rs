@@ -27,8 +27,8 @@ const MAX_FACT_KEY: usize = 1024;
 /// Largest payload: engines hold a length in 32 bits.
 const MAX_PAYLOAD: usize = u32::MAX as usize - 64;
 
-/// Kinds of facts that are written for single messages and removed by age. They lie in a table of their own, which no
-/// start walks over: what is corrupt among them is found when it is read.
+/// Kinds of facts that are written for single messages and removed by age, named by the message's id. They lie in a table
+/// of their own, which no start walks over: what is corrupt among them is found when it is read.
 const AGED: [&str; 2] = ["told/", "sender/"];
 
 /// Where facts of this name, or whose names begin like this, lie.
@@ -83,6 +83,8 @@ pub trait Tables: Send + Sync + 'static {
     ) -> Result<(), SpoolError>;
     /// All keys in order, without reading what they hold.
     fn keys(&self, table: Table, visit: &mut dyn FnMut(&[u8])) -> Result<(), SpoolError>;
+    /// The last key that starts with `prefix`, without reading what it holds or looking at the others.
+    fn last_key(&self, table: Table, prefix: &[u8]) -> Result<Option<Key>, SpoolError>;
     /// What the engine itself found wrong when it was opened.
     fn found_at_open(&self) -> Vec<Quarantined> {
         Vec::new()
@@ -271,6 +273,11 @@ fn recover(tables: &impl Tables, visit: &mut dyn FnMut(Entry)) -> Result<Recover
             findings.saw(id.0);
         }
     })?;
+    for kind in AGED {
+        if let Some(id) = last_message(tables, kind)? {
+            findings.saw(id.0);
+        }
+    }
     clear_orphans(tables, &bodies, unreadable, &mut findings);
     let live = bodies.wanted.iter().filter(|wanted| **wanted).count();
     tables.live_bodies(live as u64, bodies.octets);
@@ -278,6 +285,14 @@ fn recover(tables: &impl Tables, visit: &mut dyn FnMut(Entry)) -> Result<Recover
         tables.write(&findings.writes, false)?;
     }
     Ok(findings.recovery)
+}
+
+/// The last message of which there is a fact of this kind. Its mail is long gone; but no other message may get its id,
+/// also where the clock had been ahead: what was told about the one would be believed of the other.
+fn last_message(tables: &impl Tables, kind: &str) -> Result<Option<MessageId>, SpoolError> {
+    let key = tables.last_key(Table::Aged, kind.as_bytes())?;
+    let id = key.as_deref().and_then(|key| std::str::from_utf8(key.get(kind.len()..)?).ok());
+    Ok(id.and_then(|id| id.parse().ok()))
 }
 
 /// Removes bodies without entries; when some entry was `unreadable`, sets them aside instead: one of them is its.

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 use super::SpoolError;
-use super::layout::{Table, Tables, Write};
+use super::layout::{Key, Table, Tables, Write};
 
 /// A spool that forgets everything when it is dropped.
 #[derive(Default)]
@@ -99,6 +99,13 @@ impl Tables for MemorySpool {
 
     fn keys(&self, table: Table, visit: &mut dyn FnMut(&[u8])) -> Result<(), SpoolError> {
         self.scan(table, b"", &mut |key, _| visit(key))
+    }
+
+    fn last_key(&self, table: Table, prefix: &[u8]) -> Result<Option<Key>, SpoolError> {
+        let state = self.state.lock();
+        let from = state.records.range((table, prefix.to_vec())..);
+        let ours = from.take_while(|((t, key), _)| *t == table && key.starts_with(prefix));
+        Ok(ours.last().map(|((_, key), _)| Key::from_slice(key)))
     }
 
     fn octets_on_disk(&self) -> u64 {

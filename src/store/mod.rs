@@ -107,7 +107,7 @@ pub struct Recovery {
     pub orphans: u64,
     /// Records set aside under `quarantine`, with what was wrong.
     pub quarantined: Vec<Quarantined>,
-    /// Largest id seen in any record, for [`crate::message::IdSource::after`].
+    /// Largest id seen in any record or name of one, for [`crate::message::IdSource::after`].
     pub last_id: u64,
 }
 

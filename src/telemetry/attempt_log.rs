@@ -1,11 +1,15 @@
 //! One line per recipient and attempt, in the manner mail operators grep for.
 //!
 //! ```text
-//! attempt: id=1m80wte8w0001 to="ann@example.org" from="news@acme.example" tenant=acme stream=default pool=marketing
-//!   binding=mta1 local=203.0.113.11 ehlo=mta1.example.net destination=gmail host=mx1.example.org remote=192.0.2.1:25
-//!   reused=true attempt=1 size=2310 delay_ms=41 disposition=deferred cause=greylisted scope=destination
-//!   rule=greylist.words next=2026-11-22T08:05:00.000Z reply="451 4.7.1 greylisted, try again later"
+//! attempt: id=1m80wte8w0001 message=1m80wte8w0000 to="ann@example.org" from="news@acme.example" tenant=acme
+//!   stream=default pool=marketing binding=mta1 local=203.0.113.11 ehlo=mta1.example.net destination=gmail
+//!   host=mx1.example.org remote=192.0.2.1:25 reused=true attempt=1 size=2310 delay_ms=41 disposition=deferred
+//!   cause=greylisted scope=destination rule=greylist.words next=2026-11-22T08:05:00.000Z
+//!   reply="451 4.7.1 greylisted, try again later"
 //! ```
+//!
+//! `id` is the entry, one for each pool and recipient domain of a message; `message` is what the client's `250` and events
+//! name. `/api/v1/explain` takes either.
 //!
 //! What strangers may choose (addresses, replies) is quoted and escaped, so that nobody can write lines of his own.
 
@@ -54,6 +58,7 @@ pub fn write(line: &Line<'_>) {
     tracing::info!(
         target: "attempt",
         id = %entry.id,
+        message = %entry.message,
         to = line.recipient.as_str(),
         from,
         tenant = %entry.tenant,

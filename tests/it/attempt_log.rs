@@ -1,10 +1,11 @@
 //! The line for each attempt, as an operator or a log shipper reads it.
 
 use remuda::demo::sink::{Rule, Sink};
+use remuda::message::{EntryId, MessageId};
 use remuda::outcome::Stage;
 use serde_json::Value;
 
-use crate::support::{Relay, Settings, all_accepted, sink, text, wait_for_messages};
+use crate::support::{Relay, Settings, all_accepted, array, sink, text, wait_for_messages, wait_until};
 
 /// One message deferred once and then delivered, one bounced.
 async fn some_attempts(sink: &Sink, arguments: &'static [&'static str]) -> Relay {
@@ -35,7 +36,8 @@ async fn every_line_is_json_and_attempts_say_all_there_is_to_say() {
         }
         assert_eq!((text(attempt, "/local"), text(attempt, "/ehlo")), ("127.0.0.11", "a.test"));
         text(attempt, "/timestamp").parse::<jiff::Timestamp>().unwrap();
-        for key in ["id", "to", "from", "destination", "remote", "rule", "reply", "next", "cause", "scope"] {
+        text(attempt, "/id").parse::<EntryId>().unwrap();
+        for key in ["to", "from", "destination", "remote", "rule", "reply", "next", "cause", "scope"] {
             assert!(attempt[key].is_string(), "no {key} in {attempt:#}");
         }
     }
@@ -50,7 +52,11 @@ async fn every_line_is_json_and_attempts_say_all_there_is_to_say() {
     let next: jiff::Timestamp = text(deferred, "/next").parse().unwrap();
     assert!(next > text(deferred, "/timestamp").parse().unwrap(), "{deferred:#}");
     assert_eq!(with("ann@sink.test", "delivered")["attempt"], 2);
+    let message: MessageId = text(deferred, "/message").parse().unwrap();
+    assert_eq!(text(with("ann@sink.test", "delivered"), "/message"), message.to_string(), "the same at each try");
+    assert_ne!(text(deferred, "/id"), message.to_string());
     let bounced = with("nobody@sink.test", "bounced");
+    assert_ne!(text(bounced, "/message"), message.to_string(), "another message");
     assert!(text(bounced, "/reply").starts_with("550 5.1.1"), "{bounced:#}");
     assert_eq!(text(bounced, "/next"), "");
     assert_eq!(text(with("sender@example.test", "delivered"), "/from"), "", "the DSN");
@@ -65,6 +71,8 @@ async fn as_text_a_line_can_be_searched_by_key_and_value() {
     assert_eq!(attempts.len(), 4, "{log}");
     let deferred = attempts.iter().find(|line| line.contains("disposition=deferred")).unwrap();
     for part in [
+        " attempt: id=",
+        " message=",
         "to=\"ann@sink.test\"",
         "tenant=acme",
         "pool=main",
@@ -80,6 +88,42 @@ async fn as_text_a_line_can_be_searched_by_key_and_value() {
         assert!(deferred.contains(part), "no {part} in {deferred}");
     }
     assert!(!log.contains('\u{1b}'), "no colours in a file");
+}
+
+#[tokio::test]
+async fn entry_and_message_of_a_line_both_lead_to_what_waits() {
+    let sink = sink().await;
+    sink.add(Rule::reply(Stage::Rcpt, "451 4.3.0 come back later"));
+    let settings = Settings::new().set("queue", "retry_first", "\"1h\"").set("queue", "retry_max", "\"1h\"");
+    let settings = settings.binding("a", 11, "").pool("active = [\"a\"]").to(sink.addr());
+    let relay = Relay::start_with(&settings, &["--log-format", "json"]).await;
+    let to = || ["ann@one.test", "bob@two.test"].map(str::to_owned).to_vec();
+    all_accepted(&relay.load(2).recipients(move |_| to()).run().await);
+    let attempts = wait_until("both entries of both messages are tried", async || {
+        let log = relay.log();
+        let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let attempts: Vec<Value> = lines.filter(|line| line["target"] == "attempt").collect();
+        (attempts.len() == 4 && relay.queue().await.iter().all(|e| e["reason"] == "retry")).then_some(attempts)
+    })
+    .await;
+    let explain = async |id: &str| serde_json::from_str::<Value>(&relay.get(&format!("/api/v1/explain/{id}")).await);
+    for attempt in &attempts {
+        let entry = explain(text(attempt, "/id")).await.unwrap();
+        assert_eq!((text(&entry, "/0/binding"), text(&entry, "/0/verdict")), ("a", "eligible"), "{entry:#}");
+        let of_message = |other: &&Value| other["message"] == attempt["message"];
+        let mut ids: Vec<&str> = attempts.iter().filter(of_message).map(|other| text(other, "/id")).collect();
+        ids.sort_unstable();
+        let message = explain(text(attempt, "/message")).await.unwrap();
+        let entries = array(&message, "");
+        assert_eq!(entries.iter().map(|entry| text(entry, "/id")).collect::<Vec<_>>(), ids, "{message:#}");
+        assert_eq!((text(&message, "/0/domain"), text(&message, "/1/domain")), ("one.test", "two.test"));
+        assert!(entries.iter().all(|one| one["bindings"] == entry), "{message:#}");
+    }
+    for id in ["0000000000001", "fzzzzzzzzzzzz"] {
+        let (status, said) = relay.ask(&format!("/api/v1/explain/{id}")).await;
+        assert_eq!(status, "404", "{said}");
+    }
+    assert_eq!(relay.ask("/api/v1/explain/what").await.0, "400");
 }
 
 #[tokio::test]

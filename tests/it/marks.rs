@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use remuda::clock::Wall;
@@ -172,6 +173,77 @@ async fn each_attempt_says_which_binding_made_it() {
     assert!(ways.values().any(|sources| sources.len() == 2), "some message was tried over both: {ways:?}");
 }
 
+/// Tries of each recipient, by the MAIL FROM they were made with.
+type Tries = Arc<Mutex<BTreeMap<String, Vec<String>>>>;
+
+/// A receiver that defers who is not `spared` at the first try with each MAIL FROM, and for as long as it is `shut`.
+fn greylist(sink: &Sink, spared: &'static str, shut: &Arc<AtomicBool>) -> Tries {
+    let tries = Tries::default();
+    let (witness, shut) = (Arc::clone(&tries), Arc::clone(shut));
+    sink.policy(move |moment| {
+        let to = moment.recipients.first().filter(|_| moment.stage == Stage::Rcpt)?;
+        let mut tries = witness.lock().unwrap();
+        let tries = tries.entry(to.to_string()).or_default();
+        let stranger = !tries.iter().any(|path| path == moment.reverse_path);
+        tries.push(moment.reverse_path.to_owned());
+        let defer = (stranger || shut.load(Ordering::Relaxed)) && !to.starts_with(spared);
+        defer.then(|| Act::Reply("451 4.7.1 Greylisted, please try again later".into()))
+    });
+    tries
+}
+
+#[tokio::test]
+async fn greylisting_by_return_path_lets_the_second_attempt_in() {
+    let sink = dsn_sink().await;
+    let tries = greylist(&sink, "ann@", &Arc::default());
+    let settings = settings().to(sink.addr());
+    let relay = Relay::start(&settings).await;
+    let to = || ["ann", "bob", "cid"].map(|local| format!("{local}@other.test")).to_vec();
+    all_accepted(&relay.load(1).reverse_path(|_| "news@acme.test".into()).recipients(move |_| to()).run().await);
+    wait_for_messages(&sink, 2).await;
+    relay.wait_until_empty().await;
+    let taken = sink.log();
+    let to: Vec<_> = taken.iter().map(|taken| taken.recipients.len()).collect();
+    assert_eq!(to, [1, 2], "one was let in at once, the others at their second try");
+    assert_eq!(taken[0].reverse_path, taken[1].reverse_path, "although fewer were left");
+    for (who, tries) in tries.lock().unwrap().iter() {
+        assert_eq!(tries.len(), if who.starts_with("ann@") { 1 } else { 2 }, "{who}: {tries:?}");
+    }
+    // Header field and envelope id tell the attempts apart.
+    let directory = directory(&relay, &settings);
+    let of = |taken: &Taken| {
+        let mark = header_mark(taken);
+        assert_eq!(parameter(taken, "ENVID"), Some(mark.as_str()));
+        open(&directory, &mark).recipients
+    };
+    assert_eq!((of(&taken[0]), of(&taken[1])), (3, 2));
+    let (local_part, _) = taken[1].reverse_path.split_once('@').unwrap();
+    assert_eq!(open(&directory, marks::of_return_path(local_part).unwrap()).recipients, 3);
+}
+
+#[tokio::test]
+async fn a_restart_keeps_the_return_path_of_what_waits() {
+    let sink = dsn_sink().await;
+    let shut = Arc::new(AtomicBool::new(true));
+    let tries = greylist(&sink, "ann@", &shut);
+    let settings = settings().to(sink.addr());
+    let mut relay = Relay::start(&settings).await;
+    let to = || ["ann", "bob"].map(|local| format!("{local}@other.test")).to_vec();
+    all_accepted(&relay.load(1).reverse_path(|_| "news@acme.test".into()).recipients(move |_| to()).run().await);
+    wait_until("the first attempt is on disk", async || {
+        relay.queue().await.iter().any(|entry| number(entry, "/attempts") > 0).then_some(())
+    })
+    .await;
+    relay.restart(&settings).await;
+    shut.store(false, Ordering::Relaxed);
+    wait_for_messages(&sink, 2).await;
+    relay.wait_until_empty().await;
+    let tries = tries.lock().unwrap();
+    let paths: BTreeSet<_> = tries.values().flatten().collect();
+    assert_eq!(paths.len(), 1, "{tries:?}");
+    assert_eq!((tries["ann@other.test"].len(), tries["bob@other.test"].len() > 1), (1, true), "{tries:?}");
+}
+
 #[tokio::test]
 async fn a_report_of_our_own_is_marked_and_keeps_its_null_reverse_path() {
     let sink = dsn_sink().await;
@@ -230,5 +302,6 @@ async fn without_feedback_nothing_is_marked() {
     assert_eq!(behind_trace(&body(taken)), text);
     assert_eq!((&*taken.reverse_path, parameter(taken, "ENVID")), ("news@acme.test", None));
     assert!(!relay.state_dir().join("feedback.keys").exists());
+    relay.wait_until_empty().await;
     assert_eq!(number(&relay.status().await, "/counts/delivered"), 1);
 }

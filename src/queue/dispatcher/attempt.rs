@@ -10,7 +10,7 @@ use rand::Rng;
 use super::super::blame;
 use super::super::core::Start;
 use super::super::state::{self, Answered, Settled};
-use super::mark::{Marked, Marker};
+use super::mark::Marked;
 use super::{Dispatcher, Held, written};
 use crate::clock::Now;
 use crate::config::{Binding, EhloName};
@@ -57,7 +57,7 @@ impl Dispatcher {
         let recipients = lease.recipients as usize;
         let tier = lease.tier;
         let mut held = Held { dispatcher: &self, entry: id, lease: Some(lease) };
-        let (entry, body) = match self.load(id) {
+        let (mut entry, body) = match self.load(id) {
             Ok(loaded) => loaded,
             Err(Unreadable::Broken(problem)) => return self.abandon(held, &problem),
             Err(Unreadable::Later(error)) => {
@@ -66,7 +66,8 @@ impl Dispatcher {
             }
         };
         let way = Way { ehlo: self.ehlo(&binding, &entry), binding, plan, tier };
-        let marked = self.mark(&way, &entry, recipients);
+        // Noted in the entry, and so on disk with whatever the attempt makes of it.
+        let marked = self.mark(&way, &mut entry, recipients);
         let order = Order {
             message: entry.message,
             binding: Arc::clone(&way.binding),
@@ -85,11 +86,9 @@ impl Dispatcher {
         self.conclude(held, &way, entry, &report).await;
     }
 
-    fn mark(&self, way: &Way, entry: &Entry, recipients: usize) -> Marked {
-        let mark = |marker: &Marker| {
-            marker.mark(entry, recipients, &way.binding.name, &way.plan.destination, self.clock.now().wall)
-        };
-        self.marker.as_ref().map_or_else(|| Marked::plain(entry), mark)
+    fn mark(&self, way: &Way, entry: &mut Entry, recipients: usize) -> Marked {
+        let Some(marker) = &self.marker else { return Marked::plain(entry) };
+        marker.mark(entry, recipients, &way.binding.name, &way.plan.destination, self.clock.now().wall)
     }
 
     fn load(&self, id: EntryId) -> Result<(Entry, Bytes), Unreadable> {

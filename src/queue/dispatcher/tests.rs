@@ -6,8 +6,9 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
-use crate::clock::SystemClock;
+use crate::clock::{ManualClock, SystemClock};
 use crate::delivery::{Answer, Order, Report, Routing};
+use crate::feedback::token::Keys;
 use crate::message::{EntryState, Recipient};
 use crate::outcome::{Reply, Stage};
 use crate::store::committer::CommitThread;
@@ -15,11 +16,13 @@ use crate::store::memory::MemorySpool;
 
 type Script = Box<dyn Fn(usize, &str) -> Reply + Send + Sync>;
 
-/// Answers the n-th attempt, counted from 0, to a recipient as the script says, and remembers who was tried.
+/// Answers the n-th attempt, counted from 0, to a recipient as the script says, and remembers who was tried and with what
+/// reverse path and head.
 struct Scripted {
     script: Script,
     attempts: AtomicUsize,
     tried: Mutex<BTreeMap<String, usize>>,
+    marked: Mutex<Vec<(String, Bytes)>>,
 }
 
 impl Connector for Scripted {
@@ -29,16 +32,12 @@ impl Connector for Scripted {
             for recipient in &order.recipients {
                 *self.tried.lock().entry(recipient.to_string()).or_default() += 1;
             }
-            let answer = Answer::Reply(Stage::EndOfData, (self.script)(n, order.recipients[0].as_str()));
+            let path = order.reverse_path.as_ref().map(ToString::to_string).unwrap_or_default();
+            self.marked.lock().push((path, order.head.clone()));
+            let answers = order.recipients.iter().map(|to| (self.script)(n, to.as_str()));
+            let answers = answers.map(|reply| Answer::Reply(Stage::EndOfData, reply)).collect();
             let here = Some(std::net::SocketAddr::from(([127, 0, 0, 1], 25)));
-            Report {
-                local: here,
-                remote: here,
-                host: None,
-                reused: false,
-                answers: vec![answer; order.recipients.len()],
-                latency: Duration::ZERO,
-            }
+            Report { local: here, remote: here, host: None, reused: false, answers, latency: Duration::ZERO }
         })
     }
 }
@@ -46,6 +45,14 @@ impl Connector for Scripted {
 fn reply(code: u16, text: &str) -> Reply {
     Reply { code, enhanced: None, text: text.into() }
 }
+
+const CONFIG: &str = "[server]\nhostname = \"relay.example.net\"\nstate_dir = \"/var/lib/remuda\"\n\
+    [[listener]]\naddress = \"127.0.0.1:0\"\ntrust = [\"127.0.0.0/8\"]\n\
+    [binding.m1]\nbind_address = \"127.0.0.11\"\nehlo_hostname = \"m1.example.net\"\n\
+    [pool.main]\nactive = [\"m1\"]\n\
+    [[destination_route]]\ndomain = \"*\"\nhosts = [\"127.0.0.1:9\"]\n\
+    [queue]\nretry_first = \"10ms\"\nretry_max = \"20ms\"\nmax_attempts_in_flight = 1\n\
+    [tenant.acme]\nmatch = { sender_domain = [\"acme.example\"] }\npools = { default = \"main\" }\n";
 
 struct Rig {
     dispatcher: Arc<Dispatcher>,
@@ -58,22 +65,28 @@ struct Rig {
 impl Rig {
     /// One binding, one attempt at a time; retries at once.
     fn new(spool: Arc<MemorySpool>, script: impl Fn(usize, &str) -> Reply + Send + Sync + 'static) -> Self {
-        let config = Config::from_toml(
-            "[server]\nhostname = \"relay.example.net\"\nstate_dir = \"/var/lib/remuda\"\n\
-             [[listener]]\naddress = \"127.0.0.1:0\"\ntrust = [\"127.0.0.0/8\"]\n\
-             [binding.m1]\nbind_address = \"127.0.0.11\"\nehlo_hostname = \"m1.example.net\"\n\
-             [pool.main]\nactive = [\"m1\"]\n\
-             [tenant.acme]\nmatch = { sender_domain = [\"acme.example\"] }\npools = { default = \"main\" }\n\
-             [[destination_route]]\ndomain = \"*\"\nhosts = [\"127.0.0.1:9\"]\n\
-             [queue]\nretry_first = \"10ms\"\nretry_max = \"20ms\"\nmax_attempts_in_flight = 1\n",
-        )
-        .expect("the configuration is good");
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+        Self::with(spool, Arc::new(SystemClock::default()), "", script)
+    }
+
+    /// As [`Rig::new`], by this clock and with further lines behind those of the tenant.
+    fn with(
+        spool: Arc<MemorySpool>,
+        clock: Arc<dyn Clock>,
+        more: &str,
+        script: impl Fn(usize, &str) -> Reply + Send + Sync + 'static,
+    ) -> Self {
+        let config = Config::from_toml(&format!("{CONFIG}{more}")).expect("the configuration is good");
+        let keys = Keys::parse(&Keys::file_text([7; 32])).expect("a key");
+        let directory = config.feedback.is_some().then(|| Arc::new(Directory::new(keys, &config)));
         let (core, _) = Core::new(&config, &[], &[], 1, clock.now());
         let (committer, thread) = Committer::start(Arc::clone(&spool) as Arc<dyn Spool>, |_| {}).expect("a thread");
         let routing = Routing::new(&config.server.hostname, &config.delivery, Vec::new(), &config.destination_routes);
-        let connector =
-            Arc::new(Scripted { script: Box::new(script), attempts: AtomicUsize::new(0), tried: Mutex::default() });
+        let connector = Arc::new(Scripted {
+            script: Box::new(script),
+            attempts: AtomicUsize::new(0),
+            tried: Mutex::default(),
+            marked: Mutex::default(),
+        });
         let dispatcher = Dispatcher::new(Parts {
             core,
             clock,
@@ -83,7 +96,7 @@ impl Rig {
             resolver: Arc::new(Resolver::new(&config.dns, routing).expect("a resolver")),
             classifier: Arc::new(Classifier::shipped()),
             metrics: Arc::new(Metrics::new().expect("metrics")),
-            directory: None,
+            directory,
             config: Arc::new(config),
             seed: 1,
         });
@@ -94,28 +107,39 @@ impl Rig {
 
     async fn send(&self, count: usize) {
         for n in 0..count {
-            let now = self.dispatcher.now().wall;
-            let entry = Entry {
-                id: EntryId(self.dispatcher.next_id()),
-                message: MessageId(self.dispatcher.next_id()),
-                tenant: "acme".into(),
-                stream: "default".into(),
-                pool: "main".into(),
-                domain: "alpha.example".parse().expect("a domain"),
-                reverse_path: Some("news@acme.example".parse().expect("a mailbox")),
-                recipients: vec![Recipient {
-                    address: format!("u{n}@alpha.example").parse().expect("a mailbox"),
-                    state: Default::default(),
-                }],
-                arrived: now,
-                expires: now.plus(Duration::from_secs(3600)),
-                size: 20,
-                eight_bit: false,
-                state: EntryState::default(),
-            };
-            let body = Bytes::from_static(b"Subject: x\r\n\r\nx\r\n");
-            self.dispatcher.accept(entry.message, body, vec![entry]).await.expect("accepted");
+            self.send_to(&[&format!("u{n}@alpha.example")]).await;
         }
+    }
+
+    /// One message for these, all at one domain.
+    async fn send_to(&self, recipients: &[&str]) {
+        let recipients = recipients.iter().map(|to| to.parse().expect("a mailbox"));
+        let now = self.dispatcher.now().wall;
+        let entry = Entry {
+            id: EntryId(self.dispatcher.next_id()),
+            message: MessageId(self.dispatcher.next_id()),
+            tenant: "acme".into(),
+            stream: "default".into(),
+            pool: "main".into(),
+            domain: "alpha.example".parse().expect("a domain"),
+            reverse_path: Some("news@acme.example".parse().expect("a mailbox")),
+            recipients: recipients.map(|address| Recipient { address, state: Default::default() }).collect(),
+            arrived: now,
+            expires: now.plus(Duration::from_secs(3600)),
+            size: 20,
+            eight_bit: false,
+            state: EntryState::default(),
+        };
+        let body = Bytes::from_static(b"Subject: x\r\n\r\nx\r\n");
+        self.dispatcher.accept(entry.message, body, vec![entry]).await.expect("accepted");
+    }
+
+    /// What recovery finds on disk.
+    fn recover(&self) {
+        let mut entries = Vec::new();
+        let recovery = self.spool.recover(&mut |entry| entries.push(entry)).expect("recovers");
+        entries.into_iter().for_each(|entry| self.dispatcher.recover(entry));
+        self.dispatcher.recovery_done(recovery.last_id, Vec::new());
     }
 
     async fn until(&self, what: &str, holds: impl Fn(&Self) -> bool) {
@@ -190,4 +214,44 @@ async fn who_failed_waits_until_there_is_space_for_the_report() {
     let counts = rig.dispatcher.counts();
     let all = [&counts.bounced, &counts.dsn, &counts.delivered].map(|count| count.load(Ordering::Relaxed));
     assert_eq!(all, [1, 1, 1], "bounced once, reported once, the report delivered");
+}
+
+const REWRITTEN: &str =
+    "return_path_domain = \"bounces.acme.example\"\n[feedback]\naddresses = [\"fbl@relay.example.net\"]\n";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_return_path_stays_the_same_over_minutes_partial_deliveries_and_a_restart() {
+    let spool = Arc::<MemorySpool>::default();
+    let clock = ManualClock::at(Wall::from_millis(1_795_000_000_000));
+    let start =
+        |script: fn(usize, &str) -> Reply| Rig::with(Arc::clone(&spool), Arc::new(clock.clone()), REWRITTEN, script);
+    let rig = start(|n, to| match (n, to.starts_with("ann@")) {
+        (0, true) => reply(250, "ok"),
+        _ => reply(451, "4.7.1 greylisted, try again later"),
+    });
+    rig.send_to(&["ann@alpha.example", "bob@alpha.example", "cid@alpha.example"]).await;
+    for attempts in 1..=3 {
+        let settled = |rig: &Rig| rig.attempts() == attempts && rig.dispatcher.with_core(Core::in_flight) == 0;
+        rig.until("an attempt is settled", settled).await;
+        clock.advance(Duration::from_secs(600));
+    }
+    rig.until("the fourth attempt is settled", |rig| {
+        rig.attempts() == 4 && rig.dispatcher.with_core(Core::in_flight) == 0
+    })
+    .await;
+    let mut marked = rig.connector.marked.lock().clone();
+    drop(rig);
+
+    let rig = start(|_, _| reply(250, "ok"));
+    rig.recover();
+    clock.advance(Duration::from_secs(600));
+    rig.until("the rest is delivered", |rig| rig.delivered() == 2 && rig.waiting() == 0).await;
+    marked.extend(rig.connector.marked.lock().iter().cloned());
+    let tried = rig.connector.tried.lock().clone();
+    assert_eq!(tried.keys().collect::<Vec<_>>(), ["bob@alpha.example", "cid@alpha.example"], "ann had hers");
+
+    let (paths, heads): (HashSet<String>, HashSet<Bytes>) = marked.into_iter().unzip();
+    assert_eq!(paths.len(), 1, "{paths:?}");
+    assert!(paths.iter().all(|path| path.starts_with("b-") && path.ends_with("@bounces.acme.example")), "{paths:?}");
+    assert_eq!(heads.len(), 5, "each attempt has its own header field");
 }

@@ -37,7 +37,7 @@ use bytes::Bytes;
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 
 use self::engine::{Engine, classify, sheltered, wait_until_closed};
-use super::layout::{Table, Tables, Write};
+use super::layout::{Key, Table, Tables, Write};
 use super::space::free_bytes;
 use super::{Quarantined, SpoolError};
 use crate::clock::{Clock, Mono, SystemClock};
@@ -420,6 +420,18 @@ impl Tables for FjallSpool {
                 }
             }
             Ok(())
+        })
+    }
+
+    fn last_key(&self, table: Table, prefix: &[u8]) -> Result<Option<Key>, SpoolError> {
+        self.shared.with_engine("list", |engine| {
+            for record in engine.keyspace(table).prefix(prefix).rev() {
+                let key = record.key().map_err(|e| classify("list", &e))?;
+                if table != Table::Bodies || *key != *GROUP_KEY {
+                    return Ok(Some(Key::from_slice(&key)));
+                }
+            }
+            Ok(None)
         })
     }
 
