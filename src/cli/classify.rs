@@ -9,6 +9,7 @@ use super::{classify_mail, fail};
 use crate::config::suggest;
 use crate::message::ProviderName;
 use crate::outcome::classify::{Classifier, Context};
+use crate::outcome::rules::SHIPPED;
 use crate::outcome::{Stage, classify_cli, table};
 
 /// What to print and in which light.
@@ -62,13 +63,15 @@ pub(super) fn main(options: &Options, rules: &[PathBuf]) -> ExitCode {
     }
 }
 
-/// What is odd about a provider that no rule is bound to: the rules for any server are all that is left.
+/// What is odd about a provider that no rule is bound to and that none is named after: a typing error, most likely.
 fn unknown(provider: &ProviderName, classifier: &Classifier) -> Option<String> {
-    let known: BTreeSet<&str> = classifier.rules().flat_map(|rule| &rule.providers).map(String::as_str).collect();
+    let bound = classifier.rules().flat_map(|rule| &rule.providers).map(String::as_str);
+    let documented = classifier.rules().filter(|rule| rule.file == SHIPPED[0].name);
+    let known: BTreeSet<&str> = bound.chain(documented.filter_map(|rule| rule.id.split('.').next())).collect();
     if known.contains(provider.as_str()) {
         return None;
     }
     let near = suggest(provider.as_str(), known.iter().copied());
-    let hint = if near.ends_with('?') { near } else { format!("rules know {}", Vec::from_iter(known).join(", ")) };
-    Some(format!("--provider: no rule is bound to a provider {:?}; {hint}", provider.as_str()))
+    let hint = if near.ends_with('?') { near } else { format!("known: {}", Vec::from_iter(known).join(", ")) };
+    Some(format!("--provider: no rule knows a provider {:?}; {hint}", provider.as_str()))
 }

@@ -273,7 +273,7 @@ fn the_example_for_operators_shows_every_key_and_loads() {
     assert!(rules >= 2, "{rules}");
     let opened: String = text.lines().map(|line| line.strip_prefix("#: ").unwrap_or(line).to_owned() + "\n").collect();
     assert_eq!(own(&opened), (rules, all - 1), "the one that is switched off");
-    for key in super::file::keys() {
+    for key in file::keys() {
         let shown = opened.lines().filter(|line| line.starts_with(&format!("{key} = "))).count();
         assert!(shown > 0, "{key} is not shown");
     }
