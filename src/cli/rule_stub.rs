@@ -18,7 +18,7 @@ use crate::telemetry::unmatched::UnmatchedReply;
 const HEAD: &str = "\
 # Rules for replies that blame nobody or that no rule knew, each with what they were taken for.
 # Choose id, cause and scope, and what is to be done (action, for); then name this file in classify.rules.
-# As they stand they change nothing: a reply whose rule says cause \"unknown\" is still judged by its codes, and still kept.
+# One that is left with cause \"unknown\" changes nothing: such a reply is still judged by its codes, and still kept.
 # All keys of a rule: config/rules-local.toml in the sources.
 ";
 

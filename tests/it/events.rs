@@ -120,7 +120,7 @@ async fn a_reply_that_blames_nobody_is_kept_and_counted_too() {
     let metrics = relay.metrics().await;
     assert!(metrics.contains("remuda_unmatched_replies_total{class=\"5\",provider=\"bigmail\"} 3"), "{metrics}");
     let stubs = shown(&["events", "--rule-stub", "--admin", &relay.admin().to_string()]);
-    assert!(stubs.contains("change nothing") && stubs.contains("[[rule]]"), "{stubs}");
+    assert!(stubs.contains("changes nothing") && stubs.contains("[[rule]]"), "{stubs}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
