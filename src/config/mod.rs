@@ -13,8 +13,8 @@ pub(crate) mod read;
 pub(crate) mod tree;
 pub mod units;
 
-pub(crate) use mistake::suggest;
 pub use check::{Loaded, Mistake, Mistakes, NamedFiles, SourceFile};
+pub(crate) use mistake::suggest;
 
 use std::collections::BTreeMap;
 use std::fmt;
