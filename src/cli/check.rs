@@ -1,15 +1,28 @@
-//! `remuda check`: every mistake of a configuration and of its rule files at once.
+//! `remuda check`: every mistake of a configuration, its rule files and its key file at once.
 
 use std::path::Path;
 use std::process::ExitCode;
 
-use crate::config::{Config, Loaded};
+use crate::config::{Config, Loaded, NamedFiles};
+use crate::feedback::keys;
 use crate::outcome::classify::Classifier;
+use crate::outcome::rules::RuleError;
+
+/// A configuration without mistakes, and what was found in the files it names.
+pub(super) struct Checked {
+    pub(super) loaded: Loaded,
+    classifier: Classifier,
+    /// What is odd about the key file.
+    key_file: Option<String>,
+}
 
 pub(super) fn main(path: &Path) -> ExitCode {
-    let Some((loaded, classifier)) = load(path) else { return ExitCode::FAILURE };
+    let Some(Checked { loaded, classifier, key_file }) = load(path) else { return ExitCode::FAILURE };
     for warning in &loaded.warnings {
         eprintln!("warning: {warning}");
+    }
+    if let Some(odd) = key_file {
+        eprintln!("warning: {odd}");
     }
     let config = loaded.config;
     let providers: Vec<&str> = config.providers.iter().map(|provider| provider.name.as_str()).collect();
@@ -31,21 +44,36 @@ pub(super) fn main(path: &Path) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Reads the configuration and the rule files it names. Prints everything that is wrong with either, one a line.
-pub(super) fn load(path: &Path) -> Option<(Loaded, Classifier)> {
+/// Reads the configuration and the files it names. Prints everything that is wrong with any of them, one a line, in the
+/// same words for `check` and `run`.
+pub(super) fn load(path: &Path) -> Option<Checked> {
     let loaded = Config::load(path);
-    let rules = match &loaded {
-        Ok(loaded) => &loaded.config.classify.rules,
-        Err(mistakes) => &mistakes.rules,
+    let named = match &loaded {
+        Ok(loaded) => &loaded.named_files(),
+        Err(mistakes) => &*mistakes.named,
     };
-    let classifier = Classifier::load(rules);
     if let Err(mistakes) = &loaded {
         eprintln!("{mistakes}");
     }
+    let classifier = Classifier::load(&named.rules);
     if let Err(errors) = &classifier {
         for error in errors {
-            eprintln!("{error}");
+            eprintln!("{}{error}", named_at(named, error));
         }
     }
-    Some((loaded.ok()?, classifier.ok()?))
+    let key_file = named.key_file.as_deref().map_or(Ok(None), |keys| keys::check(keys, &named.state_dir));
+    if let Err(error) = &key_file {
+        eprintln!("{error}");
+    }
+    Some(Checked { loaded: loaded.ok()?, classifier: classifier.ok()?, key_file: key_file.ok()? })
+}
+
+/// `remuda.toml:12: classify.rules: ` before the complaint that one of the named files cannot be read.
+fn named_at(named: &NamedFiles, error: &RuleError) -> String {
+    match &named.rules_at {
+        Some((file, line)) if error.at.is_none() && named.rules.iter().any(|rules| *rules == *error.file) => {
+            format!("{}:{line}: classify.rules: ", file.display())
+        }
+        _ => String::new(),
+    }
 }

@@ -1,12 +1,15 @@
 //! `remuda classify`: what replies mean, from standard input.
 
+use std::collections::BTreeSet;
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::fail;
+use super::{classify_mail, fail};
+use crate::config::suggest;
 use crate::message::ProviderName;
 use crate::outcome::classify::{Classifier, Context};
+use crate::outcome::rules::SHIPPED;
 use crate::outcome::{Stage, classify_cli, table};
 
 /// What to print and in which light.
@@ -16,6 +19,8 @@ pub(super) struct Options {
     pub(super) table: bool,
     pub(super) provider: Option<String>,
     pub(super) stage: String,
+    /// A mail to read instead of replies.
+    pub(super) mail: Option<PathBuf>,
 }
 
 pub(super) fn main(options: &Options, rules: &[PathBuf]) -> ExitCode {
@@ -33,8 +38,14 @@ pub(super) fn main(options: &Options, rules: &[PathBuf]) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let (input, mut output) = (io::stdin().lock(), BufWriter::new(io::stdout().lock()));
+    if let Some(warning) = provider.as_ref().and_then(|name| unknown(name, &classifier)) {
+        eprintln!("warning: {warning}");
+    }
     let context = Context { stage, provider: provider.as_ref() };
+    if let Some(mail) = &options.mail {
+        return classify_mail::main(mail, &classifier, context);
+    }
+    let (input, mut output) = (io::stdin().lock(), BufWriter::new(io::stdout().lock()));
     let done = if options.table {
         output.write_all(table::markdown(&classifier).as_bytes()).and_then(|()| output.flush())
     } else if options.raw {
@@ -50,4 +61,17 @@ pub(super) fn main(options: &Options, rules: &[PathBuf]) -> ExitCode {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => fail(error),
     }
+}
+
+/// What is odd about a provider that no rule is bound to and that none is named after: a typing error, most likely.
+fn unknown(provider: &ProviderName, classifier: &Classifier) -> Option<String> {
+    let bound = classifier.rules().flat_map(|rule| &rule.providers).map(String::as_str);
+    let documented = classifier.rules().filter(|rule| rule.file == SHIPPED[0].name);
+    let known: BTreeSet<&str> = bound.chain(documented.filter_map(|rule| rule.id.split('.').next())).collect();
+    if known.contains(provider.as_str()) {
+        return None;
+    }
+    let near = suggest(provider.as_str(), known.iter().copied());
+    let hint = if near.ends_with('?') { near } else { format!("known: {}", Vec::from_iter(known).join(", ")) };
+    Some(format!("--provider: no rule knows a provider {:?}; {hint}", provider.as_str()))
 }

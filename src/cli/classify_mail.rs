@@ -10,13 +10,15 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 
 use super::fail;
+use super::terminal::visible_json;
 use crate::feedback::read::{Complaint, Mail, Reported, read};
-use crate::outcome::{Cause, Classifier, Context, Stage};
+use crate::outcome::{Cause, Classifier, Context};
 
 /// The field our marks travel in, where no configuration says otherwise.
 const HEADER: &str = "X-Remuda-Id";
 
-pub(super) fn main(file: &Path) -> ExitCode {
+/// `context` is where the quoted replies came from and in which stage; a report does not say either.
+pub(super) fn main(file: &Path, classifier: &Classifier, context: Context<'_>) -> ExitCode {
     let octets = if file == Path::new("-") {
         let mut octets = Vec::new();
         io::stdin().lock().read_to_end(&mut octets).map(|_| octets)
@@ -27,8 +29,8 @@ pub(super) fn main(file: &Path) -> ExitCode {
         Ok(octets) => octets,
         Err(error) => return fail(format_args!("cannot read {}: {error}", file.display())),
     };
-    let object = object(&read(&octets, HEADER), &Classifier::shipped());
-    match writeln!(io::stdout().lock(), "{object}") {
+    let object = object(&read(&octets, HEADER), classifier, context).to_string();
+    match writeln!(io::stdout().lock(), "{}", visible_json(&object)) {
         Ok(()) => ExitCode::SUCCESS,
         // The reader of our output may have seen enough (`| head`).
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
@@ -36,8 +38,8 @@ pub(super) fn main(file: &Path) -> ExitCode {
     }
 }
 
-fn object(mail: &Mail, classifier: &Classifier) -> Value {
-    let recipients: Vec<Value> = mail.recipients.iter().map(|one| recipient(one, classifier)).collect();
+fn object(mail: &Mail, classifier: &Classifier, context: Context<'_>) -> Value {
+    let recipients: Vec<Value> = mail.recipients.iter().map(|one| recipient(one, classifier, context)).collect();
     let mut object = json!({ "kind": mail.kind.as_str(), "recipients": recipients });
     if let Some(complaint) = &mail.complaint {
         object["complaint"] = self::complaint(complaint);
@@ -49,7 +51,7 @@ fn object(mail: &Mail, classifier: &Classifier) -> Value {
     object
 }
 
-fn recipient(one: &Reported, classifier: &Classifier) -> Value {
+fn recipient(one: &Reported, classifier: &Classifier, context: Context<'_>) -> Value {
     let mut object = json!({
         "action": one.action, "status": one.status, "final_recipient": one.final_recipient, "diagnostic": one.diagnostic,
     });
@@ -60,8 +62,7 @@ fn recipient(one: &Reported, classifier: &Classifier) -> Value {
         object["remote_mta"] = json!(one.remote_mta);
     }
     if let Some(reply) = one.reply() {
-        // A report does not say where in the dialogue the reply came.
-        let outcome = classifier.reply(&reply, Context { stage: Stage::Rcpt, provider: None });
+        let outcome = classifier.reply(&reply, context);
         object["outcome"] = json!({
             "category": outcome.cause.map(Cause::as_str),
             "scope": outcome.scope.label(),
@@ -86,9 +87,10 @@ fn complaint(complaint: &Complaint) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::outcome::Stage;
 
     fn of(mail: &str) -> Value {
-        object(&read(mail.as_bytes(), HEADER), &Classifier::shipped())
+        object(&read(mail.as_bytes(), HEADER), &Classifier::shipped(), Context { stage: Stage::Rcpt, provider: None })
     }
 
     #[test]

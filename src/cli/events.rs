@@ -154,7 +154,7 @@ fn value(text: &str) -> String {
 
 fn replies(list: &UnmatchedList, width: Option<usize>) -> String {
     if list.replies.is_empty() {
-        return "every negative reply was known to a rule\n".to_owned();
+        return "every negative reply was understood\n".to_owned();
     }
     let provider = list.replies.iter().map(|r| r.provider.chars().count()).max().unwrap_or_default().clamp(8, 20);
     let mut out =

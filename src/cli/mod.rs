@@ -5,6 +5,7 @@
 mod check;
 mod classify;
 mod classify_mail;
+mod columns;
 mod demo;
 mod events;
 mod rule_stub;
@@ -51,6 +52,10 @@ enum Verb {
         messages: u32,
     },
     /// Read SMTP replies on standard input, one a line; print what each means, one JSON object a line.
+    ///
+    /// The objects name the scope in the coarser words of labelled replies: recipient, content (message), sender
+    /// (sender_domain, tenant, us), source_ip (binding, range), remote (destination), unknown. Rules, --explain and --table
+    /// use the words in brackets.
     Classify {
         /// Read raw replies (CR LF written as \r\n) and print how they are parsed instead.
         #[arg(long)]
@@ -64,7 +69,7 @@ enum Verb {
         /// Print what Remuda understands as Markdown instead: causes, scopes, actions, rules.
         #[arg(long, conflicts_with_all = ["raw", "mail", "explain"])]
         table: bool,
-        /// Provider the replies came from (rules can be bound to one).
+        /// Provider the replies came from, such as gmail (rules can be bound to one).
         #[arg(long, value_name = "NAME")]
         provider: Option<String>,
         /// Where in the dialogue they came: connect, banner, ehlo, tls, mail, rcpt, data, end_of_data.
@@ -74,7 +79,7 @@ enum Verb {
         #[arg(long, value_name = "FILE", conflicts_with = "raw")]
         mail: Option<PathBuf>,
     },
-    /// Show what happened lately: moves of health, reports that came in, replies that no rule matched.
+    /// Show what happened lately: moves of health, reports that came in, replies that blame nobody or that no rule knew.
     Events {
         /// Its HTTP address (`admin.address`).
         #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8025")]
@@ -88,7 +93,7 @@ enum Verb {
         /// Print the JSON as it is.
         #[arg(long)]
         json: bool,
-        /// Print the replies that no rule matched as rules to paste into a file of `classify.rules`.
+        /// Print the replies of kind unmatched as rules to paste into a file of `classify.rules`.
         #[arg(long, conflicts_with = "json")]
         rule_stub: bool,
     },
@@ -115,9 +120,8 @@ pub fn main() -> ExitCode {
         Verb::Run { config, log_format } => run::main(&config, log_format),
         Verb::Check { config } => check::main(&config),
         Verb::Demo { messages } => demo::main(messages),
-        Verb::Classify { mail: Some(file), .. } => classify_mail::main(&file),
-        Verb::Classify { raw, rules, explain, table, provider, stage, mail: None } => {
-            classify::main(&classify::Options { raw, explain, table, provider, stage }, &rules)
+        Verb::Classify { raw, rules, explain, table, provider, stage, mail } => {
+            classify::main(&classify::Options { raw, explain, table, provider, stage, mail }, &rules)
         }
         Verb::Events { admin, kind, limit, json, rule_stub } => {
             events::main(&admin, kind.as_deref(), limit, if rule_stub { Form::Stubs } else { Form::of(json) })

@@ -16,8 +16,10 @@ use crate::outcome::{Cause, Classifier, Context, EnhancedCode, Reply};
 use crate::telemetry::unmatched::UnmatchedReply;
 
 const HEAD: &str = "\
-# Rules for replies that none knew, each with the cause and scope that the fallback guessed.
+# Rules for replies that blame nobody or that no rule knew, each with what they were taken for.
 # Choose id, cause and scope, and what is to be done (action, for); then name this file in classify.rules.
+# One that is left with cause \"unknown\" changes nothing: such a reply is still judged by its codes, and still kept.
+# All keys of a rule: config/rules-local.toml in the sources.
 ";
 
 /// The rules for `replies` as a rule file.

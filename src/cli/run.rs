@@ -10,8 +10,8 @@ use crate::app::Relay;
 use crate::config::{Config, LogFormat};
 
 pub(super) fn main(path: &Path, log_format: Option<LogFormatArg>) -> ExitCode {
-    // The rules are read again when the relay starts: here they are only held to the same words as `remuda check`.
-    let Some((loaded, _)) = check::load(path) else { return ExitCode::FAILURE };
+    // Rules and keys are read again when the relay starts: here they are only held to the same words as `remuda check`.
+    let Some(check::Checked { loaded, .. }) = check::load(path) else { return ExitCode::FAILURE };
     let mut config = loaded.config;
     if let Some(format) = log_format {
         config.log.format = match format {

@@ -10,11 +10,7 @@ const USUAL: usize = 80;
 
 /// `text` on one line, with everything that is not simply shown written out (`\u{1b}`).
 pub(super) fn visible(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        if is_invisible(c) { out.extend(c.escape_unicode()) } else { out.push(c) }
-    }
-    out
+    crate::outcome::template::visible(text.chars())
 }
 
 /// A JSON document as the same document, with everything that is not simply shown escaped as JSON does.

@@ -171,8 +171,21 @@ pub struct Mistakes {
     pub mistakes: Vec<Mistake>,
     /// What was odd besides; not part of the displayed text.
     pub warnings: Vec<Mistake>,
-    /// The files of `classify.rules`, as far as they could be made out, so that they can be checked in the same run.
+    /// What else can be checked in the same run.
+    pub named: Box<NamedFiles>,
+}
+
+/// Other files that a configuration names, as far as they could be made out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NamedFiles {
+    /// Those of `classify.rules`.
     pub rules: Vec<PathBuf>,
+    /// File and line where `classify.rules` is written.
+    pub rules_at: Option<(PathBuf, usize)>,
+    /// `feedback.key_file`, where there is a `[feedback]`.
+    pub key_file: Option<PathBuf>,
+    /// `server.state_dir`, which is made at the start; empty where it is not known.
+    pub state_dir: PathBuf,
 }
 
 fn lines(mistakes: &[Mistake]) -> String {

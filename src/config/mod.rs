@@ -13,7 +13,8 @@ pub(crate) mod read;
 pub(crate) mod tree;
 pub mod units;
 
-pub use check::{Loaded, Mistake, Mistakes, SourceFile};
+pub use check::{Loaded, Mistake, Mistakes, NamedFiles, SourceFile};
+pub(crate) use mistake::suggest;
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -5,8 +5,10 @@
 //! name is given only where there is none yet: two programs that start at once with one file end up with one key. A file
 //! that is there but holds no key is an error and never replaced: it may be half of a good one.
 
+use std::ffi::CString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -48,6 +50,54 @@ pub enum Error {
     },
 }
 
+/// Says what [`load`] would say, without making anything: for `remuda check`. A file that is missing is fine where it
+/// could be made, which is judged for the user that asks; `state_dir` itself is made at the start.
+///
+/// The text, if there is one, says what is odd about a file that can be used.
+///
+/// # Errors
+/// As [`load`].
+pub fn check(path: &Path, state_dir: &Path) -> Result<Option<String>, Error> {
+    let text = match fs::read(path) {
+        // A link into nowhere is no file that is missing.
+        Err(error) if error.kind() == io::ErrorKind::NotFound && fs::symlink_metadata(path).is_err() => {
+            let directory = directory_of(path);
+            if directory == state_dir && !state_dir.exists() {
+                return Ok(None);
+            }
+            let made = writable(directory).map(|()| None);
+            return made.map_err(|source| Error::Make { path: path.to_owned(), source });
+        }
+        found => found.map_err(|source| Error::Read { path: path.to_owned(), source })?,
+    };
+    Keys::parse(&String::from_utf8_lossy(&text)).map_err(|source| Error::Bad { path: path.to_owned(), source })?;
+    Ok(exposed(path).then(|| format!("feedback.key_file {}: {EXPOSED}", path.display())))
+}
+
+const EXPOSED: &str =
+    "can be read or written by others than its owner, who could then forge reports against any binding; chmod 600 it";
+
+fn exposed(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|file| file.mode() & 0o077 != 0)
+}
+
+/// Whether a file can be made in `directory`.
+fn writable(directory: &Path) -> io::Result<()> {
+    if !fs::metadata(directory)?.is_dir() {
+        return Err(io::Error::from(io::ErrorKind::NotADirectory));
+    }
+    let name = CString::new(directory.as_os_str().as_bytes())?;
+    // SAFETY: the name ends with a zero octet and lives through the call.
+    match unsafe { libc::access(name.as_ptr(), libc::W_OK | libc::X_OK) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+fn directory_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 /// Reads the keys in `path`; where there is no such file, makes one with a new key.
 ///
 /// # Errors
@@ -63,9 +113,8 @@ pub fn load(path: &Path) -> Result<Keys, Error> {
     };
     let text = String::from_utf8_lossy(&text);
     let keys = Keys::parse(&text).map_err(|source| Error::Bad { path: path.to_owned(), source })?;
-    if fs::metadata(path).is_ok_and(|file| file.mode() & 0o077 != 0) {
-        tracing::warn!(path = %path.display(), "feedback.key_file can be read or written by others than its owner, who could then \
-            forge reports against any binding; chmod 600 it");
+    if exposed(path) {
+        tracing::warn!(path = %path.display(), "feedback.key_file {EXPOSED}");
     }
     Ok(keys)
 }
@@ -80,8 +129,7 @@ fn make(path: &Path) -> io::Result<()> {
     // It has its name now, or is of no use; where it was renamed it is gone already.
     let _ = fs::remove_file(&aside);
     made?;
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(directory)?.sync_all()?;
+    File::open(directory_of(path))?.sync_all()?;
     tracing::info!(path = %path.display(), "made a new feedback.key_file; keep a copy: without it no report is attributed");
     Ok(())
 }
@@ -159,16 +207,21 @@ mod tests {
         ] {
             fs::write(&path, text).expect("written");
             let said = load(&path).expect_err("no key").to_string();
+            assert_eq!(check(&path, directory.path()).expect_err("no key").to_string(), said);
             assert!(said.contains(says) && said.contains(&path.display().to_string()), "{said}");
             assert_eq!(fs::read(&path).expect("there"), text);
         }
-        let said = load(&directory.path().join("none/feedback.keys")).expect_err("no directory").to_string();
+        let lost = directory.path().join("none/feedback.keys");
+        let said = load(&lost).expect_err("no directory").to_string();
+        assert_eq!(check(&lost, directory.path()).expect_err("no directory").to_string(), said);
         assert!(said.contains("make its directory"), "{said}");
         let said = load(directory.path()).expect_err("a directory").to_string();
+        assert_eq!(check(directory.path(), directory.path()).expect_err("a directory").to_string(), said);
         assert!(said.contains("cannot be read"), "{said}");
         let dangling = directory.path().join("dangling");
         std::os::unix::fs::symlink(directory.path().join("gone"), &dangling).expect("a link");
         assert!(matches!(load(&dangling), Err(Error::Read { .. })), "a link into nowhere is not replaced");
+        assert!(matches!(check(&dangling, directory.path()), Err(Error::Read { .. })));
     }
 
     #[test]
@@ -178,5 +231,37 @@ mod tests {
         load(&path).expect("made");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("changed");
         load(&path).expect("used");
+    }
+
+    #[test]
+    fn a_look_makes_nothing() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("feedback.keys");
+        assert!(matches!(check(&path, Path::new("/elsewhere")), Ok(None)), "it can be made");
+        let state = directory.path().join("state");
+        assert!(matches!(check(&state.join("feedback.keys"), &state), Ok(None)), "state_dir is made at the start");
+        assert!(names_in(directory.path()).is_empty());
+
+        fs::write(&path, Keys::file_text([1; 32])).expect("written");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("changed");
+        let odd = check(&path, directory.path()).expect("used").expect("but odd");
+        assert!(odd.contains("chmod 600"), "{odd}");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("changed");
+        assert!(matches!(check(&path, directory.path()), Ok(None)));
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_written_is_refused_in_the_same_words() {
+        // No privilege makes a file in /proc.
+        let path = Path::new("/proc/self/feedback.keys");
+        assert!(matches!(load(path), Err(Error::Make { .. })));
+        let closed = tempfile::tempdir().expect("a directory");
+        fs::set_permissions(closed.path(), fs::Permissions::from_mode(0o555)).expect("changed");
+        let path = closed.path().join("feedback.keys");
+        // SAFETY: asks a number and changes nothing.
+        if unsafe { libc::geteuid() } != 0 {
+            let said = load(&path).expect_err("closed").to_string();
+            assert_eq!(check(&path, Path::new("/elsewhere")).expect_err("closed").to_string(), said);
+        }
     }
 }

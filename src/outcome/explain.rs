@@ -8,6 +8,7 @@ use std::fmt;
 
 use super::classify::{Classifier, Context, Decision, Seen};
 use super::rules::Rule;
+use super::template::visible;
 use super::{Action, Cause, Disposition, NextBinding, Outcome, Reply};
 use crate::config::units::show_duration;
 
@@ -142,12 +143,11 @@ fn lasting(action: Action) -> String {
     format!("{}{length}", action.as_str())
 }
 
-/// Octets of a reply that may stand on a terminal.
+/// Octets of a reply as they may stand on a terminal: what is not simply shown is written out (`\u{202e}`).
 pub(super) fn shown(text: &[u8]) -> String {
     const MOST: usize = 400;
     let text = String::from_utf8_lossy(text);
-    let mut shown: String =
-        text.chars().take(MOST).map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect();
+    let mut shown = visible(text.chars().take(MOST));
     if text.chars().nth(MOST).is_some() {
         shown.push('…');
     }

@@ -274,6 +274,14 @@ pub struct Outcome {
     pub retry_after: Option<Duration>,
     /// What else to do.
     pub action: Action,
-    /// Id of the rule that decided (`fallback.enhanced`, `fallback.code` and `failure.*` where none did).
+    /// Id of the rule that decided (`fallback.*` where only the codes did, `failure.*` where there was no reply).
     pub rule: Arc<str>,
+}
+
+impl Outcome {
+    /// Whether the words of the reply told nothing: nobody is blamed, or only the codes were understood. Such replies are
+    /// kept for the operator to write rules for.
+    pub fn is_unmatched(&self) -> bool {
+        self.cause == Some(Cause::Unknown) || self.rule.starts_with("fallback.")
+    }
 }

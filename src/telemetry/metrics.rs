@@ -167,7 +167,7 @@ impl Metrics {
             unmatched_replies: counters(
                 &r,
                 "unmatched_replies_total",
-                "Negative replies that no rule matched.",
+                "Negative replies that blame nobody or that only their codes decided.",
                 &["class", "provider"],
             )?,
             duplicates_possible: counter(

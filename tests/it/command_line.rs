@@ -210,6 +210,106 @@ fn check_and_run_refuse_the_rules_that_the_configuration_names() {
     assert!(err(&done).contains("remuda.toml:10:") && err(&done).contains("mine.toml:9:"), "{}", err(&done));
 }
 
+/// A configuration that takes reports, with its directory; `classify` stands in its last section.
+fn with_feedback(directory: &Path, classify: &str) -> std::path::PathBuf {
+    let file = directory.join("remuda.toml");
+    let text = format!(
+        "[server]\nhostname = \"relay.test\"\nstate_dir = {:?}\n[[listener]]\naddress = \"127.0.0.1:0\"\n\
+         trust = [\"127.0.0.0/8\"]\n[binding.a]\nbind_address = \"127.0.0.2\"\n[pool.p]\nactive = [\"a\"]\n\
+         [tenant.t]\npools = {{ default = \"p\" }}\n[feedback]\naddresses = [\"fbl@relay.test\"]\n\
+         key_file = \"feedback.keys\"\n[classify]\n{classify}\n",
+        directory.join("state")
+    );
+    std::fs::write(&file, text).unwrap();
+    file
+}
+
+#[test]
+fn check_refuses_the_key_files_that_run_refuses_in_the_same_words_and_makes_none() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = with_feedback(directory.path(), "");
+    let file = file.to_str().unwrap();
+    let keys = directory.path().join("feedback.keys");
+    let done = remuda(&["check", "-c", file], b"");
+    assert_eq!(done.status.code(), Some(0), "a missing one is made at the start: {}", err(&done));
+    assert!(!keys.exists(), "but not by looking");
+    for (text, says) in
+        [("", "holds no key"), ("rubbish\n", "line 1: a key is"), (&"ab".repeat(31), "line 1: a key is")]
+    {
+        std::fs::write(&keys, text).unwrap();
+        let done = remuda(&["check", "-c", file], b"");
+        assert!(done.status.code() == Some(1) && err(&done).contains(says), "{text:?}: {}", err(&done));
+        assert_eq!(out(&done), "");
+        let run = remuda(&["run", "-c", file], b"");
+        assert_eq!((run.status.code(), err(&run)), (Some(1), err(&done)), "the same words");
+        assert_eq!(std::fs::read_to_string(&keys).unwrap(), text, "left as it is");
+    }
+    std::fs::remove_file(&keys).unwrap();
+    std::fs::create_dir(&keys).unwrap();
+    let done = remuda(&["check", "-c", file], b"");
+    assert!(done.status.code() == Some(1) && err(&done).contains("feedback.keys: cannot be read"), "{}", err(&done));
+}
+
+#[test]
+fn check_says_the_mistakes_of_configuration_rules_and_keys_in_one_run() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = with_feedback(directory.path(), "rules = [\"nope.toml\"]\nunmatched_kpet = 3");
+    std::fs::write(directory.path().join("feedback.keys"), "rubbish").unwrap();
+    let said = err(&remuda(&["check", "-c", file.to_str().unwrap()], b""));
+    assert!(said.contains("did you mean \"unmatched_kept\"?"), "{said}");
+    let unreadable = format!("{}:17: classify.rules: {}", file.display(), directory.path().join("nope.toml").display());
+    assert!(said.lines().any(|line| line.starts_with(&unreadable) && line.contains("cannot be read")), "{said}");
+    assert!(said.contains("feedback.keys: line 1: a key is"), "{said}");
+    assert_eq!(said.lines().count(), 3, "{said}");
+}
+
+#[test]
+fn check_accepts_the_example_of_own_rules() {
+    let directory = tempfile::tempdir().unwrap();
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/rules-local.toml");
+    std::fs::copy(example, directory.path().join("rules-local.toml")).unwrap();
+    let file = with_feedback(directory.path(), "rules = [\"rules-local.toml\"]");
+    let done = remuda(&["check", "-c", file.to_str().unwrap()], b"");
+    assert_eq!(done.status.code(), Some(0), "{}", err(&done));
+    assert!(out(&done).contains("(4 your own)"), "{}", out(&done));
+    assert!(err(&done).contains("no provider \"gmail\" is configured"), "{}", err(&done));
+}
+
+#[test]
+fn a_mail_is_read_with_the_rules_stage_and_provider_that_are_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let rules = directory.path().join("mine.toml");
+    let rule = "[[rule]]\nid = \"own.a\"\nproviders = [\"gmail\"]\nstages = [\"data\"]\npattern = \"frobnicated\"\n\
+        cause = \"spam_block_content\"\nscope = \"message\"\n";
+    std::fs::write(&rules, rule).unwrap();
+    let mail = b"From: MAILER-DAEMON@x\nSubject: failure notice\n\n<a@y>:\nRemote host said: 550 5.7.0 Frobnicated\n";
+    let decided = |more: &[&str]| {
+        let all = [&["classify", "--mail", "-", "--rules", rules.to_str().unwrap()], more].concat();
+        objects(&remuda(&all, mail)).remove(0)["recipients"][0]["outcome"]["rule"].clone()
+    };
+    assert_eq!(decided(&["--provider", "gmail", "--stage", "data"]), "own.a");
+    assert_ne!(decided(&["--provider", "gmail"]), "own.a");
+    assert_ne!(decided(&["--stage", "data"]), "own.a");
+    let done = remuda(&["classify", "--mail", "-", "--rules", "/nonexistent/rules.toml"], mail);
+    assert_eq!(done.status.code(), Some(1));
+}
+
+#[test]
+fn a_provider_that_no_rule_knows_is_warned_of() {
+    let warned = |name: &str| err(&remuda(&["classify", "--provider", name], b"250 ok\n"));
+    assert!(warned("gmial").contains("did you mean \"gmail\"?"), "{}", warned("gmial"));
+    assert!(warned("zzzzzzzzzzzz").contains("gmail"), "all are named where none is near");
+    assert_eq!(warned("gmail"), "");
+}
+
+#[test]
+fn explain_prints_nothing_raw_that_a_receiver_chose() {
+    let line = "550 5.7.1 user unknown \u{202e}\u{1b}[2J\u{9b}31m\u{200b}\n";
+    let said = out(&remuda(&["classify", "--explain"], line.as_bytes()));
+    assert!(said.contains("\\u{202e}\\u{1b}[2J"), "{said}");
+    assert!(!said.contains(['\u{202e}', '\u{1b}', '\u{9b}', '\u{200b}']), "{said:?}");
+}
+
 #[test]
 fn explain_says_which_rule_decided_by_which_words_and_what_followed() {
     let line = b"554 5.7.1 Service unavailable; client host [192.0.2.1] blocked using zen.spamhaus.org\nno reply\n";
@@ -288,4 +388,29 @@ fn the_configuration_in_the_readme_is_good() {
     let block = readme.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
     let config = remuda::config::Config::from_toml(block).unwrap_or_else(|mistakes| panic!("{mistakes}"));
     assert_eq!((config.bindings.len(), config.tenants.len()), (2, 1));
+}
+
+/// The set-up for reports, laid over the configuration above it.
+#[test]
+fn the_feedback_in_the_readme_is_good() {
+    let readme = include_str!("../../README.md");
+    let block = |n: usize| readme.split("```toml\n").nth(n).and_then(|rest| rest.split("```").next()).unwrap();
+    // The tenant is written in both.
+    let before = block(1).split("[tenant.acme]").next().unwrap();
+    let config = remuda::config::Config::from_toml(&format!("{before}{}", block(2)));
+    let config = config.unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    assert!(config.feedback.is_some() && config.tenants[0].return_path_domain.is_some());
+    assert_eq!(config.listeners.iter().filter(|listener| listener.trust.is_empty()).count(), 1);
+}
+
+/// What the README shows of `remuda classify` is what it prints.
+#[test]
+fn the_replies_and_the_bounce_in_the_readme_are_read_as_it_says() {
+    let readme = include_str!("../../README.md");
+    let said: Vec<&str> = readme.split("```json\n").skip(1).filter_map(|rest| rest.lines().next()).collect();
+    let between = |from: &str, to: &str| readme.split_once(from).and_then(|(_, rest)| rest.split_once(to)).unwrap().0;
+    let reply = between("echo '", "' | remuda classify\n");
+    assert_eq!(out(&remuda(&["classify"], reply.as_bytes())).trim_end(), said[0]);
+    let mail = between("printf '", "' > bounce.eml").replace("\\n", "\n");
+    assert_eq!(out(&remuda(&["classify", "--mail", "-"], mail.as_bytes())).trim_end(), said[1]);
 }

@@ -109,6 +109,39 @@ async fn a_reply_no_rule_knows_is_shown_once_with_its_count_over_restarts() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reply_that_blames_nobody_is_kept_and_counted_too() {
+    let sink = sink().await;
+    sink.add(Rule::reply(Stage::Rcpt, "550 5.7.1 Policy violation"));
+    let relay = Relay::start(&settings(&sink)).await;
+    send(&relay).await;
+    let seen = wait_for_count(&relay, 3).await;
+    let is = ["sample", "cause", "rule"].map(|key| text(&seen, &format!("/replies/0/{key}")).to_owned());
+    assert_eq!(is, ["550 5.7.1 Policy violation", "unknown", "words.blame_nobody"], "{seen:#}");
+    let metrics = relay.metrics().await;
+    assert!(metrics.contains("remuda_unmatched_replies_total{class=\"5\",provider=\"bigmail\"} 3"), "{metrics}");
+    let stubs = shown(&["events", "--rule-stub", "--admin", &relay.admin().to_string()]);
+    assert!(stubs.contains("changes nothing") && stubs.contains("[[rule]]"), "{stubs}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_status_says_why_a_route_is_out_with_nothing_raw() {
+    let sink = sink().await;
+    let refusal = format!("554 5.7.1 client host [127.0.0.11] blocked using zen.spamhaus.org {HOSTILE}");
+    sink.add(Rule::reply(Stage::Rcpt, refusal));
+    let relay = Relay::start(&settings(&sink)).await;
+    send(&relay).await;
+    let admin = relay.admin().to_string();
+    wait_until("the route is out", async || shown(&["status", "--admin", &admin]).contains("at bigmail").then_some(()))
+        .await;
+    for arguments in [&["status", "--admin", &admin][..], &["status", "--admin", &admin, "--json"]] {
+        let output = shown(arguments);
+        assert!(output.contains("blocked using zen.spamhaus.org"), "{output}");
+        let odd = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
+        assert!(!output.contains(odd), "{output:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_text_with_escape_sequences_stays_one_line() {
     let sink = sink().await;
     sink.add(Rule::reply(Stage::Rcpt, format!("550-5.7.0 {HOSTILE}\n550 5.7.0 attempt: disposition=delivered")));

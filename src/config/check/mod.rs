@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::mistake::{Findings, LineTable, Place, join};
-pub use super::mistake::{Mistake, Mistakes};
+pub use super::mistake::{Mistake, Mistakes, NamedFiles};
 use super::read::{At, Field, List, Map, Named};
 use super::tree::{self, Table, Value};
 pub use super::tree::{Files, SourceFile};
@@ -38,6 +38,18 @@ pub struct Loaded {
     pub files: Vec<PathBuf>,
     /// File and line of every key that was written, by key path such as `binding.mta1.daily_cap`; for `explain limits`.
     pub origins: BTreeMap<String, (PathBuf, usize)>,
+}
+
+impl Loaded {
+    /// Other files that it names.
+    pub fn named_files(&self) -> NamedFiles {
+        NamedFiles {
+            rules: self.config.classify.rules.clone(),
+            rules_at: self.origins.get("classify.rules").cloned(),
+            key_file: self.config.feedback.as_ref().map(|feedback| feedback.key_file.clone()),
+            state_dir: self.config.server.state_dir.clone(),
+        }
+    }
 }
 
 /// Reads `main` and what it includes through `files`, and checks it all.
@@ -96,16 +108,17 @@ fn check_gathered(files: &[SourceFile], mut out: Findings) -> Result<Loaded, Mis
             Ok(Loaded { config, warnings, files: files.iter().map(|file| file.path.clone()).collect(), origins })
         }
         _ => {
-            // Asked twice, it finds the same mistakes twice, and of those one is kept.
-            let rules = context.classify(&file).rules;
-            Err(Mistakes { rules, ..refusal(context.out, files) })
+            // Sections that are asked again find the same mistakes again.
+            let out = std::mem::take(&mut context.out);
+            let named = Box::new(context.named_files(&file, &origins));
+            Err(Mistakes { named, ..refusal(out, files) })
         }
     }
 }
 
 fn refusal(out: Findings, files: &[SourceFile]) -> Mistakes {
     let (mistakes, warnings) = out.locate(files);
-    Mistakes { mistakes, warnings, rules: Vec::new() }
+    Mistakes { mistakes, warnings, named: Box::default() }
 }
 
 fn collect_origins(
@@ -225,6 +238,21 @@ impl<'a> Context<'a> {
             classify,
             feedback,
         })
+    }
+
+    /// Files that are named in a configuration with mistakes.
+    fn named_files(&mut self, file: &raw::File, origins: &BTreeMap<String, (PathBuf, usize)>) -> NamedFiles {
+        let state_dir = self.server(file).map(|server| server.state_dir);
+        let (assignment, tenants) = (self.assignment(file), self.tenants(file));
+        let feedback = self.feedback(file, state_dir.as_deref().unwrap_or(Path::new("")), &assignment, &tenants);
+        // Beside a state_dir that is not known lies no key file.
+        let known = |path: &PathBuf| state_dir.is_some() || !path.as_os_str().eq(super::defaults::FEEDBACK_KEYS);
+        NamedFiles {
+            rules: self.classify(file).rules,
+            rules_at: origins.get("classify.rules").cloned(),
+            key_file: feedback.map(|feedback| feedback.key_file).filter(known),
+            state_dir: state_dir.unwrap_or_default(),
+        }
     }
 
     /// A relay needs one of each of these.

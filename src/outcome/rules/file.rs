@@ -61,6 +61,12 @@ table!(RawRule {
     source: String,
 });
 
+/// Every key that a rule can have.
+#[cfg(test)]
+pub(super) fn keys() -> &'static [&'static str] {
+    RawRule::OWN
+}
+
 /// The word of an action, which `for` completes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Word(Action);
@@ -126,9 +132,10 @@ pub(super) fn read(file: &RuleFile<'_>, own: bool) -> Contents {
         if let Some(raw) = raw {
             let rule = Reader { file, own, lines: &lines, out: &mut out, raw: &raw }.rule(at);
             let says = match rule {
-                _ if !out.is_clean() => Says::Bad,
+                // Also one with a mistake, for its samples; the file is refused all the same.
                 Some(rule) => Says::Rule(Box::new(rule)),
-                None => Says::Off,
+                None if out.is_clean() => Says::Off,
+                None => Says::Bad,
             };
             contents.entries.extend(id.clone().map(|id| Entry { id, at, says }));
         }
@@ -181,7 +188,8 @@ struct Reader<'a, 'b> {
 const RESERVED: [&str; 3] = ["delivered", "fallback.unexpected", "fallback.nothing"];
 
 impl Reader<'_, '_> {
-    /// `None` where the rule is switched off or incomplete; in the latter case there is a mistake.
+    /// `None` where the rule is switched off or cannot be tried; in the latter case there is a mistake. One that is returned
+    /// may have a mistake too, though not in its conditions.
     fn rule(&mut self, at: (usize, usize)) -> Option<Rule> {
         let raw = self.raw;
         let table = &raw.place;
@@ -198,9 +206,15 @@ impl Reader<'_, '_> {
         if self.own {
             self.patterns();
         }
+        let understood = self.out.is_clean();
         let action = self.action();
         if let Some(scope) = scope {
-            self.contradictions(scope, action);
+            self.contradictions(scope, raw.action.value().map_or(Action::None, |word| word.0));
+        }
+        // One that only contradicts itself goes on, so that its samples are looked at in the same run. One whose conditions
+        // may be wider than meant would be in the way of others'.
+        if !understood {
+            return None;
         }
         let samples = raw.samples.items();
         Some(Rule {
@@ -218,7 +232,7 @@ impl Reader<'_, '_> {
             scope: scope?,
             counts_against_ip: raw.counts_against_ip.or(false),
             hard: raw.hard.value().copied(),
-            action: action?,
+            action: action.unwrap_or_default(),
             next_binding: raw.next_binding.value().copied(),
             retry_after: self.above_zero(&raw.retry_after),
             disposition: raw.disposition.value().copied(),
@@ -301,7 +315,7 @@ impl Reader<'_, '_> {
     }
 
     /// What cannot be meant together.
-    fn contradictions(&mut self, scope: Scope, action: Option<Action>) {
+    fn contradictions(&mut self, scope: Scope, action: Action) {
         let raw = self.raw;
         let ours = matches!(scope, Scope::Binding | Scope::Range);
         let counts = raw.counts_against_ip.or(false);
@@ -311,20 +325,18 @@ impl Reader<'_, '_> {
             refuse(place, format!("needs scope binding or range, not {}", scope.as_str()), "");
         }
         let place = raw.action.place(&raw.place, "action");
-        let needs = action.and_then(|action| {
-            let fitting: Vec<&str> = match (action.scopes(), action) {
-                (Some(scopes), _) if scopes.contains(&scope) => return None,
-                (Some(scopes), _) => scopes.iter().map(|scope| scope.as_str()).collect(),
-                // Moving the message is what these scopes ask for, and what this action forbids.
-                (None, Action::HoldContent(_)) if ours => vec!["other than binding and range"],
-                (None, _) => return None,
-            };
-            Some(format!("{} needs scope {}, not {}", action.as_str(), fitting.join(" or "), scope.as_str()))
-        });
-        if let Some(what) = needs {
+        let fitting: Option<Vec<&str>> = match (action.scopes(), action) {
+            (Some(scopes), _) if scopes.contains(&scope) => None,
+            (Some(scopes), _) => Some(scopes.iter().map(|scope| scope.as_str()).collect()),
+            // Moving the message is what these scopes ask for, and what this action forbids.
+            (None, Action::HoldContent(_)) if ours => Some(vec!["other than binding and range"]),
+            (None, _) => None,
+        };
+        if let Some(fitting) = fitting {
+            let what = format!("{} needs scope {}, not {}", action.as_str(), fitting.join(" or "), scope.as_str());
             refuse(place, what, "");
         }
-        let deferred = counts || matches!(action, Some(Action::FixBinding(_)));
+        let deferred = counts || matches!(action, Action::FixBinding(_));
         if deferred && raw.disposition.value() == Some(&Disposition::Bounced) {
             let place = raw.disposition.place(&raw.place, "disposition");
             refuse(place, "what blames our IP or its set-up never bounces".to_owned(), "leave it out");
@@ -334,7 +346,7 @@ impl Reader<'_, '_> {
             let place = raw.hard.place(&raw.place, "hard");
             refuse(place, "what is deferred says nothing final about the address".to_owned(), "leave it out");
         }
-        if matches!(action, Some(Action::HoldContent(_)))
+        if matches!(action, Action::HoldContent(_))
             && raw.next_binding.value().is_some_and(|n| *n != NextBinding::Prefer)
         {
             let place = raw.next_binding.place(&raw.place, "next_binding");

@@ -151,6 +151,30 @@ fn all_mistakes_of_all_files_come_at_once_in_their_order() {
 }
 
 #[test]
+fn all_mistakes_of_one_rule_come_at_once_its_samples_included() {
+    let text = rule("pattern = 'acme'\naction = 'hold_tenant'\nsamples = ['550 acme', 'no', '550 other']");
+    let own = RuleFile { name: "own.toml", text: &text };
+    let errors: Vec<String> = files(&[own]).expect_err("wrong").iter().map(ToString::to_string).collect();
+    for said in [
+        "own.toml:6:10: rule \"own.x\": action: hold_tenant needs scope tenant or sender_domain, not unknown",
+        "own.toml:6:10: rule \"own.x\": action: hold_tenant needs a length of time; add one, such as for = \"2h\"",
+        "samples[1]: \"no\" is no reply",
+        "samples[2]: the rule does not match its own sample",
+    ] {
+        assert_eq!(errors.iter().filter(|error| error.contains(said)).count(), 1, "{said} in {errors:#?}");
+    }
+    assert_eq!(errors.len(), 4, "{errors:#?}");
+}
+
+#[test]
+fn a_rule_that_was_not_understood_is_in_nobodys_way() {
+    let text = rule("code = '5'\npatern = 'acme'")
+        + &rule("pattern = 'other'\nsamples = ['550 other']").replace("own.x", "own.y");
+    let own = RuleFile { name: "own.toml", text: &text };
+    assert_eq!(files(&[own]).expect_err("wrong").len(), 1, "only the key that was mistyped");
+}
+
+#[test]
 fn a_sample_that_an_earlier_rule_catches_names_that_rule() {
     let text = rule("pattern = 'acme'")
         + &rule("pattern = 'acme says no'\nsamples = ['550 acme says no']").replace("own.x", "own.y");
@@ -233,5 +257,24 @@ fn every_shipped_pattern_compiles() {
         for pattern in [&rule.pattern, &rule.not].into_iter().flatten() {
             assert_eq!(pattern.check(), Ok(()), "{}", rule.id);
         }
+    }
+}
+
+/// Every key stands in the example once, and what is commented out there is good as well.
+#[test]
+fn the_example_for_operators_shows_every_key_and_loads() {
+    let text = include_str!("../../../config/rules-local.toml");
+    let own = |text: &str| {
+        let classifier = Classifier::with_rules(&[RuleFile { name: "rules-local.toml", text }])
+            .unwrap_or_else(|errors| panic!("{errors:#?}"));
+        (classifier.rules().filter(|rule| rule.own).count(), classifier.rules().count())
+    };
+    let (rules, all) = own(text);
+    assert!(rules >= 2, "{rules}");
+    let opened: String = text.lines().map(|line| line.strip_prefix("#: ").unwrap_or(line).to_owned() + "\n").collect();
+    assert_eq!(own(&opened), (rules, all - 1), "the one that is switched off");
+    for key in file::keys() {
+        let shown = opened.lines().filter(|line| line.starts_with(&format!("{key} = "))).count();
+        assert!(shown > 0, "{key} is not shown");
     }
 }

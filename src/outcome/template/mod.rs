@@ -126,6 +126,15 @@ pub fn is_invisible(c: char) -> bool {
             | '\u{e0000}'..='\u{e0fff}')
 }
 
+/// Text on one line, with everything that is not simply shown written out (`\u{1b}`).
+pub fn visible(text: impl IntoIterator<Item = char>) -> String {
+    let mut out = String::new();
+    for c in text {
+        if is_invisible(c) { out.extend(c.escape_unicode()) } else { out.push(c) }
+    }
+    out
+}
+
 /// The beginning of `text` on one line: white space folded, the invisible shown as U+FFFD.
 fn fold(text: &str) -> String {
     let mut out = String::with_capacity(text.len().min(READ * 2));

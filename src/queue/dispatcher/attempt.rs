@@ -199,7 +199,7 @@ impl Dispatcher {
             if answer.outcome.disposition == Disposition::Deferred {
                 self.counts.deferred.fetch_add(1, Ordering::Relaxed);
             }
-            if answer.outcome.rule.starts_with("fallback.") {
+            if answer.outcome.is_unmatched() {
                 let class = answer.text.get(..1).unwrap_or("");
                 self.metrics.unmatched_replies.with_label_values(&[class, destination]).inc();
             }

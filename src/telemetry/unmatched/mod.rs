@@ -1,4 +1,5 @@
-//! Replies that no rule knew, each kind once with its count, so that an operator can write a rule for it.
+//! Replies whose words told nothing, each kind once with its count, so that an operator can write a rule for it: those
+//! that only the fallback by codes knew, and those whose rule says that nobody is blamed ("policy violation").
 //!
 //! A reply is known by its provider (or `other`), code, enhanced code and [template](crate::outcome::template). The last
 //! `classify.unmatched_kept` different ones are kept; the one unseen for longest goes first. Receivers choose their
@@ -29,6 +30,7 @@ use log::Log;
 
 /// Kind of the facts.
 pub const FACTS: &str = "unmatched/";
+
 /// One reply that no rule knew, as often as it came.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct UnmatchedReply {
@@ -58,13 +60,13 @@ pub struct UnmatchedReply {
     pub last_seen: Wall,
     /// The binding it was given to last.
     pub binding: String,
-    /// What the fallback took it for.
+    /// What it was taken for.
     pub cause: Option<Cause>,
-    /// Whose fault the fallback found it.
+    /// Whose fault it was found to be.
     pub scope: Scope,
-    /// Whether the fallback took it as evidence against the binding's IP.
+    /// Whether it was taken as evidence against the binding's IP.
     pub counts_against_ip: bool,
-    /// Which fallback.
+    /// By which fallback, or rule that blames nobody.
     pub rule: String,
 }
 
@@ -109,14 +111,12 @@ impl Unmatched {
         problems
     }
 
-    /// Notes the replies of an attempt that no rule knew.
+    /// Notes the replies of an attempt whose words told nothing ([`Outcome::is_unmatched`]).
     ///
     /// Recipients that got the same reply in a row are noted together: their local parts are masked in one go.
     pub fn note(&self, attempted: &Attempted<'_>, now: Wall) {
         let of = |answered: &Answered| match attempted.report.answers.get(answered.recipient) {
-            Some(Answer::Reply(stage, reply)) if answered.outcome.rule.starts_with("fallback.") => {
-                Some((*stage, reply))
-            }
+            Some(Answer::Reply(stage, reply)) if answered.outcome.is_unmatched() => Some((*stage, reply)),
             _ => None,
         };
         for group in attempted.answers.chunk_by(|one, next| of(one) == of(next)) {

@@ -245,6 +245,14 @@ fn only_replies_of_fallbacks_are_noted_with_nobodys_name_in_them() {
 }
 
 #[test]
+fn a_reply_whose_rule_blames_nobody_is_noted_too() {
+    let unmatched = Unmatched::default();
+    attempt(&unmatched, &[("ann@example.org", 550, "Policy violation"), ("bob@example.org", 550, "User unknown")]);
+    let (all, total) = unmatched.most(9);
+    assert_eq!((total, &*all[0].rule, all[0].cause), (1, "words.blame_nobody", Some(Cause::Unknown)), "{all:#?}");
+}
+
+#[test]
 fn one_reply_to_many_recipients_hides_all_of_them() {
     let unmatched = Unmatched::default();
     let text = "Frobnicated because of carl";
