@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::evidence::AttemptResult;
-use super::holds::{Freed, Held, PROBE_PATIENCE};
-use super::scenarios::{HOUR, MINUTE, START, attempt, herd, refused, restarted, write};
-use super::*;
+use super::counted::COUNTED_MAX;
+use super::{Freed, Held, HoldState, Mail, PROBE_PATIENCE};
+use crate::reputation::evidence::AttemptResult;
+use crate::reputation::scenarios::{HOUR, MINUTE, START, attempt, herd, refused, restarted, write};
+use crate::reputation::{Evidence, Health, Reputation};
 use crate::clock::Wall;
 use crate::message::{Domain, MessageId};
 use crate::outcome::{Action, Scope};
