@@ -52,12 +52,8 @@ fn is_about_the_name(outcome: &Outcome) -> bool {
 }
 
 fn named_itself(outcome: &Outcome, text: &str) -> AttemptResult {
-    let its_own = Outcome {
-        scope: Scope::SenderDomain,
-        counts_against_ip: false,
-        action: Action::None,
-        ..outcome.clone()
-    };
+    let its_own =
+        Outcome { scope: Scope::SenderDomain, counts_against_ip: false, action: Action::None, ..outcome.clone() };
     result(&its_own, text, true)
 }
 
@@ -161,10 +157,8 @@ mod tests {
             entry.reverse_path = path.map(|path| path.parse().expect("mailbox"));
             entry
         };
-        let (fix, suspend) = (
-            Action::FixBinding(Duration::from_secs(3600)),
-            Action::SuspendRoute(Duration::from_secs(3600)),
-        );
+        let (fix, suspend) =
+            (Action::FixBinding(Duration::from_secs(3600)), Action::SuspendRoute(Duration::from_secs(3600)));
         let own = (Scope::SenderDomain, false, Action::None);
         // (EHLO name, reverse path, cause, action, blamed)
         let table = [

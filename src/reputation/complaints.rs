@@ -246,7 +246,11 @@ impl Complaints {
     }
 
     /// Takes back a cell: its newest days, not more than are kept.
-    pub(super) fn restore(&mut self, bytes: &[u8], is_known: impl Fn(&BindingName) -> bool) -> Result<(), serde_json::Error> {
+    pub(super) fn restore(
+        &mut self,
+        bytes: &[u8],
+        is_known: impl Fn(&BindingName) -> bool,
+    ) -> Result<(), serde_json::Error> {
         let Written { binding, provider, days } = serde_json::from_slice(bytes)?;
         let key = (binding, provider);
         if !is_known(&key.0) {

@@ -110,6 +110,12 @@ impl Counted {
         });
     }
 
+    /// Places taken by a tenant.
+    #[cfg(test)]
+    pub(super) fn len(&self, tenant: &str) -> usize {
+        self.tenants.get(tenant).map_or(0, HashMap::len)
+    }
+
     /// The clock was set back to `now`: nothing was seen later.
     pub(super) fn set_back(&mut self, now: Wall) {
         for seen in self.tenants.values_mut().flat_map(HashMap::values_mut) {

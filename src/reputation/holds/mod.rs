@@ -178,9 +178,11 @@ impl Holds {
         rules: &config::Reputation,
         now: Wall,
     ) {
-        if self.accepted.as_ref().is_some_and(|(message, to, at)| {
-            *message == mail.message && to == mail.destination && *at == now
-        }) {
+        if self
+            .accepted
+            .as_ref()
+            .is_some_and(|(message, to, at)| *message == mail.message && to == mail.destination && *at == now)
+        {
             return;
         }
         for key in mail.keys() {
