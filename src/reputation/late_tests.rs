@@ -6,7 +6,7 @@ use super::evidence::AttemptResult;
 use super::scenarios::{HOUR, MINUTE, START, attempt, binding, blamed, herd, out_until, refused, route, send};
 use super::*;
 use crate::clock::Wall;
-use crate::outcome::Action;
+use crate::outcome::{Action, Cause, Scope};
 
 fn late(to: Option<&str>, domain: &str, at: Wall, result: AttemptResult) -> Evidence {
     Evidence::LateBounce {
@@ -219,6 +219,24 @@ fn a_refused_set_up_is_told_once_takes_the_route_out_and_at_three_providers_the_
     );
     r.observe(&blamed("a", "yahoo", Action::SuspendRoute(HOUR)), START);
     assert_eq!(out_until(&r, &binding("a")).map(|(reason, _)| reason), Some(Reason::ManyProviders));
+}
+
+#[test]
+fn an_ehlo_name_that_the_message_chose_is_noted_and_moves_nothing() {
+    let (_, mut r) = herd();
+    let mut answer = refused(false, false, Action::None);
+    if let AttemptResult::Refused { cause, scope, .. } = &mut answer {
+        (*cause, *scope) = (Cause::ProtocolOrConfig, Scope::SenderDomain);
+    }
+    for name in ["a", "b", "c"] {
+        for to in ["gmail", "outlook", "yahoo"] {
+            assert!(r.observe(&attempt(name, to, "t", "x.example", answer.clone()), START).is_empty());
+        }
+    }
+    let notes = r.take_notes();
+    assert_eq!(notes.len(), 9, "once a route");
+    assert!(notes.iter().all(|note| matches!(note, Note::TenantRefused { .. })));
+    assert_eq!(r.holds().all(START).count(), 0);
 }
 
 #[test]
