@@ -33,6 +33,9 @@ use crate::reputation::{Evidence, HealthChange, HoldChange, Note, Reputation};
 use crate::scheduler::cap::{GrantFact, GrantRequest};
 use crate::scheduler::{BindingId, DestinationId, Lease, Scheduler, Settlement, TenantId, Verdict};
 
+/// Timers served in one call: after a clock that jumped, all that waits may be due at once.
+const DUE_MAX: usize = 10_000;
+
 /// What the shell is to do.
 #[derive(Debug)]
 pub enum Action {
@@ -448,7 +451,8 @@ impl Core {
     }
 
     fn fire_timers(&mut self, now: Now) {
-        while let Some(due) = self.index.next_due(now.wall) {
+        for _ in 0..DUE_MAX {
+            let Some(due) = self.index.next_due(now.wall) else { return };
             match due {
                 Due::Expired(id) => {
                     self.index.hold(id);

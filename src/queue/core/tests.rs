@@ -768,3 +768,21 @@ fn only_the_domains_of_waiting_mail_have_a_number() {
     rig.core.forget(id);
     assert_eq!(rig.core.senders.len(), 0);
 }
+
+#[test]
+fn a_clock_that_jumps_is_served_by_and_by() {
+    let mut rig = Rig::new(&binding(1, ""));
+    let many = DUE_MAX + 500;
+    for _ in 0..many {
+        let mut entry = rig.entry("acme", "main", "alpha.example");
+        (entry.state.next_at, entry.expires) = (START.plus(MINUTE), START.plus(10_000 * MINUTE));
+        rig.take_in(entry);
+    }
+    rig.pass(9 * MINUTE);
+    let due = |rig: &Rig| rig.core.index().iter().filter(|(_, w)| matches!(w.place, Place::Delayed { .. })).count();
+    for left in [500, 0] {
+        assert!(rig.core.next_wakeup().is_some_and(|at| at <= rig.now.wall));
+        rig.core.next(rig.now);
+        assert_eq!(due(&rig), left);
+    }
+}
