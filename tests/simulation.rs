@@ -222,7 +222,7 @@ impl World {
         let accepted = outcome.disposition == Disposition::Delivered;
         self.trace.push((now.wall, start.binding.name.clone(), entry.domain.clone(), outcome.disposition));
         let answers = [Answered { recipient: 0, outcome, text: text.into(), host: None }];
-        let evidence = blame::evidence(&entry, &answers, &start.binding.name, &start.plan.destination);
+        let evidence = blame::evidence(&entry, &answers, &start.binding, &start.plan.destination);
         self.core.reported(&evidence, now);
         let settled = state::settle(
             &mut entry,

@@ -3,10 +3,14 @@
 //! Each answer is evidence for or against the binding, but the second binding that is refused for the same recipient is
 //! not blamed any more ([`BLAMED_BINDINGS_MAX`]): from then on it is the tenant's or the content's problem, and a bad
 //! message must not take one healthy address out after the other.
+//!
+//! Where the EHLO name is the message's (`ehlo_hostname = "message"`), replies that refuse the name speak of the sender's
+//! domain: whoever writes the reverse path would choose which address is blamed. They are noted and move nothing.
 
 use super::state::{Answered, BLAMED_BINDINGS_MAX};
+use crate::config::{Binding, EhloName};
 use crate::message::{BindingName, DestinationName, Entry};
-use crate::outcome::{Action, Disposition, Outcome, Scope};
+use crate::outcome::{Action, Cause, Disposition, Outcome, Scope};
 use crate::reputation::Evidence;
 use crate::reputation::evidence::AttemptResult;
 
@@ -14,17 +18,21 @@ use crate::reputation::evidence::AttemptResult;
 pub fn evidence(
     entry: &Entry,
     answers: &[Answered],
-    binding: &BindingName,
+    binding: &Binding,
     destination: &DestinationName,
 ) -> Vec<Evidence> {
+    let names_itself = binding.ehlo_hostname == EhloName::Message && entry.reverse_path.is_some();
     let seen = answers.iter().map(|answer| Evidence::Attempt {
-        binding: binding.clone(),
+        binding: binding.name.clone(),
         destination: destination.clone(),
         tenant: entry.tenant.clone(),
         domain: entry.domain.clone(),
         message: entry.message,
         sender_domain: entry.reverse_path.as_ref().map(|from| from.domain()),
-        result: result(&answer.outcome, &answer.text, may_blame(entry, answer.recipient, binding)),
+        result: match &answer.outcome {
+            outcome if names_itself && is_about_the_name(outcome) => named_itself(outcome, &answer.text),
+            outcome => result(outcome, &answer.text, may_blame(entry, answer.recipient, &binding.name)),
+        },
     });
     seen.collect()
 }
@@ -35,6 +43,18 @@ fn may_blame(entry: &Entry, position: usize, binding: &BindingName) -> bool {
         let others = recipient.state.blamed.iter().filter(|name| *name != binding).count();
         others + 1 < BLAMED_BINDINGS_MAX
     })
+}
+
+/// Whether a refusal is about the EHLO name: the domain or the dialogue is at fault, and the binding for it.
+fn is_about_the_name(outcome: &Outcome) -> bool {
+    let of_a_name = matches!(outcome.cause, Some(Cause::SpamBlockDomain | Cause::ProtocolOrConfig));
+    of_a_name && outcome.scope == Scope::Binding && outcome.disposition != Disposition::Delivered
+}
+
+fn named_itself(outcome: &Outcome, text: &str) -> AttemptResult {
+    let its_own =
+        Outcome { scope: Scope::SenderDomain, counts_against_ip: false, action: Action::None, ..outcome.clone() };
+    result(&its_own, text, true)
 }
 
 fn result(outcome: &Outcome, text: &str, may_blame: bool) -> AttemptResult {
@@ -67,7 +87,7 @@ mod tests {
     use super::*;
     use crate::clock::Wall;
     use crate::message::{EntryId, EntryState, MessageId, Recipient, RecipientState};
-    use crate::outcome::{Cause, NextBinding};
+    use crate::outcome::NextBinding;
 
     /// An entry whose only recipient was refused on these bindings before.
     fn entry(blamed: &[&str]) -> Entry {
@@ -89,6 +109,10 @@ mod tests {
         }
     }
 
+    fn named(name: &str) -> Binding {
+        Binding::clone(&crate::reputation::fixtures::config(&[name], &[]).bindings[0])
+    }
+
     fn blaming() -> Answered {
         let outcome = Outcome {
             disposition: Disposition::Deferred,
@@ -105,7 +129,7 @@ mod tests {
     }
 
     fn seen(entry: &Entry, binding: &str) -> (Scope, bool, Action) {
-        let all = evidence(entry, &[blaming()], &binding.into(), &"gmail".into());
+        let all = evidence(entry, &[blaming()], &named(binding), &"gmail".into());
         match &all[..] {
             [Evidence::Attempt { result: AttemptResult::Refused { scope, counts_against_ip, action, .. }, .. }] => {
                 (*scope, *counts_against_ip, *action)
@@ -127,12 +151,48 @@ mod tests {
     }
 
     #[test]
+    fn where_the_message_chose_the_ehlo_name_its_refusal_is_no_fault_of_the_binding() {
+        let from = |path: Option<&str>| {
+            let mut entry = entry(&[]);
+            entry.reverse_path = path.map(|path| path.parse().expect("mailbox"));
+            entry
+        };
+        let (fix, suspend) =
+            (Action::FixBinding(Duration::from_secs(3600)), Action::SuspendRoute(Duration::from_secs(3600)));
+        let own = (Scope::SenderDomain, false, Action::None);
+        // (EHLO name, reverse path, cause, action, blamed)
+        let table = [
+            (EhloName::Message, Some("n@s.example"), Cause::SpamBlockDomain, suspend, own),
+            (EhloName::Message, Some("n@s.example"), Cause::ProtocolOrConfig, fix, own),
+            // The null reverse path gives no name: then it is ours.
+            (EhloName::Message, None, Cause::ProtocolOrConfig, fix, (Scope::Binding, true, fix)),
+            (EhloName::Hostname, Some("n@s.example"), Cause::ProtocolOrConfig, fix, (Scope::Binding, true, fix)),
+            // The address and its PTR are ours under any name.
+            (EhloName::Message, Some("n@s.example"), Cause::SpamBlockIp, suspend, (Scope::Binding, true, suspend)),
+            (EhloName::Message, Some("n@s.example"), Cause::PolicyAuth, fix, (Scope::Binding, true, fix)),
+        ];
+        for (ehlo, path, cause, action, expected) in table {
+            let mut binding = named("m1");
+            binding.ehlo_hostname = ehlo.clone();
+            let mut answer = blaming();
+            (answer.outcome.cause, answer.outcome.action) = (Some(cause), action);
+            let all = evidence(&from(path), &[answer], &binding, &"gmail".into());
+            let [Evidence::Attempt { result: AttemptResult::Refused { scope, counts_against_ip, action, .. }, .. }] =
+                &all[..]
+            else {
+                panic!("{all:?}")
+            };
+            assert_eq!((*scope, *counts_against_ip, *action), expected, "{ehlo:?} {path:?} {cause:?}");
+        }
+    }
+
+    #[test]
     fn what_blames_the_tenant_is_said_of_a_second_binding_too() {
         let hold = Action::HoldTenant(Duration::from_secs(3600));
         let mut answer = blaming();
         (answer.outcome.scope, answer.outcome.counts_against_ip) = (Scope::SenderDomain, false);
         answer.outcome.action = hold;
-        let all = evidence(&entry(&["m1"]), &[answer], &"m2".into(), &"gmail".into());
+        let all = evidence(&entry(&["m1"]), &[answer], &named("m2"), &"gmail".into());
         match &all[..] {
             [Evidence::Attempt { result: AttemptResult::Refused { scope, action, .. }, .. }] => {
                 assert_eq!((*scope, *action), (Scope::SenderDomain, hold));

@@ -13,7 +13,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 
 use crate::clock::Wall;
-use crate::message::{Entry, EntryId};
+use crate::message::{Entry, EntryId, MessageId};
 use crate::scheduler::{BindingId, DestinationId, PoolId, TenantId};
 
 /// Dense number of a lane.
@@ -24,7 +24,7 @@ pub struct LaneId(u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct DomainId(pub u32);
 
-/// Dense number of a sender domain.
+/// Dense number of a sender domain that waiting mail has; it is given to another one when none has it any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SenderId(pub u32);
 
@@ -54,6 +54,8 @@ pub enum Place {
 /// The part of an entry that stays in memory while it waits.
 #[derive(Clone, Debug)]
 pub struct Waiting {
+    /// Its message.
+    pub message: MessageId,
     /// Its pool.
     pub pool: PoolId,
     /// Its tenant.
@@ -338,11 +340,18 @@ impl Index {
 
     /// Takes the head of `tenant`'s turn out of the lane; its place becomes `place`.
     pub fn take_head(&mut self, lane: LaneId, tenant: TenantId, place: Place) -> Option<EntryId> {
+        let id = self.pass_head(lane, tenant, place)?;
+        let lane = &mut self.lanes[lane.0 as usize];
+        lane.credit = lane.credit.saturating_sub(1);
+        Some(id)
+    }
+
+    /// [`Index::take_head`] for mail that may not go at all now: it costs the tenant nothing of its turn.
+    pub fn pass_head(&mut self, lane: LaneId, tenant: TenantId, place: Place) -> Option<EntryId> {
         let lane = &mut self.lanes[lane.0 as usize];
         let turn = lane.turn(tenant)?;
         let id = turn.entries.pop_front()?;
         lane.len -= 1;
-        lane.credit = lane.credit.saturating_sub(1);
         if let Some(waiting) = self.entries.get_mut(&id) {
             waiting.place = place;
         }
@@ -548,6 +557,7 @@ mod tests {
                 pool: PoolId(0),
                 tenant,
                 domain: DomainId(0),
+                message: MessageId(0),
                 sender: SenderId::NULL,
                 recipients: 2,
                 attempts: 0,

@@ -7,7 +7,7 @@ use super::complaints::Booked;
 use super::evidence::{AttemptResult, clipped};
 use super::fuse::{Judgement, acquits, judge};
 use super::health::{HealthChange, Reason, Subject};
-use super::holds::HoldKey;
+use super::holds::Mail;
 use super::notes::Note;
 use super::policy::{PROBATION_BLAMERS, Reputation};
 use super::state::{Cause, Effect};
@@ -22,8 +22,8 @@ pub(super) struct Attempt<'a> {
     pub(super) binding: &'a BindingName,
     pub(super) destination: &'a DestinationName,
     pub(super) tenant: &'a TenantName,
-    /// The recipient's; may be unknown when it comes back late.
-    pub(super) domain: Option<&'a Domain>,
+    /// The recipient's.
+    pub(super) domain: &'a Domain,
 }
 
 impl Attempt<'_> {
@@ -47,13 +47,18 @@ impl Reputation {
     pub(super) fn attempt(
         &mut self,
         attempt: Attempt<'_>,
-        domain: &Domain,
         sender: Sender<'_>,
         result: &AttemptResult,
         now: Wall,
         out: &mut Vec<HealthChange>,
     ) {
         let window = self.rules.window;
+        let mail = Mail {
+            tenant: attempt.tenant,
+            sender_domain: sender.domain,
+            destination: attempt.destination,
+            message: sender.message,
+        };
         let Some(watched) = self.bindings.get_mut(attempt.binding) else { return };
         if !watched.routes.contains_key(attempt.destination) {
             watched.routes.insert(attempt.destination.clone(), Cell::new(window));
@@ -61,45 +66,46 @@ impl Reputation {
         let bound_again = watched.own.state.unbindable > 0;
         match result {
             AttemptResult::Accepted => {
-                watched.clusters.ends(attempt.tenant, domain);
+                watched.clusters.ends(attempt.tenant, attempt.domain);
                 self.count(attempt, false, now);
                 if bound_again {
                     self.change(&attempt.of_binding(), "address can be bound", out, |s, _| s.bindable());
                 }
                 let provider = self.providers.get(attempt.destination);
-                self.complaints.book(attempt.binding, provider, attempt.tenant, Booked::Accepted, now, now);
-                self.holds.answered(attempt.tenant, sender.domain, attempt.destination, true, now);
+                self.complaints.book(attempt.binding, provider, Booked::Accepted, now, now);
+                self.holds.answered(mail, true, now);
             }
             AttemptResult::Refused { cause: WentWrong::LocalAddress, text, .. } => {
                 self.unbindable(attempt.binding, text, now, out);
-                self.holds.answered(attempt.tenant, sender.domain, attempt.destination, false, now);
+                self.holds.answered(mail, false, now);
             }
-            AttemptResult::Refused { hard, counts_against_ip, action, rule, scope, text, .. } => {
+            AttemptResult::Refused { cause, hard, counts_against_ip, action, rule, scope, text } => {
                 let text = clipped(&format!("{} at {}: {text}", rule, attempt.destination));
-                if *hard && watched.clusters.begins(attempt.tenant, domain, now) {
+                if *hard && watched.clusters.begins(attempt.tenant, attempt.domain, now) {
                     self.count(attempt, true, now);
                     self.fuse(&[attempt.of_route(), attempt.of_binding()], now, out);
                 }
-                match action {
-                    Action::HoldTenant(span) => self.hold(attempt, sender, *scope, *span, &text, now),
-                    _ => self.holds.answered(attempt.tenant, sender.domain, attempt.destination, false, now),
+                match (action, scope) {
+                    // The null reverse path has no domain: our own reports and bounces that are passed on. What is said of
+                    // their sender is no word about the tenant.
+                    (Action::HoldTenant(_), Scope::SenderDomain) if mail.sender_domain.is_none() => {
+                        self.holds.answered(mail, false, now);
+                    }
+                    (Action::HoldTenant(span), scope) => {
+                        let whole_tenant = *scope != Scope::SenderDomain;
+                        self.holds.refused(mail, whole_tenant, *span, &text, &self.rules, now);
+                    }
+                    _ => self.holds.answered(mail, false, now),
                 }
                 self.act(attempt, *action, &text, now, out);
+                if is_about_its_name(*cause, *scope, *action) {
+                    self.note_refused(attempt, &text, now);
+                }
                 if *counts_against_ip {
-                    self.blame(attempt, &text, now, now, out);
+                    self.blame(attempt, &text, now, out);
                 }
             }
         }
-    }
-
-    /// A reply that blames the tenant, or its domain where it says so and the message has one.
-    fn hold(&mut self, attempt: Attempt<'_>, sender: Sender<'_>, scope: Scope, span: Duration, text: &str, now: Wall) {
-        let key = HoldKey {
-            tenant: attempt.tenant.clone(),
-            sender_domain: sender.domain.filter(|_| scope == Scope::SenderDomain).cloned(),
-            destination: attempt.destination.clone(),
-        };
-        self.holds.refused(key, sender.message, span, text, &self.rules, now);
     }
 
     fn count(&mut self, attempt: Attempt<'_>, event: bool, now: Wall) {
@@ -218,32 +224,33 @@ impl Reputation {
         });
     }
 
-    /// A reply that blames the IP for a message sent `at`, whatever the rule asked for besides.
-    pub(super) fn blame(&mut self, attempt: Attempt<'_>, text: &str, at: Wall, now: Wall, out: &mut Vec<HealthChange>) {
+    /// A reply that blames the IP, whatever the rule asked for besides.
+    fn blame(&mut self, attempt: Attempt<'_>, text: &str, now: Wall, out: &mut Vec<HealthChange>) {
         let (window, count) = (self.rules.ip_block_window, self.rules.ip_block_count.max(1) as usize);
         let route = attempt.of_route();
         let Some(cell) = find(&mut self.bindings, &route, self.rules.window) else { return };
-        let this = Blame { tenant: attempt.tenant.clone(), domain: attempt.domain.cloned(), at };
+        let domain = Some(attempt.domain.clone());
+        let this = Blame { tenant: attempt.tenant.clone(), domain, at: now, by_mail: false };
         if cell.last_blame.as_ref() == Some(&this) || cell.blames.contains(&this) {
             // Another recipient of the same refused message.
             return;
         }
         cell.last_blame = Some(this.clone());
-        cell.state.clean_since = cell.state.clean_since.max(at);
+        cell.state.clean_since = cell.state.clean_since.max(now);
         let at_once = cell.state.recovery.is_some();
         if !cell.state.is_out() {
             cell.blames.retain(|blame| now.since(blame.at) < window);
             cell.blames.push_back(this);
-            if at_once || cell.blames.len() >= count {
+            if at_once || cell.blames_suffice(count) {
                 self.suspend_route(attempt, Reason::IpBlocked, Duration::ZERO, text, now, out);
             }
         }
-        self.blame_on_probation(attempt, at, now, out);
+        self.blame_on_probation(attempt, now, out);
     }
 
-    fn blame_on_probation(&mut self, attempt: Attempt<'_>, at: Wall, now: Wall, out: &mut Vec<HealthChange>) {
+    fn blame_on_probation(&mut self, attempt: Attempt<'_>, now: Wall, out: &mut Vec<HealthChange>) {
         let Some(watched) = self.bindings.get_mut(attempt.binding) else { return };
-        watched.own.state.clean_since = watched.own.state.clean_since.max(at);
+        watched.own.state.clean_since = watched.own.state.clean_since.max(now);
         let Some(recovery) = &mut watched.own.state.recovery else { return };
         recovery.blamed = true;
         if !recovery.blamed_by.contains(attempt.destination) {
@@ -291,6 +298,13 @@ impl Reputation {
             state.penalise(Reason::ManyProviders, Duration::ZERO, &text, rules, now);
         });
     }
+}
+
+/// A reply about a name that is the sender's own, from which no rule of ours concludes anything (see
+/// [`crate::queue::blame`]): only people can mend that.
+fn is_about_its_name(cause: WentWrong, scope: Scope, action: Action) -> bool {
+    let of_a_name = matches!(cause, WentWrong::SpamBlockDomain | WentWrong::ProtocolOrConfig);
+    of_a_name && scope == Scope::SenderDomain && action == Action::None
 }
 
 fn joined(names: &[DestinationName]) -> String {

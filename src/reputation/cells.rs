@@ -15,7 +15,7 @@ use crate::message::{BindingName, DestinationName, Domain, TenantName};
 pub(super) struct Cell {
     pub(super) state: State,
     pub(super) tally: Tally,
-    /// Recent refusals that blamed the IP (routes only).
+    /// Recent refusals that blamed the IP (routes only): at most `ip_block_count`, and as many by mail.
     pub(super) blames: VecDeque<Blame>,
     pub(super) last_blame: Option<Blame>,
     /// When a tenant was last noted as the cause.
@@ -29,6 +29,8 @@ pub(super) struct Blame {
     pub(super) tenant: TenantName,
     pub(super) domain: Option<Domain>,
     pub(super) at: Wall,
+    /// Told by mail, by whoever read the mark: never enough by itself.
+    pub(super) by_mail: bool,
 }
 
 impl Cell {
@@ -41,6 +43,11 @@ impl Cell {
             noted: HashMap::new(),
             timer: None,
         }
+    }
+
+    /// Whether what was blamed takes the route out: enough of it, and not all of it told by mail.
+    pub(super) fn blames_suffice(&self, count: usize) -> bool {
+        self.blames.len() >= count && self.blames.iter().any(|blame| !blame.by_mail)
     }
 
     pub(super) fn is_idle(&mut self, now: Wall, blame_window: Duration) -> bool {

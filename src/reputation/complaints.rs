@@ -2,27 +2,32 @@
 //!
 //! A complaint is about mail sent hours or days ago, so it is set against the mail of *that* day: a rate of today's
 //! complaints over today's mail would flatter whoever sends more today than yesterday, and slander whoever stops. For
-//! each binding × destination × tenant a *cohort* per UTC day counts accepted recipients, complaints about them, and
-//! bounces that came back for them. Destinations that are no configured provider share one place (`None`, shown as
-//! `other`), so that there are never more cells than bindings × (providers + 1) × tenants. Kept for [`KEPT_DAYS`].
+//! each binding × destination a *cohort* per UTC day counts accepted recipients, complaints about them, and bounces that
+//! came back for them. Destinations that are no configured provider share one place (`None`, shown as `other`), so that
+//! there are never more cells than bindings × (providers + 1), each of at most [`KEPT_DAYS`] cohorts. Whose mail is
+//! complained about is told by the metric: cells per tenant would be rewritten and added up by the hundred thousand.
 //!
-//! Cohorts are written down when a complaint or bounce is booked, at a clean stop, and else once in
-//! [`WRITE_EVERY`] where mail was accepted. After a crash the count of accepted mail may therefore be short by what the
-//! last minute brought (plus the loop's longest sleep), and a share too high by as much; complaints are never lost.
+//! A cohort goes when a newer day needs its place, and never because of the date: a clock that is wrong for a moment
+//! costs no more than one day of a cell, and midnight writes nothing. Shares look at the days they are about, so cohorts
+//! that are older show nowhere.
+//!
+//! Cells are written down, in a few hundred octets, when a complaint or bounce is booked, at a clean stop, and else once
+//! in [`WRITE_EVERY`] where mail was accepted. After a crash the count of accepted mail may therefore be short by what
+//! the last minute brought (plus the loop's longest sleep), and a share too high by as much; complaints are never lost.
 //!
 //! Pure. Shares are shown and noted; nothing is suspended for them here.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::facts::{self, Fact};
 use crate::clock::Wall;
-use crate::message::{BindingName, DestinationName, TenantName};
+use crate::message::{BindingName, DestinationName};
 
-/// Days a cohort is kept.
-pub const KEPT_DAYS: i64 = 31;
+/// Days kept of a cell.
+pub const KEPT_DAYS: usize = 31;
 
 /// Days that make up the share an operator is told about.
 pub const SHARE_DAYS: u32 = 7;
@@ -68,19 +73,49 @@ impl Cohort {
     }
 }
 
-/// Whose mail, from where, to where; `None` for all that is no configured provider.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-struct Key {
-    binding: BindingName,
-    provider: Option<DestinationName>,
-    tenant: TenantName,
+/// From where to where; `None` for all that is no configured provider.
+type Key = (BindingName, Option<DestinationName>);
+
+/// The days of a cell, and what the operator was told of it.
+#[derive(Debug, Default)]
+struct Cell {
+    /// Day number since 1970-01-01 (UTC) → cohort; at most [`KEPT_DAYS`].
+    days: BTreeMap<i64, Cohort>,
+    /// Day and level of the last note.
+    noted: (i64, usize),
+}
+
+impl Cell {
+    fn book(&mut self, day: i64, one: Cohort, today: i64) {
+        self.days.entry(day).or_default().add(one);
+        self.trim(today);
+    }
+
+    /// Keeps the days nearest to today: one that a wrong clock made goes before the true ones.
+    fn trim(&mut self, today: i64) {
+        while self.days.len() > KEPT_DAYS {
+            let ends = [self.days.first_key_value(), self.days.last_key_value()].into_iter().flatten();
+            let Some(furthest) = ends.map(|(day, _)| *day).max_by_key(|day| day.abs_diff(today)) else { return };
+            self.days.remove(&furthest);
+        }
+    }
+
+    /// Sum of the last `days` days, today included.
+    fn over(&self, days: u32, now: Wall) -> Cohort {
+        let mut sum = Cohort::default();
+        let last = day(now);
+        let first = last - i64::from(days.max(1)) + 1;
+        self.days.range(first..=last).for_each(|(_, cohort)| sum.add(*cohort));
+        sum
+    }
 }
 
 #[derive(Serialize, Deserialize)]
 struct Written {
-    key: Key,
-    /// Day number since 1970-01-01 (UTC) → cohort.
-    days: BTreeMap<i64, Cohort>,
+    binding: BindingName,
+    provider: Option<DestinationName>,
+    /// Day, accepted, complaints, late bounces.
+    days: Vec<(i64, u64, u64, u64)>,
 }
 
 /// What to book.
@@ -94,26 +129,23 @@ pub(super) enum Booked {
 /// All cohorts.
 #[derive(Debug)]
 pub struct Complaints {
-    cells: HashMap<Key, BTreeMap<i64, Cohort>>,
+    cells: BTreeMap<Key, Cell>,
     /// Changed since written.
     changed: BTreeSet<Key>,
     /// To be written now.
     due: BTreeSet<Key>,
     next_write: Wall,
     today: i64,
-    /// Day and level of the last note.
-    noted: HashMap<(BindingName, Option<DestinationName>), (i64, usize)>,
 }
 
 impl Complaints {
     pub(super) fn new(now: Wall) -> Self {
         Self {
-            cells: HashMap::new(),
+            cells: BTreeMap::new(),
             changed: BTreeSet::new(),
             due: BTreeSet::new(),
             next_write: now.plus(WRITE_EVERY),
             today: day(now),
-            noted: HashMap::new(),
         }
     }
 
@@ -122,53 +154,40 @@ impl Complaints {
         &mut self,
         binding: &BindingName,
         provider: Option<&DestinationName>,
-        tenant: &TenantName,
         what: Booked,
         at: Wall,
         now: Wall,
     ) {
+        let today = day(now);
         // A day that has not begun is a clock that was set back: it counts for today.
-        let day = day(at).min(day(now));
-        if day <= self::day(now) - KEPT_DAYS {
+        let day = day(at).min(today);
+        if today.abs_diff(day) >= KEPT_DAYS as u64 {
             return;
         }
-        let key = Key { binding: binding.clone(), provider: provider.cloned(), tenant: tenant.clone() };
         let one = match what {
             Booked::Accepted => Cohort { accepted: 1, ..Cohort::default() },
             Booked::Complaints(count) => Cohort { complaints: u64::from(count.max(1)), ..Cohort::default() },
             Booked::LateBounce => Cohort { late_bounces: 1, ..Cohort::default() },
         };
+        let key = (binding.clone(), provider.cloned());
         match self.cells.get_mut(&key) {
-            Some(days) => days.entry(day).or_default().add(one),
-            None => drop(self.cells.insert(key.clone(), BTreeMap::from([(day, one)]))),
+            Some(cell) => cell.book(day, one, today),
+            None => self.cells.entry(key.clone()).or_default().book(day, one, today),
         }
         let set = if matches!(what, Booked::Accepted) { &mut self.changed } else { &mut self.due };
-        if !set.contains(&key) {
-            set.insert(key);
-        }
+        set.insert(key);
     }
 
-    /// Sum over the tenants and the last `days` days, today included; UTC days of sending.
+    /// Sum over the last `days` days, today included; UTC days of sending.
     pub fn share(&self, binding: &BindingName, provider: Option<&DestinationName>, days: u32, now: Wall) -> Cohort {
-        let mut sum = Cohort::default();
-        for (key, cells) in &self.cells {
-            if key.binding == *binding && key.provider.as_ref() == provider {
-                sum.add(over(cells, days, now));
-            }
-        }
-        sum
+        let cell = self.cells.get(&(binding.clone(), provider.cloned()));
+        cell.map(|cell| cell.over(days, now)).unwrap_or_default()
     }
 
     /// [`Complaints::share`] of everything that has any, by binding and destination (`None`: other).
     pub fn shares(&self, days: u32, now: Wall) -> BTreeMap<(BindingName, Option<DestinationName>), Cohort> {
-        let mut all: BTreeMap<_, Cohort> = BTreeMap::new();
-        for (key, cells) in &self.cells {
-            let sum = over(cells, days, now);
-            if sum != Cohort::default() {
-                all.entry((key.binding.clone(), key.provider.clone())).or_default().add(sum);
-            }
-        }
-        all
+        let sums = self.cells.iter().map(|(key, cell)| (key, cell.over(days, now)));
+        sums.filter(|(_, sum)| *sum != Cohort::default()).map(|(key, sum)| (key.clone(), sum)).collect()
     }
 
     /// The share of the last [`SHARE_DAYS`], where it has just passed a limit that the operator was not told of today.
@@ -178,26 +197,36 @@ impl Complaints {
         provider: Option<&DestinationName>,
         now: Wall,
     ) -> Option<Cohort> {
-        let share = self.share(binding, provider, SHARE_DAYS, now);
+        let cell = self.cells.get_mut(&(binding.clone(), provider.cloned()))?;
+        let share = cell.over(SHARE_DAYS, now);
         let (level, today) = (share.level(), day(now));
-        let noted = self.noted.entry((binding.clone(), provider.cloned())).or_insert((today, 0));
-        if noted.0 != today {
-            *noted = (today, 0);
+        if cell.noted.0 != today {
+            cell.noted = (today, 0);
         }
-        let is_news = level > noted.1;
-        noted.1 = noted.1.max(level);
+        let is_news = level > cell.noted.1;
+        cell.noted.1 = cell.noted.1.max(level);
         is_news.then_some(share)
     }
 
-    /// Lets time pass: what was accepted falls due for writing, old days go.
+    /// Forgets the cells of bindings that are not configured any more; also on disk.
+    pub(super) fn retain(&mut self, is_known: impl Fn(&BindingName) -> bool) {
+        let due = &mut self.due;
+        self.cells.retain(|key, _| {
+            let known = is_known(&key.0);
+            if !known {
+                due.insert(key.clone());
+            }
+            known
+        });
+    }
+
+    /// Lets time pass: what was accepted falls due for writing.
     pub(super) fn tick(&mut self, now: Wall) {
-        if now >= self.next_write {
+        self.today = day(now);
+        // A write further away than the interval is a clock that was set back.
+        if now >= self.next_write || self.next_write.since(now) > WRITE_EVERY {
             self.next_write = now.plus(WRITE_EVERY);
             self.flush();
-        }
-        if day(now) > self.today {
-            self.today = day(now);
-            self.forget_old();
         }
     }
 
@@ -206,61 +235,50 @@ impl Complaints {
         self.due.append(&mut self.changed);
     }
 
-    fn forget_old(&mut self) {
-        let oldest = self.today - KEPT_DAYS + 1;
-        let due = &mut self.due;
-        self.cells.retain(|key, days| {
-            if days.first_key_value().is_some_and(|(first, _)| *first < oldest) {
-                *days = days.split_off(&oldest);
-                due.insert(key.clone());
-            }
-            !days.is_empty()
-        });
-        let today = self.today;
-        self.noted.retain(|_, (day, _)| *day == today);
-    }
-
     pub(super) fn take_facts(&mut self) -> impl Iterator<Item = Fact> {
         std::mem::take(&mut self.due).into_iter().map(|key| {
             self.changed.remove(&key);
             let name = fact_key(&key);
-            let days = self.cells.get(&key).cloned();
             // Names and numbers always serialise.
-            let json = days.and_then(|days| serde_json::to_vec(&Written { key, days }).ok());
+            let json = self.cells.get(&key).and_then(|cell| serde_json::to_vec(&written(&key, cell)).ok());
             json.map_or(Fact::Remove(name.clone()), |json| Fact::Put(name, json))
         })
     }
 
-    /// Takes back a cell, without the days that are too old by now.
-    pub(super) fn restore(&mut self, bytes: &[u8]) -> Result<(), serde_json::Error> {
-        let Written { key, mut days } = serde_json::from_slice(bytes)?;
-        let kept = days.split_off(&(self.today - KEPT_DAYS + 1));
-        if !days.is_empty() {
-            self.due.insert(key.clone());
+    /// Takes back a cell: its newest days, not more than are kept.
+    pub(super) fn restore(
+        &mut self,
+        bytes: &[u8],
+        is_known: impl Fn(&BindingName) -> bool,
+    ) -> Result<(), serde_json::Error> {
+        let Written { binding, provider, days } = serde_json::from_slice(bytes)?;
+        let key = (binding, provider);
+        if !is_known(&key.0) {
+            self.due.insert(key);
+            return Ok(());
         }
-        if !kept.is_empty() {
-            self.cells.insert(key, kept);
+        let cell = self.cells.entry(key).or_default();
+        for (day, accepted, complaints, late_bounces) in days {
+            cell.book(day, Cohort { accepted, complaints, late_bounces }, self.today);
         }
         Ok(())
     }
+}
+
+/// What is written of a cell.
+fn written(key: &Key, cell: &Cell) -> Written {
+    let days = cell.days.iter().map(|(day, sum)| (*day, sum.accepted, sum.complaints, sum.late_bounces)).collect();
+    Written { binding: key.0.clone(), provider: key.1.clone(), days }
 }
 
 fn day(at: Wall) -> i64 {
     at.as_millis().div_euclid(DAY_MILLIS)
 }
 
-fn over(cells: &BTreeMap<i64, Cohort>, days: u32, now: Wall) -> Cohort {
-    let mut sum = Cohort::default();
-    let last = day(now);
-    let first = last - i64::from(days.max(1)) + 1;
-    cells.range(first..=last).for_each(|(_, cohort)| sum.add(*cohort));
-    sum
-}
-
 /// Key of a cell's fact. Names hold no spaces.
-fn fact_key(key: &Key) -> String {
-    let provider = key.provider.as_ref().map_or("*", DestinationName::as_str);
-    format!("{}{} {provider} {}", facts::COMPLAINTS_PREFIX, key.binding, key.tenant)
+fn fact_key((binding, provider): &Key) -> String {
+    let provider = provider.as_ref().map_or("*", DestinationName::as_str);
+    format!("{}{binding} {provider}", facts::COMPLAINTS_PREFIX)
 }
 
 #[cfg(test)]
@@ -273,9 +291,9 @@ mod tests {
         Duration::from_millis((n * DAY_MILLIS) as u64)
     }
 
-    fn book(c: &mut Complaints, provider: Option<&str>, tenant: &str, what: Booked, at: Wall, now: Wall) {
+    fn book(c: &mut Complaints, provider: Option<&str>, what: Booked, at: Wall, now: Wall) {
         let provider = provider.map(DestinationName::new);
-        c.book(&"a".into(), provider.as_ref(), &tenant.into(), what, at, now);
+        c.book(&"a".into(), provider.as_ref(), what, at, now);
     }
 
     fn gmail(c: &Complaints, over: u32, now: Wall) -> (u64, u64, u64) {
@@ -283,17 +301,24 @@ mod tests {
         (sum.accepted, sum.complaints, sum.late_bounces)
     }
 
+    fn written(c: &mut Complaints) -> Vec<u8> {
+        let facts: Vec<Fact> = c.take_facts().collect();
+        let [Fact::Put(key, json)] = &facts[..] else { panic!("{facts:?}") };
+        assert_eq!(key, "complaints/a gmail");
+        json.clone()
+    }
+
     #[test]
     fn complaints_belong_to_the_day_of_sending() {
         let mut c = Complaints::new(NOON);
         for _ in 0..10 {
-            book(&mut c, Some("gmail"), "t", Booked::Accepted, NOON, NOON);
+            book(&mut c, Some("gmail"), Booked::Accepted, NOON, NOON);
         }
         let later = NOON.plus(days(3));
-        book(&mut c, Some("gmail"), "u", Booked::Accepted, later, later);
-        book(&mut c, Some("gmail"), "t", Booked::Complaints(2), NOON, later);
-        book(&mut c, Some("gmail"), "t", Booked::LateBounce, NOON, later);
-        book(&mut c, None, "t", Booked::Complaints(5), NOON, later);
+        book(&mut c, Some("gmail"), Booked::Accepted, later, later);
+        book(&mut c, Some("gmail"), Booked::Complaints(2), NOON, later);
+        book(&mut c, Some("gmail"), Booked::LateBounce, NOON, later);
+        book(&mut c, None, Booked::Complaints(5), NOON, later);
         assert_eq!(gmail(&c, 3, later), (1, 0, 0), "today and the two days before");
         assert_eq!(gmail(&c, 4, later), (11, 2, 1));
         assert_eq!(gmail(&c, 7, NOON), (10, 2, 1), "what was sent after the window does not count in it");
@@ -302,19 +327,41 @@ mod tests {
     }
 
     #[test]
-    fn days_are_kept_for_a_month_and_then_forgotten_on_disk_too() {
+    fn a_cell_holds_a_month_of_days_and_a_day_that_ends_writes_nothing() {
         let mut c = Complaints::new(NOON);
-        book(&mut c, Some("gmail"), "t", Booked::Complaints(1), NOON, NOON);
-        assert_eq!(c.take_facts().count(), 1);
-        let last = NOON.plus(days(KEPT_DAYS - 1));
-        c.tick(last);
-        book(&mut c, Some("gmail"), "t", Booked::Complaints(1), NOON, last);
-        assert_eq!(gmail(&c, 31, last), (0, 2, 0));
-        let over = NOON.plus(days(KEPT_DAYS));
-        c.tick(over);
-        assert_eq!(c.take_facts().collect::<Vec<_>>(), [Fact::Remove("complaints/a gmail t".into())]);
-        book(&mut c, Some("gmail"), "t", Booked::Complaints(1), NOON, over);
-        assert!(c.cells.is_empty() && c.take_facts().next().is_none(), "too old to be booked");
+        for n in 0..100 {
+            let now = NOON.plus(days(n));
+            c.tick(now);
+            assert_eq!(c.take_facts().count(), 0, "day {n}");
+            book(&mut c, Some("gmail"), Booked::Complaints(1), now, now);
+            let json = written(&mut c);
+            assert!(json.len() < 700, "{}", json.len());
+        }
+        let now = NOON.plus(days(99));
+        assert_eq!(c.cells.values().map(|cell| cell.days.len()).collect::<Vec<_>>(), [KEPT_DAYS]);
+        assert_eq!(gmail(&c, 1000, now), (0, 31, 0));
+        book(&mut c, Some("gmail"), Booked::Complaints(1), Wall::from_millis(now.as_millis() - 31 * DAY_MILLIS), now);
+        assert_eq!(gmail(&c, 1000, now), (0, 31, 0), "too old to be booked");
+    }
+
+    #[test]
+    fn a_clock_that_is_wrong_for_a_moment_costs_one_day_at_most_and_stops_no_writing() {
+        let mut c = Complaints::new(NOON);
+        for n in 0..KEPT_DAYS as i64 {
+            book(&mut c, Some("gmail"), Booked::Accepted, NOON.plus(days(n)), NOON.plus(days(n)));
+        }
+        let now = NOON.plus(days(KEPT_DAYS as i64 - 1));
+        let wrong = now.plus(days(365));
+        c.tick(wrong);
+        book(&mut c, Some("gmail"), Booked::Accepted, wrong, wrong);
+        c.tick(now);
+        assert_eq!(gmail(&c, 31, now), (30, 0, 0));
+        written(&mut c);
+        book(&mut c, Some("gmail"), Booked::Accepted, now, now);
+        c.tick(now.plus(WRITE_EVERY));
+        written(&mut c);
+        book(&mut c, Some("gmail"), Booked::Accepted, now.plus(days(1)), now.plus(days(1)));
+        assert_eq!(gmail(&c, 40, now.plus(days(400))), (0, 0, 0), "the day of the wrong clock goes before true ones");
     }
 
     #[test]
@@ -323,23 +370,33 @@ mod tests {
         for second in 0..120 {
             let now = NOON.plus(Duration::from_secs(second));
             c.tick(now);
-            book(&mut c, Some("gmail"), "t", Booked::Accepted, now, now);
+            book(&mut c, Some("gmail"), Booked::Accepted, now, now);
             let written = c.take_facts().count();
             assert_eq!(written, usize::from(second == 60), "after {second} s");
         }
-        book(&mut c, Some("gmail"), "t", Booked::Complaints(1), NOON, NOON);
-        let facts: Vec<Fact> = c.take_facts().collect();
-        let [Fact::Put(_, json)] = &facts[..] else { panic!("{facts:?}") };
+        book(&mut c, Some("gmail"), Booked::Complaints(1), NOON, NOON);
+        let json = written(&mut c);
         let mut copy = Complaints::new(NOON);
-        copy.restore(json).unwrap();
+        copy.restore(&json, |_| true).unwrap();
         assert_eq!(gmail(&copy, 1, NOON), (120, 1, 0));
         c.flush();
         assert_eq!(c.take_facts().count(), 0, "nothing has changed since");
+        assert!(copy.restore(b"[]", |_| true).is_err());
+    }
 
-        let mut late = Complaints::new(NOON.plus(days(40)));
-        late.restore(json).unwrap();
-        assert!(late.cells.is_empty());
-        assert_eq!(late.take_facts().collect::<Vec<_>>(), [Fact::Remove("complaints/a gmail t".into())]);
-        assert!(late.restore(b"[]").is_err());
+    #[test]
+    fn what_is_restored_is_no_more_than_is_kept_and_bindings_that_are_gone_are_forgotten() {
+        let days: Vec<_> = (0..10_000).map(|day| (day, 1, 1, 1)).collect();
+        let written = Written { binding: "a".into(), provider: Some("gmail".into()), days };
+        let json = serde_json::to_vec(&written).unwrap();
+        let mut c = Complaints::new(NOON);
+        c.restore(&json, |_| true).unwrap();
+        assert_eq!(c.cells.values().map(|cell| cell.days.len()).collect::<Vec<_>>(), [KEPT_DAYS]);
+        assert_eq!(c.take_facts().count(), 0);
+        c.retain(|_| false);
+        assert_eq!(c.take_facts().collect::<Vec<_>>(), [Fact::Remove("complaints/a gmail".into())]);
+        c.restore(&json, |_| false).unwrap();
+        assert_eq!(c.take_facts().collect::<Vec<_>>(), [Fact::Remove("complaints/a gmail".into())]);
+        assert!(c.cells.is_empty());
     }
 }

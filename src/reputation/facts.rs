@@ -1,7 +1,7 @@
 //! What is written down of a health, so that a restart continues it.
 //!
 //! Keys are `health/binding/NAME` and `health/route/NAME/DESTINATION`, `hold/TENANT DESTINATION DOMAIN` and
-//! `complaints/BINDING PROVIDER TENANT`; values are JSON of the subject and its whole state. The subject is repeated in
+//! `complaints/BINDING PROVIDER`; values are JSON of the subject and its whole state. The subject is repeated in
 //! the value because names may hold slashes: keys are for finding, not for parsing.
 
 use serde::{Deserialize, Serialize};

@@ -23,8 +23,6 @@ mod fuse;
 mod guard;
 pub mod health;
 pub mod holds;
-#[cfg(test)]
-mod holds_tests;
 mod late;
 #[cfg(test)]
 mod late_tests;

@@ -4,11 +4,12 @@
 //! |---|---|
 //! | hard bounces | the route whose fuse trips, or that alone explains why the binding's does; else the binding; nobody when one tenant explains it (a [`Note`] says so) |
 //! | a reply that blames the IP | the route: at once where the rule says so or on probation, else after `ip_block_count` in `ip_block_window` |
+//! | the same, told by mail | nothing by itself; it adds to the count of the route's session ([`late`](super::late)) |
 //! | a rule's `SuspendBinding` | the binding at once |
 //! | a rule's `BackOff` | the route is throttled |
 //! | a rule's `FixBinding` | the route, as misconfigured; a note tells what to mend |
 //! | a rule's `HoldTenant` | no binding: the tenant's mail is held ([`holds`](super::holds)) |
-//! | bounces and complaints that come back later | as if they had come at once, where that still matters ([`late`](super::late)) |
+//! | hard bounces that come back later | as if they had come at once, where that still matters ([`late`](super::late)) |
 //! | routes suspended for the IP or its set-up at `providers_for_binding` configured providers | the binding |
 //! | listings, reverse DNS, an address that cannot be bound | the binding, until the cause is gone |
 //! | the operator's word | the binding, before everything else |
@@ -30,14 +31,14 @@ use super::evidence::{Evidence, Listing};
 use super::facts::{self, BadFact, Fact};
 use super::guard::{Guard, Standing};
 use super::health::{Health, HealthChange, Reason, Subject};
-use super::holds::{Freed, HoldChange, Holds};
+use super::holds::{Freed, HoldChange, Holds, Mail};
 use super::late::Late;
 use super::notes::Note;
 use super::state::{Effect, State};
 use super::tally::Tally;
 use crate::clock::Wall;
 use crate::config::{self, Config};
-use crate::message::{BindingName, DestinationName, Domain, PoolName, TenantName};
+use crate::message::{BindingName, DestinationName, PoolName};
 
 /// Destinations that must blame a binding on probation before it is suspended again as a whole.
 pub const PROBATION_BLAMERS: usize = 2;
@@ -106,6 +107,7 @@ impl Reputation {
             }
         }
         let known = &self.bindings;
+        self.complaints.retain(|name| known.contains_key(name));
         self.timers.retain(|(_, subject)| known.contains_key(subject.binding()));
         self.dirty.retain(|subject| known.contains_key(subject.binding()));
     }
@@ -117,23 +119,19 @@ impl Reputation {
         let out = &mut changes;
         match evidence {
             Evidence::Attempt { binding, destination, tenant, domain, message, sender_domain, result } => {
-                let attempt = Attempt { binding, destination, tenant, domain: Some(domain) };
+                let attempt = Attempt { binding, destination, tenant, domain };
                 let sender = Sender { message: *message, domain: sender_domain.as_ref() };
-                self.attempt(attempt, domain, sender, result, now, out);
+                self.attempt(attempt, sender, result, now, out);
             }
-            Evidence::LateBounce { binding, destination, tenant, domain, at, result } => {
-                let (destination, domain) = (destination.as_ref(), domain.as_ref());
+            // The domain is what the report says: nothing is concluded from it.
+            Evidence::LateBounce { binding, destination, tenant, domain: _, at, result } => {
                 // What was sent in the future was sent before the clock was set back.
-                let late = Late { binding, destination, tenant, domain, at: (*at).min(now) };
+                let late = Late { binding, destination: destination.as_ref(), tenant, at: (*at).min(now) };
                 self.late_bounce(late, result, now, out);
             }
             Evidence::Complaint { binding, destination, tenant, at, incidents } => {
-                let at = (*at).min(now);
-                self.complaint(
-                    Late { binding, destination: destination.as_ref(), tenant, domain: None, at },
-                    *incidents,
-                    now,
-                );
+                let about = Late { binding, destination: destination.as_ref(), tenant, at: (*at).min(now) };
+                self.complaint(about, *incidents, now);
             }
             Evidence::OperatorRelease { tenant, destination } => {
                 self.holds.operator_release(tenant, destination.as_ref());
@@ -167,7 +165,8 @@ impl Reputation {
         self.relook(&mut changes);
         self.holds.tick(self.rules.hold_window, now);
         self.complaints.tick(now);
-        if now >= self.next_sweep {
+        // A sweep further away than a window is a clock that was set back.
+        if now >= self.next_sweep || self.next_sweep.since(now) > self.rules.window {
             self.holds.sweep(self.rules.hold_window, now);
             self.next_sweep = now.plus(self.rules.window);
             let blame_window = self.rules.ip_block_window;
@@ -230,8 +229,8 @@ impl Reputation {
     }
 
     /// Tells that a message which [`Holds::held`] let pass is tried now.
-    pub fn begins(&mut self, tenant: &TenantName, sender: Option<&Domain>, destination: &DestinationName, now: Wall) {
-        self.holds.begins(tenant, sender, destination, now);
+    pub fn begins(&mut self, mail: Mail<'_>, now: Wall) {
+        self.holds.begins(mail, now);
     }
 
     /// Complaints and late bounces against what was accepted.
@@ -272,7 +271,8 @@ impl Reputation {
             return self.holds.restore(bytes).map_err(bad);
         }
         if key.starts_with(facts::COMPLAINTS_PREFIX) {
-            return self.complaints.restore(bytes).map_err(bad);
+            let known = &self.bindings;
+            return self.complaints.restore(bytes, |name| known.contains_key(name)).map_err(bad);
         }
         let (subject, state) = facts::read(key, bytes)?;
         if let Some(cell) = find(&mut self.bindings, &subject, self.rules.window) {

@@ -422,6 +422,11 @@ impl Scheduler {
         &self.destinations[id.index()].name
     }
 
+    /// The number of a destination that has one.
+    pub fn destination_id(&self, name: &DestinationName) -> Option<DestinationId> {
+        self.destination_ids.get(name).copied()
+    }
+
     /// Forgets a destination for which no mail waits, so that numbers and memory do not grow with every domain ever
     /// written to. Returns false, and keeps it, while there is a lease, a health or a limit for it. Its number may be
     /// given to another destination afterwards.

@@ -1,40 +1,134 @@
 //! Mail that waits because its tenant is held at its destination.
 //!
 //! Asked before the scheduler, which therefore spends nothing on it: no pick, no rate, no reservation, no attempt. A hold
-//! of the whole tenant blocks its turn in the lane; a hold of one sender domain sets the single entry aside, so that the
-//! tenant's other mail behind it goes on. Mail that waits when a hold begins is told when its turn comes; mail that waits
-//! when a hold ends early is woken.
+//! of the whole tenant blocks its turn in the lane; a hold of one sender domain sets the single entry aside, at no cost to
+//! its tenant's turn, so that the tenant's other mail behind it goes on. Mail that waits when a hold begins is told when
+//! its turn comes; mail that waits when a hold ends early is woken.
+//!
+//! However much is held, the core answers soon: one call of [`Core::next`] sets at most [`ASIDE_MAX`] entries aside and
+//! wakes as many. What is set aside is known by its hold, so that none is searched for.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::time::Duration;
 
 use super::super::index::{Block, LaneId, Place, SenderId, Waiting};
 use super::Core;
-use crate::clock::Now;
-use crate::message::{Domain, EntryId};
-use crate::reputation::holds::{Freed, Held, HoldKey};
+use crate::clock::{Now, Wall};
+use crate::message::{Domain, EntryId, MessageId};
+use crate::reputation::holds::{Freed, Held, HoldKey, Mail};
 use crate::scheduler::{DestinationId, TenantId, Verdict};
 
-/// Sender domains by number, so that a waiting entry pays four octets for its own.
+/// Entries that one call sets aside, and that one wakes.
+pub(super) const ASIDE_MAX: usize = 1_000;
+
+/// How long a tenant's turn rests where more than that is to be set aside.
+pub(super) const ASIDE_PAUSE: Duration = Duration::from_millis(10);
+
+/// Sender domains by number, so that a waiting entry pays four octets for its own. Only those of waiting mail have one:
+/// domains are the tenants' choice, and there may be a new one for every message.
 #[derive(Debug, Default)]
 pub(super) struct Senders {
-    names: Vec<Domain>,
+    /// Domain, and how many wait.
+    names: Vec<(Option<Domain>, u32)>,
     ids: HashMap<Domain, SenderId>,
+    unused: Vec<SenderId>,
 }
 
 impl Senders {
-    pub(super) fn id(&mut self, domain: Option<Domain>) -> SenderId {
+    /// One more entry from `domain` waits.
+    pub(super) fn enter(&mut self, domain: Option<Domain>) -> SenderId {
         let Some(domain) = domain else { return SenderId::NULL };
         if let Some(&id) = self.ids.get(&domain) {
+            self.names[id.0 as usize].1 += 1;
             return id;
         }
-        let id = SenderId(self.names.len() as u32);
-        self.names.push(domain.clone());
+        let fresh = (Some(domain.clone()), 1);
+        let id = match self.unused.pop() {
+            Some(id) => {
+                self.names[id.0 as usize] = fresh;
+                id
+            }
+            None => {
+                self.names.push(fresh);
+                SenderId((self.names.len() - 1) as u32)
+            }
+        };
         self.ids.insert(domain, id);
         id
     }
 
+    /// One entry less.
+    pub(super) fn leave(&mut self, id: SenderId) {
+        let Some((name, waiting)) = self.names.get_mut(id.0 as usize) else { return };
+        *waiting = waiting.saturating_sub(1);
+        if *waiting == 0
+            && let Some(domain) = name.take()
+        {
+            self.ids.remove(&domain);
+            self.unused.push(id);
+        }
+    }
+
     fn name(&self, id: SenderId) -> Option<&Domain> {
-        self.names.get(id.0 as usize)
+        self.names.get(id.0 as usize)?.0.as_ref()
+    }
+
+    /// Domains with a number.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.ids.len()
+    }
+}
+
+/// Whose mail from which domain to where: a [`HoldKey`] by numbers.
+type Key = (TenantId, SenderId, DestinationId);
+
+/// What waits beside the lanes because its sender domain is held.
+#[derive(Debug, Default)]
+pub(super) struct Aside {
+    /// Oldest first. Holds entries that have moved on since, which are passed over.
+    ids: HashMap<Key, BTreeSet<EntryId>>,
+    count: usize,
+    /// Free to go back into their lanes.
+    waking: VecDeque<EntryId>,
+    /// How many more may be set aside in this call.
+    room: usize,
+}
+
+impl Aside {
+    fn add(&mut self, key: Key, id: EntryId) {
+        if self.ids.entry(key).or_default().insert(id) {
+            self.count += 1;
+        }
+    }
+
+    fn first(&mut self, key: Key) -> Option<EntryId> {
+        let ids = self.ids.get_mut(&key)?;
+        let first = ids.pop_first();
+        self.count -= usize::from(first.is_some());
+        if ids.is_empty() {
+            self.ids.remove(&key);
+        }
+        first
+    }
+
+    fn wake_all(&mut self, key: Key) {
+        let ids = self.ids.remove(&key).unwrap_or_default();
+        self.count -= ids.len();
+        self.waking.extend(ids);
+    }
+
+    fn retain(&mut self, waits: impl Fn(EntryId) -> bool) {
+        self.ids.retain(|_, ids| {
+            ids.retain(|id| waits(*id));
+            !ids.is_empty()
+        });
+        self.count = self.ids.values().map(BTreeSet::len).sum();
+    }
+
+    /// At once, while there is anything to wake.
+    pub(super) fn next_wakeup(&self) -> Option<Wall> {
+        (!self.waking.is_empty()).then(|| Wall::from_millis(0))
     }
 }
 
@@ -50,59 +144,84 @@ impl Core {
     }
 
     /// Lets what is held wait: the tenant's turn in the lane, or this entry alone.
-    pub(super) fn hold_back(&mut self, lane: LaneId, tenant: TenantId, id: EntryId, held: Held, now: Now) {
+    pub(super) fn hold_back(&mut self, lane: LaneId, key: Key, id: EntryId, held: Held, now: Now) {
         let reason = reason();
-        let wake = self.jittered(held.until, now);
+        let tenant = key.0;
         if held.whole_tenant {
+            let wake = self.jittered(held.until, now);
             return self.index.block_tenant(lane, tenant, Block { until: Some(held.until), reason }, Some(wake));
         }
-        self.index.take_head(lane, tenant, Place::Resolving);
+        if self.aside.room == 0 {
+            let until = now.wall.plus(ASIDE_PAUSE);
+            return self.index.block_tenant(lane, tenant, Block { until: Some(until), reason }, Some(until));
+        }
+        self.aside.room -= 1;
+        let wake = self.jittered(held.until, now);
+        self.index.pass_head(lane, tenant, Place::Resolving);
         self.index.delay(id, wake, reason);
         self.index.again(lane);
+        self.aside.add(key, id);
+        if self.aside.count > 2 * self.index.depth().0 + ASIDE_MAX {
+            let index = &self.index;
+            self.aside.retain(|id| index.get(id).is_some_and(is_set_aside));
+        }
     }
 
     /// An attempt for this mail begins; where a hold is being probed, it is the probe.
-    pub(super) fn probes(&mut self, tenant: TenantId, sender: SenderId, destination: DestinationId, now: Now) {
-        self.reputation.begins(
-            self.scheduler.tenant_name(tenant),
-            self.senders.name(sender),
-            self.scheduler.destination_name(destination),
-            now.wall,
-        );
+    pub(super) fn probes(&mut self, (tenant, sender, destination): Key, message: MessageId, now: Now) {
+        let mail = Mail {
+            tenant: self.scheduler.tenant_name(tenant),
+            sender_domain: self.senders.name(sender),
+            destination: self.scheduler.destination_name(destination),
+            message,
+        };
+        self.reputation.begins(mail, now.wall);
     }
 
-    /// Lets go on what is not held any more.
+    /// Notes what is not held any more; [`Core::wake_some`] lets it go on.
     pub(super) fn wake_freed(&mut self, freed: Vec<Freed>, now: Now) {
         for freed in freed {
             let (Freed::All(key) | Freed::One(key)) = &freed;
-            if key.sender_domain.is_none() {
-                self.wake_all();
-                continue;
-            }
-            let mut ids = self.set_aside_for(key);
-            if matches!(freed, Freed::One(_)) {
-                ids.truncate(1);
-            }
-            for id in ids {
-                if let Some(domain) = self.index.get(id).map(|waiting| waiting.domain) {
-                    self.route(id, domain, now);
+            let Some((tenant, destination)) = self.numbers(key) else { continue };
+            let Some(domain) = &key.sender_domain else {
+                for n in 0..self.index.lanes_to(destination).len() {
+                    let lane = self.index.lanes_to(destination)[n];
+                    self.index.wake_tenant(lane, tenant);
                 }
+                continue;
+            };
+            let Some(&sender) = self.senders.ids.get(domain) else { continue };
+            let key = (tenant, sender, destination);
+            match freed {
+                Freed::All(_) => self.aside.wake_all(key),
+                Freed::One(_) => while self.aside.first(key).is_some_and(|id| !self.wake(id, now)) {},
             }
         }
     }
 
-    /// The entries, oldest first, that wait beside the lanes because of a hold of this tenant and sender domain, at whichever destination.
-    /// Looks at all that waits: holds end rarely.
-    fn set_aside_for(&self, key: &HoldKey) -> Vec<EntryId> {
-        let Some(tenant) = self.scheduler.tenant_id(&key.tenant) else { return Vec::new() };
-        let sender = key.sender_domain.as_ref().and_then(|domain| self.senders.ids.get(domain));
-        let is_held = |place| matches!(place, Place::Delayed { reason, .. } if reason == self::reason());
-        let all = self.index.iter();
-        let mine = all.filter(|(_, w)| w.tenant == tenant && Some(&w.sender) == sender && is_held(w.place));
-        let mut ids: Vec<EntryId> = mine.map(|(id, _)| id).collect();
-        ids.sort_unstable();
-        ids
+    fn numbers(&self, key: &HoldKey) -> Option<(TenantId, DestinationId)> {
+        Some((self.scheduler.tenant_id(&key.tenant)?, self.scheduler.destination_id(&key.destination)?))
     }
+
+    /// Puts some of what was freed back into its lanes; a new call may set as much aside.
+    pub(super) fn wake_some(&mut self, now: Now) {
+        self.aside.room = ASIDE_MAX;
+        for _ in 0..ASIDE_MAX {
+            let Some(id) = self.aside.waking.pop_front() else { return };
+            self.wake(id, now);
+        }
+    }
+
+    /// Puts an entry back into its lane. False where it is not set aside any more.
+    fn wake(&mut self, id: EntryId, now: Now) -> bool {
+        let Some(domain) = self.index.get(id).filter(|w| is_set_aside(w)).map(|w| w.domain) else { return false };
+        self.route(id, domain, now);
+        true
+    }
+}
+
+fn is_set_aside(waiting: &Waiting) -> bool {
+    matches!(waiting.place, Place::Delayed { reason, .. } if reason == self::reason())
 }
 
 fn reason() -> &'static str {

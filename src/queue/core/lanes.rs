@@ -53,10 +53,11 @@ impl Core {
             }
         };
         if let Some(held) = self.held(waiting, destination, now) {
-            self.hold_back(lane, tenant, id, held, now);
+            let sender = waiting.sender;
+            self.hold_back(lane, (tenant, sender, destination), id, held, now);
             return None;
         }
-        let sender = waiting.sender;
+        let (sender, message) = (waiting.sender, waiting.message);
         let request = request(waiting, destination, &plan);
         let selection = self.scheduler.select(&request, now);
         self.ask_for_grants();
@@ -65,7 +66,7 @@ impl Core {
                 self.index.take_head(lane, tenant, Place::InFlight);
                 self.index.again(lane);
                 self.in_flight += 1;
-                self.probes(tenant, sender, destination, now);
+                self.probes((tenant, sender, destination), message, now);
                 let binding = Arc::clone(self.scheduler.binding(lease.binding));
                 self.refresh_plan(domain, now);
                 let messages_per_connection = self.scheduler.messages_per_connection(lease.binding, destination);

@@ -20,7 +20,7 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
 use self::domains::DomainState;
-use self::held::Senders;
+use self::held::{Aside, Senders};
 use self::lanes::{Waiters, request};
 use super::index::{DomainId, Due, Index, LaneId, Place, Waiting};
 use crate::clock::{Now, Wall};
@@ -32,6 +32,9 @@ use crate::reputation::facts::Fact;
 use crate::reputation::{Evidence, HealthChange, HoldChange, Note, Reputation};
 use crate::scheduler::cap::{GrantFact, GrantRequest};
 use crate::scheduler::{BindingId, DestinationId, Lease, Scheduler, Settlement, TenantId, Verdict};
+
+/// Timers served in one call: after a clock that jumped, all that waits may be due at once.
+const DUE_MAX: usize = 10_000;
 
 /// What the shell is to do.
 #[derive(Debug)]
@@ -100,6 +103,7 @@ pub struct Core {
     domains: Vec<(Domain, DomainState)>,
     domain_ids: HashMap<Domain, DomainId>,
     senders: Senders,
+    aside: Aside,
     actions: VecDeque<Action>,
     window_waiters: HashMap<BindingId, Waiters>,
     grant_waiters: Vec<(LaneId, Option<TenantId>)>,
@@ -164,6 +168,7 @@ impl Core {
             domains: Vec::new(),
             domain_ids: HashMap::new(),
             senders: Senders::default(),
+            aside: Aside::default(),
             actions: VecDeque::new(),
             window_waiters: HashMap::new(),
             grant_waiters: Vec::new(),
@@ -183,12 +188,14 @@ impl Core {
         else {
             return false;
         };
+        self.drop_entry(entry.id);
         let domain = self.domain_id(&entry.domain);
         let waiting = Waiting {
+            message: entry.message,
             pool,
             tenant,
             domain,
-            sender: self.senders.id(entry.reverse_path.as_ref().map(|from| from.domain())),
+            sender: self.senders.enter(entry.reverse_path.as_ref().map(|from| from.domain())),
             recipients: entry.recipients.len() as u32,
             attempts: entry.state.attempts,
             arrived: entry.arrived,
@@ -209,6 +216,7 @@ impl Core {
     /// What to do now; call again until `None`.
     pub fn next(&mut self, now: Now) -> Option<Action> {
         self.fire_timers(now);
+        self.wake_some(now);
         self.scheduler.tick(now);
         self.ask_for_grants();
         loop {
@@ -227,7 +235,7 @@ impl Core {
 
     /// When to ask again although nothing has happened.
     pub fn next_wakeup(&self) -> Option<Wall> {
-        let wakeups = [self.index.next_wakeup(), self.reputation.next_wakeup()];
+        let wakeups = [self.index.next_wakeup(), self.reputation.next_wakeup(), self.aside.next_wakeup()];
         wakeups.into_iter().flatten().min()
     }
 
@@ -253,9 +261,7 @@ impl Core {
         self.scheduler.settle(lease, settlement, now);
         self.ask_for_grants();
         match entry {
-            None => {
-                self.index.remove(id);
-            }
+            None => self.drop_entry(id),
             Some(entry) => self.put_back(entry, now),
         }
         self.wake_for_slot(binding, destination);
@@ -297,7 +303,13 @@ impl Core {
 
     /// An entry was given up or refused, and that is on disk.
     pub fn forget(&mut self, id: EntryId) {
-        self.index.remove(id);
+        self.drop_entry(id);
+    }
+
+    fn drop_entry(&mut self, id: EntryId) {
+        if let Some(gone) = self.index.remove(id) {
+            self.senders.leave(gone.sender);
+        }
     }
 
     /// These grants are on disk (or could not be written).
@@ -439,7 +451,8 @@ impl Core {
     }
 
     fn fire_timers(&mut self, now: Now) {
-        while let Some(due) = self.index.next_due(now.wall) {
+        for _ in 0..DUE_MAX {
+            let Some(due) = self.index.next_due(now.wall) else { return };
             match due {
                 Due::Expired(id) => {
                     self.index.hold(id);

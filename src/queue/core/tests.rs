@@ -476,7 +476,27 @@ fn said(tenant: &str, sender: Option<&str>, message: u64, result: AttemptResult)
     }
 }
 
+/// An answer that says nothing about anybody.
+fn later() -> AttemptResult {
+    AttemptResult::Refused {
+        cause: crate::outcome::Cause::Greylisted,
+        scope: Scope::Destination,
+        hard: false,
+        counts_against_ip: false,
+        action: crate::outcome::Action::None,
+        rule: "test".into(),
+        text: "451 later".into(),
+    }
+}
+
 impl Rig {
+    /// Mail of acme from `sender` that outlives every hold.
+    fn lasting(&mut self, sender: &str, domain: &str) -> EntryId {
+        let mut entry = from(self, "acme", sender, domain);
+        entry.expires = self.now.wall.plus(10_000 * 60 * MINUTE);
+        self.take_in(entry)
+    }
+
     fn hold(&mut self, tenant: &str, sender: Option<&str>) {
         let said: Vec<_> = (900..903).map(|n| refused(tenant, sender, n)).collect();
         let observed = self.core.reported(&said, self.now);
@@ -524,7 +544,7 @@ fn after_a_hold_one_message_is_tried_and_its_acceptance_lets_the_rest_go() {
     let probe = rig.attempts();
     assert_eq!(probe.iter().map(|start| start.entry).collect::<Vec<_>>(), entries[..1]);
     assert_eq!(rig.reason(entries[4]), "tenant_held");
-    let observed = rig.core.reported(&[refused("acme", None, 7)], rig.now);
+    let observed = rig.core.reported(&[refused("acme", None, 1)], rig.now);
     assert_eq!(observed.holds.len(), 1, "held again at once");
     for start in probe {
         rig.put_back(start, |entry| entry.state.attempts += 1);
@@ -534,7 +554,7 @@ fn after_a_hold_one_message_is_tried_and_its_acceptance_lets_the_rest_go() {
     rig.pass(10 * MINUTE);
     let probe = rig.attempt().expect("one");
     assert!(rig.attempt().is_none(), "and one only");
-    rig.core.reported(&[said("acme", None, 1, AttemptResult::Accepted)], rig.now);
+    rig.core.reported(&[said("acme", None, probe.entry.0, AttemptResult::Accepted)], rig.now);
     rig.deliver(probe);
     assert_eq!(rig.started().len(), 4, "at once");
 }
@@ -553,16 +573,7 @@ fn a_probe_that_shows_nothing_is_followed_by_the_next() {
         rig.pass(66 * MINUTE);
         let probe = rig.attempt().expect("one");
         assert!(rig.attempt().is_none());
-        let grey = AttemptResult::Refused {
-            cause: crate::outcome::Cause::Greylisted,
-            scope: Scope::Destination,
-            hard: false,
-            counts_against_ip: false,
-            action: crate::outcome::Action::None,
-            rule: "test".into(),
-            text: "451 later".into(),
-        };
-        rig.core.reported(&[said("acme", Some("bad.example"), 1, grey)], rig.now);
+        rig.core.reported(&[said("acme", Some("bad.example"), 1, later())], rig.now);
         rig.deliver(probe);
         assert_eq!(rig.started().len(), 1, "{sender:?}");
     }
@@ -621,5 +632,157 @@ fn a_hold_outlives_a_restart_of_the_machine() {
 
 #[test]
 fn a_waiting_entry_stays_small() {
-    assert!(size_of::<Waiting>() <= 96, "{}", size_of::<Waiting>());
+    assert!(size_of::<Waiting>() <= 104, "{}", size_of::<Waiting>());
+}
+
+#[test]
+fn what_is_held_for_its_domain_costs_the_tenants_other_mail_no_turn() {
+    let mut rig = Rig::new(&binding(1, ""));
+    for _ in 0..500 {
+        rig.lasting("bad.example", "alpha.example");
+    }
+    let good = rig.lasting("good.example", "alpha.example");
+    for _ in 0..100 {
+        rig.send("bolt", "alpha.example");
+    }
+    rig.hold("acme", Some("bad.example"));
+    let before = rig.started().iter().position(|id| *id == good);
+    assert!(before.is_some_and(|n| n <= 3), "{before:?} of bolt's, whose weight is 3");
+}
+
+#[test]
+fn a_probe_that_shows_nothing_is_followed_by_mail_to_the_same_destination() {
+    let mut rig = Rig::new(&binding(1, ""));
+    // Older, and held for longer, elsewhere.
+    let elsewhere: Vec<_> = (0..3).map(|_| rig.lasting("bad.example", "beta.example")).collect();
+    let here: Vec<_> = (0..5).map(|_| rig.lasting("bad.example", "alpha.example")).collect();
+    let mut at_beta: Vec<_> = (900..903).map(|n| refused("acme", Some("bad.example"), n)).collect();
+    for said in &mut at_beta {
+        let Evidence::Attempt { destination, result: AttemptResult::Refused { action, .. }, .. } = said else {
+            continue;
+        };
+        *destination = "site:beta.example".into();
+        *action = crate::outcome::Action::HoldTenant(20 * 60 * MINUTE);
+    }
+    rig.core.reported(&at_beta, rig.now);
+    rig.hold("acme", Some("bad.example"));
+    assert!(rig.attempt().is_none());
+    rig.pass(66 * MINUTE);
+    let probe = rig.attempt().expect("one");
+    assert!(here.contains(&probe.entry));
+    assert!(rig.attempt().is_none());
+    rig.core.reported(&[said("acme", Some("bad.example"), probe.entry.0, later())], rig.now);
+    rig.deliver(probe);
+    let next = rig.attempt().expect("the next");
+    assert!(here.contains(&next.entry));
+    assert!(rig.attempt().is_none(), "one only");
+    rig.core.reported(&[said("acme", Some("bad.example"), next.entry.0, AttemptResult::Accepted)], rig.now);
+    rig.deliver(next);
+    assert_eq!(rig.started().len(), 3, "the rest of them");
+    assert_eq!(rig.reason(elsewhere[0]), "tenant_held");
+}
+
+#[test]
+fn a_probe_refused_for_its_domain_is_followed_by_the_next_of_the_tenant() {
+    let mut rig = Rig::new(&binding(1, ""));
+    for n in 0..3 {
+        rig.lasting(&format!("d{n}.example"), "alpha.example");
+    }
+    rig.hold("acme", None);
+    assert!(rig.attempt().is_none());
+    rig.pass(66 * MINUTE);
+    let probe = rig.attempt().expect("one");
+    assert!(rig.attempt().is_none());
+    rig.core.reported(&[refused("acme", Some("d0.example"), probe.entry.0)], rig.now);
+    rig.deliver(probe);
+    assert_eq!(rig.started().len(), 1);
+}
+
+#[test]
+fn one_call_sets_aside_and_wakes_no_more_than_a_thousand() {
+    let mut rig = Rig::new(&binding(1, ""));
+    let many = 5 * held::ASIDE_MAX;
+    let bad: Vec<_> = (0..many).map(|_| rig.lasting("bad.example", "alpha.example")).collect();
+    rig.hold("acme", Some("bad.example"));
+    let good = rig.lasting("good.example", "alpha.example");
+    let other = rig.send("bolt", "alpha.example");
+    let aside = |rig: &Rig| {
+        let all = bad.iter().filter_map(|id| rig.core.index().get(*id));
+        all.filter(|w| matches!(w.place, Place::Delayed { .. })).count()
+    };
+    let mut started = Vec::new();
+    let mut last = 0;
+    for round in 0.. {
+        assert!(round < 20, "{last} of {many}");
+        let more = rig.started();
+        // Looking up and writing grants are calls, too; the last one finds nothing.
+        let calls = more.len() + 3;
+        started.extend(more);
+        let now = aside(&rig);
+        assert!(now - last <= calls * held::ASIDE_MAX, "{last} to {now}");
+        if round == 0 {
+            assert!(started.contains(&other) && now < many, "others are not held up: {now}");
+        }
+        if started.contains(&good) {
+            break;
+        }
+        last = now;
+        rig.pass(held::ASIDE_PAUSE);
+    }
+    assert_eq!(aside(&rig), many);
+
+    let release = Evidence::OperatorRelease { tenant: "acme".into(), destination: None };
+    rig.core.observe(&release, rig.now);
+    assert_eq!(aside(&rig), many, "woken by and by");
+    assert!(rig.core.next_wakeup().is_some_and(|at| at <= rig.now.wall));
+    let Some(Action::Attempt(first)) = rig.core.next(rig.now) else { panic!("one goes") };
+    assert_eq!(aside(&rig), many - held::ASIDE_MAX);
+    rig.deliver(first);
+    let mut gone = 1;
+    while gone < many {
+        let more = rig.attempts();
+        assert!(!more.is_empty() || rig.core.next_wakeup().is_some_and(|at| at <= rig.now.wall), "{gone} of {many}");
+        gone += more.len();
+        more.into_iter().for_each(|start| rig.deliver(start));
+    }
+}
+
+#[test]
+fn only_the_domains_of_waiting_mail_have_a_number() {
+    let mut rig = Rig::new(&binding(1, ""));
+    for n in 0..100 {
+        let entry = from(&rig, "acme", &format!("d{n}.example"), "alpha.example");
+        rig.take_in(entry);
+        let entry = from(&rig, "acme", "same.example", "alpha.example");
+        rig.take_in(entry);
+        assert!(rig.core.senders.len() <= 2);
+        for start in rig.attempts() {
+            rig.deliver(start);
+        }
+        assert_eq!(rig.core.senders.len(), 0);
+    }
+    // Taken in twice, and forgotten once: no number is left over.
+    let entry = from(&rig, "acme", "twice.example", "alpha.example");
+    let id = rig.take_in(entry.clone());
+    assert!(rig.core.enqueue(&entry, rig.now));
+    rig.core.forget(id);
+    assert_eq!(rig.core.senders.len(), 0);
+}
+
+#[test]
+fn a_clock_that_jumps_is_served_by_and_by() {
+    let mut rig = Rig::new(&binding(1, ""));
+    let many = DUE_MAX + 500;
+    for _ in 0..many {
+        let mut entry = rig.entry("acme", "main", "alpha.example");
+        (entry.state.next_at, entry.expires) = (START.plus(MINUTE), START.plus(10_000 * MINUTE));
+        rig.take_in(entry);
+    }
+    rig.pass(9 * MINUTE);
+    let due = |rig: &Rig| rig.core.index().iter().filter(|(_, w)| matches!(w.place, Place::Delayed { .. })).count();
+    for left in [500, 0] {
+        assert!(rig.core.next_wakeup().is_some_and(|at| at <= rig.now.wall));
+        rig.core.next(rig.now);
+        assert_eq!(due(&rig), left);
+    }
 }

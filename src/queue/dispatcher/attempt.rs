@@ -128,7 +128,7 @@ impl Dispatcher {
     async fn conclude(&self, mut held: Held<'_>, way: &Way, mut entry: Entry, report: &Report) {
         let before = entry.clone();
         let answers = self.judge(way, report);
-        let evidence = blame::evidence(&before, &answers, &way.binding.name, &way.plan.destination);
+        let evidence = blame::evidence(&before, &answers, &way.binding, &way.plan.destination);
         let (observed, facts) = self.tell(|core, now| core.reported(&evidence, now));
         self.wake.notify_one();
         self.announce(&observed);

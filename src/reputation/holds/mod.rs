@@ -2,25 +2,39 @@
 //!
 //! Some refusals speak of the sender and not of the address: no DMARC, a blocked domain, "too many complaints about this
 //! sender". Sending on would earn more of them and wear out the addresses others depend on; another binding does not
-//! help. So when enough distinct messages were refused like that ([`Holds::refused`]), the mail of that tenant to that
-//! destination waits. Everybody else's goes on, and the tenant's goes on elsewhere.
+//! help. So when enough distinct messages were refused like that and none was accepted between them
+//! ([`Holds::refused`]), the mail of that tenant to that destination waits. Everybody else's goes on, and the tenant's
+//! goes on elsewhere.
 //!
 //! ```text
 //!   counting ──hold_count messages within hold_window──▶ held ──span is over──▶ probing ──accepted──▶ gone
-//!                                                          ▲                      │  └─hold_window without a word──▶ gone
+//!      └─any message accepted──▶ from the beginning        ▲                      │  └─hold_window without a word──▶ gone
 //!                                                          └──refused again, span doubled (at most 24 h)
 //! ```
 //!
 //! While probing one message at a time may go: were all that waits let loose at once, hundreds of refusals would be on the
-//! wire before the first was heard. A probe of which nothing is heard for [`PROBE_PATIENCE`] is given up for lost.
+//! wire before the first was heard. Only the answer about that message ends the probe; where its recipients were answered
+//! differently, an acceptance wins. A probe of which nothing is heard for [`PROBE_PATIENCE`] is given up for lost. After
+//! an accepted probe all that waited goes at once; but what is refused again within `hold_window` is held for twice as
+//! long, so that a receiver which lets one message in a while pass is not flooded every hour.
 //!
-//! Pure. Holds are written down; what is still counted is not: a restart forgets at most `hold_count` − 1 refusals.
+//! A clock that was wrong holds nothing for long: no end is further away than its span from now.
+//!
+//! Pure. Holds are written down; what is still counted is not: a restart forgets at most `hold_count` − 1 refusals, and
+//! the penalties of holds that have ended.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+mod counted;
+mod hold;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use self::counted::Counted;
+use self::hold::Hold;
 use super::facts::{self, Fact};
 use crate::clock::{Wall, rfc3339};
 use crate::config;
@@ -29,15 +43,24 @@ use crate::message::{DestinationName, Domain, MessageId, TenantName};
 /// How long a probe may be under way before the next one is let go.
 pub const PROBE_PATIENCE: Duration = Duration::from_secs(15 * 60);
 
-/// Longest hold that doubling leads to. A rule may ask for more by itself.
-const SPAN_MAX: Duration = Duration::from_secs(24 * 3600);
+/// One message on its way, as far as holds care.
+#[derive(Clone, Copy, Debug)]
+pub struct Mail<'a> {
+    /// Whose.
+    pub tenant: &'a TenantName,
+    /// The domain of the reverse path; `None` for the null reverse path.
+    pub sender_domain: Option<&'a Domain>,
+    /// Where to.
+    pub destination: &'a DestinationName,
+    /// Which.
+    pub message: MessageId,
+}
 
-/// Shortest hold.
-const SPAN_MIN: Duration = Duration::from_secs(60);
-
-/// Subjects counted at the same time; further ones are counted when others have gone. Sender domains are the tenants' own
-/// choice and must not fill the memory.
-const COUNTED_MAX: usize = 10_000;
+impl Mail<'_> {
+    fn keys(self) -> impl Iterator<Item = HoldKey> {
+        keys(self.tenant, self.sender_domain, self.destination)
+    }
+}
 
 /// Whose mail to where.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -121,40 +144,6 @@ pub struct HoldView {
     pub evidence: String,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Hold {
-    until: Wall,
-    times: u32,
-    evidence: String,
-    /// The end of the span has been told.
-    #[serde(skip)]
-    told: bool,
-    /// A probe is under way since.
-    #[serde(skip)]
-    probe: Option<Wall>,
-}
-
-impl Hold {
-    fn blocked_until(&self, now: Wall) -> Option<Wall> {
-        let lost_at = self.probe.map(|since| since.plus(PROBE_PATIENCE));
-        [Some(self.until), lost_at].into_iter().flatten().find(|&end| now < end)
-    }
-
-    /// When it is forgotten unless something is heard.
-    fn end(&self, window: Duration) -> Wall {
-        let end = self.until.plus(window);
-        self.probe.map_or(end, |since| end.max(since.plus(PROBE_PATIENCE)))
-    }
-
-    fn next_moment(&self, window: Duration) -> Wall {
-        if self.told { self.end(window) } else { self.until }
-    }
-
-    fn state(&self, now: Wall) -> HoldState {
-        if now < self.until { HoldState::Held { until: self.until } } else { HoldState::Probing }
-    }
-}
-
 #[derive(Serialize, Deserialize)]
 struct Written {
     key: HoldKey,
@@ -164,89 +153,92 @@ struct Written {
 /// All holds, and the refusals that may become one.
 #[derive(Debug, Default)]
 pub struct Holds {
-    counted: HashMap<HoldKey, VecDeque<(MessageId, Wall)>>,
+    counted: Counted,
     holds: BTreeMap<HoldKey, Hold>,
     /// No hold moves by itself before; may be too early, never too late.
     next: Option<Wall>,
+    /// The last accepted message, where to and when: what its other recipients are told now weighs nothing.
+    accepted: Option<(MessageId, DestinationName, Wall)>,
+    /// The last tick: a clock that was set back shows.
+    ticked: Wall,
     changes: Vec<HoldChange>,
     freed: Vec<Freed>,
     dirty: BTreeSet<HoldKey>,
 }
 
 impl Holds {
-    /// A refusal of `message` whose rule asks to hold for `span`. Several recipients of one message, and its repetitions,
-    /// are one refusal.
+    /// A refusal of this mail, for the tenant's sake or its sender domain's, whose rule asks to hold for `span`. Several
+    /// recipients of one message, and its repetitions, are one refusal. Not for mail without the domain that is refused.
     pub(super) fn refused(
         &mut self,
-        key: HoldKey,
-        message: MessageId,
+        mail: Mail<'_>,
+        whole_tenant: bool,
         span: Duration,
         evidence: &str,
         rules: &config::Reputation,
         now: Wall,
     ) {
-        match self.holds.get(&key) {
-            // Was on the wire when the hold began: it has been acted on.
-            Some(hold) if now < hold.until => {}
-            Some(hold) => {
-                let times = hold.times.saturating_add(1);
-                self.hold(key, times, span, evidence, rules.hold_window, now);
-            }
-            None => {
-                if self.counted.len() >= COUNTED_MAX && !self.counted.contains_key(&key) {
-                    return;
-                }
-                let seen = self.counted.entry(key.clone()).or_default();
-                seen.retain(|&(_, at)| now.since(at) < rules.hold_window);
-                if seen.iter().any(|(known, _)| *known == message) {
-                    return;
-                }
-                seen.push_back((message, now));
-                if seen.len() >= rules.hold_count.max(1) as usize {
-                    self.counted.remove(&key);
-                    self.hold(key, 1, span, evidence, rules.hold_window, now);
-                }
-            }
-        }
-    }
-
-    fn hold(&mut self, key: HoldKey, times: u32, span: Duration, evidence: &str, window: Duration, now: Wall) {
-        let span = span.max(SPAN_MIN);
-        let doubled = span.saturating_mul(2u32.saturating_pow(times.saturating_sub(1)));
-        let until = now.plus(doubled.min(SPAN_MAX.max(span)));
-        let hold = Hold { until, times, evidence: evidence.to_owned(), told: false, probe: None };
-        self.holds.insert(key.clone(), hold);
-        self.arm(window);
-        self.tell(key, HoldState::Held { until }, evidence.to_owned());
-    }
-
-    /// Any other answer about mail of this tenant: what was accepted ends a hold that is being probed, anything else only
-    /// ends the probe.
-    pub(super) fn answered(
-        &mut self,
-        tenant: &TenantName,
-        sender_domain: Option<&Domain>,
-        destination: &DestinationName,
-        accepted: bool,
-        now: Wall,
-    ) {
-        if self.holds.is_empty() {
+        if self
+            .accepted
+            .as_ref()
+            .is_some_and(|(message, to, at)| *message == mail.message && to == mail.destination && *at == now)
+        {
             return;
         }
-        for key in keys(tenant, sender_domain, destination) {
-            let Some(hold) = self.holds.get_mut(&key).filter(|hold| hold.until <= now) else { continue };
-            if accepted {
-                self.release(&key, "mail is accepted again");
-            } else if hold.probe.take().is_some() {
-                self.freed.push(Freed::One(key));
+        for key in mail.keys() {
+            if key.sender_domain.is_none() != whole_tenant {
+                self.show_nothing(key, mail.message, now);
+                continue;
             }
+            let times = match self.holds.get(&key) {
+                // What is no probe was on the wire when the hold began: it has been acted on.
+                Some(hold) if now < hold.until || !hold.is_probed_by(mail.message, now) => continue,
+                Some(hold) => Some(hold.times.saturating_add(1)),
+                None => self.counted.refused(&key, mail.message, rules.hold_count, rules.hold_window, now),
+            };
+            if let Some(times) = times {
+                let hold = Hold::new(times, span, evidence, mail.message, now);
+                let to = HoldState::Held { until: hold.until };
+                self.holds.insert(key.clone(), hold);
+                self.arm(rules.hold_window);
+                self.tell(key, to, evidence.to_owned());
+            }
+        }
+    }
+
+    /// Any other answer about this mail. What was accepted is no row of refusals, and ends the holds that the message
+    /// probed; anything else only ends the probe.
+    pub(super) fn answered(&mut self, mail: Mail<'_>, accepted: bool, now: Wall) {
+        if accepted {
+            self.accepted = Some((mail.message, mail.destination.clone(), now));
+        }
+        if self.holds.is_empty() && self.counted.is_empty() {
+            return;
+        }
+        for key in mail.keys() {
+            if !accepted {
+                self.show_nothing(key, mail.message, now);
+                continue;
+            }
+            self.counted.accepted(&key);
+            let Some(hold) = self.holds.get(&key).filter(|hold| hold.is_probed_by(mail.message, now)) else { continue };
+            let times = hold.times_without_the_last(now);
+            self.counted.remember(&key, times, now);
+            self.release(&key, "mail is accepted again");
+        }
+    }
+
+    /// An answer about `message` that says nothing about `key`: where it was the probe, the next may follow.
+    fn show_nothing(&mut self, key: HoldKey, message: MessageId, now: Wall) {
+        if self.holds.get_mut(&key).is_some_and(|hold| hold.end_probe(message, now)) {
+            self.freed.push(Freed::One(key));
         }
     }
 
     /// The operator's word: every hold of the tenant (at this destination) ends, and counting begins anew.
     pub(super) fn operator_release(&mut self, tenant: &TenantName, destination: Option<&DestinationName>) {
         let is_meant = |key: &HoldKey| key.tenant == *tenant && destination.is_none_or(|to| key.destination == *to);
-        self.counted.retain(|key, _| !is_meant(key));
+        self.counted.forget(tenant, is_meant);
         let meant: Vec<HoldKey> = self.holds.keys().filter(|key| is_meant(key)).cloned().collect();
         for key in meant {
             self.release(&key, "released by the operator");
@@ -267,6 +259,9 @@ impl Holds {
 
     /// Lets time pass: holds end and are probed; what nothing was heard of for `window` after its end is forgotten.
     pub(super) fn tick(&mut self, window: Duration, now: Wall) {
+        if now < std::mem::replace(&mut self.ticked, now) {
+            self.set_back(window, now);
+        }
         if self.next.is_none_or(|next| next > now) {
             return;
         }
@@ -287,13 +282,24 @@ impl Holds {
         self.arm(window);
     }
 
+    /// The clock was set back: what was reckoned from the future ends as if it had begun now.
+    fn set_back(&mut self, window: Duration, now: Wall) {
+        self.counted.set_back(now);
+        for (key, hold) in &mut self.holds {
+            if hold.set_back(now) {
+                self.dirty.insert(key.clone());
+            }
+        }
+        self.arm(window);
+    }
+
     fn arm(&mut self, window: Duration) {
         self.next = self.holds.values().map(|hold| hold.next_moment(window)).min();
     }
 
     /// Forgets refusals that no longer count.
     pub(super) fn sweep(&mut self, window: Duration, now: Wall) {
-        self.counted.retain(|_, seen| seen.back().is_some_and(|&(_, last)| now.since(last) < window));
+        self.counted.sweep(window, now);
     }
 
     pub(super) fn next_wakeup(&self) -> Option<Wall> {
@@ -319,19 +325,13 @@ impl Holds {
     }
 
     /// A message that [`Holds::held`] let pass is tried now: where a hold is being probed, this is the probe.
-    pub(super) fn begins(
-        &mut self,
-        tenant: &TenantName,
-        sender_domain: Option<&Domain>,
-        destination: &DestinationName,
-        now: Wall,
-    ) {
+    pub(super) fn begins(&mut self, mail: Mail<'_>, now: Wall) {
         if self.holds.is_empty() {
             return;
         }
-        for key in keys(tenant, sender_domain, destination) {
+        for key in mail.keys() {
             if let Some(hold) = self.holds.get_mut(&key) {
-                hold.probe = Some(now);
+                hold.probe = Some((mail.message, now));
             }
         }
     }
@@ -367,10 +367,12 @@ impl Holds {
         })
     }
 
-    /// Takes back a hold. One that ended meanwhile is probed.
+    /// Takes back a hold. One that ended meanwhile is probed; one from the future ends a span from the next tick.
     pub(super) fn restore(&mut self, bytes: &[u8]) -> Result<(), serde_json::Error> {
         let Written { key, hold } = serde_json::from_slice(bytes)?;
         self.next = Some(self.next.map_or(hold.until, |next| next.min(hold.until)));
+        // Whatever the next tick's clock shows, it is looked at as one that was set back.
+        self.ticked = Wall::from_millis(i64::MAX);
         self.holds.insert(key, hold);
         Ok(())
     }
