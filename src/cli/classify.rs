@@ -34,7 +34,7 @@ pub(super) fn main(options: &Options, rules: &[PathBuf]) -> ExitCode {
         }
     };
     let (input, mut output) = (io::stdin().lock(), BufWriter::new(io::stdout().lock()));
-    let context = Context { stage, provider: provider.as_ref() };
+    let context = Context { stage, provider: provider.as_ref(), own: &[] };
     let done = if options.table {
         output.write_all(table::markdown(&classifier).as_bytes()).and_then(|()| output.flush())
     } else if options.raw {

@@ -61,7 +61,7 @@ fn recipient(one: &Reported, classifier: &Classifier) -> Value {
     }
     if let Some(reply) = one.reply() {
         // A report does not say where in the dialogue the reply came.
-        let outcome = classifier.reply(&reply, Context { stage: Stage::Rcpt, provider: None });
+        let outcome = classifier.reply(&reply, Context { stage: Stage::Rcpt, provider: None, own: &[] });
         object["outcome"] = json!({
             "category": outcome.cause.map(Cause::as_str),
             "scope": outcome.scope.label(),

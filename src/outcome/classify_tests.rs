@@ -15,7 +15,7 @@ fn reply(line: &str) -> Reply {
 }
 
 fn outcome(classifier: &Classifier, stage: Stage, line: &str) -> Outcome {
-    classifier.reply(&reply(line), Context { stage, provider: None })
+    classifier.reply(&reply(line), Context { stage, provider: None, own: &[] })
 }
 
 #[test]
@@ -310,7 +310,7 @@ proptest! {
         let stage = [Stage::Connect, Stage::Banner, Stage::Ehlo, Stage::Tls, Stage::Mail, Stage::Rcpt, Stage::Data,
             Stage::EndOfData][at];
         let reply = Reply { code, enhanced: None, text };
-        let seen = SHIPPED.reply(&reply, Context { stage, provider: None });
+        let seen = SHIPPED.reply(&reply, Context { stage, provider: None, own: &[] });
         prop_assert_eq!(seen.disposition == Disposition::Delivered, code < 300);
         prop_assert_eq!(seen.cause.is_none(), code < 300);
         prop_assert!(code >= 500 || seen.disposition != Disposition::Bounced);
@@ -334,7 +334,7 @@ proptest! {
             text.pop();
         }
         let reply = Reply { code: class * 100 + 50, enhanced: None, text };
-        let context = Context { stage: Stage::Rcpt, provider: None };
+        let context = Context { stage: Stage::Rcpt, provider: None, own: &[] };
         let seen = SHIPPED.reply(&reply, context);
         if seen.cause == Some(Cause::Unknown) || seen.scope == Scope::Unknown {
             prop_assert!(!seen.counts_against_ip, "{:?}", seen);

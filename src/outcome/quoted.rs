@@ -5,8 +5,13 @@
 //! against our binding, one careless forwarder would suspend a good IP. So the words of others are set aside where a rule
 //! blames an IP. For everything else they count: a full mailbox is full whoever says so.
 //!
+//! The same holds where the reply names addresses and none of them is ours: then it was another that was refused, however
+//! it is worded ([`names_another`]).
+//!
 //! A quotation is a second SMTP reply code behind words that introduce somebody else's answer. A code alone is none:
 //! many servers repeat their own (`550 550 5.7.1 …`, `Error: 554 …`).
+
+use std::net::IpAddr;
 
 use super::rules::Pattern;
 
@@ -53,6 +58,73 @@ impl Quotation {
     /// Where in `text` (normalised, without its own code) the words of another server are introduced.
     pub(super) fn begins(&self, text: &[u8]) -> Option<usize> {
         self.0.find(text).map(|found| found.start)
+    }
+}
+
+/// The first public address that `text` names, if it names some and none of them is one of our `own`.
+///
+/// `None` too where we do not know under which public address we are seen. Where a whole `range` is refused, ours need not be
+/// named: it is enough that it lies in the named network (as written, else in the /24 or /48 about the address).
+pub(super) fn names_another(text: &[u8], own: &[IpAddr], range: bool) -> Option<IpAddr> {
+    if !own.iter().any(|address| is_public(*address)) {
+        return None;
+    }
+    let mut another = None;
+    for (address, length) in addresses(text) {
+        let length = if range { length.or(Some(if address.is_ipv4() { 24 } else { 48 })) } else { length };
+        if own.iter().any(|ours| *ours == address || length.is_some_and(|length| same_network(*ours, address, length))) {
+            return None;
+        }
+        if is_public(address) && another.is_none() {
+            another = Some(address);
+        }
+    }
+    another
+}
+
+/// Addresses in the text, with the length of the prefix where one is written behind them.
+fn addresses(text: &[u8]) -> impl Iterator<Item = (IpAddr, Option<u8>)> {
+    let of_address = |b: &u8| b.is_ascii_hexdigit() || matches!(b, b'.' | b':');
+    let mut before: &[u8] = b"";
+    let words = text.split(move |b| !of_address(b) && !b.is_ascii_alphanumeric() && !matches!(b, b'/' | b'-' | b'_'));
+    words.filter_map(move |word| {
+        let previous = std::mem::replace(&mut before, word);
+        let (word, length) = match word.iter().position(|b| *b == b'/') {
+            Some(at) => (&word[..at], std::str::from_utf8(&word[at + 1..]).ok().and_then(|rest| rest.parse().ok())),
+            None => (word, None),
+        };
+        let word = std::str::from_utf8(word).ok()?.trim_end_matches(['.', ':', '-']).trim_start_matches([':', '.']);
+        // Yahoo's texts end with the version of their software: "… user complaints - 4.16.55.1".
+        if previous == b"-" && word.starts_with("4.16.") || previous.eq_ignore_ascii_case(b"version") {
+            return None;
+        }
+        word.parse().ok().map(|address| (address, length))
+    })
+}
+
+fn same_network(one: IpAddr, other: IpAddr, length: u8) -> bool {
+    let shift = |bits: u32| bits.checked_sub(u32::from(length));
+    match (one, other) {
+        (IpAddr::V4(one), IpAddr::V4(other)) => {
+            shift(32).is_some_and(|by| (one.to_bits() ^ other.to_bits()).checked_shr(by).unwrap_or(0) == 0)
+        }
+        (IpAddr::V6(one), IpAddr::V6(other)) => {
+            shift(128).is_some_and(|by| (one.to_bits() ^ other.to_bits()).checked_shr(by).unwrap_or(0) == 0)
+        }
+        _ => false,
+    }
+}
+
+/// Whether others see us under it.
+fn is_public(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => {
+            let shared = v4.octets()[0] == 100 && (64..128).contains(&v4.octets()[1]);
+            !(v4.is_private() || v4.is_loopback() || v4.is_link_local() || v4.is_unspecified() || shared)
+        }
+        IpAddr::V6(v6) => {
+            !(v6.is_loopback() || v6.is_unspecified() || v6.is_unique_local() || v6.is_unicast_link_local())
+        }
     }
 }
 

@@ -32,7 +32,7 @@ fn errors(text: &str) -> Vec<String> {
 
 fn judged(classifier: &Classifier, stage: Stage, line: &str) -> Outcome {
     let reply = crate::outcome::classify_cli::parse_line(line.as_bytes()).expect("a reply");
-    classifier.reply(&reply, Context { stage, provider: None })
+    classifier.reply(&reply, Context { stage, provider: None, own: &[] })
 }
 
 /// A rule that is good but for `keys`.
@@ -190,7 +190,7 @@ fn own_rules_come_first_and_may_be_bound_to_a_provider() {
     let classifier = with(&text).expect("valid");
     let gmail = crate::message::ProviderName::new("gmail");
     let reply = crate::outcome::classify_cli::parse_line(b"450 User unknown").expect("a reply");
-    let seen = |provider| classifier.reply(&reply, Context { stage: Stage::Rcpt, provider });
+    let seen = |provider| classifier.reply(&reply, Context { stage: Stage::Rcpt, provider, own: &[] });
     assert_eq!(&*seen(Some(&gmail)).rule, "own.x");
     assert_ne!(&*seen(None).rule, "own.x");
     assert_eq!(classifier.rules_of_unknown_providers(&["gmail"]), []);
