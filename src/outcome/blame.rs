@@ -14,6 +14,7 @@ use super::rules::Pattern;
 pub(super) struct Doubt {
     fact: Pattern,
     of_us: Pattern,
+    elsewhere: Pattern,
 }
 
 /// Facts that no other IP would change. English first, then the words of other languages; each is a phrase with a subject of
@@ -29,19 +30,19 @@ const FACTS: &[&str] = &[
     r"(by|of|to|in) (the |this |its |a )?(recipient|user|addressee|customer)('?s)?( (personal|own|private|mail))?( (rule|filter|blacklist|black list|block ?list|preferences|request|list))?\b|\b(recipient|user|addressee) (has |does |only )",
     // The message.
     r"\b(virus|malware|infected|eicar|phishing|attachment|attached file|macro)\b|\b(message|header|subject|body|content|word|line|mail|data)('?s)? (size|exceeds|too large|too big|content|contents|headers?|scored|looks|classified|is spam|was identified|contains?|containing|body)",
-    r"(rejected|refused|blocked|identified|classified|considered|detected|marked|flagged) (as|due to|for|because of|by|because it is) (possible |likely |being |our |its |a |the )*(spam|content|junk|unsolicited|url|links?|policy rule)|size limit|too (large|big) |\b(spam|content) (filter|score|scanner|engine|detected|content)|probability of spam|score[ds]? [0-9]|due to content|\bhyperlinks?\b|\b(url|link|uri)s?\b|in (the )?(body|subject|received|message)|(received|message-id|x-[a-z-]+) ?header|x-originating-ip|message-id|\btld\b|prohibited (content|word|file)|\bheaders? (are|is|contain|lines?)|not (rfc|compliant)|malformed",
+    r"(rejected|refused|blocked|identified|classified|considered|detected|marked|flagged) (as|due to|for|because of|by|because it is) (possible |likely |being |our |its |a |the )*(spam|content|junk|unsolicited|url|links?|policy rule)|size limit|too (large|big) |\b(spam|content) (filter|score|scanner|engine|detected|content)|probability of spam|(message|mail|spam) scored? |scored [0-9]|due to content|\bhyperlinks?\b|\b(url|link|uri)s?\b|in (the )?(body|subject|received|message)|(received|message-id|x-[a-z-]+) ?header|x-originating-ip|message-id|\btld\b|prohibited (content|word|file)|\bheaders? (are|is|contain|lines?)|not (rfc|compliant)|malformed",
     // The sender's address, domain and identity.
     r"\b(spf|dkim|dmarc|arc)\b|unauthenticated|sender (domain|address|@)|(sending|sender.s|from|envelope|mail from|this|your|the|of sender) domain\b|domain of (the )?sender|domain reputation|envelope (sender|from)|@ on (our|my|a)|\bsender (is |has been |was )?(black|block|unknown|reject|refus)",
     // Relaying and authentication.
     r"\brelay(ing)? (access )?(denied|not|refused|prohibited)|relay mail|relaying|before relaying|must (first )?(authenticate|issue)|authentication (is )?required|log ?in first|starttls|\btls\b|\bssl\b|encrypt",
     // The receiver's own health, and the way to it.
-    r"time[d]? ?-?out|\b(internal|temporary|temporarily|local|server|system|lookup|dns|database|configuration|socket|network|protocol|policy server|write|disk|software|milter) (server )?(error|problem|failure|failed|fault|unavailable|not available|down|lookup)|(error|failure) (in|on|of) (our|the|local)|overload\w*|load (is |average )?(too )?high|too much load|too busy|(is|are|server|ports|system) busy|busy,|maintenance|out of (memory|disk|space|service|order)|insufficient (system|storage|disk|memory|resources)|no space left|disk (is )?full|shutting down|service (is )?(currently |temporarily )?(unavailable|not available|not active|unreachable)|not responding|unavailable|unreachable|(cannot|could not|can.t|unable to|failed to) (reach|contact|connect|query|look ?up|check)|servfail|sockete?r?r?o?r?\b|socket error|lost (input )?connection|idle|next[- ]hop|upstream|back-?end|forwarded message|forwarding|our (gateway|forwarding|upstream)|recipient.s server|final destination|query failed|firewall|daemon|no route|loop(s|ing)?\b|hop count|expired",
+    r"time[d]? ?-?out|\b(internal|temporary|temporarily|local|server|system|lookup|dns|database|configuration|socket|network|protocol|policy server|write|disk|software|milter) (server )?(error|problem|failure|failed|fault|unavailable|not available|down|lookup)|(error|failure) (in|on|of) (our|the|local)|overload\w*|load (is |average )?(too )?high|too much load|too busy|(is|are|server|ports|system) busy|busy,|maintenance|out of (memory|disk|space|service|order)|insufficient (system|storage|disk|memory|resources)|no space left|disk (is )?full|shutting down|service (is )?(currently |temporarily )?(unavailable|not available|not active|unreachable)|not responding|unavailable|unreachable|(cannot|could not|can.t|unable to|failed to) (reach|contact|connect|query|look ?up|check)|servfail|sockete?r?r?o?r?\b|socket error|lost (input )?connection|idle|next[- ]hop|upstream|back-?end|forwarded message|forwarding|our (gateway|forwarding|upstream)|recipient.s server|final destination|query failed|by (a |the |our )?firewall|policy daemon|no route|loop(s|ing)?\b|hop count|expired",
     r"grey-?list|gray-?list|greylisted",
     r"too many (concurrent |simultaneous |parallel |smtp |bad |open |invalid |unknown )*(connections?|sessions?|commands|errors|recipients|messages|rcpts|users)|rate limit|per (hour|minute|day)\b|connecting too often|connection rate",
     // Other languages: recipient, message, health.
     r"(empf.{1,2}nger|benutzer|postfach|konto|nutzer)\w*.{0,40}(unbekannt|gesperrt|abgelehnt|voll|gewechselt|nicht|existiert|deaktiviert)|unbekannte[rsn]? (empf|benutz|nutz|adress)|(destinataire|utilisateur|compte|bo(î|i)te|adresse)\b.{0,40}(inconnu|bloqu|plein|n.existe|inexist|refus|invalid)|(usuario|destinatario|buz.{1,2}n|cuenta|conta|caixa|usu.{1,2}rio|casella|utente|destinat.{1,2}rio)\b.{0,40}(no existe|n.{1,2}o existe|non esiste|bloque|bloqu|blocc|descono|descon|sconosc|llen|chei|pien|inv.{1,2}lid)|caixa postal|(ьзовател|лучател|ресат|щик|четн)\S*.{0,40}(не |еизвест|аблокир|ереполн|тключ)|(收件人|用户|用戶|邮箱|信箱|帐号|账号|ユーザ|宛先|受信者|メールボックス|수신자|사용자)|(odbiorc|skrzynk|u.ytkownik|nieznany odb)",
     r"anh(a|ä|ae)ng|pi.{1,2}ces? jointes?|adjunto|anexo|allegat|contenu|contenido|conte.{1,2}do|contenuto|inhalt|taille|tama.{1,2}o|tamanho|gr(ö|oe|o)(ß|ss)e|\bvirus|вирус|размер|вложен|спам|содержим|邮件内容|内容|附件|病毒|添付|スパム|ウイルス|스팸|첨부|als spam|: ?(spam|спам|스팸)|contenuto|als spam|ind.{1,2}sirable|exp.{1,2}diteur|mittente|remitente|remetente|absender|ender-?domain|domaine|relay (abgelehnt|refus|negad|deneg)|\bhelo\b",
-    r".berlast|ueberlast|ausgelastet|zu viele|wartung|fehler|vor.{1,2}bergehend|surcharg|maintenance|r.{1,2}essayez|plus tard|ocupado|intente|m.{1,2}s tarde|mantenimiento|sobrecarreg|mais tarde|manuten|occupato|sovraccaric|riprov|pi.{1,2} tardi|перегруж|позже|озднее|бслуживан|繁忙|稍后|稍後|混雑|メンテ|しばらく|later|netzwerkfehler|back-?end",
+    r".berlast|ueberlast|ausgelastet|zu viele|wartung|fehler|vor.{1,2}bergehend|surcharg|maintenance|r.{1,2}essayez|plus tard|ocupado|intente|m.{1,2}s tarde|mantenimiento|sobrecarreg|mais tarde|manuten|occupato|sovraccaric|riprov|pi.{1,2} tardi|перегруж|позже|озднее|бслуживан|繁忙|稍后|稍後|混雑|メンテ|しばらく|netzwerkfehler|back-?end",
 ];
 
 /// That the connecting IP, host or network is listed, blocked or of bad repute: who, and what of him, next to each other.
@@ -69,17 +70,23 @@ const OF_US: &[&str] = &[
     r"(poor|bad|low|negative|due to|because of) (sender |sending |client |your )?(ip|host|server|network|mta)('s)? (address )?(has (a )?)?(poor |bad |low )?reputation|\b(your|sending|client|this) (ip|mta|server|host|network)\S*( address)?( ?\(?\[?[0-9]+\.[0-9.]+[\])]*)? ?('s |has |have )?(an? )?(very )?(poor|bad|low|negative|no) .{0,12}reputation|sending mta.s poor reputation",
     r"client host (\S+ )?(rejected: access denied|blocked|rejected: (block|black|ban|your))|(source|sending|sender|your|this) ip .{0,20}(block|black) ?-?list|traffic not accepted from this ip|banned sending ip",
     r"source of (spam|abuse|uce|junk)|spam(my)? (source|sender) (ip|host)|dynamic(ally)? (ip|address|assigned)|open (proxy|relay) ",
-    r"ваш\S* ip|(您|你)的ip|su ip (est|ha|fue)|votre (adresse )?ip|ihre ip|deine ip|adresse ip [0-9.]+ refus|mauvaise r.{1,2}putation|(server|serveur|servidor) (steht|est|est.{1,2}) (auf|sur|en) ",
+    r"(refused|blocked|rejected) by (the )?(dnsbl|rbl)\b|unauthenticated e-?mail from [0-9]|ip-?address of the sender|address (block|space|range) (is|has|was)|(mail|connections?) from this address block|ip.{1,4}адрес|адрес\S* ip|サーバのip|adresse ip (a |est |refus|bloqu)|ваш\S* ip|(您|你)的ip|su ip (est|ha|fue)|votre (adresse )?ip|ihre ip|deine ip|adresse ip [0-9.]+ refus|mauvaise r.{1,2}putation|(server|serveur|servidor) (steht|est|est.{1,2}) (auf|sur|en) ",
+];
+
+/// Words about another's address: what they say of an IP is never said of ours.
+const ELSEWHERE: &[&str] = &[
+    r"next[- ]hop|upstream|\b(our|my) (own )?(forwarding|outgoing|outbound|gateway|relay)|final destination|recipient.s server",
+    r"received( header|:)|x-originating|originating client ip|subject \S?\x22|sender.?s spf|spf record|bad commands|forwarded message",
 ];
 
 /// Enhanced codes that speak of the recipient, of the receiver's system or of the way to it (RFC 3463, RFC 7505).
-const CODES: [(u16, Option<u16>); 7] =
-    [(1, Some(1)), (1, Some(3)), (1, Some(10)), (2, Some(1)), (2, Some(2)), (3, None), (4, None)];
+const CODES: [(u16, Option<u16>); 8] =
+    [(1, Some(1)), (1, Some(3)), (1, Some(10)), (2, Some(1)), (2, Some(2)), (3, Some(1)), (3, Some(2)), (4, None)];
 
 impl Doubt {
     pub(super) fn new() -> Self {
         let one = |parts: &[&str]| Pattern::new(parts.iter().map(|part| format!("(?:{part})")).collect::<Vec<_>>().join("|"));
-        Self { fact: one(FACTS), of_us: one(OF_US) }
+        Self { fact: one(FACTS), of_us: one(OF_US), elsewhere: one(ELSEWHERE) }
     }
 
     /// Whether a weak rule that matches `text` (normalised, without links) is not to be believed.
@@ -87,6 +94,6 @@ impl Doubt {
         let by_code = enhanced.is_some_and(|code| {
             CODES.iter().any(|(subject, detail)| code.subject == *subject && detail.is_none_or(|d| d == code.detail))
         });
-        (by_code || self.fact.is_match(text)) && !self.of_us.is_match(text)
+        self.elsewhere.is_match(text) || (by_code || self.fact.is_match(text)) && !self.of_us.is_match(text)
     }
 }

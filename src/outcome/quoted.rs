@@ -29,7 +29,7 @@ macro_rules! code {
     };
 }
 
-const INTRODUCTIONS: [&str; 5] = [
+const INTRODUCTIONS: [&str; 7] = [
     // host mx.example[192.0.2.1] said: 550 …
     concat!(r"\b(?:said|says|saying)\b(?: ?\([^()]*\))?", code!()),
     // the server responded with: "550 …"
@@ -46,6 +46,10 @@ const INTRODUCTIONS: [&str; 5] = [
         r"\b(?:error|response|reply|answer|message|refusal|rejection) (?:was |received |came )?(?:from|by|of) [^;]{0,160}?",
         code!()
     ),
+    // host mx.example[192.0.2.1] refused to talk to me: 550 …; Exim's callout: Called: … Response: 550 …
+    concat!(r"\b(?:refused to talk to me|response|callback setup failed|callout|verify failed|verification failed|delivery (?:error|failed)|message expired)\b[^;]{0,100}?", code!()),
+    // failed with 550-…, -> 550 …, smtp; 550 …
+    concat!(r"(?:\bfailed with |-> ?|\bsmtp; ?|\bgateway: ?|\b(?:error|refused|rejected) by (?:the )?(?:next|upstream|remote|final)[^;]{0,60}: ?)", r"#?[245][0-9][0-9][ -]"),
     // Sendmail's transcript, Exchange's last error details.
     r#"(?:<<<|\bled=)[ "']{0,2}[245][0-9][0-9][ -]"#,
 ];
