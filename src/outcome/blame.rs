@@ -41,7 +41,7 @@ const FACTS: &[&str] = &[
     r"too many (concurrent |simultaneous |parallel |smtp |bad |open |invalid |unknown )*(connections?|sessions?|commands|errors|recipients|messages|rcpts|users)|rate limit|per (hour|minute|day)\b|connecting too often|connection rate",
     // Other languages: recipient, message, health.
     r"(empf.{1,2}nger|benutzer|postfach|konto|nutzer)\w*.{0,40}(unbekannt|gesperrt|abgelehnt|voll|gewechselt|nicht|existiert|deaktiviert)|unbekannte[rsn]? (empf|benutz|nutz|adress)|(destinataire|utilisateur|compte|bo(î|i)te|adresse)\b.{0,40}(inconnu|bloqu|plein|n.existe|inexist|refus|invalid)|(usuario|destinatario|buz.{1,2}n|cuenta|conta|caixa|usu.{1,2}rio|casella|utente|destinat.{1,2}rio)\b.{0,40}(no existe|n.{1,2}o existe|non esiste|bloque|bloqu|blocc|descono|descon|sconosc|llen|chei|pien|inv.{1,2}lid)|caixa postal|(ьзовател|лучател|ресат|щик|четн)\S*.{0,40}(не |еизвест|аблокир|ереполн|тключ)|(收件人|用户|用戶|邮箱|信箱|帐号|账号|ユーザ|宛先|受信者|メールボックス|수신자|사용자)|(odbiorc|skrzynk|u.ytkownik|nieznany odb)",
-    r"anh(a|ä|ae)ng|pi.{1,2}ces? jointes?|adjunto|anexo|allegat|contenu|contenido|conte.{1,2}do|contenuto|inhalt|taille|tama.{1,2}o|tamanho|gr(ö|oe|o)(ß|ss)e|\bvirus|вирус|размер|вложен|спам|содержим|邮件内容|内容|附件|病毒|添付|スパム|ウイルス|스팸|첨부|als spam|: ?(spam|спам|스팸)|contenuto|als spam|ind.{1,2}sirable|exp.{1,2}diteur|mittente|remitente|remetente|absender|ender-?domain|domaine|relay (abgelehnt|refus|negad|deneg)|\bhelo\b",
+    r"anh(a|ä|ae)ng|pi.{1,2}ces? jointes?|adjunto|anexo|allegat|contenu|contenido|conte.{1,2}do|contenuto|inhalt|taille|tama.{1,2}o|tamanho|gr(ö|oe|o)(ß|ss)e|\bvirus|вирус|размер|вложен|спам|содержим|邮件内容|内容|附件|病毒|添付|スパム|ウイルス|스팸|첨부|als spam|: ?(spam|спам|스팸)|contenuto|als spam|ind.{1,2}sirable|exp.{1,2}diteur|mittente|remitente|remetente|absender|ender-?domain|domaine|relay (abgelehnt|refus|negad|deneg)|helo ung",
     r".berlast|ueberlast|ausgelastet|zu viele|wartung|fehler|vor.{1,2}bergehend|surcharg|maintenance|r.{1,2}essayez|plus tard|ocupado|intente|m.{1,2}s tarde|mantenimiento|sobrecarreg|mais tarde|manuten|occupato|sovraccaric|riprov|pi.{1,2} tardi|перегруж|позже|озднее|бслуживан|繁忙|稍后|稍後|混雑|メンテ|しばらく|netzwerkfehler|back-?end",
 ];
 
@@ -69,13 +69,13 @@ const OF_US: &[&str] = &[
     r"(poor|bad|low|negative) (e-?mail |ip |sender |sending |network |host )*reputation (of|for) (your|the|this) (sending |source |client |connecting )?(ip|server|host|network|mta)",
     r"(poor|bad|low|negative|due to|because of) (sender |sending |client |your )?(ip|host|server|network|mta)('s)? (address )?(has (a )?)?(poor |bad |low )?reputation|\b(your|sending|client|this) (ip|mta|server|host|network)\S*( address)?( ?\(?\[?[0-9]+\.[0-9.]+[\])]*)? ?('s |has |have )?(an? )?(very )?(poor|bad|low|negative|no) .{0,12}reputation|sending mta.s poor reputation",
     r"client host (\S+ )?(rejected: access denied|blocked|rejected: (block|black|ban|your))|(source|sending|sender|your|this) ip .{0,20}(block|black) ?-?list|traffic not accepted from this ip|banned sending ip",
-    r"source of (spam|abuse|uce|junk)|spam(my)? (source|sender) (ip|host)|dynamic(ally)? (ip|address|assigned)|open (proxy|relay) ",
+    r"this ip (address )?(has been|is) (temporarily )?(block|bann|black|listed)|source of (spam|abuse|uce|junk)|spam(my)? (source|sender) (ip|host)|dynamic(ally)? (ip|address|assigned)|open (proxy|relay) ",
     r"(refused|blocked|rejected) by (the )?(dnsbl|rbl)\b|unauthenticated e-?mail from [0-9]|ip-?address of the sender|address (block|space|range) (is|has|was)|(mail|connections?) from this address block|ip.{1,4}адрес|адрес\S* ip|サーバのip|adresse ip (a |est |refus|bloqu)|ваш\S* ip|(您|你)的ip|su ip (est|ha|fue)|votre (adresse )?ip|ihre ip|deine ip|adresse ip [0-9.]+ refus|mauvaise r.{1,2}putation|(server|serveur|servidor) (steht|est|est.{1,2}) (auf|sur|en) ",
 ];
 
 /// Words about another's address: what they say of an IP is never said of ours.
 const ELSEWHERE: &[&str] = &[
-    r"next[- ]hop|upstream|\b(our|my) (own )?(forwarding|outgoing|outbound|gateway|relay)|final destination|recipient.s server",
+    r"callback setup failed|while verifying|next[- ]hop|upstream|\b(our|my) (own )?(forwarding|outgoing|outbound|gateway|relay)|final destination|recipient.s server",
     r"received( header|:)|x-originating|originating client ip|subject \S?\x22|sender.?s spf|spf record|bad commands|forwarded message",
 ];
 
@@ -85,7 +85,8 @@ const CODES: [(u16, Option<u16>); 8] =
 
 impl Doubt {
     pub(super) fn new() -> Self {
-        let one = |parts: &[&str]| Pattern::new(parts.iter().map(|part| format!("(?:{part})")).collect::<Vec<_>>().join("|"));
+        let one =
+            |parts: &[&str]| Pattern::new(parts.iter().map(|part| format!("(?:{part})")).collect::<Vec<_>>().join("|"));
         Self { fact: one(FACTS), of_us: one(OF_US), elsewhere: one(ELSEWHERE) }
     }
 
@@ -95,5 +96,60 @@ impl Doubt {
             CODES.iter().any(|(subject, detail)| code.subject == *subject && detail.is_none_or(|d| d == code.detail))
         });
         self.elsewhere.is_match(text) || (by_code || self.fact.is_match(text)) && !self.of_us.is_match(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn doubted(text: &str, enhanced: Option<EnhancedCode>) -> bool {
+        Doubt::new().prevails(text.as_bytes(), enhanced)
+    }
+
+    #[test]
+    fn a_fact_beside_the_client_speaks_against_vague_phrases() {
+        for text in [
+            "User unknown; connection from 192.0.2.1 refused",
+            "Mailbox full; client 192.0.2.1 deferred",
+            "Server overloaded, connection refused",
+            "SPF: your IP 192.0.2.1 is blacklisted by the sender's SPF record",
+            "Received header contains a blacklisted IP 192.0.2.1",
+            "Too many connections from your host 192.0.2.1, connection refused",
+            "Ce compte est bloqué sur notre serveur",
+        ] {
+            assert!(doubted(text, None), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_said_of_us_is_believed() {
+        for text in [
+            "Client host [192.0.2.1] blocked using zen.spamhaus.org",
+            "Your IP 192.0.2.1 is on our block list; message rejected as spam",
+            "Your mail server has been blocked due to spam content",
+            "192.0.2.1 is blacklisted; contact the recipient",
+            "rejected due to the sending MTA's poor reputation; try again later, temporary error",
+            "connection refused",
+        ] {
+            assert!(!doubted(text, None), "{text}");
+        }
+    }
+
+    #[test]
+    fn codes_of_recipient_system_and_way_are_facts() {
+        let code = |class, subject, detail| Some(EnhancedCode { class, subject, detail });
+        for (enhanced, facts) in [
+            (code(5, 1, 1), true),
+            (code(5, 2, 2), true),
+            (code(4, 3, 2), true),
+            (code(4, 4, 1), true),
+            (code(5, 7, 1), false),
+            (code(5, 3, 0), false),
+            (None, false),
+        ] {
+            assert_eq!(doubted("refused for 192.0.2.1", enhanced), facts, "{enhanced:?}");
+            assert!(!doubted("your IP is blacklisted", enhanced), "{enhanced:?}");
+        }
     }
 }

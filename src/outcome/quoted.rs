@@ -29,7 +29,7 @@ macro_rules! code {
     };
 }
 
-const INTRODUCTIONS: [&str; 7] = [
+const INTRODUCTIONS: [&str; 8] = [
     // host mx.example[192.0.2.1] said: 550 …
     concat!(r"\b(?:said|says|saying)\b(?: ?\([^()]*\))?", code!()),
     // the server responded with: "550 …"
@@ -47,9 +47,17 @@ const INTRODUCTIONS: [&str; 7] = [
         code!()
     ),
     // host mx.example[192.0.2.1] refused to talk to me: 550 …; Exim's callout: Called: … Response: 550 …
-    concat!(r"\b(?:refused to talk to me|response|callback setup failed|callout|verify failed|verification failed|delivery (?:error|failed)|message expired)\b[^;]{0,100}?", code!()),
+    concat!(
+        r"\b(?:refused to talk to me|response|callback setup failed|callout|verify failed|verification failed|delivery (?:error|failed)|message expired)\b[^;]{0,100}?",
+        code!()
+    ),
     // failed with 550-…, -> 550 …, smtp; 550 …
-    concat!(r"(?:\bfailed with |-> ?|\bsmtp; ?|\bgateway: ?|\b(?:error|refused|rejected) by (?:the )?(?:next|upstream|remote|final)[^;]{0,60}: ?)", r"#?[245][0-9][0-9][ -]"),
+    concat!(
+        r"(?:\bfailed with |-> ?|\bsmtp; ?|\bgateway: ?|\b(?:error|refused|rejected) by (?:the )?(?:next|upstream|remote|final)[^;]{0,60}: ?)",
+        r"#?[245][0-9][0-9][ -]"
+    ),
+    // mx2 says: Your IP is blacklisted
+    r"\b(?:mx[0-9]*|(?:next |remote |other |far |final )(?:host|server|hop|mx)) (?:said|says): ",
     // Sendmail's transcript, Exchange's last error details.
     r#"(?:<<<|\bled=)[ "']{0,2}[245][0-9][0-9][ -]"#,
 ];
@@ -76,7 +84,8 @@ pub(super) fn names_another(text: &[u8], own: &[IpAddr], range: bool) -> Option<
     let mut another = None;
     for (address, length) in addresses(text) {
         let length = if range { length.or(Some(if address.is_ipv4() { 24 } else { 48 })) } else { length };
-        if own.iter().any(|ours| *ours == address || length.is_some_and(|length| same_network(*ours, address, length))) {
+        if own.iter().any(|ours| *ours == address || length.is_some_and(|length| same_network(*ours, address, length)))
+        {
             return None;
         }
         if is_public(address) && another.is_none() {
@@ -167,6 +176,49 @@ mod tests {
             ("4.4.317 cannot connect [{LED=550 5.7.1 blocked};{MSG=}]", "4.4.317 cannot connect [{"),
         ] {
             assert_eq!(own_words(text), own, "{text}");
+        }
+    }
+
+    #[test]
+    fn hops_and_callouts_are_quoted_in_their_own_ways() {
+        for text in [
+            "host mx.example[192.0.2.1] refused to talk to me: 554 5.7.1 Your IP 203.0.113.9 is blacklisted",
+            "Verification failed for <@> Called: 192.0.2.1 Sent: RCPT TO:<@> Response: 550 5.7.1 Client host blocked",
+            "delivery to @ failed with 550-5.7.1 [203.0.113.9] unusual rate",
+            "Message expired -> 421 4.7.0 [TSS04] Messages from 203.0.113.9 temporarily deferred",
+            "smtp; 554 5.7.1 Client host [203.0.113.9] blocked using zen.spamhaus.org",
+            "mx2 says: Your IP 203.0.113.9 is blacklisted",
+        ] {
+            assert_ne!(own_words(text), text, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_address_that_is_not_ours_is_anothers() {
+        let own: Vec<IpAddr> =
+            ["198.51.100.7", "10.0.0.7", "2001:db8:1::7"].map(|a| a.parse().expect("address")).to_vec();
+        for (text, range, another) in [
+            ("client host [203.0.113.9] blocked", false, Some("203.0.113.9")),
+            ("client host [198.51.100.7] blocked", false, None),
+            ("client host [198.51.100.70] blocked", false, Some("198.51.100.70")),
+            ("203.0.113.9 and 198.51.100.7 blocked", false, None),
+            ("blocked, see https://example.com/?ip=198.51.100.7", false, None),
+            ("blocked 2001:db8:1::7.", false, None),
+            ("blocked 2001:db8:2::7", false, Some("2001:db8:2::7")),
+            ("network 198.51.100.0/24 blocked", false, None),
+            ("netblock of [198.51.100.99] blocked", true, None),
+            ("netblock of [203.0.113.9] blocked", true, Some("203.0.113.9")),
+            ("blocked, code 127.0.0.2, by 10.1.1.1", false, None),
+            ("deferred due to user complaints - 4.16.55.1; see", false, None),
+            ("your IP is blocked", false, None),
+            ("blocked at 9.25.2.0.192.zen.example", false, None),
+        ] {
+            let seen = names_another(text.as_bytes(), &own, range);
+            assert_eq!(seen, another.map(|a| a.parse().expect("address")), "{text}");
+        }
+        let inside: Vec<IpAddr> = ["127.0.0.1", "10.0.0.7"].map(|a| a.parse().expect("address")).to_vec();
+        for unknown in [&inside[..], &[]] {
+            assert_eq!(names_another(b"client host [203.0.113.9] blocked", unknown, false), None);
         }
     }
 

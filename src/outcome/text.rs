@@ -97,7 +97,8 @@ pub(super) fn without_links(text: &[u8]) -> Cow<'_, [u8]> {
 fn link_from(text: &[u8], from: usize) -> Option<usize> {
     let colon = memchr::memmem::find_iter(&text[from..], b"://").map(|at| at + from).find(|&at| {
         let scheme = &text[from..at];
-        scheme.len() >= 4 && (scheme.to_ascii_lowercase().ends_with(b"http") || scheme.to_ascii_lowercase().ends_with(b"https"))
+        scheme.len() >= 4
+            && (scheme.to_ascii_lowercase().ends_with(b"http") || scheme.to_ascii_lowercase().ends_with(b"https"))
     })?;
     let secure = text[colon - 1].eq_ignore_ascii_case(&b's');
     Some(colon - if secure { 5 } else { 4 })
@@ -156,6 +157,21 @@ mod tests {
             ("plain", "plain"),
         ] {
             assert_eq!(String::from_utf8_lossy(&normalise(text)), seen);
+        }
+    }
+
+    #[test]
+    fn links_say_nothing_but_for_the_host_of_a_list() {
+        for (text, seen) in [
+            ("no; see https://example.com/blocked?ip=192.0.2.1 for help", "no; see  for help"),
+            ("no (HTTP://www.Spamhaus.org/query/ip/192.0.2.1).", "no (www.spamhaus.org)."),
+            ("see http://example.com", "see "),
+            ("a://b", "a://b"),
+            ("://", "://"),
+            ("xhttps://a https://b", "x "),
+            ("plain", "plain"),
+        ] {
+            assert_eq!(String::from_utf8_lossy(&without_links(text.as_bytes())), seen, "{text}");
         }
     }
 

@@ -52,12 +52,7 @@ pub(super) fn weigh(rule: &Rule, id: &Arc<str>, heard: Heard<'_>, note: &mut dyn
 }
 
 /// Whose fault it is in this place of the dialogue, and what of the rule's action is left then.
-fn blame(
-    rule: &Rule,
-    early: bool,
-    set_aside: Option<SetAside>,
-    note: &mut dyn FnMut(&'static str),
-) -> (Scope, Action) {
+fn blame(rule: &Rule, early: bool, set_aside: Option<SetAside>, note: &mut dyn FnMut(&'static str)) -> (Scope, Action) {
     match set_aside {
         Some(SetAside::Quoted(_)) => note(
             "the blame stands in a reply that this one quotes: another hop's IP was refused, so nothing is held \

@@ -178,8 +178,7 @@ pub(super) fn gather(own: &[RuleFile<'_>], shipped: &[RuleFile<'_>]) -> Gathered
         }
     }
     // Also a rule with a mistake replaces: the complaint must be about it, not about what it was to replace.
-    let place: HashMap<String, usize> =
-        shipped.iter().enumerate().map(|(at, entry)| (entry.id.clone(), at)).collect();
+    let place: HashMap<String, usize> = shipped.iter().enumerate().map(|(at, entry)| (entry.id.clone(), at)).collect();
     let mut merged: Vec<Option<Read>> = shipped.into_iter().map(Some).collect();
     let mut new = Vec::new();
     for entry in own {
