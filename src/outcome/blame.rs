@@ -95,7 +95,9 @@ impl Doubt {
         let by_code = enhanced.is_some_and(|code| {
             CODES.iter().any(|(subject, detail)| code.subject == *subject && detail.is_none_or(|d| d == code.detail))
         });
-        self.elsewhere.is_match(text) || (by_code || self.fact.is_match(text)) && !self.of_us.is_match(text)
+        // What stands before a word about another may still be said of us: "Your IP is blocked; the next hop said …".
+        let elsewhere = self.elsewhere.find(text).is_some_and(|found| !self.of_us.is_match(&text[..found.start]));
+        elsewhere || (by_code || self.fact.is_match(text)) && !self.of_us.is_match(text)
     }
 }
 

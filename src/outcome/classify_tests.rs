@@ -293,7 +293,7 @@ fn markers(text: &str) -> Vec<Range<usize>> {
         let ties = word.bytes().any(|b| !b.is_ascii_alphabetic());
         let shouts = word.bytes().filter(u8::is_ascii_uppercase).count() >= 1
             && word.bytes().rev().take_while(|b| b.is_ascii_uppercase() || b.is_ascii_digit()).count() >= 2;
-        if ties && shouts && word.len() <= 16 && !word.starts_with("IPv") {
+        if ties && shouts && word.len() <= 16 && !word.starts_with("IPv") && !word.starts_with("Message") {
             found.push(at..at + word.len());
         }
         at = end.max(at + 1);
