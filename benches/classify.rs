@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use remuda::outcome::{Classifier, Context, EnhancedCode, Reply, Stage};
 
-const CONTEXT: Context<'static> = Context { stage: Stage::Rcpt, provider: None };
+const CONTEXT: Context<'static> = Context { stage: Stage::Rcpt, provider: None, own: &[] };
 
 fn recorded() -> Vec<Reply> {
     let rows = include_str!("../tests/data/replies/smtp-replies.tsv").lines().skip(1);

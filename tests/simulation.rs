@@ -217,7 +217,7 @@ impl World {
         let mut entry = self.disk.get(&start.entry).cloned().expect("an attempt's entry is on disk");
         let text = (self.receiver)(&start.binding.name, &entry.domain, now.wall, &mut self.random);
         let reply = reply(text);
-        let context = Context { stage: Stage::EndOfData, provider: None };
+        let context = Context { stage: Stage::EndOfData, provider: None, own: &[] };
         let outcome = self.classifier.reply(&reply, context);
         let accepted = outcome.disposition == Disposition::Delivered;
         self.trace.push((now.wall, start.binding.name.clone(), entry.domain.clone(), outcome.disposition));

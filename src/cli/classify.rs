@@ -41,7 +41,7 @@ pub(super) fn main(options: &Options, rules: &[PathBuf]) -> ExitCode {
     if let Some(warning) = provider.as_ref().and_then(|name| unknown(name, &classifier)) {
         eprintln!("warning: {warning}");
     }
-    let context = Context { stage, provider: provider.as_ref() };
+    let context = Context { stage, provider: provider.as_ref(), own: &[] };
     if let Some(mail) = &options.mail {
         return classify_mail::main(mail, &classifier, context);
     }

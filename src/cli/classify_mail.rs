@@ -90,7 +90,11 @@ mod tests {
     use crate::outcome::Stage;
 
     fn of(mail: &str) -> Value {
-        object(&read(mail.as_bytes(), HEADER), &Classifier::shipped(), Context { stage: Stage::Rcpt, provider: None })
+        object(
+            &read(mail.as_bytes(), HEADER),
+            &Classifier::shipped(),
+            Context { stage: Stage::Rcpt, provider: None, own: &[] },
+        )
     }
 
     #[test]

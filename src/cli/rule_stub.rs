@@ -107,7 +107,7 @@ fn load(rules: &str) -> Result<Classifier, ()> {
 /// Whether its rule is the one that decides `reply`.
 fn decides(classifier: &Classifier, reply: &UnmatchedReply) -> bool {
     let provider = ProviderName::new(&reply.provider);
-    let context = Context { stage: reply.stage, provider: Some(&provider) };
+    let context = Context { stage: reply.stage, provider: Some(&provider), own: &[] };
     let (enhanced, text) = read(reply);
     let outcome = classifier.reply(&Reply { code: reply.code, enhanced, text: text.to_owned() }, context);
     *outcome.rule == *id(reply)

@@ -199,7 +199,7 @@ fn late_bounce(
     let Heard { reply, from_us_to_them } = second_hand::reply(reported, addresses)?;
     let provider = attempted.destination.as_ref().map(|name| ProviderName::new(name.as_str()));
     // Where in the dialogue it came is not said; no rule for bounces hangs on it.
-    let outcome = classifier.reply(&reply, Context { stage: Stage::Rcpt, provider: provider.as_ref() });
+    let outcome = classifier.reply(&reply, Context { stage: Stage::Rcpt, provider: provider.as_ref(), own: &[] });
     let domain = names(reported).into_iter().find_map(|name| name.parse::<Mailbox>().ok());
     Some(Evidence::LateBounce {
         binding: attempted.binding.clone(),

@@ -2,19 +2,22 @@
 //!
 //! The first rule (in the order of the files) whose conditions all hold decides; [`needles`](super::needles) keeps the
 //! number of patterns that have to be tried small. What follows from cause, scope and code alike for every rule is not
-//! repeated in the rules but stands in [`weigh`](super::weigh). One thing is asked before that: whether a rule that blames
-//! an IP found its words in another server's reply that this one quotes ([`quoted`](super::quoted)).
+//! repeated in the rules but stands in [`weigh`](super::weigh). Before that it is asked whether a blame is ours: vague
+//! phrases are not believed beside a fact ([`blame`](super::blame)), and a refusal that was told to another hop is set aside
+//! ([`quoted`](super::quoted)).
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::blame::Doubt;
 use super::classify_cli::parse_line;
 use super::failure::FailureKind;
 use super::needles::Needles;
-use super::quoted::Quotation;
+use super::quoted::{Quotation, names_another};
 use super::rules::{self, Rule, RuleError, RuleFile, SHIPPED};
-use super::text::{normalise, trailing_code};
+use super::text::{normalise, trailing_code, without_links};
 use super::weigh::{Heard, weigh};
 use super::{Action, Cause, Disposition, EnhancedCode, Failure, NextBinding, Outcome, Reply, Scope, Stage};
 use crate::config::mistake::suggest;
@@ -27,6 +30,9 @@ pub struct Context<'a> {
     pub stage: Stage,
     /// The provider it came from, where known.
     pub provider: Option<&'a ProviderName>,
+    /// The addresses under which we were seen: the binding's own and its public one; empty where not known. A refusal
+    /// that names addresses, none of them ours, was told to another hop; see [`quoted`](super::quoted).
+    pub own: &'a [IpAddr],
 }
 
 /// Holds the compiled rules. Make one, share it.
@@ -35,6 +41,8 @@ pub struct Classifier {
     rules: Vec<(Rule, Arc<str>)>,
     needles: Needles,
     quotation: Quotation,
+    doubt: Doubt,
+    warnings: Vec<RuleError>,
     failures: Vec<(FailureKind, Arc<str>)>,
     /// Ids of what is decided without a rule.
     delivered: Arc<str>,
@@ -50,12 +58,24 @@ pub(super) struct Seen<'a> {
     pub(super) enhanced: Option<EnhancedCode>,
     /// Normalised.
     pub(super) text: Cow<'a, [u8]>,
+    /// Normalised, and the links taken out of it.
+    pub(super) bare: Cow<'a, [u8]>,
 }
 
 impl<'a> Seen<'a> {
     pub(super) fn of(reply: &'a Reply) -> Self {
         let enhanced = reply.enhanced.or_else(|| trailing_code(reply.text.as_bytes()));
-        Self { code: reply.code, enhanced, text: normalise(&reply.text) }
+        let text = normalise(&reply.text);
+        let bare = match without_links(&text) {
+            Cow::Owned(bare) => Cow::Owned(bare),
+            Cow::Borrowed(_) => text.clone(),
+        };
+        Self { code: reply.code, enhanced, text, bare }
+    }
+
+    /// The text as the pattern of `rule` sees it.
+    pub(super) fn text_for(&self, rule: &Rule) -> &[u8] {
+        if rule.links { &self.text } else { &self.bare }
     }
 }
 
@@ -64,8 +84,17 @@ impl<'a> Seen<'a> {
 pub(super) struct Decision<'a> {
     pub(super) rule: &'a Rule,
     pub(super) id: &'a Arc<str>,
-    /// Where the words of another server begin, if the rule blames an IP and found it there only.
-    pub(super) set_aside: Option<usize>,
+    /// Why a blame is not held against the binding.
+    pub(super) set_aside: Option<SetAside>,
+}
+
+/// Why a rule's blame is none of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SetAside {
+    /// It stands in the words of another server, which begin there.
+    Quoted(usize),
+    /// The text names addresses, and none of them is ours.
+    Another(IpAddr),
 }
 
 impl Classifier {
@@ -92,10 +121,11 @@ impl Classifier {
     /// `own` rules over `shipped` ones.
     pub(super) fn layered(own: &[RuleFile<'_>], shipped: &[RuleFile<'_>]) -> Result<Self, Vec<RuleError>> {
         let rules::Gathered { rules, mut errors } = rules::gather(own, shipped);
-        let whole =
-            |problem: &str| vec![RuleError { file: "rules".to_owned(), at: None, rule: None, problem: problem.into() }];
         let patterns = rules.iter().map(|rule| rule.pattern.as_ref().map_or("", |pattern| pattern.as_str()));
-        let needles = Needles::new(patterns).ok_or_else(|| whole("too many rules"))?;
+        let Some(needles) = Needles::new(patterns) else {
+            errors.push(too_many(own, &rules));
+            return Err(errors);
+        };
         let failures =
             FailureKind::ALL.iter().map(|kind| (*kind, format!("failure.{}", kind.as_str()).into())).collect();
         let rules = rules.into_iter().map(|rule| (Arc::from(rule.id.as_str()), rule)).map(|(id, rule)| (rule, id));
@@ -103,6 +133,8 @@ impl Classifier {
             rules: rules.collect(),
             needles,
             quotation: Quotation::new(),
+            doubt: Doubt::new(),
+            warnings: Vec::new(),
             failures,
             delivered: Arc::from("delivered"),
             unexpected: Arc::from("fallback.unexpected"),
@@ -112,11 +144,43 @@ impl Classifier {
             errors.extend(classifier.wrong_samples(rule));
         }
         if errors.is_empty() {
-            return Ok(classifier);
+            let warnings = classifier.changed_samples();
+            return Ok(Self { warnings, ..classifier });
         }
         let order = |error: &RuleError| (own.iter().position(|file| file.name == error.file), error.at);
         errors.sort_by_key(order);
         Err(errors)
+    }
+
+    /// What the operator's rules change that nobody asked for: recorded replies of shipped rules that another rule now
+    /// catches first. No mistakes; worth a look.
+    pub fn warnings(&self) -> &[RuleError] {
+        &self.warnings
+    }
+
+    /// Samples of shipped rules that a rule of the operator's own catches, without standing in that rule's place.
+    fn changed_samples(&self) -> Vec<RuleError> {
+        let mut changed = Vec::new();
+        if !self.rules().any(|rule| rule.own) {
+            return changed;
+        }
+        for shipped in self.rules().filter(|rule| !rule.own) {
+            let stage = shipped.stages.first().copied().unwrap_or(Stage::Rcpt);
+            for sample in &shipped.samples {
+                let Some(reply) = parse_line(sample.as_bytes()) else { continue };
+                let context = Context { stage, provider: None, own: &[] };
+                let Some((first, _)) = self.first(&Seen::of(&reply), context) else { continue };
+                if first.own {
+                    let what = format!(
+                        "it takes {sample:?} from the shipped rule {:?}; narrow it, or give it that id to replace the rule",
+                        shipped.id
+                    );
+                    changed.push(RuleError::of(first, (first.line, 1), what));
+                    break;
+                }
+            }
+        }
+        changed
     }
 
     /// All rules in the order in which they are tried.
@@ -147,7 +211,7 @@ impl Classifier {
             let Some(reply) = parse_line(sample.as_bytes()) else {
                 return problem(format!("{sample:?} is no reply; write it as \"550 5.7.1 text\""));
             };
-            let context = Context { stage, provider: provider.as_ref() };
+            let context = Context { stage, provider: provider.as_ref(), own: &[] };
             match self.holding(&Seen::of(&reply), context).next() {
                 Some((first, _)) if first.id == rule.id => None,
                 Some((first, _)) if self.holds(rule, &Seen::of(&reply), context) => {
@@ -179,7 +243,7 @@ impl Classifier {
                     let disposition = if reply.code < 500 { Disposition::Deferred } else { Disposition::Bounced };
                     return (plain(disposition, Some(Cause::Unknown), Scope::Unknown, &self.nothing), None);
                 };
-                let heard = Heard { reply, stage: context.stage, set_aside: found.set_aside.is_some() };
+                let heard = Heard { reply, stage: context.stage, set_aside: found.set_aside };
                 (weigh(found.rule, found.id, heard, note), Some(found))
             }
             _ => {
@@ -195,13 +259,20 @@ impl Classifier {
     /// server's own, or else the same rule without the blame.
     fn decide(&self, seen: &Seen<'_>, context: Context<'_>) -> Option<Decision<'_>> {
         let (rule, id) = self.first(seen, context)?;
-        let quoted = if rule.blames_us() { self.quotation.begins(&seen.text) } else { None };
-        let Some(begins) = quoted else { return Some(Decision { rule, id, set_aside: None }) };
-        let own_words = Seen { text: Cow::Borrowed(&seen.text[..begins]), ..seen.clone() };
-        match self.first(&own_words, context) {
-            Some((rule, id)) if rule.blames_us() => Some(Decision { rule, id, set_aside: None }),
-            _ => Some(Decision { rule, id, set_aside: Some(begins) }),
+        if !rule.blames_us() {
+            return Some(Decision { rule, id, set_aside: None });
         }
+        if let Some(begins) = self.quotation.begins(&seen.text) {
+            let own_words = &seen.text[..begins];
+            let bare = without_links(own_words);
+            let own_words = Seen { text: Cow::Borrowed(own_words), bare, ..seen.clone() };
+            return match self.first(&own_words, context) {
+                Some((rule, id)) if rule.blames_us() => Some(Decision { rule, id, set_aside: None }),
+                _ => Some(Decision { rule, id, set_aside: Some(SetAside::Quoted(begins)) }),
+            };
+        }
+        let another = names_another(&seen.text, context.own, rule.scope == Scope::Range);
+        Some(Decision { rule, id, set_aside: another.map(SetAside::Another) })
     }
 
     fn first(&self, seen: &Seen<'_>, context: Context<'_>) -> Option<(&Rule, &Arc<str>)> {
@@ -224,8 +295,9 @@ impl Classifier {
     /// Whether all conditions of `rule` hold.
     fn holds(&self, rule: &Rule, seen: &Seen<'_>, context: Context<'_>) -> bool {
         rule.holds_for(seen.code, seen.enhanced, context.stage, context.provider)
-            && rule.pattern.as_ref().is_none_or(|pattern| pattern.is_match(&seen.text))
-            && !rule.not.as_ref().is_some_and(|not| not.is_match(&seen.text))
+            && rule.pattern.as_ref().is_none_or(|pattern| pattern.is_match(seen.text_for(rule)))
+            && !rule.not.as_ref().is_some_and(|not| not.is_match(&seen.bare))
+            && !(rule.weak && self.doubt.prevails(&seen.bare, seen.enhanced))
     }
 
     /// What a failure without a reply means. It never bounces: after a lost final dot the fate is unknown, before it
@@ -267,6 +339,18 @@ impl Rule {
     pub(super) fn piece(&self, text: &[u8]) -> Option<Range<usize>> {
         self.pattern.as_ref()?.find(text)
     }
+}
+
+/// The rules are more than can be looked for: the fault of the file that brings most of the operator's.
+fn too_many(own: &[RuleFile<'_>], rules: &[Rule]) -> RuleError {
+    let count = |file: &RuleFile<'_>| rules.iter().filter(|rule| rule.own && rule.file == file.name).count();
+    let largest = own.iter().max_by_key(|file| count(file)).map_or("rules", |file| file.name);
+    let problem = format!(
+        "too many rules, or too many words in their patterns: {} rules with the shipped ones; there may be 65535 \
+         phrases (branches of alternations) in all",
+        rules.len()
+    );
+    RuleError { file: largest.to_owned(), at: None, rule: None, problem }
 }
 
 fn plain(disposition: Disposition, cause: Option<Cause>, scope: Scope, rule: &Arc<str>) -> Outcome {

@@ -201,7 +201,7 @@ mod tests {
     #[test]
     fn every_line_in_gives_one_line_out() {
         let input = b"550 5.1.1 User unknown\n\nnonsense\n\xff\xfe\n999 x\n55\n250 ok\r\n554";
-        let context = Context { stage: Stage::Rcpt, provider: None };
+        let context = Context { stage: Stage::Rcpt, provider: None, own: &[] };
         let seen = lines(|out| classify(&Classifier::shipped(), context, &input[..], out));
         let categories: Vec<_> = seen.iter().map(|line| line["category"].as_str().unwrap_or("-")).collect();
         assert_eq!(

@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use super::classify::{Classifier, Context, Decision, Seen};
+use super::classify::{Classifier, Context, Decision, Seen, SetAside};
 use super::rules::Rule;
 use super::template::visible;
 use super::{Action, Cause, Disposition, NextBinding, Outcome, Reply};
@@ -82,8 +82,9 @@ impl Explanation<'_> {
         if let (false, Some(provider)) = (rule.providers.is_empty(), self.context.provider) {
             held.push(format!("provider {provider}"));
         }
-        if let Some(piece) = rule.piece(&self.seen.text) {
-            held.push(format!("the pattern matches \"{}\"", shown(&self.seen.text[piece])));
+        let text = self.seen.text_for(rule);
+        if let Some(piece) = rule.piece(text) {
+            held.push(format!("the pattern matches \"{}\"", shown(&text[piece])));
         }
         if rule.not.is_some() {
             held.push("nothing that the rule excludes".to_owned());
@@ -99,8 +100,12 @@ impl Explanation<'_> {
             writeln!(f, "  source    {}", rule.source)?;
         }
         writeln!(f, "  because   {}", self.held(rule).join("; "))?;
-        if let Some(begins) = decision.set_aside {
-            writeln!(f, "  quoted    \"{}\"", shown(&self.seen.text[begins..]))?;
+        match decision.set_aside {
+            Some(SetAside::Quoted(begins)) => {
+                writeln!(f, "  quoted    \"{}\"", shown(&self.seen.text[begins..]))?;
+            }
+            Some(SetAside::Another(address)) => writeln!(f, "  not ours  {address}")?,
+            None => {}
         }
         write!(f, "  it says   {}, scope {}", rule.cause.as_str(), rule.scope.as_str())?;
         if rule.counts_against_ip {
@@ -180,8 +185,9 @@ impl fmt::Display for Explanation<'_> {
                 rule.cause.as_str(),
                 rule.scope.as_str()
             )?;
-            match rule.piece(&self.seen.text) {
-                Some(piece) => writeln!(f, ", by \"{}\"", shown(&self.seen.text[piece]))?,
+            let text = self.seen.text_for(rule);
+            match rule.piece(text) {
+                Some(piece) => writeln!(f, ", by \"{}\"", shown(&text[piece]))?,
                 None => writeln!(f, ", by {}", self.held(rule).join("; "))?,
             }
         }

@@ -4,6 +4,7 @@
 //! whose fault it is. Only scopes [`Scope::Binding`] and [`Scope::Range`] with `counts_against_ip` may cost a binding
 //! its reputation. Rules are data (`config/rules/`); see [`classify`].
 
+mod blame;
 pub mod classify;
 pub mod classify_cli;
 pub mod dsn;

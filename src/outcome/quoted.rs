@@ -5,8 +5,13 @@
 //! against our binding, one careless forwarder would suspend a good IP. So the words of others are set aside where a rule
 //! blames an IP. For everything else they count: a full mailbox is full whoever says so.
 //!
+//! The same holds where the reply names addresses and none of them is ours: then it was another that was refused, however
+//! it is worded ([`names_another`]).
+//!
 //! A quotation is a second SMTP reply code behind words that introduce somebody else's answer. A code alone is none:
 //! many servers repeat their own (`550 550 5.7.1 …`, `Error: 554 …`).
+
+use std::net::IpAddr;
 
 use super::rules::Pattern;
 
@@ -24,7 +29,7 @@ macro_rules! code {
     };
 }
 
-const INTRODUCTIONS: [&str; 5] = [
+const INTRODUCTIONS: [&str; 8] = [
     // host mx.example[192.0.2.1] said: 550 …
     concat!(r"\b(?:said|says|saying)\b(?: ?\([^()]*\))?", code!()),
     // the server responded with: "550 …"
@@ -41,6 +46,18 @@ const INTRODUCTIONS: [&str; 5] = [
         r"\b(?:error|response|reply|answer|message|refusal|rejection) (?:was |received |came )?(?:from|by|of) [^;]{0,160}?",
         code!()
     ),
+    // host mx.example[192.0.2.1] refused to talk to me: 550 …; Exim's callout: Called: … Response: 550 …
+    concat!(
+        r"\b(?:refused to talk to me|response|callback setup failed|callout|verify failed|verification failed|delivery (?:error|failed)|message expired)\b[^;]{0,100}?",
+        code!()
+    ),
+    // failed with 550-…, -> 550 …, smtp; 550 …
+    concat!(
+        r"(?:\bfailed with |-> ?|\bsmtp; ?|\bgateway: ?|\b(?:error|refused|rejected) by (?:the )?(?:next|upstream|remote|final)[^;]{0,60}: ?)",
+        r"#?[245][0-9][0-9][ -]"
+    ),
+    // mx2 says: Your IP is blacklisted
+    r"\b(?:mx[0-9]*|(?:next |remote |other |far |final )(?:host|server|hop|mx)) (?:said|says): ",
     // Sendmail's transcript, Exchange's last error details.
     r#"(?:<<<|\bled=)[ "']{0,2}[245][0-9][0-9][ -]"#,
 ];
@@ -56,6 +73,74 @@ impl Quotation {
     }
 }
 
+/// The first public address that `text` names, if it names some and none of them is one of our `own`.
+///
+/// `None` too where we do not know under which public address we are seen. Where a whole `range` is refused, ours need not be
+/// named: it is enough that it lies in the named network (as written, else in the /24 or /48 about the address).
+pub(super) fn names_another(text: &[u8], own: &[IpAddr], range: bool) -> Option<IpAddr> {
+    if !own.iter().any(|address| is_public(*address)) {
+        return None;
+    }
+    let mut another = None;
+    for (address, length) in addresses(text) {
+        let length = if range { length.or(Some(if address.is_ipv4() { 24 } else { 48 })) } else { length };
+        if own.iter().any(|ours| *ours == address || length.is_some_and(|length| same_network(*ours, address, length)))
+        {
+            return None;
+        }
+        if is_public(address) && another.is_none() {
+            another = Some(address);
+        }
+    }
+    another
+}
+
+/// Addresses in the text, with the length of the prefix where one is written behind them.
+fn addresses(text: &[u8]) -> impl Iterator<Item = (IpAddr, Option<u8>)> {
+    let of_address = |b: &u8| b.is_ascii_hexdigit() || matches!(b, b'.' | b':');
+    let mut before: &[u8] = b"";
+    let words = text.split(move |b| !of_address(b) && !b.is_ascii_alphanumeric() && !matches!(b, b'/' | b'-' | b'_'));
+    words.filter_map(move |word| {
+        let previous = std::mem::replace(&mut before, word);
+        let (word, length) = match word.iter().position(|b| *b == b'/') {
+            Some(at) => (&word[..at], std::str::from_utf8(&word[at + 1..]).ok().and_then(|rest| rest.parse().ok())),
+            None => (word, None),
+        };
+        let word = std::str::from_utf8(word).ok()?.trim_end_matches(['.', ':', '-']).trim_start_matches([':', '.']);
+        // Yahoo's texts end with the version of their software: "… user complaints - 4.16.55.1".
+        if previous == b"-" && word.starts_with("4.16.") || previous.eq_ignore_ascii_case(b"version") {
+            return None;
+        }
+        word.parse().ok().map(|address| (address, length))
+    })
+}
+
+fn same_network(one: IpAddr, other: IpAddr, length: u8) -> bool {
+    let shift = |bits: u32| bits.checked_sub(u32::from(length));
+    match (one, other) {
+        (IpAddr::V4(one), IpAddr::V4(other)) => {
+            shift(32).is_some_and(|by| (one.to_bits() ^ other.to_bits()).checked_shr(by).unwrap_or(0) == 0)
+        }
+        (IpAddr::V6(one), IpAddr::V6(other)) => {
+            shift(128).is_some_and(|by| (one.to_bits() ^ other.to_bits()).checked_shr(by).unwrap_or(0) == 0)
+        }
+        _ => false,
+    }
+}
+
+/// Whether others see us under it.
+fn is_public(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => {
+            let shared = v4.octets()[0] == 100 && (64..128).contains(&v4.octets()[1]);
+            !(v4.is_private() || v4.is_loopback() || v4.is_link_local() || v4.is_unspecified() || shared)
+        }
+        IpAddr::V6(v6) => {
+            !(v6.is_loopback() || v6.is_unspecified() || v6.is_unique_local() || v6.is_unicast_link_local())
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -68,14 +153,14 @@ mod tests {
     #[test]
     fn what_others_said_is_found() {
         for (text, own) in [
-            ("Remote host said: 554 5.7.1 Service unavailable; client host [203.0.113.9] blocked", "Remote host "),
+            ("Remote host said: 554 5.7.1 Service unavailable; client host [203.0.113.9] blocked", ""),
             (
                 "undeliverable address: host mx.example[192.0.2.1] said: 550 5.7.1 blocked",
                 "undeliverable address: host mx.example[192.0.2.1] ",
             ),
             (
                 "Forwarding to @ refused, remote host said: 552-5.2.2 over quota 552 5.2.2 gsmtp",
-                "Forwarding to @ refused, remote host ",
+                "Forwarding to @ refused, ",
             ),
             ("Failed: the server responded with \"550 5.7.1 blocked\"", "Failed: the server "),
             ("Remote Server returned '550 5.7.1 <blocked>'", ""),
@@ -91,6 +176,49 @@ mod tests {
             ("4.4.317 cannot connect [{LED=550 5.7.1 blocked};{MSG=}]", "4.4.317 cannot connect [{"),
         ] {
             assert_eq!(own_words(text), own, "{text}");
+        }
+    }
+
+    #[test]
+    fn hops_and_callouts_are_quoted_in_their_own_ways() {
+        for text in [
+            "host mx.example[192.0.2.1] refused to talk to me: 554 5.7.1 Your IP 203.0.113.9 is blacklisted",
+            "Verification failed for <@> Called: 192.0.2.1 Sent: RCPT TO:<@> Response: 550 5.7.1 Client host blocked",
+            "delivery to @ failed with 550-5.7.1 [203.0.113.9] unusual rate",
+            "Message expired -> 421 4.7.0 [TSS04] Messages from 203.0.113.9 temporarily deferred",
+            "smtp; 554 5.7.1 Client host [203.0.113.9] blocked using zen.spamhaus.org",
+            "mx2 says: Your IP 203.0.113.9 is blacklisted",
+        ] {
+            assert_ne!(own_words(text), text, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_address_that_is_not_ours_is_anothers() {
+        let own: Vec<IpAddr> =
+            ["198.51.100.7", "10.0.0.7", "2001:db8:1::7"].map(|a| a.parse().expect("address")).to_vec();
+        for (text, range, another) in [
+            ("client host [203.0.113.9] blocked", false, Some("203.0.113.9")),
+            ("client host [198.51.100.7] blocked", false, None),
+            ("client host [198.51.100.70] blocked", false, Some("198.51.100.70")),
+            ("203.0.113.9 and 198.51.100.7 blocked", false, None),
+            ("blocked, see https://example.com/?ip=198.51.100.7", false, None),
+            ("blocked 2001:db8:1::7.", false, None),
+            ("blocked 2001:db8:2::7", false, Some("2001:db8:2::7")),
+            ("network 198.51.100.0/24 blocked", false, None),
+            ("netblock of [198.51.100.99] blocked", true, None),
+            ("netblock of [203.0.113.9] blocked", true, Some("203.0.113.9")),
+            ("blocked, code 127.0.0.2, by 10.1.1.1", false, None),
+            ("deferred due to user complaints - 4.16.55.1; see", false, None),
+            ("your IP is blocked", false, None),
+            ("blocked at 9.25.2.0.192.zen.example", false, None),
+        ] {
+            let seen = names_another(text.as_bytes(), &own, range);
+            assert_eq!(seen, another.map(|a| a.parse().expect("address")), "{text}");
+        }
+        let inside: Vec<IpAddr> = ["127.0.0.1", "10.0.0.7"].map(|a| a.parse().expect("address")).to_vec();
+        for unknown in [&inside[..], &[]] {
+            assert_eq!(names_another(b"client host [203.0.113.9] blocked", unknown, false), None);
         }
     }
 

@@ -51,6 +51,63 @@ pub(super) fn normalise(text: &str) -> Cow<'_, [u8]> {
     Cow::Owned(out)
 }
 
+/// Hosts of pages that look an IP up on a list: that such a page is named says something, whatever else is in its address.
+const LOOK_UPS: [&str; 14] = [
+    "spamhaus.org",
+    "spamcop.net",
+    "barracudacentral.org",
+    "uceprotect.net",
+    "abuseat.org",
+    "sorbs.net",
+    "mailspike.",
+    "spamrats.com",
+    "junkemailfilter.com",
+    "invaluement.com",
+    "senderscore.org",
+    "senderbase.org",
+    "csi.cloudmark.com",
+    "ipcheck.proofpoint.com",
+];
+
+/// `text` (normalised) without the links in it: a link is there for the reader, and the words in it (`/blocked?ip=`,
+/// `/spam-policy`) say nothing about the reason. Of links to look-up pages of lists the host stays.
+pub(super) fn without_links(text: &[u8]) -> Cow<'_, [u8]> {
+    let mut out: Vec<u8> = Vec::new();
+    let mut kept = 0;
+    while let Some(found) = link_from(text, kept) {
+        let end = (found..text.len()).find(|&at| ends_link(text[at])).unwrap_or(text.len());
+        out.extend_from_slice(&text[kept..found]);
+        let host = &text[found..end];
+        let host = memchr::memmem::find(host, b"://").map_or(host, |at| &host[at + 3..]);
+        let host = &host[..host.iter().position(|b| matches!(b, b'/' | b'?' | b'#')).unwrap_or(host.len())];
+        let host = String::from_utf8_lossy(host).to_ascii_lowercase();
+        if LOOK_UPS.iter().any(|known| host.contains(known)) {
+            out.extend_from_slice(host.as_bytes());
+        }
+        kept = end;
+    }
+    if kept == 0 {
+        return Cow::Borrowed(text);
+    }
+    out.extend_from_slice(&text[kept..]);
+    Cow::Owned(out)
+}
+
+/// Where the next link at or behind `from` begins.
+fn link_from(text: &[u8], from: usize) -> Option<usize> {
+    let colon = memchr::memmem::find_iter(&text[from..], b"://").map(|at| at + from).find(|&at| {
+        let scheme = &text[from..at];
+        scheme.len() >= 4
+            && (scheme.to_ascii_lowercase().ends_with(b"http") || scheme.to_ascii_lowercase().ends_with(b"https"))
+    })?;
+    let secure = text[colon - 1].eq_ignore_ascii_case(&b's');
+    Some(colon - if secure { 5 } else { 4 })
+}
+
+fn ends_link(byte: u8) -> bool {
+    byte.is_ascii_whitespace() || matches!(byte, b'<' | b'>' | b'"' | b'\'' | b')' | b']' | b';' | b',')
+}
+
 /// The enhanced code that qmail and its kin put in brackets behind the text: `sorry, no mailbox here (#5.1.1)`.
 pub(super) fn trailing_code(text: &[u8]) -> Option<EnhancedCode> {
     let at = memchr::memmem::rfind(text, b"(#")?;
@@ -100,6 +157,21 @@ mod tests {
             ("plain", "plain"),
         ] {
             assert_eq!(String::from_utf8_lossy(&normalise(text)), seen);
+        }
+    }
+
+    #[test]
+    fn links_say_nothing_but_for_the_host_of_a_list() {
+        for (text, seen) in [
+            ("no; see https://example.com/blocked?ip=192.0.2.1 for help", "no; see  for help"),
+            ("no (HTTP://www.Spamhaus.org/query/ip/192.0.2.1).", "no (www.spamhaus.org)."),
+            ("see http://example.com", "see "),
+            ("a://b", "a://b"),
+            ("://", "://"),
+            ("xhttps://a https://b", "x "),
+            ("plain", "plain"),
+        ] {
+            assert_eq!(String::from_utf8_lossy(&without_links(text.as_bytes())), seen, "{text}");
         }
     }
 

@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use super::classify::SetAside;
 use super::rules::Rule;
 use super::text::wished_delay;
 use super::{Action, Cause, Disposition, NextBinding, Outcome, Reply, Scope, Stage};
@@ -16,15 +17,15 @@ use super::{Action, Cause, Disposition, NextBinding, Outcome, Reply, Scope, Stag
 pub(super) struct Heard<'a> {
     pub(super) reply: &'a Reply,
     pub(super) stage: Stage,
-    /// The rule blames an IP, but only in the words of another server that are quoted in the reply.
-    pub(super) set_aside: bool,
+    /// The rule blames an IP, but another's.
+    pub(super) set_aside: Option<SetAside>,
 }
 
 /// Judges; every consequence that the rule itself does not spell out goes to `note`.
 pub(super) fn weigh(rule: &Rule, id: &Arc<str>, heard: Heard<'_>, note: &mut dyn FnMut(&'static str)) -> Outcome {
     let early = matches!(heard.stage, Stage::Connect | Stage::Banner | Stage::Ehlo | Stage::Tls);
     let (scope, action) = blame(rule, early, heard.set_aside, note);
-    let counts_against_ip = rule.counts_against_ip && !heard.set_aside;
+    let counts_against_ip = rule.counts_against_ip && heard.set_aside.is_none();
     let disposition = disposition(rule, heard.reply.code, early, counts_against_ip, action, note);
     let waits = disposition == Disposition::Deferred;
     let bad_address = match rule.cause {
@@ -36,7 +37,7 @@ pub(super) fn weigh(rule: &Rule, id: &Arc<str>, heard: Heard<'_>, note: &mut dyn
     if hard {
         note("the address will not take mail from anybody soon: hard");
     }
-    let next_binding = next_binding(rule, scope, counts_against_ip, action, heard.set_aside);
+    let next_binding = next_binding(rule, scope, counts_against_ip, action, heard.set_aside.is_some());
     Outcome {
         disposition,
         cause: Some(rule.cause),
@@ -51,12 +52,19 @@ pub(super) fn weigh(rule: &Rule, id: &Arc<str>, heard: Heard<'_>, note: &mut dyn
 }
 
 /// Whose fault it is in this place of the dialogue, and what of the rule's action is left then.
-fn blame(rule: &Rule, early: bool, set_aside: bool, note: &mut dyn FnMut(&'static str)) -> (Scope, Action) {
-    if set_aside {
-        note(
+fn blame(rule: &Rule, early: bool, set_aside: Option<SetAside>, note: &mut dyn FnMut(&'static str)) -> (Scope, Action) {
+    match set_aside {
+        Some(SetAside::Quoted(_)) => note(
             "the blame stands in a reply that this one quotes: another hop's IP was refused, so nothing is held \
              against the binding (scope destination, no action)",
-        );
+        ),
+        Some(SetAside::Another(_)) => note(
+            "the text names addresses, and none of them is ours: another hop's IP was refused, so nothing is held \
+             against the binding (scope destination, no action)",
+        ),
+        None => {}
+    }
+    if set_aside.is_some() {
         return (Scope::Destination, Action::None);
     }
     match rule.scope {
@@ -85,7 +93,10 @@ fn disposition(
 ) -> Disposition {
     let clears = matches!(rule.cause, Cause::MailboxFull | Cause::RateLimited | Cause::Greylisted);
     let (disposition, why) = if code < 500 {
-        return Disposition::Deferred;
+        if rule.disposition != Some(Disposition::Bounced) || counts || early {
+            return Disposition::Deferred;
+        }
+        (Disposition::Bounced, "the rule says itself that this 4xx never clears")
     } else if counts {
         (
             Disposition::Deferred,

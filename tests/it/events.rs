@@ -104,7 +104,7 @@ async fn a_reply_no_rule_knows_is_shown_once_with_its_count_over_restarts() {
         enhanced: remuda::outcome::EnhancedCode::lead(b"5.7.0").map(|(code, _)| code),
         text: "Frobnication of eve <eve@sink.test> by mx9.sink.test failed, id 7C2A31F8E5".into(),
     };
-    let outcome = classifier.reply(&reply, Context { stage: Stage::Rcpt, provider: None });
+    let outcome = classifier.reply(&reply, Context { stage: Stage::Rcpt, provider: None, own: &[] });
     assert!(outcome.rule.starts_with("own."), "the stub knows the next one: {}", outcome.rule);
 }
 

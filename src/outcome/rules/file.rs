@@ -48,6 +48,8 @@ table!(RawRule {
     enhanced: OneOrMany<EnhancedPattern>,
     pattern: Pattern,
     not: Pattern,
+    links: bool,
+    weak: bool,
     cause: Cause,
     scope: Scope,
     counts_against_ip: bool,
@@ -206,6 +208,7 @@ impl Reader<'_, '_> {
         if self.own {
             self.patterns();
         }
+        self.empty_lists();
         let understood = self.out.is_clean();
         let action = self.action();
         if let Some(scope) = scope {
@@ -228,6 +231,8 @@ impl Reader<'_, '_> {
             enhanced: raw.enhanced.value().map_or_else(Vec::new, |codes| codes.0.clone()),
             pattern: raw.pattern.value().cloned(),
             not: raw.not.value().cloned(),
+            links: raw.links.or(true),
+            weak: raw.weak.or(false),
             cause: cause?,
             scope: scope?,
             counts_against_ip: raw.counts_against_ip.or(false),
@@ -253,6 +258,19 @@ impl Reader<'_, '_> {
         }
     }
 
+    /// A list of nothing would hold for anything, which nobody means who writes it.
+    fn empty_lists(&mut self) {
+        let raw = self.raw;
+        let mut empty = Vec::new();
+        empty.extend(raw.code.given().filter(|at| at.value.0.is_empty()).map(|at| &at.place));
+        empty.extend(raw.enhanced.given().filter(|at| at.value.0.is_empty()).map(|at| &at.place));
+        empty.extend(raw.providers.given().filter(|at| at.value.is_written_empty()).map(|at| &at.place));
+        empty.extend(raw.stages.given().filter(|at| at.value.is_written_empty()).map(|at| &at.place));
+        for place in empty {
+            self.out.mistake(place, "an empty list", "leave the key out to hold for any");
+        }
+    }
+
     fn patterns(&mut self) {
         for At { value, place } in [&self.raw.pattern, &self.raw.not].into_iter().filter_map(|field| field.given()) {
             if let Err(why) = value.check() {
@@ -274,6 +292,19 @@ impl Reader<'_, '_> {
             !raw.code.is_missing(),
             !raw.enhanced.is_missing(),
             !raw.action.is_missing(),
+            !raw.providers.is_missing(),
+            !raw.stages.is_missing(),
+            !raw.not.is_missing(),
+            !raw.links.is_missing(),
+            !raw.weak.is_missing(),
+            !raw.counts_against_ip.is_missing(),
+            !raw.hard.is_missing(),
+            !raw.length.is_missing(),
+            !raw.next_binding.is_missing(),
+            !raw.retry_after.is_missing(),
+            !raw.disposition.is_missing(),
+            !raw.samples.is_missing(),
+            !raw.source.is_missing(),
         ];
         if others.contains(&true) {
             let hint = "leave disabled out to replace the shipped rule, or leave all but id and disabled out";

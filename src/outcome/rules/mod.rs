@@ -1,14 +1,14 @@
 //! The format of rule files (`config/rules/*.toml`) and what makes a rule of them.
 //!
 //! A rule says: a reply whose code, enhanced code, stage, provider and text look like this means that. Rules are tried
-//! in the order of the files: the operator's own first, then the shipped ones — providers' documented markers, phrases
+//! in the order of the files: the operator's new ones first, then the shipped ones — providers' documented markers, phrases
 //! that any server may use, and last what code and enhanced code alone say. They are data and not code because they
 //! rot: providers change their wording, and an operator must be able to mend that without a new program. Each carries
 //! its source and samples, and a test holds every shipped rule to its samples.
 //!
 //! An operator's file adds rules, and changes shipped ones by their id: a rule with the id of a shipped rule stands in
-//! its place (and is tried first, as all of the operator's), and one that says nothing but `disabled = true` switches it
-//! off. The same id twice in the operator's files, or twice in the shipped ones, is a mistake: one of them would never
+//! its place and at its turn, a new id is tried before all shipped rules, and one that says nothing but `disabled = true`
+//! switches it off. What a new rule takes from shipped ones besides is a warning ([`Classifier::warnings`](super::Classifier::warnings)). The same id twice in the operator's files, or twice in the shipped ones, is a mistake: one of them would never
 //! be looked at.
 //!
 //! ```toml
@@ -113,8 +113,13 @@ pub struct Rule {
     pub enhanced: Vec<EnhancedPattern>,
     /// Regular expression the text must match, if any: case-insensitive, ASCII, addresses written as `@`.
     pub pattern: Option<Pattern>,
-    /// Regular expression the text must not match.
+    /// Regular expression the text must not match; it never sees links.
     pub not: Option<Pattern>,
+    /// Whether `pattern` sees the links in the text; else they are taken out before.
+    pub links: bool,
+    /// Rests on a vague phrase or a bare marker: not believed beside a fact that another IP would not change, unless the
+    /// text says of us in so many words that we are refused.
+    pub weak: bool,
     /// What went wrong.
     pub cause: Cause,
     /// Whose fault.
@@ -173,9 +178,16 @@ pub(super) fn gather(own: &[RuleFile<'_>], shipped: &[RuleFile<'_>]) -> Gathered
         }
     }
     // Also a rule with a mistake replaces: the complaint must be about it, not about what it was to replace.
-    let replaced: std::collections::HashSet<String> = own.iter().map(|entry| entry.id.clone()).collect();
-    let shipped = shipped.into_iter().filter(|entry| !replaced.contains(&entry.id));
-    all.rules = own.into_iter().chain(shipped).filter_map(Read::rule).collect();
+    let place: HashMap<String, usize> = shipped.iter().enumerate().map(|(at, entry)| (entry.id.clone(), at)).collect();
+    let mut merged: Vec<Option<Read>> = shipped.into_iter().map(Some).collect();
+    let mut new = Vec::new();
+    for entry in own {
+        match place.get(&entry.id) {
+            Some(&at) => merged[at] = Some(entry),
+            None => new.push(entry),
+        }
+    }
+    all.rules = new.into_iter().chain(merged.into_iter().flatten()).filter_map(Read::rule).collect();
     all
 }
 

@@ -32,7 +32,7 @@ fn errors(text: &str) -> Vec<String> {
 
 fn judged(classifier: &Classifier, stage: Stage, line: &str) -> Outcome {
     let reply = crate::outcome::classify_cli::parse_line(line.as_bytes()).expect("a reply");
-    classifier.reply(&reply, Context { stage, provider: None })
+    classifier.reply(&reply, Context { stage, provider: None, own: &[] })
 }
 
 /// A rule that is good but for `keys`.
@@ -117,6 +117,12 @@ fn every_mistake_is_said_with_its_line_and_rule() {
             "[[rule]]\nid = 'greylsted'\ndisabled = true".to_owned(),
             "no shipped rule has this id, so there is nothing to switch off; did you mean \"greylisted\"?",
         ),
+        (rule("code = []"), "code: an empty list; leave the key out to hold for any"),
+        (rule("code = '5'\nproviders = []"), "providers: an empty list"),
+        (
+            "[[rule]]\nid = 'greylisted'\ndisabled = true\nhard = true".to_owned(),
+            "a rule that is switched off says nothing else",
+        ),
         (rule("code = '5'\nsamples = ['no']"), "samples[0]: \"no\" is no reply"),
         (
             rule("code = '5'\nsamples = ['550 a', '450 a']"),
@@ -195,8 +201,38 @@ fn a_rule_with_the_id_of_a_shipped_one_stands_in_its_place() {
         (&*seen.rule, seen.cause, seen.retry_after),
         ("greylisted", Some(Cause::Unknown), Some(Duration::from_secs(420)))
     );
-    assert_eq!(classifier.rules().next().map(|rule| (&*rule.id, rule.own)), Some(("greylisted", true)), "tried first");
+    let text = rule("code = '471'\nretry_after = '7m'").replace("own.x", "any");
+    let order: Vec<_> = with(&text).expect("valid").rules().map(|rule| (rule.id.clone(), rule.own)).collect();
+    assert_eq!(order, [("greylisted".to_owned(), false), ("any".to_owned(), true)], "at its turn");
     assert_eq!(classifier.rules().filter(|rule| rule.id == "greylisted").count(), 1);
+}
+
+#[test]
+fn what_a_new_rule_takes_from_shipped_ones_is_a_warning() {
+    let shipped = SHIPPED.replace("scope = \"destination\"", "scope = \"destination\"\nsamples = ['450 Greylisted']");
+    let with = |text: &str| {
+        let own = [RuleFile { name: "own.toml", text }];
+        Classifier::layered(&own, &[RuleFile { name: "shipped.toml", text: &shipped }]).expect("valid")
+    };
+    let warnings = with(&rule("pattern = 'list'")).warnings().to_vec();
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(
+        warnings[0].to_string().starts_with("own.toml:1:1: rule \"own.x\": it takes \"450 Greylisted\" from"),
+        "{warnings:?}"
+    );
+    assert_eq!(with(&rule("pattern = 'acme'")).warnings(), []);
+    assert_eq!(with(&rule("pattern = 'list'").replace("own.x", "greylisted")).warnings(), [], "replaced on purpose");
+}
+
+#[test]
+fn an_own_rule_may_say_that_a_4xx_never_clears() {
+    let text =
+        rule("code = '450'\ndisposition = 'bounce'\nhard = true").replace("\"unknown\"\ncode", "\"recipient\"\ncode");
+    let classifier = with(&text).expect("valid");
+    let seen = judged(&classifier, Stage::Rcpt, "450 acme gone");
+    assert_eq!((seen.disposition, seen.hard), (Disposition::Bounced, true));
+    let early = judged(&classifier, Stage::Banner, "450 acme gone");
+    assert_eq!((early.disposition, early.hard), (Disposition::Deferred, false), "nobody's address yet");
 }
 
 #[test]
@@ -214,7 +250,7 @@ fn own_rules_come_first_and_may_be_bound_to_a_provider() {
     let classifier = with(&text).expect("valid");
     let gmail = crate::message::ProviderName::new("gmail");
     let reply = crate::outcome::classify_cli::parse_line(b"450 User unknown").expect("a reply");
-    let seen = |provider| classifier.reply(&reply, Context { stage: Stage::Rcpt, provider });
+    let seen = |provider| classifier.reply(&reply, Context { stage: Stage::Rcpt, provider, own: &[] });
     assert_eq!(&*seen(Some(&gmail)).rule, "own.x");
     assert_ne!(&*seen(None).rule, "own.x");
     assert_eq!(classifier.rules_of_unknown_providers(&["gmail"]), []);

@@ -140,7 +140,7 @@ fn fit(texts: &[String]) -> Result<(), String> {
     for text in texts {
         for text in [text.clone(), sample(text, &Particular::default())] {
             let reply = Reply { code: 550, enhanced: None, text };
-            let outcome = classifier.reply(&reply, Context { stage: Stage::Rcpt, provider: None });
+            let outcome = classifier.reply(&reply, Context { stage: Stage::Rcpt, provider: None, own: &[] });
             if !outcome.rule.starts_with("own.") {
                 return Err(format!(
                     "{:?} by {} and not {}",

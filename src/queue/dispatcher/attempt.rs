@@ -156,10 +156,11 @@ impl Dispatcher {
 
     fn judge(&self, way: &Way, report: &Report) -> Vec<Answered> {
         let provider = way.plan.provider.as_ref();
+        let own = [way.binding.public_address, way.binding.bind_address];
         let judged = report.answers.iter().enumerate().map(|(recipient, answer)| {
             let (outcome, text) = match answer {
                 Answer::Reply(stage, reply) => {
-                    (self.classifier.reply(reply, Context { stage: *stage, provider }), reply.to_string())
+                    (self.classifier.reply(reply, Context { stage: *stage, provider, own: &own }), reply.to_string())
                 }
                 Answer::Failure(failure) => (self.classifier.failure(failure), failure.to_string()),
             };

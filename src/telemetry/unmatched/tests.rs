@@ -190,7 +190,7 @@ fn attempt(unmatched: &Unmatched, answers: &[(&str, u16, &str)]) {
     let entry = entry(&answers.iter().map(|(to, ..)| *to).collect::<Vec<_>>());
     let replies: Vec<Reply> =
         answers.iter().map(|(_, code, text)| Reply { code: *code, enhanced: None, text: (*text).to_owned() }).collect();
-    let context = Context { stage: Stage::Rcpt, provider: None };
+    let context = Context { stage: Stage::Rcpt, provider: None, own: &[] };
     let answered = |(recipient, reply): (usize, &Reply)| Answered {
         recipient,
         outcome: classifier.reply(reply, context),
