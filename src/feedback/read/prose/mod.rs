@@ -281,10 +281,7 @@ mod tests {
             (
                 "",
                 "had permanent fatal errors -----\n<a@x.y>\n    (reason: 550 5.1.1 <a@x.y>... unknown)\n<b@x.y>\n    (reason: hop count)\n\n   ----- Transcript of session follows -----\n... while talking to mx.example.:\n>>> RCPT To:<a@x.y>\n<<< 550 5.1.1 unknown\n550 5.7.1 nobody in particular\n",
-                &[
-                    ["5.1.1", "a@x.y", "550 5.1.1 <a@x.y>... unknown", "mx.example"],
-                    ["", "b@x.y", "reason: hop count", ""],
-                ],
+                &[["5.1.1", "a@x.y", "550 5.1.1 <a@x.y>... unknown", "mx.example"], ["", "b@x.y", "hop count", ""]],
             ),
             // A list, and a transcript with a reply to each
             (

@@ -50,9 +50,9 @@ impl<'l, 'a> Reasons<'l, 'a> {
         let block = &about.block[..];
         let own: Vec<Quoted> =
             reply::all(block).into_iter().filter(|quoted| self.may_be(&quoted.text, about)).collect();
-        let in_block = || pick(&own, about).map(|quoted| told(block, quoted));
-        let answer = || reply::to_command(self.lines, &about.address).map(|quoted| told(self.lines, &quoted));
-        let anywhere = || self.anywhere(about).map(|quoted| told(self.lines, quoted));
+        let in_block = || pick(&own, about).map(|quoted| self.told(block, quoted));
+        let answer = || reply::to_command(self.lines, &about.address).map(|quoted| self.told(self.lines, &quoted));
+        let anywhere = || self.anywhere(about).map(|quoted| self.told(self.lines, quoted));
         let found = if about.shared && !self.sole {
             let named = own.iter().any(|quoted| is_about(&quoted.text, about));
             let one = own.iter().all(|quoted| quoted.text.get(..3) == own[0].text.get(..3));
@@ -88,6 +88,10 @@ impl<'l, 'a> Reasons<'l, 'a> {
         named.or_else(|| self.replies.first().filter(|_| self.sole))
     }
 
+    fn told(&self, lines: &[&str], quoted: &Quoted) -> Reason {
+        Reason { text: quoted.text.clone(), said_by: speaker::of(lines, quoted, self.lines) }
+    }
+
     /// Whether a text can be about the recipient: it names it, or no other one.
     fn may_be(&self, text: &str, about: &Mention<'_>) -> bool {
         self.sole
@@ -99,10 +103,6 @@ impl<'l, 'a> Reasons<'l, 'a> {
 /// The reply that names the recipient, or else the first.
 fn pick<'q>(replies: &'q [Quoted], about: &Mention<'_>) -> Option<&'q Quoted> {
     replies.iter().find(|quoted| is_about(&quoted.text, about)).or(replies.first())
-}
-
-fn told(lines: &[&str], quoted: &Quoted) -> Reason {
-    Reason { text: quoted.text.clone(), said_by: speaker::of(lines, quoted) }
 }
 
 fn is_about(text: &str, about: &Mention<'_>) -> bool {

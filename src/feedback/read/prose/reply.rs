@@ -53,6 +53,9 @@ pub(super) fn labelled(lines: &[&str]) -> Option<String> {
             "" => paragraph(below),
             value => bounded(format!("{value} {}", rest_of_paragraph(below)).trim().to_owned()),
         };
+        // `(reason: …)`
+        let inside = text.strip_suffix(')').filter(|_| label.trim_start().starts_with('(') && !label.contains(')'));
+        let text = inside.map(str::to_owned).unwrap_or(text);
         if !text.is_empty() {
             return Some(text);
         }

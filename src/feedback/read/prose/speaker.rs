@@ -62,8 +62,8 @@ const ELSEWHERE: &[&str] = &[
 ];
 
 /// The host that said `quoted`, as the text calls it; [`UNNAMED`] where it is only said to be another one; `None` where
-/// nothing is said.
-pub(super) fn of(lines: &[&str], quoted: &Quoted) -> Option<String> {
+/// nothing is said. `lines` are those that `quoted` is of, `whole` all of the text.
+pub(super) fn of(lines: &[&str], quoted: &Quoted, whole: &[&str]) -> Option<String> {
     let line = lines.get(quoted.line)?;
     let own = line.get(..quoted.start).unwrap_or_default();
     if own.trim_end().ends_with("<<<") {
@@ -86,7 +86,7 @@ pub(super) fn of(lines: &[&str], quoted: &Quoted) -> Option<String> {
         return Some(given_up.unwrap_or_else(|| UNNAMED.to_owned()));
     }
     // Sendmail gives the reply as a reason, and tells in the transcript below whose it was.
-    if own.trim_end().ends_with("(reason:") { talking_to(lines, lines.len()) } else { None }
+    if own.trim_end().ends_with("(reason:") { talking_to(whole, whole.len()) } else { None }
 }
 
 /// The host of the session: the last of `most` lines that names one.
@@ -163,7 +163,7 @@ mod tests {
         ] {
             let lines: Vec<&str> = text.lines().collect();
             let quoted = reply::all(&lines);
-            assert_eq!(of(&lines, &quoted[0]).as_deref(), said, "{text}");
+            assert_eq!(of(&lines, &quoted[0], &lines).as_deref(), said, "{text}");
         }
     }
 }
