@@ -31,6 +31,22 @@ const ANYWHERE: &str = "
     automatische antwort, réponse automatique, respuesta automática, risposta automatica, resposta automática,
     自動返信, 自动回复, автоответ";
 
+/// What subjects begin with that are written by hand of nothing else, so that they need no other sign.
+const PLAIN: &str = "
+    jestem na urlopie, przebywam na urlopie, poza biurem, nieobecność w biurze, jestem nieobecn,
+    mimo kancelář, jsem mimo kancelář, nepřítomnost v kanceláři, automatická odpověď, mimo kancelárie,
+    afwezig:, afwezig tot, afwezigheidsbericht, afwezigheidsmelding, automatisch antwoord, niet op kantoor,
+    fuori ufficio, sono fuori ufficio, risposta automatica, fora do escritório, fora do escritorio,
+    resposta automática, estou de férias, fuera de la oficina, fuera de oficina, respuesta automática,
+    estoy de vacaciones, frånvaromeddelande, frånvarande, autosvar, automatiskt svar, automatisk svar,
+    fraværende, fraværsmelding, fraværsbesked, ikke på kontoret, házon kívül, irodán kívül, automatikus válasz,
+    szabadságon vagyok, ofis dışında, ofis dışındayım, otomatik yanıt, автоответ, автоматический ответ,
+    я в отпуске, нахожусь в отпуске, вне офиса, 自动回复, 自動回覆, 自动答复, 自動応答, 自動返信, 不在通知, 不在のお知らせ, 不在のため,
+    不在:, 不在：, 자동 응답, 자동응답, 자동 회신, 자동회신, 부재중 자동, abwesenheitsnotiz, automatische antwort,
+    réponse automatique, absence du bureau, je suis absent, im urlaub bis, ich bin im urlaub, lomalla, automaattinen vastaus,
+    poissa toimistosta, εκτός γραφείου, în afara biroului, răspuns automat, поза офісом, у відпустці,
+    automatyczna odpowiedź, autoodpowiedź";
+
 /// Whether the fields are those of an auto-responder; `precedence` in lower case.
 pub(super) fn by_fields(fields: &Fields, precedence: &[String]) -> bool {
     let says = |name: &str, words: &[&str]| {
@@ -60,5 +76,6 @@ pub(super) fn by_subject(subject: &str, supported: bool) -> bool {
     // except where the words are said of nothing else.
     let begins = each(BEGINS).any(|begin| subject.starts_with(begin));
     let anywhere = each(ANYWHERE).any(|word| subject.contains(word));
-    (supported && begins) || (anywhere && (supported || begins))
+    let plain = each(PLAIN).any(|begin| subject.starts_with(begin));
+    plain || (supported && begins) || (anywhere && (supported || begins))
 }

@@ -63,10 +63,11 @@ pub(super) fn of_prose(subject: &str, text: &str) -> Option<Complaint> {
     })
 }
 
-/// The addresses, each once.
+/// The addresses, each once. Redaction (RFC 6590 §3) may leave a token before the domain, which stays; a word in place of
+/// the whole address names nobody.
 pub(super) fn named<'a>(values: impl Iterator<Item = &'a str>) -> Vec<Reported> {
     let mut found: Vec<Reported> = Vec::new();
-    for address in values.map(recipient).filter(|address| !address.is_empty()) {
+    for address in values.map(recipient).filter(|address| address.contains('@')) {
         let seen = found.iter().any(|one| one.final_recipient.as_deref() == Some(address.as_str()));
         if !seen && found.len() < RECIPIENTS_MAX {
             found.push(Reported { final_recipient: Some(address), ..Reported::default() });
@@ -91,7 +92,7 @@ mod tests {
 
     #[test]
     fn fields_in_any_case_and_garbage_for_numbers() {
-        let text = b"\r\nfeedback-TYPE: Abuse\r\nIncidents: many\r\nSOURCE-ip: [IPv6:2001:db8::1]\r\nReceived-Date: Thu, 30 Dec 2010 09:23:16 -0500 (EST)\r\nOriginal-Rcpt-To: rfc822;<a@x>\r\nRemoval-Recipient: a@x\r\nOriginal-Rcpt-To: redacted@\r\nX-New: y\r\n";
+        let text = b"\r\nfeedback-TYPE: Abuse\r\nIncidents: many\r\nSOURCE-ip: [IPv6:2001:db8::1]\r\nReceived-Date: Thu, 30 Dec 2010 09:23:16 -0500 (EST)\r\nOriginal-Rcpt-To: rfc822;<a@x>\r\nRemoval-Recipient: a@x\r\nOriginal-Rcpt-To: redacted@\r\nOriginal-Rcpt-To: <redacted>\r\nOriginal-Rcpt-To: [undisclosed]\r\nX-New: y\r\n";
         let ((complaint, recipients), _) = parse(text).expect("a report");
         assert_eq!(complaint.feedback_type, "abuse");
         assert_eq!(complaint.incidents, 1);

@@ -3,6 +3,7 @@
 use super::absence;
 use super::fields::Fields;
 use super::lists::each;
+use super::prose;
 
 /// What the header says about the sender.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -63,6 +64,8 @@ pub(super) fn sender(fields: &Fields) -> Sender {
         answer,
         absent: absence::by_fields(fields, &precedence)
             || (!bulk
+                // Who answers a bounce with these words in the subject writes about it.
+                && !(answer && prose::is_failure(&subject))
                 && absence::by_subject(
                     after_answers(&subject),
                     machine || answered || answer || !precedence.is_empty(),
@@ -123,6 +126,22 @@ mod tests {
             "Subject: =?UTF-8?Q?R=C3=A9ponse_automatique_:_x?=\nIn-Reply-To: <a@b>\n",
             "Subject: Abwesenheitsnotiz: x\n",
             "Subject: 自動返信: x\nReturn-Path: <>\n",
+            "Subject: Jestem na urlopie Re: Oferta\n",
+            "Subject: Poza biurem: x\n",
+            "Subject: Mimo kancelář\n",
+            "Subject: Afwezig: x\n",
+            "Subject: Fuori ufficio: x\n",
+            "Subject: Re: Fora do escritório\n",
+            "Subject: Fuera de la oficina: x\n",
+            "Subject: Frånvarande: x\n",
+            "Subject: Fraværende\n",
+            "Subject: Házon kívül: x\n",
+            "Subject: Ofis dışında: x\n",
+            "Subject: Автоответ: x\n",
+            "Subject: 自动回复: x\n",
+            "Subject: 自動応答: x\n",
+            "Subject: 不在：x\n",
+            "Subject: 자동 응답: x\n",
         ] {
             assert!(of(header).absent, "{header}");
         }
@@ -131,6 +150,10 @@ mod tests {
             "Subject: Vacation offers\n",
             "Subject: Away from home\n",
             "X-Autoreply: no\n",
+            "Subject: Re: Automatic reply: your mail was undeliverable\n",
+            "Subject: 自动回复: x\nList-Id: <l.x>\n",
+            "Subject: Rabat, gdy jestem na urlopie\n",
+            "Subject: 不在者投票\n",
             "Subject: hello\nAuto-Submitted: auto-replied\n",
         ] {
             assert!(!of(header).absent, "{header}");

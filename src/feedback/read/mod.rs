@@ -91,8 +91,14 @@ pub struct Reported {
     pub original_recipient: Option<String>,
     /// `Remote-MTA` without its type.
     pub remote_mta: Option<String>,
+    /// `Reporting-MTA` of the report without its type: who tells.
+    pub reporting_mta: Option<String>,
     /// `Diagnostic-Code` without its type; for prose the reply or reason it quotes.
     pub diagnostic: Option<String>,
+    /// For prose, the host it names as the one that said the reply, as it stands there (`mx.example.org [192.0.2.1]`);
+    /// `remote host` where it only says that another said it. Without it the reporter itself may have refused.
+    /// Machine-readable reports have `remote_mta` for this.
+    pub said_by: Option<String>,
 }
 
 /// What a complaint says besides.

@@ -39,32 +39,94 @@ pub(super) struct Status {
 
 /// Reads the fields of a part that is said to hold them. No recipient where it holds none.
 pub(super) fn parse(octets: &[u8]) -> Status {
-    let (mut status, mut group, mut line) = (Status::default(), Fields::default(), octets);
-    let mut known: &[&str] = &[];
+    let (mut groups, mut group, mut line) = (Groups::default(), Fields::default(), octets);
     while let Some((text, rest)) = next_line(line) {
         line = rest;
-        if status.recipients.len() >= RECIPIENTS_MAX {
+        if groups.recipients.len() >= RECIPIENTS_MAX {
             break;
         }
         if text.trim_ascii().is_empty() {
             if is_complete(&group) {
-                flush(&mut group, &mut status);
+                groups.take(&mut group);
+            } else {
+                groups.give_back(&mut group);
             }
             continue;
         }
-        let repeated = split_field(text)
-            .filter(|_| !text.starts_with(b" "))
-            .is_some_and(|(name, _)| TELLING.contains(&name.as_str()) && group.get(&name).is_some());
-        if repeated {
-            flush(&mut group, &mut status);
+        let name = split_field(text).filter(|_| !text.starts_with(b" ")).map(|(name, _)| name);
+        if name.is_some_and(|name| TELLING.contains(&name.as_str()) && begins_another(&name, &group, rest)) {
+            groups.take(&mut group);
         }
         group.push_line(text);
-        known = TELLING;
     }
-    if !known.is_empty() {
-        flush(&mut group, &mut status);
+    if groups.recipients.len() < RECIPIENTS_MAX {
+        groups.give_back(&mut group);
+        groups.take(&mut group);
     }
-    status
+    groups.read()
+}
+
+/// Whether a telling field begins the next recipient's group, though no empty line says so: this one has it already,
+/// or it is the first of the two names of the next.
+fn begins_another(name: &str, group: &Fields, mut rest: &[u8]) -> bool {
+    if group.get(name).is_some() {
+        return true;
+    }
+    if name != "original-recipient" || group.get("final-recipient").is_none() || !is_complete(group) {
+        return false;
+    }
+    while let Some((line, after)) = next_line(rest) {
+        rest = after;
+        let folded = line.starts_with(b" ") || line.starts_with(b"\t");
+        match split_field(line).filter(|_| !folded) {
+            Some((name, _)) if TELLING.contains(&name.as_str()) => return name == "final-recipient",
+            None if line.trim_ascii().is_empty() => return false,
+            _ => {}
+        }
+    }
+    false
+}
+
+/// The groups of a status part.
+#[derive(Default)]
+struct Groups {
+    message: Fields,
+    recipients: Vec<Fields>,
+    /// The groups of recipients begin with the recipient.
+    recipient_leads: bool,
+}
+
+impl Groups {
+    fn take(&mut self, group: &mut Fields) {
+        let group = std::mem::take(group);
+        let first = group.0.iter().map(|(name, _)| name.as_str()).find(|name| TELLING.contains(name));
+        if let Some(first) = first {
+            if self.recipients.is_empty() {
+                self.recipient_leads = first.ends_with("-recipient");
+            }
+            self.recipients.push(group.clone());
+        }
+        // Fields of the message also stand in a recipient's group where the empty line is missing.
+        if self.recipients.len() <= 1 {
+            self.message.0.extend(group.0);
+        }
+    }
+
+    /// Fields behind an empty line too many go to the recipient before it, where groups begin with the recipient.
+    fn give_back(&mut self, group: &mut Fields) {
+        let Some(last) = self.recipients.last_mut().filter(|_| self.recipient_leads) else { return };
+        let nameless = group.get("final-recipient").or(group.get("original-recipient")).is_none();
+        let lacking = group.0.iter().all(|(name, _)| !TELLING.contains(&name.as_str()) || last.get(name).is_none());
+        if nameless && lacking {
+            last.0.append(&mut group.0);
+        }
+    }
+
+    fn read(self) -> Status {
+        let reporter = untyped_name(self.message.get("reporting-mta"));
+        let read = |group: &Fields| Reported { reporting_mta: reporter.clone(), ..reported(group) };
+        Status { recipients: self.recipients.iter().map(read).collect(), message: self.message }
+    }
 }
 
 /// Reads the fields where they stand amid other text, as some servers write them for people; `None` where they do not.
@@ -105,17 +167,6 @@ fn is_complete(group: &Fields) -> bool {
     if begun { recipient && (group.get("action").is_some() || group.get("status").is_some()) } else { true }
 }
 
-fn flush(group: &mut Fields, status: &mut Status) {
-    let group = std::mem::take(group);
-    if TELLING.iter().any(|name| group.get(name).is_some()) {
-        status.recipients.push(reported(&group));
-    }
-    // Fields of the message also stand in a recipient's group where the empty line is missing.
-    if status.recipients.len() <= 1 {
-        status.message.0.extend(group.0);
-    }
-}
-
 fn reported(group: &Fields) -> Reported {
     let value = |name: &str| group.get(name).filter(|value| !value.is_empty());
     let final_recipient = value("final-recipient").map(recipient).filter(|address| !address.is_empty());
@@ -125,9 +176,15 @@ fn reported(group: &Fields) -> Reported {
         status: value("status").and_then(|text| enhanced(text).map(str::to_owned)),
         final_recipient: final_recipient.or_else(|| original.clone()),
         original_recipient: original,
-        remote_mta: value("remote-mta").map(|text| untyped(text).1.to_owned()).filter(|name| !name.is_empty()),
+        remote_mta: untyped_name(value("remote-mta")),
         diagnostic: value("diagnostic-code").map(|text| untyped(text).1.to_owned()).filter(|text| !text.is_empty()),
+        ..Reported::default()
     }
+}
+
+/// The name of a host without its type.
+fn untyped_name(text: Option<&str>) -> Option<String> {
+    text.map(|text| untyped(text).1.to_owned()).filter(|name| !name.is_empty())
 }
 
 /// The first word, without a comment.
@@ -162,6 +219,33 @@ mod tests {
             assert_eq!(brief(text), two, "{text}");
         }
         assert_eq!(brief("Reporting-MTA: dns; m\nArrival-Date: now\n"), []);
+    }
+
+    #[test]
+    fn each_recipient_has_its_own_status_where_no_empty_line_parts_them() {
+        let two = [row("a@x", "failed", "5.1.1"), row("b@x", "delayed", "4.2.2")];
+        for text in [
+            "Final-Recipient: rfc822;a@x\nAction: failed\nStatus: 5.1.1\nOriginal-Recipient: rfc822;b@x\nX-A: b\nFinal-Recipient: rfc822;b@x\nAction: delayed\nStatus: 4.2.2\n",
+            "Final-Recipient: rfc822;a@x\nOriginal-Recipient: rfc822;a@x\nAction: failed\nStatus: 5.1.1\nFinal-Recipient: rfc822;b@x\nOriginal-Recipient: rfc822;b@x\nAction: delayed\nStatus: 4.2.2\n",
+            "Final-Recipient: rfc822;a@x\nAction: failed\n\nStatus: 5.1.1\n\nFinal-Recipient: rfc822;b@x\nAction: delayed\n\nStatus: 4.2.2\n",
+        ] {
+            assert_eq!(brief(text), two, "{text}");
+        }
+        let originals = |text: &str| -> Vec<_> {
+            parse(text.as_bytes()).recipients.into_iter().map(|one| one.original_recipient).collect()
+        };
+        let text = "Final-Recipient: rfc822;a@x\nAction: failed\nOriginal-Recipient: rfc822;o@x\nFinal-Recipient: rfc822;b@x\nAction: failed\n";
+        assert_eq!(originals(text), [None, Some("o@x".to_owned())]);
+        let silent = "Final-Recipient: rfc822;a@x\nAction: failed\nFinal-Recipient: rfc822;b@x\nAction: delayed\nStatus: 4.2.2\n";
+        assert_eq!(brief(silent), [row("a@x", "failed", "-"), row("b@x", "delayed", "4.2.2")]);
+    }
+
+    #[test]
+    fn who_reports_stands_with_each_recipient() {
+        let text = "Reporting-MTA: dns; mx.y\n\nFinal-Recipient: rfc822;a@x\nAction: failed\n\nFinal-Recipient: rfc822;b@x\nRemote-MTA: dns; mx.x\nAction: failed\n";
+        let read = parse(text.as_bytes()).recipients;
+        assert!(read.iter().all(|one| one.reporting_mta.as_deref() == Some("mx.y")));
+        assert_eq!(read[1].remote_mta.as_deref(), Some("mx.x"));
     }
 
     #[test]

@@ -51,6 +51,19 @@ pub(super) fn all(line: &str) -> Vec<Found<'_>> {
     found
 }
 
+/// Whether `text` (lower case) names the address, and not one that ends or begins like it.
+pub(super) fn is_named(text: &str, address: &str) -> bool {
+    let address = address.to_lowercase();
+    let longer = |c: Option<char>| c.is_some_and(is_spaced_letter);
+    !address.is_empty()
+        && text.match_indices(&address).any(|(at, _)| {
+            let (before, mut after) = (text[..at].chars().next_back(), text[at + address.len()..].chars());
+            let next = after.next();
+            let goes_on = matches!(next, Some('.' | '-')) && longer(after.next());
+            !longer(before) && !matches!(before, Some('.' | '-' | '_' | '+')) && !longer(next) && !goes_on
+        })
+}
+
 /// The scripts whose words are not written together with what stands beside them.
 fn is_spaced_letter(c: char) -> bool {
     c.is_alphanumeric() && c < '\u{600}'
@@ -147,6 +160,16 @@ mod tests {
         assert_eq!(of("宛先user@x.exampleへ"), ["user@x.example"]);
         assert_eq!(of("zoë@exämple.org: no"), ["zoë@exämple.org"]);
         assert_eq!(of("@ a@ @b a@- '@x"), Vec::<&str>::new());
+    }
+
+    #[test]
+    fn an_address_is_not_named_by_a_longer_one() {
+        for text in ["<a@x.y>", "to=a@x.y: no", "a@x.y.", "a@x.y... no", "宛先a@x.yへ"] {
+            assert!(is_named(text, "A@x.Y"), "{text}");
+        }
+        for text in ["aa@x.y", "b.a@x.y", "a@x.yz", "a@x.y.z", "a@x.y-z", ""] {
+            assert!(!is_named(text, "a@x.y"), "{text}");
+        }
     }
 
     #[test]

@@ -15,6 +15,8 @@ pub(super) struct Mention<'a> {
     /// The address the message was sent to, where a forward has led to this one.
     pub alias: Option<String>,
     pub block: Vec<&'a str>,
+    /// Other recipients have the same lines.
+    pub shared: bool,
 }
 
 struct At<'a> {
@@ -46,14 +48,21 @@ fn headings<'a>(lines: &[&'a str], known: &[String]) -> Vec<At<'a>> {
         let local = at.address.split('@').next().unwrap_or_default().to_ascii_lowercase();
         ["postmaster", "mailer-daemon", "abuse", "support", "helpdesk", "hostmaster"].contains(&local.as_str())
     };
-    // Signatures name whom to ask.
+    // Signatures name whom to ask. Header fields are not always complete, so what is in one list with those stays.
     if all.iter().any(is_known) {
-        all.into_iter().filter(is_known).collect()
+        let places: Vec<_> = all.iter().filter(|at| is_known(at)).map(|at| list_of(lines, at.line)).collect();
+        all.into_iter().filter(|at| is_known(at) || places.contains(&list_of(lines, at.line))).collect()
     } else if all.iter().any(|at| !is_desk(at)) {
         all.into_iter().filter(|at| !is_desk(at) || !at.rest.is_empty()).collect()
     } else {
         all
     }
+}
+
+/// The list a line stands in: the paragraph's first line, and the indent.
+fn list_of(lines: &[&str], line: usize) -> (usize, usize) {
+    let first = lines[..line].iter().rposition(|line| line.trim().is_empty()).map_or(0, |empty| empty + 1);
+    (first, lines[line].len() - lines[line].trim_start().len())
 }
 
 fn labelled<'a>(lines: &[&'a str], _own: &[String]) -> Vec<At<'a>> {
@@ -99,13 +108,13 @@ fn in_sentences<'a>(lines: &[&'a str], own: &[String]) -> Vec<At<'a>> {
 
 /// An address inside a quoted reply is not the report's own word.
 fn start_of_reply_before(text: &str, at: usize) -> bool {
-    reply::quoted(&[&text[..at]], "\n").is_none()
+    !reply::is_in(&text[..at])
 }
 
 fn in_transcript<'a>(lines: &[&'a str], own: &[String]) -> Vec<At<'a>> {
     let commands = |line: &str| line.to_lowercase().contains("rcpt to:");
     let asked = lines.iter().enumerate().filter(|(_, text)| commands(text));
-    let replies = lines.iter().enumerate().filter(|(_, text)| reply::quoted(&[text], "\n").is_some());
+    let replies = lines.iter().enumerate().filter(|(_, text)| reply::is_in(text));
     let mut found: Vec<At<'a>> = Vec::new();
     for (line, text) in asked.chain(replies).take(MENTIONS_MAX * 4) {
         for one in address::all(text).into_iter().take(1) {
@@ -127,17 +136,43 @@ fn blocks<'a>(lines: &[&'a str], at: &[At<'a>]) -> Vec<Mention<'a>> {
         let end = at[number + 1..].iter().find(|next| next.line > one.line).map_or(lines.len(), |next| next.line);
         let mut block = vec![one.rest];
         block.extend(&lines[(one.line + 1).min(end)..end]);
-        let mut mention = Mention { address: one.address.to_owned(), alias: None, block };
+        let mut mention = Mention { address: one.address.to_owned(), alias: None, block, shared: false };
         follow_alias(&mut mention);
         mentions.push(mention);
     }
+    end_the_last(&mut mentions);
     for number in (1..mentions.len()).rev() {
-        if mentions[number - 1].block.iter().all(|line| line.trim().is_empty()) {
-            let shared = mentions[number].block.clone();
-            mentions[number - 1].block = shared.into_iter().take(50).collect();
+        let (before, from) = mentions.split_at_mut(number);
+        // Where an address comes again, the list is over and what is said of each begins.
+        let again = before.iter().any(|one| one.address.eq_ignore_ascii_case(&from[0].address));
+        let blank = before[number - 1].block.iter().all(|line| line.trim().is_empty());
+        if blank && !again {
+            before[number - 1].block = from[0].block.iter().copied().take(50).collect();
+            before[number - 1].shared = true;
+            from[0].shared = true;
         }
     }
     mentions
+}
+
+/// Nothing shows where the lines about the last recipient end, except how many paragraphs the others have.
+fn end_the_last(mentions: &mut [Mention<'_>]) {
+    let Some((last, others)) = mentions.split_last_mut() else { return };
+    let alone = others.iter().all(|one| one.address.eq_ignore_ascii_case(&last.address));
+    let most = others.iter().map(|one| paragraphs(&one.block).count()).max().unwrap_or(0);
+    if alone || most == 0 {
+        return;
+    }
+    let separator = |line: &&str| line.trim_start().starts_with("---") || line.trim_start().starts_with("===");
+    let end = paragraphs(&last.block).nth(most - 1).unwrap_or(last.block.len());
+    let end = last.block[..end].iter().skip(1).position(separator).map_or(end, |at| at + 1);
+    last.block.truncate(end);
+}
+
+/// Where the paragraphs of a block end.
+fn paragraphs(block: &[&str]) -> impl Iterator<Item = usize> {
+    let empty = |line: Option<&&str>| line.is_none_or(|line| line.trim().is_empty());
+    (1..=block.len()).filter(move |&at| empty(block.get(at)) && !empty(block.get(at - 1)))
 }
 
 /// `(expanded from: <a>)` below an address names the recipient of the message, which a list or alias has led on;

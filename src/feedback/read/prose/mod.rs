@@ -3,15 +3,18 @@
 //! No list of known texts: there are more mail servers than anybody has seen, and their texts are translated and edited.
 //! What bounces have in common is their build. Somebody says that a delivery failed or waits (`words`); a recipient
 //! stands on a line of its own, behind a label, or in that sentence (`find`); a reply or a reason follows it or is
-//! announced by a label (`reply`); then comes the message, which is cut off first (`text`), because what our own
+//! announced by a label (`reply`, `reason`), and perhaps who said it (`speaker`); then comes the message, which is cut off first (`text`), because what our own
 //! message says must not be taken for the report.
 
 mod address;
 mod find;
+mod reason;
 mod reply;
+mod speaker;
 mod text;
 mod words;
 
+use self::reason::{Reason, Reasons};
 use super::Reported;
 use super::fields::Fields;
 use super::typed::enhanced;
@@ -27,6 +30,11 @@ pub(super) struct Prose {
     pub named: bool,
     /// What it says about the recipients.
     pub recipients: Vec<Reported>,
+}
+
+/// Whether a text (lower case) says that a delivery failed.
+pub(super) fn is_failure(text: &str) -> bool {
+    words::is_failure(text)
 }
 
 /// Reads the texts of a mail. `outer` is its header, `returned` those of the messages it returns.
@@ -48,9 +56,10 @@ pub(super) fn read(texts: &[String], outer: &Fields, returned: &[Fields]) -> Pro
         recipients: Vec::new(),
     };
     let action = action(&subject, &body);
+    let reasons = Reasons::new(&lines, &mentions, &known);
     for mention in mentions {
-        let diagnostic = diagnostic(&mention, &lines);
-        add(&mut prose.recipients, reported(mention.address, mention.alias, diagnostic, action));
+        let reason = reasons.of(&mention);
+        add(&mut prose.recipients, reported(mention.address, mention.alias, reason, action));
     }
     let unnamed: Vec<String> = match (&prose.recipients[..], known) {
         ([], known) if known.is_empty() => only_recipient(returned),
@@ -59,22 +68,26 @@ pub(super) fn read(texts: &[String], outer: &Fields, returned: &[Fields]) -> Pro
     for address in unnamed {
         let seen = prose.recipients.iter().any(|one| same(one.final_recipient.as_deref(), &address));
         if !seen {
-            let about = find::Mention { address: address.clone(), alias: None, block: below_announcement(&lines) };
-            let diagnostic = diagnostic(&about, &lines);
-            add(&mut prose.recipients, reported(address, None, diagnostic, action));
+            // What a text says that names nobody, it says of all.
+            let block = if prose.named { Vec::new() } else { below_announcement(&lines) };
+            let about = find::Mention { address: address.clone(), alias: None, block, shared: true };
+            let reason = reasons.of(&about);
+            add(&mut prose.recipients, reported(address, None, reason, action));
         }
     }
     prose
 }
 
-fn reported(address: String, alias: Option<String>, diagnostic: Option<String>, action: &str) -> Reported {
+fn reported(address: String, alias: Option<String>, reason: Option<Reason>, action: &str) -> Reported {
+    let (diagnostic, said_by) = reason.map_or((None, None), |reason| (Some(reason.text), reason.said_by));
     Reported {
         action: Some(action.to_owned()),
         status: diagnostic.as_deref().and_then(enhanced).filter(|code| !code.starts_with('2')).map(str::to_owned),
         final_recipient: Some(address),
         original_recipient: alias,
-        remote_mta: None,
         diagnostic,
+        said_by,
+        ..Reported::default()
     }
 }
 
@@ -93,24 +106,6 @@ fn add(recipients: &mut Vec<Reported>, new: Reported) {
 
 fn same(seen: Option<&str>, address: &str) -> bool {
     seen.is_some_and(|seen| seen.eq_ignore_ascii_case(address))
-}
-
-/// The reply the lines about a recipient quote; the one that answers it in a transcript; a reason: in the lines that
-/// follow the address at once, behind a label anywhere, or in what comes next.
-fn diagnostic(about: &find::Mention<'_>, lines: &[&str]) -> Option<String> {
-    let block = &about.block[..];
-    let adjacent = block.iter().take(2).any(|line| !line.trim().is_empty());
-    let next = || Some(reply::paragraph(block)).filter(|text| !text.is_empty());
-    reply::quoted(block, &about.address)
-        .or_else(|| reply::to_command(lines, &about.address))
-        .or_else(|| reply::quoted(lines, &about.address))
-        .or_else(|| reply::with_enhanced(block))
-        .or_else(|| reply::labelled(block))
-        .or_else(|| next().filter(|_| adjacent))
-        .or_else(|| reply::labelled(lines))
-        .or_else(next)
-        .map(|text| text.strip_prefix('(').and_then(|rest| rest.strip_suffix(')')).map(str::to_owned).unwrap_or(text))
-        .filter(|text| !text.is_empty())
 }
 
 /// The lines below the one that announces the failed recipients, for a text that does not name them.
@@ -215,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn each_recipient_has_its_own_reason() {
+    fn a_paragraph_belongs_to_the_address_above_it() {
         let text = "I wasn't able to deliver\n\n<a@x>:\nno mailbox. (#5.1.1)\n\n<b@x>:\nlookup failed. (#4.4.3)\n";
         let expected =
             [["failed", "5.1.1", "a@x", "no mailbox. (#5.1.1)"], ["failed", "4.4.3", "b@x", "lookup failed. (#4.4.3)"]];
@@ -239,5 +234,85 @@ mod tests {
         assert_eq!(of(expanded), ("a@x".to_owned(), None));
         let generated = "The following address(es) failed:\n\n  b@y\n    (generated from a@x)\n    550 no\n";
         assert_eq!(of(generated), ("b@y".to_owned(), Some("a@x".to_owned())));
+    }
+
+    /// Status, address, diagnostic and speaker of each recipient.
+    fn several(header: &str, text: &str) -> Vec<[String; 4]> {
+        let prose = read(&[text.to_owned()], &Fields::section(header.as_bytes()).0, &[]);
+        let or = |value: Option<String>| value.unwrap_or_default();
+        let row = |r: Reported| [or(r.status), or(r.final_recipient), or(r.diagnostic), or(r.said_by)];
+        prose.recipients.into_iter().map(row).collect()
+    }
+
+    #[test]
+    fn nobody_is_given_what_another_recipient_was_told() {
+        let failed = "X-Failed-Recipients: a@x.y, b@x.y\n";
+        for (header, text, expected) in [
+            // Postfix
+            (
+                "",
+                "could not\nbe delivered\n\n<a@x.y>: host mx.example[192.0.2.1] said: 550 5.1.1 unknown (in\n    reply to RCPT TO command)\n\n<b@x.y>: mail for x.y loops back to myself\n\n<c@x.y>: Name service error for\n    name=x.y type=A: Host not found\n",
+                &[
+                    ["5.1.1", "a@x.y", "550 5.1.1 unknown", "mx.example [192.0.2.1]"],
+                    ["", "b@x.y", "mail for x.y loops back to myself", ""],
+                    ["", "c@x.y", "Name service error for name=x.y type=A: Host not found", ""],
+                ][..],
+            ),
+            // Exim, whose header leaves one out
+            (
+                failed,
+                "The following address(es) failed:\n\n  a@x.y\n    host mx.example [192.0.2.1]\n    SMTP error from remote mail server after RCPT TO:<a@x.y>:\n    550 5.7.1 Your IP is blacklisted\n  b@x.y\n    Unrouteable address\n  c@x.y\n    retry timeout exceeded\n",
+                &[
+                    ["5.7.1", "a@x.y", "550 5.7.1 Your IP is blacklisted", "mx.example [192.0.2.1]"],
+                    ["", "b@x.y", "Unrouteable address", ""],
+                    ["", "c@x.y", "retry timeout exceeded", ""],
+                ],
+            ),
+            // netqmail
+            (
+                "",
+                "I wasn't able to deliver\n\n<a@x.y>:\nSorry, I couldn't find any host named x.y. (#5.1.2)\n\n<b@x.y>:\n192.0.2.7 does not like recipient.\nRemote host said: 554 5.7.1 blocked\nGiving up on 192.0.2.7.\n",
+                &[
+                    ["5.1.2", "a@x.y", "Sorry, I couldn't find any host named x.y. (#5.1.2)", ""],
+                    ["5.7.1", "b@x.y", "554 5.7.1 blocked", "192.0.2.7"],
+                ],
+            ),
+            // Sendmail: the transcript below the last is not all about that one
+            (
+                "",
+                "had permanent fatal errors -----\n<a@x.y>\n    (reason: 550 5.1.1 <a@x.y>... unknown)\n<b@x.y>\n    (reason: hop count)\n\n   ----- Transcript of session follows -----\n... while talking to mx.example.:\n>>> RCPT To:<a@x.y>\n<<< 550 5.1.1 unknown\n550 5.7.1 nobody in particular\n",
+                &[["5.1.1", "a@x.y", "550 5.1.1 <a@x.y>... unknown", "mx.example"], ["", "b@x.y", "hop count", ""]],
+            ),
+            // A list, and a transcript with a reply to each
+            (
+                "",
+                "had permanent fatal errors -----\n<a@x.y>\n<b@x.y>\n\n   ----- Transcript of session follows -----\n... while talking to mx.example.:\n>>> RCPT To:<a@x.y>\n<<< 550 5.1.1 unknown\n>>> RCPT To:<b@x.y>\n<<< 552 5.2.2 full\n",
+                &[
+                    ["5.1.1", "a@x.y", "550 5.1.1 unknown", "mx.example"],
+                    ["5.2.2", "b@x.y", "552 5.2.2 full", "mx.example"],
+                ],
+            ),
+            // Two replies that cannot be told apart
+            (
+                "",
+                "could not be delivered:\n\na@x.y\nb@x.y\n\n550 5.1.1 unknown\n\n554 5.7.1 blocked\n",
+                &[["", "a@x.y", "", ""], ["", "b@x.y", "", ""]],
+            ),
+            // A summary before the details
+            (
+                "",
+                "could not be delivered:\n\na@x.y\nb@x.y\n\n<a@x.y>:\n550 5.1.1 unknown\n\n<b@x.y>:\nhop count\n",
+                &[["5.1.1", "a@x.y", "550 5.1.1 unknown", ""], ["", "b@x.y", "hop count", ""]],
+            ),
+            // The header knows of one more than the text
+            (
+                failed,
+                "The following address failed:\n\n  a@x.y\n    550 5.1.1 unknown\n",
+                &[["5.1.1", "a@x.y", "550 5.1.1 unknown", ""], ["", "b@x.y", "", ""]],
+            ),
+        ] {
+            let expected: Vec<_> = expected.iter().map(|row| row.map(str::to_owned)).collect();
+            assert_eq!(several(header, text), expected, "{text}");
+        }
     }
 }

@@ -8,31 +8,37 @@ const TEXT_MAX: usize = 1000;
 /// Lines of one.
 const LINES_MAX: usize = 20;
 
-/// The reply quoted in the lines: the one that names `address` if there is one, else the first.
-pub(super) fn quoted(lines: &[&str], address: &str) -> Option<String> {
-    let address = address.to_lowercase();
-    let mut first = None;
-    for (at, line) in lines.iter().enumerate() {
-        let Some(start) = start_of(line) else { continue };
-        let text = whole(lines, at, start);
-        if text.to_lowercase().contains(&address) {
-            return Some(text);
-        }
-        first = first.or(Some(text));
-    }
-    first
+/// A reply that a text quotes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Quoted {
+    /// The reply on one line.
+    pub text: String,
+    /// The line in which it begins.
+    pub line: usize,
+    /// The octet of that line at which it begins.
+    pub start: usize,
+}
+
+/// The replies quoted in the lines.
+pub(super) fn all(lines: &[&str]) -> Vec<Quoted> {
+    let starts = lines.iter().enumerate().filter_map(|(line, text)| Some((line, start_of(text)?)));
+    starts.map(|(line, start)| Quoted { text: whole(lines, line, start), line, start }).collect()
+}
+
+/// Whether a line quotes a reply.
+pub(super) fn is_in(line: &str) -> bool {
+    start_of(line).is_some()
 }
 
 /// The reply to `RCPT TO:<address>` in a transcript.
-pub(super) fn to_command(lines: &[&str], address: &str) -> Option<String> {
-    let address = address.to_lowercase();
+pub(super) fn to_command(lines: &[&str], address: &str) -> Option<Quoted> {
     let command = |line: &&str| {
         let line = line.to_lowercase();
-        line.contains("rcpt to:") && line.contains(&address)
+        line.contains("rcpt to:") && address::is_named(&line, address)
     };
     let at = lines.iter().position(command)?;
-    let (after, line) = lines.iter().enumerate().skip(at + 1).take(4).find(|(_, line)| !line.trim().is_empty())?;
-    start_of(line).map(|start| whole(lines, after, start))
+    let (line, text) = lines.iter().enumerate().skip(at + 1).take(4).find(|(_, line)| !line.trim().is_empty())?;
+    start_of(text).map(|start| Quoted { text: whole(lines, line, start), line, start })
 }
 
 /// What a label announces as the reason: behind it, or below it.
@@ -47,6 +53,9 @@ pub(super) fn labelled(lines: &[&str]) -> Option<String> {
             "" => paragraph(below),
             value => bounded(format!("{value} {}", rest_of_paragraph(below)).trim().to_owned()),
         };
+        // `(reason: …)`
+        let inside = text.strip_suffix(')').filter(|_| label.trim_start().starts_with('(') && !label.contains(')'));
+        let text = inside.map(str::to_owned).unwrap_or(text);
         if !text.is_empty() {
             return Some(text);
         }
@@ -68,8 +77,14 @@ pub(super) fn paragraph(lines: &[&str]) -> String {
 
 fn rest_of_paragraph(lines: &[&str]) -> String {
     let end = lines.iter().take(LINES_MAX).take_while(|line| !line.trim().is_empty());
-    let kept = end.map(|line| line.trim()).filter(|line| !line.starts_with("(generated from"));
+    let kept = end.map(|line| line.trim()).filter(|line| !is_alias_note(line));
     bounded(kept.collect::<Vec<_>>().join(" "))
+}
+
+/// Whether a line only says from which address this one was made.
+pub(super) fn is_alias_note(line: &str) -> bool {
+    let line = line.trim();
+    line.starts_with("(generated from") || line.starts_with("(expanded from")
 }
 
 /// Where an enhanced code leads a line: from there to the end of its paragraph; or the paragraph around one.
@@ -218,7 +233,9 @@ mod tests {
     use super::*;
 
     fn of(text: &str) -> Option<String> {
-        quoted(&text.lines().collect::<Vec<_>>(), "a@x")
+        let found = all(&text.lines().collect::<Vec<_>>());
+        let named = found.iter().find(|quoted| address::is_named(&quoted.text, "a@x")).or(found.first());
+        named.map(|quoted| quoted.text.clone())
     }
 
     #[test]
