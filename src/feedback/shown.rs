@@ -24,7 +24,7 @@ pub(super) fn taken(dispatcher: &Dispatcher, mail: &Mail, whose: &Whose, booking
     let name = |of: Option<String>| of.unwrap_or_default();
     let fields = [
         ("verdict", booking.verdict.as_str().to_owned()),
-        ("kind", mail.kind.as_str().to_owned()),
+        ("mail_kind", mail.kind.as_str().to_owned()),
         ("tenant", name(attempted.map(|a| a.tenant.to_string()))),
         ("pool", name(attempted.map(|a| a.pool.to_string()))),
         ("binding", name(attempted.map(|a| a.binding.to_string()))),

@@ -208,8 +208,28 @@ async fn what_is_no_report_is_kept_aside_and_shown() {
     );
     assert!(texts[2].ends_with("Subject: hello postmaster\r\n"), "{}", texts[2]);
     assert_eq!(verdicts(&relay, "not_a_bounce").await, 6);
-    assert!(relay.log().contains("report verdict=not_a_bounce kind=not-a-bounce mail=kept_aside"), "{}", relay.log());
+    assert!(
+        relay.log().contains("report verdict=not_a_bounce mail_kind=not-a-bounce mail=kept_aside"),
+        "{}",
+        relay.log()
+    );
     assert_eq!(number(&relay.status().await, "/counts/accepted_messages"), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_command_line_shows_the_reports() {
+    let sink = keeping_sink().await;
+    let relay = Relay::start(&settings(&sink)).await;
+    assert!(report(&relay, "fbl@relay.test", "Subject: hello").await.starts_with("250 "));
+    let admin = relay.admin().to_string();
+    for more in [&["--kind", "report"][..], &[]] {
+        let arguments = [&["events", "--admin", &admin], more].concat();
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_remuda"));
+        let done = tokio::task::block_in_place(|| command.args(&arguments).output().unwrap());
+        let said = String::from_utf8_lossy(&done.stdout).into_owned();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        assert!(said.contains("report") && said.contains("not_a_bounce") && said.contains("not-a-bounce"), "{said}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
