@@ -8,7 +8,7 @@ use crate::config::defaults::{
 };
 use crate::config::mistake::Place;
 use crate::config::read::{Field, Size};
-use crate::config::{Assignment, Feedback, Tenant, raw};
+use crate::config::{Assignment, DomainPattern, Feedback, Tenant, raw};
 
 impl Context<'_> {
     /// What `[feedback]` says; `state_dir` is where the keys lie unless they are told to lie elsewhere.
@@ -43,6 +43,7 @@ impl Context<'_> {
             let place = file.feedback.place(&Place::default(), "feedback");
             self.out.mistake(&place, "no report could ever arrive: no address and no return path", hint);
         }
+        self.check_return_paths_of_their_own(file, tenants);
         Some(Feedback {
             addresses: raw.addresses.values(),
             header,
@@ -55,6 +56,25 @@ impl Context<'_> {
             max_report_bytes: raw.max_report_bytes.or(Size(FEEDBACK_REPORT_BYTES)).0,
             unattributed_kept: raw.unattributed_kept.or(FEEDBACK_UNATTRIBUTED_KEPT),
         })
+    }
+
+    /// At a return path domain no address exists but return paths: mail to anybody else there would be refused.
+    fn check_return_paths_of_their_own(&mut self, file: &raw::File, tenants: &[Tenant]) {
+        for entry in file.tenant.entries() {
+            let Some(Field::Given(at)) = entry.value.as_ref().map(|raw| &raw.return_path_domain) else { continue };
+            let domain = at.value.as_str();
+            // A tenant for whoever is nobody else's (`*`) names no domain.
+            let names = |pattern: &DomainPattern| *pattern != DomainPattern::Any && pattern.matches(domain);
+            let sends = |tenant: &&Tenant| tenant.matches.sender_domain.iter().any(names);
+            if let Some(tenant) = tenants.iter().find(sends) {
+                let what = format!(
+                    "tenant {:?} sends as {domain}, but at a return path domain every other address is refused",
+                    tenant.name.as_str()
+                );
+                let hint = "use a sub-domain of its own that no sender_domain covers, such as bounces.example.com";
+                self.out.mistake(&at.place, what, hint);
+            }
+        }
     }
 
     /// A rewritten return path without anybody who reads it would throw bounces away.

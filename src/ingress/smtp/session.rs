@@ -23,7 +23,7 @@ use super::command::{self, Command, MailFrom, RcptTo};
 use super::data::DataReader;
 use super::reply::{Replies, ReplyCounts};
 use crate::config::Listener;
-use crate::ingress::{Addressee, Admission, Refusal, Transaction};
+use crate::ingress::{Addressee, Admission, Refusal, Share, Transaction};
 use crate::message::header::Headers;
 use crate::message::{Domain, Mailbox, MessageId};
 
@@ -69,6 +69,8 @@ pub struct Session {
     errors: u32,
     stopping: bool,
     replies: Replies,
+    /// Of the room for strangers, while a message of one is in memory.
+    share: Option<Share>,
 }
 
 #[derive(Clone, Debug)]
@@ -117,6 +119,7 @@ impl Session {
             errors: 0,
             stopping: false,
             replies: Replies::default(),
+            share: None,
         }
     }
 
@@ -141,6 +144,10 @@ impl Session {
                 Phase::Data(_, reader) => {
                     let taken = reader.feed(input);
                     input.advance(taken);
+                    if self.share.as_mut().is_some_and(|share| !share.resize(reader.held())) {
+                        reader.no_room();
+                        self.share = None;
+                    }
                     if !reader.ended() {
                         return Effect::Read;
                     }
@@ -151,7 +158,7 @@ impl Session {
                 Phase::Idle | Phase::Mail(_) => match self.next_command(input) {
                     None => return Effect::Read,
                     Some(Err(refusal)) => self.refuse(refusal, out),
-                    Some(Ok(Command::Data)) => self.data(!input.is_empty(), out),
+                    Some(Ok(Command::Data)) => self.data(!input.is_empty(), admission, out),
                     Some(Ok(command)) => self.command(command, admission, out),
                 },
             }
@@ -161,6 +168,7 @@ impl Session {
     /// The shell's answer to [`Effect::Deliver`]. Call [`Session::advance`] afterwards: there may be more input.
     pub fn answered(&mut self, answer: Result<MessageId, Refusal>, out: &mut Vec<u8>) {
         self.phase = Phase::Idle;
+        self.share = None;
         match answer {
             Ok(id) => {
                 self.errors = 0;
@@ -266,7 +274,7 @@ impl Session {
                 self.refuse(Refusal::new(502, 5, 1, format!("{verb} is not implemented")), out);
             }
             // Taken by `advance`, which knows what follows it.
-            Command::Data => self.data(false, out),
+            Command::Data => self.data(false, admission, out),
         }
     }
 
@@ -312,10 +320,16 @@ impl Session {
         let Phase::Mail(envelope) = &mut self.phase else {
             return Err(sequence("MAIL first"));
         };
-        let addressee = match &to {
-            RcptTo::Mailbox(mailbox) => admission.addressee(mailbox)?,
-            RcptTo::Postmaster => Addressee::Elsewhere,
+        let mailbox = match to {
+            RcptTo::Mailbox(mailbox) => mailbox,
+            RcptTo::Postmaster => format!("postmaster@{}", self.terms.hostname)
+                .parse()
+                .map_err(|why: crate::message::address::BadAddress| Refusal::new(550, 1, 3, why.to_string()))?,
         };
+        let mut addressee = admission.addressee(&mailbox)?;
+        if addressee == Addressee::Elsewhere && !may_relay {
+            addressee = admission.addressee_of_stranger(&mailbox)?;
+        }
         match addressee {
             Addressee::Elsewhere if !may_relay => return Err(Refusal::new(550, 7, 1, "relaying denied")),
             Addressee::Elsewhere if envelope.report.is_none() => {}
@@ -331,12 +345,9 @@ impl Session {
         if envelope.recipients.len() >= self.terms.listener.max_recipients {
             return Err(Refusal::new(452, 5, 3, "too many recipients, send the rest in another transaction"));
         }
-        let mailbox = match to {
-            RcptTo::Mailbox(mailbox) => mailbox,
-            RcptTo::Postmaster => format!("postmaster@{}", self.terms.hostname)
-                .parse()
-                .map_err(|why: crate::message::address::BadAddress| Refusal::new(550, 1, 3, why.to_string()))?,
-        };
+        if addressee != Addressee::Elsewhere && !may_relay && admission.room().is_some_and(|room| room.is_full()) {
+            return Err(Refusal::storage());
+        }
         envelope.recipients.push(mailbox);
         if let Addressee::Reports { max_bytes } = addressee {
             envelope.report = Some(max_bytes);
@@ -344,7 +355,7 @@ impl Session {
         Ok(())
     }
 
-    fn data(&mut self, more_input: bool, out: &mut Vec<u8>) {
+    fn data(&mut self, more_input: bool, admission: &dyn Admission, out: &mut Vec<u8>) {
         if more_input {
             let refusal = Refusal::new(554, 5, 1, "protocol error: DATA must be the last command of a group");
             return self.close_with(&refusal, out);
@@ -358,6 +369,8 @@ impl Session {
                 let limit = self.terms.listener.max_message_bytes;
                 let limit = envelope.report.map_or(limit, |max| max.min(limit));
                 let reader = DataReader::new(limit, envelope.size);
+                let is_trusted = self.trusted || self.auth_user.is_some();
+                self.share = admission.room().filter(|_| envelope.report.is_some() && !is_trusted).map(Share::new);
                 self.phase = Phase::Data(envelope, reader);
                 self.replies.write(out, 354, None, "end data with <CRLF>.<CRLF>");
             }
@@ -401,6 +414,7 @@ impl Session {
     }
 
     fn refuse_message(&mut self, refusal: Refusal, out: &mut Vec<u8>) {
+        self.share = None;
         self.refuse(refusal, out);
         if self.stopping && !matches!(self.phase, Phase::Closed(_)) {
             self.close_with(&stopping(), out);
