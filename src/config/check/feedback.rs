@@ -63,15 +63,15 @@ impl Context<'_> {
         for entry in file.tenant.entries() {
             let Some(Field::Given(at)) = entry.value.as_ref().map(|raw| &raw.return_path_domain) else { continue };
             let domain = at.value.as_str();
-            // A tenant for whoever is nobody else's (`*`) names no domain.
-            let names = |pattern: &DomainPattern| *pattern != DomainPattern::Any && pattern.matches(domain);
+            // A pattern (`*.example.com`) says what may be sent from, not that there are mailboxes at each name.
+            let names = |pattern: &DomainPattern| matches!(pattern, DomainPattern::Exact(name) if *name == at.value);
             let sends = |tenant: &&Tenant| tenant.matches.sender_domain.iter().any(names);
             if let Some(tenant) = tenants.iter().find(sends) {
                 let what = format!(
                     "tenant {:?} sends as {domain}, but at a return path domain every other address is refused",
                     tenant.name.as_str()
                 );
-                let hint = "use a sub-domain of its own that no sender_domain covers, such as bounces.example.com";
+                let hint = "use a sub-domain for nothing else, such as bounces.example.com";
                 self.out.mistake(&at.place, what, hint);
             }
         }
@@ -84,6 +84,42 @@ impl Context<'_> {
                 let hint = "add a [feedback] section, and let the MX of that domain lead to a [[listener]]";
                 self.out.mistake(&at.place, "return paths are rewritten, but [feedback] is missing", hint);
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::Config;
+
+    fn said(sender_domain: &str, return_path_domain: &str) -> Option<String> {
+        let text = format!(
+            "[server]\nhostname = \"relay.example.net\"\nstate_dir = \"/var/lib/remuda\"\n\
+             [[listener]]\naddress = \"127.0.0.1:0\"\ntrust = [\"127.0.0.0/8\"]\n\
+             [binding.m1]\nbind_address = \"127.0.0.11\"\nehlo_hostname = \"m1.example.net\"\n\
+             [pool.main]\nactive = [\"m1\"]\n\
+             [tenant.bolt]\nmatch = {{ sender_domain = [{sender_domain:?}] }}\npools = {{ default = \"main\" }}\n\
+             [tenant.acme]\nmatch = {{ auth_user = [\"acme\"] }}\npools = {{ default = \"main\" }}\n\
+             return_path_domain = {return_path_domain:?}\n\
+             [feedback]\naddresses = [\"fbl@relay.example.net\"]\n"
+        );
+        Config::from_toml(&text).err().map(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_return_path_domain_is_nobodys_sender_domain() {
+        let said_of_own = said("acme.example", "acme.example").expect("a mistake");
+        assert!(
+            said_of_own.contains("tenant.acme.return_path_domain: tenant \"bolt\" sends as acme.example"),
+            "{said_of_own}"
+        );
+        assert!(said_of_own.contains("use a sub-domain"), "{said_of_own}");
+        for (sender_domain, return_path_domain) in [
+            ("acme.example", "bounces.acme.example"),
+            ("*.acme.example", "bounces.acme.example"),
+            ("acme.example", "relay.example.net"),
+        ] {
+            assert_eq!(said(sender_domain, return_path_domain), None, "{sender_domain}");
         }
     }
 }

@@ -461,6 +461,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::ingress::Room;
 
     fn terms(trust: &str) -> Arc<Terms> {
         Arc::new(Terms {
@@ -498,6 +499,74 @@ mod tests {
                 _ => Ok(Addressee::Elsewhere),
             }
         }
+    }
+
+    /// Takes reports, and its postmaster's mail from strangers, while there is room.
+    struct Small(Arc<Room>);
+
+    impl Admission for Small {
+        fn ready(&self) -> Result<(), Refusal> {
+            Ok(())
+        }
+
+        fn addressee(&self, to: &Mailbox) -> Result<Addressee, Refusal> {
+            ROOM.addressee(to)
+        }
+
+        fn addressee_of_stranger(&self, to: &Mailbox) -> Result<Addressee, Refusal> {
+            let is_ours = to.as_str() == "postmaster@relay.example.net";
+            Ok(if is_ours { Addressee::Reports { max_bytes: 100 } } else { Addressee::Elsewhere })
+        }
+
+        fn room(&self) -> Option<&Arc<Room>> {
+            Some(&self.0)
+        }
+    }
+
+    /// What a session says to all of `input` at once, and what it hands over.
+    fn said(session: &mut Session, admission: &Small, input: &str) -> (String, Option<Transaction>) {
+        let (mut input, mut out) = (BytesMut::from(input), Vec::new());
+        let taken = match session.advance(&mut input, admission, &mut out) {
+            Effect::Deliver(transaction) => Some(*transaction),
+            _ => None,
+        };
+        (String::from_utf8(out).expect("ASCII"), taken)
+    }
+
+    #[test]
+    fn the_postmaster_needs_no_domain_and_is_read_here_only_for_strangers() {
+        let admission = Small(Arc::new(Room::new(1 << 20)));
+        for (trust, is_report) in [("10.0.0.0/8", true), ("192.0.2.0/24", false)] {
+            let mut session = session(trust);
+            said(&mut session, &admission, "EHLO x\r\nMAIL FROM:<>\r\nRCPT TO:<Postmaster>\r\nDATA\r\n");
+            let (_, taken) = said(&mut session, &admission, "Subject: help\r\n.\r\n");
+            let taken = taken.expect("a transaction");
+            assert_eq!(taken.recipients[0].as_str(), "postmaster@relay.example.net");
+            assert_eq!(taken.report, is_report, "{trust}");
+        }
+    }
+
+    #[test]
+    fn strangers_share_the_room_and_trusted_clients_need_none() {
+        let room = Arc::new(Room::new(80));
+        let admission = Small(Arc::clone(&room));
+        let envelope = "EHLO x\r\nMAIL FROM:<>\r\nRCPT TO:<fbl@report.example>\r\nDATA\r\n";
+        let (mut one, mut two, mut three) = (session("10.0.0.0/8"), session("10.0.0.0/8"), session("192.0.2.0/24"));
+        for session in [&mut one, &mut two, &mut three] {
+            assert!(said(session, &admission, envelope).0.ends_with("354 end data with <CRLF>.<CRLF>\r\n"));
+        }
+        said(&mut one, &admission, &format!("{}\r\n", "x".repeat(60)));
+        let (reply, taken) = said(&mut two, &admission, &format!("{}\r\n.\r\n", "x".repeat(60)));
+        assert!(reply.starts_with("452 4.3.1 ") && taken.is_none(), "{reply}");
+        assert!(said(&mut three, &admission, &format!("{}\r\n.\r\n", "x".repeat(60))).1.is_some());
+        assert!(said(&mut one, &admission, ".\r\n").1.is_some());
+        // Held until it is answered, then given back.
+        let mut full = Share::new(&room);
+        assert!(!full.resize(80));
+        one.answered(Ok(MessageId(1)), &mut Vec::new());
+        assert!(full.resize(80));
+        let (reply, _) = said(&mut two, &admission, "MAIL FROM:<>\r\nRCPT TO:<fbl@report.example>\r\n");
+        assert!(reply.ends_with("452 4.3.1 insufficient storage, try again later\r\n"), "{reply}");
     }
 
     fn session(trust: &str) -> Session {
