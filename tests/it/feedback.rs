@@ -3,9 +3,10 @@
 
 use std::net::SocketAddr;
 
-use remuda::demo::sink::Sink;
+use remuda::demo::sink::{Rule, Sink};
 use remuda::feedback::token::{Attempted, Keys};
 use remuda::message::MessageId;
+use remuda::outcome::Stage;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
@@ -375,4 +376,25 @@ async fn a_late_bounce_from_a_site_is_attributed_to_it_and_survives_a_new_return
     wait_for_messages(&sink, 3).await;
     let passed = sink.log().pop().unwrap();
     assert_eq!((&*passed.reverse_path, &passed.recipients[..]), ("", &["news@acme.test".into()][..]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bounce_that_its_sender_refuses_is_kept() {
+    let sink = keeping_sink().await;
+    let relay = Relay::start(&settings(&sink)).await;
+    relayed(&relay, &sink, "bob@receiver.test").await;
+    let to = sink.log().pop().unwrap().reverse_path;
+    sink.add(Rule::reply(Stage::Rcpt, "550 5.1.1 no such user news".to_owned()).to_local("news"));
+    let mail = bounce("bob@receiver.test", "550 5.1.1 no such user", "");
+    assert!(report(&relay, &to, &mail).await.starts_with("250 2.6.0 "));
+    relay.wait_until_empty().await;
+    let texts = kept(&relay, "unattributed/ours");
+    assert_eq!(texts.len(), 1);
+    let head =
+        "Return-Path: <>\r\nX-Remuda-Verdict: undeliverable\r\nX-Remuda-Undeliverable: <news@acme.test> 550 5.1.1";
+    assert!(
+        texts[0].starts_with(head) && texts[0].contains("Final-Recipient: rfc822; bob@receiver.test"),
+        "{}",
+        texts[0]
+    );
 }
