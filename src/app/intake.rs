@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::assignment::Assigner;
 use crate::feedback::desk::Desk;
-use crate::ingress::prepare::{Rules, prepare};
-use crate::ingress::{Accepting, Addressee, Admission, Intake, Refusal, Transaction};
+use crate::ingress::prepare::{Rules, prepare, removed};
+use crate::ingress::{Accepting, Addressee, Admission, Intake, Refusal, Room, Transaction};
 use crate::message::Mailbox;
 use crate::queue::dispatcher::Dispatcher;
 use crate::store::SpoolError;
@@ -16,6 +16,7 @@ use crate::store::space::low_space;
 /// The [`Intake`] of the running program.
 pub struct Reception {
     assigner: Assigner,
+    removed: Vec<String>,
     dispatcher: Arc<Dispatcher>,
     state_dir: PathBuf,
     floor: u64,
@@ -27,8 +28,10 @@ impl Reception {
     /// Takes mail in for `dispatcher`.
     pub fn new(dispatcher: Arc<Dispatcher>) -> Self {
         let config = dispatcher.config();
+        let assigner = Assigner::new(config);
         Self {
-            assigner: Assigner::new(config),
+            removed: removed(&assigner),
+            assigner,
             state_dir: config.server.state_dir.clone(),
             floor: config.server.low_space_floor,
             stopping: AtomicBool::new(false),
@@ -71,6 +74,14 @@ impl Admission for Reception {
     fn addressee(&self, to: &Mailbox) -> Result<Addressee, Refusal> {
         self.desk.as_ref().map_or(Ok(Addressee::Elsewhere), |desk| desk.addressee(to))
     }
+
+    fn addressee_of_stranger(&self, to: &Mailbox) -> Result<Addressee, Refusal> {
+        self.desk.as_ref().map_or(Ok(Addressee::Elsewhere), |desk| desk.addressee_of_stranger(to))
+    }
+
+    fn room(&self) -> Option<&Arc<Room>> {
+        self.desk.as_ref().map(|desk| desk.room())
+    }
 }
 
 impl Intake for Reception {
@@ -82,6 +93,7 @@ impl Intake for Reception {
             let config = self.dispatcher.config();
             let rules = Rules {
                 assigner: &self.assigner,
+                removed: &self.removed,
                 unknown: config.assignment.unknown,
                 hostname: &config.server.hostname,
                 queue: &config.queue,

@@ -640,7 +640,8 @@ pub struct Feedback {
     pub accept_for: Duration,
     /// Octets of one report. Default 10 MiB.
     pub max_report_bytes: u64,
-    /// Mails kept aside in `state_dir/unattributed` that were understood as no report about mail of ours; the oldest go
-    /// first. Default 1000.
+    /// Mails kept of each ring ([`crate::feedback::aside`]) below `state_dir`, besides a bound of 256 MiB: mail without a
+    /// mark of ours, mail with one that could not be passed on, reports that were understood. The oldest go first; 0
+    /// keeps none, and takes no mail for postmasters. Default 1000.
     pub unattributed_kept: usize,
 }

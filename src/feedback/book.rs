@@ -3,8 +3,12 @@
 //! A bounce is believed where it says that delivery failed (`Action: failed`, or an odd word beside a status of class 5);
 //! what it quotes is read by the same rules as a live reply. But it is a live reply heard second-hand, and two things
 //! follow for the IP. Prose names no code, so it never counts against the IP. And the receiver that had accepted our
-//! mail may have offered it to another host, whose refusal blames *that receiver's* address: where the text names
-//! addresses and none of them is the binding's, or says that it repeats what a further host said, the IP is not blamed.
+//! mail may have offered it to another host, whose refusal blames *that receiver's* address, name or network: what was
+//! said to the reporter or about another's address ([`second_hand`]) is believed about the recipient and the message, and
+//! blames nobody else.
+//!
+//! What is evidence and what is passed on are two questions. A report that is late, or one more than there were
+//! recipients, is no evidence, but its reader still wants it; only what was heard before is dropped.
 //!
 //! A complaint is one of the types that accuse somebody of abuse (RFC 5965 §7.3: abuse, fraud, virus). `not-spam` is the
 //! opposite, `auth-failure` is for the tenant to mend, `opt-out` a wish: they are shown, and held against nobody.
@@ -18,11 +22,11 @@ use std::time::Duration;
 use super::read::{Kind, Mail, Place, Reported};
 use super::second_hand::{self, Heard};
 use super::token::Attempted;
-use super::told::Told;
+use super::told::{News, Told};
 use super::whose::{Found, Whose};
 use crate::clock::Wall;
-use crate::message::{Mailbox, ProviderName};
-use crate::outcome::{Action, Cause, Classifier, Context, Stage};
+use crate::message::{Mailbox, ProviderName, TenantName};
+use crate::outcome::{Action, Cause, Classifier, Context, Scope, Stage};
 use crate::reputation::Evidence;
 use crate::reputation::evidence::AttemptResult;
 
@@ -43,8 +47,10 @@ pub enum Verdict {
     AutoReply,
     /// Anything else.
     NotABounce,
-    /// A report about mail of ours that accuses nobody.
+    /// A report about mail of ours that accuses nobody, or more than can be believed.
     NoEvidence,
+    /// More than is passed on about one message.
+    TooMany,
 }
 
 impl Verdict {
@@ -59,6 +65,7 @@ impl Verdict {
             Self::AutoReply => "auto_reply",
             Self::NotABounce => "not_a_bounce",
             Self::NoEvidence => "no_evidence",
+            Self::TooMany => "too_many",
         }
     }
 }
@@ -70,7 +77,9 @@ pub enum Then {
     PassOn,
     /// It is kept aside, for the operator to look at.
     KeepAside,
-    /// Everything in it is noted.
+    /// It was understood; it is kept for those who work with complaints and bounces.
+    KeepReport,
+    /// It was heard before.
     Nothing,
 }
 
@@ -83,8 +92,10 @@ pub struct Question<'a> {
     pub whose: &'a Whose,
     /// What was told about that message before.
     pub told: Told,
-    /// Addresses of the binding as the world sees them; empty where that is not known.
+    /// Addresses of the binding.
     pub addresses: &'a [IpAddr],
+    /// Whose mail the message was, where that was written down.
+    pub sender: Option<&'a TenantName>,
     /// Reports about older attempts are no evidence.
     pub accept_for: Duration,
 }
@@ -110,36 +121,68 @@ impl Booking {
     }
 }
 
+const MORE_THAN_PASSED_ON: &str = "more came back about its message than is passed on";
+
 /// Books a report. `classifier` reads what it quotes.
 pub fn book(question: Question<'_>, classifier: &Classifier, now: Wall) -> Booking {
     let Question { mail, whose, .. } = &question;
-    let at_return_path = whose.found().is_some_and(|found| found.place == Place::Recipient);
-    let otherwise = if at_return_path { Then::PassOn } else { Then::KeepAside };
-    match mail.kind {
-        Kind::AutoReply => return Booking::nothing(Verdict::AutoReply, otherwise, ""),
-        Kind::NotABounce => return Booking::nothing(Verdict::NotABounce, otherwise, ""),
-        Kind::Dsn | Kind::Arf => {}
-    }
-    let (found, attempted) = match whose {
-        Whose::Nobody => return Booking::nothing(Verdict::Unresolvable, Then::KeepAside, "it brings no mark back"),
-        Whose::Forged(_) => return Booking::nothing(Verdict::Forged, Then::KeepAside, "its mark is not ours"),
-        Whose::Gone(_, gone) => {
-            let then = if mail.kind == Kind::Arf { Then::KeepAside } else { otherwise };
-            return Booking::nothing(Verdict::Unresolvable, then, gone.to_string());
-        }
-        Whose::Known(found, attempted) => (found, attempted),
+    let verdict = match mail.kind {
+        Kind::AutoReply => Some(Verdict::AutoReply),
+        Kind::NotABounce => Some(Verdict::NotABounce),
+        Kind::Dsn | Kind::Arf => None,
     };
-    if now.since(attempted.at) > question.accept_for {
-        return Booking::nothing(Verdict::Late, Then::Nothing, "");
+    let Some(found) = whose.found() else {
+        let (none, detail) = match whose {
+            Whose::Forged(_) => (Verdict::Forged, "its mark is not ours"),
+            _ => (Verdict::Unresolvable, "it brings no mark back"),
+        };
+        let detail = if verdict.is_some() { "" } else { detail };
+        return Booking::nothing(verdict.unwrap_or(none), Then::KeepAside, detail);
+    };
+    let is_late = now.since(found.opened.at) > question.accept_for;
+    if let Some(verdict) = verdict {
+        return other_mail(&question, found, verdict, is_late);
     }
-    if found.contradicted {
-        let then = if mail.kind == Kind::Arf { Then::KeepAside } else { otherwise };
-        return Booking::nothing(Verdict::NoEvidence, then, "its marks name different messages");
-    }
+    let believed = believed(&question, is_late);
     match mail.kind {
-        Kind::Arf => complaint(&question, found, attempted),
-        _ => bounce(&question, found, attempted, otherwise, classifier),
+        Kind::Arf => complaint(&question, found, believed),
+        _ => bounce(&question, found, believed, classifier),
     }
+}
+
+/// Why a report with a mark of ours is no evidence.
+type Doubt = (Verdict, String);
+
+/// The attempt that a report may be evidence about.
+fn believed<'a>(question: &Question<'a>, is_late: bool) -> Result<&'a Attempted, Doubt> {
+    let attempted = match question.whose {
+        Whose::Known(_, attempted) => attempted,
+        Whose::Gone(_, gone) => return Err((Verdict::Unresolvable, gone.to_string())),
+        Whose::Nobody | Whose::Forged(_) => return Err((Verdict::Unresolvable, String::new())),
+    };
+    if question.sender.is_some_and(|tenant| *tenant != attempted.tenant) {
+        return Err((Verdict::Unresolvable, "it was sent for another tenant".into()));
+    }
+    if is_late {
+        return Err((Verdict::Late, String::new()));
+    }
+    if question.whose.found().is_some_and(|found| found.contradicted) {
+        return Err((Verdict::NoEvidence, "its marks name different messages".into()));
+    }
+    Ok(attempted)
+}
+
+/// What people and their machines answer. Later than reports are accepted, and beyond the bound, it does not reach the
+/// sender by us: an old return path must not become an open way to somebody.
+fn other_mail(question: &Question<'_>, found: &Found, verdict: Verdict, is_late: bool) -> Booking {
+    if found.place != Place::Recipient || is_late {
+        return Booking::nothing(verdict, Then::KeepAside, "");
+    }
+    let mut told = question.told.clone();
+    if !told.passes_on(&found.mark(), false) {
+        return Booking::nothing(Verdict::TooMany, Then::KeepAside, MORE_THAN_PASSED_ON);
+    }
+    Booking { told: Some(told), ..Booking::nothing(verdict, Then::PassOn, "") }
 }
 
 fn names(reported: &Reported) -> Vec<&str> {
@@ -163,31 +206,68 @@ fn has_failed(reported: &Reported) -> bool {
 fn bounce(
     question: &Question<'_>,
     found: &Found,
-    attempted: &Attempted,
-    otherwise: Then,
+    believed: Result<&Attempted, Doubt>,
     classifier: &Classifier,
 ) -> Booking {
     let mut told = question.told.clone();
-    let (mut evidence, mut news, mut again) = (Vec::new(), 0, 0);
+    let mark = found.mark();
+    let mut evidence = Vec::new();
+    let (mut news, mut again, mut too_many, mut beyond) = (0, 0, 0, 0);
     for reported in question.mail.recipients.iter().filter(|reported| has_failed(reported)) {
-        if !told.bounce(&found.mark(), &names(reported)) {
-            again += 1;
-            continue;
+        match told.hears(&mark, &names(reported), &words(reported)) {
+            News::New => news += 1,
+            News::Known => {
+                again += 1;
+                continue;
+            }
+            News::TooMany => {
+                too_many += 1;
+                continue;
+            }
         }
-        news += 1;
-        evidence.extend(late_bounce(reported, attempted, question.addresses, classifier));
+        let Ok(attempted) = believed else { continue };
+        let bounce = late_bounce(reported, attempted, question.addresses, classifier);
+        if bounce.is_some() && !told.believes(&mark) {
+            beyond += 1;
+        } else {
+            evidence.extend(bounce);
+        }
     }
-    let (verdict, detail) = match (evidence.is_empty(), news, again) {
-        (false, ..) => (Verdict::Booked, ""),
-        (true, 0, 1..) => (Verdict::Duplicate, ""),
-        (true, 0, 0) => (Verdict::NoEvidence, "it reports no failure"),
-        (true, ..) => (Verdict::NoEvidence, "it gives no reason"),
+    let (verdict, detail) = match believed {
+        Ok(_) if !evidence.is_empty() => (Verdict::Booked, String::new()),
+        _ if news == 0 && too_many > 0 => (Verdict::TooMany, MORE_THAN_PASSED_ON.into()),
+        _ if news == 0 && again > 0 => (Verdict::Duplicate, String::new()),
+        Err(doubt) => doubt,
+        Ok(_) if news == 0 => (Verdict::NoEvidence, "it reports no failure".into()),
+        Ok(_) if beyond > 0 => (Verdict::NoEvidence, "more bounces than its message had recipients".into()),
+        Ok(_) => (Verdict::NoEvidence, "it gives no reason".into()),
     };
-    let then = match (verdict, otherwise) {
-        (Verdict::Duplicate, _) | (Verdict::Booked, Then::KeepAside) => Then::Nothing,
-        _ => otherwise,
+    let mut booking = Booking { verdict, evidence, told: None, then: Then::KeepAside, detail };
+    booking.then = match verdict {
+        Verdict::Duplicate => Then::Nothing,
+        Verdict::TooMany => Then::KeepAside,
+        _ if found.place == Place::Recipient => {
+            if told.passes_on(&mark, true) {
+                Then::PassOn
+            } else {
+                booking.detail = MORE_THAN_PASSED_ON.into();
+                if verdict != Verdict::Booked {
+                    booking.verdict = Verdict::TooMany;
+                }
+                Then::KeepAside
+            }
+        }
+        Verdict::Booked | Verdict::Late => Then::KeepReport,
+        _ => Then::KeepAside,
     };
-    Booking { verdict, evidence, told: (news > 0).then_some(told), then, detail: detail.into() }
+    booking.told = (told != question.told).then_some(told);
+    booking
+}
+
+/// What a bounce without a recipient is known again by.
+fn words(reported: &Reported) -> String {
+    let all = [&reported.status, &reported.diagnostic];
+    all.map(|text| text.as_deref().unwrap_or_default()).join(" ")
 }
 
 fn late_bounce(
@@ -196,10 +276,13 @@ fn late_bounce(
     addresses: &[IpAddr],
     classifier: &Classifier,
 ) -> Option<Evidence> {
-    let Heard { reply, from_us_to_them } = second_hand::reply(reported, addresses)?;
+    let Heard { reply, from_us_to_them, about_others } = second_hand::reply(reported, addresses)?;
     let provider = attempted.destination.as_ref().map(|name| ProviderName::new(name.as_str()));
     // Where in the dialogue it came is not said; no rule for bounces hangs on it.
-    let outcome = classifier.reply(&reply, Context { stage: Stage::Rcpt, provider: provider.as_ref(), own: &[] });
+    let outcome = classifier.reply(&reply, Context { stage: Stage::Rcpt, provider: provider.as_ref(), own: addresses });
+    // A forwarder's next host refuses the forwarder: its address, its name, or our domain for coming from there.
+    let blames_others = about_others
+        && matches!(outcome.scope, Scope::Binding | Scope::Range | Scope::SenderDomain | Scope::Tenant | Scope::Us);
     let domain = names(reported).into_iter().find_map(|name| name.parse::<Mailbox>().ok());
     Some(Evidence::LateBounce {
         binding: attempted.binding.clone(),
@@ -208,9 +291,9 @@ fn late_bounce(
         domain: domain.map(|mailbox| mailbox.domain()),
         at: attempted.at,
         result: AttemptResult::Refused {
-            cause: outcome.cause.unwrap_or(Cause::Unknown),
-            scope: outcome.scope,
-            hard: outcome.hard,
+            cause: outcome.cause.filter(|_| !blames_others).unwrap_or(Cause::Unknown),
+            scope: if blames_others { Scope::Unknown } else { outcome.scope },
+            hard: outcome.hard && !blames_others,
             counts_against_ip: outcome.counts_against_ip && from_us_to_them,
             // Hours have passed: what the rule asks for at once is not asked for any more.
             action: Action::None,
@@ -220,13 +303,18 @@ fn late_bounce(
     })
 }
 
-fn complaint(question: &Question<'_>, found: &Found, attempted: &Attempted) -> Booking {
+fn complaint(question: &Question<'_>, found: &Found, believed: Result<&Attempted, Doubt>) -> Booking {
+    let attempted = match believed {
+        Ok(attempted) => attempted,
+        Err((Verdict::Late, detail)) => return Booking::nothing(Verdict::Late, Then::KeepReport, detail),
+        Err((verdict, detail)) => return Booking::nothing(verdict, Then::KeepAside, detail),
+    };
     let Some(complaint) = &question.mail.complaint else {
         return Booking::nothing(Verdict::NoEvidence, Then::KeepAside, "it does not say what it is about");
     };
     let kind: String = complaint.feedback_type.chars().take(40).collect();
     if !["abuse", "fraud", "virus"].iter().any(|accuses| kind.trim().eq_ignore_ascii_case(accuses)) {
-        return Booking::nothing(Verdict::NoEvidence, Then::Nothing, kind);
+        return Booking::nothing(Verdict::NoEvidence, Then::KeepReport, kind);
     }
     let mut told = question.told.clone();
     let named: Vec<&str> = question.mail.recipients.iter().flat_map(names).collect();
@@ -241,7 +329,8 @@ fn complaint(question: &Question<'_>, found: &Found, attempted: &Attempted) -> B
         at: attempted.at,
         incidents,
     };
-    Booking { verdict: Verdict::Booked, evidence: vec![evidence], told: Some(told), then: Then::Nothing, detail: kind }
+    let then = Then::KeepReport;
+    Booking { verdict: Verdict::Booked, evidence: vec![evidence], told: Some(told), then, detail: kind }
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::super::read::Complaint;
 use super::super::token::tests::fixtures::{attempted, directory, keys};
 use super::super::token::{Directory, Gone};
-use super::super::told::{MANY, Told};
+use super::super::told::{MORE_BOUNCES, Told};
 use super::super::whose::find;
 use super::*;
 use crate::message::{DestinationName, MessageId};
@@ -45,13 +45,14 @@ fn arf(feedback_type: &str, incidents: u32) -> Mail {
 struct Rig {
     told: Told,
     addresses: Vec<IpAddr>,
+    sender: Option<TenantName>,
     now: Wall,
 }
 
 impl Rig {
     fn new() -> Self {
         let now = attempted().at.plus(DAY);
-        Self { told: Told::default(), addresses: Vec::new(), now }
+        Self { told: Told::default(), addresses: Vec::new(), sender: None, now }
     }
 
     /// Books a mail with this mark, in its envelope (`b`) or in its header.
@@ -61,12 +62,13 @@ impl Rig {
             mail.marks.insert(0, (Place::Header, mark.to_owned()));
         }
         let directory = ours();
-        let whose = Whose::of(find(in_envelope.then_some(mark), &mail, &directory), &directory, Vec::new);
+        let whose = Whose::of(find(in_envelope.then_some(mark), &mail, &directory), &directory, |_, _| None);
         let question = Question {
             mail: &mail,
             whose: &whose,
             told: self.told.clone(),
             addresses: &self.addresses,
+            sender: self.sender.as_ref(),
             accept_for: 30 * DAY,
         };
         let booking = book(question, &CLASSIFIER, self.now);
@@ -134,6 +136,36 @@ fn only_a_reply_with_a_code_about_our_own_address_counts_against_the_ip() {
 }
 
 #[test]
+fn what_a_forwarders_next_host_refused_blames_nobody_but_the_recipient() {
+    for (diagnostic, seen) in [
+        (
+            "550 5.7.1 Service unavailable; client host blocked using zen.spamhaus.org",
+            (Cause::Unknown, Scope::Unknown, false, false),
+        ),
+        (
+            "550 5.7.25 The IP address sending this message does not have a PTR record setup",
+            (Cause::Unknown, Scope::Unknown, false, false),
+        ),
+        (
+            "550 5.7.26 This mail is unauthenticated, which poses a security risk: SPF did not pass",
+            (Cause::Unknown, Scope::Unknown, false, false),
+        ),
+        ("550 5.1.1 no such user", (Cause::InvalidRecipient, Scope::Recipient, true, false)),
+        ("552 5.2.2 mailbox full", (Cause::MailboxFull, Scope::Recipient, false, false)),
+        (
+            "550 5.7.1 Service unavailable; client [192.0.2.11] blocked using zen.spamhaus.org",
+            (Cause::SpamBlockIp, Scope::Binding, false, true),
+        ),
+    ] {
+        let mut rig = Rig::new();
+        rig.addresses = vec!["192.0.2.11".parse().expect("valid")];
+        let remote_mta = Some("mx.one.example".to_owned());
+        let booking = rig.takes(dsn(vec![Reported { remote_mta, ..failed("bob@one.example", diagnostic) }]));
+        assert_eq!(refusals(&booking), [seen], "{diagnostic}");
+    }
+}
+
+#[test]
 fn only_failures_are_bounces() {
     let with = |action: Option<&str>, status: Option<&str>| Reported {
         action: action.map(str::to_owned),
@@ -170,12 +202,76 @@ fn one_bounce_for_each_recipient_and_no_more_than_there_were() {
     assert_eq!((copy.verdict, copy.then, copy.told), (Verdict::Duplicate, Then::Nothing, None));
     // Three recipients, as the mark says, and one of them is left.
     let more = rig.takes(dsn((0..50).map(|n| to(&format!("user{n}@x.example"))).collect()));
-    assert_eq!((more.verdict, more.evidence.len()), (Verdict::Booked, 1));
+    assert_eq!((more.verdict, more.then, more.evidence.len()), (Verdict::Booked, Then::PassOn, 1));
+    let flood = rig.takes(dsn(vec![to("one-more@x.example")]));
+    assert_eq!((flood.verdict, flood.then), (Verdict::TooMany, Then::KeepAside));
     // A bounce without a reason is told, too: its copy is not passed on again.
     let mut rig = Rig::new();
     let silent = || dsn(vec![Reported { status: None, ..failed("", "") }]);
     let told = verdicts([rig.takes(silent()), rig.takes(silent())]);
     assert_eq!(told, [(Verdict::NoEvidence, Then::PassOn), (Verdict::Duplicate, Then::Nothing)]);
+}
+
+#[test]
+fn what_is_beyond_belief_is_passed_on_all_the_same() {
+    // An alias that stands for many, and a forger that was first.
+    let one = keys(7).seal(&Attempted { recipients: 1, ..attempted() });
+    let mut rig = Rig::new();
+    let to = |n: u32| failed(&format!("user{n}@x.example"), "550 5.1.1 no such user");
+    let all: Vec<_> = (0..8).map(|n| rig.books(dsn(vec![to(n)]), &one, true)).collect();
+    let seen: Vec<_> = all.iter().map(|booking| (booking.verdict, booking.then)).collect();
+    let mut expected = vec![(Verdict::Booked, Then::PassOn)];
+    expected.extend((0..MORE_BOUNCES).map(|_| (Verdict::NoEvidence, Then::PassOn)));
+    expected.extend([(Verdict::TooMany, Then::KeepAside); 2]);
+    assert_eq!(seen, expected);
+    // Bounces without a name are told apart by what they say.
+    let mut rig = Rig::new();
+    let words = ["mailbox full", "mailbox full", "no such user", "disabled"];
+    let all = words.map(|words| rig.books(dsn(vec![failed("", words)]), &one, true).then);
+    assert_eq!(all, [Then::PassOn, Then::Nothing, Then::PassOn, Then::PassOn]);
+}
+
+#[test]
+fn one_message_is_believed_for_its_recipients_whatever_number_of_marks_it_has() {
+    let mut rig = Rig::new();
+    let (mut bounces, mut complaints) = (0, 0);
+    for n in 0..40 {
+        let at = attempted().at.plus(Duration::from_secs(60 * n));
+        let mark = keys(7).seal(&Attempted { at, recipients: 1, ..attempted() });
+        let bounce = failed(&format!("u{n}@d{n}.example"), "550 5.7.1 blocked using zen.spamhaus.org");
+        bounces += rig.books(dsn(vec![bounce]), &mark, true).evidence.len();
+        complaints += rig.books(arf("abuse", 9), &mark, false).evidence.len();
+    }
+    assert_eq!((bounces, complaints), (1, 1));
+}
+
+#[test]
+fn nobody_is_reached_through_us_more_often_than_the_message_had_readers() {
+    let delayed = || Reported { action: Some("delayed".into()), ..failed("bob@x.example", "451 later") };
+    let mut rig = Rig::new();
+    let answers: Vec<_> = (0..9).map(|_| rig.takes(Mail { kind: Kind::NotABounce, ..dsn(Vec::new()) })).collect();
+    let passed = |bookings: &[Booking]| bookings.iter().filter(|booking| booking.then == Then::PassOn).count();
+    assert_eq!(passed(&answers), 3 + 2);
+    assert_eq!(verdicts([answers[8].clone()]), [(Verdict::TooMany, Then::KeepAside)]);
+    let delays: Vec<_> = (0..20).map(|_| rig.takes(dsn(vec![delayed()]))).collect();
+    assert_eq!(passed(&delays), 3 + 5);
+    assert_eq!(verdicts([delays[19].clone()]), [(Verdict::TooMany, Then::KeepAside)]);
+    // What is believed is believed nevertheless.
+    let bounce = rig.takes(dsn(vec![failed("bob@x.example", "550 5.1.1 no such user")]));
+    assert_eq!((bounce.verdict, bounce.then), (Verdict::Booked, Then::KeepAside));
+}
+
+#[test]
+fn a_mark_whose_message_another_tenant_sent_holds_nobody_to_account() {
+    let bounce = || dsn(vec![failed("bob@gmail.example", "550 5.1.1 no such user")]);
+    let mut rig = Rig::new();
+    rig.sender = Some("bolt".into());
+    let both = [rig.takes(bounce()), rig.takes(arf("abuse", 1))];
+    assert!(both.iter().all(|booking| booking.evidence.is_empty()));
+    assert_eq!(verdicts(both), [(Verdict::Unresolvable, Then::PassOn), (Verdict::Unresolvable, Then::KeepAside)]);
+    rig = Rig::new();
+    rig.sender = Some("acme".into());
+    assert_eq!(rig.takes(bounce()).verdict, Verdict::Booked);
 }
 
 #[test]
@@ -191,7 +287,7 @@ fn complaints_are_those_that_accuse_and_never_more_than_recipients() {
         ("", Verdict::NoEvidence),
     ] {
         let booking = Rig::new().books(arf(kind, 1), &keys(7).seal(&attempted()), false);
-        assert_eq!((booking.verdict, booking.then, booking.detail.as_str()), (verdict, Then::Nothing, kind));
+        assert_eq!((booking.verdict, booking.then, booking.detail.as_str()), (verdict, Then::KeepReport, kind));
     }
     let incidents =
         |rig: &mut Rig, count: u32, mark: &str| match &rig.books(arf("abuse", count), mark, false).evidence[..] {
@@ -206,8 +302,10 @@ fn complaints_are_those_that_accuse_and_never_more_than_recipients() {
     let mut rig = Rig::new();
     let (one, three, many) = (sealed(1), sealed(3), sealed(255));
     assert_eq!([1, 4_000_000_000].map(|count| incidents(&mut rig, count, &one)), [1, 0]);
+    rig = Rig::new();
     assert_eq!([2, 4_000_000_000, 1].map(|count| incidents(&mut rig, count, &three)), [2, 1, 0]);
-    assert_eq!([0, 4_000_000_000].map(|count| incidents(&mut rig, count, &many)), [1, MANY - 1]);
+    rig = Rig::new();
+    assert_eq!([0, 4_000_000_000].map(|count| incidents(&mut rig, count, &many)), [1, 254]);
 }
 
 #[test]
@@ -220,10 +318,10 @@ fn what_is_late_forged_or_of_an_unknown_way_moves_nothing() {
         rig.books(bounce(), &keys(8).seal(&attempted()), false),
         rig.books(bounce(), "rubbish", false),
         rig.books(bounce(), &gone, false),
-        rig.books(bounce(), &gone, true),
+        rig.books(dsn(vec![failed("eve@gmail.example", "550 5.1.1 no such user")]), &gone, true),
         rig.books(arf("abuse", 1), &gone, true),
     ];
-    assert!(all.iter().all(|booking| booking.evidence.is_empty() && booking.told.is_none()));
+    assert!(all.iter().all(|booking| booking.evidence.is_empty()));
     assert_eq!(all[2].detail, Gone("binding").to_string());
     assert_eq!(
         verdicts(all),
@@ -239,17 +337,32 @@ fn what_is_late_forged_or_of_an_unknown_way_moves_nothing() {
     rig.now = attempted().at.plus(30 * DAY);
     assert_eq!(rig.books(arf("abuse", 1), &mark, true).verdict, Verdict::Booked);
     rig.now = attempted().at.plus(30 * DAY + Duration::from_secs(1));
-    assert_eq!(verdicts([rig.takes(bounce()), rig.takes(arf("abuse", 1))]), [(Verdict::Late, Then::Nothing); 2]);
+    rig.told = Told::default();
+    let answer = Mail { kind: Kind::NotABounce, ..dsn(Vec::new()) };
+    let late = [rig.takes(bounce()), rig.takes(bounce()), rig.takes(arf("abuse", 1)), rig.takes(answer)];
+    assert!(late.iter().all(|booking| booking.evidence.is_empty()));
+    assert_eq!(
+        verdicts(late),
+        [
+            (Verdict::Late, Then::PassOn),
+            (Verdict::Duplicate, Then::Nothing),
+            (Verdict::Late, Then::KeepReport),
+            (Verdict::NotABounce, Then::KeepAside),
+        ]
+    );
 }
 
 #[test]
 fn marks_of_different_messages_hold_nobody_to_account() {
     let other = keys(7).seal(&Attempted { message: MessageId(attempted().message.0 + 1), ..attempted() });
+    let one = keys(7).seal(&attempted());
     let mut mail = dsn(vec![failed("bob@gmail.example", "550 5.1.1 no such user")]);
     mail.marks.push((Place::Header, other));
-    let booking = Rig::new().takes(mail);
-    assert_eq!((booking.verdict, booking.then, booking.evidence.len()), (Verdict::NoEvidence, Then::PassOn, 0));
+    let booking = Rig::new().books(mail.clone(), &one, false);
+    assert_eq!((booking.verdict, booking.then, booking.evidence.len()), (Verdict::NoEvidence, Then::KeepAside, 0));
     assert!(booking.detail.contains("different messages"));
+    // The address it was sent to is a better witness than what the report quotes.
+    assert_eq!(Rig::new().books(mail, &one, true).verdict, Verdict::Booked);
 }
 
 #[test]
@@ -261,10 +374,10 @@ fn what_is_no_report_goes_to_the_sender_where_there_is_one() {
         let both = [rig.books(mail(), &mark, true), rig.books(mail(), &mark, false)];
         assert_eq!(verdicts(both), [(verdict, Then::PassOn), (verdict, Then::KeepAside)]);
     }
-    // A bounce that is understood needs no keeping.
+    // A bounce that is understood is kept for those who look for bounces.
     let bounce = dsn(vec![failed("bob@gmail.example", "550 5.1.1 no such user")]);
     let booking = Rig::new().books(bounce, &keys(7).seal(&attempted()), false);
-    assert_eq!((booking.verdict, booking.then), (Verdict::Booked, Then::Nothing));
+    assert_eq!((booking.verdict, booking.then), (Verdict::Booked, Then::KeepReport));
 }
 
 fn any_mail() -> impl Strategy<Value = Mail> {

@@ -2,10 +2,14 @@
 //!
 //! | the report has | read as | may blame our IP |
 //! |---|---|---|
-//! | `Diagnostic-Code` that begins with a code | that reply | unless it names other addresses than ours |
+//! | `Diagnostic-Code` that begins with a code, without `Remote-MTA`: the reporter's own refusal | that reply | unless it names other addresses than ours |
+//! | the same with `Remote-MTA`: what the next host told the reporter | that reply | only if it names an address of ours |
 //! | a text with `… said: 550 …` in it | the reply behind `said:` | no: that host was talking to the reporter |
 //! | `Status` of class 4 or 5, perhaps with prose | 450 or 550 with that enhanced code | no |
 //! | neither | nothing | no |
+//!
+//! What was told the reporter may be about the recipient, and is good for that; what it says about a client, its name or
+//! its network is about the reporter's.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -23,33 +27,30 @@ pub struct Heard {
     pub reply: Reply,
     /// It may well have been said about the address our mail came from.
     pub from_us_to_them: bool,
+    /// It was said by a further host to the reporter, or about another's address.
+    pub about_others: bool,
 }
 
 /// The reply of a report on one recipient; `ours` as in [`super::book::Question::addresses`].
 pub fn reply(reported: &Reported, ours: &[IpAddr]) -> Option<Heard> {
     let diagnostic = reported.diagnostic.as_deref().unwrap_or_default();
     if let Some(reply) = refusal(diagnostic) {
-        let from_us_to_them = !names_others(&reply.text, ours);
-        return Some(Heard { reply, from_us_to_them });
+        let named = named(&reply.text, ours);
+        let from_us_to_them = match &reported.remote_mta {
+            Some(_) => named == Named::Ours,
+            None => named != Named::Others,
+        };
+        return Some(Heard { reply, from_us_to_them, about_others: !from_us_to_them });
     }
     let quoted = diagnostic.find(SAID).and_then(|at| refusal(&diagnostic[at + SAID.len()..]));
+    let about_others = quoted.is_some();
     let told = quoted.or_else(|| {
         let enhanced = status(reported.status.as_deref()?)?;
         let code = if enhanced.class == 5 { 550 } else { 450 };
         let text = diagnostic.chars().take(Reply::TEXT_MAX / 4).collect();
         Some(Reply { code, enhanced: Some(enhanced), text })
     })?;
-    Some(Heard { reply: told, from_us_to_them: false })
-}
-
-/// The addresses a binding is known by; none where those are only known inside a network, since then the world sees
-/// another that nobody told us.
-pub fn seen_by_the_world(public: IpAddr, bound: IpAddr) -> Vec<IpAddr> {
-    let inside = match public {
-        IpAddr::V4(v4) => v4.is_loopback() || v4.is_private() || v4.is_link_local(),
-        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local(),
-    };
-    if inside { Vec::new() } else { vec![public, bound] }
+    Some(Heard { reply: told, from_us_to_them: false, about_others })
 }
 
 fn refusal(text: &str) -> Option<Reply> {
@@ -62,9 +63,17 @@ fn status(text: &str) -> Option<EnhancedCode> {
     EnhancedCode::lead(first.as_bytes()).map(|(code, _)| code).filter(|code| code.class != 2)
 }
 
-/// Whether the text names addresses, and none of them is one of `ours`: the way it stands, or backwards, as in the name
-/// under which a list was asked.
-fn names_others(text: &str, ours: &[IpAddr]) -> bool {
+/// Whose addresses a text names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Named {
+    Ours,
+    Others,
+    Nobodys,
+}
+
+/// Whose addresses the text names: the way they stand, or backwards, as in the name under which a list was asked. Where
+/// ours are only known inside a network, the world sees another that nobody told us, and others cannot be told from it.
+fn named(text: &str, ours: &[IpAddr]) -> Named {
     let is_ours = |address: &IpAddr| match address {
         IpAddr::V4(v4) => {
             let [a, b, c, d] = v4.octets();
@@ -73,8 +82,24 @@ fn names_others(text: &str, ours: &[IpAddr]) -> bool {
         IpAddr::V6(_) => ours.contains(address),
     };
     let words = text.split(|c: char| !(c.is_ascii_hexdigit() || c == '.' || c == ':'));
-    let named: Vec<IpAddr> = words.filter_map(address).collect();
-    !ours.is_empty() && !named.is_empty() && !named.iter().any(is_ours)
+    let mut found = Named::Nobodys;
+    for address in words.filter_map(address) {
+        if is_ours(&address) {
+            return Named::Ours;
+        }
+        if !ours.iter().all(is_inside) {
+            found = Named::Others;
+        }
+    }
+    found
+}
+
+/// Whether an address means nothing outside its own network.
+fn is_inside(address: &IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => v4.is_loopback() || v4.is_private() || v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local(),
+    }
 }
 
 fn address(word: &str) -> Option<IpAddr> {
@@ -138,11 +163,31 @@ mod tests {
     }
 
     #[test]
+    fn what_the_next_host_told_the_reporter_is_about_us_only_where_it_names_us() {
+        for (text, ours) in [
+            ("550 5.7.1 Service unavailable; client host blocked using zen.spamhaus.org", false),
+            ("550 5.7.1 [203.0.113.9] blocked", false),
+            ("550 5.7.1 client 192.0.2.11 blocked", true),
+            ("550 5.7.1 11.2.0.192.zen.spamhaus.org listed", true),
+        ] {
+            let remote_mta = Some("mx.inner.example".to_owned());
+            let reported = Reported { remote_mta, ..reported(Some("5.7.1"), Some(text)) };
+            let heard = reply(&reported, &[OURS.parse().expect("valid")]).expect("a reply");
+            assert_eq!(heard.from_us_to_them, ours, "{text}");
+        }
+    }
+
+    #[test]
     fn an_address_inside_a_network_says_nothing_about_what_the_world_sees() {
-        let seen = |public: &str| seen_by_the_world(public.parse().expect("valid"), "10.0.0.1".parse().expect("valid"));
-        assert_eq!(seen("192.0.2.11").len(), 2);
+        let text = reported(None, Some("550 5.7.1 [203.0.113.9] blocked"));
         for inside in ["10.0.0.1", "127.0.0.11", "192.168.1.1", "fd00::1", "fe80::1", "::1"] {
-            assert_eq!(seen(inside), [] as [IpAddr; 0], "{inside}");
+            let heard = |text| reply(text, &[inside.parse().expect("valid")]).expect("a reply").from_us_to_them;
+            assert!(heard(&text), "{inside}");
+            let named = Reported {
+                remote_mta: Some("mx".into()),
+                ..reported(None, Some(&format!("550 5.7.1 client [{inside}] blocked")))
+            };
+            assert!(heard(&named), "{inside}");
         }
     }
 

@@ -65,6 +65,13 @@ pub struct Opened {
     tags: [u32; 4],
 }
 
+impl Opened {
+    /// What stands for the destination: the same for all attempts to reach it.
+    pub fn destination_tag(&self) -> u32 {
+        self.tags[3]
+    }
+}
+
 /// Why a text is no mark of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotOurs {

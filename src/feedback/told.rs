@@ -1,13 +1,24 @@
-//! What has been told about one message already, so that nothing counts twice.
+//! What has been told about one message already, so that nothing counts twice and nobody is flooded.
 //!
 //! A report comes more than once: the reporter lost our `250`, two hosts of the receiver bounce the same mail, a mailbox
 //! provider and its filter both complain. And a mark can be read off any message that was delivered, so that whoever got
-//! one mail could send a thousand bounces about it. Both are bounded here, per message: one bounce for each recipient,
-//! and for each mark no more bounces, and no more complaints, than the attempt had recipients. A report that claims more
-//! (`Incidents: 4000000000`) is believed as far as that.
+//! one mail could send a thousand bounces about it, and, being tried again and again, collect a mark with each attempt.
+//! So all marks of a message to one destination share their bounds, set by the largest number of recipients among them
+//! (a message goes to each destination in attempts of its own, and a receiver sees only those to itself):
 //!
-//! Recipients are kept as hashes: enough to know one again. One that the report does not name (RFC 6590) is known again
-//! by its mark alone.
+//! | what | at most |
+//! |---|---|
+//! | bounces that are evidence | recipients |
+//! | complaints that are evidence | recipients |
+//! | bounces known by their recipient, evidence or not | recipients + [`MORE_BOUNCES`] |
+//! | bounces and notes of delay passed on to the sender | recipients + [`MORE_REPORTS`] |
+//! | other mail passed on to the sender | recipients + [`MORE_OTHERS`] |
+//!
+//! More bounces are passed on than believed, since an address may stand for several (an alias, a list) and a forger may
+//! have been first. A report that claims more (`Incidents: 4000000000`) is believed as far as that.
+//!
+//! Recipients are kept as hashes: enough to know one again. A bounce that names none (RFC 6590, prose) is known again by
+//! its mark and its text.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::Hasher;
@@ -17,33 +28,48 @@ use siphasher::sip::SipHasher24;
 
 use crate::message::MessageId;
 
-/// What is believed of an attempt whose mark says "255 or more recipients".
-pub const MANY: u32 = 1000;
+/// Bounces that are told apart beyond the recipients of the message.
+pub const MORE_BOUNCES: u32 = 5;
+/// Reports on deliveries passed on beyond the recipients of the message.
+pub const MORE_REPORTS: u32 = 5;
+/// Other mail passed on beyond the recipients of the message.
+pub const MORE_OTHERS: u32 = 2;
 
-/// Most reports of each kind that are believed about an attempt of that many recipients.
-pub fn limit(recipients: u8) -> u32 {
-    match recipients {
-        0 => 1,
-        u8::MAX => MANY,
-        some => u32::from(some),
-    }
+/// What a bounce is after those that came before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum News {
+    /// Not heard before.
+    New,
+    /// Heard before.
+    Known,
+    /// Not heard before, but more than there can be.
+    TooMany,
 }
 
 /// What has been told about one message. On disk it is the fact [`Told::key`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Told {
-    /// By the hash of the mark.
-    marks: BTreeMap<u64, OfMark>,
+    /// By the destination of the marks.
+    by_destination: BTreeMap<u32, About>,
     /// The record could not be read: everything counts as told.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     closed: bool,
 }
 
-/// About one attempt.
+/// About a message's attempts to reach one destination.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct OfMark {
+struct About {
+    /// Most recipients of any attempt.
+    recipients: u32,
+    /// Bounces heard.
+    heard: u32,
+    /// Those of them that are evidence.
     bounces: u32,
     complaints: u32,
+    /// Reports and other mail passed on.
+    reports: u32,
+    others: u32,
     /// Hashes of the recipients that bounced.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     bounced: BTreeSet<u64>,
@@ -81,36 +107,67 @@ impl Told {
         serde_json::to_vec(self).unwrap_or_default()
     }
 
-    /// Notes a bounce of the recipient with these `names` (original and final address, either may be missing) on the
-    /// word of `mark`. Whether it is news.
-    pub fn bounce(&mut self, about: &Mark<'_>, names: &[&str]) -> bool {
-        let hashes = about.hashes(names);
-        if self.closed || self.marks.values().any(|of| hashes.iter().any(|hash| of.bounced.contains(hash))) {
-            return false;
+    fn about(&mut self, mark: &Mark<'_>) -> &mut About {
+        let about = self.by_destination.entry(mark.destination).or_default();
+        about.recipients = about.recipients.max(u32::from(mark.recipients)).max(1);
+        about
+    }
+
+    /// Hears a bounce on the word of `mark`, of the recipient with these `names` (original and final address, either may
+    /// be missing); one without a name is known by its `text`.
+    pub fn hears(&mut self, mark: &Mark<'_>, names: &[&str], text: &str) -> News {
+        let hashes = match names {
+            [] => vec![mark.hash(text)],
+            _ => mark.hashes(names),
+        };
+        let mut all = self.by_destination.values();
+        if self.closed || all.any(|about| hashes.iter().any(|hash| about.bounced.contains(hash))) {
+            return News::Known;
         }
-        let of = self.marks.entry(about.hash()).or_default();
-        if of.bounces >= about.limit {
-            return false;
+        let about = self.about(mark);
+        if about.heard >= about.recipients + MORE_BOUNCES {
+            return News::TooMany;
         }
-        of.bounces += 1;
-        of.bounced.extend(hashes);
-        true
+        about.heard += 1;
+        about.bounced.extend(hashes);
+        News::New
+    }
+
+    /// Whether one more bounce is believed on the word of `mark`; then it is counted.
+    pub fn believes(&mut self, mark: &Mark<'_>) -> bool {
+        let about = self.about(mark);
+        let believed = about.bounces < about.recipients;
+        about.bounces += u32::from(believed);
+        believed
     }
 
     /// Notes `incidents` complaints on the word of `mark`, by the people of these `names` where the report says who. How
     /// many of them are news.
-    pub fn complaints(&mut self, about: &Mark<'_>, names: &[&str], incidents: u32) -> u32 {
-        let hashes = if names.is_empty() { Vec::new() } else { about.hashes(names) };
-        if self.closed || self.marks.values().any(|of| hashes.iter().any(|hash| of.complained.contains(hash))) {
+    pub fn complaints(&mut self, mark: &Mark<'_>, names: &[&str], incidents: u32) -> u32 {
+        let hashes = mark.hashes(names);
+        let mut all = self.by_destination.values();
+        if self.closed || all.any(|about| hashes.iter().any(|hash| about.complained.contains(hash))) {
             return 0;
         }
-        let of = self.marks.entry(about.hash()).or_default();
-        let news = incidents.max(1).min(about.limit.saturating_sub(of.complaints));
-        of.complaints += news;
+        let about = self.about(mark);
+        let news = incidents.max(1).min(about.recipients.saturating_sub(about.complaints));
+        about.complaints += news;
         if news > 0 {
-            of.complained.extend(hashes);
+            about.complained.extend(hashes);
         }
         news
+    }
+
+    /// Whether one more mail that came to `mark` is passed on, a `report` on a delivery or another; then it is counted.
+    pub fn passes_on(&mut self, mark: &Mark<'_>, report: bool) -> bool {
+        if self.closed {
+            return false;
+        }
+        let about = self.about(mark);
+        let (passed, more) = if report { (&mut about.reports, MORE_REPORTS) } else { (&mut about.others, MORE_OTHERS) };
+        let passes = *passed < about.recipients + more;
+        *passed += u32::from(passes);
+        passes
     }
 }
 
@@ -121,20 +178,18 @@ pub struct Mark<'a> {
     pub text: &'a str,
     /// Its message.
     pub message: MessageId,
-    /// See [`limit`].
-    pub limit: u32,
+    /// Its destination, as it is sealed in it.
+    pub destination: u32,
+    /// Recipients of its attempt; 255 also stands for more, and is believed as 255.
+    pub recipients: u8,
 }
 
 impl Mark<'_> {
-    fn hash(&self) -> u64 {
-        hash(self.message, b'm', self.text)
+    fn hash(&self, text: &str) -> u64 {
+        hash(self.message, b'm', &format!("{} {text}", self.text))
     }
 
-    /// Of each name; of the mark where there is none.
     fn hashes(&self, names: &[&str]) -> Vec<u64> {
-        if names.is_empty() {
-            return vec![self.hash()];
-        }
         names.iter().map(|name| hash(self.message, b'r', name)).collect()
     }
 }
@@ -152,55 +207,73 @@ mod tests {
 
     use super::*;
 
-    fn mark(text: &str, limit: u32) -> Mark<'_> {
-        Mark { text, message: MessageId(5), limit }
+    fn mark(text: &str, recipients: u8) -> Mark<'_> {
+        Mark { text, message: MessageId(5), destination: 1, recipients }
+    }
+
+    fn named(n: u32) -> String {
+        format!("user{n}@x.example")
     }
 
     #[test]
     fn a_recipient_bounces_once_whatever_it_is_called() {
         let mut told = Told::default();
-        let (first, second) = (mark("one", 3), mark("two", 3));
-        assert!(told.bounce(&first, &["a@x.example", "alias@x.example"]));
-        assert!(!told.bounce(&first, &["A@X.example "]));
-        assert!(!told.bounce(&second, &["alias@x.example"]), "not by another attempt's mark either");
-        assert!(told.bounce(&second, &["b@x.example"]));
-        // Those without a name are known by the mark.
-        assert!(told.bounce(&first, &[]) && told.bounce(&second, &[]));
-        assert!(!told.bounce(&first, &[]));
+        let (first, second) = (mark("one", 3), Mark { destination: 2, ..mark("two", 3) });
+        assert_eq!(told.hears(&first, &["a@x.example", "alias@x.example"], ""), News::New);
+        assert_eq!(told.hears(&first, &["A@X.example "], "other words"), News::Known);
+        assert_eq!(told.hears(&second, &["alias@x.example"], ""), News::Known, "not by another mark either");
+        assert_eq!(told.hears(&second, &["b@x.example"], ""), News::New);
+        // Those without a name are known by mark and text.
+        let nameless = [(&first, "full"), (&second, "full"), (&first, "Full"), (&first, "unknown")];
+        let heard = nameless.map(|(mark, text)| told.hears(mark, &[], text));
+        assert_eq!(heard, [News::New, News::New, News::Known, News::New]);
     }
 
     #[test]
-    fn no_mark_is_believed_beyond_the_recipients_of_its_attempt() {
+    fn all_marks_to_one_destination_share_the_bounds_of_the_largest() {
+        for (recipients, believed) in [(0, 1), (1, 1), (2, 2), (254, 254), (255, 255)] {
+            let mut told = Told::default();
+            let texts: Vec<String> = (0..400).map(|n| n.to_string()).collect();
+            let marks: Vec<Mark<'_>> = texts.iter().map(|text| mark(text, recipients)).collect();
+            let heard = marks.iter().zip(0..).filter(|(mark, n)| told.hears(mark, &[&named(*n)], "") == News::New);
+            assert_eq!(heard.count() as u32, believed + MORE_BOUNCES);
+            assert_eq!(marks.iter().filter(|mark| told.believes(mark)).count() as u32, believed);
+            assert_eq!(marks.iter().map(|mark| told.complaints(mark, &[], 9)).sum::<u32>(), believed);
+            let passed =
+                |told: &mut Told, report| marks.iter().filter(|mark| told.passes_on(mark, report)).count() as u32;
+            assert_eq!(passed(&mut told, true), believed + MORE_REPORTS);
+            assert_eq!(passed(&mut told, false), believed + MORE_OTHERS);
+            // Another destination is another receiver.
+            let elsewhere = Mark { destination: 2, ..mark("elsewhere", 1) };
+            assert!(told.believes(&elsewhere) && told.passes_on(&elsewhere, true));
+        }
         let mut told = Told::default();
-        let two = mark("one", limit(2));
-        let new = (0..10).filter(|n| told.bounce(&two, &[&format!("user{n}@x.example")])).count();
-        assert_eq!(new, 2);
-        assert_eq!(told.complaints(&two, &[], 1), 1);
-        assert_eq!(told.complaints(&two, &[], 4_000_000_000), 1);
-        assert_eq!(told.complaints(&two, &[], 1), 0);
-        assert_eq!([limit(0), limit(1), limit(254), limit(255)], [1, 1, 254, MANY]);
+        assert!(told.believes(&mark("one", 1)) && !told.believes(&mark("two", 1)) && told.believes(&mark("three", 2)));
     }
 
     #[test]
     fn the_same_person_complains_once() {
         let mut told = Told::default();
-        let many = mark("one", limit(200));
+        let many = mark("one", 200);
         assert_eq!(told.complaints(&many, &["a@x.example"], 1), 1);
         assert_eq!(told.complaints(&many, &["a@x.example"], 1), 0);
         assert_eq!(told.complaints(&many, &[], 0), 1, "nobody is named: another");
+        assert_eq!(told.complaints(&many, &[], 4_000_000_000), 198);
     }
 
     #[test]
     fn what_is_stored_is_read_back_and_rubbish_counts_as_told() {
         let mut told = Told::default();
-        told.bounce(&mark("one", 3), &["a@x.example"]);
+        told.hears(&mark("one", 3), &["a@x.example"], "");
         told.complaints(&mark("two", 3), &[], 2);
+        told.passes_on(&mark("two", 3), true);
         assert_eq!(Told::read(Some(&told.to_json())), told);
         assert_eq!(Told::read(None), Told::default());
-        for bad in [&b""[..], b"{}x", b"{\"marks\":7}"] {
+        for bad in [&b""[..], b"{}x", b"{\"marks\":{}}", b"{\"by_destination\":7}"] {
             let mut told = Told::read(Some(bad));
-            assert!(!told.bounce(&mark("one", 3), &["a@x.example"]));
+            assert_eq!(told.hears(&mark("one", 3), &["a@x.example"], ""), News::Known);
             assert_eq!(told.complaints(&mark("one", 3), &[], 1), 0);
+            assert!(!told.passes_on(&mark("one", 3), false));
         }
     }
 
@@ -215,22 +288,24 @@ mod tests {
 
     proptest! {
         #[test]
-        fn never_more_than_the_limit_is_news(
-            tellings in proptest::collection::vec((0u8..4, any::<bool>(), any::<u32>()), 0..60),
+        fn never_more_than_the_recipients_is_believed(
+            tellings in proptest::collection::vec((0u32..4, any::<bool>(), any::<u32>()), 0..60),
             recipients in any::<u8>(),
         ) {
             let mut told = Told::default();
-            let mark = mark("one", limit(recipients));
             let (mut bounces, mut complaints) = (0, 0);
-            for (who, named, incidents) in tellings {
-                let name = format!("user{who}@x.example");
-                let names: &[&str] = if named { &[&name] } else { &[] };
-                bounces += u32::from(told.bounce(&mark, names));
+            for (who, is_named, incidents) in tellings {
+                let mark = mark("one", recipients);
+                let name = named(who);
+                let names: &[&str] = if is_named { &[&name] } else { &[] };
+                if told.hears(&mark, names, "text") == News::New {
+                    bounces += u32::from(told.believes(&mark));
+                }
                 complaints += told.complaints(&mark, names, incidents);
                 told = Told::read(Some(&told.to_json()));
             }
-            prop_assert!(bounces <= limit(recipients).min(5));
-            prop_assert!(complaints <= limit(recipients));
+            let most = u32::from(recipients.max(1));
+            prop_assert!(bounces <= most.min(5) && complaints <= most);
         }
     }
 }

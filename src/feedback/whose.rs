@@ -1,15 +1,19 @@
 //! Whose mail a report is about: the marks it brings → the attempt that delivered.
 //!
 //! The address it was sent to is the best witness, since the mark in it was sealed by us and nothing else brings a mail
-//! there. Next come the places inside the report, in the order of the reader's trust. Where two marks of ours name
-//! different messages, somebody has put together what does not belong together (a report quoting another, a mail
-//! forwarded by hand, a forger with two mails of ours): the first still says to whom the report may be passed on, but
-//! nobody is held to account by it.
+//! there. Next come the places inside the report, in the order of the reader's trust. A mark at a less trusted place that
+//! names another message means nothing: a sender may have written an old `Return-Path:` into its mail, a report may quote
+//! another. Where two marks of the *same* place name different messages, somebody has put together what does not belong
+//! together (a mail forwarded by hand, a forger with two mails of ours): the first still says to whom the report may be
+//! passed on, but nobody is held to account by it.
+//!
+//! A return path may stay the same from attempt to attempt, so that a greylisting receiver knows it again; then the header
+//! or the envelope id knows better when the attempt was made. Of marks of the same message and binding the latest tells.
 
 use super::read::{Mail, Place};
 use super::token::{Attempted, Directory, Gone, NotOurs, Opened};
 use super::told;
-use crate::message::{DestinationName, MessageId};
+use crate::message::{BindingName, DestinationName, MessageId};
 
 /// Marks of one mail that are looked at: more than there are places for one.
 const MARKS_MAX: usize = 16;
@@ -23,7 +27,7 @@ pub struct Found {
     pub text: String,
     /// What it says.
     pub opened: Opened,
-    /// Another mark of ours in the same mail names another message.
+    /// Another mark of ours at the same place names another message.
     pub contradicted: bool,
 }
 
@@ -43,22 +47,25 @@ pub fn find(envelope: Option<&str>, mail: &Mail, directory: &Directory) -> Marks
     let envelope = envelope.map(|text| (Place::Recipient, text));
     let inside = mail.marks.iter().map(|(place, text)| (*place, text.as_str()));
     let mut forged = None;
-    let mut found: Option<Found> = None;
+    let mut ours: Vec<(Place, &str, Opened)> = Vec::new();
     for (place, text) in envelope.into_iter().chain(inside).take(MARKS_MAX) {
-        match (directory.keys().open(text), &mut found) {
-            (Ok(opened), None) => {
-                found = Some(Found { place, text: text.to_owned(), opened, contradicted: false });
-            }
-            (Ok(opened), Some(first)) => first.contradicted |= opened.message != first.opened.message,
-            (Err(NotOurs::Forged), _) => forged = forged.or(Some(place)),
-            (Err(NotOurs::Shape), _) => {}
+        match directory.keys().open(text) {
+            Ok(opened) => ours.push((place, text, opened)),
+            Err(NotOurs::Forged) => forged = forged.or(Some(place)),
+            Err(NotOurs::Shape) => {}
         }
     }
-    match (found, forged) {
-        (Some(found), _) => Marks::Ours(found),
-        (None, Some(place)) => Marks::Forged(place),
-        (None, None) => Marks::None,
-    }
+    // The first of the most trusted place.
+    let Some(&(place, text, opened)) = ours.iter().min_by_key(|(place, ..)| *place) else {
+        return forged.map_or(Marks::None, Marks::Forged);
+    };
+    let contradicted = ours.iter().any(|(at, _, other)| *at == place && other.message != opened.message);
+    let binding = |opened: &Opened| directory.resolve(opened, []).ok().map(|attempted| attempted.binding);
+    let way = |opened: &Opened| (opened.message, opened.destination_tag(), binding(opened));
+    let same = |other: &&Opened| way(other) == way(&opened);
+    let opened =
+        ours.iter().map(|(.., other)| other).filter(same).max_by_key(|other| other.at).copied().unwrap_or(opened);
+    Marks::Ours(Found { place, text: text.to_owned(), opened, contradicted })
 }
 
 /// To whom a report is attributed.
@@ -75,18 +82,22 @@ pub enum Whose {
 }
 
 impl Whose {
-    /// The attempt the marks name. `sites` are the destinations known besides the providers; it is only asked where the
+    /// The attempt the marks name. `site` finds the destination of a binding's attempt; it is only asked where the
     /// providers do not say.
-    pub fn of(marks: Marks, directory: &Directory, sites: impl FnOnce() -> Vec<DestinationName>) -> Self {
+    pub fn of(
+        marks: Marks,
+        directory: &Directory,
+        site: impl FnOnce(&Opened, &BindingName) -> Option<DestinationName>,
+    ) -> Self {
         let found = match marks {
             Marks::None => return Self::Nobody,
             Marks::Forged(place) => return Self::Forged(place),
             Marks::Ours(found) => found,
         };
         match directory.resolve(&found.opened, []) {
-            Ok(attempted) if attempted.destination.is_some() => Self::Known(found, attempted),
-            Ok(attempted) => {
-                let attempted = directory.resolve(&found.opened, &sites()).unwrap_or(attempted);
+            Ok(mut attempted) => {
+                attempted.destination =
+                    attempted.destination.take().or_else(|| site(&found.opened, &attempted.binding));
                 Self::Known(found, attempted)
             }
             Err(gone) => Self::Gone(found, gone),
@@ -126,7 +137,8 @@ impl Whose {
 impl Found {
     /// On whose word something is told.
     pub fn mark(&self) -> told::Mark<'_> {
-        told::Mark { text: &self.text, message: self.opened.message, limit: told::limit(self.opened.recipients) }
+        let Opened { message, recipients, .. } = self.opened;
+        told::Mark { text: &self.text, message, destination: self.opened.destination_tag(), recipients }
     }
 }
 
@@ -152,10 +164,13 @@ mod tests {
         let forged = keys(8).seal(&attempted());
         for (envelope, inside, place, contradicted) in [
             (Some(&one), vec![(Place::Header, &*one)], Place::Recipient, false),
-            (Some(&one), vec![(Place::Header, &*two)], Place::Recipient, true),
+            // What a sender or another report may have written there.
+            (Some(&one), vec![(Place::Header, &*two), (Place::ReturnPath, &*two)], Place::Recipient, false),
+            (None, vec![(Place::ReturnPath, &*two), (Place::Header, &*one)], Place::Header, false),
+            (None, vec![(Place::Header, &*one), (Place::Header, &*two)], Place::Header, true),
             (Some(&one), vec![(Place::Header, &*forged)], Place::Recipient, false),
             (None, vec![(Place::EnvelopeId, &*forged), (Place::Header, &*one)], Place::Header, false),
-            (None, vec![(Place::EnvelopeId, &*one), (Place::Header, &*two)], Place::EnvelopeId, true),
+            (None, vec![(Place::EnvelopeId, &*one), (Place::Header, &*two)], Place::EnvelopeId, false),
         ] {
             let Marks::Ours(found) = find(envelope.map(String::as_str), &mail(&inside), &directory) else {
                 panic!("{inside:?}")
@@ -170,17 +185,36 @@ mod tests {
     #[test]
     fn sites_are_asked_for_only_where_no_provider_is_meant() {
         let directory = directory(keys(7));
-        let whose = |attempted: &Attempted, sites: &dyn Fn() -> Vec<DestinationName>| {
+        let whose = |attempted: &Attempted, site: &dyn Fn(&Opened, &BindingName) -> Option<DestinationName>| {
             let mark = keys(7).seal(attempted);
-            Whose::of(find(Some(&mark), &mail(&[]), &directory), &directory, sites)
+            Whose::of(find(Some(&mark), &mail(&[]), &directory), &directory, site)
         };
-        let known = whose(&attempted(), &|| panic!("not asked"));
+        let known = whose(&attempted(), &|_, _| panic!("not asked"));
         assert_eq!(known.attempted(), Some(&attempted()));
         let site: DestinationName = "site:mx.example.org".into();
         let elsewhere = Attempted { destination: Some(site.clone()), ..attempted() };
-        assert_eq!(whose(&elsewhere, &|| vec![site.clone()]).attempted(), Some(&elsewhere));
-        assert_eq!(whose(&elsewhere, &Vec::new).attempted().map(|a| a.destination.clone()), Some(None));
-        let gone = whose(&Attempted { pool: "closed".into(), ..attempted() }, &Vec::new);
+        let asked = |opened: &Opened, binding: &BindingName| {
+            assert_eq!(binding, &attempted().binding);
+            directory.resolve(opened, [&site]).ok()?.destination
+        };
+        assert_eq!(whose(&elsewhere, &asked).attempted(), Some(&elsewhere));
+        let nowhere = |_: &Opened, _: &BindingName| None;
+        assert_eq!(whose(&elsewhere, &nowhere).attempted().map(|a| a.destination.clone()), Some(None));
+        let gone = whose(&Attempted { pool: "closed".into(), ..attempted() }, &nowhere);
         assert!(matches!(gone, Whose::Gone(_, Gone("pool"))) && gone.message() == Some(attempted().message));
+    }
+
+    #[test]
+    fn the_latest_mark_of_the_same_message_and_binding_tells_the_time() {
+        let directory = directory(keys(7));
+        let hour = std::time::Duration::from_secs(3600);
+        let later = Attempted { at: attempted().at.plus(hour), recipients: 1, ..attempted() };
+        let elsewhere = Attempted { at: attempted().at.plus(2 * hour), binding: "mta9".into(), ..attempted() };
+        let another = Attempted { at: attempted().at.plus(3 * hour), ..other() };
+        let sealed = [&later, &elsewhere, &another].map(|attempted| keys(7).seal(attempted));
+        let inside: Vec<_> = sealed.iter().map(|mark| (Place::Header, mark.as_str())).collect();
+        let one = keys(7).seal(&attempted());
+        let Marks::Ours(found) = find(Some(&one), &mail(&inside), &directory) else { panic!("ours") };
+        assert_eq!((found.place, found.opened.at, found.contradicted), (Place::Recipient, later.at, false));
     }
 }

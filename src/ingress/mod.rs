@@ -12,14 +12,18 @@
 //! sockets and timers.
 
 pub mod prepare;
+mod room;
 pub mod smtp;
 
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
+
+pub use self::room::{Room, Share};
 
 use crate::assignment::{Incoming, Unassigned};
 use crate::config::UnknownPolicy;
@@ -50,6 +54,18 @@ pub trait Admission {
     fn addressee(&self, to: &Mailbox) -> Result<Addressee, Refusal> {
         let _ = to;
         Ok(Addressee::Elsewhere)
+    }
+
+    /// Whom a recipient that would be elsewhere means when somebody names it who may not relay: our postmaster, perhaps.
+    /// An `Err` as in [`Admission::addressee`].
+    fn addressee_of_stranger(&self, to: &Mailbox) -> Result<Addressee, Refusal> {
+        let _ = to;
+        Ok(Addressee::Elsewhere)
+    }
+
+    /// The room that all reports of those who may not relay share; `None` where there is no bound.
+    fn room(&self) -> Option<&Arc<Room>> {
+        None
     }
 }
 

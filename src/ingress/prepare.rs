@@ -1,7 +1,8 @@
 //! From a transaction to what is stored.
 //!
 //! The one place where a stored message differs from what came: a `Received:` line goes in front, our control headers go
-//! out, and with them any mark (see [`crate::feedback`]) that is not of our making. Nothing else is touched — no missing `Date:` or `Message-ID:` is added, since a relay must not alter what may
+//! out, with them any mark (see [`crate::feedback`]) that is not of our making, and any `Return-Path:`, which is for the
+//! last host to add (RFC 5321 §4.4). Nothing else is touched — no missing `Date:` or `Message-ID:` is added, since a relay must not alter what may
 //! be signed.
 
 use bytes::Bytes;
@@ -20,6 +21,8 @@ pub struct Rules<'a> {
     pub assigner: &'a Assigner,
     /// What to answer where there is none.
     pub unknown: UnknownPolicy,
+    /// Names of the fields that go out, see [`removed`].
+    pub removed: &'a [String],
     /// Our own name.
     pub hostname: &'a Domain,
     /// Lifetimes.
@@ -35,6 +38,11 @@ pub struct Prepared {
     pub body: Bytes,
     /// One per pool and recipient domain; never empty.
     pub entries: Vec<Entry>,
+}
+
+/// Names of the fields that a message does not keep: our control headers and what only the last host may add.
+pub fn removed(assigner: &Assigner) -> Vec<String> {
+    assigner.control_headers().iter().cloned().chain(["Return-Path".to_owned()]).collect()
 }
 
 /// Assigns a transaction and makes its records. `next_id` gives growing ids ([`crate::message::IdSource`]); the
@@ -60,7 +68,7 @@ pub fn prepare(
         },
         at: now,
     };
-    let body = rewrite(&transaction.body, trace.to_line().as_bytes(), rules.assigner.control_headers());
+    let body = rewrite(&transaction.body, trace.to_line().as_bytes(), rules.removed);
     let mail = Mail {
         message,
         reverse_path: transaction.reverse_path.clone(),
@@ -103,6 +111,7 @@ mod tests {
         let assigner = Assigner::new(config);
         let rules = Rules {
             assigner: &assigner,
+            removed: &removed(&assigner),
             unknown: UnknownPolicy::Defer,
             hostname: &config.server.hostname,
             queue: &config.queue,
@@ -132,6 +141,13 @@ mod tests {
         assert_eq!((x.tenant.as_str(), x.stream.as_str(), x.pool.as_str()), ("acme", "transactional", "fast"));
         assert_eq!(x.size, body.len() as u64);
         assert_eq!(x.expires.since(x.arrived), Duration::from_secs(5 * 86_400));
+    }
+
+    #[test]
+    fn a_return_path_is_for_the_last_host_to_add() {
+        let transaction = transaction("Return-Path: <b-old@bounces.example>\r\nA: b\r\n", &["a@x.example"]);
+        let body = String::from_utf8_lossy(&run(&transaction).expect("assigned").body).into_owned();
+        assert!(body.ends_with("+0000\r\nA: b\r\nSubject: x\r\n\r\nbody\r\n"), "{body}");
     }
 
     #[test]

@@ -198,6 +198,11 @@ impl Reputation {
         })
     }
 
+    /// Destinations that a binding has sent mail to lately.
+    pub fn destinations(&self, binding: &BindingName) -> impl Iterator<Item = &DestinationName> {
+        self.bindings.get(binding).into_iter().flat_map(|watched| watched.routes.keys())
+    }
+
     /// Everything held against a subject, in words; empty where there is nothing.
     pub fn evidence(&self, subject: &Subject) -> String {
         self.cell(subject).map(|cell| cell.state.evidence()).unwrap_or_default()

@@ -15,6 +15,9 @@ use crate::clock::{Wall, rfc3339};
 /// Events kept of each kind.
 pub const KEPT: usize = 1000;
 
+/// Names no further field of an event may have.
+const OWN: [&str; 2] = ["at", "kind"];
+
 /// What kind of thing happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -73,9 +76,15 @@ pub struct Events {
 }
 
 impl Events {
-    /// Notes an event. Empty fields are left out.
+    /// Notes an event. Empty fields are left out, and so are those called as the event's own [`OWN`]: in its JSON they
+    /// would stand twice, and no reader takes that.
     pub fn note(&self, kind: Kind, fields: impl IntoIterator<Item = (&'static str, String)>, at: Wall) {
-        let fields = fields.into_iter().filter(|(_, text)| !text.is_empty()).collect();
+        let free = |name: &str| {
+            let free = !OWN.contains(&name);
+            debug_assert!(free, "an event has its own {name}");
+            free
+        };
+        let fields = fields.into_iter().filter(|(name, text)| !text.is_empty() && free(name)).collect();
         let mut kept = self.kept.lock();
         let kept = &mut kept[kind as usize];
         if kept.len() == KEPT {
@@ -124,6 +133,12 @@ mod tests {
         }
         assert_eq!(words(&events.last(Some(Kind::Health), 9)), ["kept"]);
         assert_eq!(words(&events.last(Some(Kind::Report), KEPT + 9))[0], "5");
+    }
+
+    #[test]
+    #[should_panic(expected = "an event has its own kind")]
+    fn no_field_hides_the_events_own() {
+        Events::default().note(Kind::Note, [("kind", "dsn".to_owned())], Wall::from_millis(0));
     }
 
     #[test]

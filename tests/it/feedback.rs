@@ -3,9 +3,10 @@
 
 use std::net::SocketAddr;
 
-use remuda::demo::sink::Sink;
+use remuda::demo::sink::{Rule, Sink};
 use remuda::feedback::token::{Attempted, Keys};
 use remuda::message::MessageId;
+use remuda::outcome::Stage;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
@@ -187,6 +188,14 @@ async fn a_report_above_the_limit_is_refused_and_the_door_stays_open() {
     assert!(client.sends("", "FBL@relay.test", "Subject: hello").await.starts_with("250 2.6.0 "));
 }
 
+/// Mails kept in this directory, oldest first.
+fn kept(relay: &Relay, directory: &str) -> Vec<String> {
+    let files = std::fs::read_dir(relay.state_dir().join(directory)).into_iter().flatten();
+    let mut files: Vec<_> = files.map(|file| file.unwrap().path()).collect();
+    files.sort();
+    files.iter().map(|file| std::fs::read_to_string(file).unwrap()).collect()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_no_report_is_kept_aside_and_shown() {
     let sink = keeping_sink().await;
@@ -199,17 +208,40 @@ async fn what_is_no_report_is_kept_aside_and_shown() {
     }
     let reply = report(&relay, &format!("postmaster@{DOMAIN}"), "Subject: hello postmaster").await;
     assert!(reply.starts_with("250 2.6.0 "), "{reply}");
-    let files = std::fs::read_dir(relay.state_dir().join("unattributed")).unwrap();
-    let mut texts: Vec<String> = files.map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap()).collect();
-    texts.sort_by_key(|text| text.contains("postmaster@"));
+    // Without a domain it is the same.
+    let reply = report(&relay, "Postmaster", "Subject: hello without domain").await;
+    assert!(reply.starts_with("250 2.6.0 "), "{reply}");
+    let texts = kept(&relay, "unattributed/strangers");
     assert_eq!(texts.len(), 3, "as many as configured");
     assert!(
         texts[0].starts_with("Return-Path: <spam@elsewhere.test>\r\nX-Remuda-Verdict: not_a_bounce\r\nReceived: from")
     );
-    assert!(texts[2].ends_with("Subject: hello postmaster\r\n"), "{}", texts[2]);
-    assert_eq!(verdicts(&relay, "not_a_bounce").await, 6);
-    assert!(relay.log().contains("report verdict=not_a_bounce kind=not-a-bounce mail=kept_aside"), "{}", relay.log());
+    let texts = kept(&relay, "unattributed/ours");
+    assert_eq!(texts.len(), 2);
+    assert!(texts[0].ends_with("Subject: hello postmaster\r\n"), "{}", texts[0]);
+    assert_eq!(verdicts(&relay, "not_a_bounce").await, 7);
+    assert!(
+        relay.log().contains("report verdict=not_a_bounce mail_kind=not-a-bounce mail=kept_aside"),
+        "{}",
+        relay.log()
+    );
     assert_eq!(number(&relay.status().await, "/counts/accepted_messages"), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_command_line_shows_the_reports() {
+    let sink = keeping_sink().await;
+    let relay = Relay::start(&settings(&sink)).await;
+    assert!(report(&relay, "fbl@relay.test", "Subject: hello").await.starts_with("250 "));
+    let admin = relay.admin().to_string();
+    for more in [&["--kind", "report"][..], &[]] {
+        let arguments = [&["events", "--admin", &admin], more].concat();
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_remuda"));
+        let done = tokio::task::block_in_place(|| command.args(&arguments).output().unwrap());
+        let said = String::from_utf8_lossy(&done.stdout).into_owned();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        assert!(said.contains("report") && said.contains("not_a_bounce") && said.contains("not-a-bounce"), "{said}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -278,11 +310,13 @@ async fn a_late_bounce_and_a_redacted_complaint_are_evidence_on_the_binding_that
     let provider = "destination=\"receiver\"";
 
     // Sent by the receiver to the return path that it saw.
-    let blocked = "550 5.7.1 Service unavailable; client host blocked using zen.spamhaus.org";
-    let reply = report(&relay, &taken.reverse_path, &bounce("bob@receiver.test", blocked, "")).await;
+    let address = if delivered_by == "a" { "127.0.0.11" } else { "127.0.0.12" };
+    let blocked = format!("550 5.7.1 Service unavailable; client [{address}] blocked using zen.spamhaus.org");
+    let reply = report(&relay, &taken.reverse_path, &bounce("bob@receiver.test", &blocked, "")).await;
     assert!(reply.starts_with("250 2.6.0 "), "{reply}");
     let labels = [&*on(delivered_by), provider, "cause=\"spam_block_ip\""];
     assert_eq!(metric(&relay, "remuda_late_bounces_total", &labels).await, 1);
+    assert!(relay.log().contains("_counts=true") || relay.log().contains(" counts=true"), "{}", relay.log());
 
     // One complaint, whatever it claims: the message had one recipient.
     assert!(report(&relay, "fbl@relay.test", &complaint(field)).await.starts_with("250 2.6.0 "));
@@ -291,7 +325,7 @@ async fn a_late_bounce_and_a_redacted_complaint_are_evidence_on_the_binding_that
 
     let id = MessageId(0x0001_9f00_1234_5678);
     let quoted = format!("X-Remuda-Id: {}\n", forged(id));
-    for mail in [complaint(&forged(id)), bounce("bob@receiver.test", blocked, &quoted)] {
+    for mail in [complaint(&forged(id)), bounce("bob@receiver.test", &blocked, &quoted)] {
         assert!(report(&relay, "fbl@relay.test", &mail).await.starts_with("250 2.6.0 "));
     }
     assert_eq!(verdicts(&relay, "forged").await, 2);
@@ -300,4 +334,67 @@ async fn a_late_bounce_and_a_redacted_complaint_are_evidence_on_the_binding_that
         assert_eq!(metric(&relay, name, &[&on(delivered_by)]).await, 1);
     }
     assert_eq!(verdicts(&relay, "booked").await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_forwarder_whose_own_address_was_refused_moves_nothing() {
+    let sink = keeping_sink().await;
+    let relay = Relay::start(&settings(&sink)).await;
+    for name in ["ann", "bob", "carl"] {
+        relayed(&relay, &sink, &format!("{name}@receiver.test")).await;
+        let to = sink.log().pop().unwrap().reverse_path;
+        let blocked = "550 5.7.1 Service unavailable; client host blocked using zen.spamhaus.org";
+        let mail = bounce(&format!("{name}@{name}.test"), blocked, "");
+        let mail = mail.replace("Action: failed", &format!("Action: failed\nRemote-MTA: dns; mx.{name}.test"));
+        assert!(report(&relay, &to, &mail).await.starts_with("250 2.6.0 "));
+    }
+    assert_eq!(verdicts(&relay, "booked").await, 3);
+    assert_eq!(metric(&relay, "remuda_late_bounces_total", &["cause=\"spam_block_ip\""]).await, 0);
+    assert!(!relay.log().contains("counts=true"), "{}", relay.log());
+    assert_eq!(relay.get("/api/v1/events?kind=health").await, "{\"events\":[]}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_late_bounce_from_a_site_is_attributed_to_it_and_survives_a_new_return_path_domain() {
+    let sink = keeping_sink().await;
+    let mut relay = Relay::start(&settings(&sink)).await;
+    relayed(&relay, &sink, "bob@elsewhere.test").await;
+    let to = sink.log().pop().unwrap().reverse_path;
+    let mail = |name: &str| bounce(&format!("{name}@elsewhere.test"), "550 5.1.1 no such user", "");
+    assert!(report(&relay, &to, &mail("bob")).await.starts_with("250 2.6.0 "));
+    let destination = || {
+        let log = relay.log();
+        let line = log.lines().rev().find(|line| line.contains("report verdict=booked")).unwrap_or_default().to_owned();
+        line.split(' ').find(|word| word.starts_with("destination=")).map(str::to_owned)
+    };
+    assert!(destination().is_some_and(|named| named.len() > "destination=".len()), "{}", relay.log());
+    relay.wait_until_empty().await;
+
+    let renamed = settings(&sink).set("tenant.acme", "return_path_domain", "\"rp.acme.test\"");
+    relay.restart(&renamed).await;
+    assert!(report(&relay, &to, &mail("alias-of-bob")).await.starts_with("250 2.6.0 "));
+    wait_for_messages(&sink, 3).await;
+    let passed = sink.log().pop().unwrap();
+    assert_eq!((&*passed.reverse_path, &passed.recipients[..]), ("", &["news@acme.test".into()][..]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bounce_that_its_sender_refuses_is_kept() {
+    let sink = keeping_sink().await;
+    let relay = Relay::start(&settings(&sink)).await;
+    relayed(&relay, &sink, "bob@receiver.test").await;
+    let to = sink.log().pop().unwrap().reverse_path;
+    sink.add(Rule::reply(Stage::Rcpt, "550 5.1.1 no such user news".to_owned()).to_local("news"));
+    let mail = bounce("bob@receiver.test", "550 5.1.1 no such user", "");
+    assert!(report(&relay, &to, &mail).await.starts_with("250 2.6.0 "));
+    relay.wait_until_empty().await;
+    let texts = kept(&relay, "unattributed/ours");
+    assert_eq!(texts.len(), 1);
+    let head =
+        "Return-Path: <>\r\nX-Remuda-Verdict: undeliverable\r\nX-Remuda-Undeliverable: <news@acme.test> 550 5.1.1";
+    assert!(
+        texts[0].starts_with(head) && texts[0].contains("Final-Recipient: rfc822; bob@receiver.test"),
+        "{}",
+        texts[0]
+    );
 }

@@ -60,6 +60,8 @@ pub enum Fault {
     Nul,
     /// A line above [`MAX_LINE`].
     LineTooLong,
+    /// No room in memory, see [`crate::ingress::Room`].
+    NoRoom,
 }
 
 impl Fault {
@@ -70,6 +72,7 @@ impl Fault {
             Self::BareCr => Refusal::new(550, 6, 0, "bare CR in the message: lines must end in CRLF (RFC 5321 2.3.8)"),
             Self::BareLf => Refusal::new(550, 6, 0, "bare LF in the message: lines must end in CRLF (RFC 5321 2.3.8)"),
             Self::Nul => Refusal::new(550, 6, 0, "NUL octet in the message"),
+            Self::NoRoom => Refusal::storage(),
             Self::LineTooLong => {
                 Refusal::new(550, 6, 0, format!("a line of the message is longer than {MAX_LINE} octets"))
             }
@@ -190,6 +193,16 @@ impl DataReader {
         }
         self.eight_bit = self.eight_bit || !octets.is_ascii();
         self.body.extend_from_slice(octets);
+    }
+
+    /// Octets of memory it holds.
+    pub fn held(&self) -> u64 {
+        self.body.capacity() as u64
+    }
+
+    /// There is no room for it: what it holds is forgotten, and it is refused at its end.
+    pub fn no_room(&mut self) {
+        self.fail(Fault::NoRoom);
     }
 
     /// Whether the final dot was read.

@@ -23,7 +23,7 @@ use super::command::{self, Command, MailFrom, RcptTo};
 use super::data::DataReader;
 use super::reply::{Replies, ReplyCounts};
 use crate::config::Listener;
-use crate::ingress::{Addressee, Admission, Refusal, Transaction};
+use crate::ingress::{Addressee, Admission, Refusal, Share, Transaction};
 use crate::message::header::Headers;
 use crate::message::{Domain, Mailbox, MessageId};
 
@@ -69,6 +69,8 @@ pub struct Session {
     errors: u32,
     stopping: bool,
     replies: Replies,
+    /// Of the room for strangers, while a message of one is in memory.
+    share: Option<Share>,
 }
 
 #[derive(Clone, Debug)]
@@ -117,6 +119,7 @@ impl Session {
             errors: 0,
             stopping: false,
             replies: Replies::default(),
+            share: None,
         }
     }
 
@@ -141,6 +144,10 @@ impl Session {
                 Phase::Data(_, reader) => {
                     let taken = reader.feed(input);
                     input.advance(taken);
+                    if self.share.as_mut().is_some_and(|share| !share.resize(reader.held())) {
+                        reader.no_room();
+                        self.share = None;
+                    }
                     if !reader.ended() {
                         return Effect::Read;
                     }
@@ -151,7 +158,7 @@ impl Session {
                 Phase::Idle | Phase::Mail(_) => match self.next_command(input) {
                     None => return Effect::Read,
                     Some(Err(refusal)) => self.refuse(refusal, out),
-                    Some(Ok(Command::Data)) => self.data(!input.is_empty(), out),
+                    Some(Ok(Command::Data)) => self.data(!input.is_empty(), admission, out),
                     Some(Ok(command)) => self.command(command, admission, out),
                 },
             }
@@ -161,6 +168,7 @@ impl Session {
     /// The shell's answer to [`Effect::Deliver`]. Call [`Session::advance`] afterwards: there may be more input.
     pub fn answered(&mut self, answer: Result<MessageId, Refusal>, out: &mut Vec<u8>) {
         self.phase = Phase::Idle;
+        self.share = None;
         match answer {
             Ok(id) => {
                 self.errors = 0;
@@ -266,7 +274,7 @@ impl Session {
                 self.refuse(Refusal::new(502, 5, 1, format!("{verb} is not implemented")), out);
             }
             // Taken by `advance`, which knows what follows it.
-            Command::Data => self.data(false, out),
+            Command::Data => self.data(false, admission, out),
         }
     }
 
@@ -312,10 +320,16 @@ impl Session {
         let Phase::Mail(envelope) = &mut self.phase else {
             return Err(sequence("MAIL first"));
         };
-        let addressee = match &to {
-            RcptTo::Mailbox(mailbox) => admission.addressee(mailbox)?,
-            RcptTo::Postmaster => Addressee::Elsewhere,
+        let mailbox = match to {
+            RcptTo::Mailbox(mailbox) => mailbox,
+            RcptTo::Postmaster => format!("postmaster@{}", self.terms.hostname)
+                .parse()
+                .map_err(|why: crate::message::address::BadAddress| Refusal::new(550, 1, 3, why.to_string()))?,
         };
+        let mut addressee = admission.addressee(&mailbox)?;
+        if addressee == Addressee::Elsewhere && !may_relay {
+            addressee = admission.addressee_of_stranger(&mailbox)?;
+        }
         match addressee {
             Addressee::Elsewhere if !may_relay => return Err(Refusal::new(550, 7, 1, "relaying denied")),
             Addressee::Elsewhere if envelope.report.is_none() => {}
@@ -331,12 +345,9 @@ impl Session {
         if envelope.recipients.len() >= self.terms.listener.max_recipients {
             return Err(Refusal::new(452, 5, 3, "too many recipients, send the rest in another transaction"));
         }
-        let mailbox = match to {
-            RcptTo::Mailbox(mailbox) => mailbox,
-            RcptTo::Postmaster => format!("postmaster@{}", self.terms.hostname)
-                .parse()
-                .map_err(|why: crate::message::address::BadAddress| Refusal::new(550, 1, 3, why.to_string()))?,
-        };
+        if addressee != Addressee::Elsewhere && !may_relay && admission.room().is_some_and(|room| room.is_full()) {
+            return Err(Refusal::storage());
+        }
         envelope.recipients.push(mailbox);
         if let Addressee::Reports { max_bytes } = addressee {
             envelope.report = Some(max_bytes);
@@ -344,7 +355,7 @@ impl Session {
         Ok(())
     }
 
-    fn data(&mut self, more_input: bool, out: &mut Vec<u8>) {
+    fn data(&mut self, more_input: bool, admission: &dyn Admission, out: &mut Vec<u8>) {
         if more_input {
             let refusal = Refusal::new(554, 5, 1, "protocol error: DATA must be the last command of a group");
             return self.close_with(&refusal, out);
@@ -358,6 +369,8 @@ impl Session {
                 let limit = self.terms.listener.max_message_bytes;
                 let limit = envelope.report.map_or(limit, |max| max.min(limit));
                 let reader = DataReader::new(limit, envelope.size);
+                let is_trusted = self.trusted || self.auth_user.is_some();
+                self.share = admission.room().filter(|_| envelope.report.is_some() && !is_trusted).map(Share::new);
                 self.phase = Phase::Data(envelope, reader);
                 self.replies.write(out, 354, None, "end data with <CRLF>.<CRLF>");
             }
@@ -401,6 +414,7 @@ impl Session {
     }
 
     fn refuse_message(&mut self, refusal: Refusal, out: &mut Vec<u8>) {
+        self.share = None;
         self.refuse(refusal, out);
         if self.stopping && !matches!(self.phase, Phase::Closed(_)) {
             self.close_with(&stopping(), out);
@@ -447,6 +461,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::ingress::Room;
 
     fn terms(trust: &str) -> Arc<Terms> {
         Arc::new(Terms {
@@ -484,6 +499,74 @@ mod tests {
                 _ => Ok(Addressee::Elsewhere),
             }
         }
+    }
+
+    /// Takes reports, and its postmaster's mail from strangers, while there is room.
+    struct Small(Arc<Room>);
+
+    impl Admission for Small {
+        fn ready(&self) -> Result<(), Refusal> {
+            Ok(())
+        }
+
+        fn addressee(&self, to: &Mailbox) -> Result<Addressee, Refusal> {
+            ROOM.addressee(to)
+        }
+
+        fn addressee_of_stranger(&self, to: &Mailbox) -> Result<Addressee, Refusal> {
+            let is_ours = to.as_str() == "postmaster@relay.example.net";
+            Ok(if is_ours { Addressee::Reports { max_bytes: 100 } } else { Addressee::Elsewhere })
+        }
+
+        fn room(&self) -> Option<&Arc<Room>> {
+            Some(&self.0)
+        }
+    }
+
+    /// What a session says to all of `input` at once, and what it hands over.
+    fn said(session: &mut Session, admission: &Small, input: &str) -> (String, Option<Transaction>) {
+        let (mut input, mut out) = (BytesMut::from(input), Vec::new());
+        let taken = match session.advance(&mut input, admission, &mut out) {
+            Effect::Deliver(transaction) => Some(*transaction),
+            _ => None,
+        };
+        (String::from_utf8(out).expect("ASCII"), taken)
+    }
+
+    #[test]
+    fn the_postmaster_needs_no_domain_and_is_read_here_only_for_strangers() {
+        let admission = Small(Arc::new(Room::new(1 << 20)));
+        for (trust, is_report) in [("10.0.0.0/8", true), ("192.0.2.0/24", false)] {
+            let mut session = session(trust);
+            said(&mut session, &admission, "EHLO x\r\nMAIL FROM:<>\r\nRCPT TO:<Postmaster>\r\nDATA\r\n");
+            let (_, taken) = said(&mut session, &admission, "Subject: help\r\n.\r\n");
+            let taken = taken.expect("a transaction");
+            assert_eq!(taken.recipients[0].as_str(), "postmaster@relay.example.net");
+            assert_eq!(taken.report, is_report, "{trust}");
+        }
+    }
+
+    #[test]
+    fn strangers_share_the_room_and_trusted_clients_need_none() {
+        let room = Arc::new(Room::new(80));
+        let admission = Small(Arc::clone(&room));
+        let envelope = "EHLO x\r\nMAIL FROM:<>\r\nRCPT TO:<fbl@report.example>\r\nDATA\r\n";
+        let (mut one, mut two, mut three) = (session("10.0.0.0/8"), session("10.0.0.0/8"), session("192.0.2.0/24"));
+        for session in [&mut one, &mut two, &mut three] {
+            assert!(said(session, &admission, envelope).0.ends_with("354 end data with <CRLF>.<CRLF>\r\n"));
+        }
+        said(&mut one, &admission, &format!("{}\r\n", "x".repeat(60)));
+        let (reply, taken) = said(&mut two, &admission, &format!("{}\r\n.\r\n", "x".repeat(60)));
+        assert!(reply.starts_with("452 4.3.1 ") && taken.is_none(), "{reply}");
+        assert!(said(&mut three, &admission, &format!("{}\r\n.\r\n", "x".repeat(60))).1.is_some());
+        assert!(said(&mut one, &admission, ".\r\n").1.is_some());
+        // Held until it is answered, then given back.
+        let mut full = Share::new(&room);
+        assert!(!full.resize(80));
+        one.answered(Ok(MessageId(1)), &mut Vec::new());
+        assert!(full.resize(80));
+        let (reply, _) = said(&mut two, &admission, "MAIL FROM:<>\r\nRCPT TO:<fbl@report.example>\r\n");
+        assert!(reply.ends_with("452 4.3.1 insufficient storage, try again later\r\n"), "{reply}");
     }
 
     fn session(trust: &str) -> Session {

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::super::state::{self, Decided, Settled};
 use super::{Dispatcher, Rescue};
+use crate::feedback::aside::{Aside, Ring};
 use crate::feedback::senders::Sender;
 use crate::message::{Entry, EntryId, EntryState, MessageId, Recipient};
 use crate::outcome::{Disposition, EnhancedCode, dsn};
@@ -33,6 +34,7 @@ impl Dispatcher {
     /// A DSN is new mail and may find no space. Then the recipients it was about go back to waiting: they are tried, and
     /// reported, again later; nobody is dropped without a report.
     pub(super) async fn write_down(&self, before: &Entry, entry: &mut Entry, settled: &mut Settled) -> Option<Entry> {
+        self.keep_undeliverable(before, settled).await;
         let (dsn, entry_of_dsn) = self.dsn(before, settled);
         if !dsn.is_empty() {
             let mut batch = self.batch(entry, settled);
@@ -52,6 +54,36 @@ impl Dispatcher {
         }
         self.commit_for_sure(self.batch(entry, settled)).await;
         None
+    }
+
+    /// A mail with the null reverse path that fails is reported to nobody: a bounce that was passed on to its sender, say.
+    /// Where reports are taken it is kept for the operator, before its removal is on disk (a crash between the two keeps
+    /// it twice).
+    async fn keep_undeliverable(&self, entry: &Entry, settled: &Settled) {
+        let Some(feedback) = self.config.feedback.as_ref().filter(|feedback| feedback.unattributed_kept > 0) else {
+            return;
+        };
+        let mut failed = settled.failed().peekable();
+        if entry.reverse_path.is_some() || failed.peek().is_none() {
+            return;
+        }
+        let aside = Arc::new(Aside::new(&self.config.server.state_dir, feedback.unattributed_kept));
+        let mut head = String::from("Return-Path: <>\r\nX-Remuda-Verdict: undeliverable\r\n");
+        for decided in failed {
+            // One line each: what a receiver said stands in a header now.
+            let reply = decided.text.as_deref().unwrap_or_default().replace(|c: char| c.is_control(), " ");
+            head.push_str(&format!("X-Remuda-Undeliverable: <{}> {reply}\r\n", decided.address.as_str()));
+        }
+        let kept = match self.spool.body(entry.message) {
+            Ok(body) => {
+                let (body, id) = (body.unwrap_or_default(), entry.message);
+                aside.keep(Ring::Ours, head, body, id, self.clock.now().wall).await.map_err(|error| error.to_string())
+            }
+            Err(error) => Err(error.to_string()),
+        };
+        if let Err(error) = kept {
+            tracing::error!(%error, id = %entry.id, "mail that could not be delivered not kept aside; it is lost");
+        }
     }
 
     /// After a commit that failed although nobody will repeat it: finds out whether the disk takes writes at all, pausing

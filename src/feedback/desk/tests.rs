@@ -156,8 +156,8 @@ impl Rig {
         entries
     }
 
-    fn kept_aside(&self) -> usize {
-        std::fs::read_dir(self.home.path().join("unattributed")).map_or(0, Iterator::count)
+    fn kept(&self, ring: Ring) -> usize {
+        std::fs::read_dir(self.home.path().join(ring.directory())).map_or(0, Iterator::count)
     }
 }
 
@@ -201,7 +201,7 @@ async fn copies_that_arrive_together_count_once() {
     assert!(both.0.is_ok() && both.1.is_ok());
     let mut seen = rig.seen();
     seen.sort();
-    assert_eq!(seen, ["booked noted", "duplicate noted"]);
+    assert_eq!(seen, ["booked kept", "duplicate noted"]);
 }
 
 #[tokio::test]
@@ -226,8 +226,8 @@ async fn a_sender_that_is_not_known_is_waited_for_only_while_it_may_become_known
     let to = format!("b-{mark}@bounces.acme.example");
     rig.report(&to, "dsn bob@x.example").await.expect("taken");
     rig.report(&to, "out of office").await.expect("taken");
-    assert_eq!(rig.seen(), ["booked kept_aside", "not_a_bounce kept_aside"]);
-    assert_eq!(rig.kept_aside(), 2);
+    assert_eq!(rig.seen(), ["booked kept", "not_a_bounce kept_aside"]);
+    assert_eq!([Ring::Reports, Ring::Ours, Ring::Strangers].map(|ring| rig.kept(ring)), [1, 1, 0]);
 
     let young = MessageId(rig.dispatcher.next_id());
     let attempted = Attempted {
@@ -255,7 +255,7 @@ async fn a_sender_that_is_ourselves_gets_nothing() {
         rig.dispatcher.note(vec![fact]).await.expect("written");
         rig.report(&to, "hello").await.expect("taken");
     }
-    assert_eq!((rig.waiting().len(), rig.kept_aside()), (0, 2));
+    assert_eq!((rig.waiting().len(), rig.kept(Ring::Ours)), (0, 2));
 }
 
 #[tokio::test]
@@ -275,10 +275,72 @@ async fn what_is_not_ours_is_refused_at_the_door_or_kept_aside() {
     rig.report("fbl@relay.example.net", "arf").await.expect("taken");
     assert_eq!(
         rig.seen(),
-        ["forged refused", "forged kept_aside", "not_a_bounce kept_aside", "unresolvable kept_aside"]
+        ["refused refused", "forged kept_aside", "not_a_bounce kept_aside", "unresolvable kept_aside"]
     );
     rig.report("fbl@relay.example.net", "spam").await.expect("taken");
-    assert_eq!(rig.kept_aside(), 3, "as many as configured");
+    rig.report("fbl@relay.example.net", "spam").await.expect("taken");
+    assert_eq!(rig.kept(Ring::Strangers), 3, "as many as configured");
+    assert_eq!(rig.kept(Ring::Ours), 1, "the postmaster's");
+}
+
+#[tokio::test]
+async fn refusals_are_counted_one_by_one_and_shown_once_a_minute() {
+    let rig = Rig::new();
+    let guess = |n: u32| {
+        let to: Mailbox = format!("guess{n}@bounces.acme.example").parse().expect("valid");
+        rig.desk.addressee(&to).expect_err("not ours")
+    };
+    (0..100).for_each(|n| assert_eq!(guess(n).code, 550));
+    let numbers = || {
+        let events = rig.dispatcher.events().last(Some(events::Kind::Report), 9);
+        events.iter().map(|event| event.fields["no_such_address"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(numbers(), ["1"]);
+    rig.clock.advance(Duration::from_secs(60));
+    rig.desk.refused.show(&rig.dispatcher, rig.dispatcher.now().wall);
+    rig.desk.refused.show(&rig.dispatcher, rig.dispatcher.now().wall);
+    assert_eq!(numbers(), ["1", "99"]);
+    let metrics = rig.dispatcher.metrics().encode().expect("encodes");
+    let line = "remuda_reports_total{kind=\"unknown\",verdict=\"no_such_address\"} 100";
+    assert!(metrics.contains(line), "{metrics}");
+}
+
+#[tokio::test]
+async fn a_return_path_is_ours_at_any_domain_and_goes_by_the_tenant_that_sent() {
+    let rig = Rig::new();
+    let (message, mark) = rig.delivered(1, true).await;
+    let to = format!("b-{mark}@former.acme.example");
+    assert!(matches!(rig.desk.addressee(&to.parse().expect("valid")), Ok(Addressee::Reports { .. })));
+    rig.report(&to, "dsn bob@x.example").await.expect("taken");
+    // Whoever sent it is no tenant any more.
+    let sender = Sender { address: "news@acme.example".parse().expect("valid"), tenant: "gone".into() };
+    rig.dispatcher.note(vec![Op::PutFact(Sender::key(message), sender.to_json())]).await.expect("written");
+    rig.report(&to, "dsn ann@x.example").await.expect("taken");
+    assert_eq!(rig.seen(), ["booked passed_on", "unresolvable kept_aside"]);
+}
+
+#[tokio::test]
+async fn the_event_of_a_late_bounce_says_what_was_read_and_names_nobody() {
+    let rig = Rig::new();
+    let (_, mark) = rig.delivered(1, true).await;
+    rig.report(&format!("b-{mark}@bounces.acme.example"), "dsn bob@x.example").await.expect("taken");
+    let event = rig.dispatcher.events().last(Some(events::Kind::Report), 1).remove(0);
+    assert_eq!((event.fields["counts"].as_str(), event.fields["cause"].as_str()), ("false", "invalid_recipient"));
+    assert!(event.fields["reply"].starts_with("550 5.1.1 no such user"), "{event:?}");
+    assert!(!event.fields["rule"].is_empty() && !format!("{event:?}").contains("bob"), "{event:?}");
+}
+
+#[tokio::test]
+async fn control_headers_do_not_leave_with_mail_passed_on() {
+    let rig = Rig::new();
+    let (_, mark) = rig.delivered(1, true).await;
+    let mail =
+        "X-Remuda-Id: forged\r\nX-Remuda-Tenant: bolt\r\nReturn-Path: <x@y.example>\r\nSubject: hello\r\n\r\nyes";
+    let id = rig.report(&format!("b-{mark}@bounces.acme.example"), mail).await.expect("taken");
+    let body = rig.spool.body(id).expect("readable").expect("there");
+    let body = String::from_utf8_lossy(&body);
+    assert!(body.contains("Subject: hello\r\n\r\nyes") && body.starts_with("Received:"), "{body}");
+    assert!(!body.contains("X-Remuda") && !body.contains("Return-Path"), "{body}");
 }
 
 #[tokio::test]

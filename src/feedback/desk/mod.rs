@@ -5,40 +5,45 @@
 //! a duplicate when it comes again. (A crash between the commit and the evidence loses that evidence. The other order
 //! could blame twice.) Reports about one message take turns, so that two copies that arrive together count once.
 
+mod tend;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::Semaphore;
 
 use super::addresses::{Addressed, Addresses};
-use super::aside::Aside;
+use super::aside::{Aside, Ring};
 use super::book::{Booking, Question, Then, Verdict, book};
 use super::read::{Kind, Mail, read};
 use super::senders::Sender;
-use super::token::Directory;
+use super::shown::Refused;
+use super::token::{Directory, Opened};
 use super::told::Told;
 use super::whose::{Whose, find};
-use super::{marks, second_hand, shown};
+use super::{marks, shown};
+use crate::assignment::Assigner;
 use crate::clock::Wall;
 use crate::config::Feedback;
-use crate::ingress::{Addressee, Refusal, Transaction};
-use crate::message::header::Trace;
-use crate::message::{DestinationName, Entry, EntryId, EntryState, Mailbox, MessageId, Recipient};
+use crate::ingress::prepare::removed;
+use crate::ingress::{Addressee, Refusal, Room, Transaction};
+use crate::message::header::{Trace, rewrite};
+use crate::message::{BindingName, DestinationName, Entry, EntryId, EntryState, Mailbox, MessageId, Recipient};
+use crate::queue::core::Core;
 use crate::queue::dispatcher::Dispatcher;
-use crate::reputation::Subject;
 use crate::store::{Batch, Op, SpoolError};
 
 /// Turns that reports about different messages take independently of each other.
 const TURNS: usize = 64;
+/// Mails read at the same time: strangers send them, and a large one keeps a processor busy for a while.
+const READERS: usize = 2;
+/// Octets of reports that strangers may have in memory, all sessions together, in reports of the largest size taken.
+const LARGEST_REPORTS_HELD: u64 = 8;
 /// A receiver may bounce faster than our own note of the delivery reaches the disk. Within this time after the attempt
 /// (the mark knows it to the minute) an unknown sender is a reason to ask again later.
 const SENDER_SOON_KNOWN: Duration = Duration::from_secs(120);
 /// The stream that mail passed on belongs to.
 const STREAM: &str = "default";
-/// How often old facts are looked for, how many are removed at a time, and the pause where there are more.
-const TEND_EVERY: Duration = Duration::from_secs(60);
-const REMOVED_AT_A_TIME: usize = 1000;
-const TEND_PAUSE: Duration = Duration::from_millis(200);
 
 /// The place where reports are taken in.
 pub struct Desk {
@@ -47,9 +52,22 @@ pub struct Desk {
     feedback: Feedback,
     addresses: Addresses,
     aside: Arc<Aside>,
+    room: Arc<Room>,
+    readers: Semaphore,
+    refused: Refused,
+    /// Fields that do not go out with mail passed on.
+    removed: Vec<String>,
     turns: Vec<tokio::sync::Mutex<()>>,
     /// Octets and the header's name → what they say.
     reader: fn(&[u8], &str) -> Mail,
+}
+
+/// What a report turned out to be.
+struct Known<'a> {
+    addressed: Addressed,
+    whose: &'a Whose,
+    sender: Option<Sender>,
+    booking: &'a Booking,
 }
 
 impl Desk {
@@ -61,6 +79,10 @@ impl Desk {
         Some(Self {
             addresses: Addresses::new(config),
             aside: Arc::new(Aside::new(&config.server.state_dir, feedback.unattributed_kept)),
+            room: Arc::new(Room::new(LARGEST_REPORTS_HELD.saturating_mul(feedback.max_report_bytes))),
+            readers: Semaphore::new(READERS),
+            refused: Refused::default(),
+            removed: removed(&Assigner::new(config)),
             turns: (0..TURNS).map(|_| tokio::sync::Mutex::new(())).collect(),
             dispatcher: Arc::clone(dispatcher),
             directory,
@@ -69,23 +91,39 @@ impl Desk {
         })
     }
 
+    /// Room for the reports of strangers, see [`crate::ingress::Admission::room`].
+    pub fn room(&self) -> &Arc<Room> {
+        &self.room
+    }
+
     /// Whom a recipient means, see [`crate::ingress::Admission::addressee`].
     ///
     /// # Errors
     /// The reply to RCPT for what could only be ours and is not.
     pub fn addressee(&self, to: &Mailbox) -> Result<Addressee, Refusal> {
-        let no_such = || Err(Refusal::new(550, 1, 1, "no such address"));
-        match self.addresses.addressed(to, self.directory.keys()) {
-            Addressed::Elsewhere => Ok(Addressee::Elsewhere),
-            Addressed::Reports | Addressed::ReturnPath | Addressed::Postmaster => {
-                Ok(Addressee::Reports { max_bytes: self.feedback.max_report_bytes })
-            }
-            Addressed::NoSuchAddress => no_such(),
-            Addressed::Forged => {
-                shown::refused(&self.dispatcher, to, self.dispatcher.now().wall);
-                no_such()
-            }
-        }
+        self.answer(self.addresses.addressed(to, self.directory.keys()))
+    }
+
+    /// The same for somebody who may not relay, see [`crate::ingress::Admission::addressee_of_stranger`].
+    ///
+    /// # Errors
+    /// As [`Desk::addressee`].
+    pub fn addressee_of_stranger(&self, to: &Mailbox) -> Result<Addressee, Refusal> {
+        self.answer(self.addresses.addressed_by_stranger(to, self.directory.keys()))
+    }
+
+    fn answer(&self, addressed: Addressed) -> Result<Addressee, Refusal> {
+        let reports = Ok(Addressee::Reports { max_bytes: self.feedback.max_report_bytes });
+        let forged = match addressed {
+            Addressed::Elsewhere => return Ok(Addressee::Elsewhere),
+            Addressed::Reports | Addressed::ReturnPath => return reports,
+            // Nobody would read it.
+            Addressed::Postmaster if self.aside.keeps() => return reports,
+            Addressed::Postmaster | Addressed::NoSuchAddress => false,
+            Addressed::Forged => true,
+        };
+        self.refused.note(&self.dispatcher, forged, self.dispatcher.now().wall);
+        Err(Refusal::new(550, 1, 1, "no such address"))
     }
 
     /// Takes a report in. Returns when everything that follows from it is on disk, with an id for the `250`.
@@ -96,28 +134,32 @@ impl Desk {
     pub async fn take(&self, transaction: Transaction) -> Result<MessageId, Refusal> {
         let Some(to) = transaction.recipients.first() else { return Err(Refusal::local()) };
         let now = self.dispatcher.now().wall;
-        let addressed = self.addresses.addressed(to, self.directory.keys());
+        let addressed = self.addresses.addressed_by_stranger(to, self.directory.keys());
         let mail = self.read(&transaction, addressed).await;
         let mark = marks::of_return_path(to.local_part()).filter(|_| addressed == Addressed::ReturnPath);
-        let whose = Whose::of(find(mark, &mail, &self.directory), &self.directory, || self.sites());
+        let whose = Whose::of(find(mark, &mail, &self.directory), &self.directory, |opened, by| self.site(opened, by));
         let turn = whose.message().map(|message| &self.turns[message.0 as usize % TURNS]);
         let _turn = match turn {
             Some(turn) => Some(turn.lock().await),
             None => None,
         };
+        let sender = self.sender(whose.message())?;
         let booking = book(
             Question {
                 mail: &mail,
                 whose: &whose,
                 told: self.told(whose.message())?,
                 addresses: &self.addresses_of(&whose),
+                sender: sender.as_ref().map(|sender| &sender.tenant),
                 accept_for: self.feedback.accept_for,
             },
             self.dispatcher.classifier(),
             now,
         );
         let id = MessageId(self.dispatcher.next_id());
-        let done = self.write_down(&transaction, id, &whose, &booking, now).await?;
+        let done = self
+            .write_down(&transaction, id, Known { addressed, whose: &whose, sender, booking: &booking }, now)
+            .await?;
         for evidence in &booking.evidence {
             self.dispatcher.observe(evidence.clone()).await;
         }
@@ -131,6 +173,8 @@ impl Desk {
         if addressed == Addressed::Postmaster {
             return nothing;
         }
+        // It is never closed.
+        let _reader = self.readers.acquire().await.ok();
         let (body, header) = (transaction.body.clone(), self.feedback.header.clone());
         let reader = self.reader;
         let reading = tokio::task::spawn_blocking(move || reader(&body, &header));
@@ -140,21 +184,19 @@ impl Desk {
         })
     }
 
-    /// Destinations that something is known about.
-    fn sites(&self) -> Vec<DestinationName> {
-        self.dispatcher.with_core(|core| {
-            let route = |(subject, _)| match subject {
-                Subject::Route(_, destination) => Some(destination),
-                Subject::Binding(_) => None,
-            };
-            core.reputation().all().filter_map(route).collect()
-        })
+    /// The destination of an attempt over this binding that went to no provider, as long as it is remembered.
+    fn site(&self, opened: &Opened, by: &BindingName) -> Option<DestinationName> {
+        let core = |core: &Core| {
+            let resolved = self.directory.resolve(opened, core.reputation().destinations(by));
+            resolved.ok()?.destination
+        };
+        self.dispatcher.with_core(core)
     }
 
     fn addresses_of(&self, whose: &Whose) -> Vec<std::net::IpAddr> {
         let bindings = &self.dispatcher.config().bindings;
         let binding = whose.attempted().and_then(|a| bindings.iter().find(|binding| binding.name == a.binding));
-        binding.map_or_else(Vec::new, |b| second_hand::seen_by_the_world(b.public_address, b.bind_address))
+        binding.map_or_else(Vec::new, |b| vec![b.public_address, b.bind_address])
     }
 
     fn told(&self, message: Option<MessageId>) -> Result<Told, Refusal> {
@@ -181,51 +223,53 @@ impl Desk {
         &self,
         transaction: &Transaction,
         id: MessageId,
-        whose: &Whose,
-        booking: &Booking,
+        known: Known<'_>,
         now: Wall,
     ) -> Result<&'static str, Refusal> {
+        let Known { addressed, whose, sender, booking } = known;
         let mut facts = Batch::new();
         if let (Some(told), Some(message)) = (&booking.told, whose.message()) {
             facts.push(Op::PutFact(Told::key(message), told.to_json()));
         }
-        let sender = match booking.then {
-            Then::PassOn => self.sender(whose, now)?,
-            Then::KeepAside | Then::Nothing => None,
-        };
-        let done = match (&sender, booking.then) {
-            (Some(sender), _) => {
-                let entry = self.entry_for(sender, transaction, id, now);
-                if let Some((entry, body)) = entry {
+        let concerns_us = whose.found().is_some() || addressed == Addressed::Postmaster;
+        let ring = match booking.then {
+            Then::Nothing => None,
+            Then::KeepReport => Some(Ring::Reports),
+            Then::KeepAside => Some(if concerns_us { Ring::Ours } else { Ring::Strangers }),
+            Then::PassOn => {
+                let age = whose.found().map_or(Duration::MAX, |found| now.since(found.opened.at));
+                if sender.is_none() && age < SENDER_SOON_KNOWN {
+                    return Err(Refusal::new(451, 3, 0, "too early, try again in some minutes"));
+                }
+                if let Some((entry, body)) = sender.and_then(|sender| self.entry_for(&sender, transaction, id, now)) {
                     let taken = self.dispatcher.accept_with(id, body, vec![entry], facts).await;
                     return taken.map(|()| "passed_on").map_err(|error| self.refused(&error));
                 }
-                "kept_aside"
+                Some(if booking.verdict == Verdict::Booked { Ring::Reports } else { Ring::Ours })
             }
-            (None, Then::Nothing) => "noted",
-            (None, _) => "kept_aside",
         };
-        if done == "kept_aside" {
-            self.keep_aside(transaction, id, booking.verdict, now).await?;
-        }
+        let done = match ring {
+            None => "noted",
+            Some(ring) => match (self.keep(ring, transaction, id, booking.verdict, now).await?, ring) {
+                (false, _) => "dropped",
+                (true, Ring::Reports) => "kept",
+                (true, Ring::Ours | Ring::Strangers) => "kept_aside",
+            },
+        };
         if !facts.is_empty() {
             self.dispatcher.note(facts).await.map_err(|error| self.refused(&error))?;
         }
         Ok(done)
     }
 
-    /// The sender of the message a mail at a return path is about; `None` where that is not known any more.
-    fn sender(&self, whose: &Whose, now: Wall) -> Result<Option<Sender>, Refusal> {
-        let Some(found) = whose.found() else { return Ok(None) };
-        let stored = match self.dispatcher.spool().fact(&Sender::key(found.opened.message)) {
-            Ok(stored) => stored,
-            Err(SpoolError::Corrupt { .. }) => return Ok(None),
-            Err(error) => return Err(self.refused(&error)),
-        };
-        if stored.is_none() && now.since(found.opened.at) < SENDER_SOON_KNOWN {
-            return Err(Refusal::new(451, 3, 0, "too early, try again in some minutes"));
+    /// The sender of a message, where it is known.
+    fn sender(&self, message: Option<MessageId>) -> Result<Option<Sender>, Refusal> {
+        let Some(message) = message else { return Ok(None) };
+        match self.dispatcher.spool().fact(&Sender::key(message)) {
+            Ok(stored) => Ok(stored.as_deref().and_then(Sender::read)),
+            Err(SpoolError::Corrupt { .. }) => Ok(None),
+            Err(error) => Err(self.refused(&error)),
         }
-        Ok(stored.as_deref().and_then(Sender::read))
     }
 
     /// The mail as it goes on to the sender, with the null reverse path, whatever its own was: nobody is told when it
@@ -243,8 +287,7 @@ impl Desk {
         let config = self.dispatcher.config();
         let tenant = config.tenants.iter().find(|tenant| tenant.name == sender.tenant)?;
         let (stream, pool) = tenant.pools.get_key_value(STREAM).or_else(|| tenant.pools.iter().next())?;
-        let mut body = self.trace(transaction, id, now).into_bytes();
-        body.extend_from_slice(&transaction.body);
+        let body = rewrite(&transaction.body, self.trace(transaction, id, now).as_bytes(), &self.removed);
         let entry = Entry {
             id: EntryId(self.dispatcher.next_id()),
             message: id,
@@ -260,7 +303,7 @@ impl Desk {
             eight_bit: transaction.eight_bit,
             state: EntryState::default(),
         };
-        Some((entry, body.into()))
+        Some((entry, body))
     }
 
     /// Our `Received:` line: by it a mail that goes in circles is known at the door.
@@ -277,84 +320,24 @@ impl Desk {
         trace.to_line()
     }
 
-    async fn keep_aside(
+    /// Keeps a mail; whether it is kept.
+    async fn keep(
         &self,
+        ring: Ring,
         transaction: &Transaction,
         id: MessageId,
         verdict: Verdict,
         now: Wall,
-    ) -> Result<(), Refusal> {
+    ) -> Result<bool, Refusal> {
         let from = transaction.reverse_path.as_ref().map_or("", Mailbox::as_str);
         let trace = self.trace(transaction, id, now);
         let head = format!("Return-Path: <{from}>\r\nX-Remuda-Verdict: {}\r\n{trace}", verdict.as_str());
-        self.aside.keep(head, transaction.body.clone(), id, now).await.map_err(|error| {
+        self.aside.keep(ring, head, transaction.body.clone(), id, now).await.map_err(|error| {
             tracing::error!(target: "feedback", %error, "report not kept aside; its sender will try again");
             Refusal::local()
         })
     }
-
-    /// Forgets what was told about, and who sent, messages that no report is accepted about any more. Runs until
-    /// `stopped`.
-    pub async fn tend(self: Arc<Self>, mut stopped: watch::Receiver<bool>) {
-        let all = async {
-            let mut places = [(Told::PREFIX, String::new()), (Sender::PREFIX, String::new())];
-            loop {
-                tokio::time::sleep(TEND_EVERY).await;
-                for (prefix, after) in &mut places {
-                    // All that is due, but in small steps: mail goes first.
-                    while self.forget_old(prefix, after).await == REMOVED_AT_A_TIME {
-                        tokio::time::sleep(TEND_PAUSE).await;
-                    }
-                }
-            }
-        };
-        tokio::select! {
-            () = all => {}
-            _ = stopped.wait_for(|stop| *stop) => {}
-        }
-    }
-
-    /// Removes the oldest facts of one kind, behind `after`, which moves on: what was removed before lies in the engine
-    /// for a while and need not be stepped over again. How many were removed.
-    async fn forget_old(&self, prefix: &'static str, after: &mut String) -> usize {
-        let now = self.dispatcher.now().wall;
-        // An attempt, from which the time for reports runs, may have been made as late as the end of the lifetime.
-        let kept = self.feedback.accept_for + self.dispatcher.config().queue.lifetime;
-        let (dispatcher, from) = (Arc::clone(&self.dispatcher), after.clone());
-        let looking = tokio::task::spawn_blocking(move || {
-            let first = dispatcher.spool().facts_first(prefix, &from, REMOVED_AT_A_TIME)?;
-            let keys = first.into_iter().map(|(key, _)| key);
-            Ok::<_, SpoolError>(keys.take_while(|key| is_over(key, prefix, kept, now)).collect::<Vec<_>>())
-        });
-        let old = match looking.await {
-            Ok(Ok(old)) => old,
-            Ok(Err(error)) => {
-                tracing::warn!(target: "feedback", %error, "old facts not looked for");
-                return 0;
-            }
-            Err(_) => return 0,
-        };
-        let Some(last) = old.last().cloned() else { return 0 };
-        let count = old.len();
-        match self.dispatcher.note(old.into_iter().map(Op::RemoveFact).collect()).await {
-            Ok(()) => {
-                *after = last;
-                count
-            }
-            Err(error) => {
-                tracing::warn!(target: "feedback", %error, "old facts not removed");
-                0
-            }
-        }
-    }
-}
-
-/// Whether the message of this fact was accepted longer ago than `kept`. A key without a message is of no use to anybody.
-fn is_over(key: &str, prefix: &str, kept: Duration, now: Wall) -> bool {
-    let message = key.strip_prefix(prefix).and_then(|id| id.parse::<MessageId>().ok());
-    message.is_none_or(|message| now.since(message.time()) > kept)
 }
 
 #[cfg(test)]
-#[path = "desk_tests.rs"]
 mod tests;
