@@ -14,7 +14,8 @@ use super::rules::Pattern;
 pub(super) struct Doubt {
     fact: Pattern,
     of_us: Pattern,
-    elsewhere: Pattern,
+    hops: Pattern,
+    written: Pattern,
 }
 
 /// Facts that no other IP would change. English first, then the words of other languages; each is a phrase with a subject of
@@ -73,11 +74,11 @@ const OF_US: &[&str] = &[
     r"(refused|blocked|rejected) by (the )?(dnsbl|rbl)\b|unauthenticated e-?mail from [0-9]|ip-?address of the sender|address (block|space|range) (is|has|was)|(mail|connections?) from this address block|ip.{1,4}адрес|адрес\S* ip|サーバのip|adresse ip (a |est |refus|bloqu)|ваш\S* ip|(您|你)的ip|su ip (est|ha|fue)|votre (adresse )?ip|ihre ip|deine ip|adresse ip [0-9.]+ refus|mauvaise r.{1,2}putation|(server|serveur|servidor) (steht|est|est.{1,2}) (auf|sur|en) ",
 ];
 
-/// Words about another's address: what they say of an IP is never said of ours.
-const ELSEWHERE: &[&str] = &[
-    r"callback setup failed|while verifying|next[- ]hop|upstream|\b(our|my) (own )?(forwarding|outgoing|outbound|gateway|relay)|final destination|recipient.s server",
-    r"received( header|:)|x-originating|originating client ip|subject \S?\x22|sender.?s spf|spf record|bad commands|forwarded message",
-];
+/// Words about another hop: what is said of an IP behind them is not said of ours.
+const HOPS: &str = r"callback setup failed|while verifying|next[- ]hop|upstream|\b(our|my) (own )?(forwarding|outgoing|outbound|gateway|relay)|final destination|recipient.s server";
+
+/// Words about what the message or somebody's record says: what is said of an IP beside them is not said of ours.
+const WRITTEN: &str = r"received( header|:)|x-originating|originating client ip|subject \S?\x22|sender.?s spf|spf record|bad commands|forwarded message";
 
 /// Enhanced codes that speak of the recipient, of the receiver's system or of the way to it (RFC 3463, RFC 7505).
 const CODES: [(u16, Option<u16>); 8] =
@@ -87,7 +88,7 @@ impl Doubt {
     pub(super) fn new() -> Self {
         let one =
             |parts: &[&str]| Pattern::new(parts.iter().map(|part| format!("(?:{part})")).collect::<Vec<_>>().join("|"));
-        Self { fact: one(FACTS), of_us: one(OF_US), elsewhere: one(ELSEWHERE) }
+        Self { fact: one(FACTS), of_us: one(OF_US), hops: one(&[HOPS]), written: one(&[WRITTEN]) }
     }
 
     /// Whether a weak rule that matches `text` (normalised, without links) is not to be believed.
@@ -96,8 +97,8 @@ impl Doubt {
             CODES.iter().any(|(subject, detail)| code.subject == *subject && detail.is_none_or(|d| d == code.detail))
         });
         // What stands before a word about another may still be said of us: "Your IP is blocked; the next hop said …".
-        let elsewhere = self.elsewhere.find(text).is_some_and(|found| !self.of_us.is_match(&text[..found.start]));
-        elsewhere || (by_code || self.fact.is_match(text)) && !self.of_us.is_match(text)
+        let hop = self.hops.find(text).is_some_and(|found| !self.of_us.is_match(&text[..found.start]));
+        hop || self.written.is_match(text) || (by_code || self.fact.is_match(text)) && !self.of_us.is_match(text)
     }
 }
 
