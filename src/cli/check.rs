@@ -29,6 +29,9 @@ pub(super) fn main(path: &Path) -> ExitCode {
     for warning in classifier.rules_of_unknown_providers(&providers) {
         eprintln!("warning: {warning}");
     }
+    for warning in classifier.warnings() {
+        eprintln!("warning: {warning}");
+    }
     println!(
         "{}: good: {} listeners, {} bindings, {} pools, {} tenants, {} providers, {} DNSBL zones, {} rules ({} your own)",
         path.display(),

@@ -3,7 +3,7 @@
 //! | the report has | read as | may blame our IP |
 //! |---|---|---|
 //! | `Diagnostic-Code` that begins with a code, without `Remote-MTA`: the reporter's own refusal | that reply | unless it names other addresses than ours |
-//! | the same with `Remote-MTA`: what the next host told the reporter | that reply | only if it names an address of ours |
+//! | the same with a `Remote-MTA` that is not the reporter, or prose in which another host speaks | that reply | only if it names an address of ours |
 //! | a text with `… said: 550 …` in it | the reply behind `said:` | no: that host was talking to the reporter |
 //! | `Status` of class 4 or 5, perhaps with prose | 450 or 550 with that enhanced code | no |
 //! | neither | nothing | no |
@@ -36,9 +36,9 @@ pub fn reply(reported: &Reported, ours: &[IpAddr]) -> Option<Heard> {
     let diagnostic = reported.diagnostic.as_deref().unwrap_or_default();
     if let Some(reply) = refusal(diagnostic) {
         let named = named(&reply.text, ours);
-        let from_us_to_them = match &reported.remote_mta {
-            Some(_) => named == Named::Ours,
-            None => named != Named::Others,
+        let from_us_to_them = match spoken_by_another(reported) {
+            true => named == Named::Ours,
+            false => named != Named::Others,
         };
         return Some(Heard { reply, from_us_to_them, about_others: !from_us_to_them });
     }
@@ -51,6 +51,12 @@ pub fn reply(reported: &Reported, ours: &[IpAddr]) -> Option<Heard> {
         Some(Reply { code, enhanced: Some(enhanced), text })
     })?;
     Some(Heard { reply: told, from_us_to_them: false, about_others })
+}
+
+/// Whether a further host spoke to the reporter: prose names it, fields give a `Remote-MTA` that is not the reporter.
+fn spoken_by_another(reported: &Reported) -> bool {
+    let is_reporter = |remote: &str| reported.reporting_mta.as_deref().is_some_and(|own| own.eq_ignore_ascii_case(remote));
+    reported.said_by.is_some() || reported.remote_mta.as_deref().is_some_and(|remote| !is_reporter(remote))
 }
 
 fn refusal(text: &str) -> Option<Reply> {
