@@ -55,7 +55,8 @@ pub fn reply(reported: &Reported, ours: &[IpAddr]) -> Option<Heard> {
 
 /// Whether a further host spoke to the reporter: prose names it, fields give a `Remote-MTA` that is not the reporter.
 fn spoken_by_another(reported: &Reported) -> bool {
-    let is_reporter = |remote: &str| reported.reporting_mta.as_deref().is_some_and(|own| own.eq_ignore_ascii_case(remote));
+    let is_reporter =
+        |remote: &str| reported.reporting_mta.as_deref().is_some_and(|own| own.eq_ignore_ascii_case(remote));
     reported.said_by.is_some() || reported.remote_mta.as_deref().is_some_and(|remote| !is_reporter(remote))
 }
 

@@ -4,6 +4,9 @@
 //! not blamed any more ([`BLAMED_BINDINGS_MAX`]): from then on it is the tenant's or the content's problem, and a bad
 //! message must not take one healthy address out after the other.
 //!
+//! Refusals of reports, mail with the null reverse path, say nothing about a binding: they go to whoever is said to have
+//! sent something, with words that a stranger chose.
+//!
 //! Where the EHLO name is the message's (`ehlo_hostname = "message"`), replies that refuse the name speak of the sender's
 //! domain: whoever writes the reverse path would choose which address is blamed. They are noted and move nothing.
 
@@ -31,14 +34,21 @@ pub fn evidence(
         sender_domain: entry.reverse_path.as_ref().map(|from| from.domain()),
         result: match &answer.outcome {
             outcome if names_itself && is_about_the_name(outcome) => named_itself(outcome, &answer.text),
-            outcome => result(outcome, &answer.text, may_blame(entry, answer.recipient, &binding.name)),
+            outcome => {
+                let may_blame = may_blame(entry, answer.recipient, &binding.name);
+                result(outcome, &answer.text, may_blame, entry.reverse_path.is_none())
+            }
         },
     });
     seen.collect()
 }
 
-/// Whether refusals of this recipient may still be held against a binding.
+/// Whether refusals of this recipient may still be held against a binding. Those of reports (null reverse path) never
+/// are: strangers choose what they say and whom they go to, and what is true of the address shows on other mail too.
 fn may_blame(entry: &Entry, position: usize, binding: &BindingName) -> bool {
+    if entry.reverse_path.is_none() {
+        return false;
+    }
     entry.recipients.get(position).is_none_or(|recipient| {
         let others = recipient.state.blamed.iter().filter(|name| *name != binding).count();
         others + 1 < BLAMED_BINDINGS_MAX
@@ -54,10 +64,10 @@ fn is_about_the_name(outcome: &Outcome) -> bool {
 fn named_itself(outcome: &Outcome, text: &str) -> AttemptResult {
     let its_own =
         Outcome { scope: Scope::SenderDomain, counts_against_ip: false, action: Action::None, ..outcome.clone() };
-    result(&its_own, text, true)
+    result(&its_own, text, true, false)
 }
 
-fn result(outcome: &Outcome, text: &str, may_blame: bool) -> AttemptResult {
+fn result(outcome: &Outcome, text: &str, may_blame: bool, is_report: bool) -> AttemptResult {
     match outcome.cause {
         Some(cause) if outcome.disposition != Disposition::Delivered => AttemptResult::Refused {
             cause,
@@ -65,7 +75,7 @@ fn result(outcome: &Outcome, text: &str, may_blame: bool) -> AttemptResult {
                 Scope::Binding | Scope::Range if !may_blame => Scope::Tenant,
                 scope => scope,
             },
-            hard: outcome.hard,
+            hard: outcome.hard && !is_report,
             counts_against_ip: may_blame && outcome.counts_against_ip,
             action: match outcome.action {
                 // What blames the tenant anyway is no less true of the second binding.
@@ -99,7 +109,7 @@ mod tests {
             stream: "default".into(),
             pool: "main".into(),
             domain: "example.org".parse().expect("domain"),
-            reverse_path: None,
+            reverse_path: Some("news@acme.example".parse().expect("mailbox")),
             recipients: vec![Recipient { address: "a@example.org".parse().expect("mailbox"), state }],
             arrived: Wall::from_millis(0),
             expires: Wall::from_millis(1),
@@ -152,38 +162,52 @@ mod tests {
 
     #[test]
     fn where_the_message_chose_the_ehlo_name_its_refusal_is_no_fault_of_the_binding() {
-        let from = |path: Option<&str>| {
-            let mut entry = entry(&[]);
-            entry.reverse_path = path.map(|path| path.parse().expect("mailbox"));
-            entry
-        };
         let (fix, suspend) =
             (Action::FixBinding(Duration::from_secs(3600)), Action::SuspendRoute(Duration::from_secs(3600)));
         let own = (Scope::SenderDomain, false, Action::None);
-        // (EHLO name, reverse path, cause, action, blamed)
+        // (EHLO name, cause, action, blamed)
         let table = [
-            (EhloName::Message, Some("n@s.example"), Cause::SpamBlockDomain, suspend, own),
-            (EhloName::Message, Some("n@s.example"), Cause::ProtocolOrConfig, fix, own),
-            // The null reverse path gives no name: then it is ours.
-            (EhloName::Message, None, Cause::ProtocolOrConfig, fix, (Scope::Binding, true, fix)),
-            (EhloName::Hostname, Some("n@s.example"), Cause::ProtocolOrConfig, fix, (Scope::Binding, true, fix)),
+            (EhloName::Message, Cause::SpamBlockDomain, suspend, own),
+            (EhloName::Message, Cause::ProtocolOrConfig, fix, own),
+            (EhloName::Hostname, Cause::ProtocolOrConfig, fix, (Scope::Binding, true, fix)),
             // The address and its PTR are ours under any name.
-            (EhloName::Message, Some("n@s.example"), Cause::SpamBlockIp, suspend, (Scope::Binding, true, suspend)),
-            (EhloName::Message, Some("n@s.example"), Cause::PolicyAuth, fix, (Scope::Binding, true, fix)),
+            (EhloName::Message, Cause::SpamBlockIp, suspend, (Scope::Binding, true, suspend)),
+            (EhloName::Message, Cause::PolicyAuth, fix, (Scope::Binding, true, fix)),
         ];
-        for (ehlo, path, cause, action, expected) in table {
+        for (ehlo, cause, action, expected) in table {
             let mut binding = named("m1");
             binding.ehlo_hostname = ehlo.clone();
             let mut answer = blaming();
             (answer.outcome.cause, answer.outcome.action) = (Some(cause), action);
-            let all = evidence(&from(path), &[answer], &binding, &"gmail".into());
+            let all = evidence(&entry(&[]), &[answer], &binding, &"gmail".into());
             let [Evidence::Attempt { result: AttemptResult::Refused { scope, counts_against_ip, action, .. }, .. }] =
                 &all[..]
             else {
                 panic!("{all:?}")
             };
-            assert_eq!((*scope, *counts_against_ip, *action), expected, "{ehlo:?} {path:?} {cause:?}");
+            assert_eq!((*scope, *counts_against_ip, *action), expected, "{ehlo:?} {cause:?}");
         }
+    }
+
+    #[test]
+    fn what_is_said_of_a_report_is_held_against_no_binding() {
+        let mut report = entry(&[]);
+        report.reverse_path = None;
+        assert_eq!(seen(&report, "m1"), (Scope::Tenant, false, Action::None));
+        let mut unknown = blaming();
+        unknown.outcome = Outcome {
+            disposition: Disposition::Bounced,
+            cause: Some(Cause::InvalidRecipient),
+            scope: Scope::Recipient,
+            counts_against_ip: false,
+            hard: true,
+            ..unknown.outcome
+        };
+        let all = evidence(&report, &[unknown], &named("m1"), &"gmail".into());
+        assert!(
+            matches!(&all[..], [Evidence::Attempt { result: AttemptResult::Refused { hard: false, .. }, .. }]),
+            "{all:?}"
+        );
     }
 
     #[test]
