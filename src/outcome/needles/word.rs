@@ -44,7 +44,7 @@ impl Word {
 
     /// Whether `self` begins with `word`.
     pub(super) fn begins_with(self, word: Self) -> bool {
-        self.0 & (u64::MAX << word.0.trailing_zeros().min(63) / 8 * 8) == word.0
+        self.0 & (u64::MAX << (word.0.trailing_zeros().min(63) / 8 * 8)) == word.0
     }
 
     /// The window of a text that begins one octet later and ends with `octet`.
