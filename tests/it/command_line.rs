@@ -317,7 +317,7 @@ fn explain_says_which_rule_decided_by_which_words_and_what_followed() {
     for part in [
         "read as   code 554, enhanced code 5.7.1, at rcpt",
         "config/rules/generic.toml:",
-        "the pattern matches \"blocked using\"",
+        "the pattern matches \"client host [192.0.2.1] blocked using zen.spamhaus\"",
         "deferred: spam_block_ip, scope binding, counts against the IP; next try from another binding",
         "a 5xx that blames the IP defers",
         "  then      ",

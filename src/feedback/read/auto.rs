@@ -55,6 +55,9 @@ pub(super) fn sender(fields: &Fields) -> Sender {
             .any(|word| local.starts_with(word));
     let answered = fields.get("in-reply-to").is_some() || fields.get("references").is_some();
     let answer = each(ANSWERS).any(|begin| subject.starts_with(begin));
+    // Who answers a bounce with such words in the subject writes about it.
+    let writes_about_a_bounce = answer && prose::is_failure(&subject);
+    let speaks_for_itself = !bulk && !writes_about_a_bounce;
     Sender {
         system: each(SYSTEMS).any(|system| local.starts_with(system))
             || each(SYSTEM_NAMES).any(|system| name.contains(system))
@@ -63,9 +66,7 @@ pub(super) fn sender(fields: &Fields) -> Sender {
         bulk,
         answer,
         absent: absence::by_fields(fields, &precedence)
-            || (!bulk
-                // Who answers a bounce with these words in the subject writes about it.
-                && !(answer && prose::is_failure(&subject))
+            || (speaks_for_itself
                 && absence::by_subject(
                     after_answers(&subject),
                     machine || answered || answer || !precedence.is_empty(),

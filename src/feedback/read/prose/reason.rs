@@ -56,7 +56,7 @@ impl<'l, 'a> Reasons<'l, 'a> {
         let found = if about.shared && !self.sole {
             let named = own.iter().any(|quoted| is_about(&quoted.text, about));
             let one = own.iter().all(|quoted| quoted.text.get(..3) == own[0].text.get(..3));
-            let found = answer().or_else(|| anywhere()).or_else(|| in_block().filter(|_| named || one));
+            let found = answer().or_else(&anywhere).or_else(|| in_block().filter(|_| named || one));
             if found.is_none() && !own.is_empty() {
                 return None;
             }
