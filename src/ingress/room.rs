@@ -1,56 +1,78 @@
 //! Room in memory for what strangers send.
 //!
 //! A report is taken from anybody, and whole: a few dozen strangers that each begin a large one and never end it would
-//! otherwise hold hundreds of megabytes. All of them share one bound, and are put off while it is reached; clients that may
-//! relay do not take part.
+//! otherwise hold hundreds of megabytes. All of them share one bound, of which one client has a quarter at most, and are put
+//! off while it is reached; clients that may relay do not take part.
 
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+
+/// One client holds at most this part of the room, so that a few slow ones do not close the door for all.
+const PART: u64 = 4;
 
 /// The bound that all share.
 #[derive(Debug)]
 pub struct Room {
     octets: u64,
-    held: AtomicU64,
+    held: Mutex<Held>,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    all: u64,
+    /// Of those who hold something.
+    by_client: HashMap<IpAddr, u64>,
 }
 
 impl Room {
     /// Room for that many octets.
     pub fn new(octets: u64) -> Self {
-        Self { octets, held: AtomicU64::new(0) }
+        Self { octets, held: Mutex::default() }
     }
 
     /// Whether nothing more fits in.
     pub fn is_full(&self) -> bool {
-        self.held.load(Ordering::Relaxed) >= self.octets
+        self.held.lock().all >= self.octets
     }
 }
 
-/// One client's share; given back when dropped.
+/// One message's share; given back when dropped.
 #[derive(Debug)]
 pub struct Share {
     room: Arc<Room>,
+    client: IpAddr,
     octets: u64,
 }
 
 impl Share {
-    /// An empty one.
-    pub fn new(room: &Arc<Room>) -> Self {
-        Self { room: Arc::clone(room), octets: 0 }
+    /// An empty one of a client; an IPv6 client counts with its /64, out of which it has as many addresses as it likes.
+    pub fn new(room: &Arc<Room>, client: IpAddr) -> Self {
+        let client = match client.to_canonical() {
+            IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
+            v4 => v4,
+        };
+        Self { room: Arc::clone(room), client, octets: 0 }
     }
 
     /// Makes it `octets` large. Whether there was room; where there was none it is as large as before.
     pub fn resize(&mut self, octets: u64) -> bool {
-        let (mine, room) = (self.octets, self.room.octets);
-        let fits = |held: u64| {
-            let all = held.saturating_sub(mine).saturating_add(octets);
-            (octets <= mine || all <= room).then_some(all)
-        };
-        let done = self.room.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_ok();
-        if done {
-            self.octets = octets;
+        let mut held = self.room.held.lock();
+        let own = held.by_client.get(&self.client).copied().unwrap_or(0);
+        let own = own.saturating_sub(self.octets).saturating_add(octets);
+        let all = held.all.saturating_sub(self.octets).saturating_add(octets);
+        if octets > self.octets && (all > self.room.octets || own > self.room.octets / PART) {
+            return false;
         }
-        done
+        held.all = all;
+        match own {
+            0 => held.by_client.remove(&self.client),
+            own => held.by_client.insert(self.client, own),
+        };
+        self.octets = octets;
+        true
     }
 }
 
@@ -64,15 +86,32 @@ impl Drop for Share {
 mod tests {
     use super::*;
 
+    fn client(last: u8) -> IpAddr {
+        IpAddr::from([192, 0, 2, last])
+    }
+
     #[test]
     fn shares_never_sum_up_to_more_than_the_room_and_come_back() {
         let room = Arc::new(Room::new(100));
-        let (mut one, mut two) = (Share::new(&room), Share::new(&room));
-        assert!(one.resize(60) && !two.resize(41) && two.resize(40) && room.is_full());
-        assert!(!one.resize(61) && one.resize(50) && !room.is_full());
+        let mut all: Vec<Share> = (1..=4).map(|last| Share::new(&room, client(last))).collect();
+        assert!(all.iter_mut().all(|share| share.resize(25)) && room.is_full());
+        let mut late = Share::new(&room, client(5));
+        assert!(!late.resize(1));
+        assert!(all[0].resize(20) && !room.is_full() && late.resize(5) && room.is_full());
+        drop((all, late));
+        assert!(room.held.lock().all == 0 && room.held.lock().by_client.is_empty());
+    }
+
+    #[test]
+    fn one_client_holds_a_quarter_at_most_over_all_its_sessions() {
+        let room = Arc::new(Room::new(100));
+        let (mut one, mut two) = (Share::new(&room, client(1)), Share::new(&room, client(1)));
+        assert!(one.resize(20) && !two.resize(6) && two.resize(5) && !one.resize(21));
+        let six = |text: &str| Share::new(&room, text.parse().expect("address"));
+        let (mut six_a, mut six_b) = (six("2001:db8::1"), six("2001:db8::2"));
+        assert!(six_a.resize(25) && !six_b.resize(1));
+        assert!(six("2001:db8:0:1::1").resize(25));
         drop(one);
-        assert!(two.resize(100) && room.is_full());
-        drop(two);
-        assert_eq!(room.held.load(Ordering::Relaxed), 0);
+        assert!(two.resize(25));
     }
 }

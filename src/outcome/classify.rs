@@ -271,7 +271,9 @@ impl Classifier {
                 _ => Some(Decision { rule, id, set_aside: Some(SetAside::Quoted(begins)) }),
             };
         }
-        let another = names_another(&seen.text, context.own, rule.scope == Scope::Range);
+        // Before MAIL FROM a server has nobody before it but us.
+        let early = matches!(context.stage, Stage::Connect | Stage::Banner | Stage::Ehlo | Stage::Tls);
+        let another = if early { None } else { names_another(&seen.text, context.own, rule.scope == Scope::Range) };
         Some(Decision { rule, id, set_aside: another.map(SetAside::Another) })
     }
 

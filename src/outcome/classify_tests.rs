@@ -438,8 +438,13 @@ fn a_refusal_that_names_another_address_is_set_aside() {
         assert_eq!(seen.counts_against_ip, counts, "{line}");
         if !counts {
             assert_eq!((seen.scope, seen.action), (Scope::Destination, Action::None), "{line}");
+            assert_eq!(seen.disposition, Disposition::Deferred, "a wrong guess costs a try, not the mail");
         }
     }
+    // Nobody stands between us and a banner.
+    let line = "554 5.7.1 Client host [203.0.113.9] blocked using zen.spamhaus.org";
+    let seen = SHIPPED.reply(&reply(line), Context { stage: Stage::Banner, provider: None, own: &own });
+    assert!(seen.counts_against_ip);
 }
 
 /// One reply that names no list suspends no route.

@@ -73,7 +73,10 @@ impl Quotation {
     }
 }
 
-/// The first public address that `text` names, if it names some and none of them is one of our `own`.
+/// The first public address that `text` names as the client's, if none that it names at all is one of our `own`.
+///
+/// As the client's: behind words such as "client host" or "your IP". A receiver may well name its own address too, and that
+/// says nothing about whom it refuses.
 ///
 /// `None` too where we do not know under which public address we are seen. Where a whole `range` is refused, ours need not be
 /// named: it is enough that it lies in the named network (as written, else in the /24 or /48 about the address).
@@ -82,36 +85,64 @@ pub(super) fn names_another(text: &[u8], own: &[IpAddr], range: bool) -> Option<
         return None;
     }
     let mut another = None;
-    for (address, length) in addresses(text) {
+    for (address, length, is_client) in addresses(text) {
         let length = if range { length.or(Some(if address.is_ipv4() { 24 } else { 48 })) } else { length };
         if own.iter().any(|ours| *ours == address || length.is_some_and(|length| same_network(*ours, address, length)))
         {
             return None;
         }
-        if is_public(address) && another.is_none() {
+        if is_client && is_public(address) && another.is_none() {
             another = Some(address);
         }
     }
     another
 }
 
-/// Addresses in the text, with the length of the prefix where one is written behind them.
-fn addresses(text: &[u8]) -> impl Iterator<Item = (IpAddr, Option<u8>)> {
+/// What stands before the address of a client, perhaps with its name between.
+const CLIENT_WORDS: [&[u8]; 11] =
+    [b"client", b"host", b"ip", b"ips", b"ipv4", b"ipv6", b"address", b"addr", b"from", b"network", b"relay"];
+
+/// Addresses in the text, with the length of the prefix where one is written behind them, and whether the words before it
+/// make it a client's.
+fn addresses(text: &[u8]) -> impl Iterator<Item = (IpAddr, Option<u8>, bool)> {
     let of_address = |b: &u8| b.is_ascii_hexdigit() || matches!(b, b'.' | b':');
-    let mut before: &[u8] = b"";
+    let mut before: [&[u8]; 2] = [b"", b""];
     let words = text.split(move |b| !of_address(b) && !b.is_ascii_alphanumeric() && !matches!(b, b'/' | b'-' | b'_'));
     words.filter_map(move |word| {
-        let previous = std::mem::replace(&mut before, word);
+        if word.is_empty() {
+            return None;
+        }
+        let [earlier, previous] = before;
+        before = [previous, word];
+        let is_client_word = |word: &[u8]| {
+            let word = word.trim_ascii_end();
+            let word = word.strip_suffix(b":").unwrap_or(word);
+            CLIENT_WORDS.iter().any(|known| word.eq_ignore_ascii_case(known))
+        };
+        let is_name = previous.contains(&b'.');
+        let mut is_client = is_client_word(previous) || is_name && is_client_word(earlier);
         let (word, length) = match word.iter().position(|b| *b == b'/') {
             Some(at) => (&word[..at], std::str::from_utf8(&word[at + 1..]).ok().and_then(|rest| rest.parse().ok())),
             None => (word, None),
         };
-        let word = std::str::from_utf8(word).ok()?.trim_end_matches(['.', ':', '-']).trim_start_matches([':', '.']);
+        let mut word = std::str::from_utf8(word).ok()?;
+        // `[IPv6:2001:db8::1]` (RFC 5321 §4.1.3), `ip:192.0.2.1`.
+        for label in ["ipv6:", "ip:"] {
+            if let Some((head, rest)) = word.split_at_checked(label.len())
+                && head.eq_ignore_ascii_case(label)
+            {
+                (word, is_client) = (rest, is_client || label == "ip:");
+            }
+        }
+        let trimmed = word.trim_end_matches(['.', ':', '-']).trim_start_matches([':', '.']);
         // Yahoo's texts end with the version of their software: "… user complaints - 4.16.55.1".
-        if previous == b"-" && word.starts_with("4.16.") || previous.eq_ignore_ascii_case(b"version") {
+        if previous == b"-" && trimmed.starts_with("4.16.") || previous.eq_ignore_ascii_case(b"version") {
             return None;
         }
-        word.parse().ok().map(|address| (address, length))
+        // `192.0.2.1:34567`
+        let without_port = trimmed.split_once(':').map_or(trimmed, |(address, _)| address);
+        let address = word.parse().or_else(|_| trimmed.parse()).or_else(|_| without_port.parse::<IpAddr>()).ok()?;
+        Some((address.to_canonical(), length, is_client))
     })
 }
 
@@ -201,15 +232,26 @@ mod tests {
             ("client host [203.0.113.9] blocked", false, Some("203.0.113.9")),
             ("client host [198.51.100.7] blocked", false, None),
             ("client host [198.51.100.70] blocked", false, Some("198.51.100.70")),
-            ("203.0.113.9 and 198.51.100.7 blocked", false, None),
+            ("IP 203.0.113.9 and IP 198.51.100.7 blocked", false, None),
+            ("Client host mail.example.com[203.0.113.9] blocked", false, Some("203.0.113.9")),
             ("blocked, see https://example.com/?ip=198.51.100.7", false, None),
             ("blocked 2001:db8:1::7.", false, None),
-            ("blocked 2001:db8:2::7", false, Some("2001:db8:2::7")),
+            ("host 2001:db8:2::7 blocked", false, Some("2001:db8:2::7")),
+            ("host [IPv6:2001:db8:2::7] blocked", false, Some("2001:db8:2::7")),
+            ("host mx1[203.0.113.9]: client [IPv6:2001:db8:1::7] blocked", false, None),
+            ("from 203.0.113.9 to ip:198.51.100.7 or ::ffff:198.51.100.7", false, None),
+            ("from 203.0.113.9, seen as 198.51.100.7:34567", false, None),
             ("network 198.51.100.0/24 blocked", false, None),
             ("netblock of [198.51.100.99] blocked", true, None),
-            ("netblock of [203.0.113.9] blocked", true, Some("203.0.113.9")),
+            ("network [203.0.113.9] blocked", true, Some("203.0.113.9")),
             ("blocked, code 127.0.0.2, by 10.1.1.1", false, None),
             ("deferred due to user complaints - 4.16.55.1; see", false, None),
+            // The receiver's own address, or no address at all.
+            ("Your IP is blacklisted by mx1.example.org [203.0.113.9]", false, None),
+            ("mx1.example.org [203.0.113.9]: your IP address is listed on our blocklist", false, None),
+            ("[203.0.113.9] your IP has been temporarily blocked for abuse", false, None),
+            ("mail.example.org (203.0.113.9) Access denied - your host is on our blacklist", false, None),
+            ("Your mail server has been blocked due to poor reputation. Filter engine 9.1.2.3", false, None),
             ("your IP is blocked", false, None),
             ("blocked at 9.25.2.0.192.zen.example", false, None),
         ] {

@@ -26,7 +26,15 @@ pub(super) fn weigh(rule: &Rule, id: &Arc<str>, heard: Heard<'_>, note: &mut dyn
     let early = matches!(heard.stage, Stage::Connect | Stage::Banner | Stage::Ehlo | Stage::Tls);
     let (scope, action) = blame(rule, early, heard.set_aside, note);
     let counts_against_ip = rule.counts_against_ip && heard.set_aside.is_none();
-    let disposition = disposition(rule, heard.reply.code, early, counts_against_ip, action, note);
+    // Whose address it is may be told wrongly: then another try costs little, and a bounce the mail.
+    let anothers = rule.counts_against_ip && matches!(heard.set_aside, Some(SetAside::Another(_)));
+    let disposition = match disposition(rule, heard.reply.code, early, counts_against_ip, action, note) {
+        Disposition::Bounced if anothers => {
+            note("and yet it is tried again: the address named may be one of ours that we do not know of");
+            Disposition::Deferred
+        }
+        disposition => disposition,
+    };
     let waits = disposition == Disposition::Deferred;
     let bad_address = match rule.cause {
         Cause::InvalidRecipient | Cause::InactiveMailbox => true,

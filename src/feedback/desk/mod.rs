@@ -238,7 +238,12 @@ impl Desk {
             Then::KeepAside => Some(if concerns_us { Ring::Ours } else { Ring::Strangers }),
             Then::PassOn => {
                 let age = whose.found().map_or(Duration::MAX, |found| now.since(found.opened.at));
-                if sender.is_none() && age < SENDER_SOON_KNOWN {
+                // The mark of a return path knows the first try only; what is still in the spool was delivered just now.
+                let in_spool = || {
+                    let message = whose.found().map(|found| found.opened.message);
+                    message.is_some_and(|message| !matches!(self.dispatcher.spool().body(message), Ok(None)))
+                };
+                if sender.is_none() && (age < SENDER_SOON_KNOWN || in_spool()) {
                     return Err(Refusal::new(451, 3, 0, "too early, try again in some minutes"));
                 }
                 if let Some((entry, body)) = sender.and_then(|sender| self.entry_for(&sender, transaction, id, now)) {

@@ -4,6 +4,7 @@
 //! over. Every wait has the idle limit and ends when the server stops.
 
 use std::mem::MaybeUninit;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,11 +13,14 @@ use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Sleep, timeout};
 
 use super::session::{Effect, Session};
 use crate::ingress::{IngressStats, Intake, Transaction};
 
+/// How long a stranger's report may take from `354` to its final dot: longer than the block time-out of RFC 5321 §4.5.3.2.5
+/// for any mail of a few blocks, and short enough that nobody keeps others out by sending an octet now and then.
+const REPORT_TIME: Duration = Duration::from_secs(10 * 60);
 /// Octets asked of the kernel at a time.
 const READ: usize = 16 * 1024;
 /// How long, and how much, is read from a client after the last reply, so that closing with unread input does not
@@ -33,12 +37,15 @@ pub(super) struct Connection {
     stopped: watch::Receiver<bool>,
     input: BytesMut,
     out: Vec<u8>,
+    /// When the report that is being received has taken too long.
+    deadline: Option<Pin<Box<Sleep>>>,
 }
 
 /// What happened on the socket.
 enum Arrived {
     Input,
     Silence,
+    TooSlow,
     Stop,
     /// The client is gone, or the connection broke.
     Gone,
@@ -53,7 +60,7 @@ impl Connection {
         stats: Arc<IngressStats>,
         stopped: watch::Receiver<bool>,
     ) -> Self {
-        Self { session, idle, intake, stats, stopped, input: BytesMut::new(), out: Vec::new() }
+        Self { session, idle, intake, stats, stopped, input: BytesMut::new(), out: Vec::new(), deadline: None }
     }
 
     /// Serves until the session is over. The stream is left to the caller to close.
@@ -96,6 +103,10 @@ impl Connection {
                     self.session.idle_timeout(&mut self.out);
                     Effect::Drop
                 }
+                Arrived::TooSlow => {
+                    self.session.too_slow(&mut self.out);
+                    Effect::Drop
+                }
                 Arrived::Stop => {
                     told_to_stop = true;
                     self.session.stop(&mut self.out)
@@ -125,10 +136,23 @@ impl Connection {
         if self.input.capacity() - self.input.len() < READ / 4 {
             self.input.reserve(READ);
         }
+        if !self.session.takes_room() {
+            self.deadline = None;
+        } else if self.deadline.is_none() {
+            self.deadline = Some(Box::pin(tokio::time::sleep(REPORT_TIME)));
+        }
+        let deadline = self.deadline.as_mut();
+        let over = async {
+            match deadline {
+                Some(deadline) => deadline.await,
+                None => std::future::pending().await,
+            }
+        };
         let read = timeout(self.idle, stream.read_buf(&mut self.input));
         tokio::select! {
             biased;
             () = told(&mut self.stopped), if !told_to_stop => Arrived::Stop,
+            () = over => Arrived::TooSlow,
             read = read => match read {
                 Ok(Ok(0) | Err(_)) => Arrived::Gone,
                 Ok(Ok(_)) => Arrived::Input,

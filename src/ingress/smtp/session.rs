@@ -187,6 +187,11 @@ impl Session {
         self.close_with(&Refusal::new(421, 4, 2, "idle for too long, closing"), out);
     }
 
+    /// A stranger's report took too long to arrive.
+    pub fn too_slow(&mut self, out: &mut Vec<u8>) {
+        self.close_with(&Refusal::new(421, 4, 2, "the report takes too long to arrive, closing"), out);
+    }
+
     /// The program stops: between messages the session ends at once, inside a message after its reply.
     pub fn stop(&mut self, out: &mut Vec<u8>) -> Effect {
         self.stopping = true;
@@ -197,6 +202,11 @@ impl Session {
                 Effect::Drop
             }
         }
+    }
+
+    /// Whether a stranger's report is being received: it takes part of what all of them share, and must come to an end.
+    pub fn takes_room(&self) -> bool {
+        self.share.is_some() && matches!(self.phase, Phase::Data(..))
     }
 
     /// The client's address.
@@ -370,7 +380,8 @@ impl Session {
                 let limit = envelope.report.map_or(limit, |max| max.min(limit));
                 let reader = DataReader::new(limit, envelope.size);
                 let is_trusted = self.trusted || self.auth_user.is_some();
-                self.share = admission.room().filter(|_| envelope.report.is_some() && !is_trusted).map(Share::new);
+                let room = admission.room().filter(|_| envelope.report.is_some() && !is_trusted);
+                self.share = room.map(|room| Share::new(room, self.client.ip()));
                 self.phase = Phase::Data(envelope, reader);
                 self.replies.write(out, 354, None, "end data with <CRLF>.<CRLF>");
             }
@@ -548,7 +559,8 @@ mod tests {
 
     #[test]
     fn strangers_share_the_room_and_trusted_clients_need_none() {
-        let room = Arc::new(Room::new(80));
+        // A quarter is what one client may hold.
+        let room = Arc::new(Room::new(320));
         let admission = Small(Arc::clone(&room));
         let envelope = "EHLO x\r\nMAIL FROM:<>\r\nRCPT TO:<fbl@report.example>\r\nDATA\r\n";
         let (mut one, mut two, mut three) = (session("10.0.0.0/8"), session("10.0.0.0/8"), session("192.0.2.0/24"));
@@ -556,15 +568,17 @@ mod tests {
             assert!(said(session, &admission, envelope).0.ends_with("354 end data with <CRLF>.<CRLF>\r\n"));
         }
         said(&mut one, &admission, &format!("{}\r\n", "x".repeat(60)));
+        assert!(one.takes_room() && !three.takes_room());
         let (reply, taken) = said(&mut two, &admission, &format!("{}\r\n.\r\n", "x".repeat(60)));
         assert!(reply.starts_with("452 4.3.1 ") && taken.is_none(), "{reply}");
         assert!(said(&mut three, &admission, &format!("{}\r\n.\r\n", "x".repeat(60))).1.is_some());
         assert!(said(&mut one, &admission, ".\r\n").1.is_some());
         // Held until it is answered, then given back.
-        let mut full = Share::new(&room);
-        assert!(!full.resize(80));
+        let mut others: Vec<Share> = (1..=4).map(|last| Share::new(&room, [198, 51, 100, last].into())).collect();
+        assert_eq!(others.iter_mut().filter_map(|share| share.resize(80).then_some(())).count(), 3);
+        assert!(!one.takes_room(), "its end has come");
         one.answered(Ok(MessageId(1)), &mut Vec::new());
-        assert!(full.resize(80));
+        assert!(others[3].resize(80));
         let (reply, _) = said(&mut two, &admission, "MAIL FROM:<>\r\nRCPT TO:<fbl@report.example>\r\n");
         assert!(reply.ends_with("452 4.3.1 insufficient storage, try again later\r\n"), "{reply}");
     }
