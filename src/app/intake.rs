@@ -104,7 +104,7 @@ impl Intake for Reception {
             let id = prepared.message;
             self.dispatcher.accept(id, prepared.body, prepared.entries).await.map_err(|error| {
                 let reason = if matches!(error, SpoolError::Full(_)) { "disk_full" } else { "disk_error" };
-                tracing::error!(%error, message = %id, "message not accepted: it could not be written to disk");
+                tracing::error!(%error, id = %id, "message not accepted: it could not be written to disk");
                 self.refused(reason, Refusal::from(&error))
             })?;
             Ok(id)

@@ -15,7 +15,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use super::read::Reported;
 use crate::outcome::classify_cli::parse_line;
-use crate::outcome::{EnhancedCode, Reply};
+use crate::outcome::{EnhancedCode, Reply, is_public};
 
 /// What introduces another host's reply in the texts of Postfix and its kin.
 const SAID: &str = " said: ";
@@ -94,19 +94,11 @@ fn named(text: &str, ours: &[IpAddr]) -> Named {
         if is_ours(&address) {
             return Named::Ours;
         }
-        if !ours.iter().all(is_inside) {
+        if ours.iter().any(|address| is_public(*address)) {
             found = Named::Others;
         }
     }
     found
-}
-
-/// Whether an address means nothing outside its own network.
-fn is_inside(address: &IpAddr) -> bool {
-    match address {
-        IpAddr::V4(v4) => v4.is_loopback() || v4.is_private() || v4.is_link_local(),
-        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local(),
-    }
 }
 
 fn address(word: &str) -> Option<IpAddr> {

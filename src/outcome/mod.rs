@@ -28,6 +28,7 @@ use serde::{Deserialize, Serialize};
 
 pub use classify::{Classifier, Context};
 pub use failure::{Failure, FailureKind};
+pub(crate) use quoted::is_public;
 pub use reply::{BadReply, EnhancedCode, Reply, ReplyParser};
 
 /// Where in the dialogue an answer came (RFC 5321 §3).

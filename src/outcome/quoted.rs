@@ -159,8 +159,8 @@ fn same_network(one: IpAddr, other: IpAddr, length: u8) -> bool {
     }
 }
 
-/// Whether others see us under it.
-fn is_public(address: IpAddr) -> bool {
+/// Whether others see us under it: no address of a private, shared (RFC 6598) or link-local network, nor loopback.
+pub(crate) fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => {
             let shared = v4.octets()[0] == 100 && (64..128).contains(&v4.octets()[1]);

@@ -175,7 +175,7 @@ impl Dispatcher {
             last
         };
         if last && let Err(error) = self.committer.commit(vec![Op::RemoveBody(id)]).await {
-            tracing::warn!(%error, message = %id, "body not removed; recovery will");
+            tracing::warn!(%error, body = %id, "body not removed; recovery will");
         }
     }
 
@@ -281,7 +281,8 @@ impl Dispatcher {
             return self.wake.notify_one();
         }
         for d in &settled.decided {
-            tracing::info!(target: "attempt", id = %id, to = d.address.as_str(), tenant = %before.tenant,
+            tracing::info!(target: "attempt", id = %id, message = %before.message,
+                to = d.address.as_str(), tenant = %before.tenant,
                 pool = %before.pool, attempt = before.state.attempts, disposition = %d.disposition.as_str(),
                 reply = d.text.as_deref().unwrap_or(""));
         }
