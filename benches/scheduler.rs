@@ -17,7 +17,6 @@ use remuda::scheduler::cap::{Calendar, Ledger, Owner};
 use remuda::scheduler::{Families, Request, Scheduler, Selection, Settlement};
 
 fn config(bindings: usize) -> Config {
-    let minute = Duration::from_secs(60);
     let name = |n: usize| BindingName::new(format!("mta{n}"));
     let limits = Limits {
         daily_cap: Some(1 << 40),
@@ -28,126 +27,16 @@ fn config(bindings: usize) -> Config {
         }),
         ..Limits::default()
     };
-    let binding = |n: usize| {
-        Arc::new(Binding {
-            name: name(n),
-            bind_address: [127, 0, 0, 1].into(),
-            public_address: [127, 0, 0, 1].into(),
-            ehlo_hostname: EhloName::Hostname,
-            limits: limits.clone(),
-            provider: Default::default(),
-            warmup: None,
-            suspend_delivery: false,
-            region: None,
-        })
-    };
+    let binding =
+        |n: usize| Arc::new(Binding { limits: limits.clone(), ..Binding::new(name(n), [127, 0, 0, 1].into()) });
     let member = |n: usize| Member { binding: name(n), weight: 1 + (n as u32 * 7) % 13 };
+    let tenant = Tenant { daily_cap: Some(1 << 40), ..Tenant::new("acme") };
     Config {
-        server: Server {
-            hostname: "relay.example.net".parse().expect("a domain"),
-            state_dir: Default::default(),
-            day: Day { timezone: jiff::tz::TimeZone::UTC, starts: jiff::civil::Time::midnight() },
-            shutdown_grace: minute,
-            low_space_floor: 0,
-            seed: None,
-        },
-        listeners: Vec::new(),
-        assignment: Assignment {
-            tenant_header: String::new(),
-            stream_header: String::new(),
-            default_tenant: None,
-            unknown: UnknownPolicy::Refuse,
-        },
         bindings: (0..bindings).map(binding).collect(),
-        pools: vec![Pool {
-            name: "pool".into(),
-            tiers: vec![(0..bindings).map(member).collect()],
-            spread: Spread::Weighted,
-            pace: Pace::None,
-            min_active: 1,
-            failover_on: vec![FailoverReason::Suspended, FailoverReason::Capped],
-            binding_limits: Limits::default(),
-        }],
-        tenants: vec![Tenant {
-            name: "acme".into(),
-            matches: TenantMatch::default(),
-            pools: Default::default(),
-            split: Default::default(),
-            streams: Vec::new(),
-            daily_cap: Some(1 << 40),
-            rate_limit: None,
-            weight: 1,
-            return_path_domain: None,
-        }],
-        providers: vec![Provider { name: "gmail".into(), mx: Vec::new(), binding_limits: limits.clone() }],
-        destination_routes: Vec::new(),
-        dns: Dns { servers: Vec::new(), timeout: minute, max_in_flight: 200 },
-        queue: Queue {
-            retry_first: minute,
-            retry_factor: 2.0,
-            retry_max: minute,
-            retry_jitter: 0.1,
-            lifetime: minute,
-            bounce_lifetime: minute,
-            sticky_tries: 3,
-            max_attempts_in_flight: 2000,
-        },
-        delivery: Delivery {
-            port: 25,
-            allow_private_mx: false,
-            max_addresses: 5,
-            max_outbound_connections: 20,
-            messages_per_connection: 100,
-            recipients_per_message: 100,
-            keep_idle: minute,
-            max_connection_age: minute,
-            timeouts: Timeouts {
-                connect: minute,
-                banner: minute,
-                command: minute,
-                mail: minute,
-                rcpt: minute,
-                data: minute,
-                block: minute,
-                end_of_data: minute,
-                quit: minute,
-            },
-        },
-        reputation: Reputation {
-            window: minute,
-            min_attempts: 100,
-            min_events: 10,
-            hard_bounce_ratio: 0.05,
-            ip_block_count: 3,
-            ip_block_window: minute,
-            hold_count: 3,
-            hold_window: Duration::from_secs(3600),
-            providers_for_binding: 3,
-            suspend_first: minute,
-            suspend_max: minute,
-            forgive_after: minute,
-            probation_start: 20,
-            probation_period: minute,
-            probation_periods: 4,
-            pool_guard: 0.5,
-        },
-        monitor: Monitor {
-            interval: minute,
-            jitter: 0.2,
-            timeout: minute,
-            confirmations: 2,
-            confirm_after: minute,
-            throttle_weight: 3.0,
-            suspend_weight: 4.0,
-            blast_radius: 0.3,
-            fcrdns: true,
-            servers: Vec::new(),
-            zones: Vec::new(),
-        },
-        admin: Admin { address: None },
-        log: Log { format: LogFormat::Text, filter: String::new() },
-        classify: Classify::default(),
-        feedback: None,
+        pools: vec![Pool::new("pool", vec![(0..bindings).map(member).collect()])],
+        tenants: vec![tenant],
+        providers: vec![Provider { binding_limits: limits.clone(), ..Provider::new("gmail", Vec::new()) }],
+        ..Config::bare("relay.example.net".parse().expect("a domain"))
     }
 }
 
@@ -176,6 +65,8 @@ impl Run {
             families: Families { v4: true, v6: false },
             sticky: None,
             excluded: &[],
+            engaged: false,
+            region: None,
         };
         let mut run = Self { scheduler, request, nanos: 1 };
         // First grants, so that the measured picks find all of the pool in play.

@@ -44,6 +44,7 @@
 //! | [`store`] | S | durable spool and facts | what the records mean |
 //! | [`admin`] | S | HTTP: status, metrics | |
 //! | [`telemetry`] | S | metrics, attempt log | |
+//! | [`simulate`] | P | a world of modelled receivers for the core to run in; `remuda simulate` | sockets, the clock |
 //! | [`demo`] | S | scripted receivers and DNS on loopback; `remuda demo` | |
 //! | [`cli`], [`app`] | S | command line; composition root | |
 
@@ -63,5 +64,6 @@ pub mod outcome;
 pub mod queue;
 pub mod reputation;
 pub mod scheduler;
+pub mod simulate;
 pub mod store;
 pub mod telemetry;

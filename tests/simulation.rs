@@ -17,9 +17,8 @@ use remuda::delivery::plan::{MxPlan, NoPlan};
 use remuda::message::{BindingName, DestinationName, Domain, Entry, EntryId, EntryState, MessageId, Recipient};
 use remuda::outcome::classify::{Classifier, Context};
 use remuda::outcome::{Disposition, EnhancedCode, Reply, Stage};
-use remuda::queue::blame;
 use remuda::queue::core::{Action, Core, Start};
-use remuda::queue::state::{self, Answered};
+use remuda::queue::state::Answered;
 use remuda::reputation::{Health, Subject};
 use remuda::scheduler::Settlement;
 use remuda::scheduler::cap::GrantRequest;
@@ -222,16 +221,9 @@ impl World {
         let accepted = outcome.disposition == Disposition::Delivered;
         self.trace.push((now.wall, start.binding.name.clone(), entry.domain.clone(), outcome.disposition));
         let answers = [Answered { recipient: 0, outcome, text: text.into(), host: None }];
-        let evidence = blame::evidence(&entry, &answers, &start.binding, &start.plan.destination);
-        self.core.reported(&evidence, now);
-        let settled = state::settle(
-            &mut entry,
-            &answers,
-            &start.binding.name,
-            &self.config.queue,
-            self.random.random(),
-            now.wall,
-        );
+        let took = Some(Duration::from_millis(100));
+        let random = self.random.random();
+        let (_, settled) = self.core.concluded(&start.lease, &mut entry, &answers, took, random, now);
         for decided in &settled.decided {
             match decided.disposition {
                 Disposition::Delivered => self.delivered += 1,

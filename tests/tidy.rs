@@ -43,6 +43,7 @@ const PURE: &[&str] = &[
     "src/queue/state",
     "src/reputation",
     "src/scheduler",
+    "src/simulate",
 ];
 
 /// Below a pure directory, yet shell: they open files.

@@ -88,6 +88,7 @@ fn caps(metrics: &Metrics, sources: &Sources) {
             Owner::Binding(binding) => ["binding", binding.as_str(), ""],
             Owner::Route(binding, provider) => ["route", binding.as_str(), provider.as_str()],
             Owner::Tenant(tenant) => ["tenant", tenant.as_str(), ""],
+            Owner::TenantRoute(tenant, provider) => ["tenant_route", tenant.as_str(), provider.as_str()],
         };
         metrics.cap_limit.with_label_values(&labels).set(signed(limit));
         metrics.cap_used.with_label_values(&labels).set(signed(cap.used));

@@ -2,13 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::*;
-use crate::config::{
-    Admin, Assignment, Binding, Classify, Day, Delivery, Dns, DomainPattern, EhloName, Limits, Listener, Log,
-    LogFormat, Member, Monitor, Pace, Pool, Reputation, Server, Spread, TenantMatch, Timeouts, UnknownPolicy,
-};
+use crate::config::{Assignment, Binding, DomainPattern, Member, Pool, TenantMatch};
 
 fn parsed<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
     text.parse().expect("valid")
@@ -16,151 +12,22 @@ fn parsed<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
 
 /// A configuration with the tenants `acme`, `globex` and `rest`, and a default tenant `rest`.
 pub(crate) fn config() -> Config {
-    let secs = Duration::from_secs;
     Config {
-        server: Server {
-            hostname: parsed("relay.example.net"),
-            state_dir: "state".into(),
-            day: Day { timezone: jiff::tz::TimeZone::UTC, starts: jiff::civil::Time::midnight() },
-            shutdown_grace: secs(30),
-            low_space_floor: 0,
-            seed: None,
-        },
-        listeners: vec![Listener {
-            address: parsed("127.0.0.1:0"),
-            trust: vec![parsed("127.0.0.0/8")],
-            max_connections: 10,
-            max_connections_per_client: 10,
-            max_message_bytes: 1000,
-            max_recipients: 10,
-            max_errors: 5,
-            idle_timeout: secs(300),
-        }],
-        assignment: Assignment {
-            tenant_header: "X-Remuda-Tenant".into(),
-            stream_header: "X-Remuda-Stream".into(),
-            default_tenant: Some("rest".into()),
-            unknown: UnknownPolicy::Refuse,
-        },
-        bindings: vec![Arc::new(Binding {
-            name: "mta1".into(),
-            bind_address: parsed("127.0.0.11"),
-            public_address: parsed("192.0.2.11"),
-            ehlo_hostname: EhloName::Hostname,
-            limits: Limits::default(),
-            provider: BTreeMap::new(),
-            warmup: None,
-            suspend_delivery: false,
-            region: None,
-        })],
+        assignment: Assignment { default_tenant: Some("rest".into()), ..Assignment::default() },
+        bindings: vec![Arc::new(Binding::new("mta1", parsed("127.0.0.11")))],
         pools: ["slow", "fast", "new", "shared"].map(pool).into(),
         tenants: tenants(),
-        providers: Vec::new(),
-        destination_routes: Vec::new(),
-        dns: Dns { servers: Vec::new(), timeout: secs(3), max_in_flight: 200 },
-        queue: Queue {
-            retry_first: secs(300),
-            retry_factor: 2.0,
-            retry_max: secs(14_400),
-            retry_jitter: 0.1,
-            lifetime: secs(5 * 86_400),
-            bounce_lifetime: secs(86_400),
-            sticky_tries: 3,
-            max_attempts_in_flight: 2000,
-        },
-        delivery: delivery(),
-        reputation: reputation(),
-        monitor: Monitor {
-            interval: secs(900),
-            jitter: 0.2,
-            timeout: secs(5),
-            confirmations: 2,
-            confirm_after: secs(60),
-            throttle_weight: 3.0,
-            suspend_weight: 4.0,
-            blast_radius: 0.3,
-            fcrdns: true,
-            servers: Vec::new(),
-            zones: Vec::new(),
-        },
-        admin: Admin { address: None },
-        log: Log { format: LogFormat::Text, filter: "info".into() },
-        classify: Classify::default(),
-        feedback: None,
-    }
-}
-
-fn delivery() -> Delivery {
-    let minute = Duration::from_secs(60);
-    Delivery {
-        port: 25,
-        allow_private_mx: false,
-        max_addresses: 5,
-        max_outbound_connections: 20,
-        messages_per_connection: 100,
-        recipients_per_message: 100,
-        keep_idle: minute,
-        max_connection_age: minute,
-        timeouts: Timeouts {
-            connect: minute,
-            banner: minute,
-            command: minute,
-            mail: minute,
-            rcpt: minute,
-            data: minute,
-            block: minute,
-            end_of_data: minute,
-            quit: minute,
-        },
-    }
-}
-
-fn reputation() -> Reputation {
-    let hour = Duration::from_secs(3600);
-    Reputation {
-        window: hour,
-        min_attempts: 100,
-        min_events: 10,
-        hard_bounce_ratio: 0.05,
-        ip_block_count: 3,
-        ip_block_window: hour,
-        hold_count: 3,
-        hold_window: Duration::from_secs(3600),
-        providers_for_binding: 3,
-        suspend_first: hour,
-        suspend_max: hour,
-        forgive_after: hour,
-        probation_start: 20,
-        probation_period: hour,
-        probation_periods: 4,
-        pool_guard: 0.5,
+        ..Config::bare(parsed("relay.example.net"))
     }
 }
 
 fn pool(name: &str) -> Pool {
-    Pool {
-        name: name.into(),
-        tiers: vec![vec![Member { binding: "mta1".into(), weight: 1 }]],
-        spread: Spread::Weighted,
-        pace: Pace::None,
-        min_active: 1,
-        failover_on: Vec::new(),
-        binding_limits: Limits::default(),
-    }
+    Pool::new(name, vec![vec![Member { binding: "mta1".into(), weight: 1 }]])
 }
 
 fn tenant(name: &str, matches: TenantMatch, pools: &[(&str, &str)]) -> Tenant {
-    Tenant {
-        name: name.into(),
-        matches,
-        pools: pools.iter().map(|&(stream, pool)| (stream.into(), pool.into())).collect(),
-        split: BTreeMap::new(),
-        streams: Vec::new(),
-        daily_cap: None,
-        rate_limit: None,
-        weight: 1,
-        return_path_domain: None,
-    }
+    let pools = pools.iter().map(|&(stream, pool)| (stream.into(), pool.into())).collect();
+    Tenant { matches, pools, ..Tenant::new(name) }
 }
 
 fn tenants() -> Vec<Tenant> {

@@ -1,12 +1,16 @@
 //! What holds where the file says nothing. The one place for it; the documentation of the types quotes these figures.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{
-    Admin, Assignment, Classify, Day, Delivery, Dns, FailoverReason, Listener, Log, LogFormat, Monitor, Queue,
-    Reputation, Timeouts, UnknownPolicy,
+    Admin, Assignment, Binding, Classify, Config, Day, Delivery, Dns, DomainPattern, EhloName, FailoverReason, Limits,
+    Listener, Log, LogFormat, Member, Monitor, Pace, Pool, Provider, Queue, Reputation, Server, Spread, Tenant,
+    TenantMatch, Timeouts, UnknownPolicy,
 };
+use crate::message::{BindingName, Domain, PoolName, ProviderName, TenantName};
 
 const fn seconds(count: u64) -> Duration {
     Duration::from_secs(count)
@@ -82,6 +86,103 @@ pub(super) const LADDERS: [(&str, &[u64]); 3] = [
         ],
     ),
 ];
+
+impl Config {
+    /// A relay of this name with everything at its default, and nothing to send with yet.
+    pub fn bare(hostname: Domain) -> Self {
+        Self {
+            server: Server {
+                hostname,
+                state_dir: PathBuf::new(),
+                day: Day::default(),
+                shutdown_grace: SHUTDOWN_GRACE,
+                low_space_floor: LOW_SPACE_FLOOR,
+                seed: None,
+            },
+            listeners: Vec::new(),
+            assignment: Assignment::default(),
+            bindings: Vec::new(),
+            pools: Vec::new(),
+            tenants: Vec::new(),
+            providers: Vec::new(),
+            regions: Vec::new(),
+            destination_routes: Vec::new(),
+            dns: Dns::default(),
+            queue: Queue::default(),
+            delivery: Delivery::default(),
+            reputation: Reputation::default(),
+            monitor: Monitor::default(),
+            admin: Admin::default(),
+            log: Log::default(),
+            classify: Classify::default(),
+            feedback: None,
+        }
+    }
+}
+
+impl Binding {
+    /// A binding without limits.
+    pub fn new(name: impl Into<BindingName>, address: IpAddr) -> Self {
+        Self {
+            name: name.into(),
+            bind_address: address,
+            public_address: address,
+            ehlo_hostname: EhloName::Hostname,
+            limits: Limits::default(),
+            provider: BTreeMap::new(),
+            warmup: None,
+            provider_warmup: BTreeMap::new(),
+            suspend_delivery: false,
+            region: None,
+        }
+    }
+}
+
+impl Pool {
+    /// A pool of these tiers.
+    pub fn new(name: impl Into<PoolName>, tiers: Vec<Vec<Member>>) -> Self {
+        Self {
+            name: name.into(),
+            tiers,
+            spread: Spread::Weighted,
+            pace: Pace::None,
+            min_active: MIN_ACTIVE,
+            failover_on: FAILOVER_ON.to_vec(),
+            binding_limits: Limits::default(),
+        }
+    }
+}
+
+impl Tenant {
+    /// `tenant.NAME.priority` of a stream that is not named.
+    pub const PRIORITY: u8 = 5;
+
+    /// A tenant that nothing is known by, without pools and limits.
+    pub fn new(name: impl Into<TenantName>) -> Self {
+        Self {
+            name: name.into(),
+            matches: TenantMatch::default(),
+            pools: BTreeMap::new(),
+            split: BTreeMap::new(),
+            streams: Vec::new(),
+            daily_cap: None,
+            provider_caps: BTreeMap::new(),
+            rate_limit: None,
+            weight: WEIGHT,
+            priority: BTreeMap::new(),
+            engaged: BTreeSet::new(),
+            region: None,
+            return_path_domain: None,
+        }
+    }
+}
+
+impl Provider {
+    /// A provider known by these MX patterns, without limits.
+    pub fn new(name: impl Into<ProviderName>, mx: Vec<DomainPattern>) -> Self {
+        Self { name: name.into(), mx, binding_limits: Limits::default(), warmup: None, region: None }
+    }
+}
 
 impl Default for Day {
     fn default() -> Self {

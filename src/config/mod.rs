@@ -16,7 +16,7 @@ pub mod units;
 pub use check::{Loaded, Mistake, Mistakes, NamedFiles, SourceFile};
 pub(crate) use mistake::suggest;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
@@ -45,6 +45,8 @@ pub struct Config {
     pub tenants: Vec<Tenant>,
     /// `[provider.NAME]`, in the order of the file; the first whose patterns cover all MX hosts wins.
     pub providers: Vec<Provider>,
+    /// `[region.NAME]`, in the order of the file.
+    pub regions: Vec<Region>,
     /// `[[destination_route]]`, in the order of the file; the first that matches wins.
     pub destination_routes: Vec<DestinationRoute>,
     /// `[dns]`
@@ -153,9 +155,11 @@ pub struct Binding {
     pub provider: BTreeMap<ProviderName, Limits>,
     /// Warm-up, if it is being warmed up.
     pub warmup: Option<Warmup>,
+    /// Warm-up towards single providers, beside that of the binding as a whole: both allowances hold.
+    pub provider_warmup: BTreeMap<ProviderName, Warmup>,
     /// Taken out by the operator in the file.
     pub suspend_delivery: bool,
-    /// Free label, for preferring bindings near the recipient.
+    /// Where it is, for preferring bindings near the recipient or the tenant.
     pub region: Option<String>,
 }
 
@@ -194,7 +198,7 @@ pub struct Rate {
     pub per: Duration,
 }
 
-/// `warmup = { ladder = …, started = … | stage = … }`
+/// `warmup = { ladder = …, started = … | stage = … | age = … }`
 #[derive(Clone, Debug, PartialEq)]
 pub struct Warmup {
     /// Accepted recipients per day, stage by stage.
@@ -206,10 +210,12 @@ pub struct Warmup {
 /// Where on its ladder a binding starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WarmupStart {
-    /// Stage 0 on this day, one stage per calendar day.
+    /// Stage 0, not before this day.
     Started(jiff::civil::Date),
-    /// This stage (0-based) on the day it is first used; for an address warmed elsewhere.
+    /// This stage (0-based); for an address warmed elsewhere.
     Stage(usize),
+    /// The stage that an address used daily for so many days would have reached; for one warmed elsewhere.
+    Age(u32),
 }
 
 /// `[pool.NAME]`: tiers of bindings. Tier 0 is `active`; the others are `backup`, in order.
@@ -258,15 +264,23 @@ pub enum Pace {
     None,
     /// In proportion to the part of the day that has passed.
     Even,
+    /// By hour of the day, local time: shares of the cap.
+    Hours(HourShares),
 }
+
+/// Shares of a day's cap by hour, from the hour in which the day starts; they need not add up to anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HourShares(pub [u16; 24]);
 
 /// A reason that may open the next tier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FailoverReason {
     /// Binding or route suspended (by operator, rule or unusable address), or excluded for this message.
     Suspended,
-    /// Daily cap or warm-up allowance used up.
+    /// Daily cap used up.
     Capped,
+    /// Today's allowance of the warm-up used up.
+    Warmup,
     /// Waiting for the rate limiter.
     RateLimited,
     /// Connection window full.
@@ -288,10 +302,18 @@ pub struct Tenant {
     pub streams: Vec<StreamRule>,
     /// Accepted recipients per day over all its bindings.
     pub daily_cap: Option<u64>,
+    /// Accepted recipients per day towards single providers, over all its bindings.
+    pub provider_caps: BTreeMap<ProviderName, u64>,
     /// Messages per short span over all its bindings.
     pub rate_limit: Option<Rate>,
     /// Share against other tenants in the same queue. Default 1; at least 1.
     pub weight: u32,
+    /// Order of its streams in the queue: higher first. Default [`Tenant::PRIORITY`] for streams not named.
+    pub priority: BTreeMap<StreamName, u8>,
+    /// Streams whose recipients are the most welcome: addresses in warm-up keep their allowance for them.
+    pub engaged: BTreeSet<StreamName>,
+    /// Region whose bindings are preferred where the recipient has none.
+    pub region: Option<String>,
     /// Domain under which its return paths are rewritten, so that bounces come back to us; `None` leaves them alone.
     pub return_path_domain: Option<Domain>,
 }
@@ -355,6 +377,19 @@ pub struct Provider {
     pub mx: Vec<DomainPattern>,
     /// Limits of each binding towards this provider.
     pub binding_limits: Limits,
+    /// Ladder of its own for bindings in warm-up, unless they have one towards it.
+    pub warmup: Option<Arc<[u64]>>,
+    /// Region whose bindings are preferred.
+    pub region: Option<String>,
+}
+
+/// `[region.NAME]`: recipients for whom bindings of the region are preferred. Wins over the provider's and the tenant's.
+#[derive(Clone, Debug)]
+pub struct Region {
+    /// Its name, as bindings, providers and tenants use it.
+    pub name: String,
+    /// Recipient domains that belong to it.
+    pub recipient_domain: Vec<DomainPattern>,
 }
 
 /// `[[destination_route]]`: pins recipient domains to hosts instead of asking for MX records.

@@ -304,14 +304,12 @@ mod tests {
     }
 
     fn routing() -> Routing {
-        let limits = crate::config::Limits::default();
         let gmail = Provider {
             name: "gmail".into(),
             mx: vec![DomainPattern::Below(domain("google.com")), DomainPattern::Exact(domain("mx.smtp.goog"))],
-            binding_limits: limits.clone(),
+            ..Provider::new("gmail", Vec::new())
         };
-        let wide =
-            Provider { name: "wide".into(), mx: vec![DomainPattern::Below(domain("com"))], binding_limits: limits };
+        let wide = Provider::new("wide", vec![DomainPattern::Below(domain("com"))]);
         let route = |pattern, hosts: &[(&str, u16)], provider: Option<&str>| DestinationRoute {
             domain: pattern,
             hosts: hosts

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 
-use crate::config::{Binding, Delivery, EhloName, Limits, Timeouts};
+use crate::config::{Binding, Delivery, Timeouts};
 
 /// Defaults for loopback: private addresses allowed by pinned plans only, generous time-outs.
 pub(super) fn delivery() -> Delivery {
@@ -42,17 +42,7 @@ pub(super) fn delivery() -> Delivery {
 
 pub(super) fn binding(name: &str, address: &str) -> Arc<Binding> {
     let address: IpAddr = address.parse().expect("address");
-    Arc::new(Binding {
-        name: name.into(),
-        bind_address: address,
-        public_address: address,
-        ehlo_hostname: EhloName::Hostname,
-        limits: Limits::default(),
-        provider: Default::default(),
-        warmup: None,
-        suspend_delivery: false,
-        region: None,
-    })
+    Arc::new(Binding::new(name, address))
 }
 
 /// How the host answers a line (without CRLF; the end of a body comes as "."). Empty says nothing, `None` hangs up.

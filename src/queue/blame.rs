@@ -10,12 +10,15 @@
 //! Where the EHLO name is the message's (`ehlo_hostname = "message"`), replies that refuse the name speak of the sender's
 //! domain: whoever writes the reverse path would choose which address is blamed. They are noted and move nothing.
 
+use std::time::Duration;
+
 use super::state::{Answered, BLAMED_BINDINGS_MAX};
 use crate::config::{Binding, EhloName};
 use crate::message::{BindingName, DestinationName, Entry};
 use crate::outcome::{Action, Cause, Disposition, Outcome, Scope};
 use crate::reputation::Evidence;
 use crate::reputation::evidence::AttemptResult;
+use crate::scheduler::Experience;
 
 /// One piece of evidence per answer. `entry` is as it was before the attempt, before [`super::state::settle`].
 pub fn evidence(
@@ -41,6 +44,31 @@ pub fn evidence(
         },
     });
     seen.collect()
+}
+
+/// What the attempt taught about its route. `entry` is as it was before the attempt; `took` is from the first command to
+/// the last reply, `None` where no connection was made.
+pub fn experience(entry: &Entry, answers: &[Answered], binding: &BindingName, took: Option<Duration>) -> Experience {
+    let mut seen = Experience { took, ..Experience::default() };
+    for answer in answers {
+        let Outcome { disposition, cause, scope, counts_against_ip, action, .. } = answer.outcome;
+        let is_blamed = counts_against_ip && may_blame(entry, answer.recipient, binding);
+        let count = match (disposition, cause) {
+            (Disposition::Delivered, _) => &mut seen.accepted,
+            _ if is_blamed => &mut seen.blamed,
+            (_, Some(Cause::LocalAddress | Cause::Local)) => continue,
+            (_, Some(Cause::Network)) => &mut seen.failed,
+            (Disposition::Deferred, Some(Cause::RateLimited | Cause::TransientOther)) => &mut seen.deferred,
+            _ => &mut seen.other,
+        };
+        *count += 1;
+        if let Action::BackOff(span) = action
+            && matches!(scope, Scope::Binding | Scope::Range | Scope::Destination | Scope::Unknown)
+        {
+            seen.slow_down = seen.slow_down.max(Some(span));
+        }
+    }
+    seen
 }
 
 /// Whether refusals of this recipient may still be held against a binding. Those of reports (null reverse path) never
@@ -92,8 +120,6 @@ fn result(outcome: &Outcome, text: &str, may_blame: bool, is_report: bool) -> At
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::clock::Wall;
     use crate::message::{EntryId, EntryState, MessageId, Recipient, RecipientState};

@@ -24,13 +24,16 @@
 pub mod binding;
 pub mod cap;
 pub mod concurrency;
+mod facts;
 pub mod fair;
 pub mod pool;
 pub mod rate;
+mod refresh;
 pub mod retry;
 pub mod select;
 mod standing;
 pub mod state;
+mod takeover;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -41,6 +44,8 @@ pub mod warmup;
 pub use cap::{GrantFact, GrantRequest};
 pub use state::{BindingUse, CapUsage, Scheduler};
 pub use verdict::Verdict;
+
+use std::time::Duration;
 
 use crate::clock::Wall;
 use crate::message::BindingName;
@@ -69,6 +74,8 @@ indices! {
     TenantId,
     /// Dense number of a destination, given at its first appearance.
     DestinationId,
+    /// Dense number of a region, given at its first appearance.
+    RegionId,
 }
 
 /// Address families a destination can be reached by.
@@ -97,6 +104,10 @@ pub struct Request<'a> {
     pub sticky: Option<BindingId>,
     /// Not these, each until a moment: their IP was blamed for this mail.
     pub excluded: &'a [(BindingId, Wall)],
+    /// Of a stream whose recipients are the most welcome: may use what an address in warm-up keeps back.
+    pub engaged: bool,
+    /// Bindings of this region are preferred where one of them is eligible.
+    pub region: Option<RegionId>,
 }
 
 /// The answer.
@@ -156,10 +167,32 @@ pub(crate) mod held {
         pub(in crate::scheduler) binding: Option<Reservation>,
         pub(in crate::scheduler) route: Option<Reservation>,
         pub(in crate::scheduler) tenant: Option<Reservation>,
+        /// The tenant's towards the provider.
+        pub(in crate::scheduler) tenant_route: Option<Reservation>,
         /// Periods of probation the recipients were counted in.
         pub(in crate::scheduler) binding_period: u32,
         pub(in crate::scheduler) route_period: u32,
     }
+}
+
+/// What an attempt taught about its route, in recipients: for warm-up, for the size of the window, for `spread =
+/// "reputation"`. Told with [`Scheduler::experienced`] as soon as the replies are known, before the lease is settled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Experience {
+    /// Accepted.
+    pub accepted: u32,
+    /// Refused or deferred in a way that blames the binding's IP.
+    pub blamed: u32,
+    /// Deferred by the receiver for its own reasons or for our pace (not: greylisting, full mailboxes, unknown users).
+    pub deferred: u32,
+    /// Everything else that was answered: bounces, greylisting, content.
+    pub other: u32,
+    /// No answer: connection refused, reset or timed out.
+    pub failed: u32,
+    /// From the first command to the last reply; `None` where no connection was made.
+    pub took: Option<Duration>,
+    /// The receiver asked to go slower, for so long ([`crate::outcome::Action::BackOff`]).
+    pub slow_down: Option<Duration>,
 }
 
 /// How an attempt ended, as far as caps care.

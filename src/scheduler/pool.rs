@@ -27,6 +27,8 @@ pub(super) enum Class {
     Probation,
     Suspended,
     Capped,
+    /// Its allowance of the warm-up is used up.
+    Warmup,
     Pace,
     Grant,
     Window,
@@ -75,6 +77,7 @@ pub(super) struct Pool {
 struct Failover {
     suspended: bool,
     capped: bool,
+    warmup: bool,
     rate_limited: bool,
     window_full: bool,
 }
@@ -90,6 +93,7 @@ impl Pool {
         let failover = Failover {
             suspended: on(FailoverReason::Suspended),
             capped: on(FailoverReason::Capped),
+            warmup: on(FailoverReason::Warmup),
             rate_limited: on(FailoverReason::RateLimited),
             window_full: on(FailoverReason::WindowFull),
         };
@@ -131,6 +135,7 @@ impl Pool {
             Class::Free | Class::Pace | Class::Grant => true,
             Class::Suspended | Class::Probation => !self.failover.suspended,
             Class::Capped => !self.failover.capped,
+            Class::Warmup => !self.failover.warmup,
             Class::Window => !self.failover.window_full,
             Class::Rate => !self.failover.rate_limited,
         }

@@ -11,14 +11,12 @@
 
 use std::time::Duration;
 
-use super::binding::RouteLimits;
 use super::cap::{AccountId, Ledger, Reservation, Room};
-use super::pool::{Class, Pool, Seat, Tier};
-use super::state::{Binding, Destination, Route, RouteTable, Routes, Scheduler, Tenant, on_wall};
-use super::{BindingId, Lease, Request, Selection, Settlement, TenantId, Verdict, held};
+use super::facts::{Admission, Facts};
+use super::pool::Tier;
+use super::state::Scheduler;
+use super::{BindingId, Lease, Request, Selection, Settlement, Verdict, held};
 use crate::clock::{Now, Wall};
-use crate::config::Pace;
-use crate::scheduler::verdict::CapOf;
 
 /// Keys for which one selection may ask for a first grant: others can be asked by the next one, and a pool of a thousand
 /// does not write a thousand grants for one message.
@@ -29,208 +27,6 @@ const SAFETY: Duration = Duration::from_secs(1);
 
 /// The same where only an operator can.
 const SAFETY_LONG: Duration = Duration::from_secs(300);
-
-/// Everything a candidate is judged by.
-struct Facts<'a> {
-    bindings: &'a [Binding],
-    tenants: &'a [Tenant],
-    destinations: &'a [Destination],
-    table: &'a RouteTable,
-    routes: &'a Routes,
-    ledger: &'a Ledger,
-}
-
-/// Whether a candidate may carry this request, apart from what keeps it out everywhere.
-enum Admission {
-    Yes,
-    No,
-    /// Not before this key has been granted something.
-    Wants(AccountId),
-}
-
-impl Facts<'_> {
-    fn limits(&self, binding: BindingId, request: &Request<'_>) -> &RouteLimits {
-        self.table.limits(binding, self.destinations[request.destination.index()].column)
-    }
-
-    fn route(&self, binding: BindingId, request: &Request<'_>) -> Option<&Route> {
-        self.routes.get(binding, request.destination)
-    }
-
-    fn admits(&self, seat: &Seat, pace: Pace, request: &Request<'_>, now: Now) -> Admission {
-        if !reaches(seat, request) || excluded(seat.binding, request, now.wall).is_some() {
-            return Admission::No;
-        }
-        let account = self.bindings[seat.binding.index()].account;
-        if self.ledger.room(account, now.wall) == Room::Askable {
-            return Admission::Wants(account);
-        }
-        let Some(route) = self.route(seat.binding, request) else {
-            return if self.limits(seat.binding, request).window > 0 { Admission::Yes } else { Admission::No };
-        };
-        let divisor = route.standing.divisor(now.wall);
-        if route.standing.room() == 0
-            || !route.window.has_room(Some(self.limits(seat.binding, request).window), divisor)
-        {
-            return Admission::No;
-        }
-        if route.limiter.as_ref().is_some_and(|limiter| !limiter.is_open(now.mono)) {
-            return Admission::No;
-        }
-        match route.account.map(|account| (account, self.ledger.room(account, now.wall))) {
-            None => Admission::Yes,
-            Some((account, Room::Askable)) => Admission::Wants(account),
-            Some((account, Room::Free(_))) if pace == Pace::None || self.ledger.paced(account, now.wall).is_ok() => {
-                Admission::Yes
-            }
-            Some(_) => Admission::No,
-        }
-    }
-
-    /// How many seats of a tier can be counted on for this request; may stop at `enough`.
-    fn dependable(&self, pool: &Pool, tier: &Tier, request: &Request<'_>, enough: usize, now: Now) -> usize {
-        let at_most = tier.dependable(request.families);
-        let destination = &self.destinations[request.destination.index()];
-        let is_plain =
-            destination.routes_out == 0 && request.excluded.is_empty() && !self.table.is_capped(destination.column);
-        if at_most == 0 || is_plain {
-            return at_most;
-        }
-        let counts = |seat: &&Seat| {
-            seat.weight > 0
-                && pool.counts_on(seat.class)
-                && reaches(seat, request)
-                && pool.counts_on(self.route_class(seat.binding, request, now))
-        };
-        tier.seats.iter().filter(counts).take(enough).count()
-    }
-
-    fn route_class(&self, binding: BindingId, request: &Request<'_>, now: Now) -> Class {
-        if excluded(binding, request, now.wall).is_some() {
-            return Class::Suspended;
-        }
-        let Some(route) = self.route(binding, request) else { return Class::Free };
-        if route.standing.is_out() {
-            return Class::Suspended;
-        }
-        match route.account.map(|account| self.ledger.room(account, now.wall)) {
-            Some(Room::Exhausted) => Class::Capped,
-            _ => Class::Free,
-        }
-    }
-
-    fn open_tiers(&self, pool: &Pool, request: &Request<'_>, now: Now) -> usize {
-        pool.open_tiers(|tier, enough| self.dependable(pool, tier, request, enough, now))
-    }
-
-    /// The full answer for a seat of an open tier.
-    fn verdict(&self, seat: &Seat, pace: Pace, request: &Request<'_>, now: Now) -> Verdict {
-        self.standing_verdict(seat, request, now)
-            .or_else(|| self.cap_verdict(seat, pace, request, now))
-            .or_else(|| self.tenant_cap_verdict(request.tenant, now))
-            .or_else(|| self.window_verdict(seat, request, now))
-            .or_else(|| self.rate_verdict(seat, request, now))
-            .or_else(|| self.tenant_rate_verdict(request.tenant, now))
-            .unwrap_or(Verdict::Eligible)
-    }
-
-    fn standing_verdict(&self, seat: &Seat, request: &Request<'_>, now: Now) -> Option<Verdict> {
-        let binding = &self.bindings[seat.binding.index()];
-        if seat.weight == 0 {
-            return Some(Verdict::Drained);
-        }
-        if !binding.exists || binding.config.suspend_delivery {
-            return Some(Verdict::OperatorSuspended { until: None });
-        }
-        binding
-            .standing
-            .verdict_for_binding()
-            .or_else(|| self.route(seat.binding, request)?.standing.verdict_for_route())
-            .or_else(|| (!reaches(seat, request)).then_some(Verdict::AddressFamily))
-            .or_else(|| excluded(seat.binding, request, now.wall).map(|until| Verdict::Excluded { until }))
-    }
-
-    fn cap_verdict(&self, seat: &Seat, pace: Pace, request: &Request<'_>, now: Now) -> Option<Verdict> {
-        let binding = &self.bindings[seat.binding.index()];
-        let route = self.route(seat.binding, request).and_then(|route| route.account);
-        for (account, of) in [(Some(binding.account), CapOf::Binding), (route, CapOf::Route)] {
-            let Some(account) = account else { continue };
-            match self.room_verdict(account, of, now) {
-                Some(Verdict::Cap { until, .. }) if of == CapOf::Binding && binding.is_warming => {
-                    return Some(Verdict::Warmup { until });
-                }
-                Some(verdict) => return Some(verdict),
-                None => {}
-            }
-            if pace == Pace::Even
-                && let Err(until) = self.ledger.paced(account, now.wall)
-            {
-                return Some(Verdict::Pace { until });
-            }
-        }
-        None
-    }
-
-    fn room_verdict(&self, account: AccountId, of: CapOf, now: Now) -> Option<Verdict> {
-        match self.ledger.room(account, now.wall) {
-            Room::Free(_) | Room::Askable => None,
-            Room::Pending => Some(Verdict::GrantPending),
-            Room::Exhausted => Some(Verdict::Cap { of, until: self.ledger.day().end }),
-        }
-    }
-
-    fn window_verdict(&self, seat: &Seat, request: &Request<'_>, now: Now) -> Option<Verdict> {
-        let binding = &self.bindings[seat.binding.index()];
-        let is_open = binding.window.has_room(binding.limits.window, binding.standing.divisor(now.wall))
-            && match self.route(seat.binding, request) {
-                Some(route) => {
-                    let limit = self.limits(seat.binding, request).window;
-                    route.window.has_room(Some(limit), route.standing.divisor(now.wall))
-                }
-                None => self.limits(seat.binding, request).window > 0,
-            };
-        (!is_open).then_some(Verdict::WindowFull)
-    }
-
-    fn rate_verdict(&self, seat: &Seat, request: &Request<'_>, now: Now) -> Option<Verdict> {
-        let of_binding = self.bindings[seat.binding.index()].limiter.as_ref();
-        let of_route = self.route(seat.binding, request).and_then(|route| route.limiter.as_ref());
-        let ready = [of_binding, of_route].into_iter().flatten().map(|limiter| limiter.ready()).max()?;
-        (ready > now.mono).then(|| Verdict::RateLimited { until: on_wall(ready, now) })
-    }
-
-    fn tenant_cap_verdict(&self, tenant: TenantId, now: Now) -> Option<Verdict> {
-        self.room_verdict(self.tenants[tenant.index()].account, CapOf::Tenant, now)
-    }
-
-    fn tenant_rate_verdict(&self, tenant: TenantId, now: Now) -> Option<Verdict> {
-        let ready = self.tenants[tenant.index()].limiter.as_ref()?.ready();
-        (ready > now.mono).then(|| Verdict::RateLimited { until: on_wall(ready, now) })
-    }
-
-    /// Every seat of the pool, in the order of the configuration, with its verdict and whether its tier is open.
-    fn verdicts(&self, pool: &Pool, request: &Request<'_>, now: Now) -> Vec<(bool, BindingId, Verdict)> {
-        let open = self.open_tiers(pool, request, now);
-        let mut verdicts = Vec::with_capacity(pool.tiers.iter().map(|tier| tier.seats.len()).sum());
-        for (index, tier) in pool.tiers.iter().enumerate() {
-            for &place in &tier.as_written {
-                let seat = &tier.seats[place as usize];
-                let verdict =
-                    if index < open { self.verdict(seat, pool.pace, request, now) } else { Verdict::TierClosed };
-                verdicts.push((index < open, seat.binding, verdict));
-            }
-        }
-        verdicts
-    }
-}
-
-fn reaches(seat: &Seat, request: &Request<'_>) -> bool {
-    if seat.is_v6 { request.families.v6 } else { request.families.v4 }
-}
-
-fn excluded(binding: BindingId, request: &Request<'_>, wall: Wall) -> Option<Wall> {
-    request.excluded.iter().find(|(id, until)| *id == binding && wall < *until).map(|&(_, until)| until)
-}
 
 /// The earliest moment at which one of these may change by itself.
 fn earliest(verdicts: &[(bool, BindingId, Verdict)], tenant: Option<&Verdict>, now: Now) -> Wall {
@@ -292,14 +88,18 @@ impl Scheduler {
         if tenant.limiter.as_ref().is_some_and(|limiter| !limiter.is_open(now.mono)) {
             return true;
         }
-        match self.ledger.room(tenant.account, now.wall) {
-            Room::Free(_) => false,
-            Room::Askable => {
-                self.ledger.want(tenant.account, request.recipients);
-                true
+        let towards = tenant.towards(self.destinations[request.destination.index()].column);
+        for account in [Some(tenant.account), towards].into_iter().flatten() {
+            match self.ledger.room(account, now.wall) {
+                Room::Free(_) => {}
+                Room::Askable => {
+                    self.ledger.want(account, request.recipients);
+                    return true;
+                }
+                Room::Pending | Room::Exhausted => return true,
             }
-            Room::Pending | Room::Exhausted => true,
         }
+        false
     }
 
     /// The preferred binding's place, where it may carry this.
@@ -365,7 +165,8 @@ impl Scheduler {
         let of_route = (route.account, route.standing.room());
         let tenant = &mut self.tenants[request.tenant.index()];
         let binding = &mut self.bindings[id.index()];
-        let accounts = [Some(binding.account), of_route.0, Some(tenant.account)];
+        let towards = tenant.towards(self.destinations[request.destination.index()].column);
+        let accounts = [Some(binding.account), of_route.0, Some(tenant.account), towards];
 
         let mut recipients = wanted.min(binding.standing.room()).min(of_route.1);
         for (index, account) in accounts.into_iter().enumerate() {
@@ -375,8 +176,8 @@ impl Scheduler {
                 self.ledger.foresee(account, wanted);
             }
             recipients = recipients.min(free);
-            if pace == Pace::Even && index < 2 {
-                recipients = recipients.min(clamp(self.ledger.paced(account, now.wall).unwrap_or(0)));
+            if index < 2 {
+                recipients = recipients.min(clamp(self.ledger.paced(account, pace, now.wall).unwrap_or(0)));
             }
         }
         let route_limiter = self.routes.get_mut(id, request.destination).and_then(|route| route.limiter.as_mut());
@@ -390,7 +191,8 @@ impl Scheduler {
             return self.refuse(request, now);
         }
 
-        let [of_binding, of_route, of_tenant] = accounts.map(|account| self.ledger.reserve(account?, recipients));
+        let [of_binding, of_route, of_tenant, tenant_route] =
+            accounts.map(|account| self.ledger.reserve(account?, recipients));
         let binding_period = binding.standing.lease(recipients);
         binding.window.take();
         let mut route_period = 0;
@@ -412,6 +214,7 @@ impl Scheduler {
                 binding: of_binding,
                 route: of_route,
                 tenant: of_tenant,
+                tenant_route,
                 binding_period,
                 route_period,
             },
@@ -427,7 +230,7 @@ impl Scheduler {
             Settlement::Unknown => lease.recipients,
         };
         let Lease { binding: id, destination, held, .. } = lease;
-        let reservations: [Option<Reservation>; 3] = [held.binding, held.route, held.tenant];
+        let reservations: [Option<Reservation>; 4] = [held.binding, held.route, held.tenant, held.tenant_route];
         for reservation in reservations.into_iter().flatten() {
             self.ledger.settle(reservation, accepted);
         }
@@ -457,8 +260,7 @@ impl Scheduler {
             // What is eligible and was not taken has nothing granted yet: it was asked for, or will be by the next one.
             *verdict = Verdict::GrantPending;
         }
-        let tenant =
-            facts.tenant_cap_verdict(request.tenant, now).or_else(|| facts.tenant_rate_verdict(request.tenant, now));
+        let tenant = facts.tenant_cap_verdict(request, now).or_else(|| facts.tenant_rate_verdict(request.tenant, now));
         let until = earliest(&listed, tenant.as_ref(), now);
         let verdicts: Vec<_> = listed.into_iter().map(|(_, id, verdict)| (id, verdict)).collect();
         let is_family = |verdict: &Verdict| *verdict == Verdict::AddressFamily;

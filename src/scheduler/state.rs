@@ -13,16 +13,15 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use smallvec::SmallVec;
 
-use super::binding::{self, RouteLimits, WholeLimits};
-use super::cap::{AccountId, Calendar, GrantFact, GrantRequest, Ledger, Owner, Room};
+use super::binding::{RouteLimits, WholeLimits};
+use super::cap::{AccountId, Calendar, GrantFact, GrantRequest, Ledger, Owner};
 use super::concurrency::{self, Window};
-use super::fair::Order;
-use super::pool::{Class, Pool};
+use super::pool::Pool;
 use super::rate::{Limiter, Told};
 use super::standing::Standing;
-use super::{BindingId, DestinationId, PoolId, TenantId, warmup};
+use super::{BindingId, DestinationId, PoolId, TenantId};
 use crate::clock::{Mono, Now, Wall};
-use crate::config::{self, Config, Pace, Rate};
+use crate::config::{self, Config};
 use crate::message::{BindingName, DestinationName, PoolName, ProviderName, TenantName};
 use crate::reputation::{Health, Subject};
 
@@ -31,19 +30,19 @@ pub struct Scheduler {
     pub(super) rng: StdRng,
     pub(super) told: Told,
     pub(super) bindings: Vec<Binding>,
-    binding_ids: HashMap<BindingName, BindingId>,
+    pub(super) binding_ids: HashMap<BindingName, BindingId>,
     pub(super) pools: Vec<Pool>,
-    pool_ids: HashMap<PoolName, PoolId>,
+    pub(super) pool_ids: HashMap<PoolName, PoolId>,
     pub(super) tenants: Vec<Tenant>,
-    tenant_ids: HashMap<TenantName, TenantId>,
+    pub(super) tenant_ids: HashMap<TenantName, TenantId>,
     pub(super) destinations: Vec<Destination>,
     destination_ids: HashMap<DestinationName, DestinationId>,
     unused_destinations: Vec<DestinationId>,
     pub(super) table: RouteTable,
     pub(super) routes: Routes,
     pub(super) ledger: Ledger,
-    wall_timers: BinaryHeap<Reverse<(Wall, BindingId)>>,
-    mono_timers: BinaryHeap<Reverse<(Mono, BindingId)>>,
+    pub(super) wall_timers: BinaryHeap<Reverse<(Wall, BindingId)>>,
+    pub(super) mono_timers: BinaryHeap<Reverse<(Mono, BindingId)>>,
     /// Grows with each configuration: places in tiers are valid within one.
     pub(super) epoch: u32,
     /// Keys that were met in need of a grant during one selection.
@@ -64,25 +63,34 @@ pub(super) struct Binding {
     pub(super) standing: Standing,
     /// Places in tiers: pool, tier, seat.
     pub(super) seats: SmallVec<[(PoolId, u32, u32); 2]>,
-    wall_timer: Option<Wall>,
-    mono_timer: Option<Mono>,
+    pub(super) wall_timer: Option<Wall>,
+    pub(super) mono_timer: Option<Mono>,
 }
 
 pub(super) struct Tenant {
     pub(super) name: TenantName,
     pub(super) account: AccountId,
+    /// By column of the [`RouteTable`], where it has a cap towards that provider or had one.
+    pub(super) towards: Vec<Option<AccountId>>,
     pub(super) limiter: Option<Limiter>,
+}
+
+impl Tenant {
+    /// Its cap towards the provider of a column.
+    pub(super) fn towards(&self, column: u32) -> Option<AccountId> {
+        self.towards.get(column as usize).copied().flatten()
+    }
 }
 
 pub(super) struct Destination {
     pub(super) name: DestinationName,
-    provider_name: Option<ProviderName>,
+    pub(super) provider_name: Option<ProviderName>,
     /// Column in the [`RouteTable`]; 0 is "no provider".
     pub(super) column: u32,
     /// Routes here that are suspended or on probation.
     pub(super) routes_out: u32,
     /// Routes that are remembered.
-    routes: u32,
+    pub(super) routes: u32,
 }
 
 /// A binding at a destination, remembered only while there is something to remember.
@@ -97,11 +105,11 @@ pub(super) struct Route {
 /// Effective limits per binding × (no provider, each provider).
 #[derive(Default)]
 pub(super) struct RouteTable {
-    columns: usize,
-    limits: Vec<RouteLimits>,
+    pub(super) columns: usize,
+    pub(super) limits: Vec<RouteLimits>,
     /// Per column: some binding has a cap there.
-    is_capped: Vec<bool>,
-    providers: HashMap<ProviderName, u32>,
+    pub(super) is_capped: Vec<bool>,
+    pub(super) providers: HashMap<ProviderName, u32>,
 }
 
 impl RouteTable {
@@ -136,9 +144,9 @@ impl Hasher for PairHasher {
 
 /// Routes by binding and destination.
 #[derive(Default)]
-pub(super) struct Routes(HashMap<u64, Route, BuildHasherDefault<PairHasher>>);
+pub(super) struct Routes(pub(super) HashMap<u64, Route, BuildHasherDefault<PairHasher>>);
 
-fn pair(binding: BindingId, destination: DestinationId) -> u64 {
+pub(super) fn pair(binding: BindingId, destination: DestinationId) -> u64 {
     u64::from(binding.0) << 32 | u64::from(destination.0)
 }
 
@@ -206,158 +214,6 @@ impl Scheduler {
         };
         scheduler.reconfigure(config, now);
         scheduler
-    }
-
-    /// Takes over another configuration. Numbers of names stay; counts, leases, windows and health go on; only the
-    /// orders inside tiers begin anew (which costs nobody more than one message).
-    pub fn reconfigure(&mut self, config: &Config, now: Now) {
-        self.epoch = self.epoch.wrapping_add(1);
-        self.told.tell(now.mono);
-        self.ledger.set_calendar(Calendar::new(&config.server.day), now.wall);
-        self.take_over_bindings(config);
-        self.take_over_tenants(config);
-        self.take_over_routes(config);
-        self.take_over_pools(config);
-        self.set_limits_of_day();
-        self.ledger.ask_for_first();
-        self.refresh_all(now);
-    }
-
-    fn take_over_bindings(&mut self, config: &Config) {
-        for binding in &mut self.bindings {
-            binding.exists = false;
-        }
-        let pool_limits = binding::pool_limits(config);
-        let none = config::Limits::default();
-        for wanted in &config.bindings {
-            let limits = binding::whole(wanted, pool_limits.get(&wanted.name).unwrap_or(&none));
-            // Of the ledger: unlimited until `set_limits_of_day`.
-            let account = self.ledger.open(Owner::Binding(wanted.name.clone()), Ledger::UNLIMITED);
-            let id = match self.binding_ids.get(&wanted.name) {
-                Some(&id) => id,
-                None => {
-                    let id = BindingId(self.bindings.len() as u32);
-                    self.binding_ids.insert(wanted.name.clone(), id);
-                    self.bindings.push(Binding {
-                        config: wanted.clone(),
-                        exists: true,
-                        limits,
-                        window: Window::default(),
-                        limiter: None,
-                        account,
-                        is_warming: false,
-                        standing: Standing::default(),
-                        seats: SmallVec::new(),
-                        wall_timer: None,
-                        mono_timer: None,
-                    });
-                    id
-                }
-            };
-            let binding = &mut self.bindings[id.index()];
-            (binding.config, binding.exists, binding.limits) = (wanted.clone(), true, limits);
-            set_rate(&mut binding.limiter, limits.rate, &self.told);
-        }
-    }
-
-    fn take_over_tenants(&mut self, config: &Config) {
-        for wanted in &config.tenants {
-            let limit = wanted.daily_cap.unwrap_or(Ledger::UNLIMITED);
-            let account = self.ledger.open(Owner::Tenant(wanted.name.clone()), limit);
-            let id = match self.tenant_ids.get(&wanted.name) {
-                Some(&id) => id,
-                None => {
-                    let id = TenantId(self.tenants.len() as u32);
-                    self.tenant_ids.insert(wanted.name.clone(), id);
-                    self.tenants.push(Tenant { name: wanted.name.clone(), account, limiter: None });
-                    id
-                }
-            };
-            set_rate(&mut self.tenants[id.index()].limiter, wanted.rate_limit, &self.told);
-        }
-    }
-
-    fn take_over_routes(&mut self, config: &Config) {
-        let columns = config.providers.len() + 1;
-        let none = config::Limits::default();
-        let pool_limits = binding::pool_limits(config);
-        let mut table = RouteTable { columns, is_capped: vec![false; columns], ..RouteTable::default() };
-        for (index, provider) in config.providers.iter().enumerate() {
-            table.providers.insert(provider.name.clone(), index as u32 + 1);
-        }
-        for binding in &self.bindings {
-            let pool = pool_limits.get(&binding.config.name).unwrap_or(&none);
-            let providers = std::iter::once(None).chain(config.providers.iter().map(Some));
-            for (column, provider) in providers.enumerate() {
-                let limits = binding::route(config, &binding.config, pool, provider);
-                table.is_capped[column] |= limits.cap.is_some();
-                table.limits.push(limits);
-            }
-        }
-        self.table = table;
-        for destination in &mut self.destinations {
-            let column = destination.provider_name.as_ref().and_then(|name| self.table.providers.get(name));
-            destination.column = column.copied().unwrap_or(0);
-        }
-        for provider in &config.providers {
-            self.destination(&DestinationName::new(provider.name.as_str()), Some(&provider.name));
-        }
-        // Limiters and caps of routes must be there before the first pick, and follow changes afterwards.
-        for binding in (0..self.bindings.len() as u32).map(BindingId) {
-            for destination in (0..self.destinations.len() as u32).map(DestinationId) {
-                let column = self.destinations[destination.index()].column;
-                let limits = self.table.limits(binding, column);
-                if limits.rate.is_some() || limits.cap.is_some() || self.routes.get(binding, destination).is_some() {
-                    self.route_mut(binding, destination);
-                }
-            }
-        }
-    }
-
-    fn take_over_pools(&mut self, config: &Config) {
-        for binding in &mut self.bindings {
-            binding.seats.clear();
-        }
-        for pool in &mut self.pools {
-            pool.tiers.clear();
-        }
-        for wanted in &config.pools {
-            let (bindings, ids) = (&self.bindings, &self.binding_ids);
-            let seat = |name: &BindingName| {
-                let id = *ids.get(name)?;
-                Some((id, bindings[id.index()].config.bind_address.is_ipv6()))
-            };
-            let pool = Pool::new(wanted, seat, &mut self.rng);
-            let id = match self.pool_ids.get(&wanted.name) {
-                Some(&id) => {
-                    self.pools[id.index()] = pool;
-                    id
-                }
-                None => {
-                    let id = PoolId(self.pools.len() as u32);
-                    self.pool_ids.insert(wanted.name.clone(), id);
-                    self.pools.push(pool);
-                    id
-                }
-            };
-            for (tier, seats) in self.pools[id.index()].tiers.iter().enumerate() {
-                for (place, seat) in seats.seats.iter().enumerate() {
-                    self.bindings[seat.binding.index()].seats.push((id, tier as u32, place as u32));
-                }
-            }
-        }
-    }
-
-    /// Sets the limits of bindings for the present day: the smaller of cap and stage of the warm-up.
-    fn set_limits_of_day(&mut self) {
-        let today = self.ledger.day().date;
-        for binding in &mut self.bindings {
-            let cap = binding.limits.cap.unwrap_or(Ledger::UNLIMITED);
-            let stage = binding.config.warmup.as_ref().and_then(|warmup| warmup::allowance(warmup, today));
-            let allowance = stage.unwrap_or(Ledger::UNLIMITED);
-            binding.is_warming = allowance < cap;
-            self.ledger.set_limit(binding.account, cap.min(allowance));
-        }
     }
 
     /// The number of a binding of the configuration.
@@ -521,13 +377,17 @@ impl Scheduler {
         self.ledger.exact()
     }
 
-    /// The count of every key: bindings, tenants, and routes that were used towards a provider.
+    /// The count of every key: bindings, tenants, routes that were used towards a provider, and tenants' caps towards one.
     pub fn usage(&self, _now: Now) -> Vec<CapUsage> {
         let resets_at = self.ledger.day().end;
         let usage = |account: &super::cap::Account| {
+            let is_capped = account.limit() != Ledger::UNLIMITED;
+            if !is_capped && matches!(account.owner()?, Owner::TenantRoute(..)) {
+                return None;
+            }
             Some(CapUsage {
                 owner: account.owner()?.clone(),
-                limit: (account.limit() != Ledger::UNLIMITED).then_some(account.limit()),
+                limit: is_capped.then_some(account.limit()),
                 used: account.used(),
                 reserved: account.reserved(),
                 granted: account.granted(),
@@ -546,184 +406,4 @@ impl Scheduler {
         };
         self.bindings.iter().filter(|binding| binding.exists).map(in_use).collect()
     }
-
-    /// The next moment at which something changes by itself: a binding comes back, or a day starts.
-    pub fn next_wakeup(&self, now: Now) -> Option<Wall> {
-        let wall = self.wall_timers.peek().map(|Reverse((at, _))| *at);
-        let mono = self.mono_timers.peek().map(|Reverse((at, _))| on_wall(*at, now));
-        [wall, mono, Some(self.ledger.day().end)].into_iter().flatten().min()
-    }
-
-    /// Moves on to `now`: starts a new day, brings bindings back whose time has come. Every selection does this first;
-    /// call it before [`explain`](Self::explain) and [`usage`](Self::usage) where nothing was selected for a while.
-    pub fn tick(&mut self, now: Now) {
-        self.told.tell(now.mono);
-        if self.ledger.roll(now.wall) {
-            self.set_limits_of_day();
-            self.ledger.ask_for_first();
-            self.refresh_all(now);
-        }
-        while let Some(&Reverse((at, id))) = self.wall_timers.peek()
-            && at <= now.wall
-        {
-            self.wall_timers.pop();
-            if self.bindings[id.index()].wall_timer == Some(at) {
-                self.bindings[id.index()].wall_timer = None;
-                self.refresh(id, now);
-            }
-        }
-        while let Some(&Reverse((at, id))) = self.mono_timers.peek()
-            && at <= now.mono
-        {
-            self.mono_timers.pop();
-            if self.bindings[id.index()].mono_timer == Some(at) {
-                self.bindings[id.index()].mono_timer = None;
-                self.refresh(id, now);
-            }
-        }
-    }
-
-    fn refresh_all(&mut self, now: Now) {
-        for id in (0..self.bindings.len() as u32).map(BindingId) {
-            self.refresh(id, now);
-        }
-    }
-
-    /// Works out anew whether a binding is in play in each of its tiers, and when that may change by itself.
-    pub(super) fn refresh(&mut self, id: BindingId, now: Now) {
-        let binding = &mut self.bindings[id.index()];
-        let divisor = binding.standing.divisor(now.wall);
-        if let (Some(limiter), Some(rate)) = (&mut binding.limiter, binding.limits.rate) {
-            limiter.change(rate, divisor);
-        }
-        let (class, mut back) = binding.class(&self.ledger, divisor, now);
-        let mut open_at = None;
-        if class == Class::Rate {
-            open_at = binding.limiter.as_ref().map(Limiter::ready);
-        }
-        if divisor > 1 {
-            back = earliest(back, binding.standing.throttled_until());
-        }
-        let account = binding.account;
-        for &(pool, tier, seat) in &binding.seats {
-            let pool = &mut self.pools[pool.index()];
-            let mut class_here = class;
-            if class.is_in_play()
-                && pool.pace == Pace::Even
-                && let Err(until) = self.ledger.paced(account, now.wall)
-            {
-                (class_here, back) = (Class::Pace, earliest(back, Some(until)));
-            }
-            let (tier, seat) = (tier as usize, seat as usize);
-            pool.set_class(tier, seat, class_here);
-            if let Order::Headroom(_) = pool.tiers[tier].order {
-                pool.tiers[tier].order.set_share(seat, self.ledger.account(account).share());
-            }
-        }
-        if let Some(at) = back
-            && at > now.wall
-            && binding.wall_timer.is_none_or(|known| at < known)
-        {
-            binding.wall_timer = Some(at);
-            self.wall_timers.push(Reverse((at, id)));
-        }
-        if let Some(at) = open_at
-            && binding.mono_timer.is_none_or(|known| at < known)
-        {
-            binding.mono_timer = Some(at);
-            self.mono_timers.push(Reverse((at, id)));
-        }
-    }
-
-    /// The route's memory, made where there was none. Provider routes are counted in the ledger also without a cap, so
-    /// that a cap set during the day knows of the hours before.
-    pub(super) fn route_mut(&mut self, binding: BindingId, destination: DestinationId) -> &mut Route {
-        let place = &mut self.destinations[destination.index()];
-        let limits = *self.table.limits(binding, place.column);
-        let owner = || {
-            let provider = place.provider_name.clone().filter(|_| place.column > 0)?;
-            Some(Owner::Route(self.bindings[binding.index()].config.name.clone(), provider))
-        };
-        let route = match self.routes.0.entry(pair(binding, destination)) {
-            std::collections::hash_map::Entry::Occupied(known) => {
-                let route = known.into_mut();
-                if route.account.is_some() || place.column == 0 {
-                    if let Some(account) = route.account {
-                        self.ledger.set_limit(account, limits.cap.unwrap_or(Ledger::UNLIMITED));
-                    }
-                } else {
-                    route.account =
-                        owner().map(|owner| self.ledger.open(owner, limits.cap.unwrap_or(Ledger::UNLIMITED)));
-                }
-                route
-            }
-            std::collections::hash_map::Entry::Vacant(free) => {
-                let account = owner().map(|owner| self.ledger.open(owner, limits.cap.unwrap_or(Ledger::UNLIMITED)));
-                place.routes += 1;
-                free.insert(Route { account, ..Route::default() })
-            }
-        };
-        set_rate(&mut route.limiter, limits.rate, &self.told);
-        route
-    }
-
-    /// Forgets a route about which there is nothing to remember.
-    pub(super) fn prune(&mut self, binding: BindingId, destination: DestinationId) {
-        let key = pair(binding, destination);
-        let is_idle = |route: &Route| {
-            route.window.in_use() == 0
-                && route.account.is_none()
-                && route.limiter.is_none()
-                && route.standing.is_active()
-        };
-        if self.routes.0.get(&key).is_some_and(is_idle) {
-            self.routes.0.remove(&key);
-            self.destinations[destination.index()].routes -= 1;
-        }
-    }
-}
-
-impl Binding {
-    /// What keeps it out everywhere, in the order of checks, and the moment at which to look again where there is one.
-    fn class(&self, ledger: &Ledger, divisor: u32, now: Now) -> (Class, Option<Wall>) {
-        if !self.exists || self.config.suspend_delivery || self.standing.room() == 0 {
-            return (Class::Suspended, None);
-        }
-        match ledger.room(self.account, now.wall) {
-            Room::Exhausted => return (Class::Capped, None),
-            Room::Pending => return (Class::Grant, ledger.retry_at(self.account)),
-            // To be asked for by the first request that meets it: what nobody needs is not taken from the day.
-            Room::Askable | Room::Free(_) => {}
-        }
-        if !self.window.has_room(self.limits.window, divisor) {
-            return (Class::Window, None);
-        }
-        if self.limiter.as_ref().is_some_and(|limiter| !limiter.is_open(now.mono)) {
-            return (Class::Rate, None);
-        }
-        (if self.standing.is_out() { Class::Probation } else { Class::Free }, None)
-    }
-}
-
-/// Gives a limiter the rate of the configuration, keeping the one that has it already.
-fn set_rate(limiter: &mut Option<Limiter>, rate: Option<Rate>, told: &Told) {
-    match (limiter.as_mut(), rate) {
-        (Some(known), Some(rate)) if known.rate() == rate => {}
-        (Some(known), Some(rate)) => known.change(rate, 1),
-        (None, Some(rate)) => *limiter = Some(Limiter::new(rate, told)),
-        (_, None) => *limiter = None,
-    }
-}
-
-fn earliest(a: Option<Wall>, b: Option<Wall>) -> Option<Wall> {
-    match (a, b) {
-        (Some(a), Some(b)) => Some(a.min(b)),
-        (a, b) => a.or(b),
-    }
-}
-
-/// A moment of the monotonic clock as wall time, rounded up to the next millisecond.
-pub(super) fn on_wall(at: Mono, now: Now) -> Wall {
-    let span = at.since(now.mono).as_nanos().div_ceil(1_000_000);
-    now.wall.plus(std::time::Duration::from_millis(u64::try_from(span).unwrap_or(u64::MAX)))
 }

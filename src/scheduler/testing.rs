@@ -2,7 +2,6 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU32;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,124 +20,16 @@ pub(super) struct TestConfig(Config);
 
 impl Default for TestConfig {
     fn default() -> Self {
-        let minutes = |n: u64| Duration::from_secs(60 * n);
-        let timeouts = Timeouts {
-            connect: minutes(1),
-            banner: minutes(5),
-            command: minutes(5),
-            mail: minutes(5),
-            rcpt: minutes(5),
-            data: minutes(2),
-            block: minutes(3),
-            end_of_data: minutes(10),
-            quit: minutes(1),
-        };
-        Self(Config {
-            server: Server {
-                hostname: "relay.example.net".parse().expect("domain"),
-                state_dir: PathBuf::new(),
-                day: Day { timezone: jiff::tz::TimeZone::UTC, starts: jiff::civil::Time::midnight() },
-                shutdown_grace: minutes(1),
-                low_space_floor: 0,
-                seed: None,
-            },
-            listeners: Vec::new(),
-            assignment: Assignment {
-                tenant_header: String::new(),
-                stream_header: String::new(),
-                default_tenant: None,
-                unknown: UnknownPolicy::Refuse,
-            },
-            bindings: Vec::new(),
-            pools: Vec::new(),
-            tenants: vec![Tenant {
-                name: "acme".into(),
-                matches: TenantMatch::default(),
-                pools: Default::default(),
-                split: Default::default(),
-                streams: Vec::new(),
-                daily_cap: None,
-                rate_limit: None,
-                weight: 1,
-                return_path_domain: None,
-            }],
-            providers: Vec::new(),
-            destination_routes: Vec::new(),
-            dns: Dns { servers: Vec::new(), timeout: minutes(1), max_in_flight: 200 },
-            queue: Queue {
-                retry_first: minutes(5),
-                retry_factor: 2.0,
-                retry_max: minutes(240),
-                retry_jitter: 0.1,
-                lifetime: minutes(7200),
-                bounce_lifetime: minutes(1440),
-                sticky_tries: 3,
-                max_attempts_in_flight: 2000,
-            },
-            delivery: Delivery {
-                port: 25,
-                allow_private_mx: false,
-                max_addresses: 5,
-                max_outbound_connections: 20,
-                messages_per_connection: 100,
-                recipients_per_message: 100,
-                keep_idle: minutes(1),
-                max_connection_age: minutes(5),
-                timeouts,
-            },
-            reputation: Reputation {
-                window: minutes(60),
-                min_attempts: 100,
-                min_events: 10,
-                hard_bounce_ratio: 0.05,
-                ip_block_count: 3,
-                ip_block_window: minutes(60),
-                hold_count: 3,
-                hold_window: Duration::from_secs(3600),
-                providers_for_binding: 3,
-                suspend_first: minutes(60),
-                suspend_max: minutes(1440),
-                forgive_after: minutes(10_080),
-                probation_start: 20,
-                probation_period: minutes(15),
-                probation_periods: 4,
-                pool_guard: 0.5,
-            },
-            monitor: Monitor {
-                interval: minutes(15),
-                jitter: 0.2,
-                timeout: minutes(1),
-                confirmations: 2,
-                confirm_after: minutes(1),
-                throttle_weight: 3.0,
-                suspend_weight: 4.0,
-                blast_radius: 0.3,
-                fcrdns: true,
-                servers: Vec::new(),
-                zones: Vec::new(),
-            },
-            admin: Admin { address: None },
-            log: Log { format: LogFormat::Text, filter: String::new() },
-            classify: Classify::default(),
-            feedback: None,
-        })
+        let mut config = Config::bare("relay.example.net".parse().expect("domain"));
+        config.tenants.push(Tenant::new("acme"));
+        Self(config)
     }
 }
 
 impl TestConfig {
     pub(super) fn binding(mut self, name: &str, change: impl FnOnce(&mut Binding)) -> Self {
         let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        let mut binding = Binding {
-            name: name.into(),
-            bind_address: address,
-            public_address: address,
-            ehlo_hostname: EhloName::Hostname,
-            limits: Limits::default(),
-            provider: Default::default(),
-            warmup: None,
-            suspend_delivery: false,
-            region: None,
-        };
+        let mut binding = Binding::new(name, address);
         change(&mut binding);
         self.0.bindings.push(Arc::new(binding));
         self
@@ -151,22 +42,14 @@ impl TestConfig {
     pub(super) fn provider(mut self, name: &str, change: impl FnOnce(&mut Limits)) -> Self {
         let mut binding_limits = Limits::default();
         change(&mut binding_limits);
-        self.0.providers.push(Provider { name: name.into(), mx: Vec::new(), binding_limits });
+        self.0.providers.push(Provider { binding_limits, ..Provider::new(name, Vec::new()) });
         self
     }
 
     /// A pool of tiers of (binding, weight).
     pub(super) fn pool(mut self, name: &str, tiers: &[&[(&str, u32)]], change: impl FnOnce(&mut Pool)) -> Self {
         let member = |&(binding, weight): &(&str, u32)| Member { binding: binding.into(), weight };
-        let mut pool = Pool {
-            name: name.into(),
-            tiers: tiers.iter().map(|tier| tier.iter().map(member).collect()).collect(),
-            spread: Spread::Weighted,
-            pace: Pace::None,
-            min_active: 1,
-            failover_on: vec![FailoverReason::Suspended, FailoverReason::Capped],
-            binding_limits: Limits::default(),
-        };
+        let mut pool = Pool::new(name, tiers.iter().map(|tier| tier.iter().map(member).collect()).collect());
         change(&mut pool);
         self.0.pools.push(pool);
         self
@@ -230,6 +113,8 @@ impl Bench {
             families: Families { v4: true, v6: true },
             sticky: None,
             excluded: &[],
+            engaged: false,
+            region: None,
         }
     }
 

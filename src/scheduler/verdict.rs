@@ -74,10 +74,20 @@ pub enum Verdict {
         /// Start of the next day.
         until: Wall,
     },
+    /// What is left of today's stage of the warm-up is kept for engaged recipients.
+    Reserved {
+        /// When some of it may be free for others.
+        until: Wall,
+    },
     /// A block of cap is being written to disk; a matter of milliseconds.
     GrantPending,
     /// All its connections (to this destination, or at all) are in use.
     WindowFull,
+    /// The receiver asked for less: no connection to it for a while.
+    BackOff {
+        /// When one is tried.
+        until: Wall,
+    },
     /// Ahead of its rate.
     RateLimited {
         /// When the limiter lets the next one pass.
@@ -95,6 +105,8 @@ pub enum CapOf {
     Route,
     /// The tenant's.
     Tenant,
+    /// The tenant's towards this provider.
+    TenantRoute,
 }
 
 impl Verdict {
@@ -114,8 +126,10 @@ impl Verdict {
             Self::Cap { .. } => "cap",
             Self::Pace { .. } => "pace",
             Self::Warmup { .. } => "warmup",
+            Self::Reserved { .. } => "reserved",
             Self::GrantPending => "grant_pending",
             Self::WindowFull => "window_full",
+            Self::BackOff { .. } => "back_off",
             Self::RateLimited { .. } => "rate_limited",
         }
     }
@@ -132,6 +146,8 @@ impl Verdict {
             | Self::Cap { until, .. }
             | Self::Pace { until }
             | Self::Warmup { until }
+            | Self::Reserved { until }
+            | Self::BackOff { until }
             | Self::RateLimited { until } => Some(until),
             Self::Eligible
             | Self::Drained

@@ -19,6 +19,7 @@ pub fn stage(warmup: &Warmup, day: Date) -> Option<usize> {
             usize::try_from(days).unwrap_or(0)
         }
         WarmupStart::Stage(stage) => stage,
+        WarmupStart::Age(days) => days as usize,
     };
     (stage < warmup.ladder.len()).then_some(stage)
 }

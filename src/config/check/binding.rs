@@ -7,15 +7,14 @@ use std::sync::Arc;
 use super::{Context, Named, host_name};
 use crate::config::defaults::{LADDER, LADDERS};
 use crate::config::mistake::{Place, suggest};
-use crate::config::read::Field;
+use crate::config::read::At;
 use crate::config::{Binding, EhloName, Limits, Monitor, Warmup, WarmupStart, raw};
 use crate::message::{BindingName, ProviderName};
 
-type Ladders = HashMap<String, Arc<[u64]>>;
+pub(super) type Ladders = HashMap<String, Arc<[u64]>>;
 
 impl Context<'_> {
-    pub(super) fn bindings(&mut self, file: &raw::File) -> Vec<Arc<Binding>> {
-        let ladders = self.ladders(file);
+    pub(super) fn bindings(&mut self, file: &raw::File, ladders: &Ladders) -> Vec<Arc<Binding>> {
         let mut addresses: HashMap<IpAddr, (String, Place)> = HashMap::new();
         let mut bindings = Vec::new();
         for (entry, raw) in self.named(&file.binding) {
@@ -35,7 +34,7 @@ impl Context<'_> {
                     );
                 }
             }
-            let binding = self.binding(entry, raw, address.map(|at| at.value), &ladders);
+            let binding = self.binding(entry, raw, address.map(|at| at.value), ladders);
             bindings.extend(binding.map(Arc::new));
         }
         bindings
@@ -58,6 +57,7 @@ impl Context<'_> {
         }
         let limits = self.limits(&raw.limits);
         let provider = self.provider_limits(raw, &limits);
+        let provider_warmup = self.provider_warmup(raw, ladders);
         let warmup =
             raw.warmup.value().and_then(|warmup| self.warmup(warmup, raw.warmup.given()?.place.clone(), ladders));
         if let Some(at) = raw.region.given() {
@@ -73,6 +73,7 @@ impl Context<'_> {
             limits,
             provider,
             warmup,
+            provider_warmup,
             suspend_delivery: raw.suspend_delivery.or(false),
             region: raw.region.value().cloned(),
         })
@@ -122,6 +123,7 @@ impl Context<'_> {
                 continue;
             }
             let Some(raw) = &entry.value else { continue };
+            let raw = &raw.limits;
             let here = self.limits(raw);
             if let (Some(cap), Some(all), Some(at)) = (here.daily_cap, whole.daily_cap, raw.daily_cap.given())
                 && cap > all
@@ -139,6 +141,17 @@ impl Context<'_> {
             limits.insert(ProviderName::new(&entry.name), here);
         }
         limits
+    }
+
+    /// Warm-ups towards single providers.
+    fn provider_warmup(&mut self, raw: &raw::Binding, ladders: &Ladders) -> BTreeMap<ProviderName, Warmup> {
+        let mut warmups = BTreeMap::new();
+        for entry in raw.provider.entries() {
+            let Some(At { value, place }) = entry.value.as_ref().and_then(|raw| raw.warmup.given()) else { continue };
+            let warmup = self.warmup(value, place.clone(), ladders);
+            warmups.extend(warmup.map(|warmup| (ProviderName::new(&entry.name), warmup)));
+        }
+        warmups
     }
 
     /// Limits as such; a limit of nothing is never what was meant.
@@ -159,7 +172,7 @@ impl Context<'_> {
     }
 
     /// The built-in ladders and the file's own.
-    fn ladders(&mut self, file: &raw::File) -> Ladders {
+    pub(super) fn ladders(&mut self, file: &raw::File) -> Ladders {
         let mut ladders: Ladders =
             LADDERS.iter().map(|(name, stages)| ((*name).to_owned(), Arc::from(*stages))).collect();
         for (entry, raw) in self.named(&file.ladder) {
@@ -189,21 +202,21 @@ impl Context<'_> {
         if let Some(at) = raw.ladder.given() {
             self.ladders.refer(&at.value, &at.place, &mut self.out);
         }
-        let position = match (&raw.started, &raw.stage) {
-            (Field::Given(day), Field::Missing) => Some(WarmupStart::Started(day.value.0)),
-            (Field::Missing, Field::Given(stage)) => Some(WarmupStart::Stage(stage.value)),
-            (Field::Bad, _) | (_, Field::Bad) => None,
-            (Field::Given(_), Field::Given(stage)) => {
-                let hint = "started for a new address, stage for one warmed elsewhere";
-                self.out.mistake(&stage.place, "either started or stage, not both", hint);
-                None
-            }
-            (Field::Missing, Field::Missing) => {
-                let hint = "write started = 2026-11-01 for a new address, or stage = 7 for one warmed elsewhere";
-                self.out.mistake(&place, "neither started nor stage is given", hint);
-                None
-            }
-        };
+        let is_bad = [raw.started.is_bad(), raw.stage.is_bad(), raw.age.is_bad()].contains(&true);
+        let started = raw.started.given().map(|at| (WarmupStart::Started(at.value.0), &at.place));
+        let stage = raw.stage.given().map(|at| (WarmupStart::Stage(at.value), &at.place));
+        let age = raw.age.given().map(|at| {
+            let days = u32::try_from(at.value.as_secs() / 86_400).unwrap_or(u32::MAX);
+            (WarmupStart::Age(days), &at.place)
+        });
+        let mut given = [started, stage, age].into_iter().flatten();
+        let hint = "started = 2026-11-01 for a new address; stage = 7 or age = \"30d\" for one warmed elsewhere";
+        let position = given.next().map(|(position, _)| position);
+        if let Some((_, second)) = given.next() {
+            self.out.mistake(second, "one of started, stage and age, not two", hint);
+        } else if position.is_none() && !is_bad {
+            self.out.mistake(&place, "none of started, stage and age is given", hint);
+        }
         let ladder = ladders.get(&name)?;
         if let Some(at) = raw.stage.given().filter(|at| !ladder.is_empty() && at.value >= ladder.len()) {
             let what = format!("ladder {name:?} has no stage {}", at.value);

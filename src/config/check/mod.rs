@@ -178,11 +178,14 @@ struct Context<'a> {
     tenants: Names<'a>,
     providers: Names<'a>,
     ladders: Names<'a>,
+    regions: Names<'a>,
 }
 
 impl<'a> Context<'a> {
     fn new(file: &'a raw::File, lines: LineTable<'a>, out: Findings) -> Self {
         let built_in = super::defaults::LADDERS.iter().map(|(name, _)| *name);
+        let bindings = file.binding.entries().iter().filter_map(|entry| entry.value.as_ref());
+        let in_use = bindings.filter_map(|binding| binding.region.value().map(String::as_str));
         let own = file.ladder.entries().iter().map(|entry| entry.name.as_str());
         Self {
             lines,
@@ -192,6 +195,7 @@ impl<'a> Context<'a> {
             tenants: Names::of("tenant", &file.tenant),
             providers: Names::of("provider", &file.provider),
             ladders: Names::new("ladder", built_in.chain(own)),
+            regions: Names::new("region", in_use.chain(file.region.entries().iter().map(|entry| entry.name.as_str()))),
         }
     }
 
@@ -201,11 +205,13 @@ impl<'a> Context<'a> {
         let server = self.server(file);
         let listeners = self.listeners(file);
         let assignment = self.assignment(file);
-        let bindings = self.bindings(file);
+        let ladders = self.ladders(file);
+        let bindings = self.bindings(file, &ladders);
         let pools = self.pools(file);
         let tenants = self.tenants(file);
         self.check_trusted_headers(file, &listeners);
-        let providers = self.providers(file);
+        let providers = self.providers(file, &ladders);
+        let regions = self.regions(file);
         let delivery = self.delivery(file);
         let destination_routes = self.destination_routes(file, delivery.port);
         let dns = self.dns(file);
@@ -227,6 +233,7 @@ impl<'a> Context<'a> {
             pools,
             tenants,
             providers,
+            regions,
             destination_routes,
             dns,
             queue,

@@ -1,13 +1,16 @@
 //! Providers and pinned routes: where mail goes.
 
+use std::sync::Arc;
+
+use super::binding::Ladders;
 use super::{Context, section};
 use crate::config::mistake::Place;
-use crate::config::read::At;
-use crate::config::{DestinationRoute, DomainPattern, HostPort, Provider, raw};
+use crate::config::read::{At, Field};
+use crate::config::{DestinationRoute, DomainPattern, HostPort, Provider, Region, raw};
 use crate::message::ProviderName;
 
 impl Context<'_> {
-    pub(super) fn providers(&mut self, file: &raw::File) -> Vec<Provider> {
+    pub(super) fn providers(&mut self, file: &raw::File, ladders: &Ladders) -> Vec<Provider> {
         let mut providers = Vec::new();
         for (entry, raw) in self.named(&file.provider) {
             let hint = "name its MX hosts, such as mx = [\"*.mail.example.com\"]";
@@ -19,9 +22,36 @@ impl Context<'_> {
                 name: ProviderName::new(&entry.name),
                 mx: raw.mx.values(),
                 binding_limits: self.limits(&section(&raw.binding)),
+                warmup: self.provider_ladder(raw, ladders),
+                region: self.region(&raw.region),
             });
         }
         providers
+    }
+
+    fn provider_ladder(&mut self, raw: &raw::Provider, ladders: &Ladders) -> Option<Arc<[u64]>> {
+        let at = raw.warmup.given()?;
+        self.ladders.refer(&at.value, &at.place, &mut self.out);
+        ladders.get(&at.value).cloned()
+    }
+
+    pub(super) fn regions(&mut self, file: &raw::File) -> Vec<Region> {
+        let mut regions = Vec::new();
+        for (entry, raw) in self.named(&file.region) {
+            if let Some(at) = raw.recipient_domain.given().filter(|at| at.value.is_written_empty()) {
+                let hint = "leave it out where only tenants and providers choose the region";
+                self.out.mistake(&at.place, "without patterns nobody ever belongs to it", hint);
+            }
+            regions.push(Region { name: entry.name.clone(), recipient_domain: raw.recipient_domain.values() });
+        }
+        regions
+    }
+
+    /// A region that some binding is in, or that has a section of its own.
+    pub(super) fn region(&mut self, field: &Field<String>) -> Option<String> {
+        let at = field.given()?;
+        self.regions.refer(&at.value, &at.place, &mut self.out);
+        Some(at.value.clone())
     }
 
     pub(super) fn destination_routes(&mut self, file: &raw::File, default_port: u16) -> Vec<DestinationRoute> {

@@ -1,13 +1,13 @@
 //! Tenants: their marks, pools per stream, splits and rules.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{Context, Named, host_name, is_header_name, section};
 use crate::config::defaults::WEIGHT;
 use crate::config::mistake::{Place, suggest};
 use crate::config::read::{At, Field, Map};
 use crate::config::{DomainPattern, Listener, StreamRule, Tenant, TenantMatch, raw};
-use crate::message::{Domain, PoolName, StreamName, TenantName};
+use crate::message::{Domain, PoolName, ProviderName, StreamName, TenantName};
 
 /// Which tenant has a mark, and where it says so.
 type Marks = HashMap<String, (String, Place)>;
@@ -30,11 +30,55 @@ impl Context<'_> {
                 streams: self.stream_rules(raw),
                 daily_cap: raw.daily_cap.value().copied(),
                 rate_limit: raw.rate_limit.value().copied(),
+                provider_caps: self.provider_caps(raw),
                 weight: raw.weight.or(WEIGHT),
+                priority: self.priorities(raw),
+                engaged: self.engaged(raw),
+                region: self.region(&raw.region),
                 return_path_domain: self.return_path_domain(&raw.return_path_domain),
             });
         }
         tenants
+    }
+
+    /// Caps towards single providers; none may promise more than the tenant as a whole has.
+    fn provider_caps(&mut self, raw: &raw::Tenant) -> BTreeMap<ProviderName, u64> {
+        let mut caps = BTreeMap::new();
+        for entry in raw.provider.entries() {
+            if !self.providers.refer(&entry.name, &entry.place, &mut self.out) {
+                continue;
+            }
+            let Some(at) = entry.value.as_ref().and_then(|raw| raw.daily_cap.given()) else { continue };
+            let hint = "a limit of nothing is never meant: leave it out for no limit";
+            if at.value == 0 {
+                self.out.mistake(&at.place, "a daily cap of 0 lets nothing through", hint);
+            } else if let Some(all) = raw.daily_cap.value().filter(|all| at.value > **all) {
+                let what = format!("{} is above the tenant's own daily_cap of {all}", at.value);
+                self.out.mistake(&at.place, what, "it could never be used: lower it or leave it out");
+            }
+            caps.insert(ProviderName::new(&entry.name), at.value);
+        }
+        caps
+    }
+
+    fn priorities(&mut self, raw: &raw::Tenant) -> BTreeMap<StreamName, u8> {
+        let mut priorities = BTreeMap::new();
+        for entry in raw.priority.entries() {
+            self.refer_stream(raw, &entry.name, &entry.place);
+            let Some(priority) = entry.value else { continue };
+            if priority > 9 {
+                self.out.mistake(&entry.place, format!("a priority of {priority}"), "from 0 to 9, higher goes first");
+            }
+            priorities.insert(StreamName::new(&entry.name), priority);
+        }
+        priorities
+    }
+
+    fn engaged(&mut self, raw: &raw::Tenant) -> BTreeSet<StreamName> {
+        for at in raw.engaged.items() {
+            self.refer_stream(raw, &at.value, &at.place);
+        }
+        raw.engaged.items().iter().map(|at| StreamName::new(&at.value)).collect()
     }
 
     fn return_path_domain(&mut self, field: &Field<Domain>) -> Option<Domain> {

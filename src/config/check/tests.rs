@@ -223,11 +223,11 @@ fn every_mistake_is_named_with_line_path_and_hint() {
         ),
         (
             "[binding.m]\nbind_address = \"192.0.2.3\"\nwarmup = {}\n",
-            "3:10: binding.m.warmup: neither started nor stage is given; write started = 2026-11-01 for a new address, or stage = 7 for one warmed elsewhere",
+            "3:10: binding.m.warmup: none of started, stage and age is given; started = 2026-11-01 for a new address; stage = 7 or age = \"30d\" for one warmed elsewhere",
         ),
         (
             "[binding.m]\nbind_address = \"192.0.2.3\"\nwarmup = { stage = 1, started = 2026-11-01 }\n",
-            "3:20: binding.m.warmup.stage: either started or stage, not both; started for a new address, stage for one warmed elsewhere",
+            "3:20: binding.m.warmup.stage: one of started, stage and age, not two; started = 2026-11-01 for a new address; stage = 7 or age = \"30d\" for one warmed elsewhere",
         ),
         (
             "[binding.m]\nbind_address = \"192.0.2.3\"\nwarmup = { stage = 2, ladder = \"l\" }\n[ladder.l]\nstages = [1, 2]\n",
@@ -767,7 +767,9 @@ fn the_example_shows_every_key_there_is() {
     let mut texts = vec![uncommented()];
     texts.extend(EXAMPLE.lines().filter_map(|line| line.strip_prefix("# or: ")).filter(|l| is_key_line(l)).map(|l| {
         let header = if l.starts_with("warmup") { "[binding.x]" } else { "[admin]" };
-        format!("{header}\n{l}\n")
+        // A binding's warm-up, and the same towards one provider.
+        let towards = if l.starts_with("warmup") { format!("[binding.x.provider.x]\n{l}\n") } else { String::new() };
+        format!("{header}\n{l}\n{towards}")
     }));
     for text in texts {
         let value: toml::Value = toml::from_str(&text).expect("TOML");

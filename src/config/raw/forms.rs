@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use crate::config::mistake::{Findings, Place};
 use crate::config::read::{Readable, as_text};
 use crate::config::tree::{Node, Value};
+use crate::config::{HourShares, Pace};
 use crate::message::Domain;
 
 /// Local time at which a day starts, as `"07:30"` or as TOML's own `07:30:00`.
@@ -26,6 +27,39 @@ impl Readable for TimeOfDay {
             out.mistake(place, format!("{text:?} is no time of day"), "write hours and minutes, such as \"00:00\"");
         }
         read.map(Self)
+    }
+}
+
+/// `"none"`, `"even"`, or 24 shares of the cap, one for each hour of the day.
+impl Readable for Pace {
+    fn read(node: &Node, place: &Place, out: &mut Findings) -> Option<Self> {
+        let hint = "write \"none\", \"even\", or 24 numbers: the share of each hour of the day";
+        match &node.value {
+            Value::Text(word) if word == "none" => Some(Self::None),
+            Value::Text(word) if word == "even" => Some(Self::Even),
+            Value::Text(word) => {
+                out.mistake(place, format!("{word:?} is no pace"), hint);
+                None
+            }
+            Value::List(items) => {
+                let share = |item: &Node| match item.value {
+                    Value::Integer(Some(n)) => u16::try_from(n).ok(),
+                    _ => None,
+                };
+                let shares: Option<Vec<u16>> = items.iter().map(share).collect();
+                let shares = shares.and_then(|shares| <[u16; 24]>::try_from(shares).ok());
+                if shares.is_none_or(|shares| shares.iter().all(|share| *share == 0)) {
+                    let what = format!("expected 24 whole numbers from 0 to 65535, not all 0; found {}", items.len());
+                    out.mistake(place, what, hint);
+                    return None;
+                }
+                shares.map(HourShares).map(Self::Hours)
+            }
+            other => {
+                out.mistake(place, format!("expected a word or a list, found {}", other.kind()), hint);
+                None
+            }
+        }
     }
 }
 

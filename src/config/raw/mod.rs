@@ -30,6 +30,7 @@ table!(File {
     pool: Map<Pool>,
     tenant: Map<Tenant>,
     provider: Map<Provider>,
+    region: Map<Region>,
     ladder: Map<Ladder>,
     destination_route: List<DestinationRoute>,
     dns: Dns,
@@ -100,10 +101,12 @@ table!(Binding {
     suspend_delivery: bool,
     region: String,
     warmup: Warmup,
-    provider: Map<Limits>,
+    provider: Map<Towards>,
 } flatten limits: Limits);
 
-table!(Warmup { ladder: String, started: Date, stage: usize });
+table!(Towards { warmup: Warmup } flatten limits: Limits);
+
+table!(Warmup { ladder: String, started: Date, stage: usize, age: Duration });
 
 table!(Ladder { stages: List<u64>, });
 
@@ -123,11 +126,10 @@ words!(Spread {
     "reputation" => Spread::Reputation,
 });
 
-words!(Pace { "none" => Pace::None, "even" => Pace::Even });
-
 words!(FailoverReason {
     "suspended" => FailoverReason::Suspended,
     "capped" => FailoverReason::Capped,
+    "warmup" => FailoverReason::Warmup,
     "rate_limited" => FailoverReason::RateLimited,
     "window_full" => FailoverReason::WindowFull,
 });
@@ -190,8 +192,14 @@ table!(Tenant {
     daily_cap: u64,
     rate_limit: Rate,
     weight: u32,
+    provider: Map<TenantTowards>,
+    priority: Map<u8>,
+    engaged: List<String>,
+    region: String,
     return_path_domain: Domain,
 });
+
+table!(TenantTowards { daily_cap: u64 });
 
 table!(TenantMatch {
     auth_user: List<String>,
@@ -202,7 +210,9 @@ table!(TenantMatch {
 
 table!(StreamRule { stream: String, sender: Mailbox, sender_domain: DomainPattern, header: Map<String>, });
 
-table!(Provider { mx: List<DomainPattern>, binding: Limits, });
+table!(Provider { mx: List<DomainPattern>, binding: Limits, warmup: String, region: String });
+
+table!(Region { recipient_domain: List<DomainPattern>, });
 
 table!(DestinationRoute { domain: DomainPattern, hosts: List<Host>, provider: String, });
 

@@ -39,6 +39,11 @@ impl<T> Field<T> {
         self.given().map(|at| &at.value)
     }
 
+    /// Written, but not as it should be.
+    pub(crate) fn is_bad(&self) -> bool {
+        matches!(self, Self::Bad)
+    }
+
     pub(crate) fn is_missing(&self) -> bool {
         matches!(self, Self::Missing)
     }

@@ -161,6 +161,8 @@ pub(super) fn request<'a>(waiting: &'a Waiting, destination: DestinationId, plan
         families: plan.families().map_or(Families { v4: true, v6: true }, |(v4, v6)| Families { v4, v6 }),
         sticky: waiting.sticky,
         excluded: waiting.excluded.as_deref().unwrap_or_default(),
+        engaged: false,
+        region: None,
     }
 }
 

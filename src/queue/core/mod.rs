@@ -15,6 +15,7 @@ mod tests;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
@@ -22,7 +23,9 @@ use rand::rngs::SmallRng;
 use self::domains::DomainState;
 use self::held::{Aside, Senders};
 use self::lanes::{Waiters, request};
+use super::blame;
 use super::index::{DomainId, Due, Index, LaneId, Place, Waiting};
+use super::state::{self, Answered, Settled};
 use crate::clock::{Now, Wall};
 use crate::config::{self, Config};
 use crate::delivery::plan::MxPlan;
@@ -252,6 +255,29 @@ impl Core {
             changes.extend(self.reputation.observe(item, now.wall));
         }
         self.apply_health(changes, now)
+    }
+
+    /// An attempt was answered: who is blamed, what it taught, and what becomes of the entry. Comes as soon as the replies
+    /// are known and before any of it is written down, since the next decision must already know; [`Core::settled`]
+    /// follows when it is. `entry` changes to what it is from now on. `took` is from the first command to the last reply,
+    /// `None` where no connection was made. `unit_random` in 0..1 spreads the wait.
+    pub fn concluded(
+        &mut self,
+        lease: &Lease,
+        entry: &mut Entry,
+        answers: &[Answered],
+        took: Option<Duration>,
+        unit_random: f64,
+        now: Now,
+    ) -> (Observed, Settled) {
+        let binding = Arc::clone(self.scheduler.binding(lease.binding));
+        let destination = self.scheduler.destination_name(lease.destination);
+        let evidence = blame::evidence(entry, answers, &binding, destination);
+        let experience = blame::experience(entry, answers, &binding.name, took);
+        let observed = self.reported(&evidence, now);
+        self.scheduler.experienced(lease.binding, lease.destination, &experience, now);
+        let settled = state::settle(entry, answers, &binding.name, &self.queue, unit_random, now.wall);
+        (observed, settled)
     }
 
     /// An attempt is over and what became of it is on disk. `entry` is `None` when nobody waits any more.

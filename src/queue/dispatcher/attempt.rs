@@ -7,9 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use rand::Rng;
 
-use super::super::blame;
 use super::super::core::Start;
-use super::super::state::{self, Answered, Settled};
+use super::super::state::{Answered, Settled};
 use super::mark::Marked;
 use super::{Dispatcher, Held, written};
 use crate::clock::Now;
@@ -128,14 +127,19 @@ impl Dispatcher {
     async fn conclude(&self, mut held: Held<'_>, way: &Way, mut entry: Entry, report: &Report) {
         let before = entry.clone();
         let answers = self.judge(way, report);
-        let evidence = blame::evidence(&before, &answers, &way.binding, &way.plan.destination);
-        let (observed, facts) = self.tell(|core, now| core.reported(&evidence, now));
+        let Some(lease) = &held.lease else { return };
+        let took = report.local.map(|_| report.latency);
+        let random = self.random.lock().random::<f64>();
+        let mut settled = Settled::default();
+        let (observed, facts) = self.tell(|core, now| {
+            let (observed, became) = core.concluded(lease, &mut entry, &answers, took, random, now);
+            settled = became;
+            observed
+        });
         self.wake.notify_one();
         self.announce(&observed);
 
         let now = self.clock.now();
-        let random = self.random.lock().random::<f64>();
-        let mut settled = state::settle(&mut entry, &answers, &way.binding.name, &self.config.queue, random, now.wall);
         let dsn = self.write_down(&before, &mut entry, &mut settled).await;
         written(facts).await;
         self.log(way, &before, &entry, report, &answers, &settled);

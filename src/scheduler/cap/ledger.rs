@@ -29,6 +29,7 @@ use std::time::Duration;
 
 use super::{Calendar, Day, GrantFact, GrantRequest};
 use crate::clock::Wall;
+use crate::config::Pace;
 use crate::message::{BindingName, ProviderName, TenantName};
 
 /// Days ahead of today from which a recorded day is taken for the work of a wrong clock.
@@ -50,6 +51,8 @@ pub enum Owner {
     Route(BindingName, ProviderName),
     /// The tenant's.
     Tenant(TenantName),
+    /// The tenant's towards a provider.
+    TenantRoute(TenantName, ProviderName),
 }
 
 impl fmt::Display for Owner {
@@ -59,6 +62,7 @@ impl fmt::Display for Owner {
             Self::Binding(binding) => write!(f, "binding/{binding}"),
             Self::Route(binding, provider) => write!(f, "route/{binding}/{provider}"),
             Self::Tenant(tenant) => write!(f, "tenant/{tenant}"),
+            Self::TenantRoute(tenant, provider) => write!(f, "tenant-route/{tenant}/{provider}"),
         }
     }
 }
@@ -401,7 +405,10 @@ impl Ledger {
 
     /// How many recipients fit now when the limit is spread evenly over the day (at most what the limit allows, a small
     /// burst ahead of the pace), and else when the next one does.
-    pub fn paced(&self, id: AccountId, wall: Wall) -> Result<u64, Wall> {
+    pub fn paced(&self, id: AccountId, pace: Pace, wall: Wall) -> Result<u64, Wall> {
+        if pace == Pace::None {
+            return Ok(u64::MAX);
+        }
         let account = self.account(id);
         if account.limit == Self::UNLIMITED {
             return Ok(u64::MAX);
@@ -708,17 +715,17 @@ mod tests {
     fn even_pace_follows_the_part_of_the_day_that_has_passed() {
         let (mut ledger, id) = opened(2_400);
         // 12:00 of a day of 24 hours: half of it, and a burst of 2.
-        assert_eq!(ledger.paced(id, noon()), Ok(1_202));
+        assert_eq!(ledger.paced(id, Pace::Even, noon()), Ok(1_202));
         ledger.want(id, 2_400);
         grant(&mut ledger);
         let taken = ledger.reserve(id, 1_202).expect("room");
         ledger.settle(taken, 1_202);
-        let next = ledger.paced(id, noon()).expect_err("ahead");
+        let next = ledger.paced(id, Pace::Even, noon()).expect_err("ahead");
         assert_eq!(next, noon().plus(HOUR / 100));
-        assert_eq!(ledger.paced(id, next), Ok(1));
-        assert_eq!(ledger.paced(id, ledger.day().end), Ok(1_198));
+        assert_eq!(ledger.paced(id, Pace::Even, next), Ok(1));
+        assert_eq!(ledger.paced(id, Pace::Even, ledger.day().end), Ok(1_198));
         let (ledger, id) = opened(Ledger::UNLIMITED);
-        assert_eq!(ledger.paced(id, noon()), Ok(u64::MAX));
+        assert_eq!(ledger.paced(id, Pace::Even, noon()), Ok(u64::MAX));
     }
 
     #[test]

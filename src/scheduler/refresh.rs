@@ -1,0 +1,191 @@
+//! What time and settled leases change: who is in play, and which routes are remembered.
+//!
+//! [`Scheduler::refresh`] is the one place that decides whether a binding is in play in its tiers.
+
+use std::cmp::Reverse;
+
+use super::cap::{Ledger, Owner, Room};
+use super::fair::Order;
+use super::pool::Class;
+use super::rate::Limiter;
+use super::state::{Binding, Route, Scheduler, pair};
+use super::takeover::set_rate;
+use super::{BindingId, DestinationId, Experience};
+use crate::clock::{Mono, Now, Wall};
+
+impl Scheduler {
+    /// The next moment at which something changes by itself: a binding comes back, or a day starts.
+    pub fn next_wakeup(&self, now: Now) -> Option<Wall> {
+        let wall = self.wall_timers.peek().map(|Reverse((at, _))| *at);
+        let mono = self.mono_timers.peek().map(|Reverse((at, _))| on_wall(*at, now));
+        [wall, mono, Some(self.ledger.day().end)].into_iter().flatten().min()
+    }
+
+    /// Moves on to `now`: starts a new day, brings bindings back whose time has come. Every selection does this first;
+    /// call it before [`explain`](Self::explain) and [`usage`](Self::usage) where nothing was selected for a while.
+    pub fn tick(&mut self, now: Now) {
+        self.told.tell(now.mono);
+        if self.ledger.roll(now.wall) {
+            self.set_limits_of_day();
+            self.ledger.ask_for_first();
+            self.refresh_all(now);
+        }
+        while let Some(&Reverse((at, id))) = self.wall_timers.peek()
+            && at <= now.wall
+        {
+            self.wall_timers.pop();
+            if self.bindings[id.index()].wall_timer == Some(at) {
+                self.bindings[id.index()].wall_timer = None;
+                self.refresh(id, now);
+            }
+        }
+        while let Some(&Reverse((at, id))) = self.mono_timers.peek()
+            && at <= now.mono
+        {
+            self.mono_timers.pop();
+            if self.bindings[id.index()].mono_timer == Some(at) {
+                self.bindings[id.index()].mono_timer = None;
+                self.refresh(id, now);
+            }
+        }
+    }
+
+    pub(super) fn refresh_all(&mut self, now: Now) {
+        for id in (0..self.bindings.len() as u32).map(BindingId) {
+            self.refresh(id, now);
+        }
+    }
+
+    /// Works out anew whether a binding is in play in each of its tiers, and when that may change by itself.
+    pub(super) fn refresh(&mut self, id: BindingId, now: Now) {
+        let binding = &mut self.bindings[id.index()];
+        let divisor = binding.standing.divisor(now.wall);
+        if let (Some(limiter), Some(rate)) = (&mut binding.limiter, binding.limits.rate) {
+            limiter.change(rate, divisor);
+        }
+        let (class, mut back) = binding.class(&self.ledger, divisor, now);
+        let mut open_at = None;
+        if class == Class::Rate {
+            open_at = binding.limiter.as_ref().map(Limiter::ready);
+        }
+        if divisor > 1 {
+            back = earliest(back, binding.standing.throttled_until());
+        }
+        let account = binding.account;
+        for &(pool, tier, seat) in &binding.seats {
+            let pool = &mut self.pools[pool.index()];
+            let mut class_here = class;
+            if class.is_in_play()
+                && let Err(until) = self.ledger.paced(account, pool.pace, now.wall)
+            {
+                (class_here, back) = (Class::Pace, earliest(back, Some(until)));
+            }
+            let (tier, seat) = (tier as usize, seat as usize);
+            pool.set_class(tier, seat, class_here);
+            if let Order::Headroom(_) = pool.tiers[tier].order {
+                pool.tiers[tier].order.set_share(seat, self.ledger.account(account).share());
+            }
+        }
+        if let Some(at) = back
+            && at > now.wall
+            && binding.wall_timer.is_none_or(|known| at < known)
+        {
+            binding.wall_timer = Some(at);
+            self.wall_timers.push(Reverse((at, id)));
+        }
+        if let Some(at) = open_at
+            && binding.mono_timer.is_none_or(|known| at < known)
+        {
+            binding.mono_timer = Some(at);
+            self.mono_timers.push(Reverse((at, id)));
+        }
+    }
+
+    /// Learns from what an attempt was answered.
+    pub fn experienced(&mut self, _binding: BindingId, _destination: DestinationId, _seen: &Experience, now: Now) {
+        self.tick(now);
+    }
+
+    /// The route's memory, made where there was none. Provider routes are counted in the ledger also without a cap, so
+    /// that a cap set during the day knows of the hours before.
+    pub(super) fn route_mut(&mut self, binding: BindingId, destination: DestinationId) -> &mut Route {
+        let place = &mut self.destinations[destination.index()];
+        let limits = *self.table.limits(binding, place.column);
+        let owner = || {
+            let provider = place.provider_name.clone().filter(|_| place.column > 0)?;
+            Some(Owner::Route(self.bindings[binding.index()].config.name.clone(), provider))
+        };
+        let route = match self.routes.0.entry(pair(binding, destination)) {
+            std::collections::hash_map::Entry::Occupied(known) => {
+                let route = known.into_mut();
+                if route.account.is_some() || place.column == 0 {
+                    if let Some(account) = route.account {
+                        self.ledger.set_limit(account, limits.cap.unwrap_or(Ledger::UNLIMITED));
+                    }
+                } else {
+                    route.account =
+                        owner().map(|owner| self.ledger.open(owner, limits.cap.unwrap_or(Ledger::UNLIMITED)));
+                }
+                route
+            }
+            std::collections::hash_map::Entry::Vacant(free) => {
+                let account = owner().map(|owner| self.ledger.open(owner, limits.cap.unwrap_or(Ledger::UNLIMITED)));
+                place.routes += 1;
+                free.insert(Route { account, ..Route::default() })
+            }
+        };
+        set_rate(&mut route.limiter, limits.rate, &self.told);
+        route
+    }
+
+    /// Forgets a route about which there is nothing to remember.
+    pub(super) fn prune(&mut self, binding: BindingId, destination: DestinationId) {
+        let key = pair(binding, destination);
+        let is_idle = |route: &Route| {
+            route.window.in_use() == 0
+                && route.account.is_none()
+                && route.limiter.is_none()
+                && route.standing.is_active()
+        };
+        if self.routes.0.get(&key).is_some_and(is_idle) {
+            self.routes.0.remove(&key);
+            self.destinations[destination.index()].routes -= 1;
+        }
+    }
+}
+
+impl Binding {
+    /// What keeps it out everywhere, in the order of checks, and the moment at which to look again where there is one.
+    fn class(&self, ledger: &Ledger, divisor: u32, now: Now) -> (Class, Option<Wall>) {
+        if !self.exists || self.config.suspend_delivery || self.standing.room() == 0 {
+            return (Class::Suspended, None);
+        }
+        match ledger.room(self.account, now.wall) {
+            Room::Exhausted if self.is_warming => return (Class::Warmup, None),
+            Room::Exhausted => return (Class::Capped, None),
+            Room::Pending => return (Class::Grant, ledger.retry_at(self.account)),
+            // To be asked for by the first request that meets it: what nobody needs is not taken from the day.
+            Room::Askable | Room::Free(_) => {}
+        }
+        if !self.window.has_room(self.limits.window, divisor) {
+            return (Class::Window, None);
+        }
+        if self.limiter.as_ref().is_some_and(|limiter| !limiter.is_open(now.mono)) {
+            return (Class::Rate, None);
+        }
+        (if self.standing.is_out() { Class::Probation } else { Class::Free }, None)
+    }
+}
+
+fn earliest(a: Option<Wall>, b: Option<Wall>) -> Option<Wall> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}
+
+/// A moment of the monotonic clock as wall time, rounded up to the next millisecond.
+pub(super) fn on_wall(at: Mono, now: Now) -> Wall {
+    let span = at.since(now.mono).as_nanos().div_ceil(1_000_000);
+    now.wall.plus(std::time::Duration::from_millis(u64::try_from(span).unwrap_or(u64::MAX)))
+}

@@ -1,0 +1,195 @@
+//! Taking over a configuration: names get numbers, limits are worked out, seats are taken.
+//!
+//! Nothing that was counted is lost: bindings, tenants and routes of the new configuration keep the accounts, windows and
+//! health they had, also where their limits have changed.
+
+use smallvec::SmallVec;
+
+use super::binding;
+use super::cap::{Calendar, Ledger, Owner};
+use super::concurrency::Window;
+use super::pool::Pool;
+use super::rate::{Limiter, Told};
+use super::standing::Standing;
+use super::state::{Binding, RouteTable, Scheduler, Tenant};
+use super::{BindingId, DestinationId, PoolId, TenantId, warmup};
+use crate::clock::Now;
+use crate::config::{self, Config, Rate};
+use crate::message::{BindingName, DestinationName};
+
+impl Scheduler {
+    /// Takes over another configuration. Numbers of names stay; counts, leases, windows and health go on; only the
+    /// orders inside tiers begin anew (which costs nobody more than one message).
+    pub fn reconfigure(&mut self, config: &Config, now: Now) {
+        self.epoch = self.epoch.wrapping_add(1);
+        self.told.tell(now.mono);
+        self.ledger.set_calendar(Calendar::new(&config.server.day), now.wall);
+        self.take_over_bindings(config);
+        self.take_over_tenants(config);
+        self.take_over_routes(config);
+        self.take_over_pools(config);
+        self.set_limits_of_day();
+        self.ledger.ask_for_first();
+        self.refresh_all(now);
+    }
+
+    fn take_over_bindings(&mut self, config: &Config) {
+        for binding in &mut self.bindings {
+            binding.exists = false;
+        }
+        let pool_limits = binding::pool_limits(config);
+        let none = config::Limits::default();
+        for wanted in &config.bindings {
+            let limits = binding::whole(wanted, pool_limits.get(&wanted.name).unwrap_or(&none));
+            // Of the ledger: unlimited until `set_limits_of_day`.
+            let account = self.ledger.open(Owner::Binding(wanted.name.clone()), Ledger::UNLIMITED);
+            let id = match self.binding_ids.get(&wanted.name) {
+                Some(&id) => id,
+                None => {
+                    let id = BindingId(self.bindings.len() as u32);
+                    self.binding_ids.insert(wanted.name.clone(), id);
+                    self.bindings.push(Binding {
+                        config: wanted.clone(),
+                        exists: true,
+                        limits,
+                        window: Window::default(),
+                        limiter: None,
+                        account,
+                        is_warming: false,
+                        standing: Standing::default(),
+                        seats: SmallVec::new(),
+                        wall_timer: None,
+                        mono_timer: None,
+                    });
+                    id
+                }
+            };
+            let binding = &mut self.bindings[id.index()];
+            (binding.config, binding.exists, binding.limits) = (wanted.clone(), true, limits);
+            set_rate(&mut binding.limiter, limits.rate, &self.told);
+        }
+    }
+
+    fn take_over_tenants(&mut self, config: &Config) {
+        for wanted in &config.tenants {
+            let limit = wanted.daily_cap.unwrap_or(Ledger::UNLIMITED);
+            let account = self.ledger.open(Owner::Tenant(wanted.name.clone()), limit);
+            let id = match self.tenant_ids.get(&wanted.name) {
+                Some(&id) => id,
+                None => {
+                    let id = TenantId(self.tenants.len() as u32);
+                    self.tenant_ids.insert(wanted.name.clone(), id);
+                    self.tenants.push(Tenant {
+                        name: wanted.name.clone(),
+                        account,
+                        towards: Vec::new(),
+                        limiter: None,
+                    });
+                    id
+                }
+            };
+            let towards = config.providers.iter().map(|provider| {
+                // Counted also without a cap: one that is set at noon then knows the morning.
+                let limit = wanted.provider_caps.get(&provider.name).copied().unwrap_or(Ledger::UNLIMITED);
+                Some(self.ledger.open(Owner::TenantRoute(wanted.name.clone(), provider.name.clone()), limit))
+            });
+            let towards = std::iter::once(None).chain(towards).collect();
+            let tenant = &mut self.tenants[id.index()];
+            tenant.towards = towards;
+            set_rate(&mut tenant.limiter, wanted.rate_limit, &self.told);
+        }
+    }
+
+    fn take_over_routes(&mut self, config: &Config) {
+        let columns = config.providers.len() + 1;
+        let none = config::Limits::default();
+        let pool_limits = binding::pool_limits(config);
+        let mut table = RouteTable { columns, is_capped: vec![false; columns], ..RouteTable::default() };
+        for (index, provider) in config.providers.iter().enumerate() {
+            table.providers.insert(provider.name.clone(), index as u32 + 1);
+        }
+        for binding in &self.bindings {
+            let pool = pool_limits.get(&binding.config.name).unwrap_or(&none);
+            let providers = std::iter::once(None).chain(config.providers.iter().map(Some));
+            for (column, provider) in providers.enumerate() {
+                let limits = binding::route(config, &binding.config, pool, provider);
+                table.is_capped[column] |= limits.cap.is_some();
+                table.limits.push(limits);
+            }
+        }
+        self.table = table;
+        for destination in &mut self.destinations {
+            let column = destination.provider_name.as_ref().and_then(|name| self.table.providers.get(name));
+            destination.column = column.copied().unwrap_or(0);
+        }
+        for provider in &config.providers {
+            self.destination(&DestinationName::new(provider.name.as_str()), Some(&provider.name));
+        }
+        // Limiters and caps of routes must be there before the first pick, and follow changes afterwards.
+        for binding in (0..self.bindings.len() as u32).map(BindingId) {
+            for destination in (0..self.destinations.len() as u32).map(DestinationId) {
+                let column = self.destinations[destination.index()].column;
+                let limits = self.table.limits(binding, column);
+                if limits.rate.is_some() || limits.cap.is_some() || self.routes.get(binding, destination).is_some() {
+                    self.route_mut(binding, destination);
+                }
+            }
+        }
+    }
+
+    fn take_over_pools(&mut self, config: &Config) {
+        for binding in &mut self.bindings {
+            binding.seats.clear();
+        }
+        for pool in &mut self.pools {
+            pool.tiers.clear();
+        }
+        for wanted in &config.pools {
+            let (bindings, ids) = (&self.bindings, &self.binding_ids);
+            let seat = |name: &BindingName| {
+                let id = *ids.get(name)?;
+                Some((id, bindings[id.index()].config.bind_address.is_ipv6()))
+            };
+            let pool = Pool::new(wanted, seat, &mut self.rng);
+            let id = match self.pool_ids.get(&wanted.name) {
+                Some(&id) => {
+                    self.pools[id.index()] = pool;
+                    id
+                }
+                None => {
+                    let id = PoolId(self.pools.len() as u32);
+                    self.pool_ids.insert(wanted.name.clone(), id);
+                    self.pools.push(pool);
+                    id
+                }
+            };
+            for (tier, seats) in self.pools[id.index()].tiers.iter().enumerate() {
+                for (place, seat) in seats.seats.iter().enumerate() {
+                    self.bindings[seat.binding.index()].seats.push((id, tier as u32, place as u32));
+                }
+            }
+        }
+    }
+
+    /// Sets the limits of bindings for the present day: the smaller of cap and stage of the warm-up.
+    pub(super) fn set_limits_of_day(&mut self) {
+        let today = self.ledger.day().date;
+        for binding in &mut self.bindings {
+            let cap = binding.limits.cap.unwrap_or(Ledger::UNLIMITED);
+            let stage = binding.config.warmup.as_ref().and_then(|warmup| warmup::allowance(warmup, today));
+            let allowance = stage.unwrap_or(Ledger::UNLIMITED);
+            binding.is_warming = allowance < cap;
+            self.ledger.set_limit(binding.account, cap.min(allowance));
+        }
+    }
+}
+
+/// Gives a limiter the rate of the configuration, keeping the one that has it already.
+pub(super) fn set_rate(limiter: &mut Option<Limiter>, rate: Option<Rate>, told: &Told) {
+    match (limiter.as_mut(), rate) {
+        (Some(known), Some(rate)) if known.rate() == rate => {}
+        (Some(known), Some(rate)) => known.change(rate, 1),
+        (None, Some(rate)) => *limiter = Some(Limiter::new(rate, told)),
+        (_, None) => *limiter = None,
+    }
+}

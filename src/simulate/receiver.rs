@@ -1,0 +1,61 @@
+//! How a modelled receiver judges an address, and what it says.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use rand::rngs::SmallRng;
+
+use super::scenario::{Quality, ReceiverModel};
+use crate::clock::Wall;
+
+/// One recipient that was tried.
+#[derive(Clone, Copy, Debug)]
+pub struct Attempted {
+    /// Address the connection came from.
+    pub address: IpAddr,
+    /// Connections from it at this moment, this one included.
+    pub connections: u32,
+    /// Who it is: the same recipient of the same sender has the same number (greylisting).
+    pub recipient: u64,
+    /// How good the sender's mail is.
+    pub quality: Quality,
+}
+
+/// What the receiver answers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Said {
+    /// Reply in one line; `None` where it answers nothing.
+    pub reply: Option<Cow<'static, str>>,
+    /// How long it took.
+    pub took: Duration,
+    /// The recipient was a spam trap.
+    pub is_trap: bool,
+}
+
+/// A receiver and all it remembers of our addresses.
+#[derive(Debug)]
+pub struct Receiver {
+    model: ReceiverModel,
+}
+
+impl Receiver {
+    /// A receiver that has never seen any address. `known` are addresses it has seen every day for long, with the
+    /// recipients a day it is used to.
+    pub fn new(model: ReceiverModel, known: &[(IpAddr, u64)]) -> Self {
+        let _ = known;
+        Self { model }
+    }
+
+    /// Judges one recipient.
+    pub fn answer(&mut self, attempted: &Attempted, random: &mut SmallRng, now: Wall) -> Said {
+        let _ = (attempted, random, now);
+        Said { reply: Some("250 2.0.0 ok".into()), took: self.model.latency, is_trap: false }
+    }
+
+    /// What it thinks of an address, from 0 (blocked for good) to 1.
+    pub fn reputation(&self, address: IpAddr, now: Wall) -> f64 {
+        let _ = (address, now);
+        1.0
+    }
+}

@@ -1,0 +1,1 @@
+//! The loop: what is due, what the core wants done, what the world answers.
