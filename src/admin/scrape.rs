@@ -53,10 +53,23 @@ fn fill(metrics: &Metrics, sources: &Sources) {
             }
         }
     }
+    warmups(metrics, &status);
     feedback(metrics, &status, sources);
     caps(metrics, sources);
     ingress(metrics, sources);
     monitor(metrics, sources);
+}
+
+/// Ladders. Reset first: what is warm leaves no series.
+fn warmups(metrics: &Metrics, status: &Status) {
+    metrics.warmup_stage.reset();
+    metrics.warmup_allowance.reset();
+    for (binding, ladder) in status.bindings.iter().flat_map(|b| b.warmup.iter().map(move |ladder| (b, ladder))) {
+        let labels = [binding.name.as_str(), ladder.provider.as_deref().unwrap_or("*")];
+        let signed = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+        metrics.warmup_stage.with_label_values(&labels).set(signed(ladder.stage));
+        metrics.warmup_allowance.with_label_values(&labels).set(signed(ladder.allowance));
+    }
 }
 
 /// Holds, and what came back by mail. Both are reset first: a hold that is over, a week without mail leave no series.

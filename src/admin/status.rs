@@ -64,11 +64,29 @@ pub struct BindingStatus {
     pub in_use: u64,
     /// Daily cap, if it has one.
     pub cap: Option<CapStatus>,
+    /// Ladders that hold it back today.
+    #[serde(default)]
+    pub warmup: Vec<WarmupStatus>,
     /// Destinations where it is not active.
     pub routes: Vec<RouteStatus>,
     /// What came back by mail, by destination.
     #[serde(default)]
     pub feedback: Vec<FeedbackStatus>,
+}
+
+/// One ladder that holds a binding, or its route to a provider, back today.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct WarmupStatus {
+    /// A provider's name; `None` for the binding as a whole.
+    pub provider: Option<String>,
+    /// Stage, from 0 as in the configuration.
+    pub stage: u64,
+    /// Stages there are below the daily cap.
+    pub stages: u64,
+    /// Recipients that may be accepted today.
+    pub allowance: u64,
+    /// Accepted today, as far as the ladder knows: after a crash it may have forgotten some minutes.
+    pub accepted: u64,
 }
 
 /// What came back by mail for what a binding delivered in the last seven days (UTC days of sending, today included).
@@ -224,6 +242,7 @@ impl Status {
         dispatcher.with_core(|core| {
             let usage = core.scheduler().usage(dispatcher.now());
             let in_use = in_use(core.scheduler(), dispatcher.now());
+            let mut warmups = warmups(core.scheduler());
             let mut routes = routes(core.reputation());
             let mut feedback = feedback(core.reputation(), dispatcher.now().wall);
             let bindings = config.bindings.iter().map(|binding| {
@@ -238,6 +257,7 @@ impl Status {
                     evidence: some(core.reputation().evidence(&subject)),
                     in_use: in_use.get(binding.name.as_str()).copied().unwrap_or_default(),
                     cap: cap(&usage, &Owner::Binding(binding.name.clone())),
+                    warmup: warmups.remove(binding.name.as_str()).unwrap_or_default(),
                     routes: routes.remove(binding.name.as_str()).unwrap_or_default(),
                     feedback: feedback.remove(binding.name.as_str()).unwrap_or_default(),
                 }
@@ -320,6 +340,20 @@ fn listed(monitor: &crate::monitor::Snapshot, zone: &crate::message::ZoneName) -
 
 fn some(text: String) -> Option<String> {
     (!text.is_empty()).then_some(text)
+}
+
+fn warmups(scheduler: &Scheduler) -> BTreeMap<String, Vec<WarmupStatus>> {
+    let mut all: BTreeMap<String, Vec<WarmupStatus>> = BTreeMap::new();
+    for ladder in scheduler.on_ladders() {
+        all.entry(ladder.binding.to_string()).or_default().push(WarmupStatus {
+            provider: ladder.provider.map(|provider| provider.to_string()),
+            stage: ladder.stage as u64,
+            stages: ladder.stages as u64,
+            allowance: ladder.allowance,
+            accepted: ladder.accepted,
+        });
+    }
+    all
 }
 
 fn routes(reputation: &crate::reputation::Reputation) -> BTreeMap<String, Vec<RouteStatus>> {

@@ -28,6 +28,7 @@ use crate::queue::core::Core;
 use crate::queue::dispatcher::{Dispatcher, Parts};
 use crate::reputation::{self, Evidence};
 use crate::scheduler::cap::GrantFact;
+use crate::scheduler::warmup;
 use crate::store::committer::{CommitThread, Committer};
 use crate::store::fjall::{FjallOptions, FjallSpool};
 use crate::store::lock::StateLock;
@@ -245,12 +246,12 @@ fn recover(
     let mut broken = Vec::new();
     let grants: Vec<GrantFact> =
         spool.facts("grant/")?.iter().map(|(key, value)| grant(key, value, &mut broken)).collect();
-    let mut healths = Vec::new();
-    for prefix in reputation::facts::PREFIXES {
-        healths.extend(spool.facts(prefix)?);
+    let mut facts = Vec::new();
+    for prefix in reputation::facts::PREFIXES.into_iter().chain([warmup::facts::PREFIX]) {
+        facts.extend(spool.facts(prefix)?);
     }
     let seed = config.server.seed.unwrap_or_else(|| rand::rngs::SmallRng::from_os_rng().next_u64());
-    let (core, unreadable) = Core::new(config, &grants, &healths, seed, clock.now());
+    let (core, unreadable) = Core::new(config, &grants, &facts, seed, clock.now());
 
     // Written anew with today's date: tomorrow they are counts of yesterday.
     let mended: Vec<_> = core.scheduler().final_grants();

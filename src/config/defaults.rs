@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::{
     Admin, Assignment, Binding, Classify, Config, Day, Delivery, Dns, DomainPattern, EhloName, FailoverReason, Limits,
     Listener, Log, LogFormat, Member, Monitor, Pace, Pool, Provider, Queue, Reputation, Server, Spread, Tenant,
-    TenantMatch, Timeouts, UnknownPolicy,
+    TenantMatch, Timeouts, UnknownPolicy, WarmupRules,
 };
 use crate::message::{BindingName, Domain, PoolName, ProviderName, TenantName};
 
@@ -112,6 +112,7 @@ impl Config {
             queue: Queue::default(),
             delivery: Delivery::default(),
             reputation: Reputation::default(),
+            warmup: WarmupRules::default(),
             monitor: Monitor::default(),
             admin: Admin::default(),
             log: Log::default(),
@@ -291,6 +292,21 @@ impl Default for Reputation {
             probation_period: minutes(15),
             probation_periods: 4,
             pool_guard: 0.5,
+        }
+    }
+}
+
+impl Default for WarmupRules {
+    fn default() -> Self {
+        Self {
+            // Published steps grow by at most 2.5; from three quarters of a stage that is at most 3.3 times what was
+            // really carried. A day that used less has shown too little.
+            advance_used: 0.75,
+            advance_delivered: 0.9,
+            step_back_blamed: 0.05,
+            // What receivers remember; one mailing a month still counts as use.
+            cool_after: days(30),
+            growth_beyond: 1.5,
         }
     }
 }

@@ -64,6 +64,8 @@ pub struct Config {
     pub delivery: Delivery,
     /// `[reputation]`
     pub reputation: Reputation,
+    /// `[warmup]`
+    pub warmup: WarmupRules,
     /// `[monitor]` with its `[monitor.zone.NAME]`
     pub monitor: Monitor,
     /// `[admin]`
@@ -216,8 +218,25 @@ pub struct Warmup {
     pub position: WarmupStart,
 }
 
+/// `[warmup]`: when a ladder's stage moves, whatever the ladder.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WarmupRules {
+    /// Share of a stage's allowance that must have been accepted in a day for the next stage. Default 0.75.
+    pub advance_used: f64,
+    /// Share that must have been accepted of what was accepted, deferred by the receiver or refused for our address's
+    /// sake. Default 0.9.
+    pub advance_delivered: f64,
+    /// Share of answers that blame our address above which the stage falls. Default 0.05.
+    pub step_back_blamed: f64,
+    /// Days (24 h each) without enough mail after which the stage falls, week by week. Default 30 d.
+    pub cool_after: Duration,
+    /// Factor by which the allowance goes on growing above the last stage of a ladder. Default 1.5.
+    pub growth_beyond: f64,
+}
+
 /// Where on its ladder a binding starts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum WarmupStart {
     /// Stage 0, not before this day.
     Started(jiff::civil::Date),

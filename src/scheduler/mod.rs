@@ -173,6 +173,8 @@ pub(crate) mod held {
         /// Periods of probation the recipients were counted in.
         pub(in crate::scheduler) binding_period: u32,
         pub(in crate::scheduler) route_period: u32,
+        /// Of the mail that addresses in warm-up keep their allowance for.
+        pub(in crate::scheduler) engaged: bool,
     }
 }
 

@@ -30,6 +30,7 @@ impl Scheduler {
             self.ledger.ask_for_first();
             self.refresh_all(now);
         }
+        self.warmups.write_what_is_old(now.wall);
         while let Some(&Reverse((at, id))) = self.wall_timers.peek()
             && at <= now.wall
         {
@@ -102,15 +103,18 @@ impl Scheduler {
     }
 
     /// Learns from what an attempt was answered.
-    pub fn experienced(&mut self, _binding: BindingId, _destination: DestinationId, _seen: &Experience, now: Now) {
+    pub fn experienced(&mut self, binding: BindingId, destination: DestinationId, seen: &Experience, now: Now) {
         self.tick(now);
+        self.warm_up(binding, destination, seen, now);
     }
 
     /// The route's memory, made where there was none. Provider routes are counted in the ledger also without a cap, so
     /// that a cap set during the day knows of the hours before.
     pub(super) fn route_mut(&mut self, binding: BindingId, destination: DestinationId) -> &mut Route {
+        let column = self.destinations[destination.index()].column;
+        let limits = *self.table.limits(binding, column);
+        let cap = self.route_limit(binding, column, limits.cap);
         let place = &mut self.destinations[destination.index()];
-        let limits = *self.table.limits(binding, place.column);
         let owner = || {
             let provider = place.provider_name.clone().filter(|_| place.column > 0)?;
             Some(Owner::Route(self.bindings[binding.index()].config.name.clone(), provider))
@@ -120,16 +124,15 @@ impl Scheduler {
                 let route = known.into_mut();
                 if route.account.is_some() || place.column == 0 {
                     if let Some(account) = route.account {
-                        self.ledger.set_limit(account, limits.cap.unwrap_or(Ledger::UNLIMITED));
+                        self.ledger.set_limit(account, cap);
                     }
                 } else {
-                    route.account =
-                        owner().map(|owner| self.ledger.open(owner, limits.cap.unwrap_or(Ledger::UNLIMITED)));
+                    route.account = owner().map(|owner| self.ledger.open(owner, cap));
                 }
                 route
             }
             std::collections::hash_map::Entry::Vacant(free) => {
-                let account = owner().map(|owner| self.ledger.open(owner, limits.cap.unwrap_or(Ledger::UNLIMITED)));
+                let account = owner().map(|owner| self.ledger.open(owner, cap));
                 place.routes += 1;
                 free.insert(Route { account, ..Route::default() })
             }

@@ -56,6 +56,7 @@ impl Scheduler {
             table: &self.table,
             routes: &self.routes,
             ledger: &self.ledger,
+            warmups: &self.warmups,
         }
     }
 
@@ -122,10 +123,10 @@ impl Scheduler {
     }
 
     fn pick(&mut self, request: &Request<'_>, tier: usize, now: Now) -> Option<usize> {
-        let Self { pools, bindings, tenants, destinations, table, routes, ledger, wants, .. } = self;
+        let Self { pools, bindings, tenants, destinations, table, routes, ledger, warmups, wants, .. } = self;
         let pool = &mut pools[request.pool.index()];
         let Tier { seats, order, .. } = &mut pool.tiers[tier];
-        let facts = Facts { bindings, tenants, destinations, table, routes, ledger };
+        let facts = Facts { bindings, tenants, destinations, table, routes, ledger, warmups };
         order.pick(|seat| match facts.admits(&seats[seat], pool.pace, request, now) {
             Admission::Yes => true,
             Admission::No => false,
@@ -169,6 +170,12 @@ impl Scheduler {
         let accounts = [Some(binding.account), of_route.0, Some(tenant.account), towards];
 
         let mut recipients = wanted.min(binding.standing.room()).min(of_route.1);
+        if binding.is_warming
+            && !request.engaged
+            && let Some(spare) = self.warmups.for_others(id, self.ledger.account(binding.account), now.wall)
+        {
+            recipients = recipients.min(clamp(spare));
+        }
         for (index, account) in accounts.into_iter().enumerate() {
             let Some(account) = account else { continue };
             let free = free(&self.ledger, account, now);
@@ -217,6 +224,7 @@ impl Scheduler {
                 tenant_route,
                 binding_period,
                 route_period,
+                engaged: request.engaged,
             },
         })
     }
@@ -233,6 +241,9 @@ impl Scheduler {
         let reservations: [Option<Reservation>; 4] = [held.binding, held.route, held.tenant, held.tenant_route];
         for reservation in reservations.into_iter().flatten() {
             self.ledger.settle(reservation, accepted);
+        }
+        if held.engaged {
+            self.warmups.took_engaged(id, accepted, now.wall);
         }
         let is_unused = settlement == Settlement::Unused;
         let binding = &mut self.bindings[id.index()];

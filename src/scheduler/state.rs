@@ -19,6 +19,7 @@ use super::concurrency::{self, Window};
 use super::pool::Pool;
 use super::rate::{Limiter, Told};
 use super::standing::Standing;
+use super::warmup::Warmups;
 use super::{BindingId, DestinationId, PoolId, TenantId};
 use crate::clock::{Mono, Now, Wall};
 use crate::config::{self, Config};
@@ -41,6 +42,7 @@ pub struct Scheduler {
     pub(super) table: RouteTable,
     pub(super) routes: Routes,
     pub(super) ledger: Ledger,
+    pub(super) warmups: Warmups,
     pub(super) wall_timers: BinaryHeap<Reverse<(Wall, BindingId)>>,
     pub(super) mono_timers: BinaryHeap<Reverse<(Mono, BindingId)>>,
     /// Grows with each configuration: places in tiers are valid within one.
@@ -207,6 +209,7 @@ impl Scheduler {
             table: RouteTable::default(),
             routes: Routes::default(),
             ledger: Ledger::new(Calendar::new(&config.server.day), grants, now.wall),
+            warmups: Warmups::default(),
             wall_timers: BinaryHeap::new(),
             mono_timers: BinaryHeap::new(),
             epoch: 0,
@@ -325,6 +328,7 @@ impl Scheduler {
     pub fn set_health(&mut self, subject: &Subject, health: &Health, now: Now) {
         self.tick(now);
         let Some(&id) = self.binding_ids.get(subject.binding()) else { return };
+        self.warm_up_health(id, subject, health);
         match subject {
             Subject::Binding(_) => {
                 self.bindings[id.index()].standing.set(health);

@@ -12,7 +12,7 @@ use super::pool::Pool;
 use super::rate::{Limiter, Told};
 use super::standing::Standing;
 use super::state::{Binding, RouteTable, Scheduler, Tenant};
-use super::{BindingId, DestinationId, PoolId, TenantId, warmup};
+use super::{BindingId, DestinationId, PoolId, TenantId};
 use crate::clock::Now;
 use crate::config::{self, Config, Rate};
 use crate::message::{BindingName, DestinationName};
@@ -27,6 +27,7 @@ impl Scheduler {
         self.take_over_bindings(config);
         self.take_over_tenants(config);
         self.take_over_routes(config);
+        self.take_over_warmups(config);
         self.take_over_pools(config);
         self.set_limits_of_day();
         self.ledger.ask_for_first();
@@ -168,18 +169,6 @@ impl Scheduler {
                     self.bindings[seat.binding.index()].seats.push((id, tier as u32, place as u32));
                 }
             }
-        }
-    }
-
-    /// Sets the limits of bindings for the present day: the smaller of cap and stage of the warm-up.
-    pub(super) fn set_limits_of_day(&mut self) {
-        let today = self.ledger.day().date;
-        for binding in &mut self.bindings {
-            let cap = binding.limits.cap.unwrap_or(Ledger::UNLIMITED);
-            let stage = binding.config.warmup.as_ref().and_then(|warmup| warmup::allowance(warmup, today));
-            let allowance = stage.unwrap_or(Ledger::UNLIMITED);
-            binding.is_warming = allowance < cap;
-            self.ledger.set_limit(binding.account, cap.min(allowance));
         }
     }
 }

@@ -211,6 +211,7 @@ impl<'a> Context<'a> {
         let dns = self.dns(file);
         let queue = self.queue(file);
         let reputation = self.reputation(file);
+        let warmup = self.warmup_rules(file);
         let monitor = self.monitor(file);
         self.check_public_addresses(file, &bindings, &monitor);
         let admin = self.admin(file);
@@ -233,6 +234,7 @@ impl<'a> Context<'a> {
             queue,
             delivery,
             reputation,
+            warmup,
             monitor,
             admin,
             log,

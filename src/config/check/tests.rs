@@ -7,7 +7,9 @@ use std::path::Path;
 use proptest::prelude::*;
 
 use super::{Files, Loaded, Mistakes, SourceFile, check, load};
-use crate::config::{CodeMeaning, Config, Delivery, EhloName, Listener, Queue, Reputation, WarmupStart, raw};
+use crate::config::{
+    CodeMeaning, Config, Delivery, EhloName, Listener, Queue, Reputation, WarmupRules, WarmupStart, raw,
+};
 
 const EXAMPLE: &str = include_str!("../../../config/remuda.toml");
 
@@ -377,6 +379,11 @@ fn every_mistake_is_named_with_line_path_and_hint() {
         ("[queue]\nretry_factor = 0.5\n", "2:16: queue.retry_factor: 0.5 is out of range; from 1 to 100"),
         ("[delivery]\nport = 0\n", "2:8: delivery.port: must be at least 1"),
         ("[delivery]\ntimeouts = { rcpt = \"0s\" }\n", "2:21: delivery.timeouts.rcpt: must be longer than 0"),
+        ("[warmup]\nadvance_used = 75\n", "2:16: warmup.advance_used: 75 is out of range; from 0.05 to 1"),
+        (
+            "[warmup]\ncool_after = \"2d\"\n",
+            "2:14: warmup.cool_after: shorter than a week: each weekend would cool; from \"7d\"",
+        ),
         ("[reputation]\npool_guard = 50\n", "2:14: reputation.pool_guard: 50 is out of range; from 0 to 1"),
         (
             "[reputation]\nsuspend_first = \"2d\"\n",
@@ -699,6 +706,7 @@ fn what_the_example_shows_in_comments_exists_and_defaults_are_the_true_ones() {
     assert_eq!(format!("{:?}", full.queue), format!("{:?}", Queue::default()));
     assert_eq!(format!("{:?}", full.delivery), format!("{:?}", Delivery::default()));
     assert_eq!(format!("{:?}", full.reputation), format!("{:?}", Reputation::default()));
+    assert_eq!(full.warmup, WarmupRules::default());
     assert_eq!(format!("{:?}", full.listeners), format!("{:?}", plain.listeners));
     assert_eq!(format!("{:?}", full.admin), format!("{:?}", plain.admin));
     assert_eq!(format!("{:?}", full.log), format!("{:?}", plain.log));

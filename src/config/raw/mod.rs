@@ -37,6 +37,7 @@ table!(File {
     queue: Queue,
     delivery: Delivery,
     reputation: Reputation,
+    warmup: WarmupRules,
     monitor: Monitor,
     admin: Admin,
     log: Log,
@@ -107,6 +108,14 @@ table!(Binding {
 table!(Towards { warmup: Warmup } flatten limits: Limits);
 
 table!(Warmup { ladder: String, started: Date, stage: usize, age: Duration });
+
+table!(WarmupRules {
+    advance_used: f64,
+    advance_delivered: f64,
+    step_back_blamed: f64,
+    cool_after: Duration,
+    growth_beyond: f64,
+});
 
 table!(Ladder { stages: List<u64>, });
 

@@ -35,6 +35,7 @@ use crate::outcome::EnhancedCode;
 use crate::reputation::facts::Fact;
 use crate::reputation::{Evidence, HealthChange, HoldChange, Note, Reputation};
 use crate::scheduler::cap::{GrantFact, GrantRequest};
+use crate::scheduler::warmup::{self, StageChange};
 use crate::scheduler::{BindingId, DestinationId, Lease, Scheduler, Settlement, TenantId, Verdict};
 
 /// Timers served in one call: after a clock that jumped, all that waits may be due at once.
@@ -86,6 +87,8 @@ pub struct Observed {
     pub holds: Vec<HoldChange>,
     /// What moved nothing and is worth knowing.
     pub notes: Vec<Note>,
+    /// Moves of stages of warm-ups.
+    pub stages: Vec<StageChange>,
     /// What must be on disk for a restart to know.
     pub facts: Vec<Fact>,
 }
@@ -93,7 +96,8 @@ pub struct Observed {
 impl Observed {
     /// Whether there is nothing to tell.
     pub fn is_empty(&self) -> bool {
-        self.changes.is_empty() && self.holds.is_empty() && self.notes.is_empty() && self.facts.is_empty()
+        let Self { changes, holds, notes, stages, facts } = self;
+        changes.is_empty() && holds.is_empty() && notes.is_empty() && stages.is_empty() && facts.is_empty()
     }
 }
 
@@ -146,19 +150,24 @@ pub struct QueueView {
 }
 
 impl Core {
-    /// A machine with nothing in it, and what of the facts could not be read. `grants` and `healths` (those of
-    /// [`crate::reputation::facts::PREFIXES`]) are the facts of an earlier run.
+    /// A machine with nothing in it, and what of the facts could not be read. `grants` and `facts` (those of
+    /// [`crate::reputation::facts::PREFIXES`] and [`warmup::facts::PREFIX`]) are the facts of an earlier run.
     pub fn new(
         config: &Config,
         grants: &[GrantFact],
-        healths: &[(String, Vec<u8>)],
+        facts: &[(String, Vec<u8>)],
         seed: u64,
         now: Now,
     ) -> (Self, Vec<String>) {
         let mut reputation = Reputation::new(config, now.wall);
         let mut scheduler = Scheduler::new(config, grants, seed, now);
-        let restored = healths.iter().map(|(key, value)| reputation.restore(key, value));
-        let unreadable = restored.filter_map(|r| r.err().map(|e| e.to_string())).collect();
+        let (stages, healths): (Vec<_>, Vec<_>) =
+            facts.iter().partition(|(key, _)| key.starts_with(warmup::facts::PREFIX));
+        let restored = healths.into_iter().filter_map(|(key, value)| reputation.restore(key, value).err());
+        let mut unreadable: Vec<String> = restored.map(|error| error.to_string()).collect();
+        // Before the healths: a suspension that goes on is no second one.
+        let stages = stages.into_iter().map(|(key, value)| (key.as_str(), value.as_slice()));
+        unreadable.extend(scheduler.restore_warmups(config, stages, now).iter().map(ToString::to_string));
         let known: Vec<_> = reputation.all().map(|(subject, health)| (subject.clone(), health.clone())).collect();
         for (subject, health) in known {
             scheduler.set_health(&subject, &health, now);
@@ -275,8 +284,10 @@ impl Core {
         let destination = self.scheduler.destination_name(lease.destination);
         let evidence = blame::evidence(entry, answers, &binding, destination);
         let experience = blame::experience(entry, answers, &binding.name, took);
-        let observed = self.reported(&evidence, now);
+        let mut observed = self.reported(&evidence, now);
         self.scheduler.experienced(lease.binding, lease.destination, &experience, now);
+        observed.stages.extend(self.scheduler.take_stage_changes());
+        observed.facts.extend(self.scheduler.take_warmup_facts());
         let settled = state::settle(entry, answers, &binding.name, &self.queue, unit_random, now.wall);
         (observed, settled)
     }
@@ -361,8 +372,9 @@ impl Core {
         self.reported(std::slice::from_ref(evidence), now)
     }
 
-    /// Moves of health that time alone brings (end of a suspension, next period of probation).
+    /// Moves that time alone brings: of health (end of a suspension, next period of probation), of warm-ups (a new day).
     pub fn tick(&mut self, now: Now) -> Observed {
+        self.scheduler.tick(now);
         let changes = self.reputation.tick(now.wall);
         self.apply_health(changes, now)
     }
@@ -375,7 +387,9 @@ impl Core {
 
     /// What of the facts has not been written yet, for a clean stop.
     pub fn final_facts(&mut self) -> Vec<Fact> {
-        self.reputation.final_facts()
+        let mut facts = self.reputation.final_facts();
+        facts.extend(self.scheduler.final_warmup_facts());
+        facts
     }
 
     /// Healths and tallies.
@@ -510,11 +524,14 @@ impl Core {
         }
         let freed = self.reputation.take_freed();
         self.wake_freed(freed, now);
+        let mut facts = self.reputation.take_facts();
+        facts.extend(self.scheduler.take_warmup_facts());
         Observed {
             changes,
             holds: self.reputation.take_hold_changes(),
             notes: self.reputation.take_notes(),
-            facts: self.reputation.take_facts(),
+            stages: self.scheduler.take_stage_changes(),
+            facts,
         }
     }
 

@@ -43,7 +43,7 @@ use crate::scheduler::cap::GrantRequest;
 use crate::store::committer::{Committer, Pending};
 use crate::store::{Batch, Op, Spool, SpoolError};
 use crate::telemetry::events::{Events, Kind};
-use crate::telemetry::{Metrics, health_log};
+use crate::telemetry::{Metrics, health_log, warmup_log};
 
 /// Longest sleep of the loop: a clock that is set forward, or a machine that was suspended, is noticed this soon.
 const SLEEP_MAX: Duration = Duration::from_secs(30);
@@ -512,7 +512,7 @@ impl Dispatcher {
         self.idle.notify_waiters();
     }
 
-    /// Logs and counts changes of health and of holds, and notes them as events; connections of a binding that is out are
+    /// Logs and counts changes of health, of holds and of warm-ups, and notes them as events; connections of a binding that is out are
     /// closed.
     fn announce(&self, observed: &Observed) {
         let now = self.clock.now().wall;
@@ -529,6 +529,11 @@ impl Dispatcher {
             health_log::count_hold(&self.metrics, change);
             self.events.note(Kind::Note, health_log::hold_fields(change), now);
         }
+        for change in &observed.stages {
+            warmup_log::write(change);
+            warmup_log::count(&self.metrics, change);
+            self.events.note(Kind::Warmup, warmup_log::fields(change), now);
+        }
         for note in &observed.notes {
             health_log::write_note(note);
             self.events.note(Kind::Note, note.fields(), now);
@@ -541,7 +546,7 @@ async fn written(pending: Option<Pending>) {
     if let Some(pending) = pending
         && let Err(error) = pending.await
     {
-        tracing::error!(%error, "health not written to disk; a restart forgets this change");
+        tracing::error!(%error, "health or warm-up not written to disk; a restart forgets this change");
     }
 }
 
