@@ -27,6 +27,7 @@ pub mod concurrency;
 mod facts;
 pub mod fair;
 pub mod pool;
+pub mod range;
 pub mod rate;
 mod refresh;
 pub mod retry;
