@@ -51,13 +51,19 @@ pub fn evidence(
 pub fn experience(entry: &Entry, answers: &[Answered], binding: &BindingName, took: Option<Duration>) -> Experience {
     let mut seen = Experience { took, ..Experience::default() };
     for answer in answers {
-        let Outcome { disposition, cause, scope, counts_against_ip, action, .. } = answer.outcome;
+        let Outcome { disposition, cause, scope, counts_against_ip, action, retry_after, .. } = answer.outcome;
         let is_blamed = counts_against_ip && may_blame(entry, answer.recipient, binding);
         let count = match (disposition, cause) {
             (Disposition::Delivered, _) => &mut seen.accepted,
             _ if is_blamed => &mut seen.blamed,
             (_, Some(Cause::LocalAddress | Cause::Local)) => continue,
             (_, Some(Cause::Network)) => &mut seen.failed,
+            // The receiver closed the connection, as RFC 5321 lets it at any time.
+            (Disposition::Deferred, Some(cause))
+                if is_closing(&answer.text) && is_about_the_connection(cause, scope) =>
+            {
+                &mut seen.failed
+            }
             (Disposition::Deferred, Some(Cause::RateLimited | Cause::TransientOther)) => &mut seen.deferred,
             _ => &mut seen.other,
         };
@@ -66,9 +72,22 @@ pub fn experience(entry: &Entry, answers: &[Answered], binding: &BindingName, to
             && matches!(scope, Scope::Binding | Scope::Range | Scope::Destination | Scope::Unknown)
         {
             seen.slow_down = seen.slow_down.max(Some(span));
+            seen.stop = seen.stop.max(retry_after);
+            seen.whole_range |= scope == Scope::Range;
         }
     }
     seen
+}
+
+/// Whether a reply closes the connection: 421, RFC 5321 §3.8.
+fn is_closing(text: &str) -> bool {
+    text.starts_with("421")
+}
+
+/// Whether a deferral can be about the connection at all, and not about the recipient or the content.
+fn is_about_the_connection(cause: Cause, scope: Scope) -> bool {
+    matches!(cause, Cause::RateLimited | Cause::TransientOther | Cause::Unknown | Cause::ProtocolOrConfig)
+        && !matches!(scope, Scope::Recipient | Scope::Message | Scope::SenderDomain | Scope::Tenant)
 }
 
 /// Whether refusals of this recipient may still be held against a binding. Those of reports (null reverse path) never

@@ -215,6 +215,7 @@ impl Scheduler {
                 route: of_route,
                 tenant: of_tenant,
                 tenant_route,
+                began: now.mono,
                 binding_period,
                 route_period,
             },

@@ -13,6 +13,7 @@ mod sections;
 mod tenant;
 #[cfg(test)]
 mod tests;
+mod window;
 
 use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
@@ -213,6 +214,7 @@ impl<'a> Context<'a> {
         let providers = self.providers(file, &ladders);
         let regions = self.regions(file);
         let delivery = self.delivery(file);
+        let window = self.window(file);
         let destination_routes = self.destination_routes(file, delivery.port);
         let dns = self.dns(file);
         let queue = self.queue(file);
@@ -238,6 +240,7 @@ impl<'a> Context<'a> {
             dns,
             queue,
             delivery,
+            window,
             reputation,
             monitor,
             admin,
