@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::Sources;
 use super::status::Status;
+use crate::message::DestinationName;
 use crate::monitor::zone::ZoneHealth;
 use crate::scheduler::cap::Owner;
 use crate::telemetry::Metrics;
@@ -56,6 +57,7 @@ fn fill(metrics: &Metrics, sources: &Sources) {
     warmups(metrics, &status);
     feedback(metrics, &status, sources);
     caps(metrics, sources);
+    windows(metrics, sources);
     ingress(metrics, sources);
     monitor(metrics, sources);
 }
@@ -107,6 +109,23 @@ fn caps(metrics: &Metrics, sources: &Sources) {
         metrics.cap_used.with_label_values(&labels).set(signed(cap.used));
         metrics.cap_granted.with_label_values(&labels).set(signed(cap.granted));
     }
+}
+
+/// The windows towards providers: of sites there are too many.
+fn windows(metrics: &Metrics, sources: &Sources) {
+    let (config, now) = (sources.dispatcher.config(), sources.dispatcher.now());
+    metrics.window_limit.reset();
+    sources.dispatcher.with_core(|core| {
+        for binding in &config.bindings {
+            for provider in &config.providers {
+                let destination = DestinationName::new(provider.name.as_str());
+                let Some(window) = core.scheduler().route_window(&binding.name, &destination, now) else { continue };
+                let limit = if window.paused_until.is_some() { 0 } else { window.limit };
+                let labels = [binding.name.as_str(), provider.name.as_str()];
+                metrics.window_limit.with_label_values(&labels).set(i64::from(limit));
+            }
+        }
+    });
 }
 
 fn ingress(metrics: &Metrics, sources: &Sources) {

@@ -12,7 +12,7 @@ use crate::reputation::complaints::SHARE_DAYS;
 use crate::reputation::holds::HoldView;
 use crate::reputation::{Health, Subject};
 use crate::scheduler::cap::Owner;
-use crate::scheduler::{CapUsage, Scheduler};
+use crate::scheduler::{CapUsage, RouteWindow, Scheduler};
 use crate::telemetry::{health_log, metrics};
 
 /// Everything at one moment.
@@ -116,6 +116,23 @@ pub struct RouteStatus {
     pub until: Option<Wall>,
     /// What speaks for it, in words.
     pub evidence: Option<String>,
+    /// How many connections it has, and may have.
+    #[serde(default)]
+    pub window: Option<WindowStatus>,
+}
+
+/// The connection window of a route.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct WindowStatus {
+    /// Attempts on the wire.
+    pub in_use: u32,
+    /// Most at the same time now.
+    pub limit: u32,
+    /// `max_outbound_connections`.
+    pub ceiling: u32,
+    /// The receiver asked for less: no connection before that.
+    #[serde(with = "rfc3339::option")]
+    pub paused_until: Option<Wall>,
 }
 
 /// One daily cap.
@@ -243,7 +260,7 @@ impl Status {
             let usage = core.scheduler().usage(dispatcher.now());
             let in_use = in_use(core.scheduler(), dispatcher.now());
             let mut warmups = warmups(core.scheduler());
-            let mut routes = routes(core.reputation());
+            let mut routes = routes(core.reputation(), core.scheduler(), dispatcher.now());
             let mut feedback = feedback(core.reputation(), dispatcher.now().wall);
             let bindings = config.bindings.iter().map(|binding| {
                 let subject = Subject::Binding(binding.name.clone());
@@ -356,7 +373,16 @@ fn warmups(scheduler: &Scheduler) -> BTreeMap<String, Vec<WarmupStatus>> {
     all
 }
 
-fn routes(reputation: &crate::reputation::Reputation) -> BTreeMap<String, Vec<RouteStatus>> {
+fn window(known: RouteWindow) -> WindowStatus {
+    let RouteWindow { in_use, limit, ceiling, paused_until, .. } = known;
+    WindowStatus { in_use, limit, ceiling, paused_until }
+}
+
+fn routes(
+    reputation: &crate::reputation::Reputation,
+    scheduler: &Scheduler,
+    now: crate::clock::Now,
+) -> BTreeMap<String, Vec<RouteStatus>> {
     let mut all: BTreeMap<String, Vec<RouteStatus>> = BTreeMap::new();
     for (subject, health) in reputation.all() {
         let Subject::Route(binding, destination) = &subject else { continue };
@@ -370,6 +396,7 @@ fn routes(reputation: &crate::reputation::Reputation) -> BTreeMap<String, Vec<Ro
             reason,
             until,
             evidence: some(reputation.evidence(&subject)),
+            window: scheduler.route_window(binding, destination, now).map(window),
         });
     }
     all

@@ -121,6 +121,14 @@ fn routes(table: &mut Columns, binding: &BindingStatus) {
         if let Some(evidence) = &r.evidence {
             table.below(&format!("  why: {evidence}"));
         }
+        if let Some(window) = r.window.as_ref().filter(|window| window.limit < window.ceiling) {
+            let paused = window.paused_until.map(|_| format!("; none{}", until(window.paused_until)));
+            let paused = paused.unwrap_or_default();
+            table.below(&format!(
+                "  connections: {} of {} (at most {}){paused}",
+                window.in_use, window.limit, window.ceiling
+            ));
+        }
     }
 }
 

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{
-    Admin, Assignment, Binding, Classify, Config, Day, Delivery, Dns, DomainPattern, EhloName, FailoverReason, Limits,
-    Listener, Log, LogFormat, Member, Monitor, Pace, Pool, Provider, Queue, Reputation, Server, Spread, Tenant,
-    TenantMatch, Timeouts, UnknownPolicy, WarmupRules,
+    Admin, Assignment, BackOff, Binding, Classify, Config, Day, Delivery, Dns, DomainPattern, EhloName, FailoverReason,
+    Limits, Listener, Log, LogFormat, Member, Monitor, Pace, Pool, Provider, Queue, Reputation, Server, Spread, Tenant,
+    TenantMatch, Timeouts, UnknownPolicy, WarmupRules, Window,
 };
 use crate::message::{BindingName, Domain, PoolName, ProviderName, TenantName};
 
@@ -111,6 +111,7 @@ impl Config {
             dns: Dns::default(),
             queue: Queue::default(),
             delivery: Delivery::default(),
+            window: Window::default(),
             reputation: Reputation::default(),
             warmup: WarmupRules::default(),
             monitor: Monitor::default(),
@@ -183,7 +184,7 @@ impl Tenant {
 impl Provider {
     /// A provider known by these MX patterns, without limits.
     pub fn new(name: impl Into<ProviderName>, mx: Vec<DomainPattern>) -> Self {
-        Self { name: name.into(), mx, binding_limits: Limits::default(), warmup: None, region: None }
+        Self { name: name.into(), mx, binding_limits: Limits::default(), warmup: None, region: None, back_off: None }
     }
 }
 
@@ -255,6 +256,24 @@ impl Default for Delivery {
             timeouts: Timeouts::default(),
         }
     }
+}
+
+impl Default for Window {
+    fn default() -> Self {
+        Self {
+            adaptive: true,
+            start: 5,
+            grow_every: seconds(5),
+            deferral_ratio: 0.1,
+            back_off: BackOff { pause: minutes(1), add_every: minutes(1) },
+        }
+    }
+}
+
+impl BackOff {
+    /// What Google publishes for its `421 4.7.28`: stop for ten minutes, then one connection, then one more at a time. It
+    /// names no interval for those; that of its pause is on the safe side.
+    pub const GMAIL: Self = Self { pause: minutes(10), add_every: minutes(10) };
 }
 
 impl Default for Timeouts {

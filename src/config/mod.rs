@@ -62,6 +62,8 @@ pub struct Config {
     pub queue: Queue,
     /// `[delivery]`
     pub delivery: Delivery,
+    /// `[window]`
+    pub window: Window,
     /// `[reputation]`
     pub reputation: Reputation,
     /// `[warmup]`
@@ -409,6 +411,8 @@ pub struct Provider {
     pub warmup: Option<Arc<[u64]>>,
     /// Region whose bindings are preferred.
     pub region: Option<String>,
+    /// What a wish for less of this receiver begins; `[window] back_off` where there is none.
+    pub back_off: Option<BackOff>,
 }
 
 /// `[region.NAME]`: recipients for whom bindings of the region are preferred. Wins over the provider's and the tenant's.
@@ -525,6 +529,30 @@ pub struct Timeouts {
     pub end_of_data: Duration,
     /// QUIT; short, nothing depends on it. Default 5 s.
     pub quit: Duration,
+}
+
+/// `[window]`: how many of the connections that `max_outbound_connections` allows a route uses.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Window {
+    /// Whether the number follows what the receiver answers; else it is `max_outbound_connections`. Default true.
+    pub adaptive: bool,
+    /// Connections to a receiver about which nothing is known. Default 5.
+    pub start: u32,
+    /// Least time between two connections more, after it had to be fewer. Default 5 s.
+    pub grow_every: Duration,
+    /// Share of deferrals (0 to 1) above which it is to be fewer. Default 0.1.
+    pub deferral_ratio: f64,
+    /// What a receiver's wish for less begins, where the provider has nothing of its own. Default 1 min, 1 min.
+    pub back_off: BackOff,
+}
+
+/// What a receiver's wish for less begins: no connection, then one, then one more at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BackOff {
+    /// No connection for so long. Default 1 min.
+    pub pause: Duration,
+    /// Least time between two connections more, afterwards. Default 1 min.
+    pub add_every: Duration,
 }
 
 /// `[reputation]`: when evidence takes a binding or a route out, and how it comes back.

@@ -51,14 +51,22 @@ pub fn evidence(
 pub fn experience(entry: &Entry, answers: &[Answered], binding: &BindingName, took: Option<Duration>) -> Experience {
     let mut seen = Experience { took, ..Experience::default() };
     for answer in answers {
-        let Outcome { disposition, cause, scope, counts_against_ip, action, .. } = answer.outcome;
+        let Outcome { disposition, cause, scope, counts_against_ip, action, retry_after, .. } = answer.outcome;
         let is_blamed = counts_against_ip && may_blame(entry, answer.recipient, binding);
         let count = match (disposition, cause) {
             (Disposition::Delivered, _) => &mut seen.accepted,
             _ if is_blamed => &mut seen.blamed,
             (_, Some(Cause::LocalAddress | Cause::Local)) => continue,
             (_, Some(Cause::Network)) => &mut seen.failed,
-            (Disposition::Deferred, Some(Cause::RateLimited | Cause::TransientOther)) => &mut seen.deferred,
+            // The receiver closed the connection, as it may at any time.
+            (Disposition::Deferred, Some(cause)) if is_closing(&answer.text) && is_of_the_route(cause, scope) => {
+                &mut seen.failed
+            }
+            (Disposition::Deferred, Some(cause @ (Cause::RateLimited | Cause::TransientOther)))
+                if is_of_the_route(cause, scope) =>
+            {
+                &mut seen.deferred
+            }
             _ => &mut seen.other,
         };
         *count += 1;
@@ -66,9 +74,23 @@ pub fn experience(entry: &Entry, answers: &[Answered], binding: &BindingName, to
             && matches!(scope, Scope::Binding | Scope::Range | Scope::Destination | Scope::Unknown)
         {
             seen.slow_down = seen.slow_down.max(Some(span));
+            seen.stop = seen.stop.max(retry_after);
+            seen.whole_range |= scope == Scope::Range;
         }
     }
     seen
+}
+
+/// Whether a reply closes the connection: 421, RFC 5321 §3.8.
+fn is_closing(text: &str) -> bool {
+    text.starts_with("421")
+}
+
+/// Whether a deferral speaks of the route, its load or our pace, and not of one recipient, message, sender or tenant: a
+/// quota of one sender's domain must not slow the others down.
+fn is_of_the_route(cause: Cause, scope: Scope) -> bool {
+    matches!(cause, Cause::RateLimited | Cause::TransientOther | Cause::Unknown | Cause::ProtocolOrConfig)
+        && !matches!(scope, Scope::Recipient | Scope::Message | Scope::SenderDomain | Scope::Tenant)
 }
 
 /// Whether refusals of this recipient may still be held against a binding. Those of reports (null reverse path) never
@@ -184,6 +206,83 @@ mod tests {
     #[test]
     fn a_second_binding_is_not_blamed_for_the_same_mail() {
         assert_eq!(seen(&entry(&["m1"]), "m2"), (Scope::Tenant, false, Action::None));
+    }
+
+    /// One answer, as an experience.
+    fn learnt(text: &str, disposition: Disposition, cause: Option<Cause>, scope: Scope, blames: bool) -> Experience {
+        let mut answer = blaming();
+        (answer.outcome.disposition, answer.outcome.cause, answer.outcome.scope) = (disposition, cause, scope);
+        (answer.outcome.counts_against_ip, answer.outcome.action) = (blames, Action::None);
+        answer.text = text.into();
+        let took = Some(Duration::from_millis(300));
+        let seen = experience(&entry(&[]), &[answer], &"m1".into(), took);
+        assert_eq!(seen.took, took);
+        Experience { took: None, ..seen }
+    }
+
+    #[test]
+    fn what_an_answer_teaches_about_the_route() {
+        use Disposition::{Bounced, Deferred, Delivered};
+        let none = Experience::default();
+        let [accepted, blamed] = [Experience { accepted: 1, ..none }, Experience { blamed: 1, ..none }];
+        let [deferred, other] = [Experience { deferred: 1, ..none }, Experience { other: 1, ..none }];
+        let failed = Experience { failed: 1, ..none };
+        let table = [
+            ("250 2.0.0 ok", Delivered, None, Scope::Unknown, false, accepted),
+            ("451 4.3.2 busy", Deferred, Some(Cause::TransientOther), Scope::Destination, false, deferred),
+            ("450 4.7.1 too fast", Deferred, Some(Cause::RateLimited), Scope::Binding, false, deferred),
+            // Closing the connection is a failure of it and nobody's fault, at any time and in any words …
+            ("421 4.3.2 closing", Deferred, Some(Cause::TransientOther), Scope::Destination, false, failed),
+            ("421 4.7.0 too many", Deferred, Some(Cause::RateLimited), Scope::Binding, false, failed),
+            ("421 hm", Deferred, Some(Cause::Unknown), Scope::Unknown, false, failed),
+            // … unless they blame the address, or speak of something else.
+            ("421 4.7.28 your IP", Deferred, Some(Cause::RateLimited), Scope::Binding, true, blamed),
+            ("421 4.7.1 greylisted", Deferred, Some(Cause::Greylisted), Scope::Binding, false, other),
+            ("421 4.2.2 full", Deferred, Some(Cause::MailboxFull), Scope::Recipient, false, other),
+            ("421 4.7.28 your domain", Deferred, Some(Cause::RateLimited), Scope::SenderDomain, false, other),
+            (
+                "450 4.2.1 too many for this recipient",
+                Deferred,
+                Some(Cause::RateLimited),
+                Scope::Recipient,
+                false,
+                other,
+            ),
+            ("connect: refused", Deferred, Some(Cause::Network), Scope::Destination, false, failed),
+            ("greeting: timed out", Deferred, Some(Cause::Network), Scope::Destination, false, failed),
+            // What is about mail and people says nothing about the pace.
+            ("450 4.2.0 greylisted", Deferred, Some(Cause::Greylisted), Scope::Binding, false, other),
+            ("550 5.1.1 unknown", Bounced, Some(Cause::InvalidRecipient), Scope::Recipient, false, other),
+            ("550 5.7.1 spam", Bounced, Some(Cause::SpamBlockContent), Scope::Message, false, other),
+            ("451 4.7.1 hm", Deferred, Some(Cause::Unknown), Scope::Unknown, false, other),
+            ("550 5.7.1 your IP", Bounced, Some(Cause::SpamBlockIp), Scope::Binding, true, blamed),
+            // Our own trouble teaches nothing.
+            ("disk full", Deferred, Some(Cause::Local), Scope::Us, false, none),
+            ("bind: no such address", Deferred, Some(Cause::LocalAddress), Scope::Binding, false, none),
+        ];
+        for (text, disposition, cause, scope, blames, expected) in table {
+            assert_eq!(learnt(text, disposition, cause, scope, blames), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_wish_for_less_is_the_longest_of_the_answers_and_may_be_meant_for_the_range() {
+        let wish = |scope, span, retry_after| {
+            let mut answer = blaming();
+            (answer.outcome.scope, answer.outcome.action) = (scope, Action::BackOff(Duration::from_secs(span)));
+            answer.outcome.retry_after = retry_after;
+            answer
+        };
+        let minutes = |n: u64| Duration::from_secs(60 * n);
+        let answers = [
+            wish(Scope::Binding, 1_800, Some(minutes(10))),
+            wish(Scope::Range, 900, None),
+            wish(Scope::Tenant, 9_999, None),
+        ];
+        let seen = experience(&entry(&[]), &answers, &"m1".into(), None);
+        assert_eq!((seen.slow_down, seen.stop, seen.whole_range), (Some(minutes(30)), Some(minutes(10)), true));
+        let seen = experience(&entry(&[]), &answers[2..], &"m1".into(), None);
+        assert_eq!((seen.slow_down, seen.whole_range), (None, false), "the tenant's affair");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::cells::{Blame, Cell, find};
+use super::cells::{Blame, Cell, Watched, find};
 use super::complaints::Booked;
 use super::evidence::{AttemptResult, clipped};
 use super::fuse::{Judgement, acquits, judge};
@@ -15,6 +15,7 @@ use super::tally::{Count, Tally};
 use crate::clock::Wall;
 use crate::message::{BindingName, DestinationName, Domain, MessageId, TenantName};
 use crate::outcome::{Action, Cause as WentWrong, Scope};
+use crate::scheduler::range;
 
 /// Names of one attempt.
 #[derive(Clone, Copy)]
@@ -97,11 +98,11 @@ impl Reputation {
                     }
                     _ => self.holds.answered(mail, false, now),
                 }
-                self.act(attempt, *action, &text, now, out);
+                let is_echo = self.act(attempt, *action, *scope, &text, now, out);
                 if is_about_its_name(*cause, *scope, *action) {
                     self.note_refused(attempt, &text, now);
                 }
-                if *counts_against_ip {
+                if *counts_against_ip && !is_echo {
                     self.blame(attempt, &text, now, out);
                 }
             }
@@ -176,16 +177,27 @@ impl Reputation {
         });
     }
 
-    /// What the rule that read the reply asks for.
-    fn act(&mut self, attempt: Attempt<'_>, action: Action, text: &str, now: Wall, out: &mut Vec<HealthChange>) {
+    /// What the rule that read the reply asks for. Returns whether the reply only repeats a wish for less that is heeded.
+    fn act(
+        &mut self,
+        attempt: Attempt<'_>,
+        action: Action,
+        scope: Scope,
+        text: &str,
+        now: Wall,
+        out: &mut Vec<HealthChange>,
+    ) -> bool {
         match action {
             Action::None | Action::HoldContent(_) => {}
             Action::HoldTenant(_) => self.note_refused(attempt, text, now),
-            Action::BackOff(span) => self.change(&attempt.of_route(), text, out, |state, _| {
-                let until = now.plus(span);
-                let cause = Cause { effect: Effect::Throttle, until, certain: false, evidence: text.to_owned() };
-                state.hold(Reason::RateLimited, cause, now);
-            }),
+            Action::BackOff(span) => {
+                if scope == Scope::Range {
+                    for neighbour in self.neighbours(attempt.binding) {
+                        self.throttle(&Subject::Route(neighbour, attempt.destination.clone()), span, text, now, out);
+                    }
+                }
+                return !self.throttle(&attempt.of_route(), span, text, now, out);
+            }
             Action::SuspendRoute(span) => self.suspend_route(attempt, Reason::IpBlocked, span, text, now, out),
             Action::FixBinding(span) => {
                 self.note_misconfigured(attempt, text, now);
@@ -195,6 +207,37 @@ impl Reputation {
                 state.penalise(Reason::IpBlocked, span, text, rules, now);
             }),
         }
+        false
+    }
+
+    /// The receiver asked for less. Returns whether that is news: the first time, or clearly longer than known.
+    fn throttle(
+        &mut self,
+        route: &Subject,
+        span: Duration,
+        text: &str,
+        now: Wall,
+        out: &mut Vec<HealthChange>,
+    ) -> bool {
+        let mut is_news = false;
+        self.change(route, text, out, |state, _| {
+            let until = now.plus(span);
+            let known = state.causes.get(&Reason::RateLimited).map(|cause| cause.until);
+            let cause = Cause { effect: Effect::Throttle, until, certain: false, evidence: text.to_owned() };
+            state.hold(Reason::RateLimited, cause, now);
+            is_news = state.causes.get(&Reason::RateLimited).map(|cause| cause.until) != known;
+        });
+        is_news
+    }
+
+    /// The other bindings in the range of this one, as the world sees them.
+    fn neighbours(&self, binding: &BindingName) -> Vec<BindingName> {
+        let Some(address) = self.bindings.get(binding).and_then(|watched| watched.address) else { return Vec::new() };
+        let near = |watched: &Watched| watched.address.is_some_and(|other| range::same(other, address));
+        let others = self.bindings.iter().filter(|(name, watched)| *name != binding && near(watched));
+        let mut names: Vec<BindingName> = others.map(|(name, _)| name.clone()).collect();
+        names.sort();
+        names
     }
 
     /// Notes a reply that blames the tenant, once per window, route and tenant.

@@ -6,7 +6,7 @@
 //! | a reply that blames the IP | the route: at once where the rule says so or on probation, else after `ip_block_count` in `ip_block_window` |
 //! | the same, told by mail | nothing by itself; it adds to the count of the route's session ([`late`](super::late)) |
 //! | a rule's `SuspendBinding` | the binding at once |
-//! | a rule's `BackOff` | the route is throttled |
+//! | a rule's `BackOff` | the route is throttled, and with scope range those of all bindings in the range to the same receiver |
 //! | a rule's `FixBinding` | the route, as misconfigured; a note tells what to mend |
 //! | a rule's `HoldTenant` | no binding: the tenant's mail is held ([`holds`](super::holds)) |
 //! | hard bounces that come back later | as if they had come at once, where that still matters ([`late`](super::late)) |
@@ -19,6 +19,10 @@
 //! A binding on probation is suspended again when [`PROBATION_BLAMERS`] destinations blame its IP; one of them only
 //! spoils the period (its own route is suspended by the rule above). Otherwise a single receiver that never liked the
 //! network would keep the binding out for good.
+//!
+//! A receiver that asks for less and blames the IP in one breath is answered by less: of such replies only those count
+//! as blame that begin or clearly prolong the throttle, so that a burst of them counts once, and a try after each pause
+//! (see [`crate::scheduler::window`]) counts again.
 //!
 //! Every evidence first lets time pass up to its `now`, so that the order of `tick` and `observe` does not matter.
 
@@ -98,7 +102,8 @@ impl Reputation {
         let window = self.rules.window;
         self.bindings.retain(|name, _| config.bindings.iter().any(|b| b.name == *name));
         for binding in &config.bindings {
-            self.bindings.entry(binding.name.clone()).or_insert_with(|| Watched::new(window));
+            let watched = self.bindings.entry(binding.name.clone()).or_insert_with(|| Watched::new(window));
+            watched.address = Some(binding.public_address);
         }
         if window_changed {
             for watched in self.bindings.values_mut() {

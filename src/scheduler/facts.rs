@@ -57,10 +57,7 @@ impl Facts<'_> {
         let Some(route) = self.route(seat.binding, request) else {
             return if self.limits(seat.binding, request).window > 0 { Admission::Yes } else { Admission::No };
         };
-        let divisor = route.standing.divisor(now.wall);
-        if route.standing.room() == 0
-            || !route.window.has_room(Some(self.limits(seat.binding, request).window), divisor)
-        {
+        if route.standing.room() == 0 || !route.has_room(self.limits(seat.binding, request), now) {
             return Admission::No;
         }
         if route.limiter.as_ref().is_some_and(|limiter| !limiter.is_open(now.mono)) {
@@ -192,14 +189,13 @@ impl Facts<'_> {
 
     fn window_verdict(&self, seat: &Seat, request: &Request<'_>, now: Now) -> Option<Verdict> {
         let binding = &self.bindings[seat.binding.index()];
+        let route = self.route(seat.binding, request);
+        if let Some(until) = route.and_then(|route| route.paused_until(now)) {
+            return Some(Verdict::BackOff { until });
+        }
+        let limits = self.limits(seat.binding, request);
         let is_open = binding.window.has_room(binding.limits.window, binding.standing.divisor(now.wall))
-            && match self.route(seat.binding, request) {
-                Some(route) => {
-                    let limit = self.limits(seat.binding, request).window;
-                    route.window.has_room(Some(limit), route.standing.divisor(now.wall))
-                }
-                None => self.limits(seat.binding, request).window > 0,
-            };
+            && route.map_or(limits.window > 0, |route| route.has_room(limits, now));
         (!is_open).then_some(Verdict::WindowFull)
     }
 

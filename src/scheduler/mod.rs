@@ -23,12 +23,14 @@
 
 pub mod binding;
 pub mod cap;
-pub mod concurrency;
 pub mod explain;
 mod facts;
 pub mod fair;
 pub mod pool;
+pub mod range;
 pub mod rate;
+#[cfg(test)]
+mod rate_tests;
 mod refresh;
 pub mod retry;
 pub mod select;
@@ -41,14 +43,16 @@ mod testing;
 mod tests;
 pub mod verdict;
 pub mod warmup;
+pub mod window;
 
 pub use cap::{GrantFact, GrantRequest};
 pub use state::{BindingUse, CapUsage, Scheduler};
 pub use verdict::Verdict;
+pub use window::RouteWindow;
 
 use std::time::Duration;
 
-use crate::clock::Wall;
+use crate::clock::{Mono, Wall};
 use crate::message::BindingName;
 
 macro_rules! indices {
@@ -154,9 +158,17 @@ pub struct Lease {
     pub(crate) held: held::Held,
 }
 
+impl Lease {
+    /// When it was given out.
+    pub fn began(&self) -> Mono {
+        self.held.began
+    }
+}
+
 /// What a lease holds.
 pub(crate) mod held {
     use super::cap::Reservation;
+    use crate::clock::Mono;
 
     /// Reservations; private to the scheduler.
     #[derive(Debug, Default)]
@@ -170,6 +182,8 @@ pub(crate) mod held {
         pub(in crate::scheduler) tenant: Option<Reservation>,
         /// The tenant's towards the provider.
         pub(in crate::scheduler) tenant_route: Option<Reservation>,
+        /// When it was given out.
+        pub(in crate::scheduler) began: Mono,
         /// Periods of probation the recipients were counted in.
         pub(in crate::scheduler) binding_period: u32,
         pub(in crate::scheduler) route_period: u32,
@@ -194,8 +208,14 @@ pub struct Experience {
     pub failed: u32,
     /// From the first command to the last reply; `None` where no connection was made.
     pub took: Option<Duration>,
+    /// When the attempt began: when its lease was given out. `None` where only `took` tells.
+    pub began: Option<Mono>,
     /// The receiver asked to go slower, for so long ([`crate::outcome::Action::BackOff`]).
     pub slow_down: Option<Duration>,
+    /// … and to stop altogether for so long before, where the rule knows (`retry_after`).
+    pub stop: Option<Duration>,
+    /// … and meant the network of the binding's IP ([`range`]).
+    pub whole_range: bool,
 }
 
 /// How an attempt ended, as far as caps care.

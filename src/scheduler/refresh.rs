@@ -25,6 +25,7 @@ impl Scheduler {
     /// call it before [`explain`](Self::explain) and [`usage`](Self::usage) where nothing was selected for a while.
     pub fn tick(&mut self, now: Now) {
         self.told.tell(now.mono);
+        self.forget_faded(now.mono);
         if self.ledger.roll(now.wall) {
             self.set_limits_of_day();
             self.ledger.ask_for_first();
@@ -106,6 +107,7 @@ impl Scheduler {
     pub fn experienced(&mut self, binding: BindingId, destination: DestinationId, seen: &Experience, now: Now) {
         self.tick(now);
         self.warm_up(binding, destination, seen, now);
+        self.learn_window(binding, destination, seen, now);
     }
 
     /// The route's memory, made where there was none. Provider routes are counted in the ledger also without a cap, so
@@ -144,16 +146,21 @@ impl Scheduler {
     /// Forgets a route about which there is nothing to remember.
     pub(super) fn prune(&mut self, binding: BindingId, destination: DestinationId) {
         let key = pair(binding, destination);
-        let is_idle = |route: &Route| {
-            route.window.in_use() == 0
-                && route.account.is_none()
-                && route.limiter.is_none()
-                && route.standing.is_active()
-        };
-        if self.routes.0.get(&key).is_some_and(is_idle) {
-            self.routes.0.remove(&key);
-            self.destinations[destination.index()].routes -= 1;
+        let Some(route) = self.routes.0.get(&key) else { return };
+        let is_idle = route.window.in_use() == 0
+            && route.account.is_none()
+            && route.limiter.is_none()
+            && route.standing.is_active();
+        if !is_idle {
+            return;
         }
+        let (limits, now) =
+            (self.table.limits(binding, self.destinations[destination.index()].column), self.told.now());
+        if !route.has_plain_window(limits, now) {
+            return self.fade(binding, destination, now);
+        }
+        self.routes.0.remove(&key);
+        self.destinations[destination.index()].routes -= 1;
     }
 }
 

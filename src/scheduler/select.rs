@@ -222,6 +222,7 @@ impl Scheduler {
                 route: of_route,
                 tenant: of_tenant,
                 tenant_route,
+                began: now.mono,
                 binding_period,
                 route_period,
                 engaged: request.engaged,

@@ -5,7 +5,7 @@
 //! [`Scheduler::refresh`], the one place that decides whether it is in play.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
@@ -15,11 +15,11 @@ use smallvec::SmallVec;
 
 use super::binding::{RouteLimits, WholeLimits};
 use super::cap::{AccountId, Calendar, GrantFact, GrantRequest, Ledger, Owner};
-use super::concurrency::{self, Window};
 use super::pool::Pool;
 use super::rate::{Limiter, Told};
 use super::standing::Standing;
 use super::warmup::Warmups;
+use super::window::{self, Sizing, Window};
 use super::{BindingId, DestinationId, PoolId, TenantId};
 use crate::clock::{Mono, Now, Wall};
 use crate::config::{self, Config};
@@ -47,6 +47,10 @@ pub struct Scheduler {
     pub(super) mono_timers: BinaryHeap<Reverse<(Mono, BindingId)>>,
     /// Grows with each configuration: places in tiers are valid within one.
     pub(super) epoch: u32,
+    /// How windows move.
+    pub(super) window: config::Window,
+    /// Routes that only their window keeps in memory, by the time to look at them again.
+    pub(super) fading: VecDeque<(Mono, BindingId, DestinationId)>,
     /// Keys that were met in need of a grant during one selection.
     pub(super) wants: Vec<AccountId>,
 }
@@ -99,6 +103,7 @@ pub(super) struct Destination {
 #[derive(Default)]
 pub(super) struct Route {
     pub(super) window: Window,
+    pub(super) sizing: Sizing,
     pub(super) limiter: Option<Limiter>,
     pub(super) account: Option<AccountId>,
     pub(super) standing: Standing,
@@ -213,6 +218,8 @@ impl Scheduler {
             wall_timers: BinaryHeap::new(),
             mono_timers: BinaryHeap::new(),
             epoch: 0,
+            window: config.window,
+            fading: VecDeque::new(),
             wants: Vec::new(),
         };
         scheduler.reconfigure(config, now);
@@ -348,6 +355,7 @@ impl Scheduler {
                 }
                 let out = &mut self.destinations[destination.index()].routes_out;
                 *out = out.saturating_add_signed(i32::from(is_out) - i32::from(was_out));
+                self.recall_back_off(id, destination, now);
                 self.prune(id, destination);
             }
         }
@@ -425,7 +433,7 @@ impl Scheduler {
         let in_use = |binding: &Binding| BindingUse {
             binding: binding.config.name.clone(),
             in_use: binding.window.in_use(),
-            limit: binding.limits.window.map(|n| concurrency::effective(n, binding.standing.divisor(now.wall))),
+            limit: binding.limits.window.map(|n| window::effective(n, binding.standing.divisor(now.wall))),
         };
         self.bindings.iter().filter(|binding| binding.exists).map(in_use).collect()
     }

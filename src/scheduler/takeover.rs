@@ -7,11 +7,11 @@ use smallvec::SmallVec;
 
 use super::binding;
 use super::cap::{Calendar, Ledger, Owner};
-use super::concurrency::Window;
 use super::pool::Pool;
 use super::rate::{Limiter, Told};
 use super::standing::Standing;
 use super::state::{Binding, RouteTable, Scheduler, Tenant};
+use super::window::Window;
 use super::{BindingId, DestinationId, PoolId, TenantId};
 use crate::clock::Now;
 use crate::config::{self, Config, Rate};
@@ -23,6 +23,7 @@ impl Scheduler {
     pub fn reconfigure(&mut self, config: &Config, now: Now) {
         self.epoch = self.epoch.wrapping_add(1);
         self.told.tell(now.mono);
+        self.window = config.window;
         self.ledger.set_calendar(Calendar::new(&config.server.day), now.wall);
         self.take_over_bindings(config);
         self.take_over_tenants(config);

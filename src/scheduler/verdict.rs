@@ -81,13 +81,13 @@ pub enum Verdict {
     },
     /// A block of cap is being written to disk; a matter of milliseconds.
     GrantPending,
-    /// All its connections (to this destination, or at all) are in use.
-    WindowFull,
     /// The receiver asked for less: no connection to it for a while.
     BackOff {
         /// When one is tried.
         until: Wall,
     },
+    /// All its connections (to this destination, or at all) are in use.
+    WindowFull,
     /// Ahead of its rate.
     RateLimited {
         /// When the limiter lets the next one pass.

@@ -87,6 +87,8 @@ pub struct Metrics {
     pub queue_oldest_seconds: Gauge,
     /// Attempts on the wire, by binding.
     pub binding_in_use: IntGaugeVec,
+    /// Connections a binding may use at a provider now, by binding and destination; 0 during a pause.
+    pub window_limit: IntGaugeVec,
     /// 1 for the present state of a binding, 0 for the others.
     pub binding_health: IntGaugeVec,
     /// Routes that are not active, by binding and state.
@@ -226,6 +228,12 @@ impl Metrics {
             queue_waiting: gauges(&r, "queue_waiting_entries", "Entries that wait, by reason.", &["pool", "reason"])?,
             queue_oldest_seconds: register(&r, Gauge::new("remuda_queue_oldest_seconds", "Age of the oldest entry.")?)?,
             binding_in_use: gauges(&r, "binding_connections", "Attempts on the wire.", &["binding"])?,
+            window_limit: gauges(
+                &r,
+                "window_limit",
+                "Connections a binding may use at a provider now; 0 while the receiver wants none.",
+                &["binding", "destination"],
+            )?,
             binding_health: gauges(
                 &r,
                 "binding_health",

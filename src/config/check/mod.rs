@@ -13,6 +13,7 @@ mod sections;
 mod tenant;
 #[cfg(test)]
 mod tests;
+mod window;
 
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -207,6 +208,7 @@ impl<'a> Context<'a> {
         let providers = self.providers(file, &ladders);
         let regions = self.regions(file);
         let delivery = self.delivery(file);
+        let window = self.window(file);
         let destination_routes = self.destination_routes(file, delivery.port);
         let dns = self.dns(file);
         let queue = self.queue(file);
@@ -233,6 +235,7 @@ impl<'a> Context<'a> {
             dns,
             queue,
             delivery,
+            window,
             reputation,
             warmup,
             monitor,

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::{Files, Loaded, Mistakes, SourceFile, check, load};
 use crate::config::{
-    CodeMeaning, Config, Delivery, EhloName, Listener, Queue, Reputation, WarmupRules, WarmupStart, raw,
+    BackOff, CodeMeaning, Config, Delivery, EhloName, Listener, Queue, Reputation, WarmupRules, WarmupStart, Window, raw,
 };
 
 const EXAMPLE: &str = include_str!("../../../config/remuda.toml");
@@ -105,6 +105,14 @@ fn every_mistake_is_named_with_line_path_and_hint() {
         (
             "[tenant.t]\npools = { x = \"p\" }\n",
             "2:9: tenant.t.pools: has no pool for the stream default; write pools = { default = \"POOL\" }",
+        ),
+        // window
+        ("[window]\nstart = 0\n", "2:9: window.start: must be at least 1"),
+        ("[window]\ndeferral_ratio = 10\n", "2:18: window.deferral_ratio: 10 is out of range; from 0 to 1"),
+        ("[window]\nback_off = { pause = \"0s\" }\n", "2:22: window.back_off.pause: must be longer than 0"),
+        (
+            "[provider.g]\nmx = [\"g.example\"]\nback_off = { add_every = \"0s\" }\n",
+            "3:26: provider.g.back_off.add_every: must be longer than 0",
         ),
         // server
         (
@@ -689,6 +697,7 @@ fn the_example_loads_without_a_word() {
     let config = loaded.config;
     assert_eq!(config.pools[1].tiers.len(), 2);
     assert_eq!(config.providers[0].binding_limits.daily_cap, Some(90_000));
+    assert_eq!(config.providers[0].back_off, Some(BackOff::GMAIL), "as Google publishes it");
     let warmup = config.bindings[3].warmup.as_ref().expect("mta3 is warming up");
     assert_eq!(warmup.position, WarmupStart::Started(jiff::civil::date(2026, 11, 1)));
     assert_eq!(warmup.ladder[..3], [200, 500, 1_000]);
@@ -705,6 +714,7 @@ fn what_the_example_shows_in_comments_exists_and_defaults_are_the_true_ones() {
     let full = full.config;
     assert_eq!(format!("{:?}", full.queue), format!("{:?}", Queue::default()));
     assert_eq!(format!("{:?}", full.delivery), format!("{:?}", Delivery::default()));
+    assert_eq!(full.window, Window::default());
     assert_eq!(format!("{:?}", full.reputation), format!("{:?}", Reputation::default()));
     assert_eq!(full.warmup, WarmupRules::default());
     assert_eq!(format!("{:?}", full.listeners), format!("{:?}", plain.listeners));

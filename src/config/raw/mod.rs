@@ -36,6 +36,7 @@ table!(File {
     dns: Dns,
     queue: Queue,
     delivery: Delivery,
+    window: Window,
     reputation: Reputation,
     warmup: WarmupRules,
     monitor: Monitor,
@@ -219,7 +220,7 @@ table!(TenantMatch {
 
 table!(StreamRule { stream: String, sender: Mailbox, sender_domain: DomainPattern, header: Map<String>, });
 
-table!(Provider { mx: List<DomainPattern>, binding: Limits, warmup: String, region: String });
+table!(Provider { mx: List<DomainPattern>, binding: Limits, warmup: String, region: String, back_off: BackOff });
 
 table!(Region { recipient_domain: List<DomainPattern>, });
 
@@ -261,6 +262,10 @@ table!(Timeouts {
     end_of_data: Duration,
     quit: Duration,
 });
+
+table!(Window { adaptive: bool, start: u32, grow_every: Duration, deferral_ratio: f64, back_off: BackOff });
+
+table!(BackOff { pause: Duration, add_every: Duration });
 
 table!(Reputation {
     window: Duration,

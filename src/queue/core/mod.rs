@@ -36,7 +36,7 @@ use crate::reputation::facts::Fact;
 use crate::reputation::{Evidence, HealthChange, HoldChange, Note, Reputation};
 use crate::scheduler::cap::{GrantFact, GrantRequest};
 use crate::scheduler::warmup::{self, StageChange};
-use crate::scheduler::{BindingId, DestinationId, Lease, Scheduler, Settlement, TenantId, Verdict};
+use crate::scheduler::{BindingId, DestinationId, Experience, Lease, Scheduler, Settlement, TenantId, Verdict};
 
 /// Timers served in one call: after a clock that jumped, all that waits may be due at once.
 const DUE_MAX: usize = 10_000;
@@ -283,9 +283,11 @@ impl Core {
         let binding = Arc::clone(self.scheduler.binding(lease.binding));
         let destination = self.scheduler.destination_name(lease.destination);
         let evidence = blame::evidence(entry, answers, &binding, destination);
-        let experience = blame::experience(entry, answers, &binding.name, took);
+        let seen = blame::experience(entry, answers, &binding.name, took);
+        let seen = Experience { began: Some(lease.began()), ..seen };
+        // First: the health that follows says of a receiver's wish for less only until when it holds.
+        self.scheduler.experienced(lease.binding, lease.destination, &seen, now);
         let mut observed = self.reported(&evidence, now);
-        self.scheduler.experienced(lease.binding, lease.destination, &experience, now);
         observed.stages.extend(self.scheduler.take_stage_changes());
         observed.facts.extend(self.scheduler.take_warmup_facts());
         let settled = state::settle(entry, answers, &binding.name, &self.queue, unit_random, now.wall);

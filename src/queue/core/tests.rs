@@ -14,7 +14,8 @@ use crate::reputation::{Health, Subject};
 const START: Wall = Wall::from_millis(1_779_280_200_000);
 const MINUTE: Duration = Duration::from_secs(60);
 
-const TENANTS: &str = "[server]\nhostname = \"relay.example.net\"\nstate_dir = \"/var/lib/remuda\"\n\
+/// Windows as wide as they may be, so that a test can have many attempts under way.
+const TENANTS: &str = "[window]\nadaptive = false\n[server]\nhostname = \"relay.example.net\"\nstate_dir = \"/var/lib/remuda\"\n\
     [[listener]]\naddress = \"127.0.0.1:0\"\ntrust = [\"127.0.0.0/8\"]\n\
     [tenant.acme]\nmatch = { sender_domain = [\"acme.example\"] }\npools = { default = \"main\" }\n\
     [tenant.bolt]\nmatch = { sender_domain = [\"bolt.example\"] }\npools = { default = \"main\" }\nweight = 3\n";
