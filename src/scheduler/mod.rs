@@ -27,6 +27,7 @@ pub mod concurrency;
 mod facts;
 pub mod fair;
 pub mod pool;
+pub mod range;
 pub mod rate;
 mod refresh;
 pub mod retry;
@@ -38,6 +39,8 @@ mod takeover;
 mod testing;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tiers_tests;
 pub mod verdict;
 pub mod warmup;
 
