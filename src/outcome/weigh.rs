@@ -99,7 +99,9 @@ fn is_certain(rule: &Rule, early: bool, note: &mut dyn FnMut(&'static str)) -> b
     if by_rule {
         note("the text leaves no doubt that it is the address, whatever the mail: certain");
     } else if early {
-        note("before MAIL FROM the receiver knows nothing of the mail: it refuses the address, whatever the mail (certain)");
+        note(
+            "before MAIL FROM the receiver knows nothing of the mail: it refuses the address, whatever the mail (certain)",
+        );
     }
     by_rule || early
 }

@@ -397,7 +397,8 @@ mod tests {
     fn what_is_deferred_past_its_lifetime_expires_with_its_last_reply() {
         let mut e = entry(&["a@example.org"]);
         let now = e.expires;
-        let settled = settle(&mut e, &[answered(0, outcome(Disposition::Deferred))], &"m1".into(), &[], &policy(), 0.5, now);
+        let settled =
+            settle(&mut e, &[answered(0, outcome(Disposition::Deferred))], &"m1".into(), &[], &policy(), 0.5, now);
         assert!(!settled.waits);
         assert_eq!(settled.decided[0].disposition, Disposition::Expired);
         assert_eq!(settled.decided[0].text.as_deref(), Some("550 x"));

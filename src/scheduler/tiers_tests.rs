@@ -84,7 +84,11 @@ fn with_a_new_day_capped_actives_carry_all_of_it_at_once() {
     let request = bench.request("x");
     assert_eq!(carry(&mut bench, &request, 200), [100, 100, 0]);
     bench.advance(midnight().since(bench.now.wall));
-    assert_eq!(carry(&mut bench, &request, 100), [100, 0, 0], "their whole cap is free again: nothing to be careful about");
+    assert_eq!(
+        carry(&mut bench, &request, 100),
+        [100, 0, 0],
+        "their whole cap is free again: nothing to be careful about"
+    );
 }
 
 #[test]

@@ -360,7 +360,11 @@ impl Reader<'_, '_> {
         }
         if raw.certain.value() == Some(&true) && !counts {
             let place = raw.certain.place(&raw.place, "certain");
-            refuse(place, "says how sure a blame of our IP is, and this rule blames none".to_owned(), "add counts_against_ip = true");
+            refuse(
+                place,
+                "says how sure a blame of our IP is, and this rule blames none".to_owned(),
+                "add counts_against_ip = true",
+            );
         }
         let place = raw.action.place(&raw.place, "action");
         let fitting: Option<Vec<&str>> = match (action.scopes(), action) {

@@ -136,7 +136,7 @@ impl Rig {
         self.core.view(id).expect("waits").reason
     }
 
-    pub(super) fn bindable(&mut self, name: &str, is: bool) {
+    fn bindable(&mut self, name: &str, is: bool) {
         let binding = BindingName::new(name);
         let evidence = match is {
             true => Evidence::Bindable { binding },

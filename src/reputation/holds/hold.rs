@@ -51,7 +51,16 @@ impl Hold {
         let doubled = asked.saturating_mul(2u32.saturating_pow(times.saturating_sub(1)));
         let span = doubled.min(SPAN_MAX.max(asked));
         let heard = Some((message, now));
-        Self { until: now.plus(span), span, times, evidence: evidence.to_owned(), met: Vec::new(), told: false, probe: None, heard }
+        Self {
+            until: now.plus(span),
+            span,
+            times,
+            evidence: evidence.to_owned(),
+            met: Vec::new(),
+            told: false,
+            probe: None,
+            heard,
+        }
     }
 
     /// Adds to the bindings that its mail has met; at most [`MET_MAX`].

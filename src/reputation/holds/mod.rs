@@ -235,6 +235,7 @@ impl Holds {
 
     /// Mail of this kind was refused for the address's sake over one binding after the other: it waits at once. `met` are
     /// the bindings that it was sent over before; its probes use no other. Repeated by a probe that fares no better.
+    /// False where another recipient of the message has just been accepted.
     pub(super) fn stop(
         &mut self,
         mail: Mail<'_>,
@@ -243,10 +244,10 @@ impl Holds {
         evidence: &str,
         rules: &config::Reputation,
         now: Wall,
-    ) {
+    ) -> bool {
         let (message, to) = (mail.message, mail.destination);
         if self.accepted.as_ref().is_some_and(|(last, at_whom, at)| (*last, at_whom, *at) == (message, to, now)) {
-            return;
+            return false;
         }
         let key = HoldKey {
             tenant: mail.tenant.clone(),
@@ -259,7 +260,7 @@ impl Holds {
                 hold.meet(met);
                 // What was on the wire when the hold began has been acted on.
                 if now < hold.until || !hold.is_probed_by(message, now) {
-                    return;
+                    return true;
                 }
                 (hold.times.saturating_add(1), std::mem::take(&mut hold.met))
             }
@@ -268,6 +269,7 @@ impl Holds {
         let mut hold = Hold::new(times, rules.group_hold, evidence, message, now);
         hold.meet(met);
         self.begin(key, hold, rules);
+        true
     }
 
     /// The bindings that mail of this kind has met, where it has been stopped from moving to others: the hold of the whole

@@ -32,10 +32,10 @@
 //! Memory: a trail per refused group for a window, at most [`TRAILS_MAX`] per tenant; beyond them only the tenant's own.
 //! Lost by a restart: at most the first refusal of a group.
 
-mod trail;
-mod voices;
 #[cfg(test)]
 mod tests;
+mod trail;
+mod voices;
 
 pub use self::trail::TRAILS_MAX;
 pub(super) use self::trail::{Moves, group_of};
@@ -96,14 +96,17 @@ impl Reputation {
         let met = match trails.group.map(|trail| (judge(trail, of_group, refusal.cause), trail)) {
             Some((Judgement::Mail, trail)) => Some((false, trail.met())),
             Some((Judgement::Binding, _)) => None,
-            Some((Judgement::TooEarly, _)) | None => match (judge(trails.tenant, of_tenant, refusal.cause), trails.tenant) {
-                (Judgement::Mail, trail) if trail.groups_suffice() => Some((true, trail.met())),
-                _ => None,
-            },
+            Some((Judgement::TooEarly, _)) | None => {
+                match (judge(trails.tenant, of_tenant, refusal.cause), trails.tenant) {
+                    (Judgement::Mail, trail) if trail.groups_suffice() => Some((true, trail.met())),
+                    _ => None,
+                }
+            }
         };
         let Some((whole_tenant, met)) = met else { return Whose::Binding };
-        self.moves.forget(refusal.mail);
-        self.stop(refusal, whole_tenant, met, now);
+        if self.stop(refusal, whole_tenant, met, now) {
+            self.moves.forget(refusal.mail);
+        }
         Whose::Mail
     }
 
@@ -120,18 +123,20 @@ impl Reputation {
         cell.voices.others(group_of(refusal.mail), tenant, self.rules.ip_block_window, now)
     }
 
-    fn stop(&mut self, refusal: &Refusal<'_>, whole_tenant: bool, met: Vec<BindingName>, now: Wall) {
+    fn stop(&mut self, refusal: &Refusal<'_>, whole_tenant: bool, met: Vec<BindingName>, now: Wall) -> bool {
         let over = met.iter().map(BindingName::as_str).collect::<Vec<_>>().join(", ");
         let (rule, to) = (refusal.rule, refusal.mail.destination);
         let text = clipped(&format!("moves no further, having met {over}: {rule} at {to}: {}", refusal.text));
-        self.holds.stop(refusal.mail, whole_tenant, met, &text, &self.rules, now);
+        self.holds.stop(refusal.mail, whole_tenant, met, &text, &self.rules, now)
     }
 
     /// Whether a route may carry the probe of mail that was stopped: it is not out itself.
     pub fn is_out(&self, binding: &BindingName, mail: Mail<'_>) -> bool {
         use super::health::Health::Suspended;
         let route = Subject::Route(binding.clone(), mail.destination.clone());
-        [Subject::Binding(binding.clone()), route].iter().any(|subject| matches!(self.health(subject), Suspended { .. }))
+        [Subject::Binding(binding.clone()), route]
+            .iter()
+            .any(|subject| matches!(self.health(subject), Suspended { .. }))
     }
 }
 

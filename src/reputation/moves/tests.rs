@@ -227,8 +227,9 @@ fn where_other_mail_passes_it_is_the_mail_although_most_bindings_carried_it() {
     for other in [OTHER, Sent { stream: "system", ..CAMPAIGN }] {
         let mut at = Receiver::new();
         at.refuses(CAMPAIGN, "a");
-        ["d", "e", "f"].map(|by| at.accepts(CAMPAIGN, by));
+        ["d", "e", "f"].iter().for_each(|by| at.accepts(CAMPAIGN, by));
         at.accepts(other, "b");
+        at.pass_time(MINUTE);
         assert_eq!(at.refuses(CAMPAIGN, "b"), TheMail);
         assert_eq!(at.met(), ["d", "e", "f", "a", "b"], "those that carried it first");
     }
@@ -249,12 +250,14 @@ fn who_sends_alone_is_judged_by_how_many_bindings_carry_it() {
         let mut at = Receiver::new();
         at.refuses(CAMPAIGN, "a");
         NAMES[2..2 + others].iter().for_each(|by| at.accepts(CAMPAIGN, by));
+        at.pass_time(MINUTE);
         assert_eq!(at.refuses(CAMPAIGN, "b"), expected, "{others} others");
     }
     // It goes on until those that refuse are no longer fewer.
     let mut at = Receiver::new();
     at.refuses(CAMPAIGN, "a");
     NAMES[1..].iter().for_each(|by| at.accepts(CAMPAIGN, by));
+    at.pass_time(MINUTE);
     let judged: Vec<Whose> = NAMES[1..].iter().map(|by| at.refuses(CAMPAIGN, by)).collect();
     assert_eq!(judged[..3], [Binding, Binding, TheMail]);
     assert!(judged[3..].iter().all(|whose| *whose == TheMail));
@@ -335,7 +338,7 @@ fn a_tenant_with_another_domain_for_every_message_is_judged_as_a_whole() {
 fn a_tenant_whose_mail_most_bindings_carry_is_not_held_as_a_whole() {
     let mut at = Receiver::new();
     at.refuses(CAMPAIGN, "a");
-    ["c", "d", "e", "f"].map(|by| at.accepts(Sent { from: "good.example", ..CAMPAIGN }, by));
+    ["c", "d", "e", "f"].iter().for_each(|by| at.accepts(Sent { from: "good.example", ..CAMPAIGN }, by));
     for (from, by) in [("x.example", "b"), ("y.example", "a"), ("z.example", "b")] {
         assert_eq!(at.hears(CAMPAIGN, from, by, |_| {}), Binding, "{from}");
     }
