@@ -151,9 +151,12 @@ fn holds(status: &Status) -> Columns {
         ("until", Left),
     ]);
     for h in &status.holds {
-        let domain = h.key.sender_domain.as_ref().map_or("*", |domain| domain.as_str());
+        let mut domain = h.key.sender_domain.as_ref().map_or("*", |domain| domain.as_str()).to_owned();
+        if let Some(stream) = &h.key.stream {
+            domain.push_str(&format!(" ({stream})"));
+        }
         let end = if h.state == "held" { time(h.until) } else { String::new() };
-        table.row([h.key.tenant.as_str(), domain, h.key.destination.as_str(), &h.state, &end]);
+        table.row([h.key.tenant.as_str(), &domain, h.key.destination.as_str(), &h.state, &end]);
         table.below(&format!("why: {}", h.evidence));
     }
     table

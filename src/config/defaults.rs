@@ -303,6 +303,7 @@ impl Default for Reputation {
             ip_block_window: hours(1),
             hold_count: 3,
             hold_window: hours(1),
+            group_hold: hours(1),
             providers_for_binding: 3,
             suspend_first: hours(1),
             suspend_max: hours(24),

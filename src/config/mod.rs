@@ -576,6 +576,8 @@ pub struct Reputation {
     pub hold_count: u32,
     /// See there. Default 1 h.
     pub hold_window: Duration,
+    /// How long mail waits that was refused for the address's sake over one binding after the other; doubles. Default 1 h.
+    pub group_hold: Duration,
     /// Suspended routes of one binding, at distinct providers, that suspend the binding itself. Default 3.
     pub providers_for_binding: usize,
     /// First suspension. Default 1 h.

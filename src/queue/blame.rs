@@ -2,7 +2,12 @@
 //!
 //! Each answer is evidence for or against the binding, but the second binding that is refused for the same recipient is
 //! not blamed any more ([`BLAMED_BINDINGS_MAX`]): from then on it is the tenant's or the content's problem, and a bad
-//! message must not take one healthy address out after the other.
+//! message must not take one healthy address out after the other. What is certain about the address, whatever the mail
+//! ([`Outcome::certain`]), counts against each.
+//!
+//! What one message cannot show, its kind of mail does: before anything is counted, refusals that are the fault of mail
+//! which meets one binding after the other are turned into what they mean ([`of_the_mail`]; who decides that is
+//! [`crate::reputation::moves`]). Evidence, experience and the entry's next step then see the same thing.
 //!
 //! Refusals of reports, mail with the null reverse path, say nothing about a binding: they go to whoever is said to have
 //! sent something, with words that a stranger chose.
@@ -15,7 +20,7 @@ use std::time::Duration;
 use super::state::{Answered, BLAMED_BINDINGS_MAX};
 use crate::config::{Binding, EhloName};
 use crate::message::{BindingName, DestinationName, Entry};
-use crate::outcome::{Action, Cause, Disposition, Outcome, Scope};
+use crate::outcome::{Action, Cause, Disposition, NextBinding, Outcome, Scope};
 use crate::reputation::Evidence;
 use crate::reputation::evidence::AttemptResult;
 use crate::scheduler::Experience;
@@ -34,16 +39,63 @@ pub fn evidence(
         tenant: entry.tenant.clone(),
         domain: entry.domain.clone(),
         message: entry.message,
+        stream: entry.stream.clone(),
         sender_domain: entry.reverse_path.as_ref().map(|from| from.domain()),
         result: match &answer.outcome {
             outcome if names_itself && is_about_the_name(outcome) => named_itself(outcome, &answer.text),
             outcome => {
-                let may_blame = may_blame(entry, answer.recipient, &binding.name);
+                let may_blame = may_blame(entry, answer, &binding.name);
                 result(outcome, &answer.text, may_blame, entry.reverse_path.is_none())
             }
         },
     });
     seen.collect()
+}
+
+/// What the answers say of those who share the binding's network; `None` where none blames the network. `entry` as above.
+pub fn of_range(
+    entry: &Entry,
+    answers: &[Answered],
+    binding: &BindingName,
+    destination: &DestinationName,
+    neighbours: &[BindingName],
+) -> Option<Evidence> {
+    let blames = |answer: &&Answered| {
+        let Outcome { scope, counts_against_ip, .. } = answer.outcome;
+        scope == Scope::Range && counts_against_ip && may_blame(entry, answer, binding)
+    };
+    let Answered { outcome, text, .. } = answers.iter().find(blames).filter(|_| !neighbours.is_empty())?;
+    Some(Evidence::Range {
+        bindings: neighbours.to_vec(),
+        destination: destination.clone(),
+        tenant: entry.tenant.clone(),
+        domain: entry.domain.clone(),
+        action: outcome.action,
+        text: format!("{} at {destination}, told to {binding}: {text}", outcome.rule),
+    })
+}
+
+/// Whether the answer has to be judged by [`crate::reputation::Reputation::whose`]: it blames the binding's address, and
+/// not a name that the message chose for it. What is said of reports is held against nobody anyway.
+pub fn is_to_be_judged(entry: &Entry, answer: &Answered, binding: &Binding) -> bool {
+    let names_itself = binding.ehlo_hostname == EhloName::Message && is_about_the_name(&answer.outcome);
+    answer.outcome.counts_against_ip && entry.reverse_path.is_some() && !names_itself
+}
+
+/// The same answer where the mail is at fault: the tenant's, deferred like any other, and no reason for another binding.
+pub fn of_the_mail(answer: &Answered) -> Answered {
+    let outcome = Outcome {
+        scope: Scope::Tenant,
+        counts_against_ip: false,
+        next_binding: NextBinding::Prefer,
+        action: match answer.outcome.action {
+            // Asked for of the sender, whoever that is.
+            Action::HoldTenant(_) => answer.outcome.action,
+            _ => Action::None,
+        },
+        ..answer.outcome.clone()
+    };
+    Answered { outcome, ..answer.clone() }
 }
 
 /// What the attempt taught about its route. `entry` is as it was before the attempt; `took` is from the first command to
@@ -52,7 +104,7 @@ pub fn experience(entry: &Entry, answers: &[Answered], binding: &BindingName, to
     let mut seen = Experience { took, ..Experience::default() };
     for answer in answers {
         let Outcome { disposition, cause, scope, counts_against_ip, action, retry_after, .. } = answer.outcome;
-        let is_blamed = counts_against_ip && may_blame(entry, answer.recipient, binding);
+        let is_blamed = counts_against_ip && may_blame(entry, answer, binding);
         let count = match (disposition, cause) {
             (Disposition::Delivered, _) => &mut seen.accepted,
             _ if is_blamed => &mut seen.blamed,
@@ -95,11 +147,14 @@ fn is_of_the_route(cause: Cause, scope: Scope) -> bool {
 
 /// Whether refusals of this recipient may still be held against a binding. Those of reports (null reverse path) never
 /// are: strangers choose what they say and whom they go to, and what is true of the address shows on other mail too.
-fn may_blame(entry: &Entry, position: usize, binding: &BindingName) -> bool {
+fn may_blame(entry: &Entry, answer: &Answered, binding: &BindingName) -> bool {
     if entry.reverse_path.is_none() {
         return false;
     }
-    entry.recipients.get(position).is_none_or(|recipient| {
+    if answer.outcome.certain {
+        return true;
+    }
+    entry.recipients.get(answer.recipient).is_none_or(|recipient| {
         let others = recipient.state.blamed.iter().filter(|name| *name != binding).count();
         others + 1 < BLAMED_BINDINGS_MAX
     })
@@ -145,7 +200,6 @@ mod tests {
     use super::*;
     use crate::clock::Wall;
     use crate::message::{EntryId, EntryState, MessageId, Recipient, RecipientState};
-    use crate::outcome::NextBinding;
 
     /// An entry whose only recipient was refused on these bindings before.
     fn entry(blamed: &[&str]) -> Entry {
@@ -177,6 +231,7 @@ mod tests {
             cause: Some(Cause::SpamBlockIp),
             scope: Scope::Binding,
             counts_against_ip: true,
+            certain: false,
             hard: false,
             next_binding: NextBinding::Other,
             retry_after: None,
@@ -283,6 +338,52 @@ mod tests {
         assert_eq!((seen.slow_down, seen.stop, seen.whole_range), (Some(minutes(30)), Some(minutes(10)), true));
         let seen = experience(&entry(&[]), &answers[2..], &"m1".into(), None);
         assert_eq!((seen.slow_down, seen.whole_range), (None, false), "the tenant's affair");
+    }
+
+    #[test]
+    fn what_is_certain_about_an_address_counts_against_each() {
+        let mut answer = blaming();
+        answer.outcome.certain = true;
+        let all = evidence(&entry(&["m1", "m2"]), &[answer], &named("m3"), &"gmail".into());
+        assert!(
+            matches!(
+                &all[..],
+                [Evidence::Attempt { result: AttemptResult::Refused { counts_against_ip: true, .. }, .. }]
+            ),
+            "{all:?}"
+        );
+    }
+
+    #[test]
+    fn a_network_that_is_blamed_is_told_to_its_neighbours_but_not_by_the_second_binding() {
+        let mut answer = blaming();
+        let of = |entry: &Entry, answer: &Answered, neighbours: &[BindingName]| {
+            let told = of_range(entry, std::slice::from_ref(answer), &"m1".into(), &"gmail".into(), neighbours);
+            told.map(|told| match told {
+                Evidence::Range { bindings, text, .. } => (bindings, text),
+                other => panic!("{other:?}"),
+            })
+        };
+        let neighbours = ["m2".into(), "m3".into()];
+        assert_eq!(of(&entry(&[]), &answer, &neighbours), None, "it blames the address only");
+        answer.outcome.scope = Scope::Range;
+        let text = "test at gmail, told to m1: 550 blocked".to_owned();
+        assert_eq!(of(&entry(&[]), &answer, &neighbours), Some((neighbours.to_vec(), text)));
+        assert_eq!(of(&entry(&["m9"]), &answer, &neighbours), None);
+        assert_eq!(of(&entry(&[]), &answer, &[]), None);
+    }
+
+    #[test]
+    fn an_answer_that_is_the_mails_fault_blames_and_moves_nothing() {
+        let answer = of_the_mail(&blaming());
+        let all = evidence(&entry(&[]), std::slice::from_ref(&answer), &named("m1"), &"gmail".into());
+        match &all[..] {
+            [Evidence::Attempt { result: AttemptResult::Refused { scope, counts_against_ip, action, .. }, .. }] => {
+                assert_eq!((*scope, *counts_against_ip, *action), (Scope::Tenant, false, Action::None));
+            }
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(experience(&entry(&[]), &[answer], &"m1".into(), None).blamed, 0);
     }
 
     #[test]

@@ -2,20 +2,23 @@
 
 use std::time::Duration;
 
-use super::cells::{Blame, Cell, Watched, find};
+use super::cells::{Blame, Cell, find};
 use super::complaints::Booked;
 use super::evidence::{AttemptResult, clipped};
 use super::fuse::{Judgement, acquits, judge};
 use super::health::{HealthChange, Reason, Subject};
 use super::holds::Mail;
+use super::moves::group_of;
 use super::notes::Note;
 use super::policy::{PROBATION_BLAMERS, Reputation};
 use super::state::{Cause, Effect};
 use super::tally::{Count, Tally};
 use crate::clock::Wall;
-use crate::message::{BindingName, DestinationName, Domain, MessageId, TenantName};
+use crate::message::{BindingName, DestinationName, Domain, MessageId, StreamName, TenantName};
 use crate::outcome::{Action, Cause as WentWrong, Scope};
-use crate::scheduler::range;
+
+/// How long what was said of a network is not told again to those who share it.
+const RANGE_PAUSE: Duration = Duration::from_secs(60);
 
 /// Names of one attempt.
 #[derive(Clone, Copy)]
@@ -41,6 +44,7 @@ impl Attempt<'_> {
 #[derive(Clone, Copy)]
 pub(super) struct Sender<'a> {
     pub(super) message: MessageId,
+    pub(super) stream: &'a StreamName,
     pub(super) domain: Option<&'a Domain>,
 }
 
@@ -56,6 +60,7 @@ impl Reputation {
         let window = self.rules.window;
         let mail = Mail {
             tenant: attempt.tenant,
+            stream: Some(sender.stream),
             sender_domain: sender.domain,
             destination: attempt.destination,
             message: sender.message,
@@ -63,6 +68,9 @@ impl Reputation {
         let Some(watched) = self.bindings.get_mut(attempt.binding) else { return };
         if !watched.routes.contains_key(attempt.destination) {
             watched.routes.insert(attempt.destination.clone(), Cell::new(window));
+        }
+        if let (AttemptResult::Accepted, Some(cell)) = (result, watched.routes.get_mut(attempt.destination)) {
+            cell.voices.passed(group_of(mail), attempt.tenant, now);
         }
         let bound_again = watched.own.state.unbindable > 0;
         match result {
@@ -75,6 +83,7 @@ impl Reputation {
                 let provider = self.providers.get(attempt.destination);
                 self.complaints.book(attempt.binding, provider, Booked::Accepted, now, now);
                 self.holds.answered(mail, true, now);
+                self.moves.accepted(mail, attempt.binding, now);
             }
             AttemptResult::Refused { cause: WentWrong::LocalAddress, text, .. } => {
                 self.unbindable(attempt.binding, text, now, out);
@@ -98,7 +107,7 @@ impl Reputation {
                     }
                     _ => self.holds.answered(mail, false, now),
                 }
-                let is_echo = self.act(attempt, *action, *scope, &text, now, out);
+                let is_echo = self.act(attempt, *action, &text, now, out);
                 if is_about_its_name(*cause, *scope, *action) {
                     self.note_refused(attempt, &text, now);
                 }
@@ -182,7 +191,6 @@ impl Reputation {
         &mut self,
         attempt: Attempt<'_>,
         action: Action,
-        scope: Scope,
         text: &str,
         now: Wall,
         out: &mut Vec<HealthChange>,
@@ -190,14 +198,7 @@ impl Reputation {
         match action {
             Action::None | Action::HoldContent(_) => {}
             Action::HoldTenant(_) => self.note_refused(attempt, text, now),
-            Action::BackOff(span) => {
-                if scope == Scope::Range {
-                    for neighbour in self.neighbours(attempt.binding) {
-                        self.throttle(&Subject::Route(neighbour, attempt.destination.clone()), span, text, now, out);
-                    }
-                }
-                return !self.throttle(&attempt.of_route(), span, text, now, out);
-            }
+            Action::BackOff(span) => return !self.throttle(&attempt.of_route(), span, text, now, out),
             Action::SuspendRoute(span) => self.suspend_route(attempt, Reason::IpBlocked, span, text, now, out),
             Action::FixBinding(span) => {
                 self.note_misconfigured(attempt, text, now);
@@ -230,16 +231,6 @@ impl Reputation {
         is_news
     }
 
-    /// The other bindings in the range of this one, as the world sees them.
-    fn neighbours(&self, binding: &BindingName) -> Vec<BindingName> {
-        let Some(address) = self.bindings.get(binding).and_then(|watched| watched.address) else { return Vec::new() };
-        let near = |watched: &Watched| watched.address.is_some_and(|other| range::same(other, address));
-        let others = self.bindings.iter().filter(|(name, watched)| *name != binding && near(watched));
-        let mut names: Vec<BindingName> = others.map(|(name, _)| name.clone()).collect();
-        names.sort();
-        names
-    }
-
     /// Notes a reply that blames the tenant, once per window, route and tenant.
     fn note_refused(&mut self, attempt: Attempt<'_>, text: &str, now: Wall) {
         let subject = attempt.of_route();
@@ -267,6 +258,26 @@ impl Reputation {
         });
     }
 
+    /// A receiver refused the network that this binding shares with the one that was told: as if it had been told itself.
+    /// Once a minute: every answer about the network says the same of all its addresses.
+    pub(super) fn neighbour_refused(
+        &mut self,
+        attempt: Attempt<'_>,
+        action: Action,
+        text: &str,
+        now: Wall,
+        out: &mut Vec<HealthChange>,
+    ) {
+        let Some(cell) = find(&mut self.bindings, &attempt.of_route(), self.rules.window) else { return };
+        if cell.state.is_out() || cell.told_of_range.is_some_and(|told| now.since(told) < RANGE_PAUSE) {
+            return;
+        }
+        cell.told_of_range = Some(now);
+        if !self.act(attempt, action, text, now, out) {
+            self.blame(attempt, text, now, out);
+        }
+    }
+
     /// A reply that blames the IP, whatever the rule asked for besides.
     fn blame(&mut self, attempt: Attempt<'_>, text: &str, now: Wall, out: &mut Vec<HealthChange>) {
         let (window, count) = (self.rules.ip_block_window, self.rules.ip_block_count.max(1) as usize);
@@ -279,6 +290,7 @@ impl Reputation {
             return;
         }
         cell.last_blame = Some(this.clone());
+        cell.voices.refused(attempt.tenant, now);
         cell.state.clean_since = cell.state.clean_since.max(now);
         let at_once = cell.state.recovery.is_some();
         if !cell.state.is_out() {

@@ -33,6 +33,7 @@ pub(super) fn attempt(name: &str, to: &str, tenant: &str, domain: &str, result: 
         tenant: tenant.into(),
         domain: domain.parse().unwrap(),
         message: MessageId(0),
+        stream: "default".into(),
         sender_domain: None,
         result,
     }

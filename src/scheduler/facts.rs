@@ -225,9 +225,9 @@ impl Facts<'_> {
         for (index, tier) in pool.tiers.iter().enumerate() {
             for &place in &tier.as_written {
                 let seat = &tier.seats[place as usize];
-                let verdict =
-                    if index < open { self.verdict(seat, pool.pace, request, now) } else { Verdict::TierClosed };
-                verdicts.push((index < open, seat.binding, verdict));
+                let is_open = index < open || request.sticky == Some(seat.binding);
+                let verdict = if is_open { self.verdict(seat, pool.pace, request, now) } else { Verdict::TierClosed };
+                verdicts.push((is_open, seat.binding, verdict));
             }
         }
         verdicts

@@ -41,6 +41,8 @@ mod takeover;
 mod testing;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tiers_tests;
 pub mod verdict;
 pub mod warmup;
 pub mod window;

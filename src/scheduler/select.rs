@@ -67,7 +67,7 @@ impl Scheduler {
             return self.refuse(request, now);
         }
         let open = self.facts().open_tiers(&self.pools[request.pool.index()], request, now);
-        if let Some((tier, seat)) = self.sticky(request, open, now) {
+        if let Some((tier, seat)) = self.sticky(request, now) {
             self.pools[request.pool.index()].tiers[tier].order.charge(seat);
             return self.lease(request, tier, seat, now);
         }
@@ -103,13 +103,15 @@ impl Scheduler {
         false
     }
 
-    /// The preferred binding's place, where it may carry this.
-    fn sticky(&mut self, request: &Request<'_>, open: usize, now: Now) -> Option<(usize, usize)> {
+    /// The preferred binding's place, where it may carry this; also in a tier that has closed again meanwhile: what
+    /// greylisted the backup's address knows that address, and another would be greylisted anew. It is one message with a
+    /// try or two to go, into the backup's own caps.
+    fn sticky(&mut self, request: &Request<'_>, now: Now) -> Option<(usize, usize)> {
         let preferred = self.bindings.get(request.sticky?.index())?;
         let (_, tier, seat) = preferred.seats.iter().find(|(pool, ..)| *pool == request.pool)?;
         let (tier, seat) = (*tier as usize, *seat as usize);
         let pool = &self.pools[request.pool.index()];
-        if tier >= open || !pool.tiers[tier].order.is_present(seat) {
+        if pool.tiers[tier].seats[seat].weight == 0 || !pool.tiers[tier].order.is_present(seat) {
             return None;
         }
         match self.facts().admits(&pool.tiers[tier].seats[seat], pool.pace, request, now) {

@@ -45,6 +45,8 @@ pub struct Scheduler {
     pub(super) warmups: Warmups,
     pub(super) wall_timers: BinaryHeap<Reverse<(Wall, BindingId)>>,
     pub(super) mono_timers: BinaryHeap<Reverse<(Mono, BindingId)>>,
+    /// Bindings by the range of their public address, where there is more than one; each binding names its own.
+    pub(super) ranges: Vec<Vec<BindingId>>,
     /// Grows with each configuration: places in tiers are valid within one.
     pub(super) epoch: u32,
     /// How windows move.
@@ -69,6 +71,8 @@ pub(super) struct Binding {
     pub(super) standing: Standing,
     /// Places in tiers: pool, tier, seat.
     pub(super) seats: SmallVec<[(PoolId, u32, u32); 2]>,
+    /// Which of the ranges, where others share it.
+    pub(super) range: Option<u32>,
     pub(super) wall_timer: Option<Wall>,
     pub(super) mono_timer: Option<Mono>,
 }
@@ -217,6 +221,7 @@ impl Scheduler {
             warmups: Warmups::default(),
             wall_timers: BinaryHeap::new(),
             mono_timers: BinaryHeap::new(),
+            ranges: Vec::new(),
             epoch: 0,
             window: config.window,
             fading: VecDeque::new(),
@@ -258,6 +263,27 @@ impl Scheduler {
             (account.limit() != Ledger::UNLIMITED).then(|| account.limit().saturating_sub(taken))
         });
         left.min()
+    }
+
+    /// Bindings whose public addresses lie in the same /24 or /64 ([`range::same`](super::range::same)), this one among them;
+    /// none where it shares it with nobody.
+    pub fn range_of(&self, id: BindingId) -> &[BindingId] {
+        self.bindings[id.index()].range.map_or(&[], |range| &self.ranges[range as usize])
+    }
+
+    /// Bindings of a pool that take mail, whatever their tier.
+    pub fn members(&self, pool: PoolId) -> impl Iterator<Item = BindingId> {
+        let seats = self.pools[pool.index()].tiers.iter().flat_map(|tier| &tier.seats);
+        seats.filter(|seat| seat.weight > 0).map(|seat| seat.binding)
+    }
+
+    /// Whether a binding takes mail of a pool: it has a seat there, and neither drain nor `suspend_delivery` is asked for.
+    pub fn is_member(&self, id: BindingId, pool: PoolId) -> bool {
+        let binding = &self.bindings[id.index()];
+        let has_weight = |&(of, tier, seat): &(PoolId, u32, u32)| {
+            of == pool && self.pools[pool.index()].tiers[tier as usize].seats[seat as usize].weight > 0
+        };
+        binding.exists && !binding.config.suspend_delivery && binding.seats.iter().any(has_weight)
     }
 
     /// The number of a pool.

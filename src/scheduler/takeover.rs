@@ -12,7 +12,7 @@ use super::rate::{Limiter, Told};
 use super::standing::Standing;
 use super::state::{Binding, RouteTable, Scheduler, Tenant};
 use super::window::Window;
-use super::{BindingId, DestinationId, PoolId, TenantId};
+use super::{BindingId, DestinationId, PoolId, TenantId, range};
 use crate::clock::Now;
 use crate::config::{self, Config, Rate};
 use crate::message::{BindingName, DestinationName};
@@ -26,6 +26,7 @@ impl Scheduler {
         self.window = config.window;
         self.ledger.set_calendar(Calendar::new(&config.server.day), now.wall);
         self.take_over_bindings(config);
+        self.take_over_ranges();
         self.take_over_tenants(config);
         self.take_over_routes(config);
         self.take_over_warmups(config);
@@ -60,6 +61,7 @@ impl Scheduler {
                         is_warming: false,
                         standing: Standing::default(),
                         seats: SmallVec::new(),
+                        range: None,
                         wall_timer: None,
                         mono_timer: None,
                     });
@@ -70,6 +72,25 @@ impl Scheduler {
             (binding.config, binding.exists, binding.limits) = (wanted.clone(), true, limits);
             set_rate(&mut binding.limiter, limits.rate, &self.told);
         }
+    }
+
+    /// In the order of addresses those of one range stand together.
+    fn take_over_ranges(&mut self) {
+        self.ranges.clear();
+        let address = |binding: &Binding| binding.config.public_address.to_canonical();
+        let mut ids: Vec<BindingId> = (0..self.bindings.len() as u32).map(BindingId).collect();
+        ids.retain(|id| self.bindings[id.index()].exists);
+        ids.sort_by_key(|id| address(&self.bindings[id.index()]));
+        self.bindings.iter_mut().for_each(|binding| binding.range = None);
+        let is_same = |a: &BindingId, b: &BindingId| {
+            range::same(address(&self.bindings[a.index()]), address(&self.bindings[b.index()]))
+        };
+        let ranges: Vec<Vec<BindingId>> =
+            ids.chunk_by(is_same).filter(|range| range.len() > 1).map(<[BindingId]>::to_vec).collect();
+        for (number, range) in (0..).zip(&ranges) {
+            range.iter().for_each(|id| self.bindings[id.index()].range = Some(number));
+        }
+        self.ranges = ranges;
     }
 
     fn take_over_tenants(&mut self, config: &Config) {

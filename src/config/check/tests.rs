@@ -8,7 +8,8 @@ use proptest::prelude::*;
 
 use super::{Files, Loaded, Mistakes, SourceFile, check, load};
 use crate::config::{
-    BackOff, CodeMeaning, Config, Delivery, EhloName, Listener, Queue, Reputation, WarmupRules, WarmupStart, Window, raw,
+    BackOff, CodeMeaning, Config, Delivery, EhloName, Listener, Queue, Reputation, WarmupRules, WarmupStart, Window,
+    raw,
 };
 
 const EXAMPLE: &str = include_str!("../../../config/remuda.toml");

@@ -276,6 +276,7 @@ table!(Reputation {
     ip_block_window: Duration,
     hold_count: u32,
     hold_window: Duration,
+    group_hold: Duration,
     providers_for_binding: usize,
     suspend_first: Duration,
     suspend_max: Duration,

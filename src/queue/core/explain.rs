@@ -7,7 +7,10 @@ use super::lanes::request;
 use super::{Core, Waiting};
 use crate::clock::{Now, Wall};
 use crate::delivery::plan::MxPlan;
-use crate::message::{BindingName, DestinationName, Domain, EntryId, MessageId, PoolName, ProviderName, TenantName};
+use crate::message::{
+    BindingName, DestinationName, Domain, EntryId, MessageId, PoolName, ProviderName, StreamName, TenantName,
+};
+use crate::reputation::holds::Mail;
 use crate::scheduler::{BindingId, DestinationId, Families, PoolId, Request, Verdict};
 
 /// The answer.
@@ -59,6 +62,8 @@ pub struct Supposed<'a> {
     /// From which pool.
     pub pool: &'a PoolName,
     /// Of which stream.
+    pub stream: &'a StreamName,
+    /// Whether that is one with engaged recipients.
     pub engaged: bool,
     /// Domain of its sender, where holds are to be asked as well.
     pub sender_domain: Option<&'a Domain>,
@@ -117,7 +122,14 @@ impl Core {
         };
         let verdicts = self.scheduler.explain(&request, now);
         let holds = self.reputation.holds();
-        let held = holds.held(supposed.tenant, supposed.sender_domain, &plan.destination, now.wall);
+        let mail = Mail {
+            tenant: supposed.tenant,
+            stream: Some(supposed.stream),
+            sender_domain: supposed.sender_domain,
+            destination: &plan.destination,
+            message: MessageId(0),
+        };
+        let held = holds.held(mail, now.wall);
         let bindings = self.said(pool, destination, verdicts, held.map(|held| held.until));
         if !is_known {
             self.scheduler.forget_destination(destination);

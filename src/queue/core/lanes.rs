@@ -58,7 +58,11 @@ impl Core {
             return None;
         }
         let (sender, message) = (waiting.sender, waiting.message);
-        let request = request(waiting, destination, &plan);
+        let kept_back = self.kept_back_from(waiting, destination, now.wall.plus(EVENT_WAIT_MAX));
+        let mut request = request(waiting, destination, &plan);
+        if let Some(kept_back) = &kept_back {
+            request.excluded = kept_back;
+        }
         let selection = self.scheduler.select(&request, now);
         self.ask_for_grants();
         match selection {
@@ -71,6 +75,14 @@ impl Core {
                 self.refresh_plan(domain, now);
                 let messages_per_connection = self.scheduler.messages_per_connection(lease.binding, destination);
                 Some(Start { entry: id, lease, binding, plan, messages_per_connection })
+            }
+            Selection::Later { until, tenant: None, verdicts } if kept_back.is_some() => {
+                // A matter of this message, whatever its bindings wait for.
+                self.index.take_head(lane, tenant, Place::Resolving);
+                let until = self.jittered(until, now);
+                self.index.delay(id, until, reason(&verdicts));
+                self.index.again(lane);
+                None
             }
             Selection::Later { until, tenant: None, verdicts } => {
                 self.block(lane, tenant, id, until, &verdicts, now);

@@ -4,6 +4,7 @@
 //! [`Core::next`] what to do until it answers `None`, and comes back at [`Core::next_wakeup`] or with news. Nothing in
 //! here waits, reads a clock or touches a disk, so the simulation runs weeks of it in seconds.
 //!
+//! [`moves`] has refusals judged before they count, and keeps mail that moves no further to the bindings it has met.
 //! [`domains`] knows where the mail of each domain goes, [`lanes`] asks the scheduler for the heads of lanes, [`held`] keeps
 //! back the mail of tenants that a receiver refuses.
 
@@ -11,6 +12,9 @@ mod domains;
 pub mod explain;
 mod held;
 mod lanes;
+mod moves;
+#[cfg(test)]
+mod moves_tests;
 #[cfg(test)]
 mod tests;
 
@@ -208,7 +212,7 @@ impl Core {
             pool,
             tenant,
             domain,
-            sender: self.senders.enter(entry.reverse_path.as_ref().map(|from| from.domain())),
+            sender: self.senders.enter(entry.reverse_path.as_ref().map(|from| from.domain()), &entry.stream),
             recipients: entry.recipients.len() as u32,
             attempts: entry.state.attempts,
             arrived: entry.arrived,
@@ -281,8 +285,11 @@ impl Core {
         now: Now,
     ) -> (Observed, Settled) {
         let binding = Arc::clone(self.scheduler.binding(lease.binding));
+        let answers = &*self.judged(lease, entry, answers, now);
+        let neighbours = self.neighbours(lease.binding, answers);
         let destination = self.scheduler.destination_name(lease.destination);
-        let evidence = blame::evidence(entry, answers, &binding, destination);
+        let mut evidence = blame::evidence(entry, answers, &binding, destination);
+        evidence.extend(blame::of_range(entry, answers, &binding.name, destination, &neighbours));
         let seen = blame::experience(entry, answers, &binding.name, took);
         let seen = Experience { began: Some(lease.began()), ..seen };
         // First: the health that follows says of a receiver's wish for less only until when it holds.
@@ -290,7 +297,8 @@ impl Core {
         let mut observed = self.reported(&evidence, now);
         observed.stages.extend(self.scheduler.take_stage_changes());
         observed.facts.extend(self.scheduler.take_warmup_facts());
-        let settled = state::settle(entry, answers, &binding.name, &self.queue, unit_random, now.wall);
+        let neighbours = self.members(neighbours, lease.pool);
+        let settled = state::settle(entry, answers, &binding.name, &neighbours, &self.queue, unit_random, now.wall);
         (observed, settled)
     }
 

@@ -35,7 +35,7 @@ use crate::config::Config;
 use crate::delivery::plan::NoPlan;
 use crate::delivery::{Connector, Resolver};
 use crate::feedback::token::Directory;
-use crate::message::{BindingName, Domain, Entry, EntryId, IdSource, MessageId, PoolName, TenantName};
+use crate::message::{BindingName, Domain, Entry, EntryId, IdSource, MessageId, PoolName, StreamName, TenantName};
 use crate::outcome::classify::Classifier;
 use crate::reputation::facts::Fact;
 use crate::reputation::{Evidence, Health, Subject};
@@ -158,7 +158,9 @@ pub struct Supposing {
     pub tenant: TenantName,
     /// From which pool.
     pub pool: PoolName,
-    /// Of a stream with engaged recipients.
+    /// Of which stream.
+    pub stream: StreamName,
+    /// Whether that is one with engaged recipients.
     pub engaged: bool,
     /// Domain of its sender, where holds are to be asked as well.
     pub sender_domain: Option<Domain>,
@@ -224,6 +226,7 @@ impl Dispatcher {
         let supposed = Supposed {
             tenant: &of.tenant,
             pool: &of.pool,
+            stream: &of.stream,
             engaged: of.engaged,
             sender_domain: of.sender_domain.as_ref(),
             domain: &of.domain,
