@@ -245,7 +245,7 @@ fn recover(
 ) -> Result<Arc<Dispatcher>, SpoolError> {
     let mut broken = Vec::new();
     let grants: Vec<GrantFact> =
-        spool.facts("grant/")?.iter().map(|(key, value)| grant(key, value, &mut broken)).collect();
+        spool.facts(GrantFact::PREFIX)?.iter().map(|(key, value)| grant(key, value, &mut broken)).collect();
     let mut facts = Vec::new();
     for prefix in reputation::facts::PREFIXES.into_iter().chain([warmup::facts::PREFIX]) {
         facts.extend(spool.facts(prefix)?);
@@ -256,7 +256,7 @@ fn recover(
     // Written anew with today's date: tomorrow they are counts of yesterday.
     let mended: Vec<_> = core.scheduler().final_grants();
     let mended = mended.iter().filter(|grant| broken.contains(&grant.fact_key()));
-    let mended: Batch = mended.map(|g| Op::PutFact(g.fact_key(), serde_json::to_vec(g).unwrap_or_default())).collect();
+    let mended: Batch = mended.map(|g| Op::PutFact(g.fact_key(), g.to_json())).collect();
     if !mended.is_empty() {
         // Before recovery removes the bad record: at no instant is there none.
         spool.commit(&[mended])?;
@@ -295,11 +295,14 @@ fn recover(
 /// A grant of an earlier run. Of one that cannot be read only the key is known, which is noted in `broken`: its cap then
 /// counts as used up today, since spending it twice must not happen.
 fn grant(key: &str, value: &[u8], broken: &mut Vec<String>) -> GrantFact {
-    serde_json::from_slice(value).unwrap_or_else(|error| {
-        tracing::error!(key, %error, "count of a daily cap not readable; it counts as used up for today");
+    GrantFact::read(key.strip_prefix(GrantFact::PREFIX).unwrap_or(key), value).unwrap_or_else(|unreadable| {
+        tracing::error!(
+            key,
+            error = unreadable.detail,
+            "count of a daily cap not readable; it counts as used up for today"
+        );
         broken.push(key.to_owned());
-        let key = key.strip_prefix("grant/").unwrap_or(key).to_owned();
-        GrantFact { key, day: jiff::civil::Date::MAX, granted: u64::MAX / 2 }
+        unreadable.fact
     })
 }
 

@@ -300,7 +300,36 @@ pub enum Pace {
 
 /// Shares of a day's cap by hour, from the hour in which the day starts; they need not add up to anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HourShares(pub [u16; 24]);
+pub struct HourShares {
+    /// Sum of the shares before each hour, and before the end.
+    before: [u32; 25],
+}
+
+impl HourShares {
+    /// These shares; `None` where all are 0.
+    pub fn new(shares: [u16; 24]) -> Option<Self> {
+        let mut before = [0; 25];
+        for (hour, share) in shares.into_iter().enumerate() {
+            before[hour + 1] = before[hour] + u32::from(share);
+        }
+        (before[24] > 0).then_some(Self { before })
+    }
+
+    /// The share of an hour, 0 to 23.
+    pub fn of(&self, hour: usize) -> u32 {
+        self.before[hour + 1] - self.before[hour]
+    }
+
+    /// What the hours before this one (0 to 24) have together.
+    pub fn before(&self, hour: usize) -> u32 {
+        self.before[hour]
+    }
+
+    /// What all hours have together; never 0.
+    pub fn total(&self) -> u32 {
+        self.before[24]
+    }
+}
 
 /// A reason that may open the next tier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

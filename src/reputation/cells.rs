@@ -1,7 +1,6 @@
 //! What is kept per subject: a state, and the counts from which it moves.
 
 use std::collections::{HashMap, VecDeque};
-use std::net::IpAddr;
 use std::time::Duration;
 
 use super::health::Subject;
@@ -74,8 +73,6 @@ pub(super) struct Watched {
     pub(super) routes: HashMap<DestinationName, Cell>,
     /// When the operator was last told what to mend.
     pub(super) fix_noted: Option<Wall>,
-    /// Its public address: whose range it shares.
-    pub(super) address: Option<IpAddr>,
 }
 
 impl Watched {
@@ -86,7 +83,6 @@ impl Watched {
             late: LateClusters::default(),
             routes: HashMap::new(),
             fix_noted: None,
-            address: None,
         }
     }
 }

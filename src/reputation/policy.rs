@@ -107,8 +107,7 @@ impl Reputation {
         let window = self.rules.window;
         self.bindings.retain(|name, _| config.bindings.iter().any(|b| b.name == *name));
         for binding in &config.bindings {
-            let watched = self.bindings.entry(binding.name.clone()).or_insert_with(|| Watched::new(window));
-            watched.address = Some(binding.public_address);
+            self.bindings.entry(binding.name.clone()).or_insert_with(|| Watched::new(window));
         }
         if window_changed {
             for watched in self.bindings.values_mut() {

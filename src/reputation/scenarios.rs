@@ -189,10 +189,16 @@ fn a_netblock_that_is_named_is_throttled_with_all_its_bindings_at_that_receiver(
         Arc::make_mut(&mut config.bindings[n]).public_address = address.parse().expect("an address");
     }
     let mut r = Reputation::new(&config, START);
-    let mut evidence = blamed("a", "gmail", Action::BackOff(30 * MINUTE));
-    let Evidence::Attempt { result: AttemptResult::Refused { scope, .. }, .. } = &mut evidence else { panic!() };
-    *scope = Scope::Range;
-    assert_eq!(r.observe(&evidence, START).len(), 2);
+    assert_eq!(r.observe(&blamed("a", "gmail", Action::BackOff(30 * MINUTE)), START).len(), 1);
+    let range = Evidence::Range {
+        bindings: vec!["b".into()],
+        destination: "gmail".into(),
+        tenant: "acme".into(),
+        domain: "example.org".parse().expect("a domain"),
+        action: Action::BackOff(30 * MINUTE),
+        text: "your netblock".into(),
+    };
+    assert_eq!(r.observe(&range, START).len(), 1);
     let expected = Health::Throttled { divisor: 2, until: START.plus(30 * MINUTE), reason: Reason::RateLimited };
     for (name, to, health) in [
         ("a", "gmail", &expected),

@@ -23,6 +23,8 @@
 
 pub mod binding;
 pub mod cap;
+#[cfg(test)]
+mod cap_tests;
 pub mod explain;
 mod facts;
 pub mod fair;

@@ -521,6 +521,17 @@ pool_guard = "half"
 }
 
 #[test]
+fn a_name_too_long_for_a_key_of_the_store_is_refused() {
+    let tenant = |octets| format!("[tenant.{}]\n", "x".repeat(octets));
+    assert!(
+        complaints(&tenant(256))
+            .iter()
+            .any(|line| line.ends_with("a name has at most 255 octets; write a shorter one"))
+    );
+    assert!(!complaints(&tenant(255)).iter().any(|line| line.contains("255")));
+}
+
+#[test]
 fn an_empty_file_says_what_a_relay_needs() {
     let error = check_text("").expect_err("nothing there");
     let paths: Vec<&str> = error.mistakes.iter().map(|m| m.path.as_str()).collect();

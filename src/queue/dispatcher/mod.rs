@@ -554,8 +554,7 @@ async fn written(pending: Option<Pending>) {
 }
 
 fn grant_op(grant: &GrantRequest) -> Op {
-    // Text, a date and a number always serialise.
-    Op::PutFact(grant.fact_key(), serde_json::to_vec(grant).unwrap_or_default())
+    Op::PutFact(grant.fact_key(), grant.to_json())
 }
 
 fn fact_op(fact: &Fact) -> Op {
