@@ -79,7 +79,7 @@ indices! {
 }
 
 /// Address families a destination can be reached by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Families {
     /// Has an IPv4 address.
     pub v4: bool,
