@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{
@@ -116,6 +117,7 @@ impl Config {
             log: Log::default(),
             classify: Classify::default(),
             feedback: None,
+            origins: Arc::default(),
         }
     }
 }

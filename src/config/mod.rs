@@ -8,6 +8,7 @@ pub mod check;
 mod defaults;
 pub mod load;
 pub(crate) mod mistake;
+mod origins;
 pub mod raw;
 pub(crate) mod read;
 pub(crate) mod tree;
@@ -15,6 +16,7 @@ pub mod units;
 
 pub use check::{Loaded, Mistake, Mistakes, NamedFiles, SourceFile};
 pub(crate) use mistake::suggest;
+pub use origins::{Origin, Origins};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -27,6 +29,11 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::message::{BindingName, Domain, Mailbox, PoolName, ProviderName, StreamName, TenantName, ZoneName};
+
+/// The path of a key, as mistakes and [`Origins`] write it: names are quoted where TOML would ask for it.
+pub fn key_path<'a>(parts: impl IntoIterator<Item = &'a str>) -> String {
+    parts.into_iter().fold(String::new(), |path, part| mistake::join(&path, part))
+}
 
 /// The whole configuration. Names that refer to something are known to exist.
 #[derive(Clone, Debug)]
@@ -67,6 +74,8 @@ pub struct Config {
     pub classify: Classify,
     /// `[feedback]`, where bounces and complaints are taken back
     pub feedback: Option<Feedback>,
+    /// Where each key was written
+    pub origins: Arc<Origins>,
 }
 
 /// `[server]`: what holds for the whole program.

@@ -24,6 +24,7 @@
 pub mod binding;
 pub mod cap;
 pub mod concurrency;
+pub mod explain;
 mod facts;
 pub mod fair;
 pub mod pool;

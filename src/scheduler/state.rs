@@ -231,6 +231,25 @@ impl Scheduler {
         &self.bindings[id.index()].config
     }
 
+    /// The tier of a pool in which a binding stands; 0 is active.
+    pub fn tier_of(&self, pool: PoolId, binding: BindingId) -> Option<usize> {
+        let seats = &self.bindings[binding.index()].seats;
+        seats.iter().find(|(known, ..)| *known == pool).map(|(_, tier, _)| *tier as usize)
+    }
+
+    /// Recipients that may still be accepted today through a binding at a destination, attempts on the wire counted as
+    /// accepted: what is left of its caps and allowances. `None` without any.
+    pub fn left_today(&self, binding: BindingId, destination: DestinationId) -> Option<u64> {
+        let of_route = self.routes.get(binding, destination).and_then(|route| route.account);
+        let accounts = [Some(self.bindings[binding.index()].account), of_route];
+        let left = accounts.into_iter().flatten().filter_map(|account| {
+            let account = self.ledger.account(account);
+            let taken = account.used() + account.reserved();
+            (account.limit() != Ledger::UNLIMITED).then(|| account.limit().saturating_sub(taken))
+        });
+        left.min()
+    }
+
     /// The number of a pool.
     pub fn pool_id(&self, name: &PoolName) -> Option<PoolId> {
         self.pool_ids.get(name).copied()

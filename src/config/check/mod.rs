@@ -14,9 +14,10 @@ mod tenant;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::mistake::{Findings, LineTable, Place, join};
@@ -24,7 +25,7 @@ pub use super::mistake::{Mistake, Mistakes, NamedFiles};
 use super::read::{At, Field, List, Map, Named};
 use super::tree::{self, Table, Value};
 pub use super::tree::{Files, SourceFile};
-use super::{Config, raw};
+use super::{Config, Origins, raw};
 use crate::message::Domain;
 
 /// A configuration without mistakes, and what else is worth saying about it.
@@ -36,8 +37,6 @@ pub struct Loaded {
     pub warnings: Vec<Mistake>,
     /// The files it was read from, the main one first.
     pub files: Vec<PathBuf>,
-    /// File and line of every key that was written, by key path such as `binding.mta1.daily_cap`; for `explain limits`.
-    pub origins: BTreeMap<String, (PathBuf, usize)>,
 }
 
 impl Loaded {
@@ -45,7 +44,7 @@ impl Loaded {
     pub fn named_files(&self) -> NamedFiles {
         NamedFiles {
             rules: self.config.classify.rules.clone(),
-            rules_at: self.origins.get("classify.rules").cloned(),
+            rules_at: self.config.origins.get("classify.rules").cloned(),
             key_file: self.config.feedback.as_ref().map(|feedback| feedback.key_file.clone()),
             state_dir: self.config.server.state_dir.clone(),
         }
@@ -97,15 +96,16 @@ fn check_gathered(files: &[SourceFile], mut out: Findings) -> Result<Loaded, Mis
         table.0.retain(|entry| entry.key != "include");
         tree::merge(&mut all, table, &lines, &mut out);
     }
-    let mut origins = BTreeMap::new();
+    let mut origins = Origins::default();
     collect_origins("", &all, &lines, files, &mut origins);
     let file = raw::File::from_tree(all, &mut out);
     let mut context = Context::new(&file, lines, out);
     let config = context.config(&file);
     match config {
-        Some(config) if context.out.is_clean() => {
+        Some(mut config) if context.out.is_clean() => {
             let (_, warnings) = context.out.locate(files);
-            Ok(Loaded { config, warnings, files: files.iter().map(|file| file.path.clone()).collect(), origins })
+            config.origins = Arc::new(origins);
+            Ok(Loaded { config, warnings, files: files.iter().map(|file| file.path.clone()).collect() })
         }
         _ => {
             // Sections that are asked again find the same mistakes again.
@@ -121,13 +121,7 @@ fn refusal(out: Findings, files: &[SourceFile]) -> Mistakes {
     Mistakes { mistakes, warnings, named: Box::default() }
 }
 
-fn collect_origins(
-    path: &str,
-    table: &Table,
-    lines: &LineTable<'_>,
-    files: &[SourceFile],
-    origins: &mut BTreeMap<String, (PathBuf, usize)>,
-) {
+fn collect_origins(path: &str, table: &Table, lines: &LineTable<'_>, files: &[SourceFile], origins: &mut Origins) {
     for entry in &table.0 {
         let path = join(path, &entry.key);
         match &entry.node.value {
@@ -135,7 +129,7 @@ fn collect_origins(
             _ => {
                 let (line, _) = lines.position(entry.file, entry.offset);
                 let file = files.get(entry.file).map(|file| file.path.clone()).unwrap_or_default();
-                origins.insert(path, (file, line));
+                origins.insert(path, file, line);
             }
         }
     }
@@ -244,11 +238,12 @@ impl<'a> Context<'a> {
             log,
             classify,
             feedback,
+            origins: Arc::default(),
         })
     }
 
     /// Files that are named in a configuration with mistakes.
-    fn named_files(&mut self, file: &raw::File, origins: &BTreeMap<String, (PathBuf, usize)>) -> NamedFiles {
+    fn named_files(&mut self, file: &raw::File, origins: &Origins) -> NamedFiles {
         let state_dir = self.server(file).map(|server| server.state_dir);
         let (assignment, tenants) = (self.assignment(file), self.tenants(file));
         let feedback = self.feedback(file, state_dir.as_deref().unwrap_or(Path::new("")), &assignment, &tenants);

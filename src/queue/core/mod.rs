@@ -8,6 +8,7 @@
 //! back the mail of tenants that a receiver refuses.
 
 mod domains;
+pub mod explain;
 mod held;
 mod lanes;
 #[cfg(test)]

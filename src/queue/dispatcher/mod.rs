@@ -27,6 +27,7 @@ use rand::rngs::SmallRng;
 use tokio::sync::Notify;
 
 use self::mark::Marker;
+use super::core::explain::{Explanation, Supposed};
 use super::core::{Action, Core, Observed};
 use super::fresh::Fresh;
 use crate::clock::{Clock, Now, Wall};
@@ -34,7 +35,7 @@ use crate::config::Config;
 use crate::delivery::plan::NoPlan;
 use crate::delivery::{Connector, Resolver};
 use crate::feedback::token::Directory;
-use crate::message::{BindingName, Domain, Entry, EntryId, IdSource, MessageId, TenantName};
+use crate::message::{BindingName, Domain, Entry, EntryId, IdSource, MessageId, PoolName, TenantName};
 use crate::outcome::classify::Classifier;
 use crate::reputation::facts::Fact;
 use crate::reputation::{Evidence, Health, Subject};
@@ -150,6 +151,23 @@ pub struct Parts {
     pub seed: u64,
 }
 
+/// A message that might come, for [`Dispatcher::suppose`].
+#[derive(Clone, Debug)]
+pub struct Supposing {
+    /// Whose.
+    pub tenant: TenantName,
+    /// From which pool.
+    pub pool: PoolName,
+    /// Of a stream with engaged recipients.
+    pub engaged: bool,
+    /// Domain of its sender, where holds are to be asked as well.
+    pub sender_domain: Option<Domain>,
+    /// The recipients' domain.
+    pub domain: Domain,
+    /// How many.
+    pub recipients: u32,
+}
+
 impl Dispatcher {
     /// Puts the parts together; nothing runs until [`Dispatcher::run`].
     pub fn new(parts: Parts) -> Arc<Self> {
@@ -192,6 +210,28 @@ impl Dispatcher {
     /// Looks into the core. Keep it short: every decision waits meanwhile.
     pub fn with_core<R>(&self, f: impl FnOnce(&Core) -> R) -> R {
         f(&self.core.lock())
+    }
+
+    /// What would be said of a message that might come; see [`Core::suppose`]. Looks up where its recipients' domain leads.
+    ///
+    /// # Errors
+    /// In words: the domain takes no mail, or cannot be looked up; no such tenant or pool.
+    pub async fn suppose(&self, of: Supposing) -> Result<Explanation, String> {
+        let plan = self.resolver.plan(&of.domain).await.map_err(|why| match why {
+            NoPlan::Permanent { enhanced, text } => format!("{} takes no mail: {enhanced} {text}", of.domain),
+            NoPlan::Temporary { text } => format!("{} cannot be looked up now: {text}", of.domain),
+        })?;
+        let supposed = Supposed {
+            tenant: &of.tenant,
+            pool: &of.pool,
+            engaged: of.engaged,
+            sender_domain: of.sender_domain.as_ref(),
+            domain: &of.domain,
+            plan: &plan,
+            recipients: of.recipients,
+        };
+        let explained = self.core.lock().suppose(&supposed, self.clock.now());
+        explained.ok_or_else(|| format!("no pool {} or no tenant {} is configured", of.pool, of.tenant))
     }
 
     /// Totals since start.
