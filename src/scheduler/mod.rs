@@ -32,6 +32,7 @@ pub mod rate;
 mod refresh;
 pub mod retry;
 pub mod select;
+mod shared;
 mod standing;
 pub mod state;
 mod takeover;
@@ -43,6 +44,7 @@ pub mod verdict;
 pub mod warmup;
 
 pub use cap::{GrantFact, GrantRequest};
+pub use shared::Everywhere;
 pub use state::{BindingUse, CapUsage, Scheduler};
 pub use verdict::Verdict;
 

@@ -22,7 +22,7 @@ use super::super::index::LaneId;
 use super::Core;
 use crate::clock::{Now, Wall};
 use crate::reputation::{HealthChange, Subject};
-use crate::scheduler::cap::{GrantRequest, Owner};
+use crate::scheduler::cap::Owner;
 use crate::scheduler::{BindingId, DestinationId, PoolId, TenantId};
 
 /// Lanes that one call lets look after a move of health, before any other.
@@ -246,24 +246,22 @@ impl Core {
         }
     }
 
-    /// Grants are on disk, or could not be written: those that waited for them look again.
-    pub(super) fn wake_for_grants(&mut self, grants: &[GrantRequest]) {
-        for grant in grants {
-            match &grant.owner {
-                Owner::Binding(name) | Owner::Route(name, _) => {
-                    let Some(binding) = self.scheduler.binding_id(name) else { continue };
-                    for pool in self.scheduler.pools_of(binding) {
-                        if let Some(mut line) = self.lines.awaited.remove(&Awaited::Grant(pool)) {
-                            self.lines.staged.append(&mut line.line);
-                        }
+    /// A grant for this owner is on disk, or could not be written: those that waited for it look again.
+    pub(super) fn wake_for_grant(&mut self, owner: &Owner) {
+        match owner {
+            Owner::Binding(name) | Owner::Route(name, _) => {
+                let Some(binding) = self.scheduler.binding_id(name) else { return };
+                for pool in self.scheduler.pools_of(binding) {
+                    if let Some(mut line) = self.lines.awaited.remove(&Awaited::Grant(pool)) {
+                        self.lines.staged.append(&mut line.line);
                     }
                 }
-                Owner::Tenant(name) | Owner::TenantRoute(name, _) => {
-                    let Some(tenant) = self.scheduler.tenant_id(name) else { continue };
-                    let Some(mut line) = self.lines.awaited.remove(&Awaited::TenantGrant(tenant)) else { continue };
-                    while let Some(lane) = line.pop() {
-                        self.index.wake_tenant(lane, tenant);
-                    }
+            }
+            Owner::Tenant(name) | Owner::TenantRoute(name, _) => {
+                let Some(tenant) = self.scheduler.tenant_id(name) else { return };
+                let Some(mut line) = self.lines.awaited.remove(&Awaited::TenantGrant(tenant)) else { return };
+                while let Some(lane) = line.pop() {
+                    self.index.wake_tenant(lane, tenant);
                 }
             }
         }
@@ -275,7 +273,8 @@ impl Core {
         for change in changes {
             match &change.subject {
                 Subject::Binding(name) => {
-                    pools.extend(self.scheduler.binding_id(name).into_iter().flat_map(|id| self.scheduler.pools_of(id)));
+                    pools
+                        .extend(self.scheduler.binding_id(name).into_iter().flat_map(|id| self.scheduler.pools_of(id)));
                 }
                 Subject::Route(_, destination) => {
                     let Some(destination) = self.scheduler.destination_id(destination) else { continue };

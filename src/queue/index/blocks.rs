@@ -80,8 +80,8 @@ impl Index {
 
     /// Whether the lane stands still until something happens (a connection is free, a grant is on disk).
     pub fn waits_for_event(&self, id: LaneId) -> bool {
-        let parked = self.lanes.get(id).and_then(|lane| lane.blocked);
-        parked.is_some_and(|parked| parked.block.until.is_none())
+        let Some(lane) = self.lanes.get(id) else { return false };
+        [lane.blocked, lane.reserved].into_iter().flatten().any(|parked| parked.block.until.is_none())
     }
 
     /// Whether a tenant's turn in the lane stands still.

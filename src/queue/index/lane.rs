@@ -107,16 +107,7 @@ pub(super) struct Lane {
 
 impl Lane {
     pub(super) fn new(key: LaneKey) -> Self {
-        Self {
-            key,
-            turns: Vec::new(),
-            at: 0,
-            len: 0,
-            blocked: None,
-            reserved: None,
-            armed: None,
-            queued: false,
-        }
+        Self { key, turns: Vec::new(), at: 0, len: 0, blocked: None, reserved: None, armed: None, queued: false }
     }
 
     pub(super) fn push(&mut self, tenant: TenantId, weight: u32, class: Class, id: EntryId) {
@@ -136,9 +127,10 @@ impl Lane {
     /// The tenant whose turn it is and its first entry. `arrived` as in [`Turn::head`].
     pub(super) fn head(&mut self, arrived: impl Fn(EntryId) -> Option<Wall>) -> Option<(TenantId, EntryId)> {
         let engaged_only = self.reserved.is_some();
-        // Once around to find who has credit, and once more after the rounds in which nobody had were reckoned.
+        // Around to find who has credit, and once more after the rounds in which nobody had were reckoned. Turns that go make
+        // others change places, so that "around" is two rounds at most.
         for _ in 0..2 {
-            for _ in 0..=self.turns.len() {
+            for _ in 0..=2 * self.turns.len() {
                 let turn = self.turns.get_mut(self.at)?;
                 let first = turn.head(engaged_only, &arrived).filter(|_| turn.blocked.is_none());
                 if let Some(id) = first.filter(|_| turn.credit > 0) {
@@ -171,8 +163,9 @@ impl Lane {
 
     /// Skips the rounds that pass until the first of those who can send is out of debt, but for the last one.
     fn reckon(&mut self, engaged_only: bool, arrived: &impl Fn(EntryId) -> Option<Wall>) {
-        let mut can_send = |turn: &mut Turn| turn.blocked.is_none() && turn.head(engaged_only, arrived).is_some();
-        let skipped = self.turns.iter_mut().filter_map(|turn| can_send(turn).then(|| turn.rounds_to_credit() - 1)).min();
+        let can_send = |turn: &mut Turn| turn.blocked.is_none() && turn.head(engaged_only, arrived).is_some();
+        let skipped =
+            self.turns.iter_mut().filter_map(|turn| can_send(turn).then(|| turn.rounds_to_credit() - 1)).min();
         if let Some(skipped) = skipped.filter(|&skipped| skipped > 0) {
             for turn in &mut self.turns {
                 let can_send = can_send(turn);

@@ -37,6 +37,14 @@ pub struct LaneId {
     generation: u32,
 }
 
+#[cfg(test)]
+impl LaneId {
+    /// Any number.
+    pub(crate) fn for_tests(slot: u32) -> Self {
+        Self { slot, generation: 0 }
+    }
+}
+
 /// What the entries of a lane have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct LaneKey {
@@ -198,6 +206,11 @@ impl Index {
     /// come, go and change places; one that is there all the time can then be missed, none is given twice.
     pub fn slice(&self, from: usize, count: usize) -> impl Iterator<Item = (EntryId, &Waiting)> {
         self.entries.slice(from, count)
+    }
+
+    /// How many lanes there are.
+    pub fn lanes_len(&self) -> usize {
+        self.lane_ids.len()
     }
 
     /// Every lane.

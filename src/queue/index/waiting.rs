@@ -33,8 +33,9 @@ pub struct Class(u8);
 
 impl Class {
     /// Of a stream with this priority (`[tenant.X] priority`, 0 to 9) that is in `engaged` or not.
-    pub fn new(priority: u8, is_engaged: bool) -> Self {
-        Self(priority.min(u8::MAX >> 1) << 1 | u8::from(is_engaged))
+    pub const fn new(priority: u8, is_engaged: bool) -> Self {
+        let priority = if priority > u8::MAX >> 1 { u8::MAX >> 1 } else { priority };
+        Self(priority << 1 | is_engaged as u8)
     }
 
     /// Higher goes first within a tenant.
