@@ -38,10 +38,10 @@ use crate::scheduler::{
     BindingId, DestinationId, Everywhere, Families, PoolId, Request, Selection, TenantId, Verdict, retry,
 };
 
-/// Safety net for lanes that wait for a connection or a slot, and as much again at random.
-const EVENT_WAIT: Duration = Duration::from_secs(5);
+/// Safety net for lanes that wait for a connection of a route or for a slot, and as much again at random.
+const EVENT_WAIT: Duration = Duration::from_secs(30);
 
-/// The same for those that stand in line before a gate.
+/// The same for those that stand in a line that may be long: for a binding's connection, before a gate.
 const LINE_WAIT: Duration = Duration::from_secs(60);
 
 /// How long an entry whose own exclusions leave only busy bindings rests, and as much again at random.
@@ -54,12 +54,12 @@ const PER_LANE: Duration = Duration::from_millis(1);
 
 /// The head of a lane that was asked about.
 #[derive(Clone, Copy)]
-struct Head {
-    lane: LaneId,
-    key: LaneKey,
-    tenant: TenantId,
-    id: EntryId,
-    is_engaged: bool,
+pub(super) struct Head {
+    pub(super) lane: LaneId,
+    pub(super) key: LaneKey,
+    pub(super) tenant: TenantId,
+    pub(super) id: EntryId,
+    pub(super) is_engaged: bool,
 }
 
 impl Core {
@@ -138,7 +138,7 @@ impl Core {
         self.slots.prune(self.index.lanes_len(), |lane| self.index.has_lane(lane));
     }
 
-    fn block_tenant(&mut self, head: Head, until: Wall, verdict: &Verdict, now: Now) {
+    pub(super) fn block_tenant(&mut self, head: Head, until: Wall, verdict: &Verdict, now: Now) {
         let Head { lane, tenant, .. } = head;
         let is_pending = matches!(verdict, Verdict::GrantPending);
         let block = Block { until: (!is_pending).then_some(until), reason: verdict.as_str() };
@@ -159,7 +159,7 @@ impl Core {
         }
     }
 
-    fn block(&mut self, head: Head, until: Wall, verdicts: &[(BindingId, Verdict)], now: Now) {
+    pub(super) fn block(&mut self, head: Head, until: Wall, verdicts: &[(BindingId, Verdict)], now: Now) {
         let has = |kind: fn(&Verdict) -> bool| verdicts.iter().any(|(_, v)| kind(v));
         let for_grant = has(|v| matches!(v, Verdict::GrantPending));
         let by_event = for_grant || has(|v| matches!(v, Verdict::WindowFull));
@@ -186,7 +186,8 @@ impl Core {
             not_after(self.later(opens.since(now.wall) + LINE_WAIT, now));
         }
         if by_event {
-            not_after(if for_grant { until } else { self.later(EVENT_WAIT, now) });
+            let wait = if for_connection { LINE_WAIT } else { EVENT_WAIT };
+            not_after(if for_grant { until } else { self.later(wait, now) });
         }
         let wake = wake.unwrap_or_else(|| self.parked_until(until, pool, now));
 

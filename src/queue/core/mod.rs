@@ -46,7 +46,7 @@ use crate::scheduler::{BindingId, DestinationId, Lease, Scheduler, Settlement, V
 const DUE_MAX: usize = 10_000;
 
 /// Lanes looked at in one call that starts nothing: after an event for thousands of them the lock is given back between.
-const TRIES_MAX: usize = 1_000;
+const TRIES_MAX: usize = 2_000;
 
 /// What the shell is to do.
 #[derive(Debug)]
@@ -149,6 +149,9 @@ pub struct Core {
     /// How many wait for the disk.
     paused: usize,
     random: SmallRng,
+    /// Lanes looked at.
+    #[cfg(test)]
+    looks: usize,
 }
 
 /// One waiting entry as the queue listing shows it.
@@ -171,7 +174,8 @@ pub struct QueueView {
     /// When it was accepted.
     #[serde(with = "crate::clock::rfc3339")]
     pub arrived: Wall,
-    /// Why it does not move: a verdict's text, `retry`, `dns`, `resolving`, `in_flight` or `ready`.
+    /// Why it does not move: a verdict's text, `retry`, `dns`, `slots` (its tenant or destination holds its share of the
+    /// attempts under way), `resolving`, `in_flight` or `ready`.
     pub reason: &'static str,
     /// When it may move by itself.
     #[serde(with = "crate::clock::rfc3339::option")]
@@ -213,6 +217,8 @@ impl Core {
             paused: 0,
             // Another sequence than the scheduler's, which starts from the seed itself.
             random: SmallRng::seed_from_u64(seed.rotate_left(17)),
+            #[cfg(test)]
+            looks: 0,
         };
         (core, unreadable)
     }
@@ -272,6 +278,10 @@ impl Core {
                 }
                 continue;
             };
+            #[cfg(test)]
+            {
+                self.looks += 1;
+            }
             if let Some(start) = self.try_lane(lane, now) {
                 return Some(Action::Attempt(start));
             }

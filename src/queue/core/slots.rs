@@ -233,7 +233,7 @@ mod tests {
 
     #[test]
     fn the_waiting_tenant_that_holds_least_for_its_weight_goes_on() {
-        let lane = |n| crate::queue::index::LaneId::for_tests(n);
+        let lane = LaneId::for_tests;
         let mut slots = slots(8, &[1, 3]);
         for n in 0..4 {
             slots.take(TenantId(0), DestinationId(n));

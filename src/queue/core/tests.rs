@@ -105,18 +105,19 @@ impl Rig {
 
     /// The next attempt, if there is one to be made.
     fn attempt(&mut self) -> Option<Start> {
-        while let Some(action) = self.core.next(self.now) {
-            match action {
-                Action::Attempt(start) => return Some(start),
-                Action::Resolve(domain) if self.dns => {
+        loop {
+            match self.core.next(self.now) {
+                Some(Action::Attempt(start)) => return Some(start),
+                Some(Action::Resolve(domain)) if self.dns => {
                     self.resolved += 1;
                     self.resolve(domain.as_str(), Ok(&format!("site:{domain}")));
                 }
-                Action::WriteGrants(grants) if self.grants => self.core.grants_written(&grants, true, self.now),
-                other => self.asked.push(other),
+                Some(Action::WriteGrants(grants)) if self.grants => self.core.grants_written(&grants, true, self.now),
+                Some(other) => self.asked.push(other),
+                None if self.core.has_more => {}
+                None => return None,
             }
         }
-        None
     }
 
     fn attempts(&mut self) -> Vec<Start> {
