@@ -182,7 +182,7 @@ pub struct WaitingStatus {
     pub pool: String,
     /// Their destination; the recipient domain while it is unknown.
     pub destination: String,
-    /// A verdict's text, `retry`, `dns`, `resolving`, `in_flight` or `ready`.
+    /// A verdict's text, `retry`, `dns`, `slots`, `resolving`, `in_flight` or `ready`.
     pub reason: String,
     /// Entries.
     pub count: u64,
@@ -255,6 +255,7 @@ impl Status {
         let dispatcher = &sources.dispatcher;
         let config = dispatcher.config();
         let monitor = sources.monitor.snapshot();
+        let waiting = waiting(|from| dispatcher.with_core(|core| Groups::of(core, from)));
         let surplus = dispatcher.entries_beyond_one_per_message();
         dispatcher.with_core(|core| {
             let usage = core.scheduler().usage(dispatcher.now());
@@ -289,7 +290,7 @@ impl Status {
                 at: dispatcher.now().wall,
                 listeners: sources.listeners.iter().map(ToString::to_string).collect(),
                 bindings: bindings.collect(),
-                queue: queue(core, surplus),
+                queue: queue(core, waiting, surplus),
                 counts: counts(dispatcher.counts()),
                 tenants: tenants.collect(),
                 holds: core.reputation().holds().all(dispatcher.now().wall).collect(),
@@ -426,6 +427,9 @@ fn cap(usage: &[CapUsage], owner: &Owner) -> Option<CapStatus> {
     })
 }
 
+/// Entries looked at before the core is let go on: there may be a million, and every decision waits meanwhile.
+const SLICE: usize = 4_096;
+
 #[derive(Default)]
 struct Group {
     count: u64,
@@ -435,32 +439,68 @@ struct Group {
     attempts: u32,
 }
 
-fn queue(core: &crate::queue::core::Core, surplus: u64) -> QueueStatus {
-    // By numbers first: there may be a million entries and the core is locked.
-    let mut groups: HashMap<_, Group> = HashMap::new();
-    for (_, waiting) in core.index().iter() {
-        let (reason, next_at) = core.index().why(waiting);
-        let group = groups.entry((waiting.pool, core.where_to(waiting), reason)).or_default();
-        group.count += 1;
-        group.recipients += u64::from(waiting.recipients);
-        group.oldest = Some(group.oldest.map_or(waiting.arrived, |oldest| oldest.min(waiting.arrived)));
-        group.attempts = group.attempts.max(waiting.attempts);
-        group.next_at = group.next_at.into_iter().chain(next_at).min();
+impl Group {
+    fn add(&mut self, other: &Self) {
+        self.count += other.count;
+        self.recipients += other.recipients;
+        self.attempts = self.attempts.max(other.attempts);
+        self.oldest = self.oldest.into_iter().chain(other.oldest).min();
+        self.next_at = self.next_at.into_iter().chain(other.next_at).min();
     }
-    let mut waiting: Vec<WaitingStatus> = groups
-        .into_iter()
-        .map(|((pool, place, reason), group)| WaitingStatus {
-            pool: core.scheduler().pool_name(pool).to_string(),
-            destination: core.name_of(place),
-            reason: reason.to_owned(),
-            count: group.count,
-            recipients: group.recipients,
-            oldest: group.oldest.unwrap_or_default(),
-            next_at: group.next_at,
-            attempts: group.attempts,
-        })
-        .collect();
-    waiting.sort_by(|a, b| (&a.pool, &a.destination, &a.reason).cmp(&(&b.pool, &b.destination, &b.reason)));
+}
+
+/// What waits, by pool, destination and reason.
+#[derive(Default)]
+struct Groups(BTreeMap<(String, String, &'static str), Group>);
+
+impl Groups {
+    /// Of one slice of the queue, from its `from`-th entry on; `None` when there are none.
+    fn of(core: &crate::queue::core::Core, from: usize) -> Option<Self> {
+        // By numbers first, which are good until the core goes on: names are looked up once for each group.
+        let mut groups: HashMap<_, Group> = HashMap::new();
+        for (_, waiting) in core.index().slice(from, SLICE) {
+            let (reason, next_at) = core.index().why(waiting);
+            groups.entry((waiting.pool, core.where_to(waiting), reason)).or_default().add(&Group {
+                count: 1,
+                recipients: u64::from(waiting.recipients),
+                oldest: Some(waiting.arrived),
+                next_at,
+                attempts: waiting.attempts,
+            });
+        }
+        let named = |((pool, place, reason), group)| {
+            let pool = core.scheduler().pool_name(pool).to_string();
+            ((pool, core.name_of(place), reason), group)
+        };
+        (!groups.is_empty()).then(|| Self(groups.into_iter().map(named).collect()))
+    }
+
+    fn add(&mut self, other: Self) {
+        for (key, group) in other.0 {
+            self.0.entry(key).or_default().add(&group);
+        }
+    }
+}
+
+/// What waits, put together from slices: each is of its own moment, so that in a queue of many thousands the sum may differ
+/// a little from the depth.
+fn waiting(slice: impl Fn(usize) -> Option<Groups>) -> Vec<WaitingStatus> {
+    let mut all = Groups::default();
+    (0..).step_by(SLICE).map_while(slice).for_each(|groups| all.add(groups));
+    let status = |((pool, destination, reason), group): ((String, String, &str), Group)| WaitingStatus {
+        pool,
+        destination,
+        reason: reason.to_owned(),
+        count: group.count,
+        recipients: group.recipients,
+        oldest: group.oldest.unwrap_or_default(),
+        next_at: group.next_at,
+        attempts: group.attempts,
+    };
+    all.0.into_iter().map(status).collect()
+}
+
+fn queue(core: &crate::queue::core::Core, waiting: Vec<WaitingStatus>, surplus: u64) -> QueueStatus {
     let (entries, recipients) = core.index().depth();
     QueueStatus {
         messages: (entries as u64).saturating_sub(surplus),

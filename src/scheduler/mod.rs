@@ -36,6 +36,7 @@ mod rate_tests;
 mod refresh;
 pub mod retry;
 pub mod select;
+mod shared;
 mod standing;
 pub mod state;
 mod takeover;
@@ -50,6 +51,7 @@ pub mod warmup;
 pub mod window;
 
 pub use cap::{GrantFact, GrantRequest};
+pub use shared::Everywhere;
 pub use state::{BindingUse, CapUsage, Scheduler};
 pub use verdict::Verdict;
 pub use window::RouteWindow;
@@ -88,7 +90,7 @@ indices! {
 }
 
 /// Address families a destination can be reached by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Families {
     /// Has an IPv4 address.
     pub v4: bool,

@@ -406,18 +406,20 @@ impl Scheduler {
         self.ledger.take_requests()
     }
 
-    /// A grant is on disk. A shared store that had less passes the request with what it gave.
-    pub fn grant_durable(&mut self, grant: &GrantRequest, now: Now) {
-        if let Some(account) = self.ledger.granted(grant) {
-            self.refresh_owner(account, now);
-        }
+    /// A grant is on disk. A shared store that had less passes the request with what it gave. Returns whose it was, where
+    /// it was waited for.
+    pub fn grant_durable(&mut self, grant: &GrantRequest, now: Now) -> Option<Owner> {
+        let account = self.ledger.granted(grant)?;
+        self.refresh_owner(account, now);
+        self.ledger.account(account).owner().cloned()
     }
 
-    /// A grant could not be written. It is asked for again, a second later, by the first selection that needs it.
-    pub fn grant_failed(&mut self, request: &GrantRequest, now: Now) {
-        if let Some(account) = self.ledger.failed(request, now.wall) {
-            self.refresh_owner(account, now);
-        }
+    /// A grant could not be written. It is asked for again, a second later, by the first selection that needs it. Returns
+    /// whose it was, where it was waited for.
+    pub fn grant_failed(&mut self, request: &GrantRequest, now: Now) -> Option<Owner> {
+        let account = self.ledger.failed(request, now.wall)?;
+        self.refresh_owner(account, now);
+        self.ledger.account(account).owner().cloned()
     }
 
     pub(super) fn refresh_owner(&mut self, account: AccountId, now: Now) {

@@ -79,7 +79,7 @@ impl Core {
     /// Why an entry goes or waits; `None` when it is not in the queue.
     pub fn explanation(&self, id: EntryId, now: Now) -> Option<Explanation> {
         let waiting = self.index.get(id)?;
-        let (domain, state) = &self.domains[waiting.domain.0 as usize];
+        let (domain, state) = &self.domains[waiting.domain];
         let plan = state.plan.as_ref();
         let mut explanation = Explanation {
             entry: Some((id, waiting.message)),

@@ -170,15 +170,15 @@ impl Core {
         let tenant = key.0;
         if held.whole_tenant {
             let wake = self.jittered(held.until, now);
-            return self.index.block_tenant(lane, tenant, Block { until: Some(held.until), reason }, Some(wake));
+            return self.index.block_tenant(lane, tenant, Block { until: Some(held.until), reason }, wake);
         }
         if self.aside.room == 0 {
             let until = now.wall.plus(ASIDE_PAUSE);
-            return self.index.block_tenant(lane, tenant, Block { until: Some(until), reason }, Some(until));
+            return self.index.block_tenant(lane, tenant, Block { until: Some(until), reason }, until);
         }
         self.aside.room -= 1;
         let wake = self.jittered(held.until, now);
-        self.index.pass_head(lane, tenant, Place::Resolving);
+        self.index.take_head(lane, tenant, id, Place::Resolving, 0);
         self.index.delay(id, wake, reason);
         self.index.again(lane);
         self.aside.add(key, id);

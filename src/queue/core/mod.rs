@@ -4,9 +4,10 @@
 //! [`Core::next`] what to do until it answers `None`, and comes back at [`Core::next_wakeup`] or with news. Nothing in
 //! here waits, reads a clock or touches a disk, so the simulation runs weeks of it in seconds.
 //!
-//! [`moves`] has refusals judged before they count, and keeps mail that moves no further to the bindings it has met.
-//! [`domains`] knows where the mail of each domain goes, [`lanes`] asks the scheduler for the heads of lanes, [`held`] keeps
-//! back the mail of tenants that a receiver refuses.
+//! [`domains`] knows where the mail of each domain goes, [`lanes`] asks the scheduler for the heads of lanes, [`wake`] lets
+//! those that stood still look again, [`slots`] shares out the attempts under way, [`held`] keeps back the mail of tenants
+//! that a receiver refuses, [`moves`] has refusals judged before they count, and keeps mail that moves no further to the
+//! bindings it has met.
 
 mod domains;
 pub mod explain;
@@ -15,8 +16,10 @@ mod lanes;
 mod moves;
 #[cfg(test)]
 mod moves_tests;
+mod slots;
 #[cfg(test)]
 mod tests;
+mod wake;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -25,25 +28,30 @@ use std::time::Duration;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
-use self::domains::DomainState;
+use self::domains::Domains;
 use self::held::{Aside, Senders};
-use self::lanes::{Waiters, request};
+use self::lanes::request;
+use self::slots::Slots;
+use self::wake::Lines;
 use super::blame;
-use super::index::{DomainId, Due, Index, LaneId, Place, Waiting};
+use super::index::{Class, DomainId, Due, Index, Place, Waiting};
 use super::state::{self, Answered, Settled};
 use crate::clock::{Now, Wall};
 use crate::config::{self, Config};
 use crate::delivery::plan::MxPlan;
-use crate::message::{BindingName, Domain, Entry, EntryId};
+use crate::message::{BindingName, Domain, Entry, EntryId, StreamName};
 use crate::outcome::EnhancedCode;
 use crate::reputation::facts::Fact;
 use crate::reputation::{Evidence, HealthChange, HoldChange, Note, Reputation};
 use crate::scheduler::cap::{GrantFact, GrantRequest};
 use crate::scheduler::warmup::{self, StageChange};
-use crate::scheduler::{BindingId, DestinationId, Experience, Lease, Scheduler, Settlement, TenantId, Verdict};
+use crate::scheduler::{BindingId, DestinationId, Experience, Lease, Scheduler, Settlement, Verdict};
 
 /// Timers served in one call: after a clock that jumped, all that waits may be due at once.
 const DUE_MAX: usize = 10_000;
+
+/// Lanes looked at in one call that starts nothing: after an event for thousands of them the lock is given back between.
+const TRIES_MAX: usize = 2_000;
 
 /// What the shell is to do.
 #[derive(Debug)]
@@ -105,25 +113,53 @@ impl Observed {
     }
 }
 
+/// What the queue knows of a tenant.
+#[derive(Debug)]
+struct TenantPlan {
+    weight: u32,
+    classes: HashMap<StreamName, Class>,
+}
+
+impl TenantPlan {
+    /// Of streams that are not named.
+    const PLAIN: Class = Class::new(config::Tenant::PRIORITY, false);
+
+    fn of(tenant: &config::Tenant) -> Self {
+        let streams = tenant.priority.keys().chain(&tenant.engaged);
+        let class = |stream: &StreamName| {
+            let priority = tenant.priority.get(stream).copied().unwrap_or(config::Tenant::PRIORITY);
+            (stream.clone(), Class::new(priority, tenant.engaged.contains(stream)))
+        };
+        Self { weight: tenant.weight, classes: streams.map(class).collect() }
+    }
+
+    fn class(&self, stream: &StreamName) -> Class {
+        self.classes.get(stream).copied().unwrap_or(Self::PLAIN)
+    }
+}
+
 /// The pure machine behind the dispatcher.
 pub struct Core {
     queue: config::Queue,
-    tenant_weights: Vec<u32>,
+    tenants: Vec<TenantPlan>,
     scheduler: Scheduler,
     reputation: Reputation,
     index: Index,
-    domains: Vec<(Domain, DomainState)>,
-    domain_ids: HashMap<Domain, DomainId>,
+    domains: Domains,
     senders: Senders,
     aside: Aside,
     actions: VecDeque<Action>,
-    window_waiters: HashMap<BindingId, Waiters>,
-    grant_waiters: Vec<(LaneId, Option<TenantId>)>,
-    in_flight: usize,
+    lines: Lines,
+    slots: Slots,
+    /// The last call ended early: there is more to look at.
+    has_more: bool,
     stopping: bool,
     /// How many wait for the disk.
     paused: usize,
     random: SmallRng,
+    /// Lanes looked at.
+    #[cfg(test)]
+    looks: usize,
 }
 
 /// One waiting entry as the queue listing shows it.
@@ -146,7 +182,8 @@ pub struct QueueView {
     /// When it was accepted.
     #[serde(with = "crate::clock::rfc3339")]
     pub arrived: Wall,
-    /// Why it does not move: a verdict's text, `retry`, `dns`, `resolving`, `in_flight` or `ready`.
+    /// Why it does not move: a verdict's text, `retry`, `dns`, `slots` (its tenant or destination holds its share of the
+    /// attempts under way), `resolving`, `in_flight` or `ready`.
     pub reason: &'static str,
     /// When it may move by itself.
     #[serde(with = "crate::clock::rfc3339::option")]
@@ -178,22 +215,23 @@ impl Core {
         }
         let core = Self {
             queue: config.queue.clone(),
-            tenant_weights: config.tenants.iter().map(|tenant| tenant.weight).collect(),
+            tenants: config.tenants.iter().map(TenantPlan::of).collect(),
             scheduler,
             reputation,
             index: Index::default(),
-            domains: Vec::new(),
-            domain_ids: HashMap::new(),
+            domains: Domains::default(),
             senders: Senders::default(),
             aside: Aside::default(),
             actions: VecDeque::new(),
-            window_waiters: HashMap::new(),
-            grant_waiters: Vec::new(),
-            in_flight: 0,
+            lines: Lines::default(),
+            slots: Slots::new(config.queue.max_attempts_in_flight, config.tenants.iter().map(|tenant| tenant.weight)),
+            has_more: false,
             stopping: false,
             paused: 0,
             // Another sequence than the scheduler's, which starts from the seed itself.
             random: SmallRng::seed_from_u64(seed.rotate_left(17)),
+            #[cfg(test)]
+            looks: 0,
         };
         (core, unreadable)
     }
@@ -206,13 +244,14 @@ impl Core {
             return false;
         };
         self.drop_entry(entry.id);
-        let domain = self.domain_id(&entry.domain);
+        let domain = self.domains.enter(&entry.domain);
         let waiting = Waiting {
             message: entry.message,
             pool,
             tenant,
             domain,
             sender: self.senders.enter(entry.reverse_path.as_ref().map(|from| from.domain()), &entry.stream),
+            class: self.tenants.get(tenant.index()).map_or(TenantPlan::PLAIN, |known| known.class(&entry.stream)),
             recipients: entry.recipients.len() as u32,
             attempts: entry.state.attempts,
             arrived: entry.arrived,
@@ -234,25 +273,43 @@ impl Core {
     pub fn next(&mut self, now: Now) -> Option<Action> {
         self.fire_timers(now);
         self.wake_some(now);
+        self.release_some(now);
+        self.forget_some(now);
         self.scheduler.tick(now);
         self.ask_for_grants();
-        loop {
+        self.has_more = false;
+        for _ in 0..TRIES_MAX {
             if let Some(action) = self.actions.pop_front() {
                 return Some(action);
             }
-            if self.stopping || self.paused > 0 || self.in_flight >= self.queue.max_attempts_in_flight {
+            if self.stopping || self.paused > 0 || self.slots.is_full() {
                 return None;
             }
-            let lane = self.index.next_ready()?;
+            let Some(lane) = self.index.next_ready() else {
+                if !self.release_one(now) {
+                    return None;
+                }
+                continue;
+            };
+            #[cfg(test)]
+            {
+                self.looks += 1;
+            }
             if let Some(start) = self.try_lane(lane, now) {
                 return Some(Action::Attempt(start));
             }
         }
+        self.has_more = true;
+        self.actions.pop_front()
     }
 
     /// When to ask again although nothing has happened.
     pub fn next_wakeup(&self) -> Option<Wall> {
-        let wakeups = [self.index.next_wakeup(), self.reputation.next_wakeup(), self.aside.next_wakeup()];
+        let at_once = self.has_more.then_some(Wall::from_millis(0));
+        let may_go = !self.stopping && self.paused == 0 && !self.slots.is_full();
+        let gates = self.lines.next_wakeup().filter(|_| may_go);
+        let wakeups =
+            [self.index.next_wakeup(), self.reputation.next_wakeup(), self.aside.next_wakeup(), gates, at_once];
         wakeups.into_iter().flatten().min()
     }
 
@@ -305,7 +362,7 @@ impl Core {
     /// An attempt is over and what became of it is on disk. `entry` is `None` when nobody waits any more.
     pub fn settled(&mut self, id: EntryId, lease: Lease, settlement: Settlement, entry: Option<&Entry>, now: Now) {
         let (binding, destination) = (lease.binding, lease.destination);
-        self.in_flight = self.in_flight.saturating_sub(1);
+        self.slots.give(lease.tenant, destination);
         self.scheduler.settle(lease, settlement, now);
         self.ask_for_grants();
         match entry {
@@ -319,7 +376,7 @@ impl Core {
     /// waits until `until` as it was.
     pub fn give_back(&mut self, id: EntryId, lease: Lease, settlement: Settlement, until: Wall, now: Now) {
         let (binding, destination) = (lease.binding, lease.destination);
-        self.in_flight = self.in_flight.saturating_sub(1);
+        self.slots.give(lease.tenant, destination);
         self.scheduler.settle(lease, settlement, now);
         self.ask_for_grants();
         self.look_again(id, until);
@@ -357,22 +414,20 @@ impl Core {
     fn drop_entry(&mut self, id: EntryId) {
         if let Some(gone) = self.index.remove(id) {
             self.senders.leave(gone.sender);
+            self.domains.leave(gone.domain);
         }
     }
 
     /// These grants are on disk (or could not be written).
     pub fn grants_written(&mut self, grants: &[GrantRequest], durable: bool, now: Now) {
         for grant in grants {
-            if durable {
-                self.scheduler.grant_durable(grant, now);
+            let owner = if durable {
+                self.scheduler.grant_durable(grant, now)
             } else {
-                self.scheduler.grant_failed(grant, now);
-            }
-        }
-        for (lane, tenant) in std::mem::take(&mut self.grant_waiters) {
-            match tenant {
-                Some(tenant) => self.index.wake_tenant(lane, tenant),
-                None => self.index.wake_lane(lane),
+                self.scheduler.grant_failed(grant, now)
+            };
+            if let Some(owner) = owner {
+                self.wake_for_grant(&owner);
             }
         }
     }
@@ -419,13 +474,13 @@ impl Core {
 
     /// Attempts on the wire.
     pub fn in_flight(&self) -> usize {
-        self.in_flight
+        self.slots.in_flight()
     }
 
     /// Why each binding of the entry's pool may or may not carry it now.
     pub fn explain(&self, id: EntryId, now: Now) -> Option<Vec<(BindingName, Verdict)>> {
         let waiting = self.index.get(id)?;
-        let (plan, destination, _) = self.domains[waiting.domain.0 as usize].1.plan.as_ref()?;
+        let (plan, destination, _) = self.domains[waiting.domain].1.plan.as_ref()?;
         let request = request(waiting, *destination, plan);
         let mut verdicts = self.scheduler.explain(&request, now);
         if let Some(held) = self.held(waiting, *destination, now) {
@@ -438,7 +493,7 @@ impl Core {
     /// One entry as the queue listing shows it.
     pub fn view(&self, id: EntryId) -> Option<QueueView> {
         let waiting = self.index.get(id)?;
-        let (domain, state) = &self.domains[waiting.domain.0 as usize];
+        let (domain, state) = &self.domains[waiting.domain];
         let (reason, next_at) = self.index.why(waiting);
         Some(QueueView {
             id: id.to_string(),
@@ -456,7 +511,7 @@ impl Core {
 
     /// The destination of a waiting entry, or its recipient domain while that is unknown; by number, for grouping.
     pub fn where_to(&self, waiting: &Waiting) -> Result<DestinationId, DomainId> {
-        let (_, state) = &self.domains[waiting.domain.0 as usize];
+        let (_, state) = &self.domains[waiting.domain];
         state.plan.as_ref().map(|(_, destination, _)| *destination).ok_or(waiting.domain)
     }
 
@@ -464,7 +519,7 @@ impl Core {
     pub fn name_of(&self, place: Result<DestinationId, DomainId>) -> String {
         match place {
             Ok(destination) => self.scheduler.destination_name(destination).to_string(),
-            Err(domain) => self.domains[domain.0 as usize].0.to_string(),
+            Err(domain) => self.domains[domain].0.to_string(),
         }
     }
 
@@ -529,9 +584,7 @@ impl Core {
         for change in &changes {
             self.scheduler.set_health(&change.subject, &change.to, now);
         }
-        if !changes.is_empty() {
-            self.wake_all();
-        }
+        self.wake_concerned(&changes);
         let freed = self.reputation.take_freed();
         self.wake_freed(freed, now);
         let mut facts = self.reputation.take_facts();
@@ -543,10 +596,5 @@ impl Core {
             stages: self.scheduler.take_stage_changes(),
             facts,
         }
-    }
-
-    fn wake_all(&mut self) {
-        self.window_waiters.clear();
-        self.index.wake_all();
     }
 }

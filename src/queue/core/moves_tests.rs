@@ -68,7 +68,7 @@ impl Rig {
         (start.binding.name.to_string(), settled)
     }
 
-    fn suspend(&mut self, name: &str) {
+    fn suspend_for_good(&mut self, name: &str) {
         let evidence = Evidence::OperatorSuspend { binding: BindingName::new(name), reason: "test".into(), span: None };
         assert_eq!(self.core.observe(&evidence, self.now).changes.len(), 1);
     }
@@ -256,7 +256,7 @@ fn greylisted_mail_does_not_wait_for_a_binding_that_is_out() {
     let id = rig.mail("acme");
     let start = rig.attempt().expect("free");
     let (first, _) = rig.answer(start, greylisted());
-    rig.suspend(&first);
+    rig.suspend_for_good(&first);
     let due = rig.entries[&id].state.next_at;
     rig.pass(due.since(rig.now.wall));
     let start = rig.attempt().expect("at once");
@@ -272,12 +272,12 @@ fn a_probe_takes_a_fresh_binding_only_where_none_that_it_has_met_can_carry_it() 
         met.push(rig.answer(start, poor_reputation()).0);
     }
     assert_eq!(met.len(), 2);
-    rig.suspend(&met[0]);
+    rig.suspend_for_good(&met[0]);
     rig.pass(70 * MINUTE);
     let probe = rig.attempt().expect("one");
     assert_eq!(probe.binding.name.as_str(), met[1]);
     rig.answer(probe, poor_reputation());
-    rig.suspend(&met[1]);
+    rig.suspend_for_good(&met[1]);
     rig.pass(140 * MINUTE);
     let probe = rig.attempt().expect("one");
     assert!(!met.contains(&probe.binding.name.to_string()));

@@ -1,5 +1,8 @@
 //! The machine as its shell sees it: what goes in, which actions come out.
 
+mod parking;
+mod shares;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -103,18 +106,19 @@ impl Rig {
 
     /// The next attempt, if there is one to be made.
     pub(super) fn attempt(&mut self) -> Option<Start> {
-        while let Some(action) = self.core.next(self.now) {
-            match action {
-                Action::Attempt(start) => return Some(start),
-                Action::Resolve(domain) if self.dns => {
+        loop {
+            match self.core.next(self.now) {
+                Some(Action::Attempt(start)) => return Some(start),
+                Some(Action::Resolve(domain)) if self.dns => {
                     self.resolved += 1;
                     self.resolve(domain.as_str(), Ok(&format!("site:{domain}")));
                 }
-                Action::WriteGrants(grants) if self.grants => self.core.grants_written(&grants, true, self.now),
-                other => self.asked.push(other),
+                Some(Action::WriteGrants(grants)) if self.grants => self.core.grants_written(&grants, true, self.now),
+                Some(other) => self.asked.push(other),
+                None if self.core.has_more => {}
+                None => return None,
             }
         }
-        None
     }
 
     pub(super) fn attempts(&mut self) -> Vec<Start> {
@@ -634,7 +638,7 @@ fn a_hold_outlives_a_restart_of_the_machine() {
 
 #[test]
 fn a_waiting_entry_stays_small() {
-    assert!(size_of::<Waiting>() <= 104, "{}", size_of::<Waiting>());
+    assert!(size_of::<Waiting>() <= 112, "{}", size_of::<Waiting>());
 }
 
 #[test]
