@@ -26,19 +26,26 @@ pub mod cap;
 pub mod concurrency;
 mod facts;
 pub mod fair;
+mod headroom;
+mod order;
 pub mod pool;
 pub mod rate;
 mod refresh;
+mod region;
 pub mod retry;
 pub mod select;
 mod standing;
 pub mod state;
+mod success;
 mod takeover;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
+mod tier;
+mod tournament;
 pub mod verdict;
+mod views;
 pub mod warmup;
 
 pub use cap::{GrantFact, GrantRequest};
@@ -156,12 +163,15 @@ pub struct Lease {
 /// What a lease holds.
 pub(crate) mod held {
     use super::cap::Reservation;
+    use super::views::Key;
 
     /// Reservations; private to the scheduler.
-    #[derive(Debug, Default)]
+    #[derive(Debug)]
     pub(crate) struct Held {
         /// Place in the tier, for giving the pick back.
         pub(in crate::scheduler) seat: u32,
+        /// The view of the tier it was picked in.
+        pub(in crate::scheduler) key: Key,
         /// Configuration under which that place is valid.
         pub(in crate::scheduler) epoch: u32,
         pub(in crate::scheduler) binding: Option<Reservation>,

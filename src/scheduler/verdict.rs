@@ -26,6 +26,8 @@ pub enum Verdict {
     Drained,
     /// Its tier is not open: an earlier one has eligible bindings.
     TierClosed,
+    /// Of another region than the mail, for which bindings of its own can be counted on.
+    OtherRegion,
     /// Taken out by the operator.
     OperatorSuspended {
         /// End, where it has one.
@@ -117,6 +119,7 @@ impl Verdict {
             Self::TenantHeld { .. } => "tenant_held",
             Self::Drained => "drained",
             Self::TierClosed => "tier_closed",
+            Self::OtherRegion => "other_region",
             Self::OperatorSuspended { .. } => "operator_suspended",
             Self::Suspended { .. } => "suspended",
             Self::RouteSuspended { .. } => "route_suspended",
@@ -152,6 +155,7 @@ impl Verdict {
             Self::Eligible
             | Self::Drained
             | Self::TierClosed
+            | Self::OtherRegion
             | Self::AddressFamily
             | Self::GrantPending
             | Self::WindowFull => None,
