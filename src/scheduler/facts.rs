@@ -80,7 +80,15 @@ impl Facts<'_> {
 
     /// How many seats of a tier can be counted on for this request. Kept up as things change: nothing is walked but what
     /// the request itself excludes.
-    fn counted(&self, pool: &Pool, id: PoolId, tier: usize, scope: Scope, request: &Request<'_>, now: Now) -> usize {
+    pub(super) fn counted(
+        &self,
+        pool: &Pool,
+        id: PoolId,
+        tier: usize,
+        scope: Scope,
+        request: &Request<'_>,
+        now: Now,
+    ) -> usize {
         let seats = &pool.tiers[tier];
         let mut counted = seats.counted(scope);
         if counted > 0 && self.destinations[request.destination.index()].routes_out > 0 {

@@ -9,7 +9,10 @@
 //!
 //! **Coming and going.** A member that cannot be used leaves and takes its lag with it (at most one message either way);
 //! virtual time is moved so that the lags of those present add up to zero again. Back again, it neither catches up in a
-//! burst nor waits for others to catch up. A member that only *this* request cannot use (suspended at that destination)
+//! burst nor waits for others to catch up. What all that return bring along moves virtual time back by at most one message
+//! of the heaviest member; what goes beyond is forgiven, or a crowd that returns at once would keep the heavy ones waiting
+//! for a message each. So after any coming and going of members one by one shares are kept to three messages (without any:
+//! to one), and a return costs nobody more. A member that only *this* request cannot use (suspended at that destination)
 //! is treated the same way for the length of one pick: the message is shared, by weight, among those that could carry it.
 //! Who could not is found out in full when the first in line cannot, in tiers of up to [`ALL_AT_ONCE`]; in larger ones only
 //! as far as the line has to be walked, which keeps the pick cheap and makes shares under such constraints approximate.
@@ -74,6 +77,10 @@ pub struct Fair {
     /// 1 ÷ that, rounded up.
     step: u128,
     time: u128,
+    /// How far time was moved back by those who came with something owed to them, less what has passed since.
+    moved_back: i128,
+    /// 1 ÷ the largest weight there may be.
+    least_step: u128,
     /// Starts of those whose start has not come.
     waiting: Tournament,
     /// Deadlines of those whose start has come.
@@ -93,12 +100,15 @@ impl Fair {
         };
         let entrants: Vec<Entrant> = weights.into_iter().map(entrant).collect();
         let trees = Tournament::new(entrants.len());
+        let least_step = entrants.iter().map(|entrant| entrant.step).min().unwrap_or(ONE);
         Self {
             seed,
             entrants,
             weight: 0,
             step: 0,
             time: EPOCH,
+            moved_back: 0,
+            least_step,
             waiting: trees.clone(),
             ready: trees,
             aside: Vec::new(),
@@ -117,13 +127,18 @@ impl Fair {
 
     /// Lets `index` take part, with the lag it left with.
     pub fn join(&mut self, index: usize) {
+        let free = (self.least_step as i128 - self.moved_back).max(0);
+        self.join_at_most(index, free.saturating_mul(i128::from(self.weight)));
+    }
+
+    fn join_at_most(&mut self, index: usize, owed: i128) {
         let entrant = &self.entrants[index];
         if entrant.present || entrant.weight == 0 {
             return;
         }
-        let lag = entrant.lag;
+        let lag = if self.weight > 0 { entrant.lag.min(owed) } else { entrant.lag };
         if self.weight > 0 {
-            self.time = self.time.wrapping_add_signed(-(lag / i128::from(self.weight)));
+            self.shift(-(lag / i128::from(self.weight)));
         }
         let entrant = &mut self.entrants[index];
         entrant.present = true;
@@ -144,8 +159,14 @@ impl Fair {
         self.ready.clear(index);
         self.reweigh(self.weight - u64::from(self.entrants[index].weight));
         if self.weight > 0 {
-            self.time = self.time.wrapping_add_signed(lag / i128::from(self.weight));
+            self.shift(lag / i128::from(self.weight));
         }
+    }
+
+    /// Moves virtual time without a pick.
+    fn shift(&mut self, by: i128) {
+        self.time = self.time.wrapping_add_signed(by);
+        self.moved_back = (self.moved_back - by).max(-(self.least_step as i128));
     }
 
     /// Gives `index` another weight. Its lag stays, counted in messages: nobody gains or loses one by it.
@@ -157,6 +178,7 @@ impl Fair {
         self.leave(index);
         let entrant = &mut self.entrants[index];
         (entrant.weight, entrant.step) = (weight, ONE / u128::from(weight.max(1)));
+        self.least_step = self.least_step.min(entrant.step);
         if was_present {
             self.join(index);
         }
@@ -183,7 +205,7 @@ impl Fair {
             self.advance(index);
         }
         while let Some(index) = self.aside.pop() {
-            self.join(index as usize);
+            self.join_at_most(index as usize, i128::MAX);
         }
         picked
     }
@@ -250,6 +272,8 @@ impl Fair {
 
     fn advance(&mut self, index: usize) {
         self.time += self.step;
+        let passed = self.step as i128;
+        self.moved_back -= self.moved_back.clamp(-passed, passed);
         self.entrants[index].start += self.entrants[index].step;
         self.enqueue(index);
     }

@@ -9,6 +9,14 @@ fn all(weights: &[u32]) -> Fair {
     fair
 }
 
+impl Fair {
+    /// What a member should have had less what it had, in messages.
+    fn lag_of(&self, index: usize) -> f64 {
+        let lag = if self.is_present(index) { self.lag(index) } else { self.entrants[index].lag };
+        lag as f64 / ONE as f64
+    }
+}
+
 /// Largest |count × W − N × weight| ÷ W is at most one message exactly when the numerator is at most W.
 fn worst(counts: &[u64], weights: &[u32], picks: u64) -> Option<(usize, u64)> {
     let total: u64 = weights.iter().map(|&w| u64::from(w)).sum();
@@ -183,5 +191,112 @@ proptest! {
                 prop_assert!(off <= 3 * total, "{} after {} picks", off as f64 / total as f64, picks);
             }
         }
+    }
+}
+
+/// What may happen to the set of members.
+#[derive(Clone, Debug)]
+enum Churn {
+    /// Picks while nothing changes.
+    Calm(u16),
+    Leave(usize),
+    Join(usize),
+    /// Found shut when it came up: leaves at the front of the line, the worst moment.
+    FoundShut(usize),
+    /// This pick is not for that one.
+    PassOver(usize),
+    /// A pick, given back.
+    Refund,
+    Reweigh(usize, u32),
+}
+
+fn churn() -> impl Strategy<Value = Churn> {
+    let who = 0usize..12;
+    prop_oneof![
+        3 => (1u16..200).prop_map(Churn::Calm),
+        2 => who.clone().prop_map(Churn::Leave),
+        3 => who.clone().prop_map(Churn::Join),
+        2 => who.clone().prop_map(Churn::FoundShut),
+        2 => who.clone().prop_map(Churn::PassOver),
+        1 => Just(Churn::Refund),
+        1 => (who, 1u32..=2_000).prop_map(|(who, weight)| Churn::Reweigh(who, weight)),
+    ]
+}
+
+/// Farthest that any history of members coming and going leaves a member from its share, in messages; and as far from it
+/// as it gets afterwards while nothing changes.
+const MOST: f64 = 3.0;
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(80))]
+
+    #[test]
+    fn whatever_came_and_went_before_shares_are_kept_while_nothing_changes(
+        weights in prop::collection::vec(prop_oneof![Just(1u32), 1u32..=20, 1u32..=1_000], 2..=12),
+        events in prop::collection::vec(churn(), 1..120),
+    ) {
+        let (mut fair, mut weights) = (all(&weights), weights);
+        let n = weights.len();
+        for event in events {
+            match event {
+                Churn::Leave(who) => fair.leave(who % n),
+                Churn::Join(who) => fair.join(who % n),
+                Churn::FoundShut(who) => {
+                    let shut = |index| if index == who % n { Answer::Leave } else { Answer::Take };
+                    prop_assert!(fair.pick(shut) != Some(who % n));
+                }
+                Churn::PassOver(who) => prop_assert!(fair.pick(|index| index != who % n) != Some(who % n)),
+                Churn::Refund => {
+                    if let Some(picked) = fair.pick(|_| true) {
+                        fair.refund(picked);
+                    }
+                }
+                Churn::Reweigh(who, weight) => {
+                    weights[who % n] = weight;
+                    fair.set_weight(who % n, weight);
+                }
+                Churn::Calm(picks) => {
+                    let total = fair.weight();
+                    let mut counts = vec![0u64; n];
+                    for pick in 1..=u64::from(picks).min(total * u64::from(picks)) {
+                        let picked = fair.pick(|_| true).expect("somebody is present");
+                        counts[picked] += 1;
+                        for index in (0..n).filter(|&index| fair.is_present(index)) {
+                            let share = pick as f64 * f64::from(weights[index]) / total as f64;
+                            let off = counts[index] as f64 - share;
+                            prop_assert!(off.abs() <= MOST, "{}: {} after {} picks", index, off, pick);
+                        }
+                    }
+                }
+            }
+            let present: u64 = (0..n).filter(|&index| fair.is_present(index)).map(|index| u64::from(weights[index])).sum();
+            prop_assert_eq!(present, fair.weight());
+            for index in 0..n {
+                prop_assert!(fair.lag_of(index).abs() <= MOST, "{}: {}", index, fair.lag_of(index));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_crowd_that_returns_at_once_takes_no_more_from_a_heavy_member_than_a_message_or_two() {
+    // A hundred light members went when their turn had come, one after the other; each is owed nearly a message.
+    let mut fair = all(&[&[10_000][..], &[1; 100]].concat());
+    let mut light = 0;
+    while light < 100 {
+        fair.pick(|index| {
+            if index == 0 {
+                return Answer::Take;
+            }
+            light += 1;
+            Answer::Leave
+        });
+    }
+    (1..=100).for_each(|index| fair.join(index));
+    let mut heavy = 0;
+    for picks in 1..=2_000 {
+        heavy += usize::from(fair.pick(|_| true) == Some(0));
+        let share = f64::from(picks) * 10_000.0 / 10_100.0;
+        assert!((heavy as f64 - share).abs() <= 3.0, "{heavy} of {picks}");
     }
 }

@@ -137,3 +137,107 @@ impl Member {
         self.share.saturating_add(self.handicap)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Members with these caps of their own, all present, of whom `used` is spent.
+    struct Caps {
+        order: Headroom,
+        caps: Vec<u64>,
+        used: Vec<u64>,
+    }
+
+    impl Caps {
+        fn new(caps: &[u64]) -> Self {
+            let order = Headroom::new(caps.iter().map(|_| 1), 7);
+            let mut new = Self { order, caps: caps.into(), used: vec![0; caps.len()] };
+            (0..caps.len()).for_each(|index| new.set(index, true));
+            new
+        }
+
+        fn share(&self, index: usize) -> u64 {
+            ((u128::from(self.used[index]) << 64) / u128::from(self.caps[index])).min(u128::from(u64::MAX)) as u64
+        }
+
+        fn set(&mut self, index: usize, present: bool) {
+            self.order.set_present(index, present, self.share(index));
+        }
+
+        fn pick(&mut self, admits: impl Fn(usize) -> bool) -> usize {
+            let shares: Vec<u64> = (0..self.caps.len()).map(|index| self.share(index)).collect();
+            let picked = self.order.pick(|index| shares[index], |index| admits(index).into()).expect("somebody");
+            self.used[picked] += 1;
+            picked
+        }
+    }
+
+    #[test]
+    fn unequal_caps_fill_to_the_same_share() {
+        let mut caps = Caps::new(&[100, 1_000, 5_000]);
+        for n in 1..=6_000u64 {
+            caps.pick(|_| true);
+            for index in 0..3 {
+                let fair = n as f64 / 6_100.0;
+                let off = caps.used[index] as f64 - fair * caps.caps[index] as f64;
+                assert!(off.abs() <= 3.0, "{index} after {n}: {off}");
+            }
+        }
+    }
+
+    #[test]
+    fn members_with_the_same_share_are_picked_once_a_round_in_no_fixed_order() {
+        let mut order = Headroom::new([1, 1, 0, 1], 7);
+        (0..4).for_each(|index| order.set_present(index, true, 0));
+        let mut rounds = std::collections::BTreeSet::new();
+        for _ in 0..100 {
+            let round: Vec<usize> = (0..3).map(|_| order.pick(|_| 0, |_| Answer::Take).expect("somebody")).collect();
+            let mut sorted = round.clone();
+            sorted.sort_unstable();
+            assert_eq!(sorted, [0, 1, 3]);
+            rounds.insert(round);
+        }
+        assert_eq!(rounds.len(), 6, "all orders occur");
+    }
+
+    #[test]
+    fn a_member_that_was_out_catches_up_at_twice_the_pace_and_not_in_a_burst() {
+        let mut caps = Caps::new(&[1_000; 5]);
+        caps.set(4, false);
+        (0..2_000).for_each(|_| assert_ne!(caps.pick(|_| true), 4));
+        caps.set(4, true);
+        for _ in 0..20 {
+            let of_fifty = (0..50).filter(|_| caps.pick(|_| true) == 4).count();
+            assert!((14..=19).contains(&of_fifty), "a third of the mail, not all of it: {of_fifty}");
+        }
+        while caps.share(4) < caps.share(0) {
+            caps.pick(|_| true);
+        }
+        let after = (0..500).filter(|_| caps.pick(|_| true) == 4).count();
+        assert!((98..=102).contains(&after), "{after}");
+    }
+
+    #[test]
+    fn a_share_that_fell_counts_at_once_and_a_new_day_is_no_herd() {
+        let mut caps = Caps::new(&[100, 100, 200]);
+        (0..100).for_each(|_| drop(caps.pick(|_| true)));
+        caps.used = vec![0; 3];
+        (0..3).for_each(|index| caps.order.fell(index, 0));
+        let first: Vec<usize> = (0..8).map(|_| caps.pick(|_| true)).collect();
+        let count = |who| first.iter().filter(|&&picked| picked == who).count();
+        assert_eq!((count(0), count(1), count(2)), (2, 2, 4), "{first:?}");
+    }
+
+    #[test]
+    fn who_may_not_is_passed_over_and_keeps_its_place() {
+        let mut caps = Caps::new(&[10, 1_000]);
+        (0..500).for_each(|_| assert_eq!(caps.pick(|index| index != 0), 1));
+        assert_eq!(caps.pick(|_| true), 0);
+        let nobody = caps.order.pick(|_| 0, |_| Answer::Skip);
+        assert_eq!(nobody, None);
+        assert_eq!(caps.order.pick(|_| 0, |_| Answer::Stop), None);
+        while caps.order.pick(|_| 0, |_| Answer::Leave).is_some() {}
+        assert_eq!(caps.order.pick(|_| 0, |_| Answer::Take), None);
+    }
+}

@@ -34,6 +34,8 @@ mod refresh;
 mod region;
 pub mod retry;
 pub mod select;
+#[cfg(test)]
+mod spread_tests;
 mod standing;
 pub mod state;
 mod success;

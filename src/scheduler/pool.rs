@@ -94,7 +94,7 @@ impl Pool {
             };
             let mut members: Vec<_> = members.iter().filter_map(newcomer).enumerate().collect();
             members.shuffle(rng);
-            Tier::new(members, config.spread, rng)
+            Tier::new(members, !failover.suspended, config.spread, rng)
         };
         Self {
             name: config.name.clone(),

@@ -91,3 +91,50 @@ impl Regions {
         self.any
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Provider, Region};
+
+    #[test]
+    fn the_recipients_region_wins_over_the_providers_and_that_over_the_tenants() {
+        let mut config = Config::bare("relay.example.net".parse().expect("domain"));
+        let below = |name: &str| DomainPattern::Below(name.parse().expect("domain"));
+        let exact = |name: &str| DomainPattern::Exact(name.parse().expect("domain"));
+        let region = |name: &str, recipient_domain| Region { name: name.into(), recipient_domain };
+        config.regions = vec![
+            region("eu", vec![below("de"), exact("shop.example")]),
+            region("us", vec![below("us.de"), below("example")]),
+        ];
+        config.providers = vec![
+            Provider { region: Some("jp".into()), ..Provider::new("ezweb", Vec::new()) },
+            Provider::new("gmail", Vec::new()),
+        ];
+        let mut regions = Regions::default();
+        regions.take_over(&config, vec![Some("br".into()), None]);
+        let [ezweb, gmail] = ["ezweb", "gmail"].map(ProviderName::new);
+        let mut of = |tenant, provider: Option<&ProviderName>, domain: &str| {
+            let id = regions.of(tenant, provider, &domain.parse().expect("domain"));
+            ["eu", "us", "jp", "br"].into_iter().find(|name| id.is_some() && regions.known(name) == id)
+        };
+        for (tenant, provider, domain, expected) in [
+            (0, Some(&ezweb), "mail.firma.de", Some("eu")),
+            (0, Some(&ezweb), "a.us.de", Some("us")),
+            (0, Some(&ezweb), "us.de", Some("eu")),
+            (0, None, "shop.example", Some("eu")),
+            (0, None, "other.example", Some("us")),
+            (0, Some(&ezweb), "de", Some("jp")),
+            (1, Some(&ezweb), "ezweb.jp", Some("jp")),
+            (0, Some(&gmail), "gmail.com", Some("br")),
+            (1, Some(&gmail), "gmail.com", None),
+            (7, None, "[192.0.2.1]", None),
+        ] {
+            assert_eq!(of(tenant, provider, domain), expected, "{tenant} {provider:?} {domain}");
+        }
+        config.regions[0].recipient_domain.push(DomainPattern::Any);
+        let eu = regions.known("eu");
+        regions.take_over(&config, Vec::new());
+        assert_eq!((regions.of(9, None, &"x.org".parse().expect("domain")), regions.known("eu")), (eu, eu));
+    }
+}

@@ -129,3 +129,130 @@ impl Record {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE: u64 = 60_000_000_000;
+
+    fn success(bindings: usize) -> Success {
+        let mut success = Success::default();
+        success.reshape(bindings, &[Some(0), None]);
+        success
+    }
+
+    fn seen(accepted: u32, deferred: u32) -> Experience {
+        Experience { accepted, deferred, ..Experience::default() }
+    }
+
+    /// A day of `mail` messages a minute over bindings by their weights; `chance(binding, its share)` of them is accepted.
+    /// Returns the steps each binding took in the second half, and the parts of their weights at the end of each hour.
+    fn day(
+        success: &mut Success,
+        n: usize,
+        mail: f64,
+        chance: impl Fn(usize, f64) -> f64,
+    ) -> (Vec<usize>, Vec<Vec<u8>>) {
+        let (mut steps, mut hours, mut due) = (vec![0; n], Vec::new(), vec![0f64; n]);
+        for minute in 1..=24 * 60 {
+            let now = Mono::from_nanos(minute * MINUTE);
+            let weights: Vec<f64> = (0..n).map(|b| f64::from(success.twentieths(BindingId(b as u32), 0))).collect();
+            let all: f64 = weights.iter().sum();
+            for binding in 0..n {
+                let share = weights[binding] / all;
+                due[binding] += mail * share;
+                let carried = due[binding].floor();
+                due[binding] -= carried;
+                let good = (carried * chance(binding, share)).round();
+                let seen = seen(good as u32, (carried - good) as u32);
+                let moved = success.learn(BindingId(binding as u32), 0, &seen, now).is_some();
+                steps[binding] += usize::from(moved && minute > 12 * 60);
+            }
+            if minute % 60 == 0 {
+                hours.push((0..n).map(|b| success.twentieths(BindingId(b as u32), 0)).collect());
+            }
+        }
+        (steps, hours)
+    }
+
+    #[test]
+    fn a_bad_binding_ends_at_a_trickle_and_the_others_keep_all() {
+        let mut success = success(4);
+        let (steps, hours) = day(&mut success, 4, 100.0, |binding, _| if binding == 2 { 0.1 } else { 0.98 });
+        assert_eq!(hours.last(), Some(&vec![20, 20, 1, 20]));
+        assert_eq!(steps, [0; 4]);
+    }
+
+    #[test]
+    fn where_everybody_is_deferred_nobody_is_bent() {
+        let (steps, hours) = day(&mut success(5), 5, 60.0, |_, _| 0.5);
+        assert_eq!(hours.concat(), vec![FULL; 5 * 24]);
+        assert_eq!(steps, [0; 5]);
+    }
+
+    #[test]
+    fn a_new_binding_stands_where_the_others_stand() {
+        let mut success = success(3);
+        let now = Mono::from_nanos(MINUTE);
+        for binding in [0, 1] {
+            success.learn(BindingId(binding), 0, &seen(600, 400), now);
+        }
+        assert_eq!(success.learn(BindingId(2), 0, &seen(3, 2), now), None);
+        assert_eq!(success.learn(BindingId(2), 0, &seen(0, 1), now), None, "one deferral is no measure");
+        assert_eq!(success.twentieths(BindingId(2), 0), FULL);
+    }
+
+    #[test]
+    fn a_binding_that_does_badly_because_it_carries_much_comes_to_rest() {
+        // Above a tenth of the mail, deferrals grow with what it carries.
+        for (n, steep) in [(2, 1.0), (2, 3.0), (4, 2.0), (4, 10.0)] {
+            let chance = |binding: usize, share: f64| {
+                if binding == 0 { (1.0 - steep * (share - 0.1).max(0.0)).clamp(0.0, 1.0) } else { 1.0 }
+            };
+            let (steps, hours) = day(&mut success(n), n, 200.0, chance);
+            let place = |hour: &Vec<u8>| STEPS.iter().position(|&step| step == hour[0]).expect("a step");
+            let late: Vec<usize> = hours[12..].iter().map(place).collect();
+            let (least, most) = (late.iter().min().expect("hours"), late.iter().max().expect("hours"));
+            assert!(most - least <= 1, "{n} bindings, {steep}: {late:?}");
+            assert!(steps[0] <= 12, "{n} bindings, {steep}: {steps:?} in twelve hours");
+        }
+    }
+
+    #[test]
+    fn what_is_held_against_a_binding_fades_and_it_is_tried_again() {
+        let mut success = success(2);
+        let at = |minute: u64| Mono::from_nanos(minute * MINUTE);
+        for minute in 1..120 {
+            success.learn(BindingId(0), 0, &seen(0, 10), at(minute));
+            success.learn(BindingId(1), 0, &seen(10, 0), at(minute));
+        }
+        assert_eq!(success.twentieths(BindingId(0), 0), 1);
+        let mut hours = 0;
+        while success.twentieths(BindingId(0), 0) < FULL {
+            hours += 1;
+            (0..6).for_each(|ten| {
+                success.learn(BindingId(0), 0, &seen(10, 0), at(120 + hours * 60 + ten * 10));
+                success.learn(BindingId(1), 0, &seen(10, 0), at(120 + hours * 60 + ten * 10));
+            });
+            assert!(hours < 48, "does not come back");
+        }
+        assert!(hours >= 4, "not at once either: {hours}");
+    }
+
+    #[test]
+    fn silence_counts_at_a_provider_only_and_counts_stay_with_their_provider() {
+        let mut success = Success::default();
+        success.reshape(2, &[Some(0), None, None]);
+        let silent = Experience { failed: 50, ..Experience::default() };
+        for column in 0..3 {
+            success.learn(BindingId(1), column, &seen(50, 0), Mono::from_nanos(10 * MINUTE));
+        }
+        assert_eq!(success.learn(BindingId(0), 0, &silent, Mono::from_nanos(10 * MINUTE)), None);
+        assert_eq!(success.learn(BindingId(0), 2, &silent, Mono::from_nanos(10 * MINUTE)), Some(16));
+        success.reshape(3, &[Some(0), Some(2)]);
+        assert_eq!((success.twentieths(BindingId(0), 1), success.twentieths(BindingId(2), 1)), (16, FULL));
+        success.reshape(3, &[Some(0), None]);
+        assert_eq!(success.twentieths(BindingId(0), 1), FULL);
+    }
+}

@@ -119,8 +119,14 @@ pub(super) struct Tier {
 }
 
 impl Tier {
-    /// A tier of these members, of whom nobody is in play yet; `written` gives their places in the configuration.
-    pub(super) fn new(members: Vec<(usize, Newcomer)>, spread: Spread, rng: &mut impl Rng) -> Self {
+    /// A tier of these members, each with its place in the configuration. Nobody is in play yet: all begin as
+    /// [`Class::Suspended`], and `counts_suspended` says whether that is counted on.
+    pub(super) fn new(
+        members: Vec<(usize, Newcomer)>,
+        counts_suspended: bool,
+        spread: Spread,
+        rng: &mut impl Rng,
+    ) -> Self {
         let mut as_written = vec![0; members.len()];
         let (mut groups, mut seats) = (Vec::<Group>::new(), Vec::with_capacity(members.len()));
         let mut listed = Vec::with_capacity(members.len());
@@ -138,6 +144,7 @@ impl Tier {
             if weight > 0 {
                 list.push(place as u32);
                 groups[group].seats += 1;
+                groups[group].counted += usize::from(counts_suspended);
             }
             seats.push(Seat { binding, weight, is_v6, class: Class::Suspended, group: group as u16 });
         }
