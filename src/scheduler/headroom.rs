@@ -221,7 +221,9 @@ mod tests {
     #[test]
     fn a_share_that_fell_counts_at_once_and_a_new_day_is_no_herd() {
         let mut caps = Caps::new(&[100, 100, 200]);
-        (0..100).for_each(|_| drop(caps.pick(|_| true)));
+        for _ in 0..100 {
+            caps.pick(|_| true);
+        }
         caps.used = vec![0; 3];
         (0..3).for_each(|index| caps.order.fell(index, 0));
         let first: Vec<usize> = (0..8).map(|_| caps.pick(|_| true)).collect();

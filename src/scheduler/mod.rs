@@ -7,8 +7,8 @@
 //!
 //! ```text
 //!   Request ──▶ tenant: cap, rate                          once per request
-//!               tiers: which are open                      pool
-//!               order: who is next                         fair (exact weights, or headroom)
+//!               tiers: which are open, for which region    pool, tier
+//!               order: who is next                         picks: fair (exact weights) or headroom, whole or in a view
 //!                 route: health, family, excluded, cap, window, rate     per candidate
 //!               limiters: asked once, last                 rate
 //!               ledger: reserve                            cap
@@ -18,7 +18,8 @@
 //! What keeps a binding out *everywhere* — operator, health, cap, warm-up, its window, its rate — does not show up above:
 //! it is worked out when it changes ([`Scheduler::set_health`], a lease taken or settled, a grant, a timer), and takes
 //! the binding out of the order of its tiers until the reason is gone. So a pick does not pay for those that are out, and
-//! costs about the same in a pool of ten and in one of a thousand. [`Scheduler::explain`] walks the same reasons in full
+//! costs about the same in a pool of ten and in one of ten thousand. What keeps routes out at one destination is noted the
+//! same way, in an order of its own for mail to there ([`views`]). [`Scheduler::explain`] walks the same reasons in full
 //! and in the order of [`Verdict`]s, and spends nothing.
 
 pub mod binding;
@@ -28,6 +29,7 @@ mod facts;
 pub mod fair;
 mod headroom;
 mod order;
+mod picks;
 pub mod pool;
 pub mod rate;
 mod refresh;

@@ -5,9 +5,28 @@
 
 use std::collections::HashMap;
 
-use super::RegionId;
+use super::{DestinationId, RegionId, Scheduler, TenantId};
 use crate::config::{Config, DomainPattern};
 use crate::message::{Domain, ProviderName};
+
+impl Scheduler {
+    /// The number of a region, where something of the configuration is in it.
+    pub fn region_id(&self, name: &str) -> Option<RegionId> {
+        self.regions.known(name)
+    }
+
+    /// The region of mail: the recipient's by its domain (lower case), else the provider's, else the tenant's. Depends on
+    /// the configuration alone: ask once per domain, and again after [`reconfigure`](Self::reconfigure).
+    pub fn region_of(
+        &self,
+        tenant: TenantId,
+        destination: DestinationId,
+        recipient_domain: &Domain,
+    ) -> Option<RegionId> {
+        let provider = self.destinations[destination.index()].provider_name.as_ref();
+        self.regions.of(tenant.index(), provider, recipient_domain)
+    }
+}
 
 /// Names and patterns of regions. Numbers stay over changes of the configuration.
 #[derive(Debug, Default)]
@@ -114,7 +133,7 @@ mod tests {
         let mut regions = Regions::default();
         regions.take_over(&config, vec![Some("br".into()), None]);
         let [ezweb, gmail] = ["ezweb", "gmail"].map(ProviderName::new);
-        let mut of = |tenant, provider: Option<&ProviderName>, domain: &str| {
+        let of = |tenant, provider: Option<&ProviderName>, domain: &str| {
             let id = regions.of(tenant, provider, &domain.parse().expect("domain"));
             ["eu", "us", "jp", "br"].into_iter().find(|name| id.is_some() && regions.known(name) == id)
         };

@@ -13,8 +13,9 @@ use std::time::Duration;
 
 use super::cap::{AccountId, Ledger, Reservation, Room};
 use super::facts::{Admission, Facts};
+use super::picks::Judgement;
 use super::state::Scheduler;
-use super::tier::{Judgement, Scope};
+use super::tier::Scope;
 use super::{BindingId, Lease, Request, Selection, Settlement, Verdict, held};
 use crate::clock::{Now, Wall};
 

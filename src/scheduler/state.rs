@@ -20,11 +20,11 @@ use super::pool::{Class, Pool};
 use super::rate::{Limiter, Told};
 use super::region::Regions;
 use super::standing::Standing;
-use super::success::{FULL, Success};
-use super::{BindingId, DestinationId, PoolId, RegionId, TenantId};
+use super::success::Success;
+use super::{BindingId, DestinationId, PoolId, TenantId};
 use crate::clock::{Mono, Now, Wall};
 use crate::config::{self, Config};
-use crate::message::{BindingName, DestinationName, Domain, PoolName, ProviderName, TenantName};
+use crate::message::{BindingName, DestinationName, PoolName, ProviderName, TenantName};
 use crate::reputation::{Health, Subject};
 
 /// Chooses bindings. See the [module](super) for how.
@@ -289,30 +289,6 @@ impl Scheduler {
     /// The name of a destination.
     pub fn destination_name(&self, id: DestinationId) -> &DestinationName {
         &self.destinations[id.index()].name
-    }
-
-    /// The number of a region, where something of the configuration is in it.
-    pub fn region_id(&self, name: &str) -> Option<RegionId> {
-        self.regions.known(name)
-    }
-
-    /// The region of mail: the recipient's by its domain (lower case), else the provider's, else the tenant's. Depends on
-    /// the configuration alone: ask once per domain, and again after [`reconfigure`](Self::reconfigure).
-    pub fn region_of(
-        &self,
-        tenant: TenantId,
-        destination: DestinationId,
-        recipient_domain: &Domain,
-    ) -> Option<RegionId> {
-        let provider = self.destinations[destination.index()].provider_name.as_ref();
-        self.regions.of(tenant.index(), provider, recipient_domain)
-    }
-
-    /// The part of its weight a binding keeps at a destination, in percent: below 100 where its pool follows reputation
-    /// and less was delivered there than by others.
-    pub fn bent_to(&self, binding: BindingId, destination: DestinationId) -> u8 {
-        let column = self.destinations[destination.index()].column;
-        self.success.twentieths(binding, column) * (100 / FULL)
     }
 
     /// The number of a destination that has one.

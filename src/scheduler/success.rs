@@ -18,8 +18,17 @@
 
 use std::time::Duration;
 
-use super::{BindingId, Experience};
+use super::{BindingId, DestinationId, Experience, Scheduler};
 use crate::clock::Mono;
+
+impl Scheduler {
+    /// The part of its weight a binding keeps at a destination, in percent: below 100 where its pool follows reputation
+    /// and less was delivered there than by others.
+    pub fn bent_to(&self, binding: BindingId, destination: DestinationId) -> u8 {
+        let column = self.destinations[destination.index()].column;
+        self.success.twentieths(binding, column) * (100 / FULL)
+    }
+}
 
 /// A weight that is not bent, in twentieths.
 pub(super) const FULL: u8 = 20;
