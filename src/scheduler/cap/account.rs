@@ -103,12 +103,13 @@ impl Account {
         self.granted
     }
 
-    /// Part of the limit that is used or held, as a fraction of 2⁶⁴; 0 without a limit.
-    pub fn share(&self) -> u64 {
-        if self.limit == Ledger::UNLIMITED {
+    /// Part of the limit that is used or held, as a fraction of 2⁶⁴; of `otherwise` without a limit.
+    pub fn share_of(&self, otherwise: u64) -> u64 {
+        let limit = if self.limit == Ledger::UNLIMITED { otherwise } else { self.limit };
+        if limit == Ledger::UNLIMITED {
             return 0;
         }
-        let share = (u128::from(self.taken()) << 64) / u128::from(self.limit.max(1));
+        let share = (u128::from(self.taken()) << 64) / u128::from(limit.max(1));
         u64::try_from(share).unwrap_or(u64::MAX)
     }
 

@@ -56,7 +56,6 @@ impl Scheduler {
             for (column, provider) in (1u32..).zip(&config.providers) {
                 let Some(warmup) = towards(wanted, provider) else { continue };
                 let cap = self.table.limits(id, column).cap;
-                self.table.is_capped[column as usize] = true;
                 let want = Wanted { warmup: &warmup, cap, keeps: false };
                 self.warmups.take_up(id, &wanted.name, Some((&provider.name, column)), &want);
             }

@@ -112,6 +112,11 @@ impl Route {
         self.window.in_use() < self.window_limit(limits, now) && self.sizing.paused_until(now.mono).is_none()
     }
 
+    /// The same by the monotonic clock.
+    pub(in crate::scheduler) fn sizing_pause(&self, now: Now) -> Option<Mono> {
+        self.sizing.paused_until(now.mono)
+    }
+
     /// End of the pause that the receiver asked for.
     pub(in crate::scheduler) fn paused_until(&self, now: Now) -> Option<Wall> {
         self.sizing.paused_until(now.mono).map(|until| on_wall(until, now))
