@@ -1,3 +1,5 @@
+//! Days, their edges and their hours, in ordinary zones and in odd ones.
+
 use super::*;
 use jiff::civil::{date, time};
 use proptest::prelude::*;

@@ -28,7 +28,8 @@
 //! **A clock far wrong.** A move of more than two days is taken for a clock that is wrong, or was. Set back so far, the
 //! count goes on under the earlier date. Set forward so far it is a new day; the count of the day that was left is kept
 //! aside (also in the facts) for four days, and counts again when the clock returns to it. So neither a start with a clock
-//! at 1970 nor one at 2037 gives today's allowance twice.
+//! at 1970 nor one at 2037 gives today's allowance twice. (A clock that is set back by three days or more onto a date lived
+//! through before gives that date a second time: it is still the count of the real day that goes on, under a wrong name.)
 //!
 //! Keys without a cap are counted as well (limit [`Ledger::UNLIMITED`]), without grants: a cap set at noon then knows
 //! the morning.

@@ -1,3 +1,5 @@
+//! Single facts about the count; what holds in every order is in `properties`.
+
 use super::super::{Grants, MemoryGrants};
 use super::*;
 use jiff::civil::{Time, date};

@@ -1,3 +1,5 @@
+//! Shares of the day, and the moments that refusals name.
+
 use jiff::civil::Time;
 use jiff::tz::TimeZone;
 use proptest::prelude::*;
