@@ -227,7 +227,7 @@ fn decisions(c: &mut Criterion) {
         for binding in &mut narrow.bindings {
             Arc::make_mut(binding).limits.max_outbound_connections = Some(1);
         }
-        let mut full = Run::new(&narrow, "site:example");
+        let mut full = Run::new(&narrow, "site:example").warm();
         while let Some(lease) = full.select() {
             full.held.push(lease);
         }
@@ -269,7 +269,7 @@ fn memory(_: &mut Criterion) {
     per("binding in a pool, with cap, limiter and window", of_bindings, 10_000);
     per("route to a provider, with cap, limiter and window", made(&big).0 - made(&bare(big.clone())).0, 11_000);
 
-    let (_, mut run) = made(&bare(small.clone()));
+    let mut run = made(&bare(small.clone())).1.warm();
     let before = held();
     let first = run.scheduler.destination(&DestinationName::new("site:0"), None);
     for n in 1..10_000 {
@@ -299,7 +299,7 @@ fn memory(_: &mut Criterion) {
     per("tenant × provider", tenants(1_000, 11) - tenants(1_000, 1), 10_000);
 
     let view = |region: Option<&str>| {
-        let (_, mut run) = made(&bare(big.clone()));
+        let mut run = made(&bare(big.clone())).1.warm();
         let before = held();
         run.request.region = region.and_then(|region| run.scheduler.region_id(region));
         run.select().map(|lease| run.held.push(lease));

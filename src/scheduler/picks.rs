@@ -46,11 +46,9 @@ impl Tier {
 
     /// The view for a scope: the main order's key where all of the tier comes into question.
     pub(super) fn key(&self, scope: Scope, column: u32) -> Key {
-        let has = |is_v6| self.groups.iter().any(|group| group.is_v6 == is_v6 && group.seats > 0);
         let any = Families { v4: true, v6: true };
         let column = if self.spread == Spread::Reputation { column } else { 0 };
-        let is_mixed = self.groups.len() > 1 && has(false) && has(true);
-        Key { families: if is_mixed { scope.families } else { any }, region: scope.region, column, place: None }
+        Key { families: if self.is_mixed { scope.families } else { any }, region: scope.region, column, place: None }
     }
 
     /// Picks, charges and returns the next seat that `judge` says yes to, for mail to `at`.
@@ -232,6 +230,9 @@ impl Tier {
 
     /// Something about a route may have changed: whoever is barred for it is asked again.
     pub(super) fn unbar(&mut self, seat: usize, at: DestinationId) {
+        if self.views.is_empty() {
+            return;
+        }
         let (is_in_play, share) = (self.is_in_play(seat), self.shares.get(seat).copied().unwrap_or(0));
         for view in self.views.iter_mut().filter(|view| view.key.place == Some(at)) {
             if let Some(local) = view.local(seat)

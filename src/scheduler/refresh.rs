@@ -80,12 +80,16 @@ impl Scheduler {
 
     /// The first half of [`Scheduler::refresh_route`], for what can only shut a route.
     pub(super) fn count_route(&mut self, id: BindingId, destination: DestinationId, now: Now) {
-        let class = self.facts().route_class(id, destination, now);
-        let Some(route) = self.routes.get_mut(id, destination) else { return };
-        let old = std::mem::replace(&mut route.class, class);
-        if old == class {
+        let Some(route) = self.routes.get(id, destination) else { return };
+        if route.class == Class::Free && route.account.is_none() && route.standing.is_active() {
             return;
         }
+        let class = self.facts().route_class(id, destination, now);
+        if class == route.class {
+            return;
+        }
+        let Some(route) = self.routes.get_mut(id, destination) else { return };
+        let old = std::mem::replace(&mut route.class, class);
         let (was_out, is_out) = (old != Class::Free, class != Class::Free);
         let out = &mut self.destinations[destination.index()].routes_out;
         *out = out.saturating_add_signed(i32::from(is_out) - i32::from(was_out));

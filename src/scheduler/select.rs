@@ -221,9 +221,9 @@ impl Scheduler {
         if let Some(route) = self.routes.get_mut(id, request.destination) {
             route.window.take();
             route_period = route.standing.lease(recipients);
-        }
-        if of_route.is_some() {
-            self.count_route(id, request.destination, now);
+            if route.account.is_some_and(|account| self.ledger.room(account, now.wall) == Room::Exhausted) {
+                self.count_route(id, request.destination, now);
+            }
         }
         self.refresh(id, now);
         Selection::Assigned(Lease {

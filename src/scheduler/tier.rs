@@ -59,8 +59,6 @@ pub(super) struct Group {
     counted: usize,
     /// Weight in play.
     weight: u64,
-    /// Seats by class, for looking at some of each.
-    by_class: [Vec<u32>; CLASSES],
 }
 
 impl Scope {
@@ -91,8 +89,12 @@ pub(super) struct Tier {
     pub(super) shares: Vec<u64>,
     /// Bent weights in twentieths, by column and seat, for reputation; columns nobody has asked for are missing.
     bent: HashMap<u32, Vec<u8>>,
-    /// Place within its class list.
+    /// Seats with a weight by group and class, for looking at some of each.
+    by_class: Vec<[Vec<u32>; CLASSES]>,
+    /// The place of each in its list there.
     listed: Vec<u32>,
+    /// Has seats of both address families.
+    pub(super) is_mixed: bool,
     /// For taking turns with other open tiers.
     pub(super) credit: i64,
 }
@@ -109,16 +111,17 @@ impl Tier {
         let mut as_written = vec![0; members.len()];
         let (mut groups, mut seats) = (Vec::<Group>::new(), Vec::with_capacity(members.len()));
         let mut listed = Vec::with_capacity(members.len());
+        let mut by_class: Vec<[Vec<u32>; CLASSES]> = Vec::new();
         for (place, (written, member)) in members.into_iter().enumerate() {
             as_written[written] = place as u32;
             let Newcomer { binding, weight, is_v6, region } = member;
             let known = groups.iter().position(|group| (group.region, group.is_v6) == (region, is_v6));
             let group = known.unwrap_or_else(|| {
-                let by_class = std::array::from_fn(|_| Vec::new());
-                groups.push(Group { region, is_v6, seats: 0, counted: 0, weight: 0, by_class });
+                groups.push(Group { region, is_v6, seats: 0, counted: 0, weight: 0 });
+                by_class.push(std::array::from_fn(|_| Vec::new()));
                 groups.len() - 1
             });
-            let list = &mut groups[group].by_class[Class::Suspended as usize];
+            let list = &mut by_class[group][Class::Suspended as usize];
             listed.push(list.len() as u32);
             if weight > 0 {
                 list.push(place as u32);
@@ -127,6 +130,8 @@ impl Tier {
             }
             seats.push(Seat { binding, weight, is_v6, class: Class::Suspended, group: group as u16 });
         }
+        let is_mixed =
+            [false, true].iter().all(|&is_v6| groups.iter().any(|group| group.is_v6 == is_v6 && group.seats > 0));
         let shares = if spread == Spread::Headroom { vec![0; seats.len()] } else { Vec::new() };
         let mut tier = Self {
             seats,
@@ -141,7 +146,9 @@ impl Tier {
             passed_over: HashMap::default(),
             shares,
             bent: HashMap::new(),
+            by_class,
             listed,
+            is_mixed,
             credit: 0,
         };
         tier.main = tier.order_of(None, 0, tier.seed);
@@ -209,14 +216,14 @@ impl Tier {
         }
         let group = &mut self.groups[usize::from(place.group)];
         group.counted = group.counted.saturating_add_signed(counted);
+        let lists = &mut self.by_class[usize::from(self.seats[seat].group)];
         let at = self.listed[seat] as usize;
-        group.by_class[old as usize].swap_remove(at);
-        if let Some(&moved) = group.by_class[old as usize].get(at) {
+        lists[old as usize].swap_remove(at);
+        if let Some(&moved) = lists[old as usize].get(at) {
             self.listed[moved as usize] = at as u32;
         }
-        let list = &mut group.by_class[class as usize];
-        self.listed[seat] = list.len() as u32;
-        list.push(seat as u32);
+        self.listed[seat] = lists[class as usize].len() as u32;
+        lists[class as usize].push(seat as u32);
         if old.is_in_play() == class.is_in_play() {
             return;
         }
@@ -284,7 +291,7 @@ impl Tier {
     /// among them.
     pub(super) fn some(&self, scope: Scope, at: DestinationId, most: usize) -> Vec<u32> {
         let lists: SmallVec<[&Vec<u32>; 16]> =
-            self.covered(scope).flat_map(|(_, group)| &group.by_class).filter(|list| !list.is_empty()).collect();
+            self.covered(scope).flat_map(|(group, _)| &self.by_class[group]).filter(|list| !list.is_empty()).collect();
         let each = (most / (lists.len() + 1)).max(1);
         let mut some: Vec<u32> = lists.iter().flat_map(|list| list.iter().take(each).copied()).collect();
         for view in self.views.iter().filter(|view| view.key.place == Some(at)) {
