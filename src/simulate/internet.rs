@@ -293,9 +293,10 @@ pub fn accepted() -> Said {
 }
 
 /// These words at the usual stage, after the usual time: for scripted receivers.
-pub fn said(text: &'static str) -> Said {
+pub fn said(text: impl Into<std::borrow::Cow<'static, str>>) -> Said {
+    let text = text.into();
     let stage = if text.starts_with('2') { Stage::EndOfData } else { Stage::Rcpt };
-    Said { reply: Some(text.into()), stage, took: std::time::Duration::from_millis(100), is_trap: false }
+    Said { reply: Some(text), stage, took: std::time::Duration::from_millis(100), is_trap: false }
 }
 
 /// A receiver's name as a label of a domain name.

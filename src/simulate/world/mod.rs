@@ -86,6 +86,8 @@ pub struct World {
     recorder: Recorder,
     usage: Vec<CapUsage>,
     idle: (i64, u32),
+    /// Look everything over once the core has nothing to do.
+    look: bool,
     trace: Option<Vec<Traced>>,
 }
 
@@ -119,6 +121,7 @@ impl World {
             recorder: Recorder::new(&config, &scenario.title, seed),
             usage: Vec::new(),
             idle: (0, 0),
+            look: false,
             trace: None,
             calendar,
             clock,
@@ -234,9 +237,8 @@ impl World {
     }
 
     fn run_until(&mut self, end: Wall) {
+        self.look = true;
         while self.step(end) {}
-        let now = self.now();
-        self.invariants.look_over(&self.disk, &self.core, now.wall);
     }
 
     /// What is to be done now, and on to the next moment; false when that lies behind `end`.
@@ -248,6 +250,9 @@ impl World {
         while let Some(action) = self.core.next(now) {
             acted = true;
             self.act(action, now);
+        }
+        if std::mem::take(&mut self.look) {
+            self.invariants.look_over(&self.disk, &self.core, now.wall);
         }
         let (event, wakeup) = (self.agenda.next(), self.core.next_wakeup());
         let Some(next) = event.into_iter().chain(wakeup).min().filter(|next| *next <= end) else {
@@ -356,7 +361,7 @@ impl World {
     }
 
     fn hour(&mut self, now: Now) {
-        self.invariants.look_over(&self.disk, &self.core, now.wall);
+        self.look = true;
         let observed = self.core.tick(now);
         self.observed(observed, now.wall);
         self.usage = self.invariants.caps.sample(self.core.scheduler(), now);
