@@ -2,11 +2,18 @@
 //!
 //! A scenario is a file of TOML beside a normal configuration, read with the configuration's own machinery: every mistake
 //! at once, by line and key, with what was probably meant. It names tenants, bindings, providers and monitor zones of that
-//! configuration; [`Scenario::check_against`] tells which of them do not exist there. The modules: `read` turns the file
-//! into the types here, `forms` reads its odd values, `presets` are the receivers and qualities that have a name,
-//! `against` compares with a configuration.
+//! configuration; [`Scenario::check_against`] tells which of them do not exist there. The modules: `raw` lists the keys of
+//! the file, `forms` its odd values, `read` and `events` turn them into the types here, `presets` are the receivers and
+//! qualities that have a name, `against` compares with a configuration.
 
+mod against;
+mod events;
+mod forms;
 mod presets;
+mod raw;
+mod read;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -15,6 +22,9 @@ use std::time::Duration;
 
 use crate::config::{Binding, Config, Mistakes};
 use crate::message::{BindingName, ProviderName, StreamName, TenantName, ZoneName};
+
+/// The receiver that is everybody the configuration has no provider for.
+pub const OTHER: &str = "other";
 
 /// A whole scenario, as its file describes it.
 #[derive(Clone, Debug)]
@@ -252,8 +262,7 @@ impl Scenario {
     /// # Errors
     /// All mistakes there are, by line and key.
     pub fn read(path: &Path, text: &str) -> Result<Self, Mistakes> {
-        let _ = (path, text);
-        Err(Mistakes::default())
+        read::read(path, text)
     }
 
     /// Whether the tenants, streams, providers, zones and bindings it names exist in `config`.
@@ -261,7 +270,6 @@ impl Scenario {
     /// # Errors
     /// All names that do not, by line and key, with the nearest that do.
     pub fn check_against(&self, config: &Config) -> Result<(), Mistakes> {
-        let _ = config;
-        Ok(())
+        against::check(self, config)
     }
 }
