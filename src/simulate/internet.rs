@@ -126,13 +126,13 @@ pub struct Internet {
 
 impl Internet {
     /// The receivers of a scenario, and the senders' own.
-    pub fn new(config: &Config, scenario: &Scenario) -> Self {
+    pub fn new(config: &Config, scenario: &Scenario, replies: Replies) -> Self {
         let mut this = Self {
             sites: Vec::new(),
             by_domain: HashMap::new(),
             groups: Vec::new(),
             senders: SiteId(0),
-            replies: Replies::default(),
+            replies,
         };
         for (name, model) in &scenario.receivers {
             let group = this.group(name);

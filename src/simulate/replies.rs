@@ -50,16 +50,21 @@ pub struct Replies {
 }
 
 impl Default for Replies {
+    /// Read by the shipped rules.
     fn default() -> Self {
-        let classifier = Classifier::shipped();
+        Self::read_by(Classifier::shipped())
+    }
+}
+
+impl Replies {
+    /// Nothing said yet; `classifier` will read it.
+    pub fn read_by(classifier: Classifier) -> Self {
         let failure = Failure { kind: FailureKind::TimedOut, stage: Stage::Connect, detail: "no answer".into() };
         let line = Line { text: failure.to_string(), outcome: classifier.failure(&failure) };
         let lines = vec![line];
         Self { classifier, lines, constants: HashMap::new(), made: HashMap::new(), silence: LineId(0) }
     }
-}
 
-impl Replies {
     /// Nothing came at all.
     pub fn silence(&self) -> LineId {
         self.silence

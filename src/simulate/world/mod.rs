@@ -17,6 +17,7 @@ use super::agenda::{Agenda, Event};
 use super::disk::{Disk, Seen, Stored};
 use super::internet::{Internet, Script, SiteId};
 use super::invariants::Invariants;
+use super::replies::Replies;
 use super::report::{Recorder, Report};
 use super::scenario::{Quality, Scenario};
 use super::traffic::Source;
@@ -26,7 +27,7 @@ use crate::clock::{Clock, ManualClock, Now, Wall};
 use crate::config::Config;
 use crate::delivery::plan::NoPlan;
 use crate::message::{BindingName, Domain, Entry, EntryId, EntryState, Mailbox, MessageId, PoolName, Recipient};
-use crate::outcome::{Disposition, EnhancedCode};
+use crate::outcome::{Classifier, Disposition, EnhancedCode};
 use crate::queue::core::{Action, Core, Observed};
 use crate::scheduler::CapUsage;
 use crate::scheduler::cap::{Calendar, Day};
@@ -95,13 +96,18 @@ impl World {
     /// The world of a scenario that fits the configuration ([`Scenario::check_against`]); what names nothing in it is
     /// left out. It begins with the first day of the scenario, in the time zone of `[server] day`.
     pub fn new(config: Config, scenario: Scenario) -> Self {
+        Self::with_rules(config, scenario, Classifier::shipped())
+    }
+
+    /// The same where an operator's own rules read the replies.
+    pub fn with_rules(config: Config, scenario: Scenario, classifier: Classifier) -> Self {
         let calendar = Calendar::new(&config.server.day);
         let day = calendar.on(scenario.start);
         let days = jiff::Span::new().days(i64::from(scenario.days.min(36_500)));
         let last = scenario.start.checked_add(days).unwrap_or(scenario.start);
         let clock = ManualClock::at(day.start);
         let (now, seed) = (clock.now(), scenario.seed);
-        let internet = Internet::new(&config, &scenario);
+        let internet = Internet::new(&config, &scenario, Replies::read_by(classifier));
         let mut this = Self {
             end: calendar.on(last).start,
             day,
