@@ -212,7 +212,7 @@ mod tests {
 
     #[test]
     fn moments_are_days_and_times_or_durations() {
-        let hours = |count| Some(Duration::from_secs(count * 3600));
+        let hours = |count: u64| Some(Duration::from_secs(count * 3600));
         for (text, moment) in [
             ("3d 10:00", hours(82)),
             ("3d10h", hours(82)),
