@@ -27,6 +27,10 @@ const COMPLAINTS_COST: f64 = 0.06;
 const UNKNOWN_COST: f64 = 0.04;
 const PUSHING_COST: f64 = 0.03;
 const CONTENT_COST: f64 = 0.02;
+/// What a day without accepted mail gives back, of what a good day does.
+const SILENCE_HEALS: f64 = 0.5;
+/// No name is worse than this, so that every one can be mended.
+const WORST: f64 = 0.05;
 /// Below these counts a share says nothing.
 const FEW_COMPLAINTS: f64 = 3.0;
 const FEW_REFUSALS: f64 = 20.0;
@@ -89,14 +93,17 @@ impl Record {
         let loss = share * self.loss(model) + other;
         let days = day_of(now) - self.day;
         if loss > 0.0 {
-            self.reputation = (self.reputation - loss).max(0.0);
-            self.trouble = true;
+            self.lose(loss);
         }
         if days > 0 {
-            let gain = if self.trouble || !self.busy { 0.0 } else { model.recovery };
             // Silence heals too, but slowly: there is nothing to judge by.
-            let idle = model.recovery / 4.0 * (days - 1) as f64;
-            self.reputation = (self.reputation + gain + idle).min(1.0);
+            let last = match (self.trouble, self.busy) {
+                (true, _) => 0.0,
+                (false, true) => 1.0,
+                (false, false) => SILENCE_HEALS,
+            };
+            let healed = last + SILENCE_HEALS * (days - 1) as f64;
+            self.reputation = (self.reputation + model.recovery * healed).min(1.0);
             (self.day, self.trouble, self.busy) = (self.day + days, false, false);
         }
         let fade = 0.5f64.powf(hours as f64 / 12.0);
@@ -121,7 +128,7 @@ impl Record {
     }
 
     fn lose(&mut self, loss: f64) {
-        self.reputation = (self.reputation - loss).max(0.0);
+        self.reputation = (self.reputation - loss).max(WORST.min(self.reputation));
         self.trouble = true;
     }
 }

@@ -206,6 +206,9 @@ fn a_domain_with_a_bad_list_is_refused_from_whatever_address_and_others_are_not(
     assert!(last.domain > last.accepted, "{last:?}");
     let elsewhere = desk.day(2, 66, bad, 3, 500);
     assert!(elsewhere.domain > 100, "another address does not help: {elsewhere:?}");
+    // It looks after its list from then on; its name is mended in two weeks, even though little of it gets through.
+    let refused: Vec<u64> = (4..20).map(|day| desk.day(2, 66, Quality::GOOD, day, 500).domain).collect();
+    assert!(refused[0] > 100 && refused[15] == 0, "{refused:?}");
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! with the real ones: a test holds every phrase to that.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use rand::Rng;
@@ -286,11 +287,14 @@ pub fn say(voice: Voice, saying: Saying, address: IpAddr, random: &mut SmallRng)
 
 /// The phrase with the address in place of every `@` that stands alone.
 fn named(phrase: &str, address: IpAddr) -> String {
-    let address = address.to_string();
-    let mut text = String::with_capacity(phrase.len() + address.len());
-    for (at, c) in phrase.char_indices() {
-        let in_mailbox = phrase[..at].ends_with(|before: char| before.is_ascii_alphanumeric());
-        if c == '@' && !in_mailbox { text.push_str(&address) } else { text.push(c) }
+    let mut text = String::with_capacity(phrase.len() + 40);
+    let mut parts = phrase.split('@');
+    text.push_str(parts.next().unwrap_or_default());
+    for part in parts {
+        let in_mailbox = text.ends_with(|before: char| before.is_ascii_alphanumeric());
+        // Writing to a text cannot fail.
+        let _ = if in_mailbox { text.write_char('@') } else { write!(text, "{address}") };
+        text.push_str(part);
     }
     text
 }
