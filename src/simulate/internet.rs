@@ -23,8 +23,10 @@ use crate::outcome::Stage;
 /// Sites that `other` stands for.
 pub const OTHERS: usize = 8;
 
-/// Mailboxes of a domain.
-const MAILBOXES: u32 = 20_000;
+/// Mailboxes of a domain. Few, so that they stay at hand.
+const MAILBOXES: u32 = 2_000;
+/// The same where streams are split by address: shares of recipients need many.
+const MAILBOXES_FOR_SPLITS: u32 = 40_000;
 
 /// Number of a site.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -87,9 +89,8 @@ impl Site {
         self.planned.as_ref().ok().and_then(|plan| plan.provider.as_ref())
     }
 
-    /// Mailbox number `number` of its domain; numbers beyond the last begin again.
+    /// Mailbox number `number` of its domain.
     fn mailbox(&mut self, number: u32) -> Option<Mailbox> {
-        let number = number % MAILBOXES;
         while self.mailboxes.len() <= number as usize {
             let next = format!("u{}@{}", self.mailboxes.len(), self.domain);
             self.mailboxes.push(next.parse().ok()?);
@@ -121,17 +122,21 @@ pub struct Internet {
     by_domain: HashMap<Domain, SiteId>,
     groups: Vec<String>,
     senders: SiteId,
+    /// Mailboxes of a domain.
+    population: u32,
     replies: Replies,
 }
 
 impl Internet {
     /// The receivers of a scenario, and the senders' own.
     pub fn new(config: &Config, scenario: &Scenario, replies: Replies) -> Self {
+        let is_split = config.tenants.iter().any(|tenant| !tenant.split.is_empty());
         let mut this = Self {
             sites: Vec::new(),
             by_domain: HashMap::new(),
             groups: Vec::new(),
             senders: SiteId(0),
+            population: if is_split { MAILBOXES_FOR_SPLITS } else { MAILBOXES },
             replies,
         };
         for (name, model) in &scenario.receivers {
@@ -213,8 +218,8 @@ impl Internet {
 
     /// So many mailboxes of a site, one after the other, beginning anywhere: the number of the first, and they.
     pub fn mailboxes(&mut self, site: SiteId, count: u32, random: &mut SmallRng) -> (u32, Vec<Mailbox>) {
-        let count = count.clamp(1, MAILBOXES);
-        let first = random.random_range(0..MAILBOXES / count) * count;
+        let count = count.clamp(1, self.population);
+        let first = random.random_range(0..self.population / count) * count;
         let site = &mut self.sites[site.index()];
         (first, (first..first + count).filter_map(|number| site.mailbox(number)).collect())
     }
@@ -253,8 +258,7 @@ impl Internet {
         };
         let Some(text) = &said.reply else { return (self.replies.silence(), said.took, false) };
         let provider = site.planned.as_ref().ok().and_then(|plan| plan.provider.as_ref());
-        let heard =
-            super::replies::Said { stage: said.stage, provider, site: leaving.site.0, own: leaving.own };
+        let heard = super::replies::Said { stage: said.stage, provider, site: leaving.site.0, own: leaving.own };
         (self.replies.id(text, heard), said.took, said.is_trap)
     }
 

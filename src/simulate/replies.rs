@@ -90,7 +90,8 @@ impl Replies {
             // A text that was made holds the address it was said to, so own addresses need not be part of the key.
             Cow::Owned(made) => {
                 let known = self.made.get(made).map_or(&[][..], Vec::as_slice);
-                if let Some((.., id)) = known.iter().find(|(site, stage, _)| (*site, *stage) == (said.site, said.stage)) {
+                if let Some((.., id)) = known.iter().find(|(site, stage, _)| (*site, *stage) == (said.site, said.stage))
+                {
                     return *id;
                 }
                 let id = self.read(made, said);

@@ -57,10 +57,8 @@ impl Source {
         });
         let to: Vec<_> = to.filter(|(_, sites)| !sites.is_empty()).collect();
         let named = &config.assignment;
-        let headers = format!(
-            "{}: {}\r\n{}: {}\r\n\r\n",
-            named.tenant_header, model.tenant, named.stream_header, model.stream
-        );
+        let headers =
+            format!("{}: {}\r\n{}: {}\r\n\r\n", named.tenant_header, model.tenant, named.stream_header, model.stream);
         (!to.is_empty()).then_some(Self {
             tenant: number as u32,
             quality: model.quality,

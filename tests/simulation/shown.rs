@@ -53,7 +53,10 @@ fn half_a_million_a_day_leaves_over_32_addresses_and_each_carries_its_share() {
     let mean = shares.iter().sum::<u64>() as f64 / shares.len() as f64;
     assert_eq!(shares.len(), 32);
     assert!(shares.iter().all(|share| *share <= 16_000), "{shares:?}");
-    assert!(shares.iter().all(|share| (*share as f64 - mean).abs() <= mean / 100.0), "within 1 % of {mean}: {shares:?}");
+    assert!(
+        shares.iter().all(|share| (*share as f64 - mean).abs() <= mean / 100.0),
+        "within 1 % of {mean}: {shares:?}"
+    );
 }
 
 #[test]
@@ -111,6 +114,12 @@ fn a_small_tenant_does_not_wait_behind_one_that_sends_a_hundred_times_as_much() 
         assert!(dwarf.wait_median_seconds < 60.0, "{}: half of it waits {} s", day.date, dwarf.wait_median_seconds);
         assert!(giant.delivered > 50 * dwarf.delivered, "{}", day.date);
         assert!(giant.wait_median_seconds > 10.0 * dwarf.wait_median_seconds, "the giant waits for itself");
-        assert!(dwarf.waiting * 100 <= dwarf.accepted * 2, "{}: {} of {} wait", day.date, dwarf.waiting, dwarf.accepted);
+        assert!(
+            dwarf.waiting * 100 <= dwarf.accepted * 2,
+            "{}: {} of {} wait",
+            day.date,
+            dwarf.waiting,
+            dwarf.accepted
+        );
     }
 }

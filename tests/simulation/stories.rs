@@ -102,7 +102,10 @@ fn fates(world: &World) -> (u64, u64, u64) {
 }
 
 fn by<'a>(world: &'a World, binding: &'a str, receiver: &'a str) -> impl Iterator<Item = &'a Traced> {
-    world.trace().iter().filter(move |t| t.binding.as_str() == binding && (receiver.is_empty() || t.receiver == receiver))
+    world
+        .trace()
+        .iter()
+        .filter(move |t| t.binding.as_str() == binding && (receiver.is_empty() || t.receiver == receiver))
 }
 
 #[test]

@@ -16,9 +16,7 @@ use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use remuda::config::*;
 use remuda::message::{BindingName, ProviderName};
-use remuda::simulate::scenario::{
-    Event, Happening, Known, ListModel, Quality, ReceiverModel, Scenario, Traffic,
-};
+use remuda::simulate::scenario::{Event, Happening, Known, ListModel, Quality, ReceiverModel, Scenario, Traffic};
 use remuda::simulate::{Report, World};
 
 /// Seeds of a run.

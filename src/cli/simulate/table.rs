@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::By;
 use crate::cli::columns::{Columns, Side, clipped};
+use crate::clock::Wall;
 use crate::simulate::Report;
 use crate::simulate::report::{Day, Suspension};
 use Side::{Left, Right};
@@ -84,7 +85,8 @@ fn bindings(report: &Report, width: Option<usize>) -> String {
     let whole: u64 = report.days.iter().map(|day| day.delivered).sum();
     let names = |day: &Day| day.providers.keys().cloned().collect::<Vec<_>>();
     let receivers = report.days.last().map(names).unwrap_or_default();
-    let delivers = |name: &String| report.days.iter().any(|day| day.providers.get(name).is_some_and(|p| p.delivered > 0));
+    let delivers =
+        |name: &String| report.days.iter().any(|day| day.providers.get(name).is_some_and(|p| p.delivered > 0));
     let receivers: Vec<String> = receivers.into_iter().filter(delivers).collect();
     let head = ["binding", "delivered", "share", "busiest day", "of", "warm-up", "out"];
     let mut head: Vec<_> = head.iter().map(|name| ((*name).to_owned(), Right)).collect();
@@ -125,8 +127,13 @@ fn stages(all: impl Iterator<Item = Option<usize>>) -> String {
 }
 
 fn receivers(report: &Report, width: Option<usize>) -> String {
-    let mut table =
-        Columns::new([("receiver", Left), ("delivered", Right), ("bounced", Right), ("deferred", Right), ("routes out", Right)]);
+    let mut table = Columns::new([
+        ("receiver", Left),
+        ("delivered", Right),
+        ("bounced", Right),
+        ("deferred", Right),
+        ("routes out", Right),
+    ]);
     for name in report.days.last().map(|day| day.providers.keys()).into_iter().flatten() {
         let all = report.days.iter().filter_map(|day| day.providers.get(name));
         let sum = all.fold((0, 0, 0), |(a, b, c), day| (a + day.delivered, b + day.bounced, c + day.deferred));
@@ -175,8 +182,13 @@ fn tenants(report: &Report, width: Option<usize>) -> String {
 
 fn pools(report: &Report, width: Option<usize>) -> String {
     let whole: u64 = report.days.iter().map(|day| day.delivered).sum();
-    let mut table =
-        Columns::new([("pool", Left), ("delivered", Right), ("share", Right), ("by backups", Right), ("waiting", Right)]);
+    let mut table = Columns::new([
+        ("pool", Left),
+        ("delivered", Right),
+        ("share", Right),
+        ("by backups", Right),
+        ("waiting", Right),
+    ]);
     for name in report.days.last().map(|day| day.pools.keys()).into_iter().flatten() {
         let all: Vec<_> = report.days.iter().filter_map(|day| day.pools.get(name)).collect();
         let delivered = all.iter().map(|day| day.delivered).sum();
@@ -232,25 +244,59 @@ fn apart(report: &Report, by: By, width: usize) -> String {
     out
 }
 
+/// Who was out, one row for all times a binding was out for the same reason.
 fn suspensions(report: &Report, width: Option<usize>) -> String {
     if report.suspensions.is_empty() {
         return "nobody was taken out\n".to_owned();
     }
-    let mut table =
-        Columns::new([("out", Left), ("to", Left), ("why", Left), ("from", Left), ("for", Right), ("evidence", Left)]);
-    for out in report.suspensions.iter().take(SUSPENSIONS) {
-        let Suspension { binding, destination, reason, from, to, evidence } = out;
-        let lasted = to.map_or_else(|| "…".to_owned(), |to| span(to.since(*from)));
-        let from = from.timestamp().strftime("%m-%d %H:%M").to_string();
-        let evidence = clipped(evidence, 60);
-        table.row([binding, destination.as_deref().unwrap_or("everywhere"), reason, &from, &lasted, &evidence]);
+    let mut groups: Vec<Vec<&Suspension>> = Vec::new();
+    let mut known: BTreeMap<(&str, &str, bool), usize> = BTreeMap::new();
+    for out in &report.suspensions {
+        let place = *known.entry((&out.binding, out.reason, out.destination.is_none())).or_insert(groups.len());
+        if place == groups.len() {
+            groups.push(Vec::new());
+        }
+        groups[place].push(out);
     }
-    let more = report.suspensions.len().saturating_sub(SUSPENSIONS);
+    let head = ["out", "to", "why", "times", "from", "to", "in all", "first evidence"];
+    let side = |n| if matches!(n, 3 | 6) { Right } else { Left };
+    let mut table = Columns::of(head.iter().enumerate().map(|(n, name)| ((*name).to_owned(), side(n))).collect());
+    for group in groups.iter().take(SUSPENSIONS) {
+        let first = group[0];
+        let moment = |at: Wall| at.timestamp().strftime("%m-%d %H:%M").to_string();
+        let last =
+            group.iter().map(|out| out.to).max_by_key(|to| to.is_none().then_some(Wall::from_millis(i64::MAX)).or(*to));
+        let all: Duration = group.iter().filter_map(|out| Some(out.to?.since(out.from))).sum();
+        table.cells(&[
+            first.binding.clone(),
+            places(group),
+            first.reason.to_owned(),
+            number(group.len() as u64),
+            moment(first.from),
+            last.flatten().map_or_else(|| "still".to_owned(), moment),
+            span(all),
+            clipped(&first.evidence, 60),
+        ]);
+    }
+    let more = groups.len().saturating_sub(SUSPENSIONS);
     let mut out = table.text(width);
     if more > 0 {
         out += &format!("… and {more} more; --json has them all\n");
     }
     out
+}
+
+/// Where they were out: a place or two, and how many more.
+fn places(group: &[&Suspension]) -> String {
+    let mut places: Vec<&str> = group.iter().filter_map(|out| out.destination.as_deref()).collect();
+    places.sort_unstable();
+    places.dedup();
+    match places[..] {
+        [] => "everywhere".to_owned(),
+        [one] => one.to_owned(),
+        [one, two] => format!("{one}, {two}"),
+        [one, ..] => format!("{one} and {} more", places.len() - 1),
+    }
 }
 
 fn ends(report: &Report) -> String {

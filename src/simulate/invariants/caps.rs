@@ -5,12 +5,12 @@
 //! documented order of levels, not asked from the scheduler. The allowance of a warm-up is asked ([`Caps::sample`]): it
 //! depends on what was delivered, and the day may be used up to the highest it had.
 
+use crate::clock::Now;
 use crate::clock::Wall;
 use crate::config::{Config, Limits, Pool};
 use crate::message::BindingName;
 use crate::scheduler::cap::{Calendar, Day, Owner};
 use crate::scheduler::{CapUsage, Scheduler};
-use crate::clock::Now;
 
 use super::super::disk::{Seen, named};
 use super::super::internet::Site;

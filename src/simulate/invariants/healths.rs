@@ -158,7 +158,11 @@ impl Healths {
         let lately = self.refused[binding].is_some_and(|at| now.since(at) <= self.window);
         if !by_event && !was_out && !lately {
             found.add("evidence", now, || {
-                format!("{subject:?} was suspended for {} and nobody had refused it: {}", reason.as_str(), change.evidence)
+                format!(
+                    "{subject:?} was suspended for {} and nobody had refused it: {}",
+                    reason.as_str(),
+                    change.evidence
+                )
             });
         }
     }
@@ -172,9 +176,8 @@ impl Healths {
         if certain || self.suspended[binding].is_some() || !matches!(change.subject, Subject::Binding(_)) {
             return;
         }
-        let usable = |member: &usize| {
-            *member != binding && self.suspended[*member].is_none() && !self.switched_off[*member]
-        };
+        let usable =
+            |member: &usize| *member != binding && self.suspended[*member].is_none() && !self.switched_off[*member];
         for members in self.pools.iter().filter(|members| members.contains(&binding)) {
             if !members.iter().any(usable) {
                 found.add("last", now, || {

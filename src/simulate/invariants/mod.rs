@@ -197,7 +197,8 @@ impl Invariants {
         let is_member = pool.and_then(|members| members.get(lease.binding.index())).copied().unwrap_or(false);
         if !is_member || stored.entry.pool != self.pools[lease.pool.index()] {
             let pool = &stored.entry.pool;
-            found.add("pool", now, || format!("{} left from {}, not of {pool}", stored.entry.id, named(names, binding)));
+            found
+                .add("pool", now, || format!("{} left from {}, not of {pool}", stored.entry.id, named(names, binding)));
         }
         if let Some((blamed, at)) = seen.blamed
             && blamed != binding
@@ -211,7 +212,7 @@ impl Invariants {
             }
         }
         self.healths.started(start, core, found, now);
-        self.turns.served(&stored.seen, lease.destination, core, found, now);
+        self.turns.served(&stored.seen, (lease.destination, lease.recipients), core, found, now);
     }
 
     /// An attempt is over. `stored` is what the program made of it.

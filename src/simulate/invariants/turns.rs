@@ -1,10 +1,10 @@
 //! Turns of tenants: nobody waits while others are served beyond their share.
 //!
-//! Mail from one pool to one destination is one line. When an entry of a tenant is served, every other tenant with mail in
-//! that line was passed over once. By its weight each is due after at most (weights of the others ÷ its own) passes.
-//! A tenant that was passed over [`PATIENCE`] times as often, and more, is looked at: where its mail stands still for a
-//! reason of its own (a cap, a rate, a hold, a retry) that is no matter; where it is ready, and is found ready and
-//! passed over again, it starves.
+//! Mail from one pool to one destination is one line. When recipients of a tenant are served, every other tenant with mail
+//! in that line was passed over by so many. By its weight each is due after at most (weights of the others ÷ its own)
+//! entries of the largest kind. A tenant that was passed over by [`PATIENCE`] times as much, and [`SLACK`], is looked at:
+//! where its mail stands still for a reason of its own (a cap, a rate, a hold, a retry) that is no matter; where it is
+//! ready, and is found ready and passed over as much again, it starves.
 
 use std::collections::HashMap;
 
@@ -19,17 +19,17 @@ use crate::scheduler::{DestinationId, PoolId, TenantId};
 /// Times its share that a tenant may be passed over.
 const PATIENCE: u64 = 4;
 
-/// Passes that are always in order: what is on the wire, what was just woken.
+/// Entries by which it may always be passed over: what was just woken goes first.
 const SLACK: u64 = 64;
 
-/// Passes after which a tenant that waits for its own reasons is looked at again.
+/// Recipients after which a tenant that waits for its own reasons is looked at again.
 const REST: u64 = 5_000;
 
 #[derive(Clone, Debug, Default)]
 struct Turn {
     waiting: u64,
     passed: u64,
-    /// Passes to let go by before the next look.
+    /// Recipients to let go by before the next look.
     rest: u64,
     /// Looks in a row that found it ready.
     ready: u32,
@@ -38,12 +38,18 @@ struct Turn {
 /// All lines.
 pub struct Turns {
     weights: Vec<u64>,
+    /// Recipients of the largest entry so far.
+    largest: u64,
     lines: HashMap<(u32, SiteId), Vec<Turn>>,
 }
 
 impl Turns {
     pub(super) fn new(config: &Config) -> Self {
-        Self { weights: config.tenants.iter().map(|t| u64::from(t.weight.max(1))).collect(), lines: HashMap::new() }
+        Self {
+            weights: config.tenants.iter().map(|t| u64::from(t.weight.max(1))).collect(),
+            largest: 1,
+            lines: HashMap::new(),
+        }
     }
 
     pub(super) fn clear(&mut self) {
@@ -67,16 +73,26 @@ impl Turns {
     }
 
     /// An entry is served.
-    pub(super) fn served(&mut self, seen: &Seen, to: DestinationId, core: &Core, found: &mut Found, now: Wall) {
+    pub(super) fn served(
+        &mut self,
+        seen: &Seen,
+        served: (DestinationId, u32),
+        core: &Core,
+        found: &mut Found,
+        now: Wall,
+    ) {
         self.gone(seen);
+        let (to, recipients) = (served.0, u64::from(served.1));
+        self.largest = self.largest.max(recipients);
+        let largest = self.largest;
         let served = seen.tenant as usize;
         let weights = &self.weights;
         let Some(line) = self.lines.get_mut(&(seen.pool, seen.site)) else { return };
         (line[served].passed, line[served].ready, line[served].rest) = (0, 0, 0);
         let all: u64 = line.iter().zip(weights).filter(|(turn, _)| turn.waiting > 0).map(|(_, weight)| *weight).sum();
         for (tenant, turn) in line.iter_mut().enumerate().filter(|(n, turn)| *n != served && turn.waiting > 0) {
-            turn.passed += 1;
-            let due = SLACK + PATIENCE * (all + weights[served]) / weights[tenant];
+            turn.passed += recipients;
+            let due = largest * (SLACK + PATIENCE * (all + weights[served]) / weights[tenant]);
             if turn.passed < due.max(turn.rest) {
                 continue;
             }
@@ -86,7 +102,7 @@ impl Turns {
             if turn.ready >= 2 {
                 let (pool, site) = (seen.pool, seen.site.0);
                 found.add("starved", now, || {
-                    format!("tenant {tenant} was passed over {due} times twice in pool {pool} to site {site}")
+                    format!("tenant {tenant} was passed over by {due} recipients twice in pool {pool} to site {site}")
                 });
             }
         }
@@ -95,8 +111,9 @@ impl Turns {
 
 /// Whether mail of the tenant in this line could leave now.
 fn ready(core: &Core, (pool, to, tenant): (PoolId, DestinationId, TenantId)) -> bool {
-    let mut line = core.index().iter().filter(|(_, waiting)| {
-        waiting.tenant == tenant && waiting.pool == pool && core.where_to(waiting) == Ok(to)
-    });
+    let mut line = core
+        .index()
+        .iter()
+        .filter(|(_, waiting)| waiting.tenant == tenant && waiting.pool == pool && core.where_to(waiting) == Ok(to));
     line.any(|(_, waiting)| core.index().why(waiting).0 == "ready")
 }

@@ -100,8 +100,7 @@ impl World {
         let unit = self.unit();
         let Some(stored) = self.disk.get_mut(start.entry) else { return };
         let (before, attempts) = (stored.entry.recipients.len(), stored.entry.state.attempts);
-        let (observed, settled) =
-            self.core.concluded(&start.lease, &mut stored.entry, &answers, took, unit, now);
+        let (observed, settled) = self.core.concluded(&start.lease, &mut stored.entry, &answers, took, unit, now);
         let accepted = answers.iter().filter(|a| a.outcome.disposition == Disposition::Delivered).count() as u32;
         let settlement =
             if accepted == 0 && took.is_none() { Settlement::Unused } else { Settlement::Accepted(accepted) };

@@ -6,6 +6,8 @@
 
 mod attempt;
 mod happenings;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
@@ -24,11 +26,12 @@ use super::traffic::Source;
 use super::watcher::Watcher;
 use crate::assignment::Assigner;
 use crate::clock::{Clock, ManualClock, Now, Wall};
-use crate::config::Config;
+use crate::config::{Binding, Config};
 use crate::delivery::plan::NoPlan;
 use crate::message::{BindingName, Domain, Entry, EntryId, EntryState, Mailbox, MessageId, PoolName, Recipient};
 use crate::outcome::{Classifier, Disposition, EnhancedCode};
 use crate::queue::core::{Action, Core, Observed};
+use crate::reputation::Subject;
 use crate::scheduler::CapUsage;
 use crate::scheduler::cap::{Calendar, Day};
 use crate::scheduler::warmup;
@@ -354,12 +357,11 @@ impl World {
     }
 
     fn day(&mut self, now: Now) {
-        let (core, config) = (&self.core, &self.config);
-        let (date, reputation) = (self.day.date, core.reputation());
+        let (core, config, date) = (&self.core, &self.config, self.day.date);
         let state = |n: usize| {
             let binding = &config.bindings[n];
-            let health = reputation.health(&crate::reputation::Subject::Binding(binding.name.clone()));
-            (health.as_str(), binding.warmup.as_ref().and_then(|warmup| warmup::stage(warmup, date)))
+            let health = core.reputation().health(&Subject::Binding(binding.name.clone()));
+            (health.as_str(), stage(core, binding, date))
         };
         self.recorder.day(date, &self.disk, &self.internet, &self.usage, state, now.wall);
         self.day = self.calendar.day(now.wall);
@@ -460,6 +462,11 @@ impl World {
     fn unit(&mut self) -> f64 {
         self.random.random()
     }
+}
+
+/// The stage of a binding's warm-up on a day, as long as it is on its ladder.
+fn stage(_core: &Core, binding: &Binding, date: jiff::civil::Date) -> Option<usize> {
+    warmup::stage(binding.warmup.as_ref()?, date)
 }
 
 /// A message on its way in.
