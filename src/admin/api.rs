@@ -3,16 +3,14 @@
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
 use super::Sources;
 use super::status::{QueueEntry, Status};
-use crate::clock::{Wall, rfc3339};
-use crate::message::id::BadId;
-use crate::message::{Entry, EntryId, MessageId};
+use crate::message::EntryId;
 use crate::telemetry::events::{Event, Kind};
 use crate::telemetry::unmatched::UnmatchedReply;
 
@@ -59,73 +57,6 @@ pub async fn queue(State(sources): State<Sources>, Query(query): Query<QueueQuer
     ids.truncate(limit);
     let entries = ids.into_iter().filter_map(|id| QueueEntry::of(&sources, id)).collect();
     Json(QueueList { entries, total })
-}
-
-/// What one binding says to an entry.
-#[derive(Debug, Serialize)]
-struct Explained {
-    binding: String,
-    verdict: &'static str,
-    #[serde(with = "rfc3339::option")]
-    until: Option<Wall>,
-}
-
-/// One entry of a message.
-#[derive(Debug, Serialize)]
-struct ExplainedEntry {
-    id: String,
-    domain: String,
-    /// `null` while its destination is not known.
-    bindings: Option<Vec<Explained>>,
-}
-
-/// `GET /api/v1/explain/ID`: every binding of the entry's pool with its verdict. For the id of a message, as events name
-/// it, a list of its entries that wait, each with that.
-pub async fn explain(State(sources): State<Sources>, Path(id): Path<String>) -> Response {
-    let id: EntryId = match id.parse() {
-        Ok(id) => id,
-        Err(BadId) => return (StatusCode::BAD_REQUEST, BadId.to_string()).into_response(),
-    };
-    if let Some(bindings) = verdicts(&sources, id) {
-        return Json(bindings).into_response();
-    }
-    // Entries and messages have their ids from one source, so that no id means both.
-    let entries = entries_of(&sources, MessageId(id.0));
-    if entries.is_empty() {
-        let text = "no such entry or message in the queue, or the entry's destination is not known yet";
-        return (StatusCode::NOT_FOUND, text).into_response();
-    }
-    let explained = entries.into_iter().map(|entry| ExplainedEntry {
-        id: entry.id.to_string(),
-        domain: entry.domain.to_string(),
-        bindings: verdicts(&sources, entry.id),
-    });
-    Json(explained.collect::<Vec<_>>()).into_response()
-}
-
-fn verdicts(sources: &Sources, id: EntryId) -> Option<Vec<Explained>> {
-    let now = sources.dispatcher.now();
-    let verdicts = sources.dispatcher.with_core(|core| core.explain(id, now))?;
-    let explained = verdicts.into_iter().map(|(binding, verdict)| Explained {
-        binding: binding.to_string(),
-        verdict: verdict.as_str(),
-        until: verdict.until(),
-    });
-    Some(explained.collect())
-}
-
-/// The entries of a message that wait, oldest first. Only the disk knows whose they are; so that it is not asked about
-/// the whole queue, only those are looked at that can be: their ids were drawn after the message's, and they had arrived
-/// when its was.
-fn entries_of(sources: &Sources, message: MessageId) -> Vec<Entry> {
-    let mut ids: Vec<EntryId> = sources.dispatcher.with_core(|core| {
-        let all = core.index().iter();
-        let near = all.filter(|(id, waiting)| id.0 > message.0 && waiting.arrived <= message.time());
-        near.map(|(id, _)| id).collect()
-    });
-    ids.sort_unstable();
-    let entries = ids.into_iter().filter_map(|id| sources.dispatcher.spool().entry(id).ok().flatten());
-    entries.filter(|entry| entry.message == message).collect()
 }
 
 /// Parameters of `GET /api/v1/events` and `GET /api/v1/unmatched`; text, so that a wrong one is answered in words.

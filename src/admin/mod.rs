@@ -1,10 +1,11 @@
-//! HTTP: `/metrics`, `/healthz`, `/api/v1/status`, `/api/v1/queue`, `/api/v1/explain`, `/api/v1/events`,
-//! `/api/v1/unmatched`.
+//! HTTP: `/metrics`, `/healthz`, `/api/v1/status`, `/api/v1/queue`, `/api/v1/explain`, `/api/v1/limits`,
+//! `/api/v1/events`, `/api/v1/unmatched`.
 //!
 //! Loopback only until there is authentication (the configuration refuses anything else). Reads snapshots of the
 //! dispatcher's core; never acts.
 
 pub mod api;
+pub mod explain;
 pub mod scrape;
 pub mod status;
 
@@ -41,7 +42,9 @@ pub fn router(sources: Sources) -> Router {
         .route("/metrics", get(scrape::metrics))
         .route("/api/v1/status", get(api::status))
         .route("/api/v1/queue", get(api::queue))
-        .route("/api/v1/explain/{id}", get(api::explain))
+        .route("/api/v1/explain", get(explain::select))
+        .route("/api/v1/explain/{id}", get(explain::entry))
+        .route("/api/v1/limits", get(explain::limits))
         .route("/api/v1/events", get(api::events))
         .route("/api/v1/unmatched", get(api::unmatched))
         .with_state(sources)

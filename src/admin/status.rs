@@ -12,7 +12,7 @@ use crate::reputation::complaints::SHARE_DAYS;
 use crate::reputation::holds::HoldView;
 use crate::reputation::{Health, Subject};
 use crate::scheduler::cap::Owner;
-use crate::scheduler::{CapUsage, Scheduler};
+use crate::scheduler::{CapUsage, RouteWindow, Scheduler};
 use crate::telemetry::{health_log, metrics};
 
 /// Everything at one moment.
@@ -64,11 +64,29 @@ pub struct BindingStatus {
     pub in_use: u64,
     /// Daily cap, if it has one.
     pub cap: Option<CapStatus>,
+    /// Ladders that hold it back today.
+    #[serde(default)]
+    pub warmup: Vec<WarmupStatus>,
     /// Destinations where it is not active.
     pub routes: Vec<RouteStatus>,
     /// What came back by mail, by destination.
     #[serde(default)]
     pub feedback: Vec<FeedbackStatus>,
+}
+
+/// One ladder that holds a binding, or its route to a provider, back today.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct WarmupStatus {
+    /// A provider's name; `None` for the binding as a whole.
+    pub provider: Option<String>,
+    /// Stage, from 0 as in the configuration.
+    pub stage: u64,
+    /// Stages there are below the daily cap.
+    pub stages: u64,
+    /// Recipients that may be accepted today.
+    pub allowance: u64,
+    /// Accepted today, as far as the ladder knows: after a crash it may have forgotten some minutes.
+    pub accepted: u64,
 }
 
 /// What came back by mail for what a binding delivered in the last seven days (UTC days of sending, today included).
@@ -98,6 +116,23 @@ pub struct RouteStatus {
     pub until: Option<Wall>,
     /// What speaks for it, in words.
     pub evidence: Option<String>,
+    /// How many connections it has, and may have.
+    #[serde(default)]
+    pub window: Option<WindowStatus>,
+}
+
+/// The connection window of a route.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct WindowStatus {
+    /// Attempts on the wire.
+    pub in_use: u32,
+    /// Most at the same time now.
+    pub limit: u32,
+    /// `max_outbound_connections`.
+    pub ceiling: u32,
+    /// The receiver asked for less: no connection before that.
+    #[serde(with = "rfc3339::option")]
+    pub paused_until: Option<Wall>,
 }
 
 /// One daily cap.
@@ -147,7 +182,7 @@ pub struct WaitingStatus {
     pub pool: String,
     /// Their destination; the recipient domain while it is unknown.
     pub destination: String,
-    /// A verdict's text, `retry`, `dns`, `resolving`, `in_flight` or `ready`.
+    /// A verdict's text, `retry`, `dns`, `slots`, `resolving`, `in_flight` or `ready`.
     pub reason: String,
     /// Entries.
     pub count: u64,
@@ -220,11 +255,13 @@ impl Status {
         let dispatcher = &sources.dispatcher;
         let config = dispatcher.config();
         let monitor = sources.monitor.snapshot();
+        let waiting = waiting(|from| dispatcher.with_core(|core| Groups::of(core, from)));
         let surplus = dispatcher.entries_beyond_one_per_message();
         dispatcher.with_core(|core| {
             let usage = core.scheduler().usage(dispatcher.now());
             let in_use = in_use(core.scheduler(), dispatcher.now());
-            let mut routes = routes(core.reputation());
+            let mut warmups = warmups(core.scheduler());
+            let mut routes = routes(core.reputation(), core.scheduler(), dispatcher.now());
             let mut feedback = feedback(core.reputation(), dispatcher.now().wall);
             let bindings = config.bindings.iter().map(|binding| {
                 let subject = Subject::Binding(binding.name.clone());
@@ -238,6 +275,7 @@ impl Status {
                     evidence: some(core.reputation().evidence(&subject)),
                     in_use: in_use.get(binding.name.as_str()).copied().unwrap_or_default(),
                     cap: cap(&usage, &Owner::Binding(binding.name.clone())),
+                    warmup: warmups.remove(binding.name.as_str()).unwrap_or_default(),
                     routes: routes.remove(binding.name.as_str()).unwrap_or_default(),
                     feedback: feedback.remove(binding.name.as_str()).unwrap_or_default(),
                 }
@@ -252,7 +290,7 @@ impl Status {
                 at: dispatcher.now().wall,
                 listeners: sources.listeners.iter().map(ToString::to_string).collect(),
                 bindings: bindings.collect(),
-                queue: queue(core, surplus),
+                queue: queue(core, waiting, surplus),
                 counts: counts(dispatcher.counts()),
                 tenants: tenants.collect(),
                 holds: core.reputation().holds().all(dispatcher.now().wall).collect(),
@@ -322,7 +360,30 @@ fn some(text: String) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
-fn routes(reputation: &crate::reputation::Reputation) -> BTreeMap<String, Vec<RouteStatus>> {
+fn warmups(scheduler: &Scheduler) -> BTreeMap<String, Vec<WarmupStatus>> {
+    let mut all: BTreeMap<String, Vec<WarmupStatus>> = BTreeMap::new();
+    for ladder in scheduler.on_ladders() {
+        all.entry(ladder.binding.to_string()).or_default().push(WarmupStatus {
+            provider: ladder.provider.map(|provider| provider.to_string()),
+            stage: ladder.stage as u64,
+            stages: ladder.stages as u64,
+            allowance: ladder.allowance,
+            accepted: ladder.accepted,
+        });
+    }
+    all
+}
+
+fn window(known: RouteWindow) -> WindowStatus {
+    let RouteWindow { in_use, limit, ceiling, paused_until, .. } = known;
+    WindowStatus { in_use, limit, ceiling, paused_until }
+}
+
+fn routes(
+    reputation: &crate::reputation::Reputation,
+    scheduler: &Scheduler,
+    now: crate::clock::Now,
+) -> BTreeMap<String, Vec<RouteStatus>> {
     let mut all: BTreeMap<String, Vec<RouteStatus>> = BTreeMap::new();
     for (subject, health) in reputation.all() {
         let Subject::Route(binding, destination) = &subject else { continue };
@@ -336,6 +397,7 @@ fn routes(reputation: &crate::reputation::Reputation) -> BTreeMap<String, Vec<Ro
             reason,
             until,
             evidence: some(reputation.evidence(&subject)),
+            window: scheduler.route_window(binding, destination, now).map(window),
         });
     }
     all
@@ -365,6 +427,9 @@ fn cap(usage: &[CapUsage], owner: &Owner) -> Option<CapStatus> {
     })
 }
 
+/// Entries looked at before the core is let go on: there may be a million, and every decision waits meanwhile.
+const SLICE: usize = 4_096;
+
 #[derive(Default)]
 struct Group {
     count: u64,
@@ -374,32 +439,68 @@ struct Group {
     attempts: u32,
 }
 
-fn queue(core: &crate::queue::core::Core, surplus: u64) -> QueueStatus {
-    // By numbers first: there may be a million entries and the core is locked.
-    let mut groups: HashMap<_, Group> = HashMap::new();
-    for (_, waiting) in core.index().iter() {
-        let (reason, next_at) = core.index().why(waiting);
-        let group = groups.entry((waiting.pool, core.where_to(waiting), reason)).or_default();
-        group.count += 1;
-        group.recipients += u64::from(waiting.recipients);
-        group.oldest = Some(group.oldest.map_or(waiting.arrived, |oldest| oldest.min(waiting.arrived)));
-        group.attempts = group.attempts.max(waiting.attempts);
-        group.next_at = group.next_at.into_iter().chain(next_at).min();
+impl Group {
+    fn add(&mut self, other: &Self) {
+        self.count += other.count;
+        self.recipients += other.recipients;
+        self.attempts = self.attempts.max(other.attempts);
+        self.oldest = self.oldest.into_iter().chain(other.oldest).min();
+        self.next_at = self.next_at.into_iter().chain(other.next_at).min();
     }
-    let mut waiting: Vec<WaitingStatus> = groups
-        .into_iter()
-        .map(|((pool, place, reason), group)| WaitingStatus {
-            pool: core.scheduler().pool_name(pool).to_string(),
-            destination: core.name_of(place),
-            reason: reason.to_owned(),
-            count: group.count,
-            recipients: group.recipients,
-            oldest: group.oldest.unwrap_or_default(),
-            next_at: group.next_at,
-            attempts: group.attempts,
-        })
-        .collect();
-    waiting.sort_by(|a, b| (&a.pool, &a.destination, &a.reason).cmp(&(&b.pool, &b.destination, &b.reason)));
+}
+
+/// What waits, by pool, destination and reason.
+#[derive(Default)]
+struct Groups(BTreeMap<(String, String, &'static str), Group>);
+
+impl Groups {
+    /// Of one slice of the queue, from its `from`-th entry on; `None` when there are none.
+    fn of(core: &crate::queue::core::Core, from: usize) -> Option<Self> {
+        // By numbers first, which are good until the core goes on: names are looked up once for each group.
+        let mut groups: HashMap<_, Group> = HashMap::new();
+        for (_, waiting) in core.index().slice(from, SLICE) {
+            let (reason, next_at) = core.index().why(waiting);
+            groups.entry((waiting.pool, core.where_to(waiting), reason)).or_default().add(&Group {
+                count: 1,
+                recipients: u64::from(waiting.recipients),
+                oldest: Some(waiting.arrived),
+                next_at,
+                attempts: waiting.attempts,
+            });
+        }
+        let named = |((pool, place, reason), group)| {
+            let pool = core.scheduler().pool_name(pool).to_string();
+            ((pool, core.name_of(place), reason), group)
+        };
+        (!groups.is_empty()).then(|| Self(groups.into_iter().map(named).collect()))
+    }
+
+    fn add(&mut self, other: Self) {
+        for (key, group) in other.0 {
+            self.0.entry(key).or_default().add(&group);
+        }
+    }
+}
+
+/// What waits, put together from slices: each is of its own moment, so that in a queue of many thousands the sum may differ
+/// a little from the depth.
+fn waiting(slice: impl Fn(usize) -> Option<Groups>) -> Vec<WaitingStatus> {
+    let mut all = Groups::default();
+    (0..).step_by(SLICE).map_while(slice).for_each(|groups| all.add(groups));
+    let status = |((pool, destination, reason), group): ((String, String, &str), Group)| WaitingStatus {
+        pool,
+        destination,
+        reason: reason.to_owned(),
+        count: group.count,
+        recipients: group.recipients,
+        oldest: group.oldest.unwrap_or_default(),
+        next_at: group.next_at,
+        attempts: group.attempts,
+    };
+    all.0.into_iter().map(status).collect()
+}
+
+fn queue(core: &crate::queue::core::Core, waiting: Vec<WaitingStatus>, surplus: u64) -> QueueStatus {
     let (entries, recipients) = core.index().depth();
     QueueStatus {
         messages: (entries as u64).saturating_sub(surplus),

@@ -74,8 +74,8 @@ pub(super) fn load(path: &Path) -> Option<Checked> {
 /// `remuda.toml:12: classify.rules: ` before the complaint that one of the named files cannot be read.
 fn named_at(named: &NamedFiles, error: &RuleError) -> String {
     match &named.rules_at {
-        Some((file, line)) if error.at.is_none() && named.rules.iter().any(|rules| *rules == *error.file) => {
-            format!("{}:{line}: classify.rules: ", file.display())
+        Some(at) if error.at.is_none() && named.rules.iter().any(|rules| *rules == *error.file) => {
+            format!("{at}: classify.rules: ")
         }
         _ => String::new(),
     }

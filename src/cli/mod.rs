@@ -8,6 +8,7 @@ mod classify_mail;
 mod columns;
 mod demo;
 mod events;
+mod explain;
 mod rule_stub;
 mod run;
 mod simulate;
@@ -85,7 +86,7 @@ enum Verb {
         /// Its HTTP address (`admin.address`).
         #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8025")]
         admin: String,
-        /// Only this kind: health, note, report, unmatched.
+        /// Only this kind: health, note, report, warmup, unmatched.
         #[arg(long, value_name = "KIND")]
         kind: Option<String>,
         /// At most so many.
@@ -97,6 +98,24 @@ enum Verb {
         /// Print the replies of kind unmatched as rules to paste into a file of `classify.rules`.
         #[arg(long, conflicts_with = "json")]
         rule_stub: bool,
+    },
+    /// Why a message goes or waits: each binding of its pool with its verdict and until when.
+    #[command(args_conflicts_with_subcommands = true, arg_required_else_help = true)]
+    Explain {
+        #[command(subcommand)]
+        what: Option<explain::What>,
+        /// Entry or message, as the log, the queue and the 250 name it.
+        #[arg(value_name = "ID")]
+        id: Option<String>,
+        /// HTTP address of the relay (`admin.address`).
+        #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8025", global = true)]
+        admin: String,
+        /// Show the effective limits too, each with the line of the configuration that set it.
+        #[arg(long, global = true)]
+        limits: bool,
+        /// Print the JSON as it is.
+        #[arg(long, global = true)]
+        json: bool,
     },
     /// Run a configuration against modelled receivers and show day by day what would happen. Needs no privileges, touches
     /// no network. Exit code 1 if anything happened that must never happen.
@@ -153,7 +172,48 @@ pub fn main() -> ExitCode {
         Verb::Simulate { scenario, config, seed, days, by, json } => {
             simulate::main(&simulate::Options { scenario, config, seed, days, by, json })
         }
+        Verb::Explain { what, id, admin, limits, json } => {
+            let form = explain::Form { json, limits };
+            match (what, id) {
+                (Some(what), _) => explain::what(&admin, what, form),
+                (None, Some(id)) => explain::entry(&admin, &id, form),
+                (None, None) => fail("say what to explain: an id, select or limits"),
+            }
+        }
         Verb::Status { admin, json } => status::main(&admin, json),
+    }
+}
+
+/// A question to the HTTP side of a running relay.
+struct Ask<'a> {
+    admin: &'a str,
+    path: String,
+    query: Vec<(&'static str, String)>,
+}
+
+impl<'a> Ask<'a> {
+    fn new(admin: &'a str, path: &str) -> Self {
+        Self { admin, path: path.to_owned(), query: Vec::new() }
+    }
+
+    fn with(mut self, key: &'static str, value: Option<&str>) -> Self {
+        self.query.extend(value.map(|value| (key, value.to_owned())));
+        self
+    }
+
+    /// The answer, or in words what went wrong: what the relay said, or that there is none.
+    fn send(self) -> Result<String, String> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())?;
+        runtime.block_on(async {
+            let admin = self.admin;
+            let no_answer = |error| format!("no answer from {admin}: {error}; is the relay running, is --admin right?");
+            let client = reqwest::Client::builder().timeout(std::time::Duration::from_secs(10)).no_proxy().build();
+            let url = reqwest::Url::parse_with_params(&format!("http://{admin}{}", self.path), &self.query)
+                .map_err(|error| format!("{admin:?} is no address: {error}"))?;
+            let answer = client.map_err(no_answer)?.get(url).send().await.map_err(no_answer)?;
+            let (status, text) = (answer.status(), answer.text().await.map_err(no_answer)?);
+            if status.is_success() { Ok(text) } else { Err(terminal::visible(text.trim())) }
+        })
     }
 }
 

@@ -68,9 +68,9 @@ mod tests {
         let names: Vec<_> = loaded.config.bindings.iter().map(|binding| binding.name.as_str()).collect();
         assert_eq!(names, ["a", "b"]);
         assert_eq!(loaded.files.len(), 4);
-        let (file, line) = &loaded.origins["binding.b.bind_address"];
-        assert!(file.ends_with("conf.d/11-b.toml"), "{}", file.display());
-        assert_eq!(*line, 2);
+        let at = loaded.config.origins.get("binding.b.bind_address").expect("written");
+        assert!(at.file.ends_with("conf.d/11-b.toml"), "{at}");
+        assert_eq!(at.line, 2);
     }
 
     #[test]

@@ -7,6 +7,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use super::Origin;
 use super::tree::SourceFile;
 
 /// Where something stands: file by number, offset in octets, and the key path that leads there.
@@ -181,7 +182,7 @@ pub struct NamedFiles {
     /// Those of `classify.rules`.
     pub rules: Vec<PathBuf>,
     /// File and line where `classify.rules` is written.
-    pub rules_at: Option<(PathBuf, usize)>,
+    pub rules_at: Option<Origin>,
     /// `feedback.key_file`, where there is a `[feedback]`.
     pub key_file: Option<PathBuf>,
     /// `server.state_dir`, which is made at the start; empty where it is not known.

@@ -9,6 +9,7 @@ use super::pool::{Class, Pool, Seat, Tier};
 use super::refresh::on_wall;
 use super::state::{Binding, Destination, Route, RouteTable, Routes, Tenant};
 use super::verdict::CapOf;
+use super::warmup::Warmups;
 use super::{BindingId, Request, TenantId, Verdict};
 use crate::clock::{Now, Wall};
 use crate::config::Pace;
@@ -21,6 +22,7 @@ pub(super) struct Facts<'a> {
     pub(super) table: &'a RouteTable,
     pub(super) routes: &'a Routes,
     pub(super) ledger: &'a Ledger,
+    pub(super) warmups: &'a Warmups,
 }
 
 /// Whether a candidate may carry this request, apart from what keeps it out everywhere.
@@ -44,17 +46,18 @@ impl Facts<'_> {
         if !reaches(seat, request) || excluded(seat.binding, request, now.wall).is_some() {
             return Admission::No;
         }
-        let account = self.bindings[seat.binding.index()].account;
+        let binding = &self.bindings[seat.binding.index()];
+        let account = binding.account;
         if self.ledger.room(account, now.wall) == Room::Askable {
             return Admission::Wants(account);
+        }
+        if binding.is_warming && !request.engaged && self.for_others(seat.binding, now) == Some(0) {
+            return Admission::No;
         }
         let Some(route) = self.route(seat.binding, request) else {
             return if self.limits(seat.binding, request).window > 0 { Admission::Yes } else { Admission::No };
         };
-        let divisor = route.standing.divisor(now.wall);
-        if route.standing.room() == 0
-            || !route.window.has_room(Some(self.limits(seat.binding, request).window), divisor)
-        {
+        if route.standing.room() == 0 || !route.has_room(self.limits(seat.binding, request), now) {
             return Admission::No;
         }
         if route.limiter.as_ref().is_some_and(|limiter| !limiter.is_open(now.mono)) {
@@ -95,6 +98,7 @@ impl Facts<'_> {
             return Class::Suspended;
         }
         match route.account.map(|account| self.ledger.room(account, now.wall)) {
+            Some(Room::Exhausted) if self.is_route_warming(binding, request) => Class::Warmup,
             Some(Room::Exhausted) => Class::Capped,
             _ => Class::Free,
         }
@@ -108,6 +112,7 @@ impl Facts<'_> {
     fn verdict(&self, seat: &Seat, pace: Pace, request: &Request<'_>, now: Now) -> Verdict {
         self.standing_verdict(seat, request, now)
             .or_else(|| self.cap_verdict(seat, pace, request, now))
+            .or_else(|| self.reserved_verdict(seat, request, now))
             .or_else(|| self.tenant_cap_verdict(request, now))
             .or_else(|| self.window_verdict(seat, request, now))
             .or_else(|| self.rate_verdict(seat, request, now))
@@ -140,6 +145,11 @@ impl Facts<'_> {
                 Some(Verdict::Cap { until, .. }) if of == CapOf::Binding && binding.is_warming => {
                     return Some(Verdict::Warmup { until });
                 }
+                Some(Verdict::Cap { until, .. })
+                    if of == CapOf::Route && self.is_route_warming(seat.binding, request) =>
+                {
+                    return Some(Verdict::Warmup { until });
+                }
                 Some(verdict) => return Some(verdict),
                 None => {}
             }
@@ -148,6 +158,25 @@ impl Facts<'_> {
             }
         }
         None
+    }
+
+    fn is_route_warming(&self, binding: BindingId, request: &Request<'_>) -> bool {
+        self.warmups.allowance(binding, self.destinations[request.destination.index()].column).is_some()
+    }
+
+    /// Recipients of today's allowance of a binding in warm-up that are not kept for engaged mail; `None` where nothing
+    /// is kept at all.
+    pub(super) fn for_others(&self, binding: BindingId, now: Now) -> Option<u64> {
+        self.warmups.for_others(binding, self.ledger.account(self.bindings[binding.index()].account), now.wall)
+    }
+
+    fn reserved_verdict(&self, seat: &Seat, request: &Request<'_>, now: Now) -> Option<Verdict> {
+        let binding = &self.bindings[seat.binding.index()];
+        if !binding.is_warming || request.engaged || self.for_others(seat.binding, now) != Some(0) {
+            return None;
+        }
+        let until = self.warmups.for_others_at(seat.binding, self.ledger.account(binding.account))?;
+        Some(Verdict::Reserved { until })
     }
 
     fn room_verdict(&self, account: AccountId, of: CapOf, now: Now) -> Option<Verdict> {
@@ -160,14 +189,13 @@ impl Facts<'_> {
 
     fn window_verdict(&self, seat: &Seat, request: &Request<'_>, now: Now) -> Option<Verdict> {
         let binding = &self.bindings[seat.binding.index()];
+        let route = self.route(seat.binding, request);
+        if let Some(until) = route.and_then(|route| route.paused_until(now)) {
+            return Some(Verdict::BackOff { until });
+        }
+        let limits = self.limits(seat.binding, request);
         let is_open = binding.window.has_room(binding.limits.window, binding.standing.divisor(now.wall))
-            && match self.route(seat.binding, request) {
-                Some(route) => {
-                    let limit = self.limits(seat.binding, request).window;
-                    route.window.has_room(Some(limit), route.standing.divisor(now.wall))
-                }
-                None => self.limits(seat.binding, request).window > 0,
-            };
+            && route.map_or(limits.window > 0, |route| route.has_room(limits, now));
         (!is_open).then_some(Verdict::WindowFull)
     }
 
@@ -197,9 +225,9 @@ impl Facts<'_> {
         for (index, tier) in pool.tiers.iter().enumerate() {
             for &place in &tier.as_written {
                 let seat = &tier.seats[place as usize];
-                let verdict =
-                    if index < open { self.verdict(seat, pool.pace, request, now) } else { Verdict::TierClosed };
-                verdicts.push((index < open, seat.binding, verdict));
+                let is_open = index < open || request.sticky == Some(seat.binding);
+                let verdict = if is_open { self.verdict(seat, pool.pace, request, now) } else { Verdict::TierClosed };
+                verdicts.push((is_open, seat.binding, verdict));
             }
         }
         verdicts

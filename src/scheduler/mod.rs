@@ -23,14 +23,20 @@
 
 pub mod binding;
 pub mod cap;
-pub mod concurrency;
+#[cfg(test)]
+mod cap_tests;
+pub mod explain;
 mod facts;
 pub mod fair;
 pub mod pool;
+pub mod range;
 pub mod rate;
+#[cfg(test)]
+mod rate_tests;
 mod refresh;
 pub mod retry;
 pub mod select;
+mod shared;
 mod standing;
 pub mod state;
 mod takeover;
@@ -38,16 +44,21 @@ mod takeover;
 mod testing;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tiers_tests;
 pub mod verdict;
 pub mod warmup;
+pub mod window;
 
 pub use cap::{GrantFact, GrantRequest};
+pub use shared::Everywhere;
 pub use state::{BindingUse, CapUsage, Scheduler};
 pub use verdict::Verdict;
+pub use window::RouteWindow;
 
 use std::time::Duration;
 
-use crate::clock::Wall;
+use crate::clock::{Mono, Wall};
 use crate::message::BindingName;
 
 macro_rules! indices {
@@ -79,7 +90,7 @@ indices! {
 }
 
 /// Address families a destination can be reached by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Families {
     /// Has an IPv4 address.
     pub v4: bool,
@@ -153,9 +164,17 @@ pub struct Lease {
     pub(crate) held: held::Held,
 }
 
+impl Lease {
+    /// When it was given out.
+    pub fn began(&self) -> Mono {
+        self.held.began
+    }
+}
+
 /// What a lease holds.
 pub(crate) mod held {
     use super::cap::Reservation;
+    use crate::clock::Mono;
 
     /// Reservations; private to the scheduler.
     #[derive(Debug, Default)]
@@ -169,9 +188,13 @@ pub(crate) mod held {
         pub(in crate::scheduler) tenant: Option<Reservation>,
         /// The tenant's towards the provider.
         pub(in crate::scheduler) tenant_route: Option<Reservation>,
+        /// When it was given out.
+        pub(in crate::scheduler) began: Mono,
         /// Periods of probation the recipients were counted in.
         pub(in crate::scheduler) binding_period: u32,
         pub(in crate::scheduler) route_period: u32,
+        /// Of the mail that addresses in warm-up keep their allowance for.
+        pub(in crate::scheduler) engaged: bool,
     }
 }
 
@@ -191,8 +214,14 @@ pub struct Experience {
     pub failed: u32,
     /// From the first command to the last reply; `None` where no connection was made.
     pub took: Option<Duration>,
+    /// When the attempt began: when its lease was given out. `None` where only `took` tells.
+    pub began: Option<Mono>,
     /// The receiver asked to go slower, for so long ([`crate::outcome::Action::BackOff`]).
     pub slow_down: Option<Duration>,
+    /// … and to stop altogether for so long before, where the rule knows (`retry_after`).
+    pub stop: Option<Duration>,
+    /// … and meant the network of the binding's IP ([`range`]).
+    pub whole_range: bool,
 }
 
 /// How an attempt ended, as far as caps care.

@@ -3,8 +3,8 @@
 //! Tier 0 is active, the others are backups in order. The next tier opens for a request when the tiers before it have
 //! fewer than `min_active` bindings to count on. A binding is counted on unless it is out for a reason of `failover_on`
 //! (by default suspended or capped), cannot reach the destination's address family, or is on probation: what is merely
-//! busy — rate, window, pace, a grant being written — is waited for, since mail that spills at each full window would run
-//! through the backups all day. A binding on probation carries its trickle while the tier behind it stays open, so the
+//! busy — rate, window, pace, a grant being written, a receiver's wish for less ([`super::window`]) — is waited for, since
+//! mail that spills at each full window would run through the backups all day. A binding on probation carries its trickle while the tier behind it stays open, so the
 //! way back is gradual. Where several tiers are open they share by the weights of those in play.
 //!
 //! What keeps a binding from being used *everywhere* is worked out when it changes, not at each pick: the binding leaves

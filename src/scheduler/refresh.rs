@@ -25,11 +25,13 @@ impl Scheduler {
     /// call it before [`explain`](Self::explain) and [`usage`](Self::usage) where nothing was selected for a while.
     pub fn tick(&mut self, now: Now) {
         self.told.tell(now.mono);
+        self.forget_faded(now.mono);
         if self.ledger.roll(now.wall) {
             self.set_limits_of_day();
             self.ledger.ask_for_first();
             self.refresh_all(now);
         }
+        self.warmups.write_what_is_old(now.wall);
         while let Some(&Reverse((at, id))) = self.wall_timers.peek()
             && at <= now.wall
         {
@@ -102,15 +104,19 @@ impl Scheduler {
     }
 
     /// Learns from what an attempt was answered.
-    pub fn experienced(&mut self, _binding: BindingId, _destination: DestinationId, _seen: &Experience, now: Now) {
+    pub fn experienced(&mut self, binding: BindingId, destination: DestinationId, seen: &Experience, now: Now) {
         self.tick(now);
+        self.warm_up(binding, destination, seen, now);
+        self.learn_window(binding, destination, seen, now);
     }
 
     /// The route's memory, made where there was none. Provider routes are counted in the ledger also without a cap, so
     /// that a cap set during the day knows of the hours before.
     pub(super) fn route_mut(&mut self, binding: BindingId, destination: DestinationId) -> &mut Route {
+        let column = self.destinations[destination.index()].column;
+        let limits = *self.table.limits(binding, column);
+        let cap = self.route_limit(binding, column, limits.cap);
         let place = &mut self.destinations[destination.index()];
-        let limits = *self.table.limits(binding, place.column);
         let owner = || {
             let provider = place.provider_name.clone().filter(|_| place.column > 0)?;
             Some(Owner::Route(self.bindings[binding.index()].config.name.clone(), provider))
@@ -120,16 +126,15 @@ impl Scheduler {
                 let route = known.into_mut();
                 if route.account.is_some() || place.column == 0 {
                     if let Some(account) = route.account {
-                        self.ledger.set_limit(account, limits.cap.unwrap_or(Ledger::UNLIMITED));
+                        self.ledger.set_limit(account, cap);
                     }
                 } else {
-                    route.account =
-                        owner().map(|owner| self.ledger.open(owner, limits.cap.unwrap_or(Ledger::UNLIMITED)));
+                    route.account = owner().map(|owner| self.ledger.open(owner, cap));
                 }
                 route
             }
             std::collections::hash_map::Entry::Vacant(free) => {
-                let account = owner().map(|owner| self.ledger.open(owner, limits.cap.unwrap_or(Ledger::UNLIMITED)));
+                let account = owner().map(|owner| self.ledger.open(owner, cap));
                 place.routes += 1;
                 free.insert(Route { account, ..Route::default() })
             }
@@ -141,16 +146,21 @@ impl Scheduler {
     /// Forgets a route about which there is nothing to remember.
     pub(super) fn prune(&mut self, binding: BindingId, destination: DestinationId) {
         let key = pair(binding, destination);
-        let is_idle = |route: &Route| {
-            route.window.in_use() == 0
-                && route.account.is_none()
-                && route.limiter.is_none()
-                && route.standing.is_active()
-        };
-        if self.routes.0.get(&key).is_some_and(is_idle) {
-            self.routes.0.remove(&key);
-            self.destinations[destination.index()].routes -= 1;
+        let Some(route) = self.routes.0.get(&key) else { return };
+        let is_idle = route.window.in_use() == 0
+            && route.account.is_none()
+            && route.limiter.is_none()
+            && route.standing.is_active();
+        if !is_idle {
+            return;
         }
+        let (limits, now) =
+            (self.table.limits(binding, self.destinations[destination.index()].column), self.told.now());
+        if !route.has_plain_window(limits, now) {
+            return self.fade(binding, destination, now);
+        }
+        self.routes.0.remove(&key);
+        self.destinations[destination.index()].routes -= 1;
     }
 }
 

@@ -56,6 +56,7 @@ impl Scheduler {
             table: &self.table,
             routes: &self.routes,
             ledger: &self.ledger,
+            warmups: &self.warmups,
         }
     }
 
@@ -66,7 +67,7 @@ impl Scheduler {
             return self.refuse(request, now);
         }
         let open = self.facts().open_tiers(&self.pools[request.pool.index()], request, now);
-        if let Some((tier, seat)) = self.sticky(request, open, now) {
+        if let Some((tier, seat)) = self.sticky(request, now) {
             self.pools[request.pool.index()].tiers[tier].order.charge(seat);
             return self.lease(request, tier, seat, now);
         }
@@ -102,13 +103,15 @@ impl Scheduler {
         false
     }
 
-    /// The preferred binding's place, where it may carry this.
-    fn sticky(&mut self, request: &Request<'_>, open: usize, now: Now) -> Option<(usize, usize)> {
+    /// The preferred binding's place, where it may carry this; also in a tier that has closed again meanwhile: what
+    /// greylisted the backup's address knows that address, and another would be greylisted anew. It is one message with a
+    /// try or two to go, into the backup's own caps.
+    fn sticky(&mut self, request: &Request<'_>, now: Now) -> Option<(usize, usize)> {
         let preferred = self.bindings.get(request.sticky?.index())?;
         let (_, tier, seat) = preferred.seats.iter().find(|(pool, ..)| *pool == request.pool)?;
         let (tier, seat) = (*tier as usize, *seat as usize);
         let pool = &self.pools[request.pool.index()];
-        if tier >= open || !pool.tiers[tier].order.is_present(seat) {
+        if pool.tiers[tier].seats[seat].weight == 0 || !pool.tiers[tier].order.is_present(seat) {
             return None;
         }
         match self.facts().admits(&pool.tiers[tier].seats[seat], pool.pace, request, now) {
@@ -122,10 +125,10 @@ impl Scheduler {
     }
 
     fn pick(&mut self, request: &Request<'_>, tier: usize, now: Now) -> Option<usize> {
-        let Self { pools, bindings, tenants, destinations, table, routes, ledger, wants, .. } = self;
+        let Self { pools, bindings, tenants, destinations, table, routes, ledger, warmups, wants, .. } = self;
         let pool = &mut pools[request.pool.index()];
         let Tier { seats, order, .. } = &mut pool.tiers[tier];
-        let facts = Facts { bindings, tenants, destinations, table, routes, ledger };
+        let facts = Facts { bindings, tenants, destinations, table, routes, ledger, warmups };
         order.pick(|seat| match facts.admits(&seats[seat], pool.pace, request, now) {
             Admission::Yes => true,
             Admission::No => false,
@@ -169,6 +172,12 @@ impl Scheduler {
         let accounts = [Some(binding.account), of_route.0, Some(tenant.account), towards];
 
         let mut recipients = wanted.min(binding.standing.room()).min(of_route.1);
+        if binding.is_warming
+            && !request.engaged
+            && let Some(spare) = self.warmups.for_others(id, self.ledger.account(binding.account), now.wall)
+        {
+            recipients = recipients.min(clamp(spare));
+        }
         for (index, account) in accounts.into_iter().enumerate() {
             let Some(account) = account else { continue };
             let free = free(&self.ledger, account, now);
@@ -215,8 +224,10 @@ impl Scheduler {
                 route: of_route,
                 tenant: of_tenant,
                 tenant_route,
+                began: now.mono,
                 binding_period,
                 route_period,
+                engaged: request.engaged,
             },
         })
     }
@@ -233,6 +244,9 @@ impl Scheduler {
         let reservations: [Option<Reservation>; 4] = [held.binding, held.route, held.tenant, held.tenant_route];
         for reservation in reservations.into_iter().flatten() {
             self.ledger.settle(reservation, accepted);
+        }
+        if held.engaged {
+            self.warmups.took_engaged(id, accepted, now.wall);
         }
         let is_unused = settlement == Settlement::Unused;
         let binding = &mut self.bindings[id.index()];

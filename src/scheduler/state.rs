@@ -5,7 +5,7 @@
 //! [`Scheduler::refresh`], the one place that decides whether it is in play.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
@@ -15,10 +15,11 @@ use smallvec::SmallVec;
 
 use super::binding::{RouteLimits, WholeLimits};
 use super::cap::{AccountId, Calendar, GrantFact, GrantRequest, Ledger, Owner};
-use super::concurrency::{self, Window};
 use super::pool::Pool;
 use super::rate::{Limiter, Told};
 use super::standing::Standing;
+use super::warmup::Warmups;
+use super::window::{self, Sizing, Window};
 use super::{BindingId, DestinationId, PoolId, TenantId};
 use crate::clock::{Mono, Now, Wall};
 use crate::config::{self, Config};
@@ -41,10 +42,17 @@ pub struct Scheduler {
     pub(super) table: RouteTable,
     pub(super) routes: Routes,
     pub(super) ledger: Ledger,
+    pub(super) warmups: Warmups,
     pub(super) wall_timers: BinaryHeap<Reverse<(Wall, BindingId)>>,
     pub(super) mono_timers: BinaryHeap<Reverse<(Mono, BindingId)>>,
+    /// Bindings by the range of their public address, where there is more than one; each binding names its own.
+    pub(super) ranges: Vec<Vec<BindingId>>,
     /// Grows with each configuration: places in tiers are valid within one.
     pub(super) epoch: u32,
+    /// How windows move.
+    pub(super) window: config::Window,
+    /// Routes that only their window keeps in memory, by the time to look at them again.
+    pub(super) fading: VecDeque<(Mono, BindingId, DestinationId)>,
     /// Keys that were met in need of a grant during one selection.
     pub(super) wants: Vec<AccountId>,
 }
@@ -63,6 +71,8 @@ pub(super) struct Binding {
     pub(super) standing: Standing,
     /// Places in tiers: pool, tier, seat.
     pub(super) seats: SmallVec<[(PoolId, u32, u32); 2]>,
+    /// Which of the ranges, where others share it.
+    pub(super) range: Option<u32>,
     pub(super) wall_timer: Option<Wall>,
     pub(super) mono_timer: Option<Mono>,
 }
@@ -97,6 +107,7 @@ pub(super) struct Destination {
 #[derive(Default)]
 pub(super) struct Route {
     pub(super) window: Window,
+    pub(super) sizing: Sizing,
     pub(super) limiter: Option<Limiter>,
     pub(super) account: Option<AccountId>,
     pub(super) standing: Standing,
@@ -207,9 +218,13 @@ impl Scheduler {
             table: RouteTable::default(),
             routes: Routes::default(),
             ledger: Ledger::new(Calendar::new(&config.server.day), grants, now.wall),
+            warmups: Warmups::default(),
             wall_timers: BinaryHeap::new(),
             mono_timers: BinaryHeap::new(),
+            ranges: Vec::new(),
             epoch: 0,
+            window: config.window,
+            fading: VecDeque::new(),
             wants: Vec::new(),
         };
         scheduler.reconfigure(config, now);
@@ -229,6 +244,46 @@ impl Scheduler {
     /// The configuration of a binding: the latest that had it.
     pub fn binding(&self, id: BindingId) -> &Arc<config::Binding> {
         &self.bindings[id.index()].config
+    }
+
+    /// The tier of a pool in which a binding stands; 0 is active.
+    pub fn tier_of(&self, pool: PoolId, binding: BindingId) -> Option<usize> {
+        let seats = &self.bindings[binding.index()].seats;
+        seats.iter().find(|(known, ..)| *known == pool).map(|(_, tier, _)| *tier as usize)
+    }
+
+    /// Recipients that may still be accepted today through a binding at a destination, attempts on the wire counted as
+    /// accepted: what is left of its caps and allowances. `None` without any.
+    pub fn left_today(&self, binding: BindingId, destination: DestinationId) -> Option<u64> {
+        let of_route = self.routes.get(binding, destination).and_then(|route| route.account);
+        let accounts = [Some(self.bindings[binding.index()].account), of_route];
+        let left = accounts.into_iter().flatten().filter_map(|account| {
+            let account = self.ledger.account(account);
+            let taken = account.used() + account.reserved();
+            (account.limit() != Ledger::UNLIMITED).then(|| account.limit().saturating_sub(taken))
+        });
+        left.min()
+    }
+
+    /// Bindings whose public addresses lie in the same /24 or /64 ([`range::same`](super::range::same)), this one among them;
+    /// none where it shares it with nobody.
+    pub fn range_of(&self, id: BindingId) -> &[BindingId] {
+        self.bindings[id.index()].range.map_or(&[], |range| &self.ranges[range as usize])
+    }
+
+    /// Bindings of a pool that take mail, whatever their tier.
+    pub fn members(&self, pool: PoolId) -> impl Iterator<Item = BindingId> {
+        let seats = self.pools[pool.index()].tiers.iter().flat_map(|tier| &tier.seats);
+        seats.filter(|seat| seat.weight > 0).map(|seat| seat.binding)
+    }
+
+    /// Whether a binding takes mail of a pool: it has a seat there, and neither drain nor `suspend_delivery` is asked for.
+    pub fn is_member(&self, id: BindingId, pool: PoolId) -> bool {
+        let binding = &self.bindings[id.index()];
+        let has_weight = |&(of, tier, seat): &(PoolId, u32, u32)| {
+            of == pool && self.pools[pool.index()].tiers[tier as usize].seats[seat as usize].weight > 0
+        };
+        binding.exists && !binding.config.suspend_delivery && binding.seats.iter().any(has_weight)
     }
 
     /// The number of a pool.
@@ -306,6 +361,7 @@ impl Scheduler {
     pub fn set_health(&mut self, subject: &Subject, health: &Health, now: Now) {
         self.tick(now);
         let Some(&id) = self.binding_ids.get(subject.binding()) else { return };
+        self.warm_up_health(id, subject, health);
         match subject {
             Subject::Binding(_) => {
                 self.bindings[id.index()].standing.set(health);
@@ -325,6 +381,7 @@ impl Scheduler {
                 }
                 let out = &mut self.destinations[destination.index()].routes_out;
                 *out = out.saturating_add_signed(i32::from(is_out) - i32::from(was_out));
+                self.recall_back_off(id, destination, now);
                 self.prune(id, destination);
             }
         }
@@ -349,18 +406,20 @@ impl Scheduler {
         self.ledger.take_requests()
     }
 
-    /// A grant is on disk. A shared store that had less passes the request with what it gave.
-    pub fn grant_durable(&mut self, grant: &GrantRequest, now: Now) {
-        if let Some(account) = self.ledger.granted(grant) {
-            self.refresh_owner(account, now);
-        }
+    /// A grant is on disk. A shared store that had less passes the request with what it gave. Returns whose it was, where
+    /// it was waited for.
+    pub fn grant_durable(&mut self, grant: &GrantRequest, now: Now) -> Option<Owner> {
+        let account = self.ledger.granted(grant)?;
+        self.refresh_owner(account, now);
+        self.ledger.account(account).owner().cloned()
     }
 
-    /// A grant could not be written. It is asked for again, a second later, by the first selection that needs it.
-    pub fn grant_failed(&mut self, request: &GrantRequest, now: Now) {
-        if let Some(account) = self.ledger.failed(request, now.wall) {
-            self.refresh_owner(account, now);
-        }
+    /// A grant could not be written. It is asked for again, a second later, by the first selection that needs it. Returns
+    /// whose it was, where it was waited for.
+    pub fn grant_failed(&mut self, request: &GrantRequest, now: Now) -> Option<Owner> {
+        let account = self.ledger.failed(request, now.wall)?;
+        self.refresh_owner(account, now);
+        self.ledger.account(account).owner().cloned()
     }
 
     pub(super) fn refresh_owner(&mut self, account: AccountId, now: Now) {
@@ -402,7 +461,7 @@ impl Scheduler {
         let in_use = |binding: &Binding| BindingUse {
             binding: binding.config.name.clone(),
             in_use: binding.window.in_use(),
-            limit: binding.limits.window.map(|n| concurrency::effective(n, binding.standing.divisor(now.wall))),
+            limit: binding.limits.window.map(|n| window::effective(n, binding.standing.divisor(now.wall))),
         };
         self.bindings.iter().filter(|binding| binding.exists).map(in_use).collect()
     }

@@ -7,12 +7,12 @@ use smallvec::SmallVec;
 
 use super::binding;
 use super::cap::{Calendar, Ledger, Owner};
-use super::concurrency::Window;
 use super::pool::Pool;
 use super::rate::{Limiter, Told};
 use super::standing::Standing;
 use super::state::{Binding, RouteTable, Scheduler, Tenant};
-use super::{BindingId, DestinationId, PoolId, TenantId, warmup};
+use super::window::Window;
+use super::{BindingId, DestinationId, PoolId, TenantId, range};
 use crate::clock::Now;
 use crate::config::{self, Config, Rate};
 use crate::message::{BindingName, DestinationName};
@@ -23,10 +23,13 @@ impl Scheduler {
     pub fn reconfigure(&mut self, config: &Config, now: Now) {
         self.epoch = self.epoch.wrapping_add(1);
         self.told.tell(now.mono);
+        self.window = config.window;
         self.ledger.set_calendar(Calendar::new(&config.server.day), now.wall);
         self.take_over_bindings(config);
+        self.take_over_ranges();
         self.take_over_tenants(config);
         self.take_over_routes(config);
+        self.take_over_warmups(config);
         self.take_over_pools(config);
         self.set_limits_of_day();
         self.ledger.ask_for_first();
@@ -58,6 +61,7 @@ impl Scheduler {
                         is_warming: false,
                         standing: Standing::default(),
                         seats: SmallVec::new(),
+                        range: None,
                         wall_timer: None,
                         mono_timer: None,
                     });
@@ -68,6 +72,25 @@ impl Scheduler {
             (binding.config, binding.exists, binding.limits) = (wanted.clone(), true, limits);
             set_rate(&mut binding.limiter, limits.rate, &self.told);
         }
+    }
+
+    /// In the order of addresses those of one range stand together.
+    fn take_over_ranges(&mut self) {
+        self.ranges.clear();
+        let address = |binding: &Binding| binding.config.public_address.to_canonical();
+        let mut ids: Vec<BindingId> = (0..self.bindings.len() as u32).map(BindingId).collect();
+        ids.retain(|id| self.bindings[id.index()].exists);
+        ids.sort_by_key(|id| address(&self.bindings[id.index()]));
+        self.bindings.iter_mut().for_each(|binding| binding.range = None);
+        let is_same = |a: &BindingId, b: &BindingId| {
+            range::same(address(&self.bindings[a.index()]), address(&self.bindings[b.index()]))
+        };
+        let ranges: Vec<Vec<BindingId>> =
+            ids.chunk_by(is_same).filter(|range| range.len() > 1).map(<[BindingId]>::to_vec).collect();
+        for (number, range) in (0..).zip(&ranges) {
+            range.iter().for_each(|id| self.bindings[id.index()].range = Some(number));
+        }
+        self.ranges = ranges;
     }
 
     fn take_over_tenants(&mut self, config: &Config) {
@@ -168,18 +191,6 @@ impl Scheduler {
                     self.bindings[seat.binding.index()].seats.push((id, tier as u32, place as u32));
                 }
             }
-        }
-    }
-
-    /// Sets the limits of bindings for the present day: the smaller of cap and stage of the warm-up.
-    pub(super) fn set_limits_of_day(&mut self) {
-        let today = self.ledger.day().date;
-        for binding in &mut self.bindings {
-            let cap = binding.limits.cap.unwrap_or(Ledger::UNLIMITED);
-            let stage = binding.config.warmup.as_ref().and_then(|warmup| warmup::allowance(warmup, today));
-            let allowance = stage.unwrap_or(Ledger::UNLIMITED);
-            binding.is_warming = allowance < cap;
-            self.ledger.set_limit(binding.account, cap.min(allowance));
         }
     }
 }

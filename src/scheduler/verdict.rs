@@ -81,13 +81,13 @@ pub enum Verdict {
     },
     /// A block of cap is being written to disk; a matter of milliseconds.
     GrantPending,
-    /// All its connections (to this destination, or at all) are in use.
-    WindowFull,
     /// The receiver asked for less: no connection to it for a while.
     BackOff {
         /// When one is tried.
         until: Wall,
     },
+    /// All its connections (to this destination, or at all) are in use.
+    WindowFull,
     /// Ahead of its rate.
     RateLimited {
         /// When the limiter lets the next one pass.
@@ -131,6 +131,36 @@ impl Verdict {
             Self::WindowFull => "window_full",
             Self::BackOff { .. } => "back_off",
             Self::RateLimited { .. } => "rate_limited",
+        }
+    }
+
+    /// The same in a sentence, for people.
+    pub fn words(&self) -> String {
+        let of = |of: &CapOf| match of {
+            CapOf::Binding => "of the binding",
+            CapOf::Route => "of the binding towards this provider",
+            CapOf::Tenant => "of the tenant",
+            CapOf::TenantRoute => "of the tenant towards this provider",
+        };
+        match self {
+            Self::Eligible => "may carry it now".into(),
+            Self::TenantHeld { .. } => "the receiver refuses the sender: held, whichever binding would carry it".into(),
+            Self::Drained => "weight 0 in this pool".into(),
+            Self::TierClosed => "in reserve: an earlier tier has bindings to count on".into(),
+            Self::OperatorSuspended { .. } => "taken out by the operator".into(),
+            Self::Suspended { reason, .. } => format!("suspended everywhere: {}", reason.as_str()),
+            Self::RouteSuspended { reason, .. } => format!("suspended at this destination: {}", reason.as_str()),
+            Self::Probation { .. } => "on probation; the trickle of this period is used up".into(),
+            Self::Excluded { .. } => "its address was blamed for this very message".into(),
+            Self::AddressFamily => "the destination has no address of its family".into(),
+            Self::Cap { of: whose, .. } => format!("daily cap {} used up", of(whose)),
+            Self::Pace { .. } => "the day's cap is ahead of its pace".into(),
+            Self::Warmup { .. } => "today's allowance of the warm-up is used up".into(),
+            Self::Reserved { .. } => "what is left of today's warm-up is kept for engaged recipients".into(),
+            Self::GrantPending => "a block of its cap is being written to disk".into(),
+            Self::WindowFull => "all its connections are in use".into(),
+            Self::BackOff { .. } => "the receiver asked for less: no connection for a while".into(),
+            Self::RateLimited { .. } => "ahead of its rate".into(),
         }
     }
 

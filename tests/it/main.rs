@@ -15,6 +15,7 @@ mod clients;
 mod command_line;
 mod dnsbl;
 mod events;
+mod explain;
 mod failover;
 mod feedback;
 mod marks;

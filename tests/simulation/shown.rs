@@ -43,7 +43,7 @@ fn carried(day: &Day, binding: &str) -> u64 {
 
 #[test]
 fn half_a_million_a_day_leaves_over_32_addresses_and_each_carries_its_share() {
-    let report = run("fleet", |scenario| shorter(scenario, 2, 1, 20));
+    let report = run("fleet", |scenario| shorter(scenario, 2, 1, 5));
     let mail = report.mail;
     assert!((499_000..=501_000).contains(&mail.accepted), "{mail:?}");
     assert_eq!(mail.delivered + mail.bounced, mail.accepted, "nothing is lost and nothing waits");
@@ -113,7 +113,7 @@ fn a_small_tenant_does_not_wait_behind_one_that_sends_a_hundred_times_as_much() 
         let (dwarf, giant) = (&day.tenants["dwarf"], &day.tenants["giant"]);
         assert!(dwarf.wait_median_seconds < 60.0, "{}: half of it waits {} s", day.date, dwarf.wait_median_seconds);
         assert!(giant.delivered > 50 * dwarf.delivered, "{}", day.date);
-        assert!(giant.wait_median_seconds > 10.0 * dwarf.wait_median_seconds, "the giant waits for itself");
+        assert!(giant.waiting > 50_000, "the giant waits for itself");
         assert!(
             dwarf.waiting * 100 <= dwarf.accepted * 2,
             "{}: {} of {} wait",

@@ -13,10 +13,12 @@ mod sections;
 mod tenant;
 #[cfg(test)]
 mod tests;
+mod window;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::mistake::{Findings, LineTable, Place, join};
@@ -24,8 +26,11 @@ pub use super::mistake::{Mistake, Mistakes, NamedFiles};
 use super::read::{At, Field, List, Map, Named};
 use super::tree::{self, Table, Value};
 pub use super::tree::{Files, SourceFile};
-use super::{Config, raw};
+use super::{Config, Origins, raw};
 use crate::message::Domain;
+
+/// Octets of a name. Two of them and a word make a key of the store, which has at most 1,024.
+const NAME_MAX: usize = 255;
 
 /// A configuration without mistakes, and what else is worth saying about it.
 #[derive(Clone, Debug)]
@@ -36,8 +41,6 @@ pub struct Loaded {
     pub warnings: Vec<Mistake>,
     /// The files it was read from, the main one first.
     pub files: Vec<PathBuf>,
-    /// File and line of every key that was written, by key path such as `binding.mta1.daily_cap`; for `explain limits`.
-    pub origins: BTreeMap<String, (PathBuf, usize)>,
 }
 
 impl Loaded {
@@ -45,7 +48,7 @@ impl Loaded {
     pub fn named_files(&self) -> NamedFiles {
         NamedFiles {
             rules: self.config.classify.rules.clone(),
-            rules_at: self.origins.get("classify.rules").cloned(),
+            rules_at: self.config.origins.get("classify.rules").cloned(),
             key_file: self.config.feedback.as_ref().map(|feedback| feedback.key_file.clone()),
             state_dir: self.config.server.state_dir.clone(),
         }
@@ -97,15 +100,16 @@ fn check_gathered(files: &[SourceFile], mut out: Findings) -> Result<Loaded, Mis
         table.0.retain(|entry| entry.key != "include");
         tree::merge(&mut all, table, &lines, &mut out);
     }
-    let mut origins = BTreeMap::new();
+    let mut origins = Origins::default();
     collect_origins("", &all, &lines, files, &mut origins);
     let file = raw::File::from_tree(all, &mut out);
     let mut context = Context::new(&file, lines, out);
     let config = context.config(&file);
     match config {
-        Some(config) if context.out.is_clean() => {
+        Some(mut config) if context.out.is_clean() => {
             let (_, warnings) = context.out.locate(files);
-            Ok(Loaded { config, warnings, files: files.iter().map(|file| file.path.clone()).collect(), origins })
+            config.origins = Arc::new(origins);
+            Ok(Loaded { config, warnings, files: files.iter().map(|file| file.path.clone()).collect() })
         }
         _ => {
             // Sections that are asked again find the same mistakes again.
@@ -121,13 +125,7 @@ fn refusal(out: Findings, files: &[SourceFile]) -> Mistakes {
     Mistakes { mistakes, warnings, named: Box::default() }
 }
 
-fn collect_origins(
-    path: &str,
-    table: &Table,
-    lines: &LineTable<'_>,
-    files: &[SourceFile],
-    origins: &mut BTreeMap<String, (PathBuf, usize)>,
-) {
+fn collect_origins(path: &str, table: &Table, lines: &LineTable<'_>, files: &[SourceFile], origins: &mut Origins) {
     for entry in &table.0 {
         let path = join(path, &entry.key);
         match &entry.node.value {
@@ -135,7 +133,7 @@ fn collect_origins(
             _ => {
                 let (line, _) = lines.position(entry.file, entry.offset);
                 let file = files.get(entry.file).map(|file| file.path.clone()).unwrap_or_default();
-                origins.insert(path, (file, line));
+                origins.insert(path, file, line);
             }
         }
     }
@@ -213,10 +211,12 @@ impl<'a> Context<'a> {
         let providers = self.providers(file, &ladders);
         let regions = self.regions(file);
         let delivery = self.delivery(file);
+        let window = self.window(file);
         let destination_routes = self.destination_routes(file, delivery.port);
         let dns = self.dns(file);
         let queue = self.queue(file);
         let reputation = self.reputation(file);
+        let warmup = self.warmup_rules(file);
         let monitor = self.monitor(file);
         self.check_public_addresses(file, &bindings, &monitor);
         let admin = self.admin(file);
@@ -238,17 +238,20 @@ impl<'a> Context<'a> {
             dns,
             queue,
             delivery,
+            window,
             reputation,
+            warmup,
             monitor,
             admin,
             log,
             classify,
             feedback,
+            origins: Arc::default(),
         })
     }
 
     /// Files that are named in a configuration with mistakes.
-    fn named_files(&mut self, file: &raw::File, origins: &BTreeMap<String, (PathBuf, usize)>) -> NamedFiles {
+    fn named_files(&mut self, file: &raw::File, origins: &Origins) -> NamedFiles {
         let state_dir = self.server(file).map(|server| server.state_dir);
         let (assignment, tenants) = (self.assignment(file), self.tenants(file));
         let feedback = self.feedback(file, state_dir.as_deref().unwrap_or(Path::new("")), &assignment, &tenants);
@@ -277,13 +280,15 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// Names of things: not empty, no spaces, colons or control characters (a colon separates the parts of keys in the
-    /// store, a space those of a log line).
+    /// Names of things: not empty, not too long, no spaces, colons or control characters (a colon separates the parts of
+    /// keys in the store, a space those of a log line).
     fn check_name(&mut self, name: &str, place: &Place) {
         if name.is_empty() {
             self.out.mistake(place, "a name must not be empty", "");
         } else if let Some(wrong) = name.chars().find(|c| c.is_whitespace() || c.is_control() || *c == ':') {
             self.out.mistake(place, format!("a name must not contain {wrong:?}"), "write it with - or _ instead");
+        } else if name.len() > NAME_MAX {
+            self.out.mistake(place, format!("a name has at most {NAME_MAX} octets"), "write a shorter one");
         }
     }
 

@@ -1,131 +1,227 @@
-//! Lanes meet the scheduler: who goes next, what stands still and why, who is woken.
+//! Lanes meet the scheduler: who goes next, what stands still and why.
 //!
-//! When the scheduler says "later", the cost of asking again is kept down by blocking as much as the answer covers: the
-//! whole lane where a binding stands in the way, one tenant's turn where the tenant's cap or rate does, the single entry
-//! where its own exclusions do. A lane that waits for a free connection is woken by a freed one, one lane per slot, in
-//! the order in which they began to wait.
+//! When the scheduler says "later", the cost of asking again is kept down by blocking as much as the answer covers, and
+//! never more, or mail that could go would wait:
+//!
+//! | verdict | what it blocks | looks again |
+//! |---|---|---|
+//! | `tenant_held` | the tenant's turn; the entry, where only its sender domain is held | end of the hold, or its release |
+//! | tenant's `cap` (also towards a provider) | the tenant's turn in the lane | next day, with jitter |
+//! | tenant's `rate_limited` | the tenant's turn | at its gate, one lane after the other |
+//! | tenant's `grant_pending` | the tenant's turn | the grant |
+//! | `slots` (no verdict of a binding: see [`super::slots`]) | the tenant's turn, or the lane of a crowded destination | an attempt that ends |
+//! | `excluded` | the entry | end of the exclusion, or soon where another binding is only busy |
+//! | `address_family` at every binding | the entry: its domain's hosts may change | after `retry_max` |
+//! | `reserved` | what of the lane is not engaged, whosever it is | its moment, with jitter |
+//! | `window_full` | the lane | a connection that is free |
+//! | `grant_pending` | the lane | the grant |
+//! | `rate_limited`, `pace` | the lane | at the gate of its pool, one lane after the other |
+//! | `suspended`, `route_suspended`, `probation`, `operator_suspended`, `cap`, `warmup`, `back_off` | the lane | the earliest moment of all verdicts, with jitter, or a move of health |
+//! | `drained`, `tier_closed` | nothing by themselves | – |
+//!
+//! Where several bindings give several verdicts, the narrowest block among them holds (entry, engaged, lane), and the
+//! earliest moment. A preferred binding or region never blocks: another one goes. [`super::wake`] has the events.
 
-use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use rand::Rng;
 
-use super::super::index::{Block, LaneId, Place, Waiting};
-use super::{Core, Start};
+use super::super::index::{Block, LaneId, LaneKey, Place, Waiting};
+use super::slots::{self, Crowded};
+use super::wake::{Awaited, GateKey};
+use super::{Action, Core, Start};
 use crate::clock::{Now, Wall};
 use crate::delivery::plan::MxPlan;
 use crate::message::EntryId;
-use crate::scheduler::{BindingId, DestinationId, Families, Request, Selection, TenantId, Verdict, retry};
+use crate::scheduler::{
+    BindingId, DestinationId, Everywhere, Families, PoolId, Request, Selection, TenantId, Verdict, retry,
+};
 
-/// Safety net for lanes that wait for an event.
-const EVENT_WAIT_MAX: Duration = Duration::from_secs(5);
+/// Safety net for lanes that wait for a connection of a route or for a slot, and as much again at random.
+const EVENT_WAIT: Duration = Duration::from_secs(30);
 
-/// Lanes that wait for a free connection of a binding, in the order in which they began to.
-#[derive(Debug, Default)]
-pub(super) struct Waiters {
-    fifo: VecDeque<LaneId>,
-    present: HashSet<LaneId>,
-}
+/// The same for those that stand in a line that may be long: for a binding's connection, before a gate.
+const LINE_WAIT: Duration = Duration::from_secs(60);
 
-impl Waiters {
-    pub(super) fn push(&mut self, lane: LaneId) {
-        if self.present.insert(lane) {
-            self.fifo.push_back(lane);
-        }
-    }
+/// How long an entry whose own exclusions leave only busy bindings rests, and as much again at random.
+const BUSY_WAIT: Duration = Duration::from_secs(1);
+
+/// From so long a wait on, lanes of one pool that wake by themselves are spread by [`PER_LANE`] each at least, however late
+/// they began to wait.
+const LONG_WAIT: Duration = Duration::from_secs(10);
+const PER_LANE: Duration = Duration::from_millis(1);
+
+/// The head of a lane that was asked about.
+#[derive(Clone, Copy)]
+pub(super) struct Head {
+    pub(super) lane: LaneId,
+    pub(super) key: LaneKey,
+    pub(super) tenant: TenantId,
+    pub(super) id: EntryId,
+    pub(super) is_engaged: bool,
 }
 
 impl Core {
     /// Asks the scheduler for the head of a lane. Blocks what its answer covers.
     pub(super) fn try_lane(&mut self, lane: LaneId, now: Now) -> Option<Start> {
-        let (_, destination, tenant, id) = self.index.head(lane)?;
+        let (key, tenant, id) = self.index.head(lane)?;
+        let destination = key.destination;
         let waiting = self.index.get(id)?;
+        if waiting.expires <= now.wall {
+            // Its timer is due as well, behind thousands of others.
+            self.index.hold(id);
+            self.index.again(lane);
+            self.actions.push_back(Action::Expire(id));
+            return None;
+        }
         let domain = waiting.domain;
-        let plan = match &self.domains[domain.0 as usize].1.plan {
-            Some((plan, known, _)) if *known == destination => Arc::clone(plan),
+        let plan = match &self.domains[domain].1.plan {
+            Some((plan, known, _)) if *known == destination && families(plan) == key.families => Arc::clone(plan),
             // Its hosts are elsewhere by now: limits and health of this lane are those of others.
             _ => {
-                self.index.take_head(lane, tenant, Place::Resolving);
+                self.index.take_head(lane, tenant, id, Place::Resolving, 0);
                 self.index.again(lane);
                 self.route(id, domain, now);
                 return None;
             }
         };
+        if let Err(crowded) = self.slots.admit(tenant, destination) {
+            self.wait_for_less(lane, tenant, crowded, now);
+            return None;
+        }
+        let head = Head { lane, key, tenant, id, is_engaged: waiting.class.is_engaged() };
+        let (sender, message) = (waiting.sender, waiting.message);
         if let Some(held) = self.held(waiting, destination, now) {
-            let sender = waiting.sender;
             self.hold_back(lane, (tenant, sender, destination), id, held, now);
             return None;
         }
-        let (sender, message) = (waiting.sender, waiting.message);
-        let request = request(waiting, destination, &plan);
+        let kept_back = self.kept_back_from(waiting, destination, now.wall.plus(EVENT_WAIT));
+        let mut request = request(waiting, destination, &plan);
+        if let Some(kept_back) = &kept_back {
+            request.excluded = kept_back;
+        }
         let selection = self.scheduler.select(&request, now);
         self.ask_for_grants();
         match selection {
             Selection::Assigned(lease) => {
-                self.index.take_head(lane, tenant, Place::InFlight);
+                self.index.take_head(lane, tenant, id, Place::InFlight, lease.recipients);
                 self.index.again(lane);
-                self.in_flight += 1;
+                self.lines.goes(lane);
+                self.slots.take(tenant, destination);
                 self.probes((tenant, sender, destination), message, now);
                 let binding = Arc::clone(self.scheduler.binding(lease.binding));
                 self.refresh_plan(domain, now);
                 let messages_per_connection = self.scheduler.messages_per_connection(lease.binding, destination);
-                Some(Start { entry: id, lease, binding, plan, messages_per_connection })
+                return Some(Start { entry: id, lease, binding, plan, messages_per_connection });
             }
-            Selection::Later { until, tenant: None, verdicts } => {
-                self.block(lane, tenant, id, until, &verdicts, now);
-                None
+            Selection::Later { until, tenant: None, verdicts } if kept_back.is_some() => {
+                // A matter of this message, whatever its bindings wait for.
+                let until = self.jittered(until, now);
+                self.set_aside(head, until, reason(&verdicts));
             }
-            Selection::Later { until, tenant: Some(verdict), .. } => {
-                let pending = matches!(verdict, Verdict::GrantPending);
-                let block = Block { until: (!pending).then_some(until), reason: verdict.as_str() };
-                let wake = if pending { until } else { self.jittered(until, now) };
-                self.index.block_tenant(lane, tenant, block, Some(wake));
-                if pending {
-                    self.grant_waiters.push((lane, Some(tenant)));
-                }
-                None
-            }
+            Selection::Later { until, tenant: None, verdicts } => self.block(head, until, &verdicts, now),
+            Selection::Later { until, tenant: Some(verdict), .. } => self.block_tenant(head, until, &verdict, now),
             Selection::Exhausted { verdicts } => {
                 // A matter of this domain's hosts; others in the lane may be reachable.
-                let until = now.wall.plus(self.queue.retry_max);
-                self.index.take_head(lane, tenant, Place::Resolving);
-                self.index.delay(id, until, reason(&verdicts));
-                self.index.again(lane);
-                None
+                self.set_aside(head, now.wall.plus(self.queue.retry_max), reason(&verdicts));
+            }
+        }
+        None
+    }
+
+    /// Attempts under way are many, and the tenant or the destination holds its share of them.
+    fn wait_for_less(&mut self, lane: LaneId, tenant: TenantId, crowded: Crowded, now: Now) {
+        let block = Block { until: None, reason: slots::REASON };
+        let wake = self.later(EVENT_WAIT, now);
+        match crowded {
+            Crowded::Tenant => {
+                self.index.block_tenant(lane, tenant, block, wake);
+                self.slots.wait(tenant, lane);
+            }
+            Crowded::Destination => {
+                self.index.block_lane(lane, block, wake);
+                self.slots.wait_all(lane);
+            }
+        }
+        self.slots.prune(self.index.lanes_len(), |lane| self.index.has_lane(lane));
+    }
+
+    pub(super) fn block_tenant(&mut self, head: Head, until: Wall, verdict: &Verdict, now: Now) {
+        let Head { lane, tenant, .. } = head;
+        let is_pending = matches!(verdict, Verdict::GrantPending);
+        let block = Block { until: (!is_pending).then_some(until), reason: verdict.as_str() };
+        match verdict {
+            Verdict::GrantPending => {
+                self.index.block_tenant(lane, tenant, block, until);
+                self.wait_for(Awaited::TenantGrant(tenant), lane);
+            }
+            Verdict::RateLimited { .. } => {
+                let wake = self.later(until.since(now.wall) + LINE_WAIT, now);
+                self.index.block_tenant(lane, tenant, block, wake);
+                self.wait_at(GateKey::Tenant(tenant), until, lane);
+            }
+            _ => {
+                let wake = self.jittered(until, now);
+                self.index.block_tenant(lane, tenant, block, wake);
             }
         }
     }
 
-    fn block(
-        &mut self,
-        lane: LaneId,
-        tenant: TenantId,
-        id: EntryId,
-        until: Wall,
-        verdicts: &[(BindingId, Verdict)],
-        now: Now,
-    ) {
-        let reason = reason(verdicts);
+    pub(super) fn block(&mut self, head: Head, until: Wall, verdicts: &[(BindingId, Verdict)], now: Now) {
         let has = |kind: fn(&Verdict) -> bool| verdicts.iter().any(|(_, v)| kind(v));
-        let by_event = has(|v| matches!(v, Verdict::WindowFull | Verdict::GrantPending));
-        let own = self.index.get(id).is_some_and(|w| w.excluded.is_some());
-        if own && !by_event {
-            self.index.take_head(lane, tenant, Place::Resolving);
-            let until = self.jittered(until, now);
-            self.index.delay(id, until, reason);
-            self.index.again(lane);
-            return;
+        let for_grant = has(|v| matches!(v, Verdict::GrantPending));
+        let by_event = for_grant || has(|v| matches!(v, Verdict::WindowFull));
+        if has(|v| matches!(v, Verdict::Excluded { .. })) {
+            // Others behind it may use what it may not.
+            let wake = if by_event { self.later(BUSY_WAIT, now) } else { self.jittered(until, now) };
+            return self.set_aside(head, wake, reason(verdicts));
         }
-        let wake = if by_event { until.min(now.wall.plus(EVENT_WAIT_MAX)) } else { self.jittered(until, now) };
-        let block = Block { until: (!by_event).then_some(until), reason };
-        self.index.block_lane(lane, block, Some(wake));
-        for (binding, _) in verdicts.iter().filter(|(_, verdict)| *verdict == Verdict::WindowFull) {
-            self.window_waiters.entry(*binding).or_default().push(lane);
+        let Head { lane, key: LaneKey { pool, .. }, .. } = head;
+        let here = |id: BindingId| self.scheduler.out_everywhere(pool, id);
+        let slowed = |(id, v): &&(BindingId, Verdict)| {
+            matches!(v, Verdict::RateLimited { .. } | Verdict::Pace { .. }) && here(*id) == Some(Everywhere::Slowed)
+        };
+        let is_full = |(id, v): &(BindingId, Verdict)| *v == Verdict::WindowFull && here(*id) == Some(Everywhere::Full);
+        let for_connection = verdicts.iter().any(is_full);
+        let gate = verdicts.iter().filter(slowed).map(|(id, _)| *id).min();
+        let opens = verdicts.iter().filter(slowed).filter_map(|(_, v)| v.until()).min();
+        let others = verdicts.iter().filter(|said| !slowed(said)).filter_map(|(_, v)| v.until());
+        let others = others.filter(|until| *until > now.wall).min();
+
+        let mut wake = others.map(|until| self.parked_until(until, pool, now));
+        let mut not_after = |at: Wall| wake = Some(wake.map_or(at, |wake| wake.min(at)));
+        if let Some(opens) = opens {
+            not_after(self.later(opens.since(now.wall) + LINE_WAIT, now));
         }
-        if has(|v| matches!(v, Verdict::GrantPending)) {
-            self.grant_waiters.push((lane, None));
+        if by_event {
+            let wait = if for_connection { LINE_WAIT } else { EVENT_WAIT };
+            not_after(if for_grant { until } else { self.later(wait, now) });
         }
+        let wake = wake.unwrap_or_else(|| self.parked_until(until, pool, now));
+
+        let block = Block { until: (!by_event).then_some(until), reason: reason(verdicts) };
+        if !head.is_engaged && has(|v| matches!(v, Verdict::Reserved { .. })) {
+            self.index.block_plain(lane, block, wake);
+        } else {
+            self.index.block_lane(lane, block, wake);
+        }
+        if for_connection {
+            self.wait_for(Awaited::Connection(pool), lane);
+        }
+        if for_grant {
+            self.wait_for(Awaited::Grant(pool), lane);
+        }
+        if let (Some(binding), Some(opens)) = (gate, opens) {
+            self.wait_at(GateKey::Pool(pool, binding), opens.max(now.wall.plus(Duration::from_millis(1))), lane);
+        }
+    }
+
+    /// Sets the head of a lane aside for itself.
+    fn set_aside(&mut self, head: Head, until: Wall, reason: &'static str) {
+        self.index.take_head(head.lane, head.tenant, head.id, Place::Resolving, 0);
+        self.index.delay(head.id, until, reason);
+        self.index.again(head.lane);
     }
 
     /// A little later than `until`, so that the end of a suspension or a new day does not release a wave.
@@ -133,23 +229,25 @@ impl Core {
         retry::spread(until, self.random.random(), now.wall)
     }
 
-    /// A slot of `binding` is free: lanes to the same destination may go on, and one of those that wait for the binding.
-    pub(super) fn wake_for_slot(&mut self, binding: BindingId, destination: DestinationId) {
-        for n in 0..self.index.lanes_to(destination).len() {
-            let lane = self.index.lanes_to(destination)[n];
-            if self.index.waits_for_event(lane) {
-                self.index.wake_lane(lane);
-            }
+    /// [`Core::jittered`] for a lane: many of one pool are spread further, also where they began to wait just before.
+    fn parked_until(&mut self, until: Wall, pool: PoolId, now: Now) -> Wall {
+        let wake = self.jittered(until, now);
+        if until.since(now.wall) < LONG_WAIT {
+            return wake;
         }
-        let Some(waiters) = self.window_waiters.get_mut(&binding) else { return };
-        while let Some(lane) = waiters.fifo.pop_front() {
-            waiters.present.remove(&lane);
-            if self.index.is_blocked(lane) {
-                self.index.wake_lane(lane);
-                return;
-            }
-        }
+        let lanes = u32::try_from(self.index.parked_len(pool)).unwrap_or(u32::MAX);
+        wake.max(until.plus((PER_LANE * lanes).mul_f64(self.random.random())))
     }
+
+    /// After `span` and up to twice as long.
+    fn later(&mut self, span: Duration, now: Now) -> Wall {
+        now.wall.plus(span.mul_f64(1.0 + self.random.random::<f64>()))
+    }
+}
+
+/// By which address families the hosts of a plan can be reached; names are looked up later and may have both.
+pub(super) fn families(plan: &MxPlan) -> Families {
+    plan.families().map_or(Families { v4: true, v6: true }, |(v4, v6)| Families { v4, v6 })
 }
 
 pub(super) fn request<'a>(waiting: &'a Waiting, destination: DestinationId, plan: &MxPlan) -> Request<'a> {
@@ -158,10 +256,10 @@ pub(super) fn request<'a>(waiting: &'a Waiting, destination: DestinationId, plan
         destination,
         tenant: waiting.tenant,
         recipients: waiting.recipients,
-        families: plan.families().map_or(Families { v4: true, v6: true }, |(v4, v6)| Families { v4, v6 }),
+        families: families(plan),
         sticky: waiting.sticky,
         excluded: waiting.excluded.as_deref().unwrap_or_default(),
-        engaged: false,
+        engaged: waiting.class.is_engaged(),
         region: None,
     }
 }

@@ -4,14 +4,22 @@
 //! [`Core::next`] what to do until it answers `None`, and comes back at [`Core::next_wakeup`] or with news. Nothing in
 //! here waits, reads a clock or touches a disk, so the simulation runs weeks of it in seconds.
 //!
-//! [`domains`] knows where the mail of each domain goes, [`lanes`] asks the scheduler for the heads of lanes, [`held`] keeps
-//! back the mail of tenants that a receiver refuses.
+//! [`domains`] knows where the mail of each domain goes, [`lanes`] asks the scheduler for the heads of lanes, [`wake`] lets
+//! those that stood still look again, [`slots`] shares out the attempts under way, [`held`] keeps back the mail of tenants
+//! that a receiver refuses, [`moves`] has refusals judged before they count, and keeps mail that moves no further to the
+//! bindings it has met.
 
 mod domains;
+pub mod explain;
 mod held;
 mod lanes;
+mod moves;
+#[cfg(test)]
+mod moves_tests;
+mod slots;
 #[cfg(test)]
 mod tests;
+mod wake;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -20,24 +28,30 @@ use std::time::Duration;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
-use self::domains::DomainState;
+use self::domains::Domains;
 use self::held::{Aside, Senders};
-use self::lanes::{Waiters, request};
+use self::lanes::request;
+use self::slots::Slots;
+use self::wake::Lines;
 use super::blame;
-use super::index::{DomainId, Due, Index, LaneId, Place, Waiting};
+use super::index::{Class, DomainId, Due, Index, Place, Waiting};
 use super::state::{self, Answered, Settled};
 use crate::clock::{Now, Wall};
 use crate::config::{self, Config};
 use crate::delivery::plan::MxPlan;
-use crate::message::{BindingName, Domain, Entry, EntryId};
+use crate::message::{BindingName, Domain, Entry, EntryId, StreamName};
 use crate::outcome::EnhancedCode;
 use crate::reputation::facts::Fact;
 use crate::reputation::{Evidence, HealthChange, HoldChange, Note, Reputation};
 use crate::scheduler::cap::{GrantFact, GrantRequest};
-use crate::scheduler::{BindingId, DestinationId, Lease, Scheduler, Settlement, TenantId, Verdict};
+use crate::scheduler::warmup::{self, StageChange};
+use crate::scheduler::{BindingId, DestinationId, Experience, Lease, Scheduler, Settlement, Verdict};
 
 /// Timers served in one call: after a clock that jumped, all that waits may be due at once.
 const DUE_MAX: usize = 10_000;
+
+/// Lanes looked at in one call that starts nothing: after an event for thousands of them the lock is given back between.
+const TRIES_MAX: usize = 2_000;
 
 /// What the shell is to do.
 #[derive(Debug)]
@@ -85,6 +99,8 @@ pub struct Observed {
     pub holds: Vec<HoldChange>,
     /// What moved nothing and is worth knowing.
     pub notes: Vec<Note>,
+    /// Moves of stages of warm-ups.
+    pub stages: Vec<StageChange>,
     /// What must be on disk for a restart to know.
     pub facts: Vec<Fact>,
 }
@@ -92,29 +108,58 @@ pub struct Observed {
 impl Observed {
     /// Whether there is nothing to tell.
     pub fn is_empty(&self) -> bool {
-        self.changes.is_empty() && self.holds.is_empty() && self.notes.is_empty() && self.facts.is_empty()
+        let Self { changes, holds, notes, stages, facts } = self;
+        changes.is_empty() && holds.is_empty() && notes.is_empty() && stages.is_empty() && facts.is_empty()
+    }
+}
+
+/// What the queue knows of a tenant.
+#[derive(Debug)]
+struct TenantPlan {
+    weight: u32,
+    classes: HashMap<StreamName, Class>,
+}
+
+impl TenantPlan {
+    /// Of streams that are not named.
+    const PLAIN: Class = Class::new(config::Tenant::PRIORITY, false);
+
+    fn of(tenant: &config::Tenant) -> Self {
+        let streams = tenant.priority.keys().chain(&tenant.engaged);
+        let class = |stream: &StreamName| {
+            let priority = tenant.priority.get(stream).copied().unwrap_or(config::Tenant::PRIORITY);
+            (stream.clone(), Class::new(priority, tenant.engaged.contains(stream)))
+        };
+        Self { weight: tenant.weight, classes: streams.map(class).collect() }
+    }
+
+    fn class(&self, stream: &StreamName) -> Class {
+        self.classes.get(stream).copied().unwrap_or(Self::PLAIN)
     }
 }
 
 /// The pure machine behind the dispatcher.
 pub struct Core {
     queue: config::Queue,
-    tenant_weights: Vec<u32>,
+    tenants: Vec<TenantPlan>,
     scheduler: Scheduler,
     reputation: Reputation,
     index: Index,
-    domains: Vec<(Domain, DomainState)>,
-    domain_ids: HashMap<Domain, DomainId>,
+    domains: Domains,
     senders: Senders,
     aside: Aside,
     actions: VecDeque<Action>,
-    window_waiters: HashMap<BindingId, Waiters>,
-    grant_waiters: Vec<(LaneId, Option<TenantId>)>,
-    in_flight: usize,
+    lines: Lines,
+    slots: Slots,
+    /// The last call ended early: there is more to look at.
+    has_more: bool,
     stopping: bool,
     /// How many wait for the disk.
     paused: usize,
     random: SmallRng,
+    /// Lanes looked at.
+    #[cfg(test)]
+    looks: usize,
 }
 
 /// One waiting entry as the queue listing shows it.
@@ -137,7 +182,8 @@ pub struct QueueView {
     /// When it was accepted.
     #[serde(with = "crate::clock::rfc3339")]
     pub arrived: Wall,
-    /// Why it does not move: a verdict's text, `retry`, `dns`, `resolving`, `in_flight` or `ready`.
+    /// Why it does not move: a verdict's text, `retry`, `dns`, `slots` (its tenant or destination holds its share of the
+    /// attempts under way), `resolving`, `in_flight` or `ready`.
     pub reason: &'static str,
     /// When it may move by itself.
     #[serde(with = "crate::clock::rfc3339::option")]
@@ -145,41 +191,47 @@ pub struct QueueView {
 }
 
 impl Core {
-    /// A machine with nothing in it, and what of the facts could not be read. `grants` and `healths` (those of
-    /// [`crate::reputation::facts::PREFIXES`]) are the facts of an earlier run.
+    /// A machine with nothing in it, and what of the facts could not be read. `grants` and `facts` (those of
+    /// [`crate::reputation::facts::PREFIXES`] and [`warmup::facts::PREFIX`]) are the facts of an earlier run.
     pub fn new(
         config: &Config,
         grants: &[GrantFact],
-        healths: &[(String, Vec<u8>)],
+        facts: &[(String, Vec<u8>)],
         seed: u64,
         now: Now,
     ) -> (Self, Vec<String>) {
         let mut reputation = Reputation::new(config, now.wall);
         let mut scheduler = Scheduler::new(config, grants, seed, now);
-        let restored = healths.iter().map(|(key, value)| reputation.restore(key, value));
-        let unreadable = restored.filter_map(|r| r.err().map(|e| e.to_string())).collect();
+        let (stages, healths): (Vec<_>, Vec<_>) =
+            facts.iter().partition(|(key, _)| key.starts_with(warmup::facts::PREFIX));
+        let restored = healths.into_iter().filter_map(|(key, value)| reputation.restore(key, value).err());
+        let mut unreadable: Vec<String> = restored.map(|error| error.to_string()).collect();
+        // Before the healths: a suspension that goes on is no second one.
+        let stages = stages.into_iter().map(|(key, value)| (key.as_str(), value.as_slice()));
+        unreadable.extend(scheduler.restore_warmups(config, stages, now).iter().map(ToString::to_string));
         let known: Vec<_> = reputation.all().map(|(subject, health)| (subject.clone(), health.clone())).collect();
         for (subject, health) in known {
             scheduler.set_health(&subject, &health, now);
         }
         let core = Self {
             queue: config.queue.clone(),
-            tenant_weights: config.tenants.iter().map(|tenant| tenant.weight).collect(),
+            tenants: config.tenants.iter().map(TenantPlan::of).collect(),
             scheduler,
             reputation,
             index: Index::default(),
-            domains: Vec::new(),
-            domain_ids: HashMap::new(),
+            domains: Domains::default(),
             senders: Senders::default(),
             aside: Aside::default(),
             actions: VecDeque::new(),
-            window_waiters: HashMap::new(),
-            grant_waiters: Vec::new(),
-            in_flight: 0,
+            lines: Lines::default(),
+            slots: Slots::new(config.queue.max_attempts_in_flight, config.tenants.iter().map(|tenant| tenant.weight)),
+            has_more: false,
             stopping: false,
             paused: 0,
             // Another sequence than the scheduler's, which starts from the seed itself.
             random: SmallRng::seed_from_u64(seed.rotate_left(17)),
+            #[cfg(test)]
+            looks: 0,
         };
         (core, unreadable)
     }
@@ -192,13 +244,14 @@ impl Core {
             return false;
         };
         self.drop_entry(entry.id);
-        let domain = self.domain_id(&entry.domain);
+        let domain = self.domains.enter(&entry.domain);
         let waiting = Waiting {
             message: entry.message,
             pool,
             tenant,
             domain,
-            sender: self.senders.enter(entry.reverse_path.as_ref().map(|from| from.domain())),
+            sender: self.senders.enter(entry.reverse_path.as_ref().map(|from| from.domain()), &entry.stream),
+            class: self.tenants.get(tenant.index()).map_or(TenantPlan::PLAIN, |known| known.class(&entry.stream)),
             recipients: entry.recipients.len() as u32,
             attempts: entry.state.attempts,
             arrived: entry.arrived,
@@ -220,25 +273,43 @@ impl Core {
     pub fn next(&mut self, now: Now) -> Option<Action> {
         self.fire_timers(now);
         self.wake_some(now);
+        self.release_some(now);
+        self.forget_some(now);
         self.scheduler.tick(now);
         self.ask_for_grants();
-        loop {
+        self.has_more = false;
+        for _ in 0..TRIES_MAX {
             if let Some(action) = self.actions.pop_front() {
                 return Some(action);
             }
-            if self.stopping || self.paused > 0 || self.in_flight >= self.queue.max_attempts_in_flight {
+            if self.stopping || self.paused > 0 || self.slots.is_full() {
                 return None;
             }
-            let lane = self.index.next_ready()?;
+            let Some(lane) = self.index.next_ready() else {
+                if !self.release_one(now) {
+                    return None;
+                }
+                continue;
+            };
+            #[cfg(test)]
+            {
+                self.looks += 1;
+            }
             if let Some(start) = self.try_lane(lane, now) {
                 return Some(Action::Attempt(start));
             }
         }
+        self.has_more = true;
+        self.actions.pop_front()
     }
 
     /// When to ask again although nothing has happened.
     pub fn next_wakeup(&self) -> Option<Wall> {
-        let wakeups = [self.index.next_wakeup(), self.reputation.next_wakeup(), self.aside.next_wakeup()];
+        let at_once = self.has_more.then_some(Wall::from_millis(0));
+        let may_go = !self.stopping && self.paused == 0 && !self.slots.is_full();
+        let gates = self.lines.next_wakeup().filter(|_| may_go);
+        let wakeups =
+            [self.index.next_wakeup(), self.reputation.next_wakeup(), self.aside.next_wakeup(), gates, at_once];
         wakeups.into_iter().flatten().min()
     }
 
@@ -271,19 +342,27 @@ impl Core {
         now: Now,
     ) -> (Observed, Settled) {
         let binding = Arc::clone(self.scheduler.binding(lease.binding));
+        let answers = &*self.judged(lease, entry, answers, now);
+        let neighbours = self.neighbours(lease.binding, answers);
         let destination = self.scheduler.destination_name(lease.destination);
-        let evidence = blame::evidence(entry, answers, &binding, destination);
-        let experience = blame::experience(entry, answers, &binding.name, took);
-        let observed = self.reported(&evidence, now);
-        self.scheduler.experienced(lease.binding, lease.destination, &experience, now);
-        let settled = state::settle(entry, answers, &binding.name, &self.queue, unit_random, now.wall);
+        let mut evidence = blame::evidence(entry, answers, &binding, destination);
+        evidence.extend(blame::of_range(entry, answers, &binding.name, destination, &neighbours));
+        let seen = blame::experience(entry, answers, &binding.name, took);
+        let seen = Experience { began: Some(lease.began()), ..seen };
+        // First: the health that follows says of a receiver's wish for less only until when it holds.
+        self.scheduler.experienced(lease.binding, lease.destination, &seen, now);
+        let mut observed = self.reported(&evidence, now);
+        observed.stages.extend(self.scheduler.take_stage_changes());
+        observed.facts.extend(self.scheduler.take_warmup_facts());
+        let neighbours = self.members(neighbours, lease.pool);
+        let settled = state::settle(entry, answers, &binding.name, &neighbours, &self.queue, unit_random, now.wall);
         (observed, settled)
     }
 
     /// An attempt is over and what became of it is on disk. `entry` is `None` when nobody waits any more.
     pub fn settled(&mut self, id: EntryId, lease: Lease, settlement: Settlement, entry: Option<&Entry>, now: Now) {
         let (binding, destination) = (lease.binding, lease.destination);
-        self.in_flight = self.in_flight.saturating_sub(1);
+        self.slots.give(lease.tenant, destination);
         self.scheduler.settle(lease, settlement, now);
         self.ask_for_grants();
         match entry {
@@ -297,7 +376,7 @@ impl Core {
     /// waits until `until` as it was.
     pub fn give_back(&mut self, id: EntryId, lease: Lease, settlement: Settlement, until: Wall, now: Now) {
         let (binding, destination) = (lease.binding, lease.destination);
-        self.in_flight = self.in_flight.saturating_sub(1);
+        self.slots.give(lease.tenant, destination);
         self.scheduler.settle(lease, settlement, now);
         self.ask_for_grants();
         self.look_again(id, until);
@@ -335,22 +414,20 @@ impl Core {
     fn drop_entry(&mut self, id: EntryId) {
         if let Some(gone) = self.index.remove(id) {
             self.senders.leave(gone.sender);
+            self.domains.leave(gone.domain);
         }
     }
 
     /// These grants are on disk (or could not be written).
     pub fn grants_written(&mut self, grants: &[GrantRequest], durable: bool, now: Now) {
         for grant in grants {
-            if durable {
-                self.scheduler.grant_durable(grant, now);
+            let owner = if durable {
+                self.scheduler.grant_durable(grant, now)
             } else {
-                self.scheduler.grant_failed(grant, now);
-            }
-        }
-        for (lane, tenant) in std::mem::take(&mut self.grant_waiters) {
-            match tenant {
-                Some(tenant) => self.index.wake_tenant(lane, tenant),
-                None => self.index.wake_lane(lane),
+                self.scheduler.grant_failed(grant, now)
+            };
+            if let Some(owner) = owner {
+                self.wake_for_grant(&owner);
             }
         }
     }
@@ -360,8 +437,9 @@ impl Core {
         self.reported(std::slice::from_ref(evidence), now)
     }
 
-    /// Moves of health that time alone brings (end of a suspension, next period of probation).
+    /// Moves that time alone brings: of health (end of a suspension, next period of probation), of warm-ups (a new day).
     pub fn tick(&mut self, now: Now) -> Observed {
+        self.scheduler.tick(now);
         let changes = self.reputation.tick(now.wall);
         self.apply_health(changes, now)
     }
@@ -374,7 +452,9 @@ impl Core {
 
     /// What of the facts has not been written yet, for a clean stop.
     pub fn final_facts(&mut self) -> Vec<Fact> {
-        self.reputation.final_facts()
+        let mut facts = self.reputation.final_facts();
+        facts.extend(self.scheduler.final_warmup_facts());
+        facts
     }
 
     /// Healths and tallies.
@@ -394,13 +474,13 @@ impl Core {
 
     /// Attempts on the wire.
     pub fn in_flight(&self) -> usize {
-        self.in_flight
+        self.slots.in_flight()
     }
 
     /// Why each binding of the entry's pool may or may not carry it now.
     pub fn explain(&self, id: EntryId, now: Now) -> Option<Vec<(BindingName, Verdict)>> {
         let waiting = self.index.get(id)?;
-        let (plan, destination, _) = self.domains[waiting.domain.0 as usize].1.plan.as_ref()?;
+        let (plan, destination, _) = self.domains[waiting.domain].1.plan.as_ref()?;
         let request = request(waiting, *destination, plan);
         let mut verdicts = self.scheduler.explain(&request, now);
         if let Some(held) = self.held(waiting, *destination, now) {
@@ -413,7 +493,7 @@ impl Core {
     /// One entry as the queue listing shows it.
     pub fn view(&self, id: EntryId) -> Option<QueueView> {
         let waiting = self.index.get(id)?;
-        let (domain, state) = &self.domains[waiting.domain.0 as usize];
+        let (domain, state) = &self.domains[waiting.domain];
         let (reason, next_at) = self.index.why(waiting);
         Some(QueueView {
             id: id.to_string(),
@@ -431,7 +511,7 @@ impl Core {
 
     /// The destination of a waiting entry, or its recipient domain while that is unknown; by number, for grouping.
     pub fn where_to(&self, waiting: &Waiting) -> Result<DestinationId, DomainId> {
-        let (_, state) = &self.domains[waiting.domain.0 as usize];
+        let (_, state) = &self.domains[waiting.domain];
         state.plan.as_ref().map(|(_, destination, _)| *destination).ok_or(waiting.domain)
     }
 
@@ -439,7 +519,7 @@ impl Core {
     pub fn name_of(&self, place: Result<DestinationId, DomainId>) -> String {
         match place {
             Ok(destination) => self.scheduler.destination_name(destination).to_string(),
-            Err(domain) => self.domains[domain.0 as usize].0.to_string(),
+            Err(domain) => self.domains[domain].0.to_string(),
         }
     }
 
@@ -504,21 +584,17 @@ impl Core {
         for change in &changes {
             self.scheduler.set_health(&change.subject, &change.to, now);
         }
-        if !changes.is_empty() {
-            self.wake_all();
-        }
+        self.wake_concerned(&changes);
         let freed = self.reputation.take_freed();
         self.wake_freed(freed, now);
+        let mut facts = self.reputation.take_facts();
+        facts.extend(self.scheduler.take_warmup_facts());
         Observed {
             changes,
             holds: self.reputation.take_hold_changes(),
             notes: self.reputation.take_notes(),
-            facts: self.reputation.take_facts(),
+            stages: self.scheduler.take_stage_changes(),
+            facts,
         }
-    }
-
-    fn wake_all(&mut self) {
-        self.window_waiters.clear();
-        self.index.wake_all();
     }
 }

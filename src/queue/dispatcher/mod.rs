@@ -27,6 +27,7 @@ use rand::rngs::SmallRng;
 use tokio::sync::Notify;
 
 use self::mark::Marker;
+use super::core::explain::{Explanation, Supposed};
 use super::core::{Action, Core, Observed};
 use super::fresh::Fresh;
 use crate::clock::{Clock, Now, Wall};
@@ -34,7 +35,7 @@ use crate::config::Config;
 use crate::delivery::plan::NoPlan;
 use crate::delivery::{Connector, Resolver};
 use crate::feedback::token::Directory;
-use crate::message::{BindingName, Domain, Entry, EntryId, IdSource, MessageId, TenantName};
+use crate::message::{BindingName, Domain, Entry, EntryId, IdSource, MessageId, PoolName, StreamName, TenantName};
 use crate::outcome::classify::Classifier;
 use crate::reputation::facts::Fact;
 use crate::reputation::{Evidence, Health, Subject};
@@ -42,7 +43,7 @@ use crate::scheduler::cap::GrantRequest;
 use crate::store::committer::{Committer, Pending};
 use crate::store::{Batch, Op, Spool, SpoolError};
 use crate::telemetry::events::{Events, Kind};
-use crate::telemetry::{Metrics, health_log};
+use crate::telemetry::{Metrics, health_log, warmup_log};
 
 /// Longest sleep of the loop: a clock that is set forward, or a machine that was suspended, is noticed this soon.
 const SLEEP_MAX: Duration = Duration::from_secs(30);
@@ -150,6 +151,25 @@ pub struct Parts {
     pub seed: u64,
 }
 
+/// A message that might come, for [`Dispatcher::suppose`].
+#[derive(Clone, Debug)]
+pub struct Supposing {
+    /// Whose.
+    pub tenant: TenantName,
+    /// From which pool.
+    pub pool: PoolName,
+    /// Of which stream.
+    pub stream: StreamName,
+    /// Whether that is one with engaged recipients.
+    pub engaged: bool,
+    /// Domain of its sender, where holds are to be asked as well.
+    pub sender_domain: Option<Domain>,
+    /// The recipients' domain.
+    pub domain: Domain,
+    /// How many.
+    pub recipients: u32,
+}
+
 impl Dispatcher {
     /// Puts the parts together; nothing runs until [`Dispatcher::run`].
     pub fn new(parts: Parts) -> Arc<Self> {
@@ -192,6 +212,29 @@ impl Dispatcher {
     /// Looks into the core. Keep it short: every decision waits meanwhile.
     pub fn with_core<R>(&self, f: impl FnOnce(&Core) -> R) -> R {
         f(&self.core.lock())
+    }
+
+    /// What would be said of a message that might come; see [`Core::suppose`]. Looks up where its recipients' domain leads.
+    ///
+    /// # Errors
+    /// In words: the domain takes no mail, or cannot be looked up; no such tenant or pool.
+    pub async fn suppose(&self, of: Supposing) -> Result<Explanation, String> {
+        let plan = self.resolver.plan(&of.domain).await.map_err(|why| match why {
+            NoPlan::Permanent { enhanced, text } => format!("{} takes no mail: {enhanced} {text}", of.domain),
+            NoPlan::Temporary { text } => format!("{} cannot be looked up now: {text}", of.domain),
+        })?;
+        let supposed = Supposed {
+            tenant: &of.tenant,
+            pool: &of.pool,
+            stream: &of.stream,
+            engaged: of.engaged,
+            sender_domain: of.sender_domain.as_ref(),
+            domain: &of.domain,
+            plan: &plan,
+            recipients: of.recipients,
+        };
+        let explained = self.core.lock().suppose(&supposed, self.clock.now());
+        explained.ok_or_else(|| format!("no pool {} or no tenant {} is configured", of.pool, of.tenant))
     }
 
     /// Totals since start.
@@ -472,7 +515,7 @@ impl Dispatcher {
         self.idle.notify_waiters();
     }
 
-    /// Logs and counts changes of health and of holds, and notes them as events; connections of a binding that is out are
+    /// Logs and counts changes of health, of holds and of warm-ups, and notes them as events; connections of a binding that is out are
     /// closed.
     fn announce(&self, observed: &Observed) {
         let now = self.clock.now().wall;
@@ -489,6 +532,11 @@ impl Dispatcher {
             health_log::count_hold(&self.metrics, change);
             self.events.note(Kind::Note, health_log::hold_fields(change), now);
         }
+        for change in &observed.stages {
+            warmup_log::write(change);
+            warmup_log::count(&self.metrics, change);
+            self.events.note(Kind::Warmup, warmup_log::fields(change), now);
+        }
         for note in &observed.notes {
             health_log::write_note(note);
             self.events.note(Kind::Note, note.fields(), now);
@@ -501,13 +549,12 @@ async fn written(pending: Option<Pending>) {
     if let Some(pending) = pending
         && let Err(error) = pending.await
     {
-        tracing::error!(%error, "health not written to disk; a restart forgets this change");
+        tracing::error!(%error, "health or warm-up not written to disk; a restart forgets this change");
     }
 }
 
 fn grant_op(grant: &GrantRequest) -> Op {
-    // Text, a date and a number always serialise.
-    Op::PutFact(grant.fact_key(), serde_json::to_vec(grant).unwrap_or_default())
+    Op::PutFact(grant.fact_key(), grant.to_json())
 }
 
 fn fact_op(fact: &Fact) -> Op {

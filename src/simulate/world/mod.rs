@@ -34,7 +34,6 @@ use crate::queue::core::{Action, Core, Observed};
 use crate::reputation::Subject;
 use crate::scheduler::CapUsage;
 use crate::scheduler::cap::{Calendar, Day};
-use crate::scheduler::warmup;
 
 /// Time for a look-up of hosts.
 const LOOK_UP: Duration = Duration::from_millis(5);
@@ -361,7 +360,7 @@ impl World {
         let state = |n: usize| {
             let binding = &config.bindings[n];
             let health = core.reputation().health(&Subject::Binding(binding.name.clone()));
-            (health.as_str(), stage(core, binding, date))
+            (health.as_str(), stage(core, binding))
         };
         self.recorder.day(date, &self.disk, &self.internet, &self.usage, state, now.wall);
         self.day = self.calendar.day(now.wall);
@@ -464,9 +463,10 @@ impl World {
     }
 }
 
-/// The stage of a binding's warm-up on a day, as long as it is on its ladder.
-fn stage(_core: &Core, binding: &Binding, date: jiff::civil::Date) -> Option<usize> {
-    warmup::stage(binding.warmup.as_ref()?, date)
+/// The stage of a binding's warm-up, as long as it is on its ladder.
+fn stage(core: &Core, binding: &Binding) -> Option<usize> {
+    let mut ladders = core.scheduler().on_ladders();
+    ladders.find(|on| on.binding == binding.name && on.provider.is_none()).map(|on| on.stage)
 }
 
 /// A message on its way in.

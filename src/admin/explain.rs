@@ -1,0 +1,277 @@
+//! `/api/v1/explain` and `/api/v1/limits`: why a message goes or waits, and which line of the configuration set what.
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+
+use super::Sources;
+use crate::clock::{Wall, rfc3339};
+use crate::config::{Config, Tenant};
+use crate::message::id::BadId;
+use crate::message::{BindingName, Domain, Entry, EntryId, MessageId, PoolName, ProviderName, StreamName, TenantName};
+use crate::queue::core::explain::{Explanation, Said};
+use crate::queue::dispatcher::Supposing;
+use crate::scheduler::Verdict;
+use crate::scheduler::explain::{EffectiveLimit, limits_of_binding, limits_of_tenant};
+
+/// Recipients of a message that might come, at most.
+const RECIPIENTS_MAX: u32 = 1_000_000;
+
+/// Answer of `GET /api/v1/explain` and `GET /api/v1/explain/ID`.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Explanations {
+    /// One for an entry or a message that might come; one for each waiting entry of a message.
+    pub entries: Vec<ExplainedEntry>,
+}
+
+/// One entry, or a message that might come.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ExplainedEntry {
+    /// Entry; `null` for a message that might come.
+    pub id: Option<String>,
+    /// Its message.
+    pub message: Option<String>,
+    /// Whose.
+    pub tenant: String,
+    /// From which pool.
+    pub pool: String,
+    /// The recipients' domain.
+    pub domain: String,
+    /// Where that leads; `null` while it is being looked up.
+    pub destination: Option<String>,
+    /// The provider it is, if it is one.
+    pub provider: Option<String>,
+    /// Recipients that wait.
+    pub recipients: u32,
+    /// Attempts made.
+    pub attempts: u32,
+    /// When it is given up.
+    #[serde(with = "rfc3339::option")]
+    pub expires: Option<Wall>,
+    /// Why it does not move at this moment.
+    pub waits_for: Option<String>,
+    /// Until when, where that is known.
+    #[serde(with = "rfc3339::option")]
+    pub waits_until: Option<Wall>,
+    /// Every binding of the pool, in the order of tiers.
+    pub bindings: Vec<ExplainedBinding>,
+    /// The tenant's own limits, where limits were asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<EffectiveLimit>,
+}
+
+/// One binding's answer.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ExplainedBinding {
+    /// Which.
+    pub binding: String,
+    /// Its tier: 0 is active.
+    pub tier: usize,
+    /// The verdict's stable text.
+    pub verdict: String,
+    /// The same in a sentence.
+    pub words: String,
+    /// When it may change by itself.
+    #[serde(with = "rfc3339::option")]
+    pub until: Option<Wall>,
+    /// Recipients that caps and allowances leave today; `null` without any.
+    pub left_today: Option<u64>,
+    /// Its effective limits there, where limits were asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<EffectiveLimit>,
+}
+
+impl ExplainedBinding {
+    fn of(said: &Said, provider: Option<&ProviderName>, limits: Option<&Config>) -> Self {
+        let limits = limits.map(|config| limits_of_binding(config, &said.binding, provider).unwrap_or_default());
+        Self {
+            binding: said.binding.to_string(),
+            tier: said.tier,
+            verdict: said.verdict.as_str().to_owned(),
+            words: said.verdict.words(),
+            until: said.verdict.until().filter(|until| *until != Wall::from_millis(i64::MAX)),
+            left_today: said.left_today,
+            limits: limits.unwrap_or_default(),
+        }
+    }
+}
+
+impl ExplainedEntry {
+    fn of(explained: &Explanation, limits: Option<&Config>) -> Self {
+        let provider = explained.provider.as_ref();
+        let of_tenant = limits.map(|config| limits_of_tenant(config, &explained.tenant, provider).unwrap_or_default());
+        Self {
+            id: explained.entry.map(|(id, _)| id.to_string()),
+            message: explained.entry.map(|(_, message)| message.to_string()),
+            tenant: explained.tenant.to_string(),
+            pool: explained.pool.to_string(),
+            domain: explained.domain.to_string(),
+            destination: explained.destination.as_ref().map(ToString::to_string),
+            provider: provider.map(ToString::to_string),
+            recipients: explained.recipients,
+            attempts: explained.attempts,
+            expires: explained.expires,
+            waits_for: explained.waits.map(|(why, _)| why.to_owned()),
+            waits_until: explained.waits.and_then(|(_, until)| until),
+            bindings: explained.bindings.iter().map(|said| ExplainedBinding::of(said, provider, limits)).collect(),
+            limits: of_tenant.unwrap_or_default(),
+        }
+    }
+}
+
+/// Parameters of `GET /api/v1/explain/ID`.
+#[derive(Debug, Deserialize)]
+pub struct EntryQuery {
+    /// `true` adds the effective limits and where they were set.
+    limits: Option<bool>,
+}
+
+/// `GET /api/v1/explain/ID`: every binding of the entry's pool with its verdict. For the id of a message, as events name
+/// it, the same for each of its entries that wait.
+pub async fn entry(
+    State(sources): State<Sources>,
+    Path(id): Path<String>,
+    Query(query): Query<EntryQuery>,
+) -> Response {
+    let id: EntryId = match id.parse() {
+        Ok(id) => id,
+        Err(BadId) => return bad(BadId),
+    };
+    let config = query.limits.unwrap_or(false).then(|| sources.dispatcher.config());
+    let now = sources.dispatcher.now();
+    let explain = |id| sources.dispatcher.with_core(|core| core.explanation(id, now));
+    let entries: Vec<Explanation> = match explain(id) {
+        Some(explained) => vec![explained],
+        // Entries and messages have their ids from one source, so that no id means both.
+        None => entries_of(&sources, MessageId(id.0)).into_iter().filter_map(|entry| explain(entry.id)).collect(),
+    };
+    if entries.is_empty() {
+        return (StatusCode::NOT_FOUND, "no such entry or message in the queue\n").into_response();
+    }
+    Json(Explanations { entries: entries.iter().map(|e| ExplainedEntry::of(e, config)).collect() }).into_response()
+}
+
+/// The entries of a message that wait, oldest first. Only the disk knows whose they are; so that it is not asked about
+/// the whole queue, only those are looked at that can be: their ids were drawn after the message's, and they had arrived
+/// when its was.
+fn entries_of(sources: &Sources, message: MessageId) -> Vec<Entry> {
+    let mut ids: Vec<EntryId> = sources.dispatcher.with_core(|core| {
+        let all = core.index().iter();
+        let near = all.filter(|(id, waiting)| id.0 > message.0 && waiting.arrived <= message.time());
+        near.map(|(id, _)| id).collect()
+    });
+    ids.sort_unstable();
+    let entries = ids.into_iter().filter_map(|id| sources.dispatcher.spool().entry(id).ok().flatten());
+    entries.filter(|entry| entry.message == message).collect()
+}
+
+/// Parameters of `GET /api/v1/explain`: a message that might come.
+#[derive(Debug, Deserialize)]
+pub struct SelectQuery {
+    /// Whose.
+    tenant: String,
+    /// Of which stream; default `default`.
+    stream: Option<String>,
+    /// From this pool instead of the stream's.
+    pool: Option<String>,
+    /// Recipient domain, or an address in it.
+    to: String,
+    /// Sender domain, or an address in it: to ask holds as well.
+    from: Option<String>,
+    /// How many recipients; default 1.
+    recipients: Option<u32>,
+    /// `true` adds the effective limits and where they were set.
+    limits: Option<bool>,
+}
+
+/// `GET /api/v1/explain?tenant=T&to=DOMAIN`: what each binding would say.
+pub async fn select(State(sources): State<Sources>, Query(query): Query<SelectQuery>) -> Response {
+    let config = sources.dispatcher.config();
+    let supposing = match supposing(config, &query) {
+        Ok(supposing) => supposing,
+        Err(why) => return bad(why),
+    };
+    match sources.dispatcher.suppose(supposing).await {
+        Ok(explained) => {
+            let limits = query.limits.unwrap_or(false).then_some(config);
+            Json(Explanations { entries: vec![ExplainedEntry::of(&explained, limits)] }).into_response()
+        }
+        Err(why) => bad(why),
+    }
+}
+
+fn supposing(config: &Config, query: &SelectQuery) -> Result<Supposing, String> {
+    let tenant = config.tenants.iter().find(|tenant| tenant.name.as_str() == query.tenant);
+    let tenant = tenant.ok_or_else(|| format!("no tenant {:?} is configured", query.tenant))?;
+    let stream = StreamName::new(query.stream.as_deref().unwrap_or("default"));
+    let recipients = query.recipients.unwrap_or(1);
+    if !(1..=RECIPIENTS_MAX).contains(&recipients) {
+        return Err(format!("{recipients} recipients: from 1 to {RECIPIENTS_MAX}"));
+    }
+    Ok(Supposing {
+        tenant: TenantName::new(&query.tenant),
+        pool: pool(config, tenant, &stream, query.pool.as_deref())?,
+        engaged: tenant.engaged.contains(&stream),
+        stream,
+        sender_domain: query.from.as_deref().map(domain).transpose()?,
+        domain: domain(&query.to)?,
+        recipients,
+    })
+}
+
+fn pool(config: &Config, tenant: &Tenant, stream: &StreamName, asked: Option<&str>) -> Result<PoolName, String> {
+    if let Some(name) = asked {
+        let known = config.pools.iter().find(|pool| pool.name.as_str() == name);
+        return known.map(|pool| pool.name.clone()).ok_or_else(|| format!("no pool {name:?} is configured"));
+    }
+    let streams = || tenant.pools.keys().map(|stream| stream.as_str()).collect::<Vec<_>>().join(", ");
+    let pool = tenant.pools.get(stream).cloned();
+    pool.ok_or_else(|| format!("tenant {} has no stream {:?}: it has {}", tenant.name, stream.as_str(), streams()))
+}
+
+/// A domain, or that of an address.
+fn domain(text: &str) -> Result<Domain, String> {
+    let name = text.rsplit_once('@').map_or(text, |(_, domain)| domain);
+    name.parse().map_err(|_| format!("{text:?} is neither a domain nor an address"))
+}
+
+/// Parameters of `GET /api/v1/limits`.
+#[derive(Debug, Deserialize)]
+pub struct LimitsQuery {
+    binding: Option<String>,
+    tenant: Option<String>,
+    provider: Option<String>,
+}
+
+/// Answer of `GET /api/v1/limits`.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct LimitList {
+    /// Each with the key that set it, and its file and line.
+    pub limits: Vec<EffectiveLimit>,
+}
+
+/// `GET /api/v1/limits?binding=B&provider=P` or `?tenant=T&provider=P`: the effective limits and where they were set.
+pub async fn limits(State(sources): State<Sources>, Query(query): Query<LimitsQuery>) -> Response {
+    let config = sources.dispatcher.config();
+    let provider = query.provider.as_deref().map(ProviderName::new);
+    let found = match (&query.binding, &query.tenant) {
+        (Some(binding), None) => limits_of_binding(config, &BindingName::new(binding), provider.as_ref()),
+        (None, Some(tenant)) => limits_of_tenant(config, &TenantName::new(tenant), provider.as_ref()),
+        _ => return bad("say either binding or tenant"),
+    };
+    match found {
+        Ok(limits) => Json(LimitList { limits }).into_response(),
+        Err(unknown) => (StatusCode::NOT_FOUND, format!("{unknown}\n")).into_response(),
+    }
+}
+
+fn bad(why: impl std::fmt::Display) -> Response {
+    (StatusCode::BAD_REQUEST, format!("{why}\n")).into_response()
+}
+
+/// Whether any binding may carry it at once.
+pub fn is_eligible(entry: &ExplainedEntry) -> bool {
+    entry.bindings.iter().any(|said| said.verdict == Verdict::Eligible.as_str())
+}

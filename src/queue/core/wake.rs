@@ -1,0 +1,289 @@
+//! Who looks again, and when: by event, one after the other, and never all at once.
+//!
+//! A lane that stands still has a timer of its own, but what it waits for is often shared by thousands: a connection of a
+//! binding, a grant, the next token of a rate. If all of them looked when it comes, one would go and the others would
+//! have looked for nothing, at each token again. So they stand in line:
+//!
+//! - For a *connection* where a binding's own are all in use, one lane of each pool of the binding goes on with each that is
+//!   freed. Where only those of the route are, the lanes to that destination do.
+//! - For a *grant*, the lanes of the pools of its binding, or of its tenant, and no others.
+//! - For a *rate* or the *pace* of the day that keeps a binding out wherever the mail goes, and for a tenant's rate, there is
+//!   a gate with a line of lanes before it. When it opens, the first in line looks; as long as it finds something, the next
+//!   does, and the first that finds nothing closes the gate until the moment its verdict tells.
+//! - After a *move of health*, the lanes of the binding's pools or to that destination: the others it does not concern.
+//!   They look by and by, [`STAGED_MAX`] in one call.
+//!
+//! The timers of those in line are a safety net and stand far apart.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
+use std::hash::Hash;
+
+use super::super::index::LaneId;
+use super::Core;
+use crate::clock::{Now, Wall};
+use crate::reputation::{HealthChange, Subject};
+use crate::scheduler::cap::Owner;
+use crate::scheduler::{BindingId, DestinationId, PoolId, TenantId};
+
+/// Lanes that one call lets look after a move of health, before any other.
+pub(super) const STAGED_MAX: usize = 64;
+
+/// Room in a line beyond twice the number of lanes there are, before those that are gone are looked for.
+const LINE_ROOM: usize = 1024;
+
+/// A line in which everything stands once.
+#[derive(Debug)]
+pub(super) struct Fifo<T> {
+    line: VecDeque<T>,
+    present: HashSet<T>,
+}
+
+impl<T> Default for Fifo<T> {
+    fn default() -> Self {
+        Self { line: VecDeque::new(), present: HashSet::new() }
+    }
+}
+
+impl<T: Copy + Eq + Hash> Fifo<T> {
+    pub(super) fn push(&mut self, item: T) {
+        if self.present.insert(item) {
+            self.line.push_back(item);
+        }
+    }
+
+    fn push_first(&mut self, item: T) {
+        if self.present.insert(item) {
+            self.line.push_front(item);
+        }
+    }
+
+    pub(super) fn pop(&mut self) -> Option<T> {
+        let item = self.line.pop_front()?;
+        self.present.remove(&item);
+        Some(item)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.line.is_empty()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.line.len()
+    }
+
+    /// Forgets what is gone, where many more stand in line than there are.
+    pub(super) fn prune(&mut self, there_are: usize, is_there: impl Fn(T) -> bool) {
+        if self.line.len() > 2 * there_are + LINE_ROOM {
+            self.line.retain(|item| is_there(*item));
+            self.present.retain(|item| is_there(*item));
+        }
+    }
+}
+
+/// An event that lanes wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Awaited {
+    /// A free connection of a binding of the pool.
+    Connection(PoolId),
+    /// A grant for a binding of the pool.
+    Grant(PoolId),
+    /// A grant for the tenant.
+    TenantGrant(TenantId),
+}
+
+/// What lets pass one after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum GateKey {
+    /// Rates and paces of bindings of a pool; the binding tells apart lanes to which other bindings are open.
+    Pool(PoolId, BindingId),
+    /// A tenant's rate.
+    Tenant(TenantId),
+}
+
+#[derive(Debug, Default)]
+struct Gate {
+    opens: Wall,
+    line: Fifo<LaneId>,
+}
+
+/// Everything that stands in line.
+#[derive(Debug, Default)]
+pub(super) struct Lines {
+    awaited: BTreeMap<Awaited, Fifo<LaneId>>,
+    gates: BTreeMap<GateKey, Gate>,
+    /// Gates by the moment at which they open.
+    opening: BTreeSet<(Wall, GateKey)>,
+    /// Passed a gate and has not gone yet.
+    passed: Option<LaneId>,
+    /// To look by and by.
+    staged: VecDeque<LaneId>,
+}
+
+impl Lines {
+    /// The lane waits for a gate that stays closed until `opens`. Who passed it and found it closed again is the first.
+    pub(super) fn close(&mut self, key: GateKey, opens: Wall, lane: LaneId) {
+        let gate = self.gates.entry(key).or_default();
+        if gate.opens != opens || gate.line.is_empty() {
+            self.opening.remove(&(gate.opens, key));
+            self.opening.insert((opens, key));
+            gate.opens = opens;
+        }
+        if self.passed.take_if(|passed| *passed == lane).is_some() {
+            gate.line.push_first(lane);
+        } else {
+            gate.line.push(lane);
+        }
+    }
+
+    /// The first in line before a gate that is open. Gates without a line are gone.
+    fn pass(&mut self, now: Wall) -> Option<(GateKey, LaneId)> {
+        while let Some(&(opens, key)) = self.opening.first().filter(|(opens, _)| *opens <= now) {
+            if let Some(lane) = self.gates.get_mut(&key).and_then(|gate| gate.line.pop()) {
+                return Some((key, lane));
+            }
+            self.opening.remove(&(opens, key));
+            self.gates.remove(&key);
+        }
+        None
+    }
+
+    /// The lane goes: if it had passed a gate it is one like the others again.
+    pub(super) fn goes(&mut self, lane: LaneId) {
+        self.passed.take_if(|passed| *passed == lane);
+    }
+
+    /// When the next gate opens.
+    pub(super) fn next_wakeup(&self) -> Option<Wall> {
+        self.opening.first().map(|(opens, _)| *opens)
+    }
+
+    /// Places in all lines.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        let awaited: usize = self.awaited.values().map(Fifo::len).sum();
+        awaited + self.gates.values().map(|gate| gate.line.len()).sum::<usize>() + self.staged.len()
+    }
+}
+
+impl Core {
+    /// The lane waits for an event.
+    pub(super) fn wait_for(&mut self, event: Awaited, lane: LaneId) {
+        let line = self.lines.awaited.entry(event).or_default();
+        line.push(lane);
+        line.prune(self.index.lanes_len(), |lane| self.index.has_lane(lane));
+    }
+
+    /// The lane stands before a gate until `opens`, and those behind it.
+    pub(super) fn wait_at(&mut self, gate: GateKey, opens: Wall, lane: LaneId) {
+        self.lines.close(gate, opens, lane);
+        if let Some(gate) = self.lines.gates.get_mut(&gate) {
+            gate.line.prune(self.index.lanes_len(), |lane| self.index.has_lane(lane));
+        }
+    }
+
+    /// At the start of a call: some of those whose moment has come are let go on.
+    pub(super) fn release_some(&mut self, now: Now) {
+        for _ in 0..STAGED_MAX {
+            let Some(lane) = self.lines.staged.pop_front() else { break };
+            if self.index.is_parked(lane) {
+                self.index.wake_lane(lane);
+            }
+        }
+        self.release_one(now);
+    }
+
+    /// Lets one lane look that waits for what may have come. False when there is none.
+    pub(super) fn release_one(&mut self, now: Now) -> bool {
+        while let Some((key, lane)) = self.lines.pass(now.wall) {
+            match key {
+                GateKey::Pool(..) if self.index.is_parked(lane) => self.index.wake_first(lane),
+                GateKey::Tenant(tenant) if self.index.is_tenant_blocked(lane, tenant) => {
+                    self.index.wake_tenant(lane, tenant);
+                }
+                _ => continue,
+            }
+            self.lines.passed = Some(lane);
+            return true;
+        }
+        while let Some(lane) = self.lines.staged.pop_front() {
+            if self.index.is_parked(lane) {
+                self.index.wake_lane(lane);
+                return true;
+            }
+        }
+        false
+    }
+
+    /// An attempt has ended. Lanes to the same destination may go on, one of those that wait for a connection of the binding,
+    /// and one that waits for an attempt less under way.
+    pub(super) fn wake_for_slot(&mut self, binding: BindingId, destination: DestinationId) {
+        for n in 0..self.index.lanes_to(destination).len() {
+            let lane = self.index.lanes_to(destination)[n];
+            if self.index.waits_for_event(lane) {
+                self.index.wake_lane(lane);
+            }
+        }
+        for pool in self.scheduler.pools_of(binding) {
+            let Some(line) = self.lines.awaited.get_mut(&Awaited::Connection(pool)) else { continue };
+            while let Some(lane) = line.pop() {
+                if self.index.is_parked(lane) {
+                    self.index.wake_lane(lane);
+                    break;
+                }
+            }
+        }
+        while let Some((tenant, lane)) = self.slots.next_waiting() {
+            if self.index.is_tenant_blocked(lane, tenant) {
+                self.index.wake_tenant(lane, tenant);
+                break;
+            }
+        }
+        while let Some(lane) = self.slots.next_lane() {
+            if self.index.is_parked(lane) {
+                self.index.wake_lane(lane);
+                break;
+            }
+        }
+    }
+
+    /// A grant for this owner is on disk, or could not be written: those that waited for it look again.
+    pub(super) fn wake_for_grant(&mut self, owner: &Owner) {
+        match owner {
+            Owner::Binding(name) | Owner::Route(name, _) => {
+                let Some(binding) = self.scheduler.binding_id(name) else { return };
+                for pool in self.scheduler.pools_of(binding) {
+                    if let Some(mut line) = self.lines.awaited.remove(&Awaited::Grant(pool)) {
+                        self.lines.staged.append(&mut line.line);
+                    }
+                }
+            }
+            Owner::Tenant(name) | Owner::TenantRoute(name, _) => {
+                let Some(tenant) = self.scheduler.tenant_id(name) else { return };
+                let Some(mut line) = self.lines.awaited.remove(&Awaited::TenantGrant(tenant)) else { return };
+                while let Some(lane) = line.pop() {
+                    self.index.wake_tenant(lane, tenant);
+                }
+            }
+        }
+    }
+
+    /// Health has moved: those that stand still and are concerned look again.
+    pub(super) fn wake_concerned(&mut self, changes: &[HealthChange]) {
+        let mut pools = BTreeSet::new();
+        for change in changes {
+            match &change.subject {
+                Subject::Binding(name) => {
+                    pools
+                        .extend(self.scheduler.binding_id(name).into_iter().flat_map(|id| self.scheduler.pools_of(id)));
+                }
+                Subject::Route(_, destination) => {
+                    let Some(destination) = self.scheduler.destination_id(destination) else { continue };
+                    self.lines.staged.extend(self.index.lanes_to(destination));
+                }
+            }
+        }
+        for pool in pools {
+            self.lines.staged.extend(self.index.parked(pool));
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! What stands still, and what lets it look again: blocks of lanes, of turns, and the timers of both.
+
+use super::lane::Parked;
+use super::timers::Timer;
+use super::{Block, Due, Index, LaneId, Place};
+use crate::clock::Wall;
+use crate::scheduler::{PoolId, TenantId};
+
+impl Index {
+    /// Blocks the whole lane; at `wake` (the block's moment plus jitter) it looks again by itself.
+    pub fn block_lane(&mut self, id: LaneId, block: Block, wake: Wall) {
+        let Some(lane) = self.lanes.get_mut(id) else { return };
+        lane.blocked = Some(Parked { block, wake });
+        let pool = lane.key.pool;
+        self.parked.entry(pool).or_default().insert(id);
+        self.arm_lane(id);
+    }
+
+    /// Blocks what of the lane is not engaged, whosever it is.
+    pub fn block_plain(&mut self, id: LaneId, block: Block, wake: Wall) {
+        let Some(lane) = self.lanes.get_mut(id) else { return };
+        lane.reserved = Some(Parked { block, wake });
+        let pool = lane.key.pool;
+        self.parked.entry(pool).or_default().insert(id);
+        self.arm_lane(id);
+        self.make_ready(id);
+    }
+
+    /// Blocks one tenant's turn in the lane.
+    pub fn block_tenant(&mut self, id: LaneId, tenant: TenantId, block: Block, wake: Wall) {
+        let Some(turn) = self.lanes.get_mut(id).and_then(|lane| lane.turn(tenant)) else { return };
+        turn.blocked = Some(Parked { block, wake });
+        if turn.armed.is_none_or(|armed| armed > wake) {
+            turn.armed = Some(wake);
+            self.arm(wake, Timer::Tenant(id, tenant));
+        }
+        self.make_ready(id);
+    }
+
+    /// Lets a lane look again, also for what is not engaged.
+    pub fn wake_lane(&mut self, id: LaneId) {
+        let Some(lane) = self.lanes.get_mut(id) else { return };
+        (lane.blocked, lane.reserved) = (None, None);
+        let pool = lane.key.pool;
+        self.unpark(pool, id);
+        self.make_ready(id);
+    }
+
+    /// [`Index::wake_lane`], and the lane is the next of the round.
+    pub fn wake_first(&mut self, id: LaneId) {
+        self.wake_lane(id);
+        if self.ready.back() == Some(&id) && self.ready.len() > 1 {
+            self.ready.pop_back();
+            self.ready.push_front(id);
+        }
+    }
+
+    /// Lets a tenant's blocked turn look again.
+    pub fn wake_tenant(&mut self, id: LaneId, tenant: TenantId) {
+        if let Some(turn) = self.lanes.get_mut(id).and_then(|lane| lane.turn(tenant)) {
+            turn.blocked = None;
+            self.make_ready(id);
+        }
+    }
+
+    /// Lanes of a pool that stand still, altogether or for what is not engaged.
+    pub fn parked(&self, pool: PoolId) -> impl Iterator<Item = LaneId> {
+        self.parked.get(&pool).into_iter().flatten().copied()
+    }
+
+    /// How many they are.
+    pub fn parked_len(&self, pool: PoolId) -> usize {
+        self.parked.get(&pool).map_or(0, std::collections::BTreeSet::len)
+    }
+
+    /// Whether the lane, or what of it is not engaged, stands still.
+    pub fn is_parked(&self, id: LaneId) -> bool {
+        self.lanes.get(id).is_some_and(|lane| lane.blocked.is_some() || lane.reserved.is_some())
+    }
+
+    /// Whether the lane stands still until something happens (a connection is free, a grant is on disk).
+    pub fn waits_for_event(&self, id: LaneId) -> bool {
+        let Some(lane) = self.lanes.get(id) else { return false };
+        [lane.blocked, lane.reserved].into_iter().flatten().any(|parked| parked.block.until.is_none())
+    }
+
+    /// Whether a tenant's turn in the lane stands still.
+    pub fn is_tenant_blocked(&self, id: LaneId, tenant: TenantId) -> bool {
+        let turns = self.lanes.get(id).map_or(&[][..], |lane| &lane.turns);
+        turns.iter().any(|turn| turn.tenant == tenant && turn.blocked.is_some())
+    }
+
+    /// Whether there is such a lane.
+    pub fn has_lane(&self, id: LaneId) -> bool {
+        self.lanes.get(id).is_some()
+    }
+
+    pub(super) fn unpark(&mut self, pool: PoolId, id: LaneId) {
+        if let Some(parked) = self.parked.get_mut(&pool) {
+            parked.remove(&id);
+            if parked.is_empty() {
+                self.parked.remove(&pool);
+            }
+        }
+    }
+
+    /// Fires the next timer that is due. Timers for what has moved on fire into nothing.
+    pub fn next_due(&mut self, now: Wall) -> Option<Due> {
+        while let Some((at, timer)) = self.timers.pop(now) {
+            match timer {
+                Timer::Expiry(id) => {
+                    let waiting = self.entries.get(id);
+                    if waiting.is_some_and(|w| w.place != Place::InFlight && w.expires <= now) {
+                        return Some(Due::Expired(id));
+                    }
+                }
+                Timer::Entry(id) => match self.entries.get(id).map(|w| (w.place, w.expires)) {
+                    Some((Place::Delayed { until, .. }, _)) if until <= now => return Some(Due::Entry(id)),
+                    // Its end came first when the timer was set, and has been moved since.
+                    Some((Place::Delayed { until, .. }, expires)) if expires > now && at < until => {
+                        self.arm(until.min(expires), Timer::Entry(id));
+                    }
+                    _ => {}
+                },
+                Timer::Lane(lane) => self.lane_timer(lane, at, now),
+                Timer::Tenant(lane, tenant) => self.tenant_timer(lane, tenant, at, now),
+            }
+        }
+        None
+    }
+
+    fn lane_timer(&mut self, id: LaneId, at: Wall, now: Wall) {
+        let Some(lane) = self.lanes.get_mut(id).filter(|lane| lane.armed == Some(at)) else { return };
+        lane.armed = None;
+        lane.blocked = lane.blocked.filter(|parked| parked.wake > now);
+        lane.reserved = lane.reserved.filter(|parked| parked.wake > now);
+        let (pool, is_parked) = (lane.key.pool, lane.blocked.is_some() || lane.reserved.is_some());
+        if !is_parked {
+            self.unpark(pool, id);
+        }
+        self.arm_lane(id);
+        self.make_ready(id);
+    }
+
+    fn tenant_timer(&mut self, id: LaneId, tenant: TenantId, at: Wall, now: Wall) {
+        let Some(turn) = self.lanes.get_mut(id).and_then(|lane| lane.turn(tenant)) else { return };
+        if turn.armed != Some(at) {
+            return;
+        }
+        turn.armed = None;
+        match turn.blocked {
+            Some(Parked { wake, .. }) if wake > now => {
+                turn.armed = Some(wake);
+                self.arm(wake, Timer::Tenant(id, tenant));
+            }
+            Some(_) => self.wake_tenant(id, tenant),
+            None => {}
+        }
+    }
+
+    fn arm_lane(&mut self, id: LaneId) {
+        let Some(lane) = self.lanes.get_mut(id) else { return };
+        let wake = [lane.blocked, lane.reserved].into_iter().flatten().map(|parked| parked.wake).min();
+        if let Some(wake) = wake.filter(|wake| lane.armed.is_none_or(|armed| armed > *wake)) {
+            lane.armed = Some(wake);
+            self.arm(wake, Timer::Lane(id));
+        }
+    }
+
+    /// When the next timer fires.
+    pub fn next_wakeup(&self) -> Option<Wall> {
+        self.timers.next()
+    }
+
+    /// Sets a timer. Timers of what has moved on are swept when they may outnumber the others: mail lives for days, and
+    /// most of it is delivered in its first second.
+    pub(super) fn arm(&mut self, at: Wall, timer: Timer) {
+        self.timers.push(at, timer);
+        if self.timers.want_sweeping() {
+            let Self { timers, entries, lanes, .. } = self;
+            timers.retain(|at, timer| match timer {
+                Timer::Expiry(id) => entries.get(id).is_some_and(|w| w.expires == at),
+                Timer::Entry(id) => entries
+                    .get(id)
+                    .is_some_and(|w| matches!(w.place, Place::Delayed { until, .. } if until.min(w.expires) == at)),
+                Timer::Lane(id) => lanes.get(id).is_some_and(|lane| lane.armed == Some(at)),
+                Timer::Tenant(id, tenant) => lanes
+                    .get(id)
+                    .is_some_and(|lane| lane.turns.iter().any(|turn| turn.tenant == tenant && turn.armed == Some(at))),
+            });
+        }
+    }
+}
