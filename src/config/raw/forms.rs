@@ -66,7 +66,7 @@ impl Readable for Pace {
 
 /// A day, as TOML's own `2026-11-01` or in quotes.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::config) struct Date(pub(in crate::config) jiff::civil::Date);
+pub(crate) struct Date(pub(crate) jiff::civil::Date);
 
 impl Readable for Date {
     fn read(node: &Node, place: &Place, out: &mut Findings) -> Option<Self> {

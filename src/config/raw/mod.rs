@@ -5,7 +5,8 @@
 
 mod forms;
 
-pub(super) use forms::{Date, Host, Octets, TimeOfDay, ZoneDomain};
+pub(crate) use forms::Date;
+pub(super) use forms::{Host, Octets, TimeOfDay, ZoneDomain};
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
