@@ -194,9 +194,7 @@ impl Scheduler {
         for (index, account) in accounts.into_iter().enumerate() {
             let Some(account) = account else { continue };
             let free = free(&self.ledger, account, now);
-            if free < wanted {
-                self.ledger.foresee(account, wanted);
-            }
+            self.ledger.foresee(account, wanted);
             recipients = recipients.min(free);
             if index < 2 {
                 recipients = recipients.min(clamp(self.ledger.paced(account, pace, now.wall).unwrap_or(0)));

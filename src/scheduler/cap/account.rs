@@ -2,7 +2,7 @@
 //!
 //! A block is 1 % of the limit; of a limit below 1,600 it is 16 recipients, and of one below 80 a fifth. A key asks when
 //! less than half a block is free, for as much as makes a whole block free; a key that is met empty asks for twice as much
-//! the next time, up to 5 % of the limit, and a large request for what it needs. What that costs in a crash, besides
+//! the next time, up to 5 % of the limit, and large requests for what three of them need, up to a fifth of the limit. What that costs in a crash, besides
 //! what is on the wire (which counts, since nobody knows its fate):
 //!
 //! | limit | block | lost to today, at most | writes a day |

@@ -209,9 +209,15 @@ impl Ledger {
         self.ask(id, u64::from(recipients));
     }
 
-    /// Asks ahead for a key that had less free than the `recipients` of a request, so that the next one is whole.
+    /// Asks ahead for a key about to serve a request for `recipients`, where less than this and two more like it are free:
+    /// large messages shall neither be cut up nor lose turns to the disk. Up to a fifth of the limit, if one needs no more.
     pub fn foresee(&mut self, id: AccountId, recipients: u32) {
-        self.ask(id, u64::from(recipients));
+        let account = self.account(id);
+        let one = u64::from(recipients);
+        let least = one.max(one.saturating_mul(3).min(account.limit / 5));
+        if account.free() < least {
+            self.ask(id, least);
+        }
     }
 
     fn ask(&mut self, id: AccountId, least: u64) {
