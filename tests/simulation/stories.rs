@@ -21,10 +21,19 @@ fn blocked(address: std::net::IpAddr) -> String {
     format!("550 5.7.1 Service unavailable, client host [{address}] blocked using local reputation list")
 }
 
+/// The same where it is certain, whatever the mail: a public list is named.
+fn listed(address: std::net::IpAddr) -> String {
+    format!("554 5.7.1 Service unavailable; Client host [{address}] blocked using zen.spamhaus.org")
+}
+
 /// A scripted receiver that takes everything but what `block` says, by number of the binding.
 fn blocking(block: impl Fn(u8, Wall) -> bool + Send + 'static) -> Script {
+    refusing(blocked, block)
+}
+
+fn refusing(words: fn(std::net::IpAddr) -> String, block: impl Fn(u8, Wall) -> bool + Send + 'static) -> Script {
     Box::new(move |attempted, _, now| match attempted.address {
-        std::net::IpAddr::V4(v4) if block(v4.octets()[3], now) => said(blocked(attempted.address)),
+        std::net::IpAddr::V4(v4) if block(v4.octets()[3], now) => said(words(attempted.address)),
         _ => said(ACCEPT),
     })
 }
@@ -175,7 +184,7 @@ fn backups_carry_only_while_every_active_binding_is_out() {
         let mut world = world(&(bindings(&[None, None, None]) + pool), seed);
         let from = at("2026-11-22T02:00:00Z");
         let to = from.plus(HOUR);
-        world.script("alpha", blocking(move |binding, now| binding != 3 && (from..to).contains(&now)));
+        world.script("alpha", refusing(listed, move |binding, now| binding != 3 && (from..to).contains(&now)));
         for n in 0..36_000u64 {
             world.send(Duration::from_secs(n), "acme", "alpha");
         }
