@@ -109,15 +109,22 @@ async fn entry_and_message_of_a_line_both_lead_to_what_waits() {
     let explain = async |id: &str| serde_json::from_str::<Value>(&relay.get(&format!("/api/v1/explain/{id}")).await);
     for attempt in &attempts {
         let entry = explain(text(attempt, "/id")).await.unwrap();
-        assert_eq!((text(&entry, "/0/binding"), text(&entry, "/0/verdict")), ("a", "eligible"), "{entry:#}");
+        assert_eq!(
+            (text(&entry, "/entries/0/bindings/0/binding"), text(&entry, "/entries/0/bindings/0/verdict")),
+            ("a", "eligible"),
+            "{entry:#}"
+        );
         let of_message = |other: &&Value| other["message"] == attempt["message"];
         let mut ids: Vec<&str> = attempts.iter().filter(of_message).map(|other| text(other, "/id")).collect();
         ids.sort_unstable();
         let message = explain(text(attempt, "/message")).await.unwrap();
-        let entries = array(&message, "");
+        let entries = array(&message, "/entries");
         assert_eq!(entries.iter().map(|entry| text(entry, "/id")).collect::<Vec<_>>(), ids, "{message:#}");
-        assert_eq!((text(&message, "/0/domain"), text(&message, "/1/domain")), ("one.test", "two.test"));
-        assert!(entries.iter().all(|one| one["bindings"] == entry), "{message:#}");
+        assert_eq!(
+            (text(&message, "/entries/0/domain"), text(&message, "/entries/1/domain")),
+            ("one.test", "two.test")
+        );
+        assert!(entries.iter().all(|one| one["bindings"] == entry["entries"][0]["bindings"]), "{message:#}");
     }
     for id in ["0000000000001", "fzzzzzzzzzzzz"] {
         let (status, said) = relay.ask(&format!("/api/v1/explain/{id}")).await;

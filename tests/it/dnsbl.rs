@@ -17,6 +17,7 @@ const CODE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 fn watched(sink: &Sink) -> Settings {
     Settings::new()
         .set("monitor", "interval", "\"400ms\"")
+        .set("window", "adaptive", "false")
         .set("monitor", "jitter", "0.0")
         .set("monitor", "timeout", "\"200ms\"")
         .set("monitor", "confirmations", "2")

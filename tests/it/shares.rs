@@ -9,6 +9,7 @@ const WIDE: &str = "max_outbound_connections = 100";
 
 fn four_bindings() -> Settings {
     Settings::new()
+        .set("window", "adaptive", "false")
         .set("queue", "max_attempts_in_flight", "20")
         .set("delivery", "max_outbound_connections", "100")
         .binding("a", 11, WIDE)
