@@ -27,7 +27,7 @@ const PLAN_LIFETIME: Duration = Duration::from_secs(300);
 /// Domains that may be known although nothing waits for them.
 pub(super) const IDLE_MAX: usize = 20_000;
 /// Domains without mail, and destinations without domains, that are looked at in one call.
-const SWEPT: usize = 4;
+const SWEPT: usize = 2;
 /// Wait after a temporary DNS failure; doubles up to [`DNS_RETRY_MAX`].
 const DNS_RETRY_FIRST: Duration = Duration::from_secs(30);
 const DNS_RETRY_MAX: Duration = Duration::from_secs(30 * 60);

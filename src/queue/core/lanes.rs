@@ -42,7 +42,7 @@ use crate::scheduler::{
 const EVENT_WAIT: Duration = Duration::from_secs(30);
 
 /// The same for those that stand in a line that may be long: for a binding's connection, before a gate.
-const LINE_WAIT: Duration = Duration::from_secs(60);
+const LINE_WAIT: Duration = Duration::from_secs(180);
 
 /// How long an entry whose own exclusions leave only busy bindings rests, and as much again at random.
 const BUSY_WAIT: Duration = Duration::from_secs(1);
@@ -169,9 +169,13 @@ impl Core {
             return self.set_aside(head, wake, reason(verdicts));
         }
         let Head { lane, key: LaneKey { pool, .. }, .. } = head;
-        let here = |id: BindingId| self.scheduler.out_everywhere(pool, id);
-        let slowed = |(id, v): &&(BindingId, Verdict)| {
-            matches!(v, Verdict::RateLimited { .. } | Verdict::Pace { .. }) && here(*id) == Some(Everywhere::Slowed)
+        let here = |id: BindingId| self.scheduler.out_everywhere(pool, id, now);
+        // Only where nothing narrower keeps the binding out for longer: the others in line have nothing to do with that.
+        let slowed = |(id, v): &&(BindingId, Verdict)| match (v, here(*id)) {
+            (Verdict::RateLimited { until } | Verdict::Pace { until }, Some(Everywhere::Slowed(opens))) => {
+                *until <= opens
+            }
+            _ => false,
         };
         let is_full = |(id, v): &(BindingId, Verdict)| *v == Verdict::WindowFull && here(*id) == Some(Everywhere::Full);
         let for_connection = verdicts.iter().any(is_full);

@@ -399,7 +399,8 @@ fn a_walk_in_slices_sees_everything_once() {
 
 #[test]
 fn a_waiting_entry_costs_less_than_300_octets_in_a_lane_and_beside_it() {
-    const MANY: usize = 150_000;
+    // The map from id to place has just doubled.
+    const MANY: usize = 115_000;
     for is_delayed in [false, true] {
         let mut bench = Bench::new();
         for n in 0..MANY {
@@ -414,7 +415,7 @@ fn a_waiting_entry_costs_less_than_300_octets_in_a_lane_and_beside_it() {
         }
         let in_lane = if is_delayed { 0 } else { MANY.next_power_of_two() * size_of::<EntryId>() };
         let each = (bench.index.entries.octets() + bench.index.timers.octets() + in_lane) / MANY;
-        assert!(each <= 300, "{each} octets");
+        assert!((100..=300).contains(&each), "{each} octets");
     }
 }
 
