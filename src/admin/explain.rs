@@ -214,6 +214,7 @@ fn supposing(config: &Config, query: &SelectQuery) -> Result<Supposing, String> 
         tenant: TenantName::new(&query.tenant),
         pool: pool(config, tenant, &stream, query.pool.as_deref())?,
         engaged: tenant.engaged.contains(&stream),
+        stream,
         sender_domain: query.from.as_deref().map(domain).transpose()?,
         domain: domain(&query.to)?,
         recipients,

@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::Sources;
 use super::status::Status;
+use crate::message::DestinationName;
 use crate::monitor::zone::ZoneHealth;
 use crate::scheduler::cap::Owner;
 use crate::telemetry::Metrics;
@@ -53,10 +54,24 @@ fn fill(metrics: &Metrics, sources: &Sources) {
             }
         }
     }
+    warmups(metrics, &status);
     feedback(metrics, &status, sources);
     caps(metrics, sources);
+    windows(metrics, sources);
     ingress(metrics, sources);
     monitor(metrics, sources);
+}
+
+/// Ladders. Reset first: what is warm leaves no series.
+fn warmups(metrics: &Metrics, status: &Status) {
+    metrics.warmup_stage.reset();
+    metrics.warmup_allowance.reset();
+    for (binding, ladder) in status.bindings.iter().flat_map(|b| b.warmup.iter().map(move |ladder| (b, ladder))) {
+        let labels = [binding.name.as_str(), ladder.provider.as_deref().unwrap_or("*")];
+        let signed = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+        metrics.warmup_stage.with_label_values(&labels).set(signed(ladder.stage));
+        metrics.warmup_allowance.with_label_values(&labels).set(signed(ladder.allowance));
+    }
 }
 
 /// Holds, and what came back by mail. Both are reset first: a hold that is over, a week without mail leave no series.
@@ -94,6 +109,23 @@ fn caps(metrics: &Metrics, sources: &Sources) {
         metrics.cap_used.with_label_values(&labels).set(signed(cap.used));
         metrics.cap_granted.with_label_values(&labels).set(signed(cap.granted));
     }
+}
+
+/// The windows towards providers: of sites there are too many.
+fn windows(metrics: &Metrics, sources: &Sources) {
+    let (config, now) = (sources.dispatcher.config(), sources.dispatcher.now());
+    metrics.window_limit.reset();
+    sources.dispatcher.with_core(|core| {
+        for binding in &config.bindings {
+            for provider in &config.providers {
+                let destination = DestinationName::new(provider.name.as_str());
+                let Some(window) = core.scheduler().route_window(&binding.name, &destination, now) else { continue };
+                let limit = if window.paused_until.is_some() { 0 } else { window.limit };
+                let labels = [binding.name.as_str(), provider.name.as_str()];
+                metrics.window_limit.with_label_values(&labels).set(i64::from(limit));
+            }
+        }
+    });
 }
 
 fn ingress(metrics: &Metrics, sources: &Sources) {

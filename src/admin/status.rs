@@ -12,7 +12,7 @@ use crate::reputation::complaints::SHARE_DAYS;
 use crate::reputation::holds::HoldView;
 use crate::reputation::{Health, Subject};
 use crate::scheduler::cap::Owner;
-use crate::scheduler::{CapUsage, Scheduler};
+use crate::scheduler::{CapUsage, RouteWindow, Scheduler};
 use crate::telemetry::{health_log, metrics};
 
 /// Everything at one moment.
@@ -64,11 +64,29 @@ pub struct BindingStatus {
     pub in_use: u64,
     /// Daily cap, if it has one.
     pub cap: Option<CapStatus>,
+    /// Ladders that hold it back today.
+    #[serde(default)]
+    pub warmup: Vec<WarmupStatus>,
     /// Destinations where it is not active.
     pub routes: Vec<RouteStatus>,
     /// What came back by mail, by destination.
     #[serde(default)]
     pub feedback: Vec<FeedbackStatus>,
+}
+
+/// One ladder that holds a binding, or its route to a provider, back today.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct WarmupStatus {
+    /// A provider's name; `None` for the binding as a whole.
+    pub provider: Option<String>,
+    /// Stage, from 0 as in the configuration.
+    pub stage: u64,
+    /// Stages there are below the daily cap.
+    pub stages: u64,
+    /// Recipients that may be accepted today.
+    pub allowance: u64,
+    /// Accepted today, as far as the ladder knows: after a crash it may have forgotten some minutes.
+    pub accepted: u64,
 }
 
 /// What came back by mail for what a binding delivered in the last seven days (UTC days of sending, today included).
@@ -98,6 +116,23 @@ pub struct RouteStatus {
     pub until: Option<Wall>,
     /// What speaks for it, in words.
     pub evidence: Option<String>,
+    /// How many connections it has, and may have.
+    #[serde(default)]
+    pub window: Option<WindowStatus>,
+}
+
+/// The connection window of a route.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct WindowStatus {
+    /// Attempts on the wire.
+    pub in_use: u32,
+    /// Most at the same time now.
+    pub limit: u32,
+    /// `max_outbound_connections`.
+    pub ceiling: u32,
+    /// The receiver asked for less: no connection before that.
+    #[serde(with = "rfc3339::option")]
+    pub paused_until: Option<Wall>,
 }
 
 /// One daily cap.
@@ -225,7 +260,8 @@ impl Status {
         dispatcher.with_core(|core| {
             let usage = core.scheduler().usage(dispatcher.now());
             let in_use = in_use(core.scheduler(), dispatcher.now());
-            let mut routes = routes(core.reputation());
+            let mut warmups = warmups(core.scheduler());
+            let mut routes = routes(core.reputation(), core.scheduler(), dispatcher.now());
             let mut feedback = feedback(core.reputation(), dispatcher.now().wall);
             let bindings = config.bindings.iter().map(|binding| {
                 let subject = Subject::Binding(binding.name.clone());
@@ -239,6 +275,7 @@ impl Status {
                     evidence: some(core.reputation().evidence(&subject)),
                     in_use: in_use.get(binding.name.as_str()).copied().unwrap_or_default(),
                     cap: cap(&usage, &Owner::Binding(binding.name.clone())),
+                    warmup: warmups.remove(binding.name.as_str()).unwrap_or_default(),
                     routes: routes.remove(binding.name.as_str()).unwrap_or_default(),
                     feedback: feedback.remove(binding.name.as_str()).unwrap_or_default(),
                 }
@@ -323,7 +360,30 @@ fn some(text: String) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
-fn routes(reputation: &crate::reputation::Reputation) -> BTreeMap<String, Vec<RouteStatus>> {
+fn warmups(scheduler: &Scheduler) -> BTreeMap<String, Vec<WarmupStatus>> {
+    let mut all: BTreeMap<String, Vec<WarmupStatus>> = BTreeMap::new();
+    for ladder in scheduler.on_ladders() {
+        all.entry(ladder.binding.to_string()).or_default().push(WarmupStatus {
+            provider: ladder.provider.map(|provider| provider.to_string()),
+            stage: ladder.stage as u64,
+            stages: ladder.stages as u64,
+            allowance: ladder.allowance,
+            accepted: ladder.accepted,
+        });
+    }
+    all
+}
+
+fn window(known: RouteWindow) -> WindowStatus {
+    let RouteWindow { in_use, limit, ceiling, paused_until, .. } = known;
+    WindowStatus { in_use, limit, ceiling, paused_until }
+}
+
+fn routes(
+    reputation: &crate::reputation::Reputation,
+    scheduler: &Scheduler,
+    now: crate::clock::Now,
+) -> BTreeMap<String, Vec<RouteStatus>> {
     let mut all: BTreeMap<String, Vec<RouteStatus>> = BTreeMap::new();
     for (subject, health) in reputation.all() {
         let Subject::Route(binding, destination) = &subject else { continue };
@@ -337,6 +397,7 @@ fn routes(reputation: &crate::reputation::Reputation) -> BTreeMap<String, Vec<Ro
             reason,
             until,
             evidence: some(reputation.evidence(&subject)),
+            window: scheduler.route_window(binding, destination, now).map(window),
         });
     }
     all

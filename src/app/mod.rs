@@ -28,6 +28,7 @@ use crate::queue::core::Core;
 use crate::queue::dispatcher::{Dispatcher, Parts};
 use crate::reputation::{self, Evidence};
 use crate::scheduler::cap::GrantFact;
+use crate::scheduler::warmup;
 use crate::store::committer::{CommitThread, Committer};
 use crate::store::fjall::{FjallOptions, FjallSpool};
 use crate::store::lock::StateLock;
@@ -244,18 +245,18 @@ fn recover(
 ) -> Result<Arc<Dispatcher>, SpoolError> {
     let mut broken = Vec::new();
     let grants: Vec<GrantFact> =
-        spool.facts("grant/")?.iter().map(|(key, value)| grant(key, value, &mut broken)).collect();
-    let mut healths = Vec::new();
-    for prefix in reputation::facts::PREFIXES {
-        healths.extend(spool.facts(prefix)?);
+        spool.facts(GrantFact::PREFIX)?.iter().map(|(key, value)| grant(key, value, &mut broken)).collect();
+    let mut facts = Vec::new();
+    for prefix in reputation::facts::PREFIXES.into_iter().chain([warmup::facts::PREFIX]) {
+        facts.extend(spool.facts(prefix)?);
     }
     let seed = config.server.seed.unwrap_or_else(|| rand::rngs::SmallRng::from_os_rng().next_u64());
-    let (core, unreadable) = Core::new(config, &grants, &healths, seed, clock.now());
+    let (core, unreadable) = Core::new(config, &grants, &facts, seed, clock.now());
 
     // Written anew with today's date: tomorrow they are counts of yesterday.
     let mended: Vec<_> = core.scheduler().final_grants();
     let mended = mended.iter().filter(|grant| broken.contains(&grant.fact_key()));
-    let mended: Batch = mended.map(|g| Op::PutFact(g.fact_key(), serde_json::to_vec(g).unwrap_or_default())).collect();
+    let mended: Batch = mended.map(|g| Op::PutFact(g.fact_key(), g.to_json())).collect();
     if !mended.is_empty() {
         // Before recovery removes the bad record: at no instant is there none.
         spool.commit(&[mended])?;
@@ -294,11 +295,14 @@ fn recover(
 /// A grant of an earlier run. Of one that cannot be read only the key is known, which is noted in `broken`: its cap then
 /// counts as used up today, since spending it twice must not happen.
 fn grant(key: &str, value: &[u8], broken: &mut Vec<String>) -> GrantFact {
-    serde_json::from_slice(value).unwrap_or_else(|error| {
-        tracing::error!(key, %error, "count of a daily cap not readable; it counts as used up for today");
+    GrantFact::read(key.strip_prefix(GrantFact::PREFIX).unwrap_or(key), value).unwrap_or_else(|unreadable| {
+        tracing::error!(
+            key,
+            error = unreadable.detail,
+            "count of a daily cap not readable; it counts as used up for today"
+        );
         broken.push(key.to_owned());
-        let key = key.strip_prefix("grant/").unwrap_or(key).to_owned();
-        GrantFact { key, day: jiff::civil::Date::MAX, granted: u64::MAX / 2 }
+        unreadable.fact
     })
 }
 

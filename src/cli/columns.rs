@@ -33,6 +33,17 @@ impl Columns {
         Self { sides: head.iter().map(|(_, side)| *side).collect(), rows: vec![(names, Vec::new())] }
     }
 
+    /// The same where their number is only known now.
+    pub(super) fn of(head: Vec<(String, Side)>) -> Self {
+        let (names, sides) = head.into_iter().map(|(name, side)| (visible(&name), side)).unzip();
+        Self { sides, rows: vec![(names, Vec::new())] }
+    }
+
+    /// Adds a row of as many cells as there are columns.
+    pub(super) fn cells(&mut self, cells: &[String]) {
+        self.rows.push((cells.iter().map(|cell| visible(cell)).collect(), Vec::new()));
+    }
+
     /// Adds a row.
     pub(super) fn row<const N: usize>(&mut self, cells: [&str; N]) {
         self.rows.push((cells.iter().map(|cell| visible(cell)).collect(), Vec::new()));

@@ -11,6 +11,7 @@ mod events;
 mod explain;
 mod rule_stub;
 mod run;
+mod simulate;
 mod status;
 mod terminal;
 
@@ -85,7 +86,7 @@ enum Verb {
         /// Its HTTP address (`admin.address`).
         #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8025")]
         admin: String,
-        /// Only this kind: health, note, report, unmatched.
+        /// Only this kind: health, note, report, warmup, unmatched.
         #[arg(long, value_name = "KIND")]
         kind: Option<String>,
         /// At most so many.
@@ -116,6 +117,29 @@ enum Verb {
         #[arg(long, global = true)]
         json: bool,
     },
+    /// Run a configuration against modelled receivers and show day by day what would happen. Needs no privileges, touches
+    /// no network. Exit code 1 if anything happened that must never happen.
+    ///
+    /// A scenario says who sends what, how receivers judge, and what happens when; see config/scenarios.
+    Simulate {
+        /// Scenario file.
+        scenario: PathBuf,
+        /// Configuration file; overrides the scenario's own.
+        #[arg(short, long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// Other numbers than the scenario's: the same seed gives the same run.
+        #[arg(long)]
+        seed: Option<u64>,
+        /// So many days instead of the scenario's.
+        #[arg(long)]
+        days: Option<u32>,
+        /// Also show every day by these.
+        #[arg(long, value_enum, value_name = "WHAT")]
+        by: Option<simulate::By>,
+        /// Print everything as one JSON document.
+        #[arg(long)]
+        json: bool,
+    },
     /// Ask a running relay how it is.
     Status {
         /// Its HTTP address (`admin.address`).
@@ -144,6 +168,9 @@ pub fn main() -> ExitCode {
         }
         Verb::Events { admin, kind, limit, json, rule_stub } => {
             events::main(&admin, kind.as_deref(), limit, if rule_stub { Form::Stubs } else { Form::of(json) })
+        }
+        Verb::Simulate { scenario, config, seed, days, by, json } => {
+            simulate::main(&simulate::Options { scenario, config, seed, days, by, json })
         }
         Verb::Explain { what, id, admin, limits, json } => {
             let form = explain::Form { json, limits };

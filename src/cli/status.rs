@@ -99,9 +99,18 @@ fn bindings(status: &Status) -> Columns {
         let reason = why(b.reason.as_deref());
         table.row([&b.name, &b.bind_address, &b.health, &b.in_use.to_string(), &cap, reason]);
         evidence(&mut table, b.until, b.evidence.as_deref());
+        warmups(&mut table, b);
         routes(&mut table, b);
     }
     table
+}
+
+fn warmups(table: &mut Columns, binding: &BindingStatus) {
+    for w in &binding.warmup {
+        let to = w.provider.as_deref().map(|provider| format!(" at {provider}")).unwrap_or_default();
+        let used = format!("{}/{} today", w.accepted, w.allowance);
+        table.below(&format!("warm-up stage {} (0 to {}): {used}{to}", w.stage, w.stages.saturating_sub(1)));
+    }
 }
 
 fn routes(table: &mut Columns, binding: &BindingStatus) {
@@ -111,6 +120,14 @@ fn routes(table: &mut Columns, binding: &BindingStatus) {
         table.below(&format!("{}{reason}{} at {}", r.health, until(r.until), r.destination));
         if let Some(evidence) = &r.evidence {
             table.below(&format!("  why: {evidence}"));
+        }
+        if let Some(window) = r.window.as_ref().filter(|window| window.limit < window.ceiling) {
+            let paused = window.paused_until.map(|_| format!("; none{}", until(window.paused_until)));
+            let paused = paused.unwrap_or_default();
+            table.below(&format!(
+                "  connections: {} of {} (at most {}){paused}",
+                window.in_use, window.limit, window.ceiling
+            ));
         }
     }
 }
@@ -134,9 +151,12 @@ fn holds(status: &Status) -> Columns {
         ("until", Left),
     ]);
     for h in &status.holds {
-        let domain = h.key.sender_domain.as_ref().map_or("*", |domain| domain.as_str());
+        let mut domain = h.key.sender_domain.as_ref().map_or("*", |domain| domain.as_str()).to_owned();
+        if let Some(stream) = &h.key.stream {
+            domain.push_str(&format!(" ({stream})"));
+        }
         let end = if h.state == "held" { time(h.until) } else { String::new() };
-        table.row([h.key.tenant.as_str(), domain, h.key.destination.as_str(), &h.state, &end]);
+        table.row([h.key.tenant.as_str(), &domain, h.key.destination.as_str(), &h.state, &end]);
         table.below(&format!("why: {}", h.evidence));
     }
     table
@@ -208,6 +228,7 @@ mod tests {
                 "name": "mta1", "bind_address": "2001:db8:113:2222:3333:4444:5555:6666", "health": "suspended",
                 "reason": "listed", "until": end, "evidence": evidence, "in_use": 3,
                 "cap": { "limit": 1_000_000, "used": 123_456, "reserved": 0, "granted": 0, "resets_at": end },
+                "warmup": [{ "provider": "gmail", "stage": 3, "stages": 9, "allowance": 2000, "accepted": 17 }],
                 "routes": [{ "destination": site, "health": "suspended", "reason": "ip_blocked", "until": end,
                     "evidence": evidence }],
                 "feedback": [{ "destination": "gmail", "accepted": 1000, "complaints": 7, "late_bounces": 2 }],
@@ -247,6 +268,7 @@ mod tests {
             "suspended (ip_blocked) until 2026-11-22T08:00:00Z at site:{mx.",
             "    why: 550 5.7.1",
             "mail held because a receiver refuses its sender\ntenant",
+            "warm-up stage 3 (0 to 8): 17/2000 today at gmail",
             "tenant_held",
             "came back by mail, last 7 days\nbinding",
             "spamhaus  dead",

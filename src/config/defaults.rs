@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{
-    Admin, Assignment, Binding, Classify, Config, Day, Delivery, Dns, DomainPattern, EhloName, FailoverReason, Limits,
-    Listener, Log, LogFormat, Member, Monitor, Pace, Pool, Provider, Queue, Reputation, Server, Spread, Tenant,
-    TenantMatch, Timeouts, UnknownPolicy,
+    Admin, Assignment, BackOff, Binding, Classify, Config, Day, Delivery, Dns, DomainPattern, EhloName, FailoverReason,
+    Limits, Listener, Log, LogFormat, Member, Monitor, Pace, Pool, Provider, Queue, Reputation, Server, Spread, Tenant,
+    TenantMatch, Timeouts, UnknownPolicy, WarmupRules, Window,
 };
 use crate::message::{BindingName, Domain, PoolName, ProviderName, TenantName};
 
@@ -111,7 +111,9 @@ impl Config {
             dns: Dns::default(),
             queue: Queue::default(),
             delivery: Delivery::default(),
+            window: Window::default(),
             reputation: Reputation::default(),
+            warmup: WarmupRules::default(),
             monitor: Monitor::default(),
             admin: Admin::default(),
             log: Log::default(),
@@ -182,7 +184,7 @@ impl Tenant {
 impl Provider {
     /// A provider known by these MX patterns, without limits.
     pub fn new(name: impl Into<ProviderName>, mx: Vec<DomainPattern>) -> Self {
-        Self { name: name.into(), mx, binding_limits: Limits::default(), warmup: None, region: None }
+        Self { name: name.into(), mx, binding_limits: Limits::default(), warmup: None, region: None, back_off: None }
     }
 }
 
@@ -256,6 +258,24 @@ impl Default for Delivery {
     }
 }
 
+impl Default for Window {
+    fn default() -> Self {
+        Self {
+            adaptive: true,
+            start: 5,
+            grow_every: seconds(5),
+            deferral_ratio: 0.1,
+            back_off: BackOff { pause: minutes(1), add_every: minutes(1) },
+        }
+    }
+}
+
+impl BackOff {
+    /// What Google publishes for its `421 4.7.28`: stop for ten minutes, then one connection, then one more at a time. It
+    /// names no interval for those; that of its pause is on the safe side.
+    pub const GMAIL: Self = Self { pause: minutes(10), add_every: minutes(10) };
+}
+
 impl Default for Timeouts {
     fn default() -> Self {
         Self {
@@ -283,6 +303,7 @@ impl Default for Reputation {
             ip_block_window: hours(1),
             hold_count: 3,
             hold_window: hours(1),
+            group_hold: hours(1),
             providers_for_binding: 3,
             suspend_first: hours(1),
             suspend_max: hours(24),
@@ -291,6 +312,21 @@ impl Default for Reputation {
             probation_period: minutes(15),
             probation_periods: 4,
             pool_guard: 0.5,
+        }
+    }
+}
+
+impl Default for WarmupRules {
+    fn default() -> Self {
+        Self {
+            // Published steps grow by at most 2.5; from three quarters of a stage that is at most 3.3 times what was
+            // really carried. A day that used less has shown too little.
+            advance_used: 0.75,
+            advance_delivered: 0.9,
+            step_back_blamed: 0.05,
+            // What receivers remember; one mailing a month still counts as use.
+            cool_after: days(30),
+            growth_beyond: 1.5,
         }
     }
 }

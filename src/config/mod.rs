@@ -62,8 +62,12 @@ pub struct Config {
     pub queue: Queue,
     /// `[delivery]`
     pub delivery: Delivery,
+    /// `[window]`
+    pub window: Window,
     /// `[reputation]`
     pub reputation: Reputation,
+    /// `[warmup]`
+    pub warmup: WarmupRules,
     /// `[monitor]` with its `[monitor.zone.NAME]`
     pub monitor: Monitor,
     /// `[admin]`
@@ -216,8 +220,25 @@ pub struct Warmup {
     pub position: WarmupStart,
 }
 
+/// `[warmup]`: when a ladder's stage moves, whatever the ladder.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WarmupRules {
+    /// Share of a stage's allowance that must have been accepted in a day for the next stage. Default 0.75.
+    pub advance_used: f64,
+    /// Share that must have been accepted of what was accepted, deferred by the receiver or refused for our address's
+    /// sake. Default 0.9.
+    pub advance_delivered: f64,
+    /// Share of answers that blame our address above which the stage falls. Default 0.05.
+    pub step_back_blamed: f64,
+    /// Days (24 h each) without enough mail after which the stage falls, week by week. Default 30 d.
+    pub cool_after: Duration,
+    /// Factor by which the allowance goes on growing above the last stage of a ladder. Default 1.5.
+    pub growth_beyond: f64,
+}
+
 /// Where on its ladder a binding starts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum WarmupStart {
     /// Stage 0, not before this day.
     Started(jiff::civil::Date),
@@ -279,7 +300,36 @@ pub enum Pace {
 
 /// Shares of a day's cap by hour, from the hour in which the day starts; they need not add up to anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HourShares(pub [u16; 24]);
+pub struct HourShares {
+    /// Sum of the shares before each hour, and before the end.
+    before: [u32; 25],
+}
+
+impl HourShares {
+    /// These shares; `None` where all are 0.
+    pub fn new(shares: [u16; 24]) -> Option<Self> {
+        let mut before = [0; 25];
+        for (hour, share) in shares.into_iter().enumerate() {
+            before[hour + 1] = before[hour] + u32::from(share);
+        }
+        (before[24] > 0).then_some(Self { before })
+    }
+
+    /// The share of an hour, 0 to 23.
+    pub fn of(&self, hour: usize) -> u32 {
+        self.before[hour + 1] - self.before[hour]
+    }
+
+    /// What the hours before this one (0 to 24) have together.
+    pub fn before(&self, hour: usize) -> u32 {
+        self.before[hour]
+    }
+
+    /// What all hours have together; never 0.
+    pub fn total(&self) -> u32 {
+        self.before[24]
+    }
+}
 
 /// A reason that may open the next tier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -390,6 +440,8 @@ pub struct Provider {
     pub warmup: Option<Arc<[u64]>>,
     /// Region whose bindings are preferred.
     pub region: Option<String>,
+    /// What a wish for less of this receiver begins; `[window] back_off` where there is none.
+    pub back_off: Option<BackOff>,
 }
 
 /// `[region.NAME]`: recipients for whom bindings of the region are preferred. Wins over the provider's and the tenant's.
@@ -508,6 +560,30 @@ pub struct Timeouts {
     pub quit: Duration,
 }
 
+/// `[window]`: how many of the connections that `max_outbound_connections` allows a route uses.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Window {
+    /// Whether the number follows what the receiver answers; else it is `max_outbound_connections`. Default true.
+    pub adaptive: bool,
+    /// Connections to a receiver about which nothing is known. Default 5.
+    pub start: u32,
+    /// Least time between two connections more, after it had to be fewer. Default 5 s.
+    pub grow_every: Duration,
+    /// Share of deferrals (0 to 1) above which it is to be fewer. Default 0.1.
+    pub deferral_ratio: f64,
+    /// What a receiver's wish for less begins, where the provider has nothing of its own. Default 1 min, 1 min.
+    pub back_off: BackOff,
+}
+
+/// What a receiver's wish for less begins: no connection, then one, then one more at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BackOff {
+    /// No connection for so long. Default 1 min.
+    pub pause: Duration,
+    /// Least time between two connections more, afterwards. Default 1 min.
+    pub add_every: Duration,
+}
+
 /// `[reputation]`: when evidence takes a binding or a route out, and how it comes back.
 #[derive(Clone, Debug)]
 pub struct Reputation {
@@ -529,6 +605,8 @@ pub struct Reputation {
     pub hold_count: u32,
     /// See there. Default 1 h.
     pub hold_window: Duration,
+    /// How long mail waits that was refused for the address's sake over one binding after the other; doubles. Default 1 h.
+    pub group_hold: Duration,
     /// Suspended routes of one binding, at distinct providers, that suspend the binding itself. Default 3.
     pub providers_for_binding: usize,
     /// First suspension. Default 1 h.

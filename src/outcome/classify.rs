@@ -361,6 +361,7 @@ fn plain(disposition: Disposition, cause: Option<Cause>, scope: Scope, rule: &Ar
         cause,
         scope,
         counts_against_ip: false,
+        certain: false,
         hard: false,
         next_binding: NextBinding::default(),
         retry_after: None,

@@ -268,6 +268,9 @@ pub struct Outcome {
     pub scope: Scope,
     /// Evidence that the receiver distrusts the connecting IP.
     pub counts_against_ip: bool,
+    /// It counts against the IP whatever the mail is: the text names a public list or our own set-up, or it was said before
+    /// the receiver had seen any of the mail. Else it may as well be the mail that a receiver of many IPs dislikes.
+    pub certain: bool,
     /// The address will not take mail from anybody soon.
     pub hard: bool,
     /// For the next try, when deferred.

@@ -26,6 +26,7 @@ pub(super) fn weigh(rule: &Rule, id: &Arc<str>, heard: Heard<'_>, note: &mut dyn
     let early = matches!(heard.stage, Stage::Connect | Stage::Banner | Stage::Ehlo | Stage::Tls);
     let (scope, action) = blame(rule, early, heard.set_aside, note);
     let counts_against_ip = rule.counts_against_ip && heard.set_aside.is_none();
+    let certain = counts_against_ip && is_certain(rule, early, note);
     // Whose address it is may be told wrongly: then another try costs little, and a bounce the mail.
     let anothers = rule.counts_against_ip && matches!(heard.set_aside, Some(SetAside::Another(_)));
     let disposition = match disposition(rule, heard.reply.code, early, counts_against_ip, action, note) {
@@ -51,6 +52,7 @@ pub(super) fn weigh(rule: &Rule, id: &Arc<str>, heard: Heard<'_>, note: &mut dyn
         cause: Some(rule.cause),
         scope,
         counts_against_ip,
+        certain,
         hard,
         next_binding,
         retry_after: if waits { retry_after(rule, action, &heard.reply.text, note) } else { None },
@@ -89,6 +91,19 @@ fn blame(rule: &Rule, early: bool, set_aside: Option<SetAside>, note: &mut dyn F
         }
         scope => (scope, rule.action),
     }
+}
+
+/// Whether it is this address that is refused, whatever mail it brings.
+fn is_certain(rule: &Rule, early: bool, note: &mut dyn FnMut(&'static str)) -> bool {
+    let by_rule = rule.certain.unwrap_or(matches!(rule.action, Action::FixBinding(_)));
+    if by_rule {
+        note("the text leaves no doubt that it is the address, whatever the mail: certain");
+    } else if early {
+        note(
+            "before MAIL FROM the receiver knows nothing of the mail: it refuses the address, whatever the mail (certain)",
+        );
+    }
+    by_rule || early
 }
 
 fn disposition(

@@ -3,10 +3,12 @@
 //! Each waiting recipient ends delivered, bounced or expired, once; until then it is deferred. The rules that protect
 //! recipients and bindings meet here:
 //!
-//! - A refusal that blames our IP never bounces the recipient; it sends the entry to another binding at once.
+//! - A refusal that blames our IP never bounces the recipient; it sends the entry to another binding at once, and where it
+//!   blames the network, to one of another network.
 //! - The second binding refused for the same recipient stops that: from then on the refusals are the tenant's or the
 //!   content's problem. The entry waits like after any deferral, and the binding is not blamed. Moving blocked mail over
-//!   one fresh IP after the other reads as snowshoe spam and burns them all.
+//!   one fresh IP after the other reads as snowshoe spam and burns them all. (Mail that is at fault as a kind does not come
+//!   so far: [`super::blame::of_the_mail`].)
 //! - Trouble of our own (source address not bindable, stop of the program) counts no attempt.
 
 use std::time::Duration;
@@ -14,7 +16,7 @@ use std::time::Duration;
 use crate::clock::Wall;
 use crate::config;
 use crate::message::{BindingName, Entry, Mailbox};
-use crate::outcome::{Cause, Disposition, NextBinding, Outcome};
+use crate::outcome::{Cause, Disposition, NextBinding, Outcome, Scope};
 use crate::scheduler::retry::Backoff;
 
 /// Distinct bindings refused for one recipient after which its refusals no longer blame bindings.
@@ -22,6 +24,8 @@ pub const BLAMED_BINDINGS_MAX: usize = 2;
 
 /// How long a binding that was blamed is avoided for the same entry.
 const EXCLUDE_FOR: Duration = Duration::from_secs(3600);
+/// Bindings that one entry avoids: a pool may have more in one range than are worth writing down with each message.
+const EXCLUDED_MAX: usize = 256;
 /// How long a binding whose address could not be bound is avoided for the same entry.
 const EXCLUDE_UNBINDABLE_FOR: Duration = Duration::from_secs(60);
 
@@ -68,11 +72,12 @@ impl Settled {
 }
 
 /// Applies the answers of one attempt over `binding` to `entry`. Recipients without an answer (the lease was for fewer)
-/// stay as they are. `unit_random` in 0..1 spreads the wait.
+/// stay as they are. `neighbours` are the pool's other bindings in the same range. `unit_random` in 0..1 spreads the wait.
 pub fn settle(
     entry: &mut Entry,
     answers: &[Answered],
     binding: &BindingName,
+    neighbours: &[BindingName],
     policy: &config::Queue,
     unit_random: f64,
     now: Wall,
@@ -107,6 +112,18 @@ pub fn settle(
         }
     }
     remove_decided(entry, answers);
+    let span = match wish {
+        Wish { unbindable: true, .. } => Some(EXCLUDE_UNBINDABLE_FOR),
+        Wish { blamed: true, .. } => Some(EXCLUDE_FOR),
+        _ => None,
+    };
+    entry.state.excluded.retain(|(_, until)| *until > now);
+    if let Some(until) = span.map(|span| now.plus(span)) {
+        exclude(entry, std::slice::from_ref(binding), until);
+        if wish.range {
+            exclude(entry, neighbours, until);
+        }
+    }
     apply_wish(entry, wish, binding, policy, unit_random, now);
     if now >= entry.expires {
         settled.decided.extend(expire(entry));
@@ -151,6 +168,10 @@ struct Wish {
     other_binding: bool,
     unbindable: bool,
     any_binding: bool,
+    /// Some of them blame the binding.
+    blamed: bool,
+    /// And its network.
+    range: bool,
     stops: bool,
     ours_only: Option<bool>,
     after: Option<Duration>,
@@ -163,7 +184,11 @@ impl Wish {
         self.stops |= stops;
         self.ours_only = Some(self.ours_only.unwrap_or(true) && ours);
         match outcome.next_binding {
-            NextBinding::Other => self.other_binding |= !stops,
+            NextBinding::Other => {
+                self.other_binding |= !stops;
+                self.blamed |= !ours;
+                self.range |= outcome.scope == Scope::Range;
+            }
             NextBinding::Any => self.any_binding = true,
             NextBinding::Prefer => {}
         }
@@ -186,6 +211,15 @@ fn remove_decided(entry: &mut Entry, answers: &[Answered]) {
     entry.recipients = untried;
 }
 
+fn exclude(entry: &mut Entry, bindings: &[BindingName], until: Wall) {
+    for binding in bindings {
+        entry.state.excluded.retain(|(name, _)| name != binding);
+        if entry.state.excluded.len() < EXCLUDED_MAX {
+            entry.state.excluded.push((binding.clone(), until));
+        }
+    }
+}
+
 fn apply_wish(
     entry: &mut Entry,
     wish: Wish,
@@ -195,16 +229,12 @@ fn apply_wish(
     now: Wall,
 ) {
     let state = &mut entry.state;
-    state.excluded.retain(|(_, until)| *until > now);
     if !wish.deferred {
         // Whoever is left was not part of this attempt and is due at once.
         state.next_at = now;
         return;
     }
     if wish.unbindable || wish.other_binding {
-        let span = if wish.unbindable { EXCLUDE_UNBINDABLE_FOR } else { EXCLUDE_FOR };
-        state.excluded.retain(|(name, _)| name != binding);
-        state.excluded.push((binding.clone(), now.plus(span)));
         state.sticky = None;
         state.next_at = now;
         return;
@@ -217,7 +247,7 @@ fn apply_wish(
         Some((name, left)) if name == binding => left.saturating_sub(1),
         _ => policy.sticky_tries,
     };
-    state.sticky = (tries_left > 0 && !wish.any_binding && !wish.stops).then(|| (binding.clone(), tries_left));
+    state.sticky = (tries_left > 0 && !wish.any_binding && !wish.blamed).then(|| (binding.clone(), tries_left));
     let wait = Backoff::new(policy).wait(state.attempts, unit_random).max(wish.after.unwrap_or_default());
     state.next_at = now.plus(wait).min(entry.expires);
 }
@@ -226,7 +256,7 @@ fn apply_wish(
 mod tests {
     use super::*;
     use crate::message::{EntryId, EntryState, MessageId, Recipient};
-    use crate::outcome::{Action, Scope};
+    use crate::outcome::Action;
 
     fn policy() -> config::Queue {
         config::Queue {
@@ -268,6 +298,7 @@ mod tests {
             cause: (disposition != Disposition::Delivered).then_some(Cause::TransientOther),
             scope: Scope::Destination,
             counts_against_ip: false,
+            certain: false,
             hard: false,
             next_binding: NextBinding::Prefer,
             retry_after: None,
@@ -298,7 +329,7 @@ mod tests {
             answered(1, outcome(Disposition::Deferred)),
             answered(2, outcome(Disposition::Bounced)),
         ];
-        let settled = settle(&mut e, &answers, &"m1".into(), &policy(), 0.5, Wall::from_millis(1000));
+        let settled = settle(&mut e, &answers, &"m1".into(), &[], &policy(), 0.5, Wall::from_millis(1000));
         assert!(settled.waits);
         assert_eq!(settled.decided.len(), 2);
         assert_eq!(settled.failed().count(), 1);
@@ -313,7 +344,7 @@ mod tests {
     fn a_refusal_that_blames_the_ip_moves_to_another_binding_at_once() {
         let mut e = entry(&["a@example.org"]);
         let now = Wall::from_millis(5000);
-        settle(&mut e, &[answered(0, blaming())], &"m1".into(), &policy(), 0.5, now);
+        settle(&mut e, &[answered(0, blaming())], &"m1".into(), &[], &policy(), 0.5, now);
         assert_eq!(e.state.next_at, now);
         assert_eq!(e.state.excluded[0].0, "m1".into());
     }
@@ -322,8 +353,8 @@ mod tests {
     fn the_second_binding_refused_for_the_same_mail_stops_the_moving() {
         let mut e = entry(&["a@example.org"]);
         let now = Wall::from_millis(5000);
-        settle(&mut e, &[answered(0, blaming())], &"m1".into(), &policy(), 0.5, now);
-        settle(&mut e, &[answered(0, blaming())], &"m2".into(), &policy(), 0.5, now);
+        settle(&mut e, &[answered(0, blaming())], &"m1".into(), &[], &policy(), 0.5, now);
+        settle(&mut e, &[answered(0, blaming())], &"m2".into(), &[], &policy(), 0.5, now);
         assert!(e.state.next_at > now, "waits like after any deferral");
         assert_eq!(e.recipients.len(), 1, "and is not bounced");
     }
@@ -334,7 +365,7 @@ mod tests {
             let mut e = entry(&["a@example.org"]);
             let mut o = outcome(Disposition::Deferred);
             o.cause = Some(cause);
-            settle(&mut e, &[answered(0, o)], &"m1".into(), &policy(), 0.5, Wall::from_millis(0));
+            settle(&mut e, &[answered(0, o)], &"m1".into(), &[], &policy(), 0.5, Wall::from_millis(0));
             assert_eq!(e.state.attempts, 0, "{cause:?}");
             assert!(e.state.next_at <= Wall::from_millis(1000));
         }
@@ -349,6 +380,7 @@ mod tests {
                 &mut e,
                 &[answered(0, outcome(Disposition::Deferred))],
                 &"m1".into(),
+                &[],
                 &policy(),
                 0.5,
                 Wall::from_millis(0),
@@ -365,7 +397,8 @@ mod tests {
     fn what_is_deferred_past_its_lifetime_expires_with_its_last_reply() {
         let mut e = entry(&["a@example.org"]);
         let now = e.expires;
-        let settled = settle(&mut e, &[answered(0, outcome(Disposition::Deferred))], &"m1".into(), &policy(), 0.5, now);
+        let settled =
+            settle(&mut e, &[answered(0, outcome(Disposition::Deferred))], &"m1".into(), &[], &policy(), 0.5, now);
         assert!(!settled.waits);
         assert_eq!(settled.decided[0].disposition, Disposition::Expired);
         assert_eq!(settled.decided[0].text.as_deref(), Some("550 x"));
@@ -376,7 +409,7 @@ mod tests {
         let mut e = entry(&["a@example.org", "b@example.org"]);
         let now = Wall::from_millis(7);
         let settled =
-            settle(&mut e, &[answered(0, outcome(Disposition::Delivered))], &"m1".into(), &policy(), 0.5, now);
+            settle(&mut e, &[answered(0, outcome(Disposition::Delivered))], &"m1".into(), &[], &policy(), 0.5, now);
         assert!(settled.waits);
         assert_eq!((e.recipients.len(), e.state.next_at), (1, now));
     }

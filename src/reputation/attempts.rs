@@ -8,13 +8,17 @@ use super::evidence::{AttemptResult, clipped};
 use super::fuse::{Judgement, acquits, judge};
 use super::health::{HealthChange, Reason, Subject};
 use super::holds::Mail;
+use super::moves::group_of;
 use super::notes::Note;
 use super::policy::{PROBATION_BLAMERS, Reputation};
 use super::state::{Cause, Effect};
 use super::tally::{Count, Tally};
 use crate::clock::Wall;
-use crate::message::{BindingName, DestinationName, Domain, MessageId, TenantName};
+use crate::message::{BindingName, DestinationName, Domain, MessageId, StreamName, TenantName};
 use crate::outcome::{Action, Cause as WentWrong, Scope};
+
+/// How long what was said of a network is not told again to those who share it.
+const RANGE_PAUSE: Duration = Duration::from_secs(60);
 
 /// Names of one attempt.
 #[derive(Clone, Copy)]
@@ -40,6 +44,7 @@ impl Attempt<'_> {
 #[derive(Clone, Copy)]
 pub(super) struct Sender<'a> {
     pub(super) message: MessageId,
+    pub(super) stream: &'a StreamName,
     pub(super) domain: Option<&'a Domain>,
 }
 
@@ -55,6 +60,7 @@ impl Reputation {
         let window = self.rules.window;
         let mail = Mail {
             tenant: attempt.tenant,
+            stream: Some(sender.stream),
             sender_domain: sender.domain,
             destination: attempt.destination,
             message: sender.message,
@@ -62,6 +68,9 @@ impl Reputation {
         let Some(watched) = self.bindings.get_mut(attempt.binding) else { return };
         if !watched.routes.contains_key(attempt.destination) {
             watched.routes.insert(attempt.destination.clone(), Cell::new(window));
+        }
+        if let (AttemptResult::Accepted, Some(cell)) = (result, watched.routes.get_mut(attempt.destination)) {
+            cell.voices.passed(group_of(mail), attempt.tenant, now);
         }
         let bound_again = watched.own.state.unbindable > 0;
         match result {
@@ -74,6 +83,7 @@ impl Reputation {
                 let provider = self.providers.get(attempt.destination);
                 self.complaints.book(attempt.binding, provider, Booked::Accepted, now, now);
                 self.holds.answered(mail, true, now);
+                self.moves.accepted(mail, attempt.binding, now);
             }
             AttemptResult::Refused { cause: WentWrong::LocalAddress, text, .. } => {
                 self.unbindable(attempt.binding, text, now, out);
@@ -97,11 +107,11 @@ impl Reputation {
                     }
                     _ => self.holds.answered(mail, false, now),
                 }
-                self.act(attempt, *action, &text, now, out);
+                let is_echo = self.act(attempt, *action, &text, now, out);
                 if is_about_its_name(*cause, *scope, *action) {
                     self.note_refused(attempt, &text, now);
                 }
-                if *counts_against_ip {
+                if *counts_against_ip && !is_echo {
                     self.blame(attempt, &text, now, out);
                 }
             }
@@ -176,16 +186,19 @@ impl Reputation {
         });
     }
 
-    /// What the rule that read the reply asks for.
-    fn act(&mut self, attempt: Attempt<'_>, action: Action, text: &str, now: Wall, out: &mut Vec<HealthChange>) {
+    /// What the rule that read the reply asks for. Returns whether the reply only repeats a wish for less that is heeded.
+    fn act(
+        &mut self,
+        attempt: Attempt<'_>,
+        action: Action,
+        text: &str,
+        now: Wall,
+        out: &mut Vec<HealthChange>,
+    ) -> bool {
         match action {
             Action::None | Action::HoldContent(_) => {}
             Action::HoldTenant(_) => self.note_refused(attempt, text, now),
-            Action::BackOff(span) => self.change(&attempt.of_route(), text, out, |state, _| {
-                let until = now.plus(span);
-                let cause = Cause { effect: Effect::Throttle, until, certain: false, evidence: text.to_owned() };
-                state.hold(Reason::RateLimited, cause, now);
-            }),
+            Action::BackOff(span) => return !self.throttle(&attempt.of_route(), span, text, now, out),
             Action::SuspendRoute(span) => self.suspend_route(attempt, Reason::IpBlocked, span, text, now, out),
             Action::FixBinding(span) => {
                 self.note_misconfigured(attempt, text, now);
@@ -195,6 +208,27 @@ impl Reputation {
                 state.penalise(Reason::IpBlocked, span, text, rules, now);
             }),
         }
+        false
+    }
+
+    /// The receiver asked for less. Returns whether that is news: the first time, or clearly longer than known.
+    fn throttle(
+        &mut self,
+        route: &Subject,
+        span: Duration,
+        text: &str,
+        now: Wall,
+        out: &mut Vec<HealthChange>,
+    ) -> bool {
+        let mut is_news = false;
+        self.change(route, text, out, |state, _| {
+            let until = now.plus(span);
+            let known = state.causes.get(&Reason::RateLimited).map(|cause| cause.until);
+            let cause = Cause { effect: Effect::Throttle, until, certain: false, evidence: text.to_owned() };
+            state.hold(Reason::RateLimited, cause, now);
+            is_news = state.causes.get(&Reason::RateLimited).map(|cause| cause.until) != known;
+        });
+        is_news
     }
 
     /// Notes a reply that blames the tenant, once per window, route and tenant.
@@ -224,6 +258,26 @@ impl Reputation {
         });
     }
 
+    /// A receiver refused the network that this binding shares with the one that was told: as if it had been told itself.
+    /// Once a minute: every answer about the network says the same of all its addresses.
+    pub(super) fn neighbour_refused(
+        &mut self,
+        attempt: Attempt<'_>,
+        action: Action,
+        text: &str,
+        now: Wall,
+        out: &mut Vec<HealthChange>,
+    ) {
+        let Some(cell) = find(&mut self.bindings, &attempt.of_route(), self.rules.window) else { return };
+        if cell.state.is_out() || cell.told_of_range.is_some_and(|told| now.since(told) < RANGE_PAUSE) {
+            return;
+        }
+        cell.told_of_range = Some(now);
+        if !self.act(attempt, action, text, now, out) {
+            self.blame(attempt, text, now, out);
+        }
+    }
+
     /// A reply that blames the IP, whatever the rule asked for besides.
     fn blame(&mut self, attempt: Attempt<'_>, text: &str, now: Wall, out: &mut Vec<HealthChange>) {
         let (window, count) = (self.rules.ip_block_window, self.rules.ip_block_count.max(1) as usize);
@@ -236,6 +290,7 @@ impl Reputation {
             return;
         }
         cell.last_blame = Some(this.clone());
+        cell.voices.refused(attempt.tenant, now);
         cell.state.clean_since = cell.state.clean_since.max(now);
         let at_once = cell.state.recovery.is_some();
         if !cell.state.is_out() {

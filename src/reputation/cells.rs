@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::health::Subject;
 use super::late::LateClusters;
+use super::moves::Voices;
 use super::state::State;
 use super::tally::{Clusters, Tally};
 use crate::clock::Wall;
@@ -18,6 +19,10 @@ pub(super) struct Cell {
     /// Recent refusals that blamed the IP (routes only): at most `ip_block_count`, and as many by mail.
     pub(super) blames: VecDeque<Blame>,
     pub(super) last_blame: Option<Blame>,
+    /// Who passed here last, and who was refused (routes only).
+    pub(super) voices: Voices,
+    /// When it was last told what a receiver said of its network (routes only).
+    pub(super) told_of_range: Option<Wall>,
     /// When a tenant was last noted as the cause.
     pub(super) noted: HashMap<TenantName, Wall>,
     pub(super) timer: Option<Wall>,
@@ -40,6 +45,8 @@ impl Cell {
             tally: Tally::new(window),
             blames: VecDeque::new(),
             last_blame: None,
+            voices: Voices::default(),
+            told_of_range: None,
             noted: HashMap::new(),
             timer: None,
         }

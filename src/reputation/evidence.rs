@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Wall;
-use crate::message::{BindingName, DestinationName, Domain, MessageId, TenantName, ZoneName};
+use crate::message::{BindingName, DestinationName, Domain, MessageId, StreamName, TenantName, ZoneName};
 use crate::outcome::{Action, Cause, Scope};
 
 /// One observation that may move a binding's or a route's health.
@@ -24,10 +24,27 @@ pub enum Evidence {
         domain: Domain,
         /// Which message: what several of its recipients are told is one refusal of it.
         message: MessageId,
+        /// Kind of mail.
+        stream: StreamName,
         /// The domain of the reverse path; `None` for the null reverse path.
         sender_domain: Option<Domain>,
         /// What came of it.
         result: AttemptResult,
+    },
+    /// A receiver refused the network of an address: what it said counts for those who share it as well.
+    Range {
+        /// The neighbours; not the binding that was told.
+        bindings: Vec<BindingName>,
+        /// Who said it.
+        destination: DestinationName,
+        /// Whose mail it was told about.
+        tenant: TenantName,
+        /// The recipient's domain.
+        domain: Domain,
+        /// What the rule asks for.
+        action: Action,
+        /// Rule and reply.
+        text: String,
     },
     /// A bounce came back by mail for a recipient that had been accepted.
     LateBounce {

@@ -19,6 +19,7 @@ pub(crate) fn rules() -> Reputation {
         ip_block_window: HOUR,
         hold_count: 3,
         hold_window: Duration::from_secs(3600),
+        group_hold: HOUR,
         providers_for_binding: 3,
         suspend_first: HOUR,
         suspend_max: 24 * HOUR,

@@ -7,6 +7,9 @@
 //! Beside it stand two accounts that move no health: [`holds`], mail of a tenant that a receiver refuses for the tenant's
 //! own sake, and [`complaints`], what people thought of the mail of each day.
 //!
+//! [`moves`] tells, before it is counted, whether a refusal that blames an address is the address's or the mail's that moves
+//! from one to the next.
+//!
 //! [`tally`] counts, `fuse` judges the counts, `state` is the machine of one subject, `guard` keeps automation from
 //! emptying a pool, [`facts`] is what is written down, and [`policy`] joins them: which evidence moves which subject
 //! (`attempts` for the answers of attempts, `late` for what comes back by mail, `told` for the monitor's and the operator's
@@ -26,6 +29,7 @@ pub mod holds;
 mod late;
 #[cfg(test)]
 mod late_tests;
+pub mod moves;
 pub mod notes;
 pub mod policy;
 #[cfg(test)]
@@ -38,5 +42,6 @@ pub use evidence::Evidence;
 pub use facts::{BadFact, Fact};
 pub use health::{Health, HealthChange, Reason, Subject, UNTIL_CLEARED};
 pub use holds::{HoldChange, HoldState};
+pub use moves::{Refusal, Whose};
 pub use notes::Note;
 pub use policy::Reputation;

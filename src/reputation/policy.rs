@@ -4,9 +4,11 @@
 //! |---|---|
 //! | hard bounces | the route whose fuse trips, or that alone explains why the binding's does; else the binding; nobody when one tenant explains it (a [`Note`] says so) |
 //! | a reply that blames the IP | the route: at once where the rule says so or on probation, else after `ip_block_count` in `ip_block_window` |
+//! | the same about the binding's network | also the routes of those who share it (`moves` says who is believed) |
+//! | the same over one binding after the other | no further binding: the mail is held ([`moves`](super::moves)) |
 //! | the same, told by mail | nothing by itself; it adds to the count of the route's session ([`late`](super::late)) |
 //! | a rule's `SuspendBinding` | the binding at once |
-//! | a rule's `BackOff` | the route is throttled |
+//! | a rule's `BackOff` | the route is throttled, and with scope range those of all bindings in the range to the same receiver |
 //! | a rule's `FixBinding` | the route, as misconfigured; a note tells what to mend |
 //! | a rule's `HoldTenant` | no binding: the tenant's mail is held ([`holds`](super::holds)) |
 //! | hard bounces that come back later | as if they had come at once, where that still matters ([`late`](super::late)) |
@@ -20,6 +22,10 @@
 //! spoils the period (its own route is suspended by the rule above). Otherwise a single receiver that never liked the
 //! network would keep the binding out for good.
 //!
+//! A receiver that asks for less and blames the IP in one breath is answered by less: of such replies only those count
+//! as blame that begin or clearly prolong the throttle, so that a burst of them counts once, and a try after each pause
+//! (see [`crate::scheduler::window`]) counts again.
+//!
 //! Every evidence first lets time pass up to its `now`, so that the order of `tick` and `observe` does not matter.
 
 use std::collections::{BTreeSet, HashMap};
@@ -27,12 +33,13 @@ use std::collections::{BTreeSet, HashMap};
 use super::attempts::{Attempt, Sender};
 use super::cells::{Cell, Watched, find};
 use super::complaints::Complaints;
-use super::evidence::{Evidence, Listing};
+use super::evidence::{Evidence, Listing, clipped};
 use super::facts::{self, BadFact, Fact};
 use super::guard::{Guard, Standing};
 use super::health::{Health, HealthChange, Reason, Subject};
 use super::holds::{Freed, HoldChange, Holds, Mail};
 use super::late::Late;
+use super::moves::Moves;
 use super::notes::Note;
 use super::state::{Effect, State};
 use super::tally::Tally;
@@ -55,6 +62,7 @@ pub struct Reputation {
     pub(super) providers: BTreeSet<DestinationName>,
     pub(super) bindings: HashMap<BindingName, Watched>,
     pub(super) holds: Holds,
+    pub(super) moves: Moves,
     pub(super) complaints: Complaints,
     timers: BTreeSet<(Wall, Subject)>,
     dirty: BTreeSet<Subject>,
@@ -78,6 +86,7 @@ impl Reputation {
             dirty: BTreeSet::new(),
             notes: Vec::new(),
             holds: Holds::default(),
+            moves: Moves::default(),
             complaints: Complaints::new(now),
             usable_again: false,
             next_sweep: now.plus(config.reputation.window),
@@ -118,10 +127,17 @@ impl Reputation {
         let mut changes = self.tick(now);
         let out = &mut changes;
         match evidence {
-            Evidence::Attempt { binding, destination, tenant, domain, message, sender_domain, result } => {
+            Evidence::Attempt { binding, destination, tenant, domain, message, stream, sender_domain, result } => {
                 let attempt = Attempt { binding, destination, tenant, domain };
-                let sender = Sender { message: *message, domain: sender_domain.as_ref() };
+                let sender = Sender { message: *message, stream, domain: sender_domain.as_ref() };
                 self.attempt(attempt, sender, result, now, out);
+            }
+            Evidence::Range { bindings, destination, tenant, domain, action, text } => {
+                let text = clipped(text);
+                for binding in bindings {
+                    let attempt = Attempt { binding, destination, tenant, domain };
+                    self.neighbour_refused(attempt, *action, &text, now, out);
+                }
             }
             // The domain is what the report says: nothing is concluded from it.
             Evidence::LateBounce { binding, destination, tenant, domain: _, at, result } => {
@@ -168,6 +184,7 @@ impl Reputation {
         // A sweep further away than a window is a clock that was set back.
         if now >= self.next_sweep || self.next_sweep.since(now) > self.rules.window {
             self.holds.sweep(self.rules.hold_window, now);
+            self.moves.sweep(self.rules.ip_block_window, now);
             self.next_sweep = now.plus(self.rules.window);
             let blame_window = self.rules.ip_block_window;
             for watched in self.bindings.values_mut() {

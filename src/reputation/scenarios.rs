@@ -33,6 +33,7 @@ pub(super) fn attempt(name: &str, to: &str, tenant: &str, domain: &str, result: 
         tenant: tenant.into(),
         domain: domain.parse().unwrap(),
         message: MessageId(0),
+        stream: "default".into(),
         sender_domain: None,
         result,
     }
@@ -179,6 +180,54 @@ fn back_off_halves_the_route_for_its_span() {
     assert_eq!(r.next_wakeup(), Some(until));
     assert_eq!(r.tick(until).len(), 1);
     assert_eq!(*r.health(&route("a", "gmail")), Health::Active);
+}
+
+#[test]
+fn a_netblock_that_is_named_is_throttled_with_all_its_bindings_at_that_receiver() {
+    let mut config = config(&["a", "b", "far"], &[]);
+    for (n, address) in ["192.0.2.1", "192.0.2.200", "198.51.100.1"].into_iter().enumerate() {
+        Arc::make_mut(&mut config.bindings[n]).public_address = address.parse().expect("an address");
+    }
+    let mut r = Reputation::new(&config, START);
+    assert_eq!(r.observe(&blamed("a", "gmail", Action::BackOff(30 * MINUTE)), START).len(), 1);
+    let range = Evidence::Range {
+        bindings: vec!["b".into()],
+        destination: "gmail".into(),
+        tenant: "acme".into(),
+        domain: "example.org".parse().expect("a domain"),
+        action: Action::BackOff(30 * MINUTE),
+        text: "your netblock".into(),
+    };
+    assert_eq!(r.observe(&range, START).len(), 1);
+    let expected = Health::Throttled { divisor: 2, until: START.plus(30 * MINUTE), reason: Reason::RateLimited };
+    for (name, to, health) in [
+        ("a", "gmail", &expected),
+        ("b", "gmail", &expected),
+        ("far", "gmail", &Health::Active),
+        ("b", "outlook", &Health::Active),
+    ] {
+        assert_eq!(r.health(&route(name, to)), health, "{name} {to}");
+    }
+    assert_eq!(r.take_facts().len(), 2, "and a restart knows");
+}
+
+#[test]
+fn a_burst_of_wishes_for_less_is_one_refusal_and_three_pauses_that_fail_are_three() {
+    let (_, mut r) = herd();
+    let wish = |n: u64| {
+        let mut wish = blamed("a", "gmail", Action::BackOff(30 * MINUTE));
+        let Evidence::Attempt { domain, .. } = &mut wish else { panic!() };
+        *domain = format!("d{n}.example").parse().expect("a domain");
+        wish
+    };
+    for n in 0..50 {
+        r.observe(&wish(n), START.plus(Duration::from_millis(n)));
+    }
+    assert!(matches!(r.health(&route("a", "gmail")), Health::Throttled { .. }), "the recipe's turn");
+    r.observe(&wish(50), START.plus(10 * MINUTE));
+    assert!(matches!(r.health(&route("a", "gmail")), Health::Throttled { .. }));
+    r.observe(&wish(51), START.plus(20 * MINUTE));
+    assert_eq!(out_until(&r, &route("a", "gmail")).map(|(reason, _)| reason), Some(Reason::IpBlocked));
 }
 
 /// Sends `n` messages of `tenant`, `bad` of a hundred to unknown users, over routes `to`.

@@ -10,13 +10,18 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use crate::config::{Binding, Config, Limits, Provider, Rate};
+use crate::config::{BackOff, Binding, Config, Limits, Provider, Rate};
 use crate::message::BindingName;
 
 /// Limits of a binding towards one provider, or towards any other destination.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct RouteLimits {
     pub(super) window: u32,
+    /// Size of the window where nothing is known of the route; at most `window`.
+    pub(super) start: u32,
+    pub(super) is_adaptive: bool,
+    /// What a receiver's wish for less begins.
+    pub(super) back_off: BackOff,
     pub(super) rate: Option<Rate>,
     pub(super) cap: Option<u64>,
     pub(super) messages_per_connection: u32,
@@ -125,10 +130,13 @@ pub(super) fn route(config: &Config, binding: &Binding, pool: &Limits, provider:
     let levels = Levels { binding, provider, pool };
     let default = &config.delivery;
     let value = |field: fn(&Limits) -> Option<u32>, default: u32| levels.value(&ANY, field).unwrap_or(default);
+    let window = levels.value(&WINDOW, |limits| limits.max_outbound_connections);
+    let window = window.unwrap_or(default.max_outbound_connections);
     RouteLimits {
-        window: levels
-            .value(&WINDOW, |limits| limits.max_outbound_connections)
-            .unwrap_or(default.max_outbound_connections),
+        window,
+        start: if config.window.adaptive { config.window.start.min(window) } else { window },
+        is_adaptive: config.window.adaptive,
+        back_off: provider.and_then(|provider| provider.back_off).unwrap_or(config.window.back_off),
         rate: levels.value(&TOWARDS, |limits| limits.rate_limit),
         cap: levels.value(&TOWARDS, |limits| limits.daily_cap),
         messages_per_connection: value(|limits| limits.messages_per_connection, default.messages_per_connection).max(1),

@@ -5,12 +5,14 @@
 
 use super::binding::RouteLimits;
 use super::cap::{AccountId, Ledger, Room};
-use super::pool::{Class, Pool, Seat, Tier};
+use super::pool::{Class, Pool};
 use super::refresh::on_wall;
 use super::state::{Binding, Destination, Route, RouteTable, Routes, Tenant};
+use super::tier::{Scope, Seat};
 use super::verdict::CapOf;
-use super::{BindingId, Request, TenantId, Verdict};
-use crate::clock::{Now, Wall};
+use super::warmup::Warmups;
+use super::{BindingId, DestinationId, Families, PoolId, Request, TenantId, Verdict};
+use crate::clock::{Mono, Now, Wall};
 use crate::config::Pace;
 
 /// Everything a candidate is judged by.
@@ -21,12 +23,16 @@ pub(super) struct Facts<'a> {
     pub(super) table: &'a RouteTable,
     pub(super) routes: &'a Routes,
     pub(super) ledger: &'a Ledger,
+    pub(super) warmups: &'a Warmups,
 }
 
 /// Whether a candidate may carry this request, apart from what keeps it out everywhere.
 pub(super) enum Admission {
     Yes,
+    /// Not this request; another one to the same destination perhaps.
     No,
+    /// No mail to this destination: until a moment, or until something happens there.
+    Shut(Option<Mono>),
     /// Not before this key has been granted something.
     Wants(AccountId),
 }
@@ -44,70 +50,104 @@ impl Facts<'_> {
         if !reaches(seat, request) || excluded(seat.binding, request, now.wall).is_some() {
             return Admission::No;
         }
-        let account = self.bindings[seat.binding.index()].account;
+        let binding = &self.bindings[seat.binding.index()];
+        let account = binding.account;
         if self.ledger.room(account, now.wall) == Room::Askable {
             return Admission::Wants(account);
         }
-        let Some(route) = self.route(seat.binding, request) else {
-            return if self.limits(seat.binding, request).window > 0 { Admission::Yes } else { Admission::No };
-        };
-        let divisor = route.standing.divisor(now.wall);
-        if route.standing.room() == 0
-            || !route.window.has_room(Some(self.limits(seat.binding, request).window), divisor)
-        {
+        if binding.is_warming && !request.engaged && self.for_others(seat.binding, now) == Some(0) {
             return Admission::No;
         }
-        if route.limiter.as_ref().is_some_and(|limiter| !limiter.is_open(now.mono)) {
-            return Admission::No;
+        let Some(route) = self.route(seat.binding, request) else {
+            let is_open = self.limits(seat.binding, request).window > 0;
+            return if is_open { Admission::Yes } else { Admission::Shut(None) };
+        };
+        if route.standing.room() == 0 {
+            return Admission::Shut(None);
+        }
+        if !route.has_room(self.limits(seat.binding, request), now) {
+            return Admission::Shut(route.sizing_pause(now));
+        }
+        if let Some(limiter) = route.limiter.as_ref().filter(|limiter| !limiter.is_open(now.mono)) {
+            return Admission::Shut(Some(limiter.ready()));
         }
         match route.account.map(|account| (account, self.ledger.room(account, now.wall))) {
             None => Admission::Yes,
             Some((account, Room::Askable)) => Admission::Wants(account),
-            Some((account, Room::Free(_))) if self.ledger.paced(account, pace, now.wall).is_ok() => Admission::Yes,
-            Some(_) => Admission::No,
+            // Another pool may keep another pace, and what is shut is noted per tier: so the moment holds.
+            Some((account, Room::Free(_))) => match self.ledger.paced(account, pace, now.wall) {
+                Ok(_) => Admission::Yes,
+                Err(until) => Admission::Shut(Some(on_mono(until, now))),
+            },
+            Some((_, Room::Pending)) => Admission::Shut(None),
+            Some((_, Room::Exhausted)) => Admission::Shut(Some(on_mono(self.ledger.day().end, now))),
         }
     }
 
-    /// How many seats of a tier can be counted on for this request; may stop at `enough`.
-    fn dependable(&self, pool: &Pool, tier: &Tier, request: &Request<'_>, enough: usize, now: Now) -> usize {
-        let at_most = tier.dependable(request.families);
-        let destination = &self.destinations[request.destination.index()];
-        let is_plain =
-            destination.routes_out == 0 && request.excluded.is_empty() && !self.table.is_capped(destination.column);
-        if at_most == 0 || is_plain {
-            return at_most;
+    /// How many seats of a tier can be counted on for this request. Kept up as things change: nothing is walked but what
+    /// the request itself excludes.
+    pub(super) fn counted(
+        &self,
+        pool: &Pool,
+        id: PoolId,
+        tier: usize,
+        scope: Scope,
+        request: &Request<'_>,
+        now: Now,
+    ) -> usize {
+        let seats = &pool.tiers[tier];
+        let mut counted = seats.counted(scope);
+        if counted > 0 && self.destinations[request.destination.index()].routes_out > 0 {
+            counted -= seats.uncounted(scope, request.destination).min(counted);
         }
-        let counts = |seat: &&Seat| {
-            seat.weight > 0
-                && pool.counts_on(seat.class)
-                && reaches(seat, request)
-                && pool.counts_on(self.route_class(seat.binding, request, now))
+        if counted == 0 || request.excluded.is_empty() || pool.counts_on(Class::Suspended) {
+            return counted;
+        }
+        let is_counted = |binding: BindingId| {
+            let known =
+                self.bindings.get(binding.index())?.seats.iter().find(|&&(p, t, _)| (p, t as usize) == (id, tier))?;
+            let seat = &seats.seats[known.2 as usize];
+            let route = self.route(binding, request).map_or(Class::Free, |route| route.class);
+            Some(seat.weight > 0 && seats.covers(scope, seat) && pool.counts_on(seat.class) && pool.counts_on(route))
         };
-        tier.seats.iter().filter(counts).take(enough).count()
+        let is_first = |nth: usize, binding| {
+            !request.excluded[..nth].iter().any(|&(other, until)| other == binding && now.wall < until)
+        };
+        let lost = request.excluded.iter().enumerate().filter(|&(nth, &(binding, until))| {
+            now.wall < until && is_first(nth, binding) && is_counted(binding) == Some(true)
+        });
+        counted - lost.count().min(counted)
     }
 
-    fn route_class(&self, binding: BindingId, request: &Request<'_>, now: Now) -> Class {
-        if excluded(binding, request, now.wall).is_some() {
-            return Class::Suspended;
-        }
-        let Some(route) = self.route(binding, request) else { return Class::Free };
+    /// Why a route is not to be counted on; [`Class::Free`] where it is. Whatever changes the answer calls
+    /// [`Scheduler::refresh_route`](super::Scheduler::refresh_route).
+    pub(super) fn route_class(&self, binding: BindingId, destination: DestinationId, now: Now) -> Class {
+        let Some(route) = self.routes.get(binding, destination) else { return Class::Free };
         if route.standing.is_out() {
             return Class::Suspended;
         }
         match route.account.map(|account| self.ledger.room(account, now.wall)) {
+            Some(Room::Exhausted) if self.is_route_warming(binding, destination) => Class::Warmup,
             Some(Room::Exhausted) => Class::Capped,
             _ => Class::Free,
         }
     }
 
-    pub(super) fn open_tiers(&self, pool: &Pool, request: &Request<'_>, now: Now) -> usize {
-        pool.open_tiers(|tier, enough| self.dependable(pool, tier, request, enough, now))
+    /// How many tiers are open for this request, and which of their seats come into question.
+    pub(super) fn open_tiers(&self, pool: &Pool, request: &Request<'_>, now: Now) -> (usize, Scope) {
+        let anywhere = Scope { region: None, families: request.families };
+        let open = pool.open_tiers(|tier| self.counted(pool, request.pool, tier, anywhere, request, now));
+        let Some(region) = request.region else { return (open, anywhere) };
+        let there = Scope { region: Some(region), ..anywhere };
+        let is_served = (0..open).any(|tier| self.counted(pool, request.pool, tier, there, request, now) > 0);
+        (open, if is_served { there } else { anywhere })
     }
 
     /// The full answer for a seat of an open tier.
     fn verdict(&self, seat: &Seat, pace: Pace, request: &Request<'_>, now: Now) -> Verdict {
         self.standing_verdict(seat, request, now)
             .or_else(|| self.cap_verdict(seat, pace, request, now))
+            .or_else(|| self.reserved_verdict(seat, request, now))
             .or_else(|| self.tenant_cap_verdict(request, now))
             .or_else(|| self.window_verdict(seat, request, now))
             .or_else(|| self.rate_verdict(seat, request, now))
@@ -140,6 +180,11 @@ impl Facts<'_> {
                 Some(Verdict::Cap { until, .. }) if of == CapOf::Binding && binding.is_warming => {
                     return Some(Verdict::Warmup { until });
                 }
+                Some(Verdict::Cap { until, .. })
+                    if of == CapOf::Route && self.is_route_warming(seat.binding, request.destination) =>
+                {
+                    return Some(Verdict::Warmup { until });
+                }
                 Some(verdict) => return Some(verdict),
                 None => {}
             }
@@ -148,6 +193,25 @@ impl Facts<'_> {
             }
         }
         None
+    }
+
+    fn is_route_warming(&self, binding: BindingId, destination: DestinationId) -> bool {
+        self.warmups.allowance(binding, self.destinations[destination.index()].column).is_some()
+    }
+
+    /// Recipients of today's allowance of a binding in warm-up that are not kept for engaged mail; `None` where nothing
+    /// is kept at all.
+    pub(super) fn for_others(&self, binding: BindingId, now: Now) -> Option<u64> {
+        self.warmups.for_others(binding, self.ledger.account(self.bindings[binding.index()].account), now.wall)
+    }
+
+    fn reserved_verdict(&self, seat: &Seat, request: &Request<'_>, now: Now) -> Option<Verdict> {
+        let binding = &self.bindings[seat.binding.index()];
+        if !binding.is_warming || request.engaged || self.for_others(seat.binding, now) != Some(0) {
+            return None;
+        }
+        let until = self.warmups.for_others_at(seat.binding, self.ledger.account(binding.account))?;
+        Some(Verdict::Reserved { until })
     }
 
     fn room_verdict(&self, account: AccountId, of: CapOf, now: Now) -> Option<Verdict> {
@@ -160,14 +224,13 @@ impl Facts<'_> {
 
     fn window_verdict(&self, seat: &Seat, request: &Request<'_>, now: Now) -> Option<Verdict> {
         let binding = &self.bindings[seat.binding.index()];
+        let route = self.route(seat.binding, request);
+        if let Some(until) = route.and_then(|route| route.paused_until(now)) {
+            return Some(Verdict::BackOff { until });
+        }
+        let limits = self.limits(seat.binding, request);
         let is_open = binding.window.has_room(binding.limits.window, binding.standing.divisor(now.wall))
-            && match self.route(seat.binding, request) {
-                Some(route) => {
-                    let limit = self.limits(seat.binding, request).window;
-                    route.window.has_room(Some(limit), route.standing.divisor(now.wall))
-                }
-                None => self.limits(seat.binding, request).window > 0,
-            };
+            && route.map_or(limits.window > 0, |route| route.has_room(limits, now));
         (!is_open).then_some(Verdict::WindowFull)
     }
 
@@ -190,19 +253,49 @@ impl Facts<'_> {
         (ready > now.mono).then(|| Verdict::RateLimited { until: on_wall(ready, now) })
     }
 
-    /// Every seat of the pool, in the order of the configuration, with its verdict and whether its tier is open.
-    pub(super) fn verdicts(&self, pool: &Pool, request: &Request<'_>, now: Now) -> Vec<(bool, BindingId, Verdict)> {
-        let open = self.open_tiers(pool, request, now);
-        let mut verdicts = Vec::with_capacity(pool.tiers.iter().map(|tier| tier.seats.len()).sum());
+    /// The seats of the pool, in the order of the configuration, with their verdicts and whether they may become free for
+    /// this request: all of them, or in a tier of more than `most` some of each kind.
+    pub(super) fn verdicts(
+        &self,
+        pool: &Pool,
+        request: &Request<'_>,
+        most: usize,
+        now: Now,
+    ) -> Vec<(bool, BindingId, Verdict)> {
+        let (open, scope) = self.open_tiers(pool, request, now);
+        let anywhere = Scope { region: None, ..scope };
+        let listed = pool.tiers.iter().map(|tier| tier.seats.len().min(most));
+        let mut verdicts = Vec::with_capacity(listed.sum());
         for (index, tier) in pool.tiers.iter().enumerate() {
-            for &place in &tier.as_written {
+            let mut list = |place: u32| {
                 let seat = &tier.seats[place as usize];
-                let verdict =
-                    if index < open { self.verdict(seat, pool.pace, request, now) } else { Verdict::TierClosed };
-                verdicts.push((index < open, seat.binding, verdict));
+                // A preferred binding counts also where its tier is closed.
+                let is_wanted = request.sticky == Some(seat.binding);
+                let is_open = is_wanted || index < open && (tier.covers(scope, seat) || !tier.covers(anywhere, seat));
+                let verdict = match is_wanted || index < open {
+                    true if is_open => self.verdict(seat, pool.pace, request, now),
+                    true => Verdict::OtherRegion,
+                    false => Verdict::TierClosed,
+                };
+                verdicts.push((is_open, seat.binding, verdict));
+            };
+            if tier.seats.len() <= most {
+                tier.as_written.iter().copied().for_each(&mut list);
+            } else if index < open {
+                tier.some(scope, request.destination, most).into_iter().for_each(&mut list);
+            } else {
+                tier.as_written.iter().copied().take(most).for_each(&mut list);
             }
         }
         verdicts
+    }
+
+    /// Whether no binding of the pool can ever carry this.
+    pub(super) fn is_hopeless(&self, pool: &Pool, request: &Request<'_>) -> bool {
+        let all = Scope { region: None, families: Families { v4: true, v6: true } };
+        let reached = Scope { region: None, families: request.families };
+        let seats = |scope| pool.tiers.iter().map(|tier| tier.seats_in(scope)).sum::<usize>();
+        seats(reached) == 0 && seats(all) > 0
     }
 }
 
@@ -212,4 +305,10 @@ fn reaches(seat: &Seat, request: &Request<'_>) -> bool {
 
 fn excluded(binding: BindingId, request: &Request<'_>, wall: Wall) -> Option<Wall> {
     request.excluded.iter().find(|(id, until)| *id == binding && wall < *until).map(|&(_, until)| until)
+}
+
+/// A moment of the wall clock as one of the monotonic clock.
+fn on_mono(at: Wall, now: Now) -> Mono {
+    let span = u64::try_from(at.since(now.wall).as_nanos()).unwrap_or(u64::MAX);
+    Mono::from_nanos(now.mono.as_nanos().saturating_add(span))
 }

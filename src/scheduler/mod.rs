@@ -7,8 +7,8 @@
 //!
 //! ```text
 //!   Request ──▶ tenant: cap, rate                          once per request
-//!               tiers: which are open                      pool
-//!               order: who is next                         fair (exact weights, or headroom)
+//!               tiers: which are open, for which region    pool, tier
+//!               order: who is next                         picks: fair (exact weights) or headroom, whole or in a view
 //!                 route: health, family, excluded, cap, window, rate     per candidate
 //!               limiters: asked once, last                 rate
 //!               ledger: reserve                            cap
@@ -18,39 +18,58 @@
 //! What keeps a binding out *everywhere* — operator, health, cap, warm-up, its window, its rate — does not show up above:
 //! it is worked out when it changes ([`Scheduler::set_health`], a lease taken or settled, a grant, a timer), and takes
 //! the binding out of the order of its tiers until the reason is gone. So a pick does not pay for those that are out, and
-//! costs about the same in a pool of ten and in one of a thousand. [`Scheduler::explain`] walks the same reasons in full
+//! costs about the same in a pool of ten and in one of ten thousand. What keeps routes out at one destination is noted the
+//! same way, in an order of its own for mail to there ([`views`]). [`Scheduler::explain`] walks the same reasons in full
 //! and in the order of [`Verdict`]s, and spends nothing.
 
 pub mod binding;
 pub mod cap;
-pub mod concurrency;
+#[cfg(test)]
+mod cap_tests;
 pub mod explain;
 mod facts;
 pub mod fair;
+mod headroom;
+mod order;
+mod picks;
 pub mod pool;
+pub mod range;
 pub mod rate;
+#[cfg(test)]
+mod rate_tests;
 mod refresh;
+mod region;
 pub mod retry;
 pub mod select;
 mod shared;
+#[cfg(test)]
+mod spread_tests;
 mod standing;
 pub mod state;
+mod success;
 mod takeover;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
+mod tier;
+#[cfg(test)]
+mod tiers_tests;
+mod tournament;
 pub mod verdict;
+mod views;
 pub mod warmup;
+pub mod window;
 
 pub use cap::{GrantFact, GrantRequest};
 pub use shared::Everywhere;
 pub use state::{BindingUse, CapUsage, Scheduler};
 pub use verdict::Verdict;
+pub use window::RouteWindow;
 
 use std::time::Duration;
 
-use crate::clock::Wall;
+use crate::clock::{Mono, Wall};
 use crate::message::BindingName;
 
 macro_rules! indices {
@@ -156,15 +175,26 @@ pub struct Lease {
     pub(crate) held: held::Held,
 }
 
+impl Lease {
+    /// When it was given out.
+    pub fn began(&self) -> Mono {
+        self.held.began
+    }
+}
+
 /// What a lease holds.
 pub(crate) mod held {
     use super::cap::Reservation;
+    use super::views::Key;
+    use crate::clock::Mono;
 
     /// Reservations; private to the scheduler.
-    #[derive(Debug, Default)]
+    #[derive(Debug)]
     pub(crate) struct Held {
         /// Place in the tier, for giving the pick back.
         pub(in crate::scheduler) seat: u32,
+        /// The view of the tier it was picked in.
+        pub(in crate::scheduler) key: Key,
         /// Configuration under which that place is valid.
         pub(in crate::scheduler) epoch: u32,
         pub(in crate::scheduler) binding: Option<Reservation>,
@@ -172,9 +202,13 @@ pub(crate) mod held {
         pub(in crate::scheduler) tenant: Option<Reservation>,
         /// The tenant's towards the provider.
         pub(in crate::scheduler) tenant_route: Option<Reservation>,
+        /// When it was given out.
+        pub(in crate::scheduler) began: Mono,
         /// Periods of probation the recipients were counted in.
         pub(in crate::scheduler) binding_period: u32,
         pub(in crate::scheduler) route_period: u32,
+        /// Of the mail that addresses in warm-up keep their allowance for.
+        pub(in crate::scheduler) engaged: bool,
     }
 }
 
@@ -194,8 +228,14 @@ pub struct Experience {
     pub failed: u32,
     /// From the first command to the last reply; `None` where no connection was made.
     pub took: Option<Duration>,
+    /// When the attempt began: when its lease was given out. `None` where only `took` tells.
+    pub began: Option<Mono>,
     /// The receiver asked to go slower, for so long ([`crate::outcome::Action::BackOff`]).
     pub slow_down: Option<Duration>,
+    /// … and to stop altogether for so long before, where the rule knows (`retry_after`).
+    pub stop: Option<Duration>,
+    /// … and meant the network of the binding's IP ([`range`]).
+    pub whole_range: bool,
 }
 
 /// How an attempt ended, as far as caps care.

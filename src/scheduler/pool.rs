@@ -3,9 +3,16 @@
 //! Tier 0 is active, the others are backups in order. The next tier opens for a request when the tiers before it have
 //! fewer than `min_active` bindings to count on. A binding is counted on unless it is out for a reason of `failover_on`
 //! (by default suspended or capped), cannot reach the destination's address family, or is on probation: what is merely
-//! busy — rate, window, pace, a grant being written — is waited for, since mail that spills at each full window would run
-//! through the backups all day. A binding on probation carries its trickle while the tier behind it stays open, so the
+//! busy — rate, window, pace, a grant being written, a receiver's wish for less ([`super::window`]) — is waited for, since
+//! mail that spills at each full window would run through the backups all day. A binding on probation carries its trickle while the tier behind it stays open, so the
 //! way back is gradual. Where several tiers are open they share by the weights of those in play.
+//!
+//! **Regions.** Where the mail has a region and a binding of that region can be counted on in an open tier, only bindings
+//! of the region carry it: by the same rule as between tiers, what is merely busy is waited for, and only what is out for a
+//! reason of `failover_on` sends the mail across the sea. Tiers come first: a backup of the region does not open while the
+//! actives of another can be counted on. Where no tier that is open has such a binding, any may carry it. Within the
+//! region shares follow the weights; mail without a region makes up for the difference, so that overall shares follow them
+//! too as far as there is enough of it.
 //!
 //! What keeps a binding from being used *everywhere* is worked out when it changes, not at each pick: the binding leaves
 //! the order of its tiers and comes back when the reason is gone ([`Class`]). Only reasons of the single request are left
@@ -14,14 +21,15 @@
 use rand::Rng;
 use rand::seq::SliceRandom;
 
-use super::fair::{Fair, Headroom, Order};
-use super::{BindingId, Families};
+use super::tier::{Newcomer, Scope, Tier};
+use super::{BindingId, DestinationId, RegionId};
 use crate::config::{FailoverReason, Pace, Pool as PoolConfig, Spread};
-use crate::message::PoolName;
+use crate::message::{BindingName, PoolName};
 
 /// Why a binding is out of the order of a tier, in kinds of consequence.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Class {
+    #[default]
     Free,
     /// Free for a trickle.
     Probation,
@@ -42,27 +50,6 @@ impl Class {
     }
 }
 
-/// A binding in a tier.
-#[derive(Clone, Debug)]
-pub(super) struct Seat {
-    pub(super) binding: BindingId,
-    pub(super) weight: u32,
-    pub(super) is_v6: bool,
-    pub(super) class: Class,
-}
-
-/// One tier. `seats` are in a shuffled order that breaks ties; `as_written` lists them as in the configuration.
-#[derive(Clone, Debug)]
-pub(super) struct Tier {
-    pub(super) seats: Vec<Seat>,
-    pub(super) as_written: Vec<u32>,
-    pub(super) order: Order,
-    /// Seats to count on, by address family (v4, v6).
-    dependable: [usize; 2],
-    /// For taking turns with other open tiers.
-    credit: i64,
-}
-
 /// A pool as the scheduler uses it.
 #[derive(Clone, Debug)]
 pub(super) struct Pool {
@@ -70,6 +57,9 @@ pub(super) struct Pool {
     pub(super) tiers: Vec<Tier>,
     pub(super) pace: Pace,
     pub(super) min_active: usize,
+    pub(super) spread: Spread,
+    /// Under headroom: the allowance by which those without one are measured.
+    pub(super) yardstick: u64,
     failover: Failover,
 }
 
@@ -83,10 +73,10 @@ struct Failover {
 }
 
 impl Pool {
-    /// The pool that `config` describes; nobody is in play yet. `seat` gives number and family of a binding.
+    /// The pool that `config` describes; nobody is in play yet. `known` gives number, family and region of a binding.
     pub(super) fn new(
         config: &PoolConfig,
-        seat: impl Fn(&crate::message::BindingName) -> Option<(BindingId, bool)>,
+        known: impl Fn(&BindingName) -> Option<(BindingId, bool, Option<RegionId>)>,
         rng: &mut impl Rng,
     ) -> Self {
         let on = |reason| config.failover_on.contains(&reason);
@@ -98,33 +88,21 @@ impl Pool {
             window_full: on(FailoverReason::WindowFull),
         };
         let tier = |members: &Vec<crate::config::Member>| {
-            let mut seats: Vec<(usize, Seat)> = members
-                .iter()
-                .filter_map(|member| {
-                    let (binding, is_v6) = seat(&member.binding)?;
-                    Some(Seat { binding, weight: member.weight, is_v6, class: Class::Suspended })
-                })
-                .enumerate()
-                .collect();
-            seats.shuffle(rng);
-            let mut as_written = vec![0; seats.len()];
-            for (place, (written, _)) in seats.iter().enumerate() {
-                as_written[*written] = place as u32;
-            }
-            let seats: Vec<Seat> = seats.into_iter().map(|(_, seat)| seat).collect();
-            let weights = seats.iter().map(|seat| seat.weight);
-            let order = match config.spread {
-                // Until the chance of delivery is measured, reputation bends no weight: a factor per binding belongs here.
-                Spread::Weighted | Spread::Reputation => Order::Fair(Fair::new(weights, rng.next_u64())),
-                Spread::Headroom => Order::Headroom(Headroom::new(weights)),
+            let newcomer = |member: &crate::config::Member| {
+                let (binding, is_v6, region) = known(&member.binding)?;
+                Some(Newcomer { binding, weight: member.weight, is_v6, region })
             };
-            Tier { seats, as_written, order, dependable: [0; 2], credit: 0 }
+            let mut members: Vec<_> = members.iter().filter_map(newcomer).enumerate().collect();
+            members.shuffle(rng);
+            Tier::new(members, !failover.suspended, config.spread, rng)
         };
         Self {
             name: config.name.clone(),
             tiers: config.tiers.iter().map(tier).collect(),
             pace: config.pace,
             min_active: config.min_active,
+            spread: config.spread,
+            yardstick: u64::MAX,
             failover,
         }
     }
@@ -141,29 +119,39 @@ impl Pool {
         }
     }
 
-    /// Moves a seat to another class.
-    pub(super) fn set_class(&mut self, tier: usize, seat: usize, class: Class) {
-        let old = self.tiers[tier].seats[seat].class;
+    /// Moves a seat to another class. `shut` are the destinations at which the binding is not to be counted on, and why.
+    pub(super) fn set_class(&mut self, tier: usize, seat: usize, class: Class, shut: &[(DestinationId, Class)]) {
+        let place = &self.tiers[tier].seats[seat];
+        let old = place.class;
         if old == class {
             return;
         }
-        let change = i32::from(self.counts_on(class)) - i32::from(self.counts_on(old));
-        let tier = &mut self.tiers[tier];
-        let place = &mut tier.seats[seat];
-        place.class = class;
-        if place.weight > 0 {
-            let count = &mut tier.dependable[usize::from(place.is_v6)];
-            *count = count.saturating_add_signed(change as isize);
+        let has_weight = place.weight > 0;
+        let (was_counted, is_counted) = (self.counts_on(old), self.counts_on(class));
+        self.tiers[tier].set_class(seat, class, isize::from(is_counted) - isize::from(was_counted));
+        if has_weight && was_counted != is_counted {
+            for &(at, reason) in shut {
+                if !self.counts_on(reason) {
+                    self.tiers[tier].count_route(seat, at, is_counted);
+                }
+            }
         }
-        tier.order.set_present(seat, class.is_in_play());
     }
 
-    /// How many tiers are open, given how many seats of a tier can be counted on (`count(tier, enough)` may stop at
-    /// `enough`).
-    pub(super) fn open_tiers(&self, mut count: impl FnMut(&Tier, usize) -> usize) -> usize {
+    /// A binding's route to `at` is out for another reason than before ([`Class::Free`]: not at all).
+    pub(super) fn set_route_class(&mut self, tier: usize, seat: usize, at: DestinationId, from: Class, to: Class) {
+        let place = &self.tiers[tier].seats[seat];
+        let (was_counted, is_counted) = (self.counts_on(from), self.counts_on(to));
+        if place.weight > 0 && was_counted != is_counted && self.counts_on(place.class) {
+            self.tiers[tier].count_route(seat, at, !is_counted);
+        }
+    }
+
+    /// How many tiers are open, given how many seats of a tier can be counted on.
+    pub(super) fn open_tiers(&self, mut count: impl FnMut(usize) -> usize) -> usize {
         let mut found = 0;
-        for (index, tier) in self.tiers.iter().enumerate() {
-            found += count(tier, self.min_active - found);
+        for index in 0..self.tiers.len() {
+            found += count(index);
             if found >= self.min_active {
                 return index + 1;
             }
@@ -171,38 +159,25 @@ impl Pool {
         self.tiers.len()
     }
 
-    /// The open tier whose turn it is: by the weights of those in play.
-    pub(super) fn turn(&self, open: usize) -> usize {
-        let best = |best: usize, tier: usize| {
-            if self.next_credit(tier) > self.next_credit(best) { tier } else { best }
+    /// The open tier whose turn it is: by the weights in play.
+    pub(super) fn turn(&self, open: usize, scope: Scope) -> usize {
+        let next = |tier: usize| {
+            let weight = self.tiers[tier].weight_in_play(scope);
+            if weight == 0 { i64::MIN } else { self.tiers[tier].credit + weight as i64 }
         };
-        (1..open).fold(0, best)
-    }
-
-    fn next_credit(&self, tier: usize) -> i64 {
-        let weight = self.tiers[tier].order.weight();
-        if weight == 0 { i64::MIN } else { self.tiers[tier].credit + weight as i64 }
+        (1..open).fold(0, |best, tier| if next(tier) > next(best) { tier } else { best })
     }
 
     /// Charges `tier` with a pick, where several are open.
-    pub(super) fn charge_turn(&mut self, tier: usize, open: usize) {
+    pub(super) fn charge_turn(&mut self, tier: usize, open: usize, scope: Scope) {
         if open < 2 {
             return;
         }
-        let total: u64 = self.tiers[..open].iter().map(|tier| tier.order.weight()).sum();
-        let total = total as i64;
+        let total = self.tiers[..open].iter().map(|tier| tier.weight_in_play(scope)).sum::<u64>() as i64;
         for (index, other) in self.tiers[..open].iter_mut().enumerate() {
-            let gained = other.credit + other.order.weight() as i64;
+            let gained = other.credit + other.weight_in_play(scope) as i64;
             // Kept near zero: what was out for long neither catches up nor owes.
             other.credit = (if index == tier { gained - total } else { gained }).clamp(-total, total);
         }
-    }
-}
-
-impl Tier {
-    /// Seats to count on for a destination of these families, as far as bindings as a whole are concerned.
-    pub(super) fn dependable(&self, families: Families) -> usize {
-        let [v4, v6] = self.dependable;
-        (if families.v4 { v4 } else { 0 }) + (if families.v6 { v6 } else { 0 })
     }
 }

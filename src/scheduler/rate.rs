@@ -11,8 +11,10 @@
 //! A burst of the whole count, as is usual, lets nearly twice the count through in the first span.
 //!
 //! A rate cannot be changed in governor, and a state store must not be given to another limiter (it counts from the
-//! start of the old one and blocks for its age). A changed rate gets a fresh limiter without any burst, which keeps
-//! closed as long as the old one would have.
+//! start of the old one and blocks for its age). A changed rate gets a fresh limiter without any burst. What was still
+//! missing to the next message is carried over as a share of a message: of three quarters of an hour to wait at `1/h`,
+//! three quarters of a millisecond remain at `1000/s`, and the other way round. So over any sequence of changes no more
+//! leaves than the rates add up to, and a rate that is raised is raised at once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -30,6 +32,9 @@ use crate::config::Rate;
 /// Longest time's worth of messages that may leave together.
 const BURST: Duration = Duration::from_millis(100);
 
+/// Longest time between two messages, whatever divides a rate: sums of it stay far from the end of numbers.
+const INTERVAL_MAX: u64 = 365 * 86_400 * 1_000_000_000;
+
 /// A clock for governor that shows what it was told.
 #[derive(Clone, Debug, Default)]
 pub struct Told(Arc<AtomicU64>);
@@ -39,6 +44,11 @@ impl Told {
     pub fn tell(&self, now: Mono) {
         // Told and asked on the same thread: no order with other memory is needed.
         self.0.fetch_max(now.as_nanos(), Ordering::Relaxed);
+    }
+
+    /// The latest time it was told.
+    pub fn now(&self) -> Mono {
+        Mono::from_nanos(self.0.load(Ordering::Relaxed))
     }
 }
 
@@ -73,7 +83,9 @@ impl Limiter {
     fn slowed(rate: Rate, divisor: u32, clock: &Told) -> Self {
         let divisor = divisor.max(1);
         let per = u64::try_from(rate.per.as_nanos()).unwrap_or(u64::MAX);
-        let interval = (per / u64::from(rate.count.get())).saturating_mul(u64::from(divisor)).max(1);
+        // Rounded up: never more than was asked for.
+        let interval = per.div_ceil(u64::from(rate.count.get())).saturating_mul(u64::from(divisor));
+        let interval = interval.clamp(1, INTERVAL_MAX);
         let burst = u32::try_from(BURST.as_nanos() as u64 / interval).unwrap_or(u32::MAX).max(1);
         let quota = Quota::with_period(Duration::from_nanos(interval))
             .map(|quota| quota.allow_burst(std::num::NonZeroU32::new(burst).unwrap_or(std::num::NonZeroU32::MIN)));
@@ -100,11 +112,13 @@ impl Limiter {
         if (rate, divisor.max(1)) == (self.rate, self.divisor) {
             return;
         }
-        let closed_until = self.ready();
+        let now = self.clock.now();
+        let missing = self.ready().since(now).as_nanos();
         let mut fresh = Self::slowed(rate, divisor, &self.clock);
-        let now = clock::Clock::now(&self.clock).as_u64();
-        // No burst: its turns begin when the old one's would have, as if all of its tolerance were spent.
-        fresh.turn = closed_until.as_nanos().max(now).saturating_add(fresh.tolerance);
+        let missing = (missing * u128::from(fresh.interval)).div_ceil(u128::from(self.interval));
+        let missing = u64::try_from(missing).unwrap_or(INTERVAL_MAX);
+        // As if all of its tolerance were spent: no burst.
+        fresh.turn = now.as_nanos().saturating_add(missing).saturating_add(fresh.tolerance);
         *self = fresh;
     }
 
@@ -188,16 +202,86 @@ mod tests {
     }
 
     #[test]
-    fn a_changed_rate_starts_without_a_burst_and_not_before_the_old_one_would_open() {
+    fn a_changed_rate_starts_without_a_burst_and_carries_over_what_is_missing_to_the_next_message() {
+        let hour = 3_600_000_000_000;
         let clock = Told::default();
         let mut limiter = Limiter::new(rate(1, Duration::from_secs(60)), &clock);
-        clock.tell(Mono::from_nanos(3_600_000_000_000));
+        clock.tell(Mono::from_nanos(hour));
         assert!(limiter.take());
+        clock.tell(Mono::from_nanos(hour + 15_000_000_000));
         limiter.change(rate(100, Duration::from_secs(1)), 1);
-        let opens = 3_660_000_000_000;
-        assert_eq!(limiter.ready(), Mono::from_nanos(opens));
-        let sent = greedy(&mut limiter, &clock, 3_600_000_000_000, opens + 95_000_000);
+        let opens = hour + 15_000_000_000 + 7_500_000;
+        assert_eq!(limiter.ready(), Mono::from_nanos(opens), "three quarters of 10 ms");
+        let sent = greedy(&mut limiter, &clock, opens, opens + 95_000_000);
         assert_eq!(sent.len(), 10, "{sent:?}");
+        let now = Mono::from_nanos(opens + 95_000_000);
+        clock.tell(now);
+        limiter.change(rate(1, Duration::from_secs(3_600)), 1);
+        assert_eq!(
+            limiter.ready().since(now),
+            Duration::from_secs(1_800),
+            "half of 10 ms was missing, now half an hour"
+        );
+    }
+
+    #[test]
+    fn rates_from_one_an_hour_to_a_hundred_a_millisecond_pass_what_they_say_and_never_more() {
+        let second = 1_000_000_000;
+        let table = [(1, 3_600), (7, 3_600), (1, 1), (3, 1), (1_000, 1), (6_000, 60), (100_000, 1)];
+        for (count, seconds) in table {
+            let clock = Told::default();
+            let mut limiter = Limiter::new(rate(count, Duration::from_secs(seconds)), &clock);
+            // Long enough for ten messages.
+            let span = (second * seconds * 10).div_ceil(u64::from(count));
+            let sent = greedy(&mut limiter, &clock, 1, 1 + span).len() as f64;
+            let per_second = f64::from(count) / seconds as f64;
+            let most = per_second * span as f64 / 1e9 + (per_second / 10.0).max(1.0);
+            assert!(sent <= most + 1e-6, "{count} in {seconds} s: {sent} > {most}");
+            assert!(sent >= (most / 5.0).min(2.0), "{count} in {seconds} s: {sent} of {most}");
+        }
+    }
+
+    #[test]
+    fn a_rate_beyond_all_measure_limits_nothing_and_breaks_nothing() {
+        for count in [999_999_999, u32::MAX] {
+            let clock = Told::default();
+            let mut limiter = Limiter::new(rate(count, Duration::from_secs(1)), &clock);
+            assert!((0..10_000).all(|_| limiter.take()));
+        }
+    }
+
+    #[test]
+    fn a_divisor_of_any_size_overflows_nothing() {
+        let clock = Told::default();
+        clock.tell(Mono::from_nanos(u64::MAX / 4));
+        let slow = rate(1, Duration::from_secs(3_600));
+        for divisor in [0, 1, u32::MAX] {
+            let mut limiter = Limiter::new(slow, &clock);
+            limiter.change(slow, divisor);
+            assert!(limiter.take(), "the first");
+            assert!(!limiter.take(), "no second by {divisor}");
+            assert!(limiter.ready() > clock.now());
+        }
+    }
+
+    #[test]
+    fn a_machine_that_was_suspended_sends_one_burst_and_no_more() {
+        let clock = Told::default();
+        let mut limiter = Limiter::new(rate(20, Duration::from_secs(1)), &clock);
+        greedy(&mut limiter, &clock, 1, 1_000_000_000);
+        let woken = 8 * 3_600_000_000_000;
+        let sent = greedy(&mut limiter, &clock, woken, woken + 1);
+        assert_eq!(sent.len(), 2, "100 ms' worth, not eight hours'");
+    }
+
+    #[test]
+    fn a_limiter_lowered_while_mail_flows_keeps_to_the_new_rate_from_then_on() {
+        let clock = Told::default();
+        let mut limiter = Limiter::new(rate(1_000, Duration::from_secs(1)), &clock);
+        greedy(&mut limiter, &clock, 1, 2_000_000_000);
+        limiter.change(rate(2, Duration::from_secs(1)), 1);
+        let sent = greedy(&mut limiter, &clock, 2_000_000_000, 12_000_000_000);
+        assert!((19..=21).contains(&sent.len()), "{}", sent.len());
     }
 
     #[test]
@@ -210,6 +294,29 @@ mod tests {
     }
 
     proptest! {
+        /// Whatever is changed when, no more passes than the rates add up to, one burst and the message at the start.
+        #[test]
+        fn over_any_changes_no_more_passes_than_the_rates_add_up_to(
+            steps in prop::collection::vec((1u32..300, 1u64..100, 1u32..5, 0u64..400_000_000), 1..30),
+        ) {
+            let clock = Told::default();
+            let (mut now, mut allowed, mut burst, mut passed) = (1u64, 1.0f64, 0.0f64, 0usize);
+            let mut limiter = None;
+            for (count, seconds, divisor, span) in steps {
+                let rate = rate(count, Duration::from_secs(seconds));
+                let limiter = limiter.get_or_insert_with(|| Limiter::new(rate, &clock));
+                clock.tell(Mono::from_nanos(now));
+                limiter.change(rate, divisor);
+                let per_nano = f64::from(count) / (seconds as f64 * 1e9) / f64::from(divisor);
+                passed += greedy(limiter, &clock, now, now + span).len();
+                now += span;
+                allowed += per_nano * span as f64;
+                // A burst is saved up within one of the rates and may leave under it only.
+                burst = burst.max(per_nano * 1e8);
+                prop_assert!(passed as f64 <= allowed + burst + 1e-6, "{passed} > {allowed} + {burst}");
+            }
+        }
+
         #[test]
         fn the_peek_and_governor_always_agree(
             count in 1u32..5_000, seconds in 1u64..3_600,

@@ -5,13 +5,13 @@
 use std::cmp::Reverse;
 
 use super::cap::{Ledger, Owner, Room};
-use super::fair::Order;
 use super::pool::Class;
 use super::rate::Limiter;
-use super::state::{Binding, Route, Scheduler, pair};
+use super::state::{Binding, Route, Scheduler, pair, unpair};
 use super::takeover::set_rate;
 use super::{BindingId, DestinationId, Experience};
 use crate::clock::{Mono, Now, Wall};
+use crate::config::Spread;
 
 impl Scheduler {
     /// The next moment at which something changes by itself: a binding comes back, or a day starts.
@@ -25,11 +25,14 @@ impl Scheduler {
     /// call it before [`explain`](Self::explain) and [`usage`](Self::usage) where nothing was selected for a while.
     pub fn tick(&mut self, now: Now) {
         self.told.tell(now.mono);
+        self.forget_faded(now.mono);
         if self.ledger.roll(now.wall) {
             self.set_limits_of_day();
             self.ledger.ask_for_first();
             self.refresh_all(now);
+            self.refresh_routes(now);
         }
+        self.warmups.write_what_is_old(now.wall);
         while let Some(&Reverse((at, id))) = self.wall_timers.peek()
             && at <= now.wall
         {
@@ -51,8 +54,52 @@ impl Scheduler {
     }
 
     pub(super) fn refresh_all(&mut self, now: Now) {
+        self.measure_pools();
         for id in (0..self.bindings.len() as u32).map(BindingId) {
             self.refresh(id, now);
+        }
+    }
+
+    /// Works out anew for every route that is remembered whether it is to be counted on.
+    pub(super) fn refresh_routes(&mut self, now: Now) {
+        let known: Vec<u64> = self.routes.0.keys().copied().collect();
+        for key in known {
+            let (binding, destination) = unpair(key);
+            self.refresh_route(binding, destination, now);
+        }
+    }
+
+    /// Works out anew whether a route is to be counted on, and lets it be asked again where it was found shut. Comes after
+    /// whatever may change that: its health, its cap, a grant, a slot that was freed.
+    pub(super) fn refresh_route(&mut self, id: BindingId, destination: DestinationId, now: Now) {
+        self.count_route(id, destination, now);
+        for &(pool, tier, seat) in &self.bindings[id.index()].seats {
+            self.pools[pool.index()].tiers[tier as usize].unbar(seat as usize, destination);
+        }
+    }
+
+    /// The first half of [`Scheduler::refresh_route`], for what can only shut a route.
+    pub(super) fn count_route(&mut self, id: BindingId, destination: DestinationId, now: Now) {
+        let Some(route) = self.routes.get(id, destination) else { return };
+        if route.class == Class::Free && route.account.is_none() && route.standing.is_active() {
+            return;
+        }
+        let class = self.facts().route_class(id, destination, now);
+        if class == route.class {
+            return;
+        }
+        let Some(route) = self.routes.get_mut(id, destination) else { return };
+        let old = std::mem::replace(&mut route.class, class);
+        let (was_out, is_out) = (old != Class::Free, class != Class::Free);
+        let out = &mut self.destinations[destination.index()].routes_out;
+        *out = out.saturating_add_signed(i32::from(is_out) - i32::from(was_out));
+        let Binding { shut, seats, .. } = &mut self.bindings[id.index()];
+        shut.retain(|&(at, _)| at != destination);
+        if is_out {
+            shut.push((destination, class));
+        }
+        for &(pool, tier, seat) in seats.iter() {
+            self.pools[pool.index()].set_route_class(tier as usize, seat as usize, destination, old, class);
         }
     }
 
@@ -81,9 +128,9 @@ impl Scheduler {
                 (class_here, back) = (Class::Pace, earliest(back, Some(until)));
             }
             let (tier, seat) = (tier as usize, seat as usize);
-            pool.set_class(tier, seat, class_here);
-            if let Order::Headroom(_) = pool.tiers[tier].order {
-                pool.tiers[tier].order.set_share(seat, self.ledger.account(account).share());
+            pool.set_class(tier, seat, class_here, &binding.shut);
+            if pool.spread == Spread::Headroom {
+                pool.tiers[tier].set_share(seat, self.ledger.account(account).share_of(pool.yardstick));
             }
         }
         if let Some(at) = back
@@ -101,16 +148,35 @@ impl Scheduler {
         }
     }
 
+    /// Finds the largest allowance in each pool that goes by headroom: those without one are measured by it.
+    fn measure_pools(&mut self) {
+        for pool in self.pools.iter_mut().filter(|pool| pool.spread == Spread::Headroom) {
+            let seats = pool.tiers.iter().flat_map(|tier| &tier.seats);
+            let limits = seats.map(|seat| self.ledger.account(self.bindings[seat.binding.index()].account).limit());
+            pool.yardstick = limits.filter(|&limit| limit != Ledger::UNLIMITED).max().unwrap_or(Ledger::UNLIMITED);
+        }
+    }
+
     /// Learns from what an attempt was answered.
-    pub fn experienced(&mut self, _binding: BindingId, _destination: DestinationId, _seen: &Experience, now: Now) {
+    pub fn experienced(&mut self, binding: BindingId, destination: DestinationId, seen: &Experience, now: Now) {
         self.tick(now);
+        self.warm_up(binding, destination, seen, now);
+        self.learn_window(binding, destination, seen, now);
+        let column = self.destinations[destination.index()].column;
+        if let Some(kept) = self.success.learn(binding, column, seen, now.mono) {
+            for &(pool, tier, seat) in &self.bindings[binding.index()].seats {
+                self.pools[pool.index()].tiers[tier as usize].bend(seat as usize, column, kept);
+            }
+        }
     }
 
     /// The route's memory, made where there was none. Provider routes are counted in the ledger also without a cap, so
     /// that a cap set during the day knows of the hours before.
     pub(super) fn route_mut(&mut self, binding: BindingId, destination: DestinationId) -> &mut Route {
+        let column = self.destinations[destination.index()].column;
+        let limits = *self.table.limits(binding, column);
+        let cap = self.route_limit(binding, column, limits.cap);
         let place = &mut self.destinations[destination.index()];
-        let limits = *self.table.limits(binding, place.column);
         let owner = || {
             let provider = place.provider_name.clone().filter(|_| place.column > 0)?;
             Some(Owner::Route(self.bindings[binding.index()].config.name.clone(), provider))
@@ -120,16 +186,15 @@ impl Scheduler {
                 let route = known.into_mut();
                 if route.account.is_some() || place.column == 0 {
                     if let Some(account) = route.account {
-                        self.ledger.set_limit(account, limits.cap.unwrap_or(Ledger::UNLIMITED));
+                        self.ledger.set_limit(account, cap);
                     }
                 } else {
-                    route.account =
-                        owner().map(|owner| self.ledger.open(owner, limits.cap.unwrap_or(Ledger::UNLIMITED)));
+                    route.account = owner().map(|owner| self.ledger.open(owner, cap));
                 }
                 route
             }
             std::collections::hash_map::Entry::Vacant(free) => {
-                let account = owner().map(|owner| self.ledger.open(owner, limits.cap.unwrap_or(Ledger::UNLIMITED)));
+                let account = owner().map(|owner| self.ledger.open(owner, cap));
                 place.routes += 1;
                 free.insert(Route { account, ..Route::default() })
             }
@@ -141,16 +206,22 @@ impl Scheduler {
     /// Forgets a route about which there is nothing to remember.
     pub(super) fn prune(&mut self, binding: BindingId, destination: DestinationId) {
         let key = pair(binding, destination);
-        let is_idle = |route: &Route| {
-            route.window.in_use() == 0
-                && route.account.is_none()
-                && route.limiter.is_none()
-                && route.standing.is_active()
-        };
-        if self.routes.0.get(&key).is_some_and(is_idle) {
-            self.routes.0.remove(&key);
-            self.destinations[destination.index()].routes -= 1;
+        let Some(route) = self.routes.0.get(&key) else { return };
+        let is_idle = route.window.in_use() == 0
+            && route.account.is_none()
+            && route.limiter.is_none()
+            && route.standing.is_active()
+            && route.class == Class::Free;
+        if !is_idle {
+            return;
         }
+        let (limits, now) =
+            (self.table.limits(binding, self.destinations[destination.index()].column), self.told.now());
+        if !route.has_plain_window(limits, now) {
+            return self.fade(binding, destination, now);
+        }
+        self.routes.0.remove(&key);
+        self.destinations[destination.index()].routes -= 1;
     }
 }
 

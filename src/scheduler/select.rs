@@ -13,14 +13,19 @@ use std::time::Duration;
 
 use super::cap::{AccountId, Ledger, Reservation, Room};
 use super::facts::{Admission, Facts};
-use super::pool::Tier;
+use super::picks::Judgement;
 use super::state::Scheduler;
+use super::tier::Scope;
 use super::{BindingId, Lease, Request, Selection, Settlement, Verdict, held};
 use crate::clock::{Now, Wall};
 
 /// Keys for which one selection may ask for a first grant: others can be asked by the next one, and a pool of a thousand
 /// does not write a thousand grants for one message.
 const WANTS_MAX: usize = 4;
+
+/// Largest tier whose bindings a refusal lists in full; of a larger one it lists some of each kind. A lane that is refused
+/// needs to know when to ask again and what for, and ten thousand verdicts would cost it a millisecond to find out.
+const LISTED_MAX: usize = 128;
 
 /// When to look again although only an event can change something (a slot freed, a grant written).
 const SAFETY: Duration = Duration::from_secs(1);
@@ -48,7 +53,7 @@ fn earliest(verdicts: &[(bool, BindingId, Verdict)], tenant: Option<&Verdict>, n
 }
 
 impl Scheduler {
-    fn facts(&self) -> Facts<'_> {
+    pub(super) fn facts(&self) -> Facts<'_> {
         Facts {
             bindings: &self.bindings,
             tenants: &self.tenants,
@@ -56,6 +61,7 @@ impl Scheduler {
             table: &self.table,
             routes: &self.routes,
             ledger: &self.ledger,
+            warmups: &self.warmups,
         }
     }
 
@@ -65,18 +71,20 @@ impl Scheduler {
         if self.tenant_must_wait(request, now) {
             return self.refuse(request, now);
         }
-        let open = self.facts().open_tiers(&self.pools[request.pool.index()], request, now);
-        if let Some((tier, seat)) = self.sticky(request, open, now) {
-            self.pools[request.pool.index()].tiers[tier].order.charge(seat);
-            return self.lease(request, tier, seat, now);
+        let (open, scope) = self.facts().open_tiers(&self.pools[request.pool.index()], request, now);
+        let column = self.destinations[request.destination.index()].column;
+        if let Some((tier, seat)) = self.sticky(request, now) {
+            let tier_of = &mut self.pools[request.pool.index()].tiers[tier];
+            tier_of.charge(tier_of.key(scope, column), request.destination, seat);
+            return self.lease(request, scope, tier, seat, now);
         }
-        let turn = if open > 1 { self.pools[request.pool.index()].turn(open) } else { 0 };
+        let turn = if open > 1 { self.pools[request.pool.index()].turn(open, scope) } else { 0 };
         let others = (0..open).filter(|&tier| tier != turn);
         for tier in std::iter::once(turn).filter(|_| open > 0).chain(others) {
-            if let Some(seat) = self.pick(request, tier, now) {
+            if let Some(seat) = self.pick(request, scope, tier, now) {
                 self.ask_for_wanted(request, now);
-                self.pools[request.pool.index()].charge_turn(tier, open);
-                return self.lease(request, tier, seat, now);
+                self.pools[request.pool.index()].charge_turn(tier, open, scope);
+                return self.lease(request, scope, tier, seat, now);
             }
         }
         self.ask_for_wanted(request, now);
@@ -102,18 +110,20 @@ impl Scheduler {
         false
     }
 
-    /// The preferred binding's place, where it may carry this.
-    fn sticky(&mut self, request: &Request<'_>, open: usize, now: Now) -> Option<(usize, usize)> {
+    /// The preferred binding's place, where it may carry this; also in a tier that has closed again meanwhile: what
+    /// greylisted the backup's address knows that address, and another would be greylisted anew. It is one message with a
+    /// try or two to go, into the backup's own caps.
+    fn sticky(&mut self, request: &Request<'_>, now: Now) -> Option<(usize, usize)> {
         let preferred = self.bindings.get(request.sticky?.index())?;
         let (_, tier, seat) = preferred.seats.iter().find(|(pool, ..)| *pool == request.pool)?;
         let (tier, seat) = (*tier as usize, *seat as usize);
         let pool = &self.pools[request.pool.index()];
-        if tier >= open || !pool.tiers[tier].order.is_present(seat) {
+        if !pool.tiers[tier].is_in_play(seat) {
             return None;
         }
         match self.facts().admits(&pool.tiers[tier].seats[seat], pool.pace, request, now) {
             Admission::Yes => Some((tier, seat)),
-            Admission::No => None,
+            Admission::No | Admission::Shut(_) => None,
             Admission::Wants(account) => {
                 self.wants.push(account);
                 None
@@ -121,19 +131,24 @@ impl Scheduler {
         }
     }
 
-    fn pick(&mut self, request: &Request<'_>, tier: usize, now: Now) -> Option<usize> {
-        let Self { pools, bindings, tenants, destinations, table, routes, ledger, wants, .. } = self;
+    fn pick(&mut self, request: &Request<'_>, scope: Scope, tier: usize, now: Now) -> Option<usize> {
+        let Self { pools, bindings, tenants, destinations, table, routes, ledger, warmups, wants, .. } = self;
         let pool = &mut pools[request.pool.index()];
-        let Tier { seats, order, .. } = &mut pool.tiers[tier];
-        let facts = Facts { bindings, tenants, destinations, table, routes, ledger };
-        order.pick(|seat| match facts.admits(&seats[seat], pool.pace, request, now) {
-            Admission::Yes => true,
-            Admission::No => false,
+        let (pace, tier) = (pool.pace, &mut pool.tiers[tier]);
+        if tier.weight_in_play(scope) == 0 {
+            return None;
+        }
+        let key = tier.key(scope, destinations[request.destination.index()].column);
+        let facts = Facts { bindings, tenants, destinations, table, routes, ledger, warmups };
+        tier.pick(key, request.destination, now.mono, |seat| match facts.admits(seat, pace, request, now) {
+            Admission::Yes => Judgement::Yes,
+            Admission::No => Judgement::No,
+            Admission::Shut(until) => Judgement::Shut(until),
             Admission::Wants(account) => {
                 if wants.len() < WANTS_MAX {
                     wants.push(account);
                 }
-                false
+                Judgement::No
             }
         })
     }
@@ -146,8 +161,9 @@ impl Scheduler {
     }
 
     /// Spends what the picked binding has: rates, window, caps, probation.
-    fn lease(&mut self, request: &Request<'_>, tier: usize, seat: usize, now: Now) -> Selection {
+    fn lease(&mut self, request: &Request<'_>, scope: Scope, tier: usize, seat: usize, now: Now) -> Selection {
         let pool = &self.pools[request.pool.index()];
+        let key = pool.tiers[tier].key(scope, self.destinations[request.destination.index()].column);
         let (id, pace) = (pool.tiers[tier].seats[seat].binding, pool.pace);
         let recipients_per_message = self.facts().limits(id, request).recipients_per_message;
         let wanted = request.recipients.clamp(1, recipients_per_message);
@@ -169,6 +185,12 @@ impl Scheduler {
         let accounts = [Some(binding.account), of_route.0, Some(tenant.account), towards];
 
         let mut recipients = wanted.min(binding.standing.room()).min(of_route.1);
+        if binding.is_warming
+            && !request.engaged
+            && let Some(spare) = self.warmups.for_others(id, self.ledger.account(binding.account), now.wall)
+        {
+            recipients = recipients.min(clamp(spare));
+        }
         for (index, account) in accounts.into_iter().enumerate() {
             let Some(account) = account else { continue };
             let free = free(&self.ledger, account, now);
@@ -187,7 +209,7 @@ impl Scheduler {
             && limiters.iter_mut().flatten().all(|limiter| limiter.take());
         if !is_open {
             // All of it has been looked at before the pick; this is the belt to those braces.
-            self.pools[request.pool.index()].tiers[tier].order.refund(seat);
+            self.pools[request.pool.index()].tiers[tier].refund(key, request.destination, seat);
             return self.refuse(request, now);
         }
 
@@ -199,6 +221,9 @@ impl Scheduler {
         if let Some(route) = self.routes.get_mut(id, request.destination) {
             route.window.take();
             route_period = route.standing.lease(recipients);
+            if route.account.is_some_and(|account| self.ledger.room(account, now.wall) == Room::Exhausted) {
+                self.count_route(id, request.destination, now);
+            }
         }
         self.refresh(id, now);
         Selection::Assigned(Lease {
@@ -210,13 +235,16 @@ impl Scheduler {
             recipients,
             held: held::Held {
                 seat: seat as u32,
+                key,
                 epoch: self.epoch,
                 binding: of_binding,
                 route: of_route,
                 tenant: of_tenant,
                 tenant_route,
+                began: now.mono,
                 binding_period,
                 route_period,
+                engaged: request.engaged,
             },
         })
     }
@@ -234,13 +262,17 @@ impl Scheduler {
         for reservation in reservations.into_iter().flatten() {
             self.ledger.settle(reservation, accepted);
         }
+        if held.engaged {
+            self.warmups.took_engaged(id, accepted, now.wall);
+        }
         let is_unused = settlement == Settlement::Unused;
         let binding = &mut self.bindings[id.index()];
         binding.window.give();
         if is_unused {
             binding.standing.give_back(lease.recipients, held.binding_period);
             if held.epoch == self.epoch {
-                self.pools[lease.pool.index()].tiers[lease.tier].order.refund(held.seat as usize);
+                let tier = &mut self.pools[lease.pool.index()].tiers[lease.tier];
+                tier.refund(held.key, destination, held.seat as usize);
             }
         }
         if let Some(route) = self.routes.get_mut(id, destination) {
@@ -249,13 +281,15 @@ impl Scheduler {
                 route.standing.give_back(lease.recipients, held.route_period);
             }
         }
+        self.refresh_route(id, destination, now);
         self.prune(id, destination);
         self.refresh(id, now);
     }
 
     fn refuse(&self, request: &Request<'_>, now: Now) -> Selection {
         let facts = self.facts();
-        let mut listed = facts.verdicts(&self.pools[request.pool.index()], request, now);
+        let pool = &self.pools[request.pool.index()];
+        let mut listed = facts.verdicts(pool, request, LISTED_MAX, now);
         for (.., verdict) in listed.iter_mut().filter(|(.., verdict)| *verdict == Verdict::Eligible) {
             // What is eligible and was not taken has nothing granted yet: it was asked for, or will be by the next one.
             *verdict = Verdict::GrantPending;
@@ -263,16 +297,17 @@ impl Scheduler {
         let tenant = facts.tenant_cap_verdict(request, now).or_else(|| facts.tenant_rate_verdict(request.tenant, now));
         let until = earliest(&listed, tenant.as_ref(), now);
         let verdicts: Vec<_> = listed.into_iter().map(|(_, id, verdict)| (id, verdict)).collect();
-        let is_family = |verdict: &Verdict| *verdict == Verdict::AddressFamily;
-        let is_hopeless = verdicts.iter().any(|(_, verdict)| is_family(verdict))
-            && verdicts.iter().all(|(_, verdict)| is_family(verdict) || *verdict == Verdict::Drained);
-        if is_hopeless { Selection::Exhausted { verdicts } } else { Selection::Later { until, tenant, verdicts } }
+        if facts.is_hopeless(pool, request) {
+            Selection::Exhausted { verdicts }
+        } else {
+            Selection::Later { until, tenant, verdicts }
+        }
     }
 
     /// What a selection would say of each binding of the pool, in the order of the configuration. Spends nothing. Call
     /// [`tick`](Self::tick) first where nothing was selected for a while.
     pub fn explain(&self, request: &Request<'_>, now: Now) -> Vec<(BindingId, Verdict)> {
-        let listed = self.facts().verdicts(&self.pools[request.pool.index()], request, now);
+        let listed = self.facts().verdicts(&self.pools[request.pool.index()], request, usize::MAX, now);
         listed.into_iter().map(|(_, id, verdict)| (id, verdict)).collect()
     }
 }

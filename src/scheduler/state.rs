@@ -5,7 +5,7 @@
 //! [`Scheduler::refresh`], the one place that decides whether it is in play.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
@@ -15,10 +15,13 @@ use smallvec::SmallVec;
 
 use super::binding::{RouteLimits, WholeLimits};
 use super::cap::{AccountId, Calendar, GrantFact, GrantRequest, Ledger, Owner};
-use super::concurrency::{self, Window};
-use super::pool::Pool;
+use super::pool::{Class, Pool};
 use super::rate::{Limiter, Told};
+use super::region::Regions;
 use super::standing::Standing;
+use super::success::Success;
+use super::warmup::Warmups;
+use super::window::{self, Sizing, Window};
 use super::{BindingId, DestinationId, PoolId, TenantId};
 use crate::clock::{Mono, Now, Wall};
 use crate::config::{self, Config};
@@ -41,10 +44,20 @@ pub struct Scheduler {
     pub(super) table: RouteTable,
     pub(super) routes: Routes,
     pub(super) ledger: Ledger,
+    pub(super) warmups: Warmups,
     pub(super) wall_timers: BinaryHeap<Reverse<(Wall, BindingId)>>,
     pub(super) mono_timers: BinaryHeap<Reverse<(Mono, BindingId)>>,
+    /// Bindings by the range of their public address, where there is more than one; each binding names its own.
+    pub(super) ranges: Vec<Vec<BindingId>>,
     /// Grows with each configuration: places in tiers are valid within one.
     pub(super) epoch: u32,
+    /// How windows move.
+    pub(super) window: config::Window,
+    /// Routes that only their window keeps in memory, by the time to look at them again.
+    pub(super) fading: VecDeque<(Mono, BindingId, DestinationId)>,
+    pub(super) regions: Regions,
+    /// Empty where no pool asks for it.
+    pub(super) success: Success,
     /// Keys that were met in need of a grant during one selection.
     pub(super) wants: Vec<AccountId>,
 }
@@ -61,8 +74,12 @@ pub(super) struct Binding {
     /// The day's limit comes from the warm-up, not from the cap.
     pub(super) is_warming: bool,
     pub(super) standing: Standing,
+    /// Destinations where it is not to be counted on, and why.
+    pub(super) shut: Vec<(DestinationId, Class)>,
     /// Places in tiers: pool, tier, seat.
     pub(super) seats: SmallVec<[(PoolId, u32, u32); 2]>,
+    /// Which of the ranges, where others share it.
+    pub(super) range: Option<u32>,
     pub(super) wall_timer: Option<Wall>,
     pub(super) mono_timer: Option<Mono>,
 }
@@ -87,7 +104,7 @@ pub(super) struct Destination {
     pub(super) provider_name: Option<ProviderName>,
     /// Column in the [`RouteTable`]; 0 is "no provider".
     pub(super) column: u32,
-    /// Routes here that are suspended or on probation.
+    /// Routes here that are not to be counted on.
     pub(super) routes_out: u32,
     /// Routes that are remembered.
     pub(super) routes: u32,
@@ -97,9 +114,12 @@ pub(super) struct Destination {
 #[derive(Default)]
 pub(super) struct Route {
     pub(super) window: Window,
+    pub(super) sizing: Sizing,
     pub(super) limiter: Option<Limiter>,
     pub(super) account: Option<AccountId>,
     pub(super) standing: Standing,
+    /// Why it is not to be counted on; kept by [`Scheduler::refresh_route`].
+    pub(super) class: Class,
 }
 
 /// Effective limits per binding × (no provider, each provider).
@@ -107,18 +127,12 @@ pub(super) struct Route {
 pub(super) struct RouteTable {
     pub(super) columns: usize,
     pub(super) limits: Vec<RouteLimits>,
-    /// Per column: some binding has a cap there.
-    pub(super) is_capped: Vec<bool>,
     pub(super) providers: HashMap<ProviderName, u32>,
 }
 
 impl RouteTable {
     pub(super) fn limits(&self, binding: BindingId, column: u32) -> &RouteLimits {
         &self.limits[binding.index() * self.columns + column as usize]
-    }
-
-    pub(super) fn is_capped(&self, column: u32) -> bool {
-        self.is_capped[column as usize]
     }
 }
 
@@ -131,6 +145,10 @@ impl Hasher for PairHasher {
         for &byte in bytes {
             self.write_u64(u64::from(byte));
         }
+    }
+
+    fn write_u32(&mut self, value: u32) {
+        self.write_u64(u64::from(value));
     }
 
     fn write_u64(&mut self, value: u64) {
@@ -148,6 +166,10 @@ pub(super) struct Routes(pub(super) HashMap<u64, Route, BuildHasherDefault<PairH
 
 pub(super) fn pair(binding: BindingId, destination: DestinationId) -> u64 {
     u64::from(binding.0) << 32 | u64::from(destination.0)
+}
+
+pub(super) fn unpair(key: u64) -> (BindingId, DestinationId) {
+    (BindingId((key >> 32) as u32), DestinationId(key as u32))
 }
 
 impl Routes {
@@ -207,9 +229,15 @@ impl Scheduler {
             table: RouteTable::default(),
             routes: Routes::default(),
             ledger: Ledger::new(Calendar::new(&config.server.day), grants, now.wall),
+            warmups: Warmups::default(),
             wall_timers: BinaryHeap::new(),
             mono_timers: BinaryHeap::new(),
+            ranges: Vec::new(),
             epoch: 0,
+            window: config.window,
+            fading: VecDeque::new(),
+            regions: Regions::default(),
+            success: Success::default(),
             wants: Vec::new(),
         };
         scheduler.reconfigure(config, now);
@@ -248,6 +276,27 @@ impl Scheduler {
             (account.limit() != Ledger::UNLIMITED).then(|| account.limit().saturating_sub(taken))
         });
         left.min()
+    }
+
+    /// Bindings whose public addresses lie in the same /24 or /64 ([`range::same`](super::range::same)), this one among them;
+    /// none where it shares it with nobody.
+    pub fn range_of(&self, id: BindingId) -> &[BindingId] {
+        self.bindings[id.index()].range.map_or(&[], |range| &self.ranges[range as usize])
+    }
+
+    /// Bindings of a pool that take mail, whatever their tier.
+    pub fn members(&self, pool: PoolId) -> impl Iterator<Item = BindingId> {
+        let seats = self.pools[pool.index()].tiers.iter().flat_map(|tier| &tier.seats);
+        seats.filter(|seat| seat.weight > 0).map(|seat| seat.binding)
+    }
+
+    /// Whether a binding takes mail of a pool: it has a seat there, and neither drain nor `suspend_delivery` is asked for.
+    pub fn is_member(&self, id: BindingId, pool: PoolId) -> bool {
+        let binding = &self.bindings[id.index()];
+        let has_weight = |&(of, tier, seat): &(PoolId, u32, u32)| {
+            of == pool && self.pools[pool.index()].tiers[tier as usize].seats[seat as usize].weight > 0
+        };
+        binding.exists && !binding.config.suspend_delivery && binding.seats.iter().any(has_weight)
     }
 
     /// The number of a pool.
@@ -312,6 +361,7 @@ impl Scheduler {
             return false;
         }
         self.destination_ids.remove(&destination.name);
+        self.pools.iter_mut().flat_map(|pool| &mut pool.tiers).for_each(|tier| tier.forget(id));
         self.unused_destinations.push(id);
         true
     }
@@ -325,6 +375,7 @@ impl Scheduler {
     pub fn set_health(&mut self, subject: &Subject, health: &Health, now: Now) {
         self.tick(now);
         let Some(&id) = self.binding_ids.get(subject.binding()) else { return };
+        self.warm_up_health(id, subject, health);
         match subject {
             Subject::Binding(_) => {
                 self.bindings[id.index()].standing.set(health);
@@ -335,15 +386,13 @@ impl Scheduler {
                 let is_provider = self.table.providers.contains_key(&provider);
                 let destination = self.destination(destination, is_provider.then_some(&provider));
                 let route = self.route_mut(id, destination);
-                let was_out = route.standing.is_out();
                 route.standing.set(health);
-                let is_out = route.standing.is_out();
                 let divisor = route.standing.divisor(now.wall);
                 if let Some(limiter) = &mut route.limiter {
                     limiter.change(limiter.rate(), divisor);
                 }
-                let out = &mut self.destinations[destination.index()].routes_out;
-                *out = out.saturating_add_signed(i32::from(is_out) - i32::from(was_out));
+                self.recall_back_off(id, destination, now);
+                self.refresh_route(id, destination, now);
                 self.prune(id, destination);
             }
         }
@@ -385,10 +434,19 @@ impl Scheduler {
     }
 
     pub(super) fn refresh_owner(&mut self, account: AccountId, now: Now) {
-        if let Some(Owner::Binding(name)) = self.ledger.account(account).owner()
-            && let Some(&id) = self.binding_ids.get(name)
-        {
-            self.refresh(id, now);
+        match self.ledger.account(account).owner() {
+            Some(Owner::Binding(name)) => {
+                if let Some(&id) = self.binding_ids.get(name) {
+                    self.refresh(id, now);
+                }
+            }
+            Some(Owner::Route(name, provider)) => {
+                let destination = self.destination_ids.get(&DestinationName::new(provider.as_str()));
+                if let (Some(&id), Some(&destination)) = (self.binding_ids.get(name), destination) {
+                    self.refresh_route(id, destination, now);
+                }
+            }
+            _ => {}
         }
     }
 
@@ -423,7 +481,7 @@ impl Scheduler {
         let in_use = |binding: &Binding| BindingUse {
             binding: binding.config.name.clone(),
             in_use: binding.window.in_use(),
-            limit: binding.limits.window.map(|n| concurrency::effective(n, binding.standing.divisor(now.wall))),
+            limit: binding.limits.window.map(|n| window::effective(n, binding.standing.divisor(now.wall))),
         };
         self.bindings.iter().filter(|binding| binding.exists).map(in_use).collect()
     }

@@ -7,14 +7,15 @@ use smallvec::SmallVec;
 
 use super::binding;
 use super::cap::{Calendar, Ledger, Owner};
-use super::concurrency::Window;
-use super::pool::Pool;
+use super::pool::{Class, Pool};
 use super::rate::{Limiter, Told};
 use super::standing::Standing;
-use super::state::{Binding, RouteTable, Scheduler, Tenant};
-use super::{BindingId, DestinationId, PoolId, TenantId, warmup};
+use super::state::{Binding, RouteTable, Scheduler, Tenant, unpair};
+use super::success::{FULL, Success};
+use super::window::Window;
+use super::{BindingId, DestinationId, PoolId, TenantId, range};
 use crate::clock::Now;
-use crate::config::{self, Config, Rate};
+use crate::config::{self, Config, Rate, Spread};
 use crate::message::{BindingName, DestinationName};
 
 impl Scheduler {
@@ -23,14 +24,19 @@ impl Scheduler {
     pub fn reconfigure(&mut self, config: &Config, now: Now) {
         self.epoch = self.epoch.wrapping_add(1);
         self.told.tell(now.mono);
+        self.window = config.window;
         self.ledger.set_calendar(Calendar::new(&config.server.day), now.wall);
         self.take_over_bindings(config);
+        self.take_over_ranges();
         self.take_over_tenants(config);
+        self.take_over_regions(config);
         self.take_over_routes(config);
+        self.take_over_warmups(config);
         self.take_over_pools(config);
         self.set_limits_of_day();
         self.ledger.ask_for_first();
         self.refresh_all(now);
+        self.refresh_routes(now);
     }
 
     fn take_over_bindings(&mut self, config: &Config) {
@@ -57,7 +63,9 @@ impl Scheduler {
                         account,
                         is_warming: false,
                         standing: Standing::default(),
+                        shut: Vec::new(),
                         seats: SmallVec::new(),
+                        range: None,
                         wall_timer: None,
                         mono_timer: None,
                     });
@@ -68,6 +76,25 @@ impl Scheduler {
             (binding.config, binding.exists, binding.limits) = (wanted.clone(), true, limits);
             set_rate(&mut binding.limiter, limits.rate, &self.told);
         }
+    }
+
+    /// In the order of addresses those of one range stand together.
+    fn take_over_ranges(&mut self) {
+        self.ranges.clear();
+        let address = |binding: &Binding| binding.config.public_address.to_canonical();
+        let mut ids: Vec<BindingId> = (0..self.bindings.len() as u32).map(BindingId).collect();
+        ids.retain(|id| self.bindings[id.index()].exists);
+        ids.sort_by_key(|id| address(&self.bindings[id.index()]));
+        self.bindings.iter_mut().for_each(|binding| binding.range = None);
+        let is_same = |a: &BindingId, b: &BindingId| {
+            range::same(address(&self.bindings[a.index()]), address(&self.bindings[b.index()]))
+        };
+        let ranges: Vec<Vec<BindingId>> =
+            ids.chunk_by(is_same).filter(|range| range.len() > 1).map(<[BindingId]>::to_vec).collect();
+        for (number, range) in (0..).zip(&ranges) {
+            range.iter().for_each(|id| self.bindings[id.index()].range = Some(number));
+        }
+        self.ranges = ranges;
     }
 
     fn take_over_tenants(&mut self, config: &Config) {
@@ -104,18 +131,25 @@ impl Scheduler {
         let columns = config.providers.len() + 1;
         let none = config::Limits::default();
         let pool_limits = binding::pool_limits(config);
-        let mut table = RouteTable { columns, is_capped: vec![false; columns], ..RouteTable::default() };
+        let mut table = RouteTable { columns, ..RouteTable::default() };
         for (index, provider) in config.providers.iter().enumerate() {
             table.providers.insert(provider.name.clone(), index as u32 + 1);
         }
         for binding in &self.bindings {
             let pool = pool_limits.get(&binding.config.name).unwrap_or(&none);
             let providers = std::iter::once(None).chain(config.providers.iter().map(Some));
-            for (column, provider) in providers.enumerate() {
-                let limits = binding::route(config, &binding.config, pool, provider);
-                table.is_capped[column] |= limits.cap.is_some();
-                table.limits.push(limits);
+            for provider in providers {
+                table.limits.push(binding::route(config, &binding.config, pool, provider));
             }
+        }
+        let before: Vec<Option<u32>> = std::iter::once(Some(0))
+            .chain(config.providers.iter().map(|provider| self.table.providers.get(&provider.name).copied()))
+            .collect();
+        let is_measured = config.pools.iter().any(|pool| pool.spread == Spread::Reputation);
+        if is_measured {
+            self.success.reshape(self.bindings.len(), &before);
+        } else {
+            self.success = Success::default();
         }
         self.table = table;
         for destination in &mut self.destinations {
@@ -126,11 +160,16 @@ impl Scheduler {
             self.destination(&DestinationName::new(provider.name.as_str()), Some(&provider.name));
         }
         // Limiters and caps of routes must be there before the first pick, and follow changes afterwards.
+        let known: Vec<u64> = self.routes.0.keys().copied().collect();
+        for (binding, destination) in known.into_iter().map(unpair) {
+            self.route_mut(binding, destination);
+        }
+        let is_provider = |id: &DestinationId| self.destinations[id.index()].column > 0;
+        let providers: Vec<_> = (0..self.destinations.len() as u32).map(DestinationId).filter(is_provider).collect();
         for binding in (0..self.bindings.len() as u32).map(BindingId) {
-            for destination in (0..self.destinations.len() as u32).map(DestinationId) {
-                let column = self.destinations[destination.index()].column;
-                let limits = self.table.limits(binding, column);
-                if limits.rate.is_some() || limits.cap.is_some() || self.routes.get(binding, destination).is_some() {
+            for &destination in &providers {
+                let limits = self.table.limits(binding, self.destinations[destination.index()].column);
+                if limits.rate.is_some() || limits.cap.is_some() {
                     self.route_mut(binding, destination);
                 }
             }
@@ -140,17 +179,20 @@ impl Scheduler {
     fn take_over_pools(&mut self, config: &Config) {
         for binding in &mut self.bindings {
             binding.seats.clear();
+            binding.shut.clear();
         }
         for pool in &mut self.pools {
             pool.tiers.clear();
         }
         for wanted in &config.pools {
-            let (bindings, ids) = (&self.bindings, &self.binding_ids);
-            let seat = |name: &BindingName| {
+            let (bindings, ids, regions) = (&self.bindings, &self.binding_ids, &self.regions);
+            let known = |name: &BindingName| {
                 let id = *ids.get(name)?;
-                Some((id, bindings[id.index()].config.bind_address.is_ipv6()))
+                let binding = &bindings[id.index()].config;
+                let region = binding.region.as_deref().and_then(|region| regions.known(region));
+                Some((id, binding.bind_address.is_ipv6(), region))
             };
-            let pool = Pool::new(wanted, seat, &mut self.rng);
+            let pool = Pool::new(wanted, known, &mut self.rng);
             let id = match self.pool_ids.get(&wanted.name) {
                 Some(&id) => {
                     self.pools[id.index()] = pool;
@@ -169,17 +211,38 @@ impl Scheduler {
                 }
             }
         }
+        self.count_routes_anew();
+        self.bend_weights();
     }
 
-    /// Sets the limits of bindings for the present day: the smaller of cap and stage of the warm-up.
-    pub(super) fn set_limits_of_day(&mut self) {
-        let today = self.ledger.day().date;
-        for binding in &mut self.bindings {
-            let cap = binding.limits.cap.unwrap_or(Ledger::UNLIMITED);
-            let stage = binding.config.warmup.as_ref().and_then(|warmup| warmup::allowance(warmup, today));
-            let allowance = stage.unwrap_or(Ledger::UNLIMITED);
-            binding.is_warming = allowance < cap;
-            self.ledger.set_limit(binding.account, cap.min(allowance));
+    /// The seats are new: none of them knows yet at which destinations it is not to be counted on.
+    fn count_routes_anew(&mut self) {
+        self.routes.0.values_mut().for_each(|route| route.class = Class::Free);
+        self.destinations.iter_mut().for_each(|destination| destination.routes_out = 0);
+    }
+
+    fn bend_weights(&mut self) {
+        for id in (0..self.bindings.len() as u32).map(BindingId) {
+            for column in 0..self.table.columns as u32 {
+                let kept = self.success.twentieths(id, column);
+                if kept == FULL {
+                    continue;
+                }
+                for &(pool, tier, seat) in &self.bindings[id.index()].seats {
+                    self.pools[pool.index()].tiers[tier as usize].bend(seat as usize, column, kept);
+                }
+            }
+        }
+    }
+
+    fn take_over_regions(&mut self, config: &Config) {
+        let region = |tenant: &Tenant| {
+            let wanted = config.tenants.iter().find(|wanted| wanted.name == tenant.name)?;
+            wanted.region.clone()
+        };
+        self.regions.take_over(config, self.tenants.iter().map(region).collect());
+        for region in config.bindings.iter().filter_map(|binding| binding.region.as_deref()) {
+            self.regions.id(region);
         }
     }
 }

@@ -22,6 +22,8 @@ impl Default for TestConfig {
     fn default() -> Self {
         let mut config = Config::bare("relay.example.net".parse().expect("domain"));
         config.tenants.push(Tenant::new("acme"));
+        // Most tests want all connections at once; those of the window say so.
+        config.window.adaptive = false;
         Self(config)
     }
 }
@@ -57,6 +59,17 @@ impl TestConfig {
 
     pub(super) fn tenant(mut self, change: impl FnOnce(&mut Tenant)) -> Self {
         change(&mut self.0.tenants[0]);
+        self
+    }
+
+    pub(super) fn back_off(mut self, provider: &str, recipe: BackOff) -> Self {
+        let provider = self.0.providers.iter_mut().find(|known| known.name.as_str() == provider);
+        provider.expect("a known provider").back_off = Some(recipe);
+        self
+    }
+
+    pub(super) fn window(mut self, change: impl FnOnce(&mut Window)) -> Self {
+        change(&mut self.0.window);
         self
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::testing::{Bench, NOON, TestConfig, rate};
-use super::{Families, Lease, Request, Selection, Settlement, Verdict};
+use super::{Experience, Families, Lease, Request, Selection, Settlement, Verdict};
 use crate::clock::Wall;
 use crate::config::{FailoverReason, Pace, Spread, Warmup, WarmupStart};
 use crate::message::DestinationName;
@@ -221,7 +221,11 @@ fn warm_up_says_so_and_gives_way_to_the_cap() {
         let (leases, recipients) = bench.all_leases(&request);
         assert_eq!(recipients, first_day);
         assert_eq!(bench.refusal(&request).1, [verdict]);
-        leases.into_iter().for_each(|lease| bench.scheduler.settle(lease, Settlement::Accepted(2), bench.now));
+        for lease in leases {
+            let seen = Experience { accepted: lease.recipients, ..Experience::default() };
+            bench.scheduler.experienced(lease.binding, lease.destination, &seen, bench.now);
+            bench.scheduler.settle(lease, Settlement::Accepted(2), bench.now);
+        }
         bench.advance(Duration::from_secs(86_400));
         assert_eq!(bench.all_leases(&request).1, if cap.is_some() { 1 } else { 50 });
     }

@@ -26,6 +26,8 @@ pub enum Verdict {
     Drained,
     /// Its tier is not open: an earlier one has eligible bindings.
     TierClosed,
+    /// Of another region than the mail, for which bindings of its own can be counted on.
+    OtherRegion,
     /// Taken out by the operator.
     OperatorSuspended {
         /// End, where it has one.
@@ -81,13 +83,13 @@ pub enum Verdict {
     },
     /// A block of cap is being written to disk; a matter of milliseconds.
     GrantPending,
-    /// All its connections (to this destination, or at all) are in use.
-    WindowFull,
     /// The receiver asked for less: no connection to it for a while.
     BackOff {
         /// When one is tried.
         until: Wall,
     },
+    /// All its connections (to this destination, or at all) are in use.
+    WindowFull,
     /// Ahead of its rate.
     RateLimited {
         /// When the limiter lets the next one pass.
@@ -117,6 +119,7 @@ impl Verdict {
             Self::TenantHeld { .. } => "tenant_held",
             Self::Drained => "drained",
             Self::TierClosed => "tier_closed",
+            Self::OtherRegion => "other_region",
             Self::OperatorSuspended { .. } => "operator_suspended",
             Self::Suspended { .. } => "suspended",
             Self::RouteSuspended { .. } => "route_suspended",
@@ -147,6 +150,7 @@ impl Verdict {
             Self::TenantHeld { .. } => "the receiver refuses the sender: held, whichever binding would carry it".into(),
             Self::Drained => "weight 0 in this pool".into(),
             Self::TierClosed => "in reserve: an earlier tier has bindings to count on".into(),
+            Self::OtherRegion => "of another region: bindings of the mail's own can be counted on".into(),
             Self::OperatorSuspended { .. } => "taken out by the operator".into(),
             Self::Suspended { reason, .. } => format!("suspended everywhere: {}", reason.as_str()),
             Self::RouteSuspended { reason, .. } => format!("suspended at this destination: {}", reason.as_str()),
@@ -182,6 +186,7 @@ impl Verdict {
             Self::Eligible
             | Self::Drained
             | Self::TierClosed
+            | Self::OtherRegion
             | Self::AddressFamily
             | Self::GrantPending
             | Self::WindowFull => None,

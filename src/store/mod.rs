@@ -19,6 +19,7 @@ pub(crate) mod contract;
 #[cfg(test)]
 mod crash;
 pub mod fjall;
+pub mod grants;
 pub mod layout;
 pub mod lock;
 pub mod memory;

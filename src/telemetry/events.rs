@@ -28,11 +28,13 @@ pub enum Kind {
     Note,
     /// A mail came to an address for reports.
     Report,
+    /// A stage of a warm-up moved.
+    Warmup,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 3] = [Self::Health, Self::Note, Self::Report];
+    pub const ALL: [Self; 4] = [Self::Health, Self::Note, Self::Report, Self::Warmup];
 
     /// Stable text.
     pub fn as_str(self) -> &'static str {
@@ -40,6 +42,7 @@ impl Kind {
             Self::Health => "health",
             Self::Note => "note",
             Self::Report => "report",
+            Self::Warmup => "warmup",
         }
     }
 
@@ -72,7 +75,7 @@ pub struct Event {
 pub struct Events {
     /// Replies that no rule knew: not events one by one, but counted.
     pub unmatched: Unmatched,
-    kept: Mutex<[VecDeque<Event>; 3]>,
+    kept: Mutex<[VecDeque<Event>; 4]>,
 }
 
 impl Events {
@@ -144,6 +147,6 @@ mod tests {
     #[test]
     fn kinds_are_found_by_their_names() {
         assert!(Kind::ALL.into_iter().all(|kind| Kind::of(kind.as_str()) == Some(kind)));
-        assert_eq!((Kind::of("unmatched"), Kind::names().as_str()), (None, "health, note, report"));
+        assert_eq!((Kind::of("unmatched"), Kind::names().as_str()), (None, "health, note, report, warmup"));
     }
 }

@@ -3,7 +3,7 @@
 
 use super::Metrics;
 use crate::clock::Wall;
-use crate::message::Domain;
+use crate::message::{Domain, StreamName};
 use crate::reputation::{Health, HealthChange, HoldChange, HoldState, Note, Subject};
 
 /// Writes the line.
@@ -54,6 +54,7 @@ pub fn write_hold(change: &HoldChange) {
         target: "hold",
         tenant = %change.key.tenant,
         sender_domain = change.key.sender_domain.as_ref().map_or("*", Domain::as_str),
+        stream = change.key.stream.as_ref().map_or("*", StreamName::as_str),
         destination = %change.key.destination,
         to = change.to.as_str(),
         until = in_words(held_until(change)).as_str(),
@@ -72,6 +73,7 @@ pub fn hold_fields(change: &HoldChange) -> Vec<(&'static str, String)> {
         ("what", "tenant_hold".to_owned()),
         ("tenant", change.key.tenant.to_string()),
         ("sender_domain", change.key.sender_domain.as_ref().map_or_else(String::new, ToString::to_string)),
+        ("stream", change.key.stream.as_ref().map_or_else(String::new, ToString::to_string)),
         ("destination", change.key.destination.to_string()),
         ("to", change.to.as_str().to_owned()),
         ("until", in_words(held_until(change))),

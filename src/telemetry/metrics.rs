@@ -39,6 +39,12 @@ pub struct Metrics {
     pub queue_seconds: Histogram,
     /// Moves of health, by binding, level (binding, route), new state and reason.
     pub health_changes: IntCounterVec,
+    /// Stage of each ladder that holds a binding (destination `*`) or a route back, from 0 as in the configuration.
+    pub warmup_stage: IntGaugeVec,
+    /// Recipients that its stage allows today.
+    pub warmup_allowance: IntGaugeVec,
+    /// Days that moved a stage or held it, by binding and reason.
+    pub warmup_changes: IntCounterVec,
     /// Holds of mail, by tenant and destination; probed ones included.
     pub tenant_holds: IntGaugeVec,
     /// Moves of holds, by tenant and new state (held, probing, released).
@@ -81,6 +87,8 @@ pub struct Metrics {
     pub queue_oldest_seconds: Gauge,
     /// Attempts on the wire, by binding.
     pub binding_in_use: IntGaugeVec,
+    /// Connections a binding may use at a provider now, by binding and destination; 0 during a pause.
+    pub window_limit: IntGaugeVec,
     /// 1 for the present state of a binding, 0 for the others.
     pub binding_health: IntGaugeVec,
     /// Routes that are not active, by binding and state.
@@ -143,6 +151,24 @@ impl Metrics {
                 "Moves of health of bindings and routes.",
                 &["binding", "level", "state", "reason"],
             )?,
+            warmup_stage: gauges(
+                &r,
+                "warmup_stage",
+                "Stage of the warm-up, from 0; no series when warm.",
+                &["binding", "destination"],
+            )?,
+            warmup_allowance: gauges(
+                &r,
+                "warmup_allowance",
+                "Recipients that the stage of the warm-up allows today.",
+                &["binding", "destination"],
+            )?,
+            warmup_changes: counters(
+                &r,
+                "warmup_changes_total",
+                "Moves of the stage of a warm-up, and days that began to hold it.",
+                &["binding", "why"],
+            )?,
             tenant_holds: gauges(&r, "tenant_holds", "Holds of mail at a destination.", &["tenant", "destination"])?,
             hold_changes: counters(&r, "tenant_hold_changes_total", "Moves of holds.", &["tenant", "state"])?,
             complaints_window: gauges(
@@ -202,6 +228,12 @@ impl Metrics {
             queue_waiting: gauges(&r, "queue_waiting_entries", "Entries that wait, by reason.", &["pool", "reason"])?,
             queue_oldest_seconds: register(&r, Gauge::new("remuda_queue_oldest_seconds", "Age of the oldest entry.")?)?,
             binding_in_use: gauges(&r, "binding_connections", "Attempts on the wire.", &["binding"])?,
+            window_limit: gauges(
+                &r,
+                "window_limit",
+                "Connections a binding may use at a provider now; 0 while the receiver wants none.",
+                &["binding", "destination"],
+            )?,
             binding_health: gauges(
                 &r,
                 "binding_health",

@@ -9,5 +9,6 @@ pub mod health_log;
 pub mod log;
 pub mod metrics;
 pub mod unmatched;
+pub mod warmup_log;
 
 pub use metrics::Metrics;

@@ -414,3 +414,89 @@ fn the_replies_and_the_bounce_in_the_readme_are_read_as_it_says() {
     let mail = between("printf '", "' > bounce.eml").replace("\\n", "\n");
     assert_eq!(out(&remuda(&["classify", "--mail", "-"], mail.as_bytes())).trim_end(), said[1]);
 }
+
+/// Two addresses, of which one is blocked for a while, for two days.
+fn small_scenario(directory: &Path) -> std::path::PathBuf {
+    let config = "\
+[server]
+hostname = \"relay.example.net\"
+[[listener]]
+address = \"127.0.0.1:2525\"
+trust = [\"127.0.0.0/8\"]
+[binding.mta1]
+bind_address = \"192.0.2.1\"
+daily_cap = 300
+[binding.mta2]
+bind_address = \"192.0.2.2\"
+[pool.main]
+active = [\"mta1\", \"mta2\"]
+[tenant.acme]
+match = { client = [\"10.0.0.0/8\"] }
+pools = { default = \"main\" }
+[provider.gmail]
+mx = [\"*.google.com\"]
+";
+    let scenario = "\
+title = \"a block\"
+config = \"relay.toml\"
+start = 2026-11-02
+days = 2
+seed = 7
+[[traffic]]
+tenant = \"acme\"
+per_day = 1_000
+to = { gmail = 1.0 }
+quality = \"good\"
+[receiver.gmail]
+knows = 1_000
+[[event]]
+at = \"10:00\"
+for = \"2h\"
+block = { receiver = \"gmail\", bindings = [\"mta2\"] }
+";
+    std::fs::write(directory.join("relay.toml"), config).unwrap();
+    let path = directory.join("block.toml");
+    std::fs::write(&path, scenario).unwrap();
+    path
+}
+
+#[test]
+fn simulate_shows_day_by_day_what_would_happen_and_the_same_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let scenario = small_scenario(directory.path());
+    let scenario = scenario.to_str().unwrap();
+    let shown = remuda(&["simulate", scenario], b"");
+    assert_eq!(shown.status.code(), Some(0), "{}", err(&shown));
+    for expected in ["a block", "2026-11-03", "mta2", "ip_blocked", "gmail", "acme"] {
+        assert!(out(&shown).contains(expected), "no {expected} in\n{}", out(&shown));
+    }
+    assert_eq!(out(&remuda(&["simulate", scenario], b"")), out(&shown), "the same seed, the same days");
+
+    let done = remuda(&["simulate", scenario, "--seed", "8", "--days", "1", "--json"], b"");
+    let report: Value = serde_json::from_str(&out(&done)).unwrap();
+    assert_eq!(report["days"].as_array().map(Vec::len), Some(1));
+    assert_eq!((&report["seed"], &report["violation_count"]), (&8.into(), &0.into()));
+    let day = &report["days"][0];
+    assert_eq!((&day["accepted"], &day["bindings"]["mta1"]["limit"]), (&1000.into(), &300.into()));
+    assert!(day["bindings"]["mta1"]["delivered"].as_u64().unwrap() <= 300);
+    assert_eq!(report["suspensions"][0]["destination"], "gmail");
+    assert!(!directory.path().join("remuda").exists(), "nothing is written");
+}
+
+#[test]
+fn simulate_says_what_is_wrong_with_its_files_and_where() {
+    let directory = tempfile::tempdir().unwrap();
+    let scenario = small_scenario(directory.path());
+    let text = std::fs::read_to_string(&scenario).unwrap();
+    for (change, to, expected) in [
+        ("per_day", "per_dya", "block.toml:8:"),
+        ("tenant = \"acme\"", "tenant = \"acne\"", "acme"),
+        ("config = \"relay.toml\"", "", "give -c"),
+        ("relay.toml", "relya.toml", "relya.toml"),
+    ] {
+        std::fs::write(&scenario, text.replace(change, to)).unwrap();
+        let done = remuda(&["simulate", scenario.to_str().unwrap()], b"");
+        assert_eq!((done.status.code(), out(&done)), (Some(1), String::new()), "{to}");
+        assert!(err(&done).contains(expected), "no {expected} in {}", err(&done));
+    }
+}

@@ -3,13 +3,17 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::{Context, Named, host_name};
+use super::{Context, Named, host_name, section};
 use crate::config::defaults::{LADDER, LADDERS};
 use crate::config::mistake::{Place, suggest};
 use crate::config::read::At;
-use crate::config::{Binding, EhloName, Limits, Monitor, Warmup, WarmupStart, raw};
+use crate::config::{Binding, EhloName, Limits, Monitor, Warmup, WarmupRules, WarmupStart, raw};
 use crate::message::{BindingName, ProviderName};
+
+/// Shortest [`WarmupRules::cool_after`].
+const COOL_AFTER_MIN: Duration = Duration::from_secs(7 * 86_400);
 
 pub(super) type Ladders = HashMap<String, Arc<[u64]>>;
 
@@ -195,6 +199,25 @@ impl Context<'_> {
             ladders.insert(entry.name.clone(), raw.stages.values().into());
         }
         ladders
+    }
+
+    pub(super) fn warmup_rules(&mut self, file: &raw::File) -> WarmupRules {
+        let raw = section(&file.warmup);
+        let default = WarmupRules::default();
+        self.within(&raw.advance_used, 0.05, 1.0);
+        self.within(&raw.advance_delivered, 0.0, 1.0);
+        self.within(&raw.step_back_blamed, 0.0, 1.0);
+        self.within(&raw.growth_beyond, 1.05, 10.0);
+        if let Some(at) = raw.cool_after.given().filter(|at| at.value < COOL_AFTER_MIN) {
+            self.out.mistake(&at.place, "shorter than a week: each weekend would cool", "from \"7d\"");
+        }
+        WarmupRules {
+            advance_used: raw.advance_used.or(default.advance_used),
+            advance_delivered: raw.advance_delivered.or(default.advance_delivered),
+            step_back_blamed: raw.step_back_blamed.or(default.step_back_blamed),
+            cool_after: raw.cool_after.or(default.cool_after),
+            growth_beyond: raw.growth_beyond.or(default.growth_beyond),
+        }
     }
 
     fn warmup(&mut self, raw: &raw::Warmup, place: Place, ladders: &Ladders) -> Option<Warmup> {

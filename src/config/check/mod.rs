@@ -13,6 +13,7 @@ mod sections;
 mod tenant;
 #[cfg(test)]
 mod tests;
+mod window;
 
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -27,6 +28,9 @@ use super::tree::{self, Table, Value};
 pub use super::tree::{Files, SourceFile};
 use super::{Config, Origins, raw};
 use crate::message::Domain;
+
+/// Octets of a name. Two of them and a word make a key of the store, which has at most 1,024.
+const NAME_MAX: usize = 255;
 
 /// A configuration without mistakes, and what else is worth saying about it.
 #[derive(Clone, Debug)]
@@ -207,10 +211,12 @@ impl<'a> Context<'a> {
         let providers = self.providers(file, &ladders);
         let regions = self.regions(file);
         let delivery = self.delivery(file);
+        let window = self.window(file);
         let destination_routes = self.destination_routes(file, delivery.port);
         let dns = self.dns(file);
         let queue = self.queue(file);
         let reputation = self.reputation(file);
+        let warmup = self.warmup_rules(file);
         let monitor = self.monitor(file);
         self.check_public_addresses(file, &bindings, &monitor);
         let admin = self.admin(file);
@@ -232,7 +238,9 @@ impl<'a> Context<'a> {
             dns,
             queue,
             delivery,
+            window,
             reputation,
+            warmup,
             monitor,
             admin,
             log,
@@ -272,13 +280,15 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// Names of things: not empty, no spaces, colons or control characters (a colon separates the parts of keys in the
-    /// store, a space those of a log line).
+    /// Names of things: not empty, not too long, no spaces, colons or control characters (a colon separates the parts of
+    /// keys in the store, a space those of a log line).
     fn check_name(&mut self, name: &str, place: &Place) {
         if name.is_empty() {
             self.out.mistake(place, "a name must not be empty", "");
         } else if let Some(wrong) = name.chars().find(|c| c.is_whitespace() || c.is_control() || *c == ':') {
             self.out.mistake(place, format!("a name must not contain {wrong:?}"), "write it with - or _ instead");
+        } else if name.len() > NAME_MAX {
+            self.out.mistake(place, format!("a name has at most {NAME_MAX} octets"), "write a shorter one");
         }
     }
 

@@ -24,6 +24,7 @@ impl Context<'_> {
                 binding_limits: self.limits(&section(&raw.binding)),
                 warmup: self.provider_ladder(raw, ladders),
                 region: self.region(&raw.region),
+                back_off: raw.back_off.value().map(|raw| self.back_off(raw)),
             });
         }
         providers

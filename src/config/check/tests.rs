@@ -7,7 +7,10 @@ use std::path::Path;
 use proptest::prelude::*;
 
 use super::{Files, Loaded, Mistakes, SourceFile, check, load};
-use crate::config::{CodeMeaning, Config, Delivery, EhloName, Listener, Queue, Reputation, WarmupStart, raw};
+use crate::config::{
+    BackOff, CodeMeaning, Config, Delivery, EhloName, Listener, Queue, Reputation, WarmupRules, WarmupStart, Window,
+    raw,
+};
 
 const EXAMPLE: &str = include_str!("../../../config/remuda.toml");
 
@@ -103,6 +106,14 @@ fn every_mistake_is_named_with_line_path_and_hint() {
         (
             "[tenant.t]\npools = { x = \"p\" }\n",
             "2:9: tenant.t.pools: has no pool for the stream default; write pools = { default = \"POOL\" }",
+        ),
+        // window
+        ("[window]\nstart = 0\n", "2:9: window.start: must be at least 1"),
+        ("[window]\ndeferral_ratio = 10\n", "2:18: window.deferral_ratio: 10 is out of range; from 0 to 1"),
+        ("[window]\nback_off = { pause = \"0s\" }\n", "2:22: window.back_off.pause: must be longer than 0"),
+        (
+            "[provider.g]\nmx = [\"g.example\"]\nback_off = { add_every = \"0s\" }\n",
+            "3:26: provider.g.back_off.add_every: must be longer than 0",
         ),
         // server
         (
@@ -377,6 +388,11 @@ fn every_mistake_is_named_with_line_path_and_hint() {
         ("[queue]\nretry_factor = 0.5\n", "2:16: queue.retry_factor: 0.5 is out of range; from 1 to 100"),
         ("[delivery]\nport = 0\n", "2:8: delivery.port: must be at least 1"),
         ("[delivery]\ntimeouts = { rcpt = \"0s\" }\n", "2:21: delivery.timeouts.rcpt: must be longer than 0"),
+        ("[warmup]\nadvance_used = 75\n", "2:16: warmup.advance_used: 75 is out of range; from 0.05 to 1"),
+        (
+            "[warmup]\ncool_after = \"2d\"\n",
+            "2:14: warmup.cool_after: shorter than a week: each weekend would cool; from \"7d\"",
+        ),
         ("[reputation]\npool_guard = 50\n", "2:14: reputation.pool_guard: 50 is out of range; from 0 to 1"),
         (
             "[reputation]\nsuspend_first = \"2d\"\n",
@@ -502,6 +518,17 @@ pool_guard = "half"
         "{error}"
     );
     assert_eq!(error.to_string().lines().count(), error.mistakes.len(), "one line each");
+}
+
+#[test]
+fn a_name_too_long_for_a_key_of_the_store_is_refused() {
+    let tenant = |octets| format!("[tenant.{}]\n", "x".repeat(octets));
+    assert!(
+        complaints(&tenant(256))
+            .iter()
+            .any(|line| line.ends_with("a name has at most 255 octets; write a shorter one"))
+    );
+    assert!(!complaints(&tenant(255)).iter().any(|line| line.contains("255")));
 }
 
 #[test]
@@ -682,6 +709,7 @@ fn the_example_loads_without_a_word() {
     let config = loaded.config;
     assert_eq!(config.pools[1].tiers.len(), 2);
     assert_eq!(config.providers[0].binding_limits.daily_cap, Some(90_000));
+    assert_eq!(config.providers[0].back_off, Some(BackOff::GMAIL), "as Google publishes it");
     let warmup = config.bindings[3].warmup.as_ref().expect("mta3 is warming up");
     assert_eq!(warmup.position, WarmupStart::Started(jiff::civil::date(2026, 11, 1)));
     assert_eq!(warmup.ladder[..3], [200, 500, 1_000]);
@@ -698,7 +726,9 @@ fn what_the_example_shows_in_comments_exists_and_defaults_are_the_true_ones() {
     let full = full.config;
     assert_eq!(format!("{:?}", full.queue), format!("{:?}", Queue::default()));
     assert_eq!(format!("{:?}", full.delivery), format!("{:?}", Delivery::default()));
+    assert_eq!(full.window, Window::default());
     assert_eq!(format!("{:?}", full.reputation), format!("{:?}", Reputation::default()));
+    assert_eq!(full.warmup, WarmupRules::default());
     assert_eq!(format!("{:?}", full.listeners), format!("{:?}", plain.listeners));
     assert_eq!(format!("{:?}", full.admin), format!("{:?}", plain.admin));
     assert_eq!(format!("{:?}", full.log), format!("{:?}", plain.log));

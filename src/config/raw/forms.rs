@@ -48,12 +48,13 @@ impl Readable for Pace {
                 };
                 let shares: Option<Vec<u16>> = items.iter().map(share).collect();
                 let shares = shares.and_then(|shares| <[u16; 24]>::try_from(shares).ok());
-                if shares.is_none_or(|shares| shares.iter().all(|share| *share == 0)) {
+                let shares = shares.and_then(HourShares::new);
+                if shares.is_none() {
                     let what = format!("expected 24 whole numbers from 0 to 65535, not all 0; found {}", items.len());
                     out.mistake(place, what, hint);
                     return None;
                 }
-                shares.map(HourShares).map(Self::Hours)
+                shares.map(Self::Hours)
             }
             other => {
                 out.mistake(place, format!("expected a word or a list, found {}", other.kind()), hint);
@@ -65,7 +66,7 @@ impl Readable for Pace {
 
 /// A day, as TOML's own `2026-11-01` or in quotes.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::config) struct Date(pub(in crate::config) jiff::civil::Date);
+pub(crate) struct Date(pub(crate) jiff::civil::Date);
 
 impl Readable for Date {
     fn read(node: &Node, place: &Place, out: &mut Findings) -> Option<Self> {

@@ -5,7 +5,8 @@
 
 mod forms;
 
-pub(super) use forms::{Date, Host, Octets, TimeOfDay, ZoneDomain};
+pub(crate) use forms::Date;
+pub(super) use forms::{Host, Octets, TimeOfDay, ZoneDomain};
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -36,7 +37,9 @@ table!(File {
     dns: Dns,
     queue: Queue,
     delivery: Delivery,
+    window: Window,
     reputation: Reputation,
+    warmup: WarmupRules,
     monitor: Monitor,
     admin: Admin,
     log: Log,
@@ -107,6 +110,14 @@ table!(Binding {
 table!(Towards { warmup: Warmup } flatten limits: Limits);
 
 table!(Warmup { ladder: String, started: Date, stage: usize, age: Duration });
+
+table!(WarmupRules {
+    advance_used: f64,
+    advance_delivered: f64,
+    step_back_blamed: f64,
+    cool_after: Duration,
+    growth_beyond: f64,
+});
 
 table!(Ladder { stages: List<u64>, });
 
@@ -210,7 +221,7 @@ table!(TenantMatch {
 
 table!(StreamRule { stream: String, sender: Mailbox, sender_domain: DomainPattern, header: Map<String>, });
 
-table!(Provider { mx: List<DomainPattern>, binding: Limits, warmup: String, region: String });
+table!(Provider { mx: List<DomainPattern>, binding: Limits, warmup: String, region: String, back_off: BackOff });
 
 table!(Region { recipient_domain: List<DomainPattern>, });
 
@@ -253,6 +264,10 @@ table!(Timeouts {
     quit: Duration,
 });
 
+table!(Window { adaptive: bool, start: u32, grow_every: Duration, deferral_ratio: f64, back_off: BackOff });
+
+table!(BackOff { pause: Duration, add_every: Duration });
+
 table!(Reputation {
     window: Duration,
     min_attempts: u64,
@@ -262,6 +277,7 @@ table!(Reputation {
     ip_block_window: Duration,
     hold_count: u32,
     hold_window: Duration,
+    group_hold: Duration,
     providers_for_binding: usize,
     suspend_first: Duration,
     suspend_max: Duration,

@@ -53,6 +53,7 @@ table!(RawRule {
     cause: Cause,
     scope: Scope,
     counts_against_ip: bool,
+    certain: bool,
     hard: bool,
     action: Word,
     length as "for": Duration,
@@ -236,6 +237,7 @@ impl Reader<'_, '_> {
             cause: cause?,
             scope: scope?,
             counts_against_ip: raw.counts_against_ip.or(false),
+            certain: raw.certain.value().copied(),
             hard: raw.hard.value().copied(),
             action: action.unwrap_or_default(),
             next_binding: raw.next_binding.value().copied(),
@@ -298,6 +300,7 @@ impl Reader<'_, '_> {
             !raw.links.is_missing(),
             !raw.weak.is_missing(),
             !raw.counts_against_ip.is_missing(),
+            !raw.certain.is_missing(),
             !raw.hard.is_missing(),
             !raw.length.is_missing(),
             !raw.next_binding.is_missing(),
@@ -354,6 +357,14 @@ impl Reader<'_, '_> {
         if counts && !ours {
             let place = raw.counts_against_ip.place(&raw.place, "counts_against_ip");
             refuse(place, format!("needs scope binding or range, not {}", scope.as_str()), "");
+        }
+        if raw.certain.value() == Some(&true) && !counts {
+            let place = raw.certain.place(&raw.place, "certain");
+            refuse(
+                place,
+                "says how sure a blame of our IP is, and this rule blames none".to_owned(),
+                "add counts_against_ip = true",
+            );
         }
         let place = raw.action.place(&raw.place, "action");
         let fitting: Option<Vec<&str>> = match (action.scopes(), action) {

@@ -126,6 +126,8 @@ pub struct Rule {
     pub scope: Scope,
     /// Evidence against the binding's IP.
     pub counts_against_ip: bool,
+    /// Overrides whether it is about the IP whatever the mail is; by default only what says that our set-up is at fault.
+    pub certain: Option<bool>,
     /// Overrides what cause and code say about the address.
     pub hard: Option<bool>,
     /// What else to do.

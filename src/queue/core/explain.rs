@@ -7,7 +7,10 @@ use super::lanes::request;
 use super::{Core, Waiting};
 use crate::clock::{Now, Wall};
 use crate::delivery::plan::MxPlan;
-use crate::message::{BindingName, DestinationName, Domain, EntryId, MessageId, PoolName, ProviderName, TenantName};
+use crate::message::{
+    BindingName, DestinationName, Domain, EntryId, MessageId, PoolName, ProviderName, StreamName, TenantName,
+};
+use crate::reputation::holds::Mail;
 use crate::scheduler::{BindingId, DestinationId, Families, PoolId, Request, Verdict};
 
 /// The answer.
@@ -59,6 +62,8 @@ pub struct Supposed<'a> {
     /// From which pool.
     pub pool: &'a PoolName,
     /// Of which stream.
+    pub stream: &'a StreamName,
+    /// Whether that is one with engaged recipients.
     pub engaged: bool,
     /// Domain of its sender, where holds are to be asked as well.
     pub sender_domain: Option<&'a Domain>,
@@ -90,7 +95,8 @@ impl Core {
             bindings: Vec::new(),
         };
         if let Some((plan, destination, _)) = plan {
-            let verdicts = self.scheduler.explain(&request(waiting, *destination, plan), now);
+            let region = self.scheduler.region_of(waiting.tenant, *destination, domain);
+            let verdicts = self.scheduler.explain(&request(waiting, *destination, plan, region), now);
             explanation.bindings =
                 self.said(waiting.pool, *destination, verdicts, self.held_until(waiting, *destination, now));
         }
@@ -113,11 +119,18 @@ impl Core {
             sticky: None,
             excluded: &[],
             engaged: supposed.engaged,
-            region: None,
+            region: self.scheduler.region_of(tenant, destination, supposed.domain),
         };
         let verdicts = self.scheduler.explain(&request, now);
         let holds = self.reputation.holds();
-        let held = holds.held(supposed.tenant, supposed.sender_domain, &plan.destination, now.wall);
+        let mail = Mail {
+            tenant: supposed.tenant,
+            stream: Some(supposed.stream),
+            sender_domain: supposed.sender_domain,
+            destination: &plan.destination,
+            message: MessageId(0),
+        };
+        let held = holds.held(mail, now.wall);
         let bindings = self.said(pool, destination, verdicts, held.map(|held| held.until));
         if !is_known {
             self.scheduler.forget_destination(destination);

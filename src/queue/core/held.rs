@@ -11,10 +11,12 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
+use smallvec::SmallVec;
+
 use super::super::index::{Block, LaneId, Place, SenderId, Waiting};
 use super::Core;
 use crate::clock::{Now, Wall};
-use crate::message::{Domain, EntryId, MessageId};
+use crate::message::{Domain, EntryId, MessageId, StreamName};
 use crate::reputation::holds::{Freed, Held, HoldKey, Mail};
 use crate::scheduler::{DestinationId, TenantId, Verdict};
 
@@ -24,25 +26,26 @@ pub(super) const ASIDE_MAX: usize = 1_000;
 /// How long a tenant's turn rests where more than that is to be set aside.
 pub(super) const ASIDE_PAUSE: Duration = Duration::from_millis(10);
 
-/// Sender domains by number, so that a waiting entry pays four octets for its own. Only those of waiting mail have one:
-/// domains are the tenants' choice, and there may be a new one for every message.
+/// Sender domains with their streams by number, so that a waiting entry pays four octets for its own. Only those of
+/// waiting mail have one: domains are the tenants' choice, and there may be a new one for every message.
 #[derive(Debug, Default)]
 pub(super) struct Senders {
-    /// Domain, and how many wait.
-    names: Vec<(Option<Domain>, u32)>,
-    ids: HashMap<Domain, SenderId>,
+    /// Domain and stream, and how many wait.
+    names: Vec<(Option<(Domain, StreamName)>, u32)>,
+    ids: HashMap<Domain, SmallVec<[SenderId; 1]>>,
     unused: Vec<SenderId>,
 }
 
 impl Senders {
-    /// One more entry from `domain` waits.
-    pub(super) fn enter(&mut self, domain: Option<Domain>) -> SenderId {
+    /// One more entry of `stream` from `domain` waits.
+    pub(super) fn enter(&mut self, domain: Option<Domain>, stream: &StreamName) -> SenderId {
         let Some(domain) = domain else { return SenderId::NULL };
-        if let Some(&id) = self.ids.get(&domain) {
+        let known = self.of(&domain).iter().copied().find(|&id| self.name(id).is_some_and(|(_, own)| own == stream));
+        if let Some(id) = known {
             self.names[id.0 as usize].1 += 1;
             return id;
         }
-        let fresh = (Some(domain.clone()), 1);
+        let fresh = (Some((domain.clone(), stream.clone())), 1);
         let id = match self.unused.pop() {
             Some(id) => {
                 self.names[id.0 as usize] = fresh;
@@ -53,7 +56,7 @@ impl Senders {
                 SenderId((self.names.len() - 1) as u32)
             }
         };
-        self.ids.insert(domain, id);
+        self.ids.entry(domain).or_default().push(id);
         id
     }
 
@@ -62,15 +65,25 @@ impl Senders {
         let Some((name, waiting)) = self.names.get_mut(id.0 as usize) else { return };
         *waiting = waiting.saturating_sub(1);
         if *waiting == 0
-            && let Some(domain) = name.take()
+            && let Some((domain, _)) = name.take()
         {
-            self.ids.remove(&domain);
+            if let Some(ids) = self.ids.get_mut(&domain) {
+                ids.retain(|known| *known != id);
+                if ids.is_empty() {
+                    self.ids.remove(&domain);
+                }
+            }
             self.unused.push(id);
         }
     }
 
-    fn name(&self, id: SenderId) -> Option<&Domain> {
+    fn name(&self, id: SenderId) -> Option<&(Domain, StreamName)> {
         self.names.get(id.0 as usize)?.0.as_ref()
+    }
+
+    /// The numbers of a domain, one for each stream that waits.
+    fn of(&self, domain: &Domain) -> &[SenderId] {
+        self.ids.get(domain).map_or(&[], SmallVec::as_slice)
     }
 
     /// Domains with a number.
@@ -80,7 +93,7 @@ impl Senders {
     }
 }
 
-/// Whose mail from which domain to where: a [`HoldKey`] by numbers.
+/// Whose mail from which domain and stream to where: a [`HoldKey`] by numbers.
 type Key = (TenantId, SenderId, DestinationId);
 
 /// What waits beside the lanes because its sender domain is held.
@@ -135,12 +148,20 @@ impl Aside {
 impl Core {
     /// Whether this mail is held, and until when.
     pub(super) fn held(&self, waiting: &Waiting, destination: DestinationId, now: Now) -> Option<Held> {
-        self.reputation.holds().held(
-            self.scheduler.tenant_name(waiting.tenant),
-            self.senders.name(waiting.sender),
-            self.scheduler.destination_name(destination),
-            now.wall,
-        )
+        let mail = self.mail((waiting.tenant, waiting.sender, destination), waiting.message);
+        self.reputation.holds().held(mail, now.wall)
+    }
+
+    /// A waiting message as holds know it.
+    pub(super) fn mail(&self, (tenant, sender, destination): Key, message: MessageId) -> Mail<'_> {
+        let sender = self.senders.name(sender);
+        Mail {
+            tenant: self.scheduler.tenant_name(tenant),
+            stream: sender.map(|(_, stream)| stream),
+            sender_domain: sender.map(|(domain, _)| domain),
+            destination: self.scheduler.destination_name(destination),
+            message,
+        }
     }
 
     /// Lets what is held wait: the tenant's turn in the lane, or this entry alone.
@@ -168,11 +189,13 @@ impl Core {
     }
 
     /// An attempt for this mail begins; where a hold is being probed, it is the probe.
-    pub(super) fn probes(&mut self, (tenant, sender, destination): Key, message: MessageId, now: Now) {
+    pub(super) fn probes(&mut self, key: Key, message: MessageId, now: Now) {
+        let sender = self.senders.name(key.1);
         let mail = Mail {
-            tenant: self.scheduler.tenant_name(tenant),
-            sender_domain: self.senders.name(sender),
-            destination: self.scheduler.destination_name(destination),
+            tenant: self.scheduler.tenant_name(key.0),
+            stream: sender.map(|(_, stream)| stream),
+            sender_domain: sender.map(|(domain, _)| domain),
+            destination: self.scheduler.destination_name(key.2),
             message,
         };
         self.reputation.begins(mail, now.wall);
@@ -190,17 +213,30 @@ impl Core {
                 }
                 continue;
             };
-            let Some(&sender) = self.senders.ids.get(domain) else { continue };
-            let key = (tenant, sender, destination);
+            let mut senders = SmallVec::<[SenderId; 2]>::from_slice(self.senders.of(domain));
+            if let Some(stream) = &key.stream {
+                senders.retain(|id| self.senders.name(*id).is_some_and(|(_, own)| own == stream));
+            }
+            let mut keys = senders.into_iter().map(|sender| (tenant, sender, destination));
             match freed {
-                Freed::All(_) => self.aside.wake_all(key),
-                Freed::One(_) => while self.aside.first(key).is_some_and(|id| !self.wake(id, now)) {},
+                Freed::All(_) => keys.for_each(|key| self.aside.wake_all(key)),
+                Freed::One(_) => drop(keys.find(|key| self.wake_one(*key, now))),
             }
         }
     }
 
     fn numbers(&self, key: &HoldKey) -> Option<(TenantId, DestinationId)> {
         Some((self.scheduler.tenant_id(&key.tenant)?, self.scheduler.destination_id(&key.destination)?))
+    }
+
+    /// Puts the first that is still set aside under `key` back into its lane. False where there is none.
+    fn wake_one(&mut self, key: Key, now: Now) -> bool {
+        while let Some(id) = self.aside.first(key) {
+            if self.wake(id, now) {
+                return true;
+            }
+        }
+        false
     }
 
     /// Puts some of what was freed back into its lanes; a new call may set as much aside.

@@ -17,10 +17,11 @@
 //! | `grant_pending` | the lane | the grant |
 //! | `rate_limited`, `pace` | the lane | at the gate of its pool, one lane after the other |
 //! | `suspended`, `route_suspended`, `probation`, `operator_suspended`, `cap`, `warmup`, `back_off` | the lane | the earliest moment of all verdicts, with jitter, or a move of health |
-//! | `drained`, `tier_closed` | nothing by themselves | – |
+//! | `drained`, `tier_closed`, `other_region` | nothing by themselves | – |
 //!
 //! Where several bindings give several verdicts, the narrowest block among them holds (entry, engaged, lane), and the
-//! earliest moment. A preferred binding or region never blocks: another one goes. [`super::wake`] has the events.
+//! earliest moment. What could go from other bindings, for its address families or its region, is in a lane of its own; a
+//! preferred binding never blocks: another one goes. [`super::wake`] has the events.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,11 +36,14 @@ use crate::clock::{Now, Wall};
 use crate::delivery::plan::MxPlan;
 use crate::message::EntryId;
 use crate::scheduler::{
-    BindingId, DestinationId, Everywhere, Families, PoolId, Request, Selection, TenantId, Verdict, retry,
+    BindingId, DestinationId, Everywhere, Families, PoolId, RegionId, Request, Selection, TenantId, Verdict, retry,
 };
 
 /// Safety net for lanes that wait for a connection of a route or for a slot, and as much again at random.
 const EVENT_WAIT: Duration = Duration::from_secs(30);
+
+/// How long a message is kept back from the bindings of others of its group before it is looked at again.
+const KEPT_BACK: Duration = Duration::from_secs(5);
 
 /// The same for those that stand in a line that may be long: for a binding's connection, before a gate.
 const LINE_WAIT: Duration = Duration::from_secs(180);
@@ -96,7 +100,11 @@ impl Core {
             self.hold_back(lane, (tenant, sender, destination), id, held, now);
             return None;
         }
-        let request = request(waiting, destination, &plan);
+        let kept_back = self.kept_back_from(waiting, destination, now.wall.plus(KEPT_BACK));
+        let mut request = request(waiting, destination, &plan, key.region);
+        if let Some(kept_back) = &kept_back {
+            request.excluded = kept_back;
+        }
         let selection = self.scheduler.select(&request, now);
         self.ask_for_grants();
         match selection {
@@ -110,6 +118,11 @@ impl Core {
                 self.refresh_plan(domain, now);
                 let messages_per_connection = self.scheduler.messages_per_connection(lease.binding, destination);
                 return Some(Start { entry: id, lease, binding, plan, messages_per_connection });
+            }
+            Selection::Later { until, tenant: None, verdicts } if kept_back.is_some() => {
+                // A matter of this message, whatever its bindings wait for.
+                let until = self.jittered(until, now);
+                self.set_aside(head, until, reason(&verdicts));
             }
             Selection::Later { until, tenant: None, verdicts } => self.block(head, until, &verdicts, now),
             Selection::Later { until, tenant: Some(verdict), .. } => self.block_tenant(head, until, &verdict, now),
@@ -245,7 +258,12 @@ pub(super) fn families(plan: &MxPlan) -> Families {
     plan.families().map_or(Families { v4: true, v6: true }, |(v4, v6)| Families { v4, v6 })
 }
 
-pub(super) fn request<'a>(waiting: &'a Waiting, destination: DestinationId, plan: &MxPlan) -> Request<'a> {
+pub(super) fn request<'a>(
+    waiting: &'a Waiting,
+    destination: DestinationId,
+    plan: &MxPlan,
+    region: Option<RegionId>,
+) -> Request<'a> {
     Request {
         pool: waiting.pool,
         destination,
@@ -255,7 +273,7 @@ pub(super) fn request<'a>(waiting: &'a Waiting, destination: DestinationId, plan
         sticky: waiting.sticky,
         excluded: waiting.excluded.as_deref().unwrap_or_default(),
         engaged: waiting.class.is_engaged(),
-        region: None,
+        region,
     }
 }
 

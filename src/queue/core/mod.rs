@@ -6,12 +6,16 @@
 //!
 //! [`domains`] knows where the mail of each domain goes, [`lanes`] asks the scheduler for the heads of lanes, [`wake`] lets
 //! those that stood still look again, [`slots`] shares out the attempts under way, [`held`] keeps back the mail of tenants
-//! that a receiver refuses.
+//! that a receiver refuses, [`moves`] has refusals judged before they count, and keeps mail that moves no further to the
+//! bindings it has met.
 
 mod domains;
 pub mod explain;
 mod held;
 mod lanes;
+mod moves;
+#[cfg(test)]
+mod moves_tests;
 mod slots;
 mod tenants;
 #[cfg(test)]
@@ -45,7 +49,8 @@ use crate::outcome::EnhancedCode;
 use crate::reputation::facts::Fact;
 use crate::reputation::{Evidence, HealthChange, HoldChange, Note, Reputation};
 use crate::scheduler::cap::{GrantFact, GrantRequest};
-use crate::scheduler::{BindingId, Lease, Scheduler, Settlement, Verdict};
+use crate::scheduler::warmup::{self, StageChange};
+use crate::scheduler::{BindingId, Experience, Lease, Scheduler, Settlement, Verdict};
 
 /// Timers served in one call: after a clock that jumped, all that waits may be due at once.
 const DUE_MAX: usize = 10_000;
@@ -99,6 +104,8 @@ pub struct Observed {
     pub holds: Vec<HoldChange>,
     /// What moved nothing and is worth knowing.
     pub notes: Vec<Note>,
+    /// Moves of stages of warm-ups.
+    pub stages: Vec<StageChange>,
     /// What must be on disk for a restart to know.
     pub facts: Vec<Fact>,
 }
@@ -106,7 +113,8 @@ pub struct Observed {
 impl Observed {
     /// Whether there is nothing to tell.
     pub fn is_empty(&self) -> bool {
-        self.changes.is_empty() && self.holds.is_empty() && self.notes.is_empty() && self.facts.is_empty()
+        let Self { changes, holds, notes, stages, facts } = self;
+        changes.is_empty() && holds.is_empty() && notes.is_empty() && stages.is_empty() && facts.is_empty()
     }
 }
 
@@ -135,19 +143,24 @@ pub struct Core {
 }
 
 impl Core {
-    /// A machine with nothing in it, and what of the facts could not be read. `grants` and `healths` (those of
-    /// [`crate::reputation::facts::PREFIXES`]) are the facts of an earlier run.
+    /// A machine with nothing in it, and what of the facts could not be read. `grants` and `facts` (those of
+    /// [`crate::reputation::facts::PREFIXES`] and [`warmup::facts::PREFIX`]) are the facts of an earlier run.
     pub fn new(
         config: &Config,
         grants: &[GrantFact],
-        healths: &[(String, Vec<u8>)],
+        facts: &[(String, Vec<u8>)],
         seed: u64,
         now: Now,
     ) -> (Self, Vec<String>) {
         let mut reputation = Reputation::new(config, now.wall);
         let mut scheduler = Scheduler::new(config, grants, seed, now);
-        let restored = healths.iter().map(|(key, value)| reputation.restore(key, value));
-        let unreadable = restored.filter_map(|r| r.err().map(|e| e.to_string())).collect();
+        let (stages, healths): (Vec<_>, Vec<_>) =
+            facts.iter().partition(|(key, _)| key.starts_with(warmup::facts::PREFIX));
+        let restored = healths.into_iter().filter_map(|(key, value)| reputation.restore(key, value).err());
+        let mut unreadable: Vec<String> = restored.map(|error| error.to_string()).collect();
+        // Before the healths: a suspension that goes on is no second one.
+        let stages = stages.into_iter().map(|(key, value)| (key.as_str(), value.as_slice()));
+        unreadable.extend(scheduler.restore_warmups(config, stages, now).iter().map(ToString::to_string));
         let known: Vec<_> = reputation.all().map(|(subject, health)| (subject.clone(), health.clone())).collect();
         for (subject, health) in known {
             scheduler.set_health(&subject, &health, now);
@@ -189,7 +202,7 @@ impl Core {
             pool,
             tenant,
             domain,
-            sender: self.senders.enter(entry.reverse_path.as_ref().map(|from| from.domain())),
+            sender: self.senders.enter(entry.reverse_path.as_ref().map(|from| from.domain()), &entry.stream),
             class: self.tenants.get(tenant.index()).map_or(TenantPlan::PLAIN, |known| known.class(&entry.stream)),
             recipients: entry.recipients.len() as u32,
             attempts: entry.state.attempts,
@@ -281,12 +294,20 @@ impl Core {
         now: Now,
     ) -> (Observed, Settled) {
         let binding = Arc::clone(self.scheduler.binding(lease.binding));
+        let answers = &*self.judged(lease, entry, answers, now);
+        let neighbours = self.neighbours(lease.binding, answers);
         let destination = self.scheduler.destination_name(lease.destination);
-        let evidence = blame::evidence(entry, answers, &binding, destination);
-        let experience = blame::experience(entry, answers, &binding.name, took);
-        let observed = self.reported(&evidence, now);
-        self.scheduler.experienced(lease.binding, lease.destination, &experience, now);
-        let settled = state::settle(entry, answers, &binding.name, &self.queue, unit_random, now.wall);
+        let mut evidence = blame::evidence(entry, answers, &binding, destination);
+        evidence.extend(blame::of_range(entry, answers, &binding.name, destination, &neighbours));
+        let seen = blame::experience(entry, answers, &binding.name, took);
+        let seen = Experience { began: Some(lease.began()), ..seen };
+        // First: the health that follows says of a receiver's wish for less only until when it holds.
+        self.scheduler.experienced(lease.binding, lease.destination, &seen, now);
+        let mut observed = self.reported(&evidence, now);
+        observed.stages.extend(self.scheduler.take_stage_changes());
+        observed.facts.extend(self.scheduler.take_warmup_facts());
+        let neighbours = self.members(neighbours, lease.pool);
+        let settled = state::settle(entry, answers, &binding.name, &neighbours, &self.queue, unit_random, now.wall);
         (observed, settled)
     }
 
@@ -368,8 +389,9 @@ impl Core {
         self.reported(std::slice::from_ref(evidence), now)
     }
 
-    /// Moves of health that time alone brings (end of a suspension, next period of probation).
+    /// Moves that time alone brings: of health (end of a suspension, next period of probation), of warm-ups (a new day).
     pub fn tick(&mut self, now: Now) -> Observed {
+        self.scheduler.tick(now);
         let changes = self.reputation.tick(now.wall);
         self.apply_health(changes, now)
     }
@@ -382,7 +404,9 @@ impl Core {
 
     /// What of the facts has not been written yet, for a clean stop.
     pub fn final_facts(&mut self) -> Vec<Fact> {
-        self.reputation.final_facts()
+        let mut facts = self.reputation.final_facts();
+        facts.extend(self.scheduler.final_warmup_facts());
+        facts
     }
 
     /// Healths and tallies.
@@ -408,8 +432,10 @@ impl Core {
     /// Why each binding of the entry's pool may or may not carry it now.
     pub fn explain(&self, id: EntryId, now: Now) -> Option<Vec<(BindingName, Verdict)>> {
         let waiting = self.index.get(id)?;
-        let (plan, destination, _) = self.domains[waiting.domain].1.plan.as_ref()?;
-        let request = request(waiting, *destination, plan);
+        let (name, state) = &self.domains[waiting.domain];
+        let (plan, destination, _) = state.plan.as_ref()?;
+        let region = self.scheduler.region_of(waiting.tenant, *destination, name);
+        let request = request(waiting, *destination, plan, region);
         let mut verdicts = self.scheduler.explain(&request, now);
         if let Some(held) = self.held(waiting, *destination, now) {
             // Asked before the bindings, whatever they would say.
@@ -482,11 +508,14 @@ impl Core {
         self.wake_concerned(&changes);
         let freed = self.reputation.take_freed();
         self.wake_freed(freed, now);
+        let mut facts = self.reputation.take_facts();
+        facts.extend(self.scheduler.take_warmup_facts());
         Observed {
             changes,
             holds: self.reputation.take_hold_changes(),
             notes: self.reputation.take_notes(),
-            facts: self.reputation.take_facts(),
+            stages: self.scheduler.take_stage_changes(),
+            facts,
         }
     }
 }

@@ -35,7 +35,7 @@ use crate::config::Config;
 use crate::delivery::plan::NoPlan;
 use crate::delivery::{Connector, Resolver};
 use crate::feedback::token::Directory;
-use crate::message::{BindingName, Domain, Entry, EntryId, IdSource, MessageId, PoolName, TenantName};
+use crate::message::{BindingName, Domain, Entry, EntryId, IdSource, MessageId, PoolName, StreamName, TenantName};
 use crate::outcome::classify::Classifier;
 use crate::reputation::facts::Fact;
 use crate::reputation::{Evidence, Health, Subject};
@@ -43,7 +43,7 @@ use crate::scheduler::cap::GrantRequest;
 use crate::store::committer::{Committer, Pending};
 use crate::store::{Batch, Op, Spool, SpoolError};
 use crate::telemetry::events::{Events, Kind};
-use crate::telemetry::{Metrics, health_log};
+use crate::telemetry::{Metrics, health_log, warmup_log};
 
 /// Longest sleep of the loop: a clock that is set forward, or a machine that was suspended, is noticed this soon.
 const SLEEP_MAX: Duration = Duration::from_secs(30);
@@ -158,7 +158,9 @@ pub struct Supposing {
     pub tenant: TenantName,
     /// From which pool.
     pub pool: PoolName,
-    /// Of a stream with engaged recipients.
+    /// Of which stream.
+    pub stream: StreamName,
+    /// Whether that is one with engaged recipients.
     pub engaged: bool,
     /// Domain of its sender, where holds are to be asked as well.
     pub sender_domain: Option<Domain>,
@@ -224,6 +226,7 @@ impl Dispatcher {
         let supposed = Supposed {
             tenant: &of.tenant,
             pool: &of.pool,
+            stream: &of.stream,
             engaged: of.engaged,
             sender_domain: of.sender_domain.as_ref(),
             domain: &of.domain,
@@ -512,7 +515,7 @@ impl Dispatcher {
         self.idle.notify_waiters();
     }
 
-    /// Logs and counts changes of health and of holds, and notes them as events; connections of a binding that is out are
+    /// Logs and counts changes of health, of holds and of warm-ups, and notes them as events; connections of a binding that is out are
     /// closed.
     fn announce(&self, observed: &Observed) {
         let now = self.clock.now().wall;
@@ -529,6 +532,11 @@ impl Dispatcher {
             health_log::count_hold(&self.metrics, change);
             self.events.note(Kind::Note, health_log::hold_fields(change), now);
         }
+        for change in &observed.stages {
+            warmup_log::write(change);
+            warmup_log::count(&self.metrics, change);
+            self.events.note(Kind::Warmup, warmup_log::fields(change), now);
+        }
         for note in &observed.notes {
             health_log::write_note(note);
             self.events.note(Kind::Note, note.fields(), now);
@@ -541,13 +549,12 @@ async fn written(pending: Option<Pending>) {
     if let Some(pending) = pending
         && let Err(error) = pending.await
     {
-        tracing::error!(%error, "health not written to disk; a restart forgets this change");
+        tracing::error!(%error, "health or warm-up not written to disk; a restart forgets this change");
     }
 }
 
 fn grant_op(grant: &GrantRequest) -> Op {
-    // Text, a date and a number always serialise.
-    Op::PutFact(grant.fact_key(), serde_json::to_vec(grant).unwrap_or_default())
+    Op::PutFact(grant.fact_key(), grant.to_json())
 }
 
 fn fact_op(fact: &Fact) -> Op {

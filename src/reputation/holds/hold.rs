@@ -6,10 +6,13 @@ use serde::{Deserialize, Serialize};
 
 use super::{HoldState, PROBE_PATIENCE};
 use crate::clock::Wall;
-use crate::message::MessageId;
+use crate::message::{BindingName, MessageId};
 
 /// Longest hold that doubling leads to. A rule may ask for more by itself.
 const SPAN_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// Bindings that a hold remembers.
+const MET_MAX: usize = 32;
 
 /// Shortest hold.
 const SPAN_MIN: Duration = Duration::from_secs(60);
@@ -23,6 +26,9 @@ pub(super) struct Hold {
     /// Times in a row, this one included.
     pub(super) times: u32,
     pub(super) evidence: String,
+    /// Bindings that the mail was sent over before it was stopped from moving; empty for any other hold.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) met: Vec<BindingName>,
     /// The end of the span has been told.
     #[serde(skip)]
     pub(super) told: bool,
@@ -45,7 +51,25 @@ impl Hold {
         let doubled = asked.saturating_mul(2u32.saturating_pow(times.saturating_sub(1)));
         let span = doubled.min(SPAN_MAX.max(asked));
         let heard = Some((message, now));
-        Self { until: now.plus(span), span, times, evidence: evidence.to_owned(), told: false, probe: None, heard }
+        Self {
+            until: now.plus(span),
+            span,
+            times,
+            evidence: evidence.to_owned(),
+            met: Vec::new(),
+            told: false,
+            probe: None,
+            heard,
+        }
+    }
+
+    /// Adds to the bindings that its mail has met; at most [`MET_MAX`].
+    pub(super) fn meet(&mut self, met: Vec<BindingName>) {
+        for binding in met {
+            if self.met.len() < MET_MAX && !self.met.contains(&binding) {
+                self.met.push(binding);
+            }
+        }
     }
 
     /// Whether an answer about `message` decides: it is the probe, or was until another of its recipients was answered

@@ -18,6 +18,10 @@
 //! an accepted probe all that waited goes at once; but what is refused again within `hold_window` is held for twice as
 //! long, so that a receiver which lets one message in a while pass is not flooded every hour.
 //!
+//! Mail that was refused for the *address's* sake over one binding after the other is held as well, at once and by sender
+//! domain and stream ([`Holds::stop`]; [`moves`](super::moves) decides when): sent on, it would wear out the next address.
+//! Its probes use only bindings that it has met before.
+//!
 //! A clock that was wrong holds nothing for long: no end is further away than its span from now.
 //!
 //! Pure. Holds are written down; what is still counted is not: a restart forgets at most `hold_count` − 1 refusals, and
@@ -38,7 +42,7 @@ use self::hold::Hold;
 use super::facts::{self, Fact};
 use crate::clock::{Wall, rfc3339};
 use crate::config;
-use crate::message::{DestinationName, Domain, MessageId, TenantName};
+use crate::message::{BindingName, DestinationName, Domain, MessageId, StreamName, TenantName};
 
 /// How long a probe may be under way before the next one is let go.
 pub const PROBE_PATIENCE: Duration = Duration::from_secs(15 * 60);
@@ -48,6 +52,8 @@ pub const PROBE_PATIENCE: Duration = Duration::from_secs(15 * 60);
 pub struct Mail<'a> {
     /// Whose.
     pub tenant: &'a TenantName,
+    /// Kind of mail; mail with the null reverse path needs none.
+    pub stream: Option<&'a StreamName>,
     /// The domain of the reverse path; `None` for the null reverse path.
     pub sender_domain: Option<&'a Domain>,
     /// Where to.
@@ -57,8 +63,17 @@ pub struct Mail<'a> {
 }
 
 impl Mail<'_> {
+    /// The keys it falls under: its tenant's, its sender domain's, its group's.
     fn keys(self) -> impl Iterator<Item = HoldKey> {
-        keys(self.tenant, self.sender_domain, self.destination)
+        let key = move |domain: Option<&Domain>, stream: Option<&StreamName>| HoldKey {
+            tenant: self.tenant.clone(),
+            sender_domain: domain.cloned(),
+            stream: stream.cloned(),
+            destination: self.destination.clone(),
+        };
+        let own = self.sender_domain.map(|domain| key(Some(domain), None));
+        let group = self.sender_domain.zip(self.stream).map(|(domain, stream)| key(Some(domain), Some(stream)));
+        std::iter::once(key(None, None)).chain(own).chain(group)
     }
 }
 
@@ -69,6 +84,9 @@ pub struct HoldKey {
     pub tenant: TenantName,
     /// Only mail from this domain; `None` for all of the tenant's.
     pub sender_domain: Option<Domain>,
+    /// Only mail of this stream from that domain: a group of mail that was refused over one binding after the other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stream: Option<StreamName>,
     /// At this destination.
     pub destination: DestinationName,
 }
@@ -142,6 +160,9 @@ pub struct HoldView {
     pub times: u32,
     /// The last refusal.
     pub evidence: String,
+    /// Where the mail was refused over one binding after the other: those it has met, the only ones that its probes use.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub bindings: Vec<BindingName>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -186,7 +207,7 @@ impl Holds {
             return;
         }
         for key in mail.keys() {
-            if key.sender_domain.is_none() != whole_tenant {
+            if key.sender_domain.is_none() != whole_tenant || key.stream.is_some() {
                 self.show_nothing(key, mail.message, now);
                 continue;
             }
@@ -197,13 +218,70 @@ impl Holds {
                 None => self.counted.refused(&key, mail.message, rules.hold_count, rules.hold_window, now),
             };
             if let Some(times) = times {
-                let hold = Hold::new(times, span, evidence, mail.message, now);
-                let to = HoldState::Held { until: hold.until };
-                self.holds.insert(key.clone(), hold);
-                self.arm(rules.hold_window);
-                self.tell(key, to, evidence.to_owned());
+                let mut hold = Hold::new(times, span, evidence, mail.message, now);
+                // What it was begun for may have been its moving: that is not forgotten over another refusal.
+                hold.met = self.holds.remove(&key).map(|known| known.met).unwrap_or_default();
+                self.begin(key, hold, rules);
             }
         }
+    }
+
+    fn begin(&mut self, key: HoldKey, hold: Hold, rules: &config::Reputation) {
+        let (to, evidence) = (HoldState::Held { until: hold.until }, hold.evidence.clone());
+        self.holds.insert(key.clone(), hold);
+        self.arm(rules.hold_window);
+        self.tell(key, to, evidence);
+    }
+
+    /// Mail of this kind was refused for the address's sake over one binding after the other: it waits at once. `met` are
+    /// the bindings that it was sent over before; its probes use no other. Repeated by a probe that fares no better.
+    /// False where another recipient of the message has just been accepted.
+    pub(super) fn stop(
+        &mut self,
+        mail: Mail<'_>,
+        whole_tenant: bool,
+        met: Vec<BindingName>,
+        evidence: &str,
+        rules: &config::Reputation,
+        now: Wall,
+    ) -> bool {
+        let (message, to) = (mail.message, mail.destination);
+        if self.accepted.as_ref().is_some_and(|(last, at_whom, at)| (*last, at_whom, *at) == (message, to, now)) {
+            return false;
+        }
+        let key = HoldKey {
+            tenant: mail.tenant.clone(),
+            sender_domain: mail.sender_domain.filter(|_| !whole_tenant).cloned(),
+            stream: mail.stream.filter(|_| !whole_tenant).cloned(),
+            destination: to.clone(),
+        };
+        let (times, met) = match self.holds.get_mut(&key) {
+            Some(hold) => {
+                hold.meet(met);
+                // What was on the wire when the hold began has been acted on.
+                if now < hold.until || !hold.is_probed_by(message, now) {
+                    return true;
+                }
+                (hold.times.saturating_add(1), std::mem::take(&mut hold.met))
+            }
+            None => (self.counted.refused(&key, message, 1, rules.hold_window, now).unwrap_or(1), met),
+        };
+        let mut hold = Hold::new(times, rules.group_hold, evidence, message, now);
+        hold.meet(met);
+        self.begin(key, hold, rules);
+        true
+    }
+
+    /// The bindings that mail of this kind has met, where it has been stopped from moving to others: the hold of the whole
+    /// tenant before that of the group. Next to no cost while nothing is held anywhere.
+    pub fn stopped(&self, mail: Mail<'_>) -> Option<(bool, &[BindingName])> {
+        if self.holds.is_empty() {
+            return None;
+        }
+        mail.keys().find_map(|key| {
+            let met = &self.holds.get(&key)?.met[..];
+            (!met.is_empty()).then_some((key.sender_domain.is_none(), met))
+        })
     }
 
     /// Any other answer about this mail. What was accepted is no row of refusals, and ends the holds that the message
@@ -306,19 +384,13 @@ impl Holds {
         self.next
     }
 
-    /// Whether mail of this tenant from this domain must wait, and until when. Constant cost, and next to none while
+    /// Whether this mail must wait, and until when. Constant cost, and next to none while
     /// nothing is held anywhere.
-    pub fn held(
-        &self,
-        tenant: &TenantName,
-        sender_domain: Option<&Domain>,
-        destination: &DestinationName,
-        now: Wall,
-    ) -> Option<Held> {
+    pub fn held(&self, mail: Mail<'_>, now: Wall) -> Option<Held> {
         if self.holds.is_empty() {
             return None;
         }
-        keys(tenant, sender_domain, destination).find_map(|key| {
+        mail.keys().find_map(|key| {
             let until = self.holds.get(&key)?.blocked_until(now)?;
             Some(Held { until, whole_tenant: key.sender_domain.is_none() })
         })
@@ -344,6 +416,7 @@ impl Holds {
             state: hold.state(now).as_str().to_owned(),
             times: hold.times,
             evidence: hold.evidence.clone(),
+            bindings: hold.met.clone(),
         })
     }
 
@@ -378,19 +451,9 @@ impl Holds {
     }
 }
 
-/// The keys a message falls under: its tenant's, then its sender domain's.
-fn keys(
-    tenant: &TenantName,
-    sender_domain: Option<&Domain>,
-    destination: &DestinationName,
-) -> impl Iterator<Item = HoldKey> {
-    let key = |sender_domain| HoldKey { tenant: tenant.clone(), sender_domain, destination: destination.clone() };
-    let own = sender_domain.map(|domain| key(Some(domain.clone())));
-    std::iter::once(key(None)).chain(own)
-}
-
 /// Key of a hold's fact. Names hold no spaces.
 fn fact_key(key: &HoldKey) -> String {
     let domain = key.sender_domain.as_ref().map_or("*", Domain::as_str);
-    format!("{}{} {} {domain}", facts::HOLD_PREFIX, key.tenant, key.destination)
+    let stream = key.stream.as_ref().map_or_else(String::new, |stream| format!(" {stream}"));
+    format!("{}{} {} {domain}{stream}", facts::HOLD_PREFIX, key.tenant, key.destination)
 }

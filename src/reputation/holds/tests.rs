@@ -38,14 +38,23 @@ fn refuse(r: &mut Reputation, sender: Option<&str>, blames: Scope, numbers: std:
 
 fn held(r: &Reputation, tenant: &str, sender: Option<&str>, to: &str, now: Wall) -> Option<Wall> {
     let sender: Option<Domain> = sender.map(|name| name.parse().unwrap());
-    r.holds().held(&tenant.into(), sender.as_ref(), &to.into(), now).map(|held| held.until)
+    let (tenant, stream, destination) = (tenant.into(), "default".into(), to.into());
+    let mail = Mail {
+        tenant: &tenant,
+        stream: Some(&stream),
+        sender_domain: sender.as_ref(),
+        destination: &destination,
+        message: MessageId(0),
+    };
+    r.holds().held(mail, now).map(|held| held.until)
 }
 
 fn begins(r: &mut Reputation, message: u64, sender: Option<&str>, now: Wall) {
     let sender: Option<Domain> = sender.map(|name| name.parse().unwrap());
-    let (tenant, destination) = ("t".into(), "gmail".into());
+    let (tenant, stream, destination) = ("t".into(), "default".into(), "gmail".into());
     let mail = Mail {
         tenant: &tenant,
+        stream: Some(&stream),
         sender_domain: sender.as_ref(),
         destination: &destination,
         message: MessageId(message),
@@ -97,8 +106,10 @@ fn a_refused_sender_domain_holds_that_domain_only_and_none_means_the_tenant() {
     assert_eq!(states(&mut r), [], "each domain is counted for itself");
     refuse(&mut r, Some("bad.example"), Scope::SenderDomain, 4..5, START);
     let whole = |sender: &str| {
-        let sender = sender.parse().unwrap();
-        r.holds().held(&"t".into(), Some(&sender), &"gmail".into(), START)
+        let (sender, tenant, to) = (sender.parse().unwrap(), "t".into(), "gmail".into());
+        let message = MessageId(0);
+        let mail = Mail { tenant: &tenant, stream: None, sender_domain: Some(&sender), destination: &to, message };
+        r.holds().held(mail, START)
     };
     assert_eq!(whole("bad.example"), Some(Held { until: START.plus(HOUR), whole_tenant: false }));
     assert_eq!(whole("good.example"), None);

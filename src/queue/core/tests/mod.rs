@@ -15,16 +15,17 @@ use crate::reputation::evidence::AttemptResult;
 use crate::reputation::{Health, Subject};
 
 const START: Wall = Wall::from_millis(1_779_280_200_000);
-const MINUTE: Duration = Duration::from_secs(60);
+pub(super) const MINUTE: Duration = Duration::from_secs(60);
 
-const TENANTS: &str = "[server]\nhostname = \"relay.example.net\"\nstate_dir = \"/var/lib/remuda\"\n\
+/// Windows as wide as they may be, so that a test can have many attempts under way.
+const TENANTS: &str = "[window]\nadaptive = false\n[server]\nhostname = \"relay.example.net\"\nstate_dir = \"/var/lib/remuda\"\n\
     [[listener]]\naddress = \"127.0.0.1:0\"\ntrust = [\"127.0.0.0/8\"]\n\
     [tenant.acme]\nmatch = { sender_domain = [\"acme.example\"] }\npools = { default = \"main\" }\n\
     [tenant.bolt]\nmatch = { sender_domain = [\"bolt.example\"] }\npools = { default = \"main\" }\nweight = 3\n";
 const POOL: &str = "[pool.main]\nactive = [\"m1\"]\n";
 
 /// Two tenants, the second of weight 3, and what `extra` says; pool `main` of `m1` unless it says another.
-fn config(extra: &str) -> Config {
+pub(super) fn config(extra: &str) -> Config {
     let mut text = String::from(TENANTS);
     text.push_str(extra);
     if !extra.contains("[pool.main]") {
@@ -34,37 +35,37 @@ fn config(extra: &str) -> Config {
 }
 
 /// Binding `m<n>` with these further lines.
-fn binding(n: u8, lines: &str) -> String {
+pub(super) fn binding(n: u8, lines: &str) -> String {
     format!("[binding.m{n}]\nbind_address = \"192.0.2.{n}\"\nehlo_hostname = \"m{n}.example.net\"\n{lines}\n")
 }
 
 /// A core whose DNS answers at once (`site:` and the domain), and whose grants are written when asked to be.
-struct Rig {
-    core: Core,
-    now: Now,
-    entries: BTreeMap<EntryId, Entry>,
+pub(super) struct Rig {
+    pub(super) core: Core,
+    pub(super) now: Now,
+    pub(super) entries: BTreeMap<EntryId, Entry>,
     /// Actions other than attempts and lookups that were answered.
-    asked: Vec<Action>,
+    pub(super) asked: Vec<Action>,
     dns: bool,
     grants: bool,
     resolved: usize,
 }
 
 impl Rig {
-    fn new(extra: &str) -> Self {
+    pub(super) fn new(extra: &str) -> Self {
         let now = Now { mono: Mono::from_nanos(1_000_000_000), wall: START };
         let (core, unreadable) = Core::new(&config(extra), &[], &[], 7, now);
         assert!(unreadable.is_empty());
         Self { core, now, entries: BTreeMap::new(), asked: Vec::new(), dns: true, grants: true, resolved: 0 }
     }
 
-    fn pass(&mut self, span: Duration) {
+    pub(super) fn pass(&mut self, span: Duration) {
         self.now.mono = Mono::from_nanos(self.now.mono.as_nanos() + span.as_nanos() as u64);
         self.now.wall = self.now.wall.plus(span);
         self.core.tick(self.now);
     }
 
-    fn entry(&self, tenant: &str, pool: &str, domain: &str) -> Entry {
+    pub(super) fn entry(&self, tenant: &str, pool: &str, domain: &str) -> Entry {
         // Entries are kept when they are gone, so numbers are never used again.
         let id = self.entries.len() as u64 + 1;
         Entry {
@@ -87,7 +88,7 @@ impl Rig {
         }
     }
 
-    fn take_in(&mut self, entry: Entry) -> EntryId {
+    pub(super) fn take_in(&mut self, entry: Entry) -> EntryId {
         assert!(self.core.enqueue(&entry, self.now));
         let id = entry.id;
         self.entries.insert(id, entry);
@@ -104,7 +105,7 @@ impl Rig {
     }
 
     /// The next attempt, if there is one to be made.
-    fn attempt(&mut self) -> Option<Start> {
+    pub(super) fn attempt(&mut self) -> Option<Start> {
         loop {
             match self.core.next(self.now) {
                 Some(Action::Attempt(start)) => return Some(start),
@@ -120,7 +121,7 @@ impl Rig {
         }
     }
 
-    fn attempts(&mut self) -> Vec<Start> {
+    pub(super) fn attempts(&mut self) -> Vec<Start> {
         std::iter::from_fn(|| self.attempt()).collect()
     }
 
@@ -136,7 +137,7 @@ impl Rig {
         self.core.settled(start.entry, start.lease, Settlement::Accepted(0), Some(entry), self.now);
     }
 
-    fn reason(&self, id: EntryId) -> &'static str {
+    pub(super) fn reason(&self, id: EntryId) -> &'static str {
         self.core.view(id).expect("waits").reason
     }
 
@@ -475,6 +476,7 @@ fn said(tenant: &str, sender: Option<&str>, message: u64, result: AttemptResult)
         tenant: tenant.into(),
         domain: "alpha.example".parse().expect("a domain"),
         message: MessageId(message),
+        stream: "default".into(),
         sender_domain: sender.map(|name| name.parse().expect("a domain")),
         result,
     }

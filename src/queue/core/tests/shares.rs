@@ -29,6 +29,25 @@ fn a_tenants_important_stream_overtakes_its_own_mail_and_nobody_elses() {
 }
 
 #[test]
+fn mail_of_one_region_does_not_stand_in_the_way_of_mail_of_another() {
+    let bindings = binding(1, "region = \"eu\"\nmax_outbound_connections = 2") + &binding(2, "region = \"us\"");
+    let rest = "[pool.main]\nactive = [\"m1\", \"m2\"]\n[region.eu]\nrecipient_domain = [\"*.de\"]\n";
+    let mut rig = rig("region = \"us\"", "region = \"eu\"", &(bindings + rest));
+    let mut went = |tenant: &str, domain: &str| {
+        let id = rig.send(tenant, domain);
+        (rig.attempt().map(|start| start.binding.name.to_string()), id)
+    };
+    // All stay on the wire. Only the busy binding is of bolt's region.
+    let of_eu: Vec<_> = (0..2).filter_map(|_| went("bolt", "alpha.example").0).collect();
+    assert_eq!(of_eu, ["m1", "m1"]);
+    let (none, waits) = went("bolt", "alpha.example");
+    assert_eq!(none, None);
+    assert_eq!(went("acme", "alpha.example").0.as_deref(), Some("m2"), "to the same place, behind it");
+    assert_eq!(went("acme", "shop.de").0, None, "the recipient's region comes first");
+    assert_eq!(rig.reason(waits), "window_full");
+}
+
+#[test]
 fn small_domains_do_not_starve_behind_one_with_much_mail() {
     let mut rig = Rig::new(&binding(1, "max_outbound_connections = 5"));
     rig.core.pause();

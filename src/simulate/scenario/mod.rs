@@ -1,10 +1,30 @@
 //! What a scenario says: how long, who sends what, how receivers behave, what happens when.
+//!
+//! A scenario is a file of TOML beside a normal configuration, read with the configuration's own machinery: every mistake
+//! at once, by line and key, with what was probably meant. It names tenants, bindings, providers and monitor zones of that
+//! configuration; [`Scenario::check_against`] tells which of them do not exist there. The modules: `raw` lists the keys of
+//! the file, `forms` its odd values, `read` and `events` turn them into the types here, `presets` are the receivers and
+//! qualities that have a name, `against` compares with a configuration.
+
+mod against;
+mod events;
+mod forms;
+mod presets;
+mod raw;
+mod read;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::config::{Binding, Config, Mistakes};
 use crate::message::{BindingName, ProviderName, StreamName, TenantName, ZoneName};
+
+/// The receiver that is everybody the configuration has no provider for.
+pub const OTHER: &str = "other";
 
 /// A whole scenario, as its file describes it.
 #[derive(Clone, Debug)]
@@ -27,6 +47,17 @@ pub struct Scenario {
     pub lists: BTreeMap<ZoneName, ListModel>,
     /// `[[event]]`
     pub events: Vec<Event>,
+    /// Where each key stands in the file, for what is said of it later.
+    pub written: Written,
+}
+
+/// The text a scenario was read from and where each of its keys stands; empty for one that was made by hand.
+#[derive(Clone, Debug, Default)]
+pub struct Written {
+    path: PathBuf,
+    text: String,
+    /// Offset by key path.
+    keys: BTreeMap<String, usize>,
 }
 
 /// `[[traffic]]`: mail of one stream of a tenant.
@@ -90,8 +121,62 @@ pub struct ReceiverModel {
     pub noise: f64,
     /// Typical time for a transaction.
     pub latency: Duration,
-    /// Replies it uses: `gmail`, `microsoft`, `yahoo` or `plain`.
-    pub voice: String,
+    /// Replies it uses.
+    pub voice: Voice,
+    /// Reputation of an address it has never seen.
+    pub newcomer: f64,
+    /// What reputation gains by a day with mail and without trouble.
+    pub recovery: f64,
+    /// What reputation loses by one spam trap.
+    pub trap_cost: f64,
+    /// How much it judges by the sender's domain, from 0 (by the IP alone) to 1 (by both alike).
+    pub domain_weight: f64,
+    /// Spamminess above which content filters refuse a growing share.
+    pub content_limit: f64,
+    /// Whether three blocked addresses of a network (/24, /64) block all of it.
+    pub blocks_ranges: bool,
+    /// Refuses addresses on these lists (monitor zones of the configuration).
+    pub asks: Vec<ZoneName>,
+    /// Tells us of complaints.
+    pub feedback_loop: bool,
+    /// Which bindings it has seen for long.
+    pub knows: Known,
+}
+
+/// Whose words a receiver uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Voice {
+    /// 4.7.28 and its kin.
+    Gmail,
+    /// S3140, 4.7.650.
+    Microsoft,
+    /// TSS04, TS03.
+    Yahoo,
+    /// As Postfix and others write.
+    Plain,
+}
+
+/// Bindings a receiver has seen every day for long, with the recipients a day it is used to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Known {
+    /// Every binding that is not in warm-up and not named below.
+    pub warm: Option<u64>,
+    /// By name; 0 for one it has never seen.
+    pub bindings: BTreeMap<BindingName, u64>,
+}
+
+impl Known {
+    /// The volume it is used to from `binding`; `None` where it has never seen it.
+    pub fn volume(&self, binding: &Binding) -> Option<u64> {
+        let warm = || self.warm.filter(|_| binding.warmup.is_none());
+        self.bindings.get(&binding.name).copied().or_else(warm).filter(|volume| *volume > 0)
+    }
+
+    /// The same for all bindings, by the address the world sees, as [`super::receiver::Receiver::new`] takes it.
+    pub fn addresses(&self, config: &Config) -> Vec<(IpAddr, u64)> {
+        let bindings = config.bindings.iter();
+        bindings.filter_map(|binding| Some((binding.public_address, self.volume(binding)?))).collect()
+    }
 }
 
 /// `[list.NAME]`: how a DNSBL lists our addresses.
@@ -101,8 +186,10 @@ pub struct ListModel {
     pub trap_hits: u32,
     /// From the hits to the listing.
     pub delay: Duration,
-    /// From the last hit to the delisting.
+    /// From the last hit (or the listing, if that came later) to the delisting.
     pub delist_after: Duration,
+    /// What it answers for a listed address.
+    pub code: Ipv4Addr,
 }
 
 /// `[[event]]`
@@ -126,7 +213,7 @@ pub enum Happening {
         /// Which bindings.
         bindings: Vec<BindingName>,
     },
-    /// The receiver answers nothing.
+    /// The receiver answers nothing, or 421.
     Outage {
         /// Which receiver.
         receiver: ProviderName,
@@ -159,4 +246,30 @@ pub enum Happening {
     },
     /// The program is killed and started again.
     Crash,
+}
+
+impl Scenario {
+    /// Reads a scenario from the text of its file; messages call it `scenario.toml`.
+    ///
+    /// # Errors
+    /// All mistakes there are, by line and key.
+    pub fn from_toml(text: &str) -> Result<Self, Mistakes> {
+        Self::read(Path::new("scenario.toml"), text)
+    }
+
+    /// The same under the name its file has.
+    ///
+    /// # Errors
+    /// All mistakes there are, by line and key.
+    pub fn read(path: &Path, text: &str) -> Result<Self, Mistakes> {
+        read::read(path, text)
+    }
+
+    /// Whether the tenants, streams, providers, zones and bindings it names exist in `config`.
+    ///
+    /// # Errors
+    /// All names that do not, by line and key, with the nearest that do.
+    pub fn check_against(&self, config: &Config) -> Result<(), Mistakes> {
+        against::check(self, config)
+    }
 }

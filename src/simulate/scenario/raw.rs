@@ -1,0 +1,127 @@
+//! The file of a scenario as typed: every key there is, and what kind of value each takes.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::forms::{Days, Hours, Knows, Moment, Preset, Weekday, within};
+use super::{Quality, Voice};
+use crate::config::mistake::{Findings, Place, join, suggest};
+use crate::config::raw::Date;
+use crate::config::read::{
+    Field, List, Map, OrOff, Readable, as_table, as_text, field, quoted, refuse_unknown, table, words,
+};
+use crate::config::tree::{Node, Table, Value};
+
+table!(File {
+    title: String,
+    config: String,
+    start: Date,
+    days: u32,
+    seed: u64,
+    traffic: List<TrafficTable>,
+    receiver: Map<ReceiverTable>,
+    list: Map<ListTable>,
+    event: List<EventTable>,
+});
+
+table!(TrafficTable {
+    tenant: String,
+    stream: String,
+    per_day: u64,
+    days: Days,
+    rest_days: List<Weekday>,
+    hours: Hours,
+    recipients_per_message: u32,
+    to: Map<f64>,
+    quality: QualityForm,
+});
+
+table!(ReceiverTable {
+    preset: Preset,
+    first_day: u64,
+    growth: f64,
+    complaint_limit: f64,
+    invalid_limit: f64,
+    defer_below: f64,
+    block_below: f64,
+    block_for: Duration,
+    greylist: OrOff<GreylistTable>,
+    max_connections: OrOff<u32>,
+    noise: f64,
+    latency: Duration,
+    voice: Voice,
+    newcomer: f64,
+    recovery: f64,
+    trap_cost: f64,
+    domain_weight: f64,
+    content_limit: f64,
+    blocks_ranges: bool,
+    asks: List<String>,
+    feedback_loop: bool,
+    knows: Knows,
+});
+
+table!(GreylistTable { share: f64, wait: Duration });
+
+table!(ListTable { trap_hits: u32, delay: Duration, delist_after: Duration, code: IpAddr });
+
+table!(EventTable {
+    at: Moment,
+    lasts as "for": Duration,
+    block: BlockTable,
+    outage: String,
+    listing: ListingTable,
+    suspend: String,
+    quality: QualityEvent,
+    volume: VolumeTable,
+    crash: bool,
+});
+
+table!(BlockTable { receiver: String, bindings: List<String> });
+
+table!(ListingTable { list: String, bindings: List<String> });
+
+table!(QualityEvent { tenant: String } flatten figures: QualityTable);
+
+table!(VolumeTable { tenant: String, factor: f64 });
+
+words!(Quality { "good" => Self::GOOD, "average" => Self::AVERAGE, "bad" => Self::BAD });
+
+table!(
+    /// Single figures of a quality over those of a preset.
+    QualityTable { preset: Quality, invalid: f64, complaints: f64, traps: f64, spamminess: f64 }
+);
+
+impl QualityTable {
+    /// The quality, its shares checked. What is not written is as average.
+    pub(super) fn quality(&self, out: &mut Findings) -> Quality {
+        let base = self.preset.or(Quality::AVERAGE);
+        for share in [&self.invalid, &self.complaints, &self.traps, &self.spamminess] {
+            within(share, 0.0, 1.0, out);
+        }
+        let quality = Quality {
+            invalid: self.invalid.or(base.invalid),
+            complaints: self.complaints.or(base.complaints),
+            traps: self.traps.or(base.traps),
+            spamminess: self.spamminess.or(base.spamminess),
+        };
+        if let Some(traps) = self.traps.given().filter(|_| quality.invalid + quality.traps > 1.0) {
+            out.mistake(&traps.place, "invalid and traps together are more than all", "");
+        }
+        quality
+    }
+}
+
+/// `"bad"`, or a table with a preset and single figures.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct QualityForm(pub(super) Quality);
+
+impl Readable for QualityForm {
+    fn read(node: &Node, place: &Place, out: &mut Findings) -> Option<Self> {
+        if matches!(node.value, Value::Text(_)) {
+            return Quality::read(node, place, out).map(Self);
+        }
+        let table = QualityTable::read(node, place, out)?;
+        Some(Self(table.quality(out)))
+    }
+}

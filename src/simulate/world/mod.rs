@@ -1,0 +1,478 @@
+//! The loop: what is due, what the core wants done, what the world answers.
+//!
+//! [`World`] holds the core as the dispatcher holds it, and everything the dispatcher would reach by wire or disk. A step
+//! is: let time pass in the core, do what it asks, go on to the next moment at which anything happens. [`attempt`] plays
+//! connections, [`happenings`] what the scenario brings about. Nothing here decides anything about mail.
+
+mod attempt;
+mod happenings;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+
+use self::attempt::Flight;
+use super::agenda::{Agenda, Event};
+use super::disk::{Disk, Seen, Stored};
+use super::internet::{Internet, Script, SiteId};
+use super::invariants::Invariants;
+use super::replies::Replies;
+use super::report::{Recorder, Report};
+use super::scenario::{Quality, Scenario};
+use super::traffic::Source;
+use super::watcher::Watcher;
+use crate::assignment::Assigner;
+use crate::clock::{Clock, ManualClock, Now, Wall};
+use crate::config::{Binding, Config};
+use crate::delivery::plan::NoPlan;
+use crate::message::{BindingName, Domain, Entry, EntryId, EntryState, Mailbox, MessageId, PoolName, Recipient};
+use crate::outcome::{Classifier, Disposition, EnhancedCode};
+use crate::queue::core::{Action, Core, Observed};
+use crate::reputation::Subject;
+use crate::scheduler::CapUsage;
+use crate::scheduler::cap::{Calendar, Day};
+
+/// Time for a look-up of hosts.
+const LOOK_UP: Duration = Duration::from_millis(5);
+/// Time for a write to disk.
+const WRITE: Duration = Duration::from_millis(4);
+const HOUR: Duration = Duration::from_secs(3600);
+/// Wake-ups for nothing within a second that are no circle.
+const IDLE_MAX: u32 = 2_000;
+
+/// What a test wants to know of an answered recipient.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Traced {
+    /// When the answer was known.
+    pub at: Wall,
+    /// Which binding carried it.
+    pub binding: BindingName,
+    /// Which receiver.
+    pub receiver: String,
+    /// What became of it.
+    pub disposition: Disposition,
+}
+
+/// What somebody sends by hand.
+#[derive(Clone, Copy, Debug)]
+struct Handed {
+    tenant: u32,
+    site: SiteId,
+    quality: Quality,
+}
+
+/// A configuration, a scenario, and the core between them.
+pub struct World {
+    config: Config,
+    scenario: Scenario,
+    clock: ManualClock,
+    end: Wall,
+    calendar: Calendar,
+    day: Day,
+    core: Core,
+    agenda: Agenda,
+    disk: Disk,
+    internet: Internet,
+    watcher: Watcher,
+    listed: Vec<(crate::message::ZoneName, std::net::IpAddr)>,
+    assigner: Assigner,
+    sources: Vec<Source>,
+    handed: Vec<Handed>,
+    flights: Vec<Option<Flight>>,
+    free: Vec<usize>,
+    random: SmallRng,
+    next_id: u64,
+    invariants: Invariants,
+    recorder: Recorder,
+    usage: Vec<CapUsage>,
+    idle: (i64, u32),
+    /// Look everything over once the core has nothing to do.
+    look: bool,
+    trace: Option<Vec<Traced>>,
+}
+
+impl World {
+    /// The world of a scenario that fits the configuration ([`Scenario::check_against`]); what names nothing in it is
+    /// left out. It begins with the first day of the scenario, in the time zone of `[server] day`.
+    pub fn new(config: Config, scenario: Scenario) -> Self {
+        Self::with_rules(config, scenario, Classifier::shipped())
+    }
+
+    /// The same where an operator's own rules read the replies.
+    pub fn with_rules(config: Config, scenario: Scenario, classifier: Classifier) -> Self {
+        let calendar = Calendar::new(&config.server.day);
+        let day = calendar.on(scenario.start);
+        let days = jiff::Span::new().days(i64::from(scenario.days.min(36_500)));
+        let last = scenario.start.checked_add(days).unwrap_or(scenario.start);
+        let clock = ManualClock::at(day.start);
+        let (now, seed) = (clock.now(), scenario.seed);
+        let internet = Internet::new(&config, &scenario, Replies::read_by(classifier));
+        let mut this = Self {
+            end: calendar.on(last).start,
+            day,
+            core: Core::new(&config, &[], &[], seed, now).0,
+            agenda: Agenda::default(),
+            disk: Disk::default(),
+            watcher: Watcher::new(&config, &scenario, now.wall),
+            listed: Vec::new(),
+            assigner: Assigner::new(&config),
+            sources: Vec::new(),
+            handed: Vec::new(),
+            flights: Vec::new(),
+            free: Vec::new(),
+            random: SmallRng::seed_from_u64(seed ^ 0x51_6d_75_6c_61_74_65),
+            next_id: 0,
+            invariants: Invariants::new(&config, internet.sites(), now.wall),
+            recorder: Recorder::new(&config, &scenario.title, seed),
+            usage: Vec::new(),
+            idle: (0, 0),
+            look: false,
+            trace: None,
+            calendar,
+            clock,
+            internet,
+            config,
+            scenario,
+        };
+        this.recorder.groups(this.internet.groups().len());
+        let sources = this.scenario.traffic.iter();
+        let sources = sources.filter_map(|model| Source::new(model, &this.config, |name| this.internet.by_name(name)));
+        this.sources = sources.collect();
+        this.plan_all();
+        this
+    }
+
+    fn plan_all(&mut self) {
+        let start = self.day.start;
+        for (n, event) in self.scenario.events.iter().enumerate() {
+            let at = start.plus(event.at);
+            self.agenda.plan(at, Event::Begins(n));
+            if let Some(lasts) = event.lasts {
+                self.agenda.plan(at.plus(lasts), Event::Ends(n));
+            }
+        }
+        self.agenda.plan(self.day.end, Event::Day);
+        self.agenda.plan(start, Event::Hour);
+        if !self.watcher.is_idle() {
+            self.agenda.plan(start, Event::Round);
+        }
+    }
+
+    /// A receiver that does what a test has written down, under this name (and at `NAME.example`).
+    pub fn script(&mut self, name: &str, script: Script) {
+        self.internet.script(name, script, &self.config);
+        self.recorder.groups(self.internet.groups().len());
+        self.invariants = Invariants::new(&self.config, self.internet.sites(), self.now().wall);
+    }
+
+    /// The receiver's domain takes no mail (RFC 7505).
+    pub fn takes_no_mail(&mut self, receiver: &str) {
+        let enhanced = EnhancedCode { class: 5, subject: 1, detail: 10 };
+        for site in self.internet.by_name(receiver) {
+            let refusal = Err(NoPlan::Permanent { enhanced, text: "null MX".into() });
+            self.internet.set_planned(site, refusal);
+        }
+    }
+
+    /// Notes every answer from now on, for [`World::trace`].
+    pub fn keep_trace(&mut self) {
+        self.trace = Some(Vec::new());
+    }
+
+    /// What was noted.
+    pub fn trace(&self) -> &[Traced] {
+        self.trace.as_deref().unwrap_or_default()
+    }
+
+    /// One message to one recipient of `receiver`, `after` the present. Unknown names send nothing.
+    pub fn send(&mut self, after: Duration, tenant: &str, receiver: &str) {
+        let number = self.config.tenants.iter().position(|known| known.name.as_str() == tenant);
+        let (Some(number), Some(&site)) = (number, self.internet.by_name(receiver).first()) else { return };
+        let quality = Quality { invalid: 0.0, complaints: 0.0, traps: 0.0, spamminess: 0.0 };
+        self.handed.push(Handed { tenant: number as u32, site, quality });
+        self.agenda.plan(self.now().wall.plus(after), Event::Handed(self.handed.len() - 1));
+    }
+
+    /// The present.
+    pub fn now(&self) -> Now {
+        self.clock.now()
+    }
+
+    /// The core, to look at.
+    pub fn core(&self) -> &Core {
+        &self.core
+    }
+
+    /// What is on disk, to look at.
+    pub fn disk(&self) -> &Disk {
+        &self.disk
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// What must not have happened so far.
+    pub fn invariants(&self) -> &Invariants {
+        &self.invariants
+    }
+
+    /// Everything so far.
+    pub fn report(&self) -> Report {
+        self.recorder.report(self.invariants.fates(), self.invariants.violations())
+    }
+
+    /// Runs the whole scenario.
+    pub fn run(&mut self) -> Report {
+        while self.run_day() {}
+        self.report()
+    }
+
+    /// Runs to the end of the present day; false when it was the last.
+    pub fn run_day(&mut self) -> bool {
+        let end = self.day.end.min(self.end);
+        self.run_until(end);
+        end < self.end
+    }
+
+    /// Runs for this long, also beyond the scenario's end.
+    pub fn run_for(&mut self, span: Duration) {
+        self.run_until(self.now().wall.plus(span));
+    }
+
+    fn run_until(&mut self, end: Wall) {
+        self.look = true;
+        while self.step(end) {}
+    }
+
+    /// What is to be done now, and on to the next moment; false when that lies behind `end`.
+    fn step(&mut self, end: Wall) -> bool {
+        let now = self.now();
+        let observed = self.core.tick(now);
+        let mut acted = !observed.is_empty();
+        self.observed(observed, now.wall);
+        while let Some(action) = self.core.next(now) {
+            acted = true;
+            self.act(action, now);
+        }
+        if std::mem::take(&mut self.look) {
+            self.invariants.look_over(&self.disk, &self.core, now.wall);
+        }
+        let (event, wakeup) = (self.agenda.next(), self.core.next_wakeup());
+        let Some(next) = event.into_iter().chain(wakeup).min().filter(|next| *next <= end) else {
+            // What happens at the very end is part of it.
+            self.clock.advance_to(end);
+            return false;
+        };
+        if event == Some(next) {
+            self.clock.advance_to(next);
+        } else {
+            self.note_wakeup(acted, now.wall);
+            // No clock of a machine would come back within the same moment.
+            self.clock.advance_to(next.max(now.wall.plus(Duration::from_millis(1))));
+        }
+        let now = self.now();
+        while let Some(event) = self.agenda.due(now.wall) {
+            self.happen(event, now);
+        }
+        true
+    }
+
+    fn note_wakeup(&mut self, acted: bool, now: Wall) {
+        let second = now.as_millis() / 1_000;
+        if self.idle.0 != second || acted {
+            self.idle = (second, 0);
+        }
+        self.idle.1 += 1;
+        if self.idle.1 == IDLE_MAX {
+            self.invariants.add("circle", now, || format!("{IDLE_MAX} wake-ups for nothing within a second"));
+        }
+    }
+
+    fn act(&mut self, action: Action, now: Now) {
+        match action {
+            Action::Attempt(start) => self.attempt(start, now),
+            Action::Resolve(domain) => self.agenda.plan(now.wall.plus(LOOK_UP), Event::Resolved(domain)),
+            Action::WriteGrants(grants) => self.agenda.plan(now.wall.plus(WRITE), Event::Written(grants)),
+            Action::Expire(id) => self.give_up(id, false, now),
+            Action::Refuse { entry, .. } => self.give_up(entry, true, now),
+        }
+    }
+
+    fn give_up(&mut self, id: EntryId, refused: bool, now: Now) {
+        self.core.forget(id);
+        let Some(stored) = self.disk.remove(id) else {
+            return self.invariants.add("once", now.wall, || format!("{id} was ended and is not on disk"));
+        };
+        let site = self.internet.site(stored.seen.site);
+        self.invariants.ended_without(&stored, refused, site.planned.is_ok(), now.wall);
+        let recipients = stored.entry.recipients.len() as u64;
+        if refused {
+            self.recorder.refused(&stored.seen, site.group, recipients);
+        } else {
+            self.recorder.expired(recipients);
+        }
+        self.report_to_sender(&stored.entry, &stored.seen, now);
+    }
+
+    fn observed(&mut self, observed: Observed, now: Wall) {
+        if observed.is_empty() {
+            return;
+        }
+        for change in &observed.changes {
+            self.invariants.changed(change, now);
+            self.recorder.changed(change, now);
+        }
+        self.disk.note(observed.facts);
+    }
+
+    fn happen(&mut self, event: Event, now: Now) {
+        match event {
+            Event::Day => self.day(now),
+            Event::Hour => self.hour(now),
+            Event::Begins(n) => self.begins(n, now),
+            Event::Ends(n) => self.ends(n, now),
+            Event::Arrival(source) => self.arrival(source, now),
+            Event::Handed(n) => self.handed(n, now),
+            Event::Answered(flight) => self.answered(flight, now),
+            Event::Resolved(domain) => self.resolved(&domain, now),
+            Event::Written(grants) => {
+                grants.iter().for_each(|grant| self.disk.grant(grant));
+                self.core.grants_written(&grants, true, now);
+            }
+            Event::Round => self.round(now),
+            Event::Confirm => self.confirm(now),
+        }
+    }
+
+    fn resolved(&mut self, domain: &Domain, now: Now) {
+        let unknown = || Err(NoPlan::Temporary { text: format!("{domain} is nobody's") });
+        let planned = self.internet.resolve(domain).unwrap_or_else(unknown);
+        self.core.resolved(domain, planned, now);
+    }
+
+    fn day(&mut self, now: Now) {
+        let (core, config, date) = (&self.core, &self.config, self.day.date);
+        let state = |n: usize| {
+            let binding = &config.bindings[n];
+            let health = core.reputation().health(&Subject::Binding(binding.name.clone()));
+            (health.as_str(), stage(core, binding))
+        };
+        self.recorder.day(date, &self.disk, &self.internet, &self.usage, state, now.wall);
+        self.day = self.calendar.day(now.wall);
+        self.agenda.plan(self.day.end, Event::Day);
+    }
+
+    fn hour(&mut self, now: Now) {
+        self.look = true;
+        let observed = self.core.tick(now);
+        self.observed(observed, now.wall);
+        self.usage = self.invariants.caps.sample(self.core.scheduler(), now);
+        self.complaints(now);
+        let local = now.wall.timestamp().to_zoned(self.config.server.day.timezone.clone());
+        let number = self.day.date.since(self.scenario.start).map_or(0, |span| span.get_days().max(0)) as u32;
+        let weekday = self.day.date.weekday().to_monday_zero_offset() as u8;
+        for (n, source) in self.sources.iter_mut().enumerate() {
+            if let Some(first) = source.hour(now.wall, number, weekday, local.hour() as usize, &mut self.random) {
+                self.agenda.plan(first, Event::Arrival(n));
+            }
+        }
+        self.agenda.plan(now.wall.plus(HOUR), Event::Hour);
+    }
+
+    fn arrival(&mut self, n: usize, now: Now) {
+        let source = &mut self.sources[n];
+        let site = source.site(&mut self.random);
+        let (first, recipients) = self.internet.mailboxes(site, source.recipients(), &mut self.random);
+        let (from, tenant, quality) = (source.from.clone(), source.tenant, source.quality);
+        let stream = source.model().stream.clone();
+        let groups = source.pools(recipients, &self.assigner);
+        if let Some(next) = source.next(&mut self.random) {
+            self.agenda.plan(next, Event::Arrival(n));
+        }
+        let seen = Seen::new(site, quality, tenant, first);
+        for (pool, recipients) in groups {
+            let mail = Letter { from: Some(from.clone()), stream: stream.clone(), pool, recipients };
+            self.take_in(mail, seen.clone(), now);
+        }
+    }
+
+    fn handed(&mut self, n: usize, now: Now) {
+        let Handed { tenant, site, quality } = self.handed[n];
+        let (first, recipients) = self.internet.mailboxes(site, 1, &mut self.random);
+        let config = &self.config.tenants[tenant as usize];
+        let Some(pool) = config.pools.get("default").cloned() else { return };
+        let from = format!("s@{}.example", config.name).parse().ok();
+        let mail = Letter { from, stream: "default".into(), pool, recipients };
+        self.take_in(mail, Seen::new(site, quality, tenant, first), now);
+    }
+
+    /// Accepts mail: on disk, then into the queue.
+    fn take_in(&mut self, letter: Letter, mut seen: Seen, now: Now) {
+        let Letter { from, stream, pool, recipients } = letter;
+        self.next_id += 1;
+        let queue = &self.config.queue;
+        let lifetime = if seen.is_report { queue.bounce_lifetime } else { queue.lifetime };
+        let tenant = &self.config.tenants[seen.tenant as usize];
+        let recipient = |address| Recipient { address, state: Default::default() };
+        let entry = Entry {
+            id: EntryId(self.next_id),
+            message: MessageId(self.next_id),
+            tenant: tenant.name.clone(),
+            stream,
+            domain: self.internet.site(seen.site).domain.clone(),
+            reverse_path: from,
+            recipients: recipients.into_iter().map(recipient).collect(),
+            arrived: now.wall,
+            expires: now.wall.plus(lifetime),
+            size: 20_000,
+            eight_bit: false,
+            state: EntryState::default(),
+            pool,
+        };
+        let Some(pool) = self.core.scheduler().pool_id(&entry.pool) else { return };
+        (seen.pool, seen.expires) = (pool.0, entry.expires);
+        let stored = Stored { entry, seen };
+        self.invariants.accepted(&stored);
+        self.recorder.accepted(&stored.seen, stored.entry.recipients.len() as u64);
+        if !self.core.enqueue(&stored.entry, now) {
+            let id = stored.entry.id;
+            self.invariants.add("once", now.wall, || format!("{id} was accepted and not taken into the queue"));
+        }
+        self.disk.put(stored);
+    }
+
+    /// The report of recipients that failed, as new mail to whoever sent it; none about a report.
+    fn report_to_sender(&mut self, entry: &Entry, seen: &Seen, now: Now) {
+        if entry.reverse_path.is_none() {
+            return;
+        }
+        let site = self.internet.senders();
+        let (first, recipients) = self.internet.mailboxes(site, 1, &mut self.random);
+        let letter = Letter { from: None, stream: entry.stream.clone(), pool: entry.pool.clone(), recipients };
+        let seen = Seen { is_report: true, ..Seen::new(site, seen.quality, seen.tenant, first) };
+        self.take_in(letter, seen, now);
+    }
+
+    fn unit(&mut self) -> f64 {
+        self.random.random()
+    }
+}
+
+/// The stage of a binding's warm-up, as long as it is on its ladder.
+fn stage(core: &Core, binding: &Binding) -> Option<usize> {
+    let mut ladders = core.scheduler().on_ladders();
+    ladders.find(|on| on.binding == binding.name && on.provider.is_none()).map(|on| on.stage)
+}
+
+/// A message on its way in.
+struct Letter {
+    from: Option<Mailbox>,
+    stream: crate::message::StreamName,
+    pool: PoolName,
+    recipients: Vec<Mailbox>,
+}

@@ -1,0 +1,125 @@
+//! The scenarios of `config/scenarios`: each shows what its file says it does.
+//!
+//! They run shortened here, since this build is not optimised: fewer days, and messages of more recipients. `remuda
+//! simulate` runs them in full.
+
+use std::path::Path;
+
+use remuda::config::Config;
+use remuda::simulate::report::Day;
+use remuda::simulate::{Report, Scenario, World};
+
+/// A shipped scenario with the configuration it names, changed by `shorten`.
+fn run(name: &str, shorten: impl FnOnce(&mut Scenario)) -> Report {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/scenarios");
+    let path = directory.join(format!("{name}.toml"));
+    let text = std::fs::read_to_string(&path).expect("a shipped scenario");
+    let mut scenario = Scenario::read(&path, &text).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    let config = directory.join(scenario.config.clone().expect("it names its configuration"));
+    let config = Config::load(&config).unwrap_or_else(|mistakes| panic!("{mistakes}")).config;
+    scenario.check_against(&config).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    shorten(&mut scenario);
+    let report = World::new(config, scenario).run();
+    assert!(report.violations.is_empty(), "{name}: {:#?}", report.violations);
+    report
+}
+
+/// So many days, of which only the first `busy` have traffic, in messages of `each` recipients.
+fn shorter(scenario: &mut Scenario, days: u32, busy: u32, each: u32) {
+    scenario.days = days;
+    for traffic in &mut scenario.traffic {
+        traffic.days.end = traffic.days.end.min(busy);
+        traffic.recipients_per_message = each;
+    }
+}
+
+fn sum(report: &Report, of: impl Fn(&Day) -> u64) -> u64 {
+    report.days.iter().map(of).sum()
+}
+
+fn carried(day: &Day, binding: &str) -> u64 {
+    day.bindings.get(binding).map_or(0, |binding| binding.delivered)
+}
+
+#[test]
+fn half_a_million_a_day_leaves_over_32_addresses_and_each_carries_its_share() {
+    let report = run("fleet", |scenario| shorter(scenario, 2, 1, 5));
+    let mail = report.mail;
+    assert!((499_000..=501_000).contains(&mail.accepted), "{mail:?}");
+    assert_eq!(mail.delivered + mail.bounced, mail.accepted, "nothing is lost and nothing waits");
+    let day = &report.days[0];
+    assert!(day.delivered * 100 > day.accepted * 98, "{} of {} on the day itself", day.delivered, day.accepted);
+    let shares: Vec<u64> = day.bindings.values().map(|binding| binding.delivered).collect();
+    let mean = shares.iter().sum::<u64>() as f64 / shares.len() as f64;
+    assert_eq!(shares.len(), 32);
+    assert!(shares.iter().all(|share| *share <= 16_000), "{shares:?}");
+    assert!(
+        shares.iter().all(|share| (*share as f64 - mean).abs() <= mean / 100.0),
+        "within 1 % of {mean}: {shares:?}"
+    );
+}
+
+#[test]
+fn new_addresses_climb_their_ladder_while_warm_ones_take_the_rest() {
+    let report = run("warmup", |scenario| {
+        shorter(scenario, 8, 7, 5);
+        scenario.traffic.iter_mut().for_each(|traffic| traffic.per_day /= 2);
+    });
+    let mail = report.mail;
+    assert_eq!(mail.delivered + mail.bounced, mail.accepted, "no mail is lost");
+    let days = &report.days[..7];
+    for day in days {
+        for (name, binding) in day.bindings.iter().filter(|(name, _)| name.starts_with("new")) {
+            let limit = binding.limit.unwrap_or(u64::MAX);
+            assert!(binding.delivered <= limit, "{name} on {}: {} of {limit}", day.date, binding.delivered);
+        }
+        assert!(day.delivered * 20 > day.accepted * 19, "{}: {} of {}", day.date, day.delivered, day.accepted);
+    }
+    let (first, last) = (carried(&days[0], "new01"), carried(&days[6], "new01"));
+    assert!((1..=200).contains(&first) && last >= 2 * first, "new01 went from {first} to {last}");
+    assert!(carried(&days[0], "old01") > 10 * first, "the warm ones take the rest");
+}
+
+#[test]
+fn backups_take_over_what_the_actives_cannot_carry_and_give_it_back() {
+    let report = run("failover", |scenario| shorter(scenario, 12, 11, 5));
+    let mail = report.mail;
+    assert_eq!(mail.expired, 0);
+    assert_eq!(mail.delivered + mail.bounced, mail.accepted, "nothing is lost");
+    assert!(sum(&report, |day| day.bounced) * 50 < mail.accepted, "no block bounces mail");
+    let over: Vec<u64> = report.days.iter().map(|day| day.failed_over).collect();
+    assert_eq!(over[0], 0, "not before the first block: {over:?}");
+    let worst = over[3..6].iter().max().copied().unwrap_or_default();
+    assert!(worst > 1_000, "the backups take over: {over:?}");
+    assert!(over[10] * 10 <= worst, "and give it back: {over:?}");
+    let share = |day: &Day| carried(day, "mta01") as f64 / day.delivered as f64;
+    assert!((share(&report.days[10]) - share(&report.days[0])).abs() < 0.08, "mta01 has its share again");
+}
+
+#[test]
+fn three_tenths_of_a_tenants_recipients_belong_to_the_new_pool() {
+    let report = run("migration", |scenario| shorter(scenario, 3, 2, 20));
+    let pool = |name: &str| sum(&report, |day| day.pools[name].delivered);
+    let share = pool("new") as f64 / (pool("new") + pool("old")) as f64;
+    assert!((share - 0.3).abs() <= 0.01, "{share}");
+    let mail = report.mail;
+    assert_eq!(mail.delivered + mail.bounced, mail.accepted, "no mail is lost");
+}
+
+#[test]
+fn a_small_tenant_does_not_wait_behind_one_that_sends_a_hundred_times_as_much() {
+    let report = run("unequal", |scenario| shorter(scenario, 2, 2, 20));
+    for day in &report.days {
+        let (dwarf, giant) = (&day.tenants["dwarf"], &day.tenants["giant"]);
+        assert!(dwarf.wait_median_seconds < 60.0, "{}: half of it waits {} s", day.date, dwarf.wait_median_seconds);
+        assert!(giant.delivered > 50 * dwarf.delivered, "{}", day.date);
+        assert!(giant.waiting > 50_000, "the giant waits for itself");
+        assert!(
+            dwarf.waiting * 100 <= dwarf.accepted * 2,
+            "{}: {} of {} wait",
+            day.date,
+            dwarf.waiting,
+            dwarf.accepted
+        );
+    }
+}
