@@ -206,3 +206,15 @@ fn control_headers_are_ours_and_listed_once() {
     let names = ["X-Remuda-Tenant", "X-Remuda-Stream", "X-Remuda-Customer", "X-Remuda-Kind"];
     assert_eq!(assigner.control_headers(), names);
 }
+
+#[test]
+fn a_split_follows_the_order_of_the_file() {
+    let text = "[server]\nhostname = \"relay.example.net\"\nstate_dir = \"/var/lib/remuda\"\n\
+        [[listener]]\naddress = \"127.0.0.1:0\"\n\
+        [binding.m]\nbind_address = \"192.0.2.1\"\nehlo_hostname = \"m.example.net\"\n\
+        [pool.p]\nactive = [\"m\"]\n[pool.a]\nactive = [\"m\"]\n[pool.z]\nactive = [\"m\"]\n\
+        [tenant.t]\npools = { default = \"p\" }\nsplit = { default = { z = 0.1, a = 0.2 } }\n";
+    let config = Config::from_toml(text).expect("good");
+    let order: Vec<_> = config.tenants[0].split["default"].iter().map(|(pool, _)| pool.as_str()).collect();
+    assert_eq!(order, ["z", "a"]);
+}

@@ -13,21 +13,21 @@ use std::ops::{Index, IndexMut};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::index::{DomainId, Place};
+use super::super::index::{DomainId, LaneKey, Place};
 use super::lanes::families;
 use super::wake::Fifo;
 use super::{Action, Core};
 use crate::clock::{Now, Wall};
 use crate::delivery::plan::{MxPlan, NoPlan, Planned};
 use crate::message::{Domain, EntryId};
-use crate::scheduler::DestinationId;
+use crate::scheduler::{DestinationId, RegionId, Scheduler, TenantId};
 
 /// How long hosts of a domain are believed before they are looked up again, and known when nothing waits for them.
 const PLAN_LIFETIME: Duration = Duration::from_secs(300);
 /// Domains that may be known although nothing waits for them.
 pub(super) const IDLE_MAX: usize = 20_000;
 /// Domains without mail, and destinations without domains, that are looked at in one call.
-const SWEPT: usize = 4;
+const SWEPT: usize = 2;
 /// Wait after a temporary DNS failure; doubles up to [`DNS_RETRY_MAX`].
 const DNS_RETRY_FIRST: Duration = Duration::from_secs(30);
 const DNS_RETRY_MAX: Duration = Duration::from_secs(30 * 60);
@@ -40,6 +40,9 @@ pub(super) struct DomainState {
     waiting: Vec<EntryId>,
     /// Not looked up again before.
     retry_at: Option<Wall>,
+    /// The region of the mail of this tenant to it, as long as it leads where it does. One is enough: most domains are written
+    /// to by one tenant, and asking again costs a look-up or two.
+    region: Option<(TenantId, Option<RegionId>)>,
     /// Entries it has, in flight included.
     entries: u32,
     /// When it may be forgotten if it has none.
@@ -119,6 +122,7 @@ impl Domains {
         if new == old {
             return;
         }
+        self[id].1.region = None;
         if let Some(new) = new {
             *self.plans.entry(new).or_default() += 1;
         }
@@ -129,6 +133,25 @@ impl Domains {
             if *plans == 0 {
                 self.plans.remove(&old);
                 self.left.push(old);
+            }
+        }
+    }
+
+    /// The region of a tenant's mail to a domain.
+    pub(super) fn region(
+        &mut self,
+        id: DomainId,
+        tenant: TenantId,
+        destination: DestinationId,
+        scheduler: &Scheduler,
+    ) -> Option<RegionId> {
+        let (name, state) = &mut self[id];
+        match state.region {
+            Some((known, region)) if known == tenant => region,
+            _ => {
+                let region = scheduler.region_of(tenant, destination, name);
+                state.region = Some((tenant, region));
+                region
             }
         }
     }
@@ -242,13 +265,15 @@ impl Core {
 
     /// Puts an entry into the lane of its destination, or asks where that is.
     pub(super) fn route(&mut self, id: EntryId, domain: DomainId, now: Now) {
+        let Some(waiting) = self.index.get(id) else { return };
+        let (pool, tenant) = (waiting.pool, waiting.tenant);
         let (name, state) = &mut self.domains[domain];
         match &state.plan {
             Some((plan, destination, until)) if *until > now.wall => {
                 let (destination, families) = (*destination, families(plan));
-                let Some(waiting) = self.index.get(id) else { return };
-                let weight = self.tenants.get(waiting.tenant.index()).map_or(1, |tenant| tenant.weight);
-                self.index.enter_lane(id, destination, families, weight);
+                let region = self.domains.region(domain, tenant, destination, &self.scheduler);
+                let weight = self.tenants.get(tenant.index()).map_or(1, |tenant| tenant.weight);
+                self.index.enter_lane(id, LaneKey { pool, destination, families, region }, weight);
             }
             // DNS did not answer a moment ago: this one waits with the others instead of asking again.
             _ if !state.asking && state.retry_at.is_some_and(|at| at > now.wall) => {

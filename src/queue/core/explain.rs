@@ -95,7 +95,8 @@ impl Core {
             bindings: Vec::new(),
         };
         if let Some((plan, destination, _)) = plan {
-            let verdicts = self.scheduler.explain(&request(waiting, *destination, plan), now);
+            let region = self.scheduler.region_of(waiting.tenant, *destination, domain);
+            let verdicts = self.scheduler.explain(&request(waiting, *destination, plan, region), now);
             explanation.bindings =
                 self.said(waiting.pool, *destination, verdicts, self.held_until(waiting, *destination, now));
         }
@@ -118,7 +119,7 @@ impl Core {
             sticky: None,
             excluded: &[],
             engaged: supposed.engaged,
-            region: None,
+            region: self.scheduler.region_of(tenant, destination, supposed.domain),
         };
         let verdicts = self.scheduler.explain(&request, now);
         let holds = self.reputation.holds();

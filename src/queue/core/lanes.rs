@@ -17,10 +17,11 @@
 //! | `grant_pending` | the lane | the grant |
 //! | `rate_limited`, `pace` | the lane | at the gate of its pool, one lane after the other |
 //! | `suspended`, `route_suspended`, `probation`, `operator_suspended`, `cap`, `warmup`, `back_off` | the lane | the earliest moment of all verdicts, with jitter, or a move of health |
-//! | `drained`, `tier_closed` | nothing by themselves | – |
+//! | `drained`, `tier_closed`, `other_region` | nothing by themselves | – |
 //!
 //! Where several bindings give several verdicts, the narrowest block among them holds (entry, engaged, lane), and the
-//! earliest moment. A preferred binding or region never blocks: another one goes. [`super::wake`] has the events.
+//! earliest moment. What could go from other bindings, for its address families or its region, is in a lane of its own; a
+//! preferred binding never blocks: another one goes. [`super::wake`] has the events.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,14 +36,17 @@ use crate::clock::{Now, Wall};
 use crate::delivery::plan::MxPlan;
 use crate::message::EntryId;
 use crate::scheduler::{
-    BindingId, DestinationId, Everywhere, Families, PoolId, Request, Selection, TenantId, Verdict, retry,
+    BindingId, DestinationId, Everywhere, Families, PoolId, RegionId, Request, Selection, TenantId, Verdict, retry,
 };
 
 /// Safety net for lanes that wait for a connection of a route or for a slot, and as much again at random.
 const EVENT_WAIT: Duration = Duration::from_secs(30);
 
+/// How long a message is kept back from the bindings of others of its group before it is looked at again.
+const KEPT_BACK: Duration = Duration::from_secs(5);
+
 /// The same for those that stand in a line that may be long: for a binding's connection, before a gate.
-const LINE_WAIT: Duration = Duration::from_secs(60);
+const LINE_WAIT: Duration = Duration::from_secs(180);
 
 /// How long an entry whose own exclusions leave only busy bindings rests, and as much again at random.
 const BUSY_WAIT: Duration = Duration::from_secs(1);
@@ -96,8 +100,8 @@ impl Core {
             self.hold_back(lane, (tenant, sender, destination), id, held, now);
             return None;
         }
-        let kept_back = self.kept_back_from(waiting, destination, now.wall.plus(EVENT_WAIT));
-        let mut request = request(waiting, destination, &plan);
+        let kept_back = self.kept_back_from(waiting, destination, now.wall.plus(KEPT_BACK));
+        let mut request = request(waiting, destination, &plan, key.region);
         if let Some(kept_back) = &kept_back {
             request.excluded = kept_back;
         }
@@ -178,9 +182,13 @@ impl Core {
             return self.set_aside(head, wake, reason(verdicts));
         }
         let Head { lane, key: LaneKey { pool, .. }, .. } = head;
-        let here = |id: BindingId| self.scheduler.out_everywhere(pool, id);
-        let slowed = |(id, v): &&(BindingId, Verdict)| {
-            matches!(v, Verdict::RateLimited { .. } | Verdict::Pace { .. }) && here(*id) == Some(Everywhere::Slowed)
+        let here = |id: BindingId| self.scheduler.out_everywhere(pool, id, now);
+        // Only where nothing narrower keeps the binding out for longer: the others in line have nothing to do with that.
+        let slowed = |(id, v): &&(BindingId, Verdict)| match (v, here(*id)) {
+            (Verdict::RateLimited { until } | Verdict::Pace { until }, Some(Everywhere::Slowed(opens))) => {
+                *until <= opens
+            }
+            _ => false,
         };
         let is_full = |(id, v): &(BindingId, Verdict)| *v == Verdict::WindowFull && here(*id) == Some(Everywhere::Full);
         let for_connection = verdicts.iter().any(is_full);
@@ -250,7 +258,12 @@ pub(super) fn families(plan: &MxPlan) -> Families {
     plan.families().map_or(Families { v4: true, v6: true }, |(v4, v6)| Families { v4, v6 })
 }
 
-pub(super) fn request<'a>(waiting: &'a Waiting, destination: DestinationId, plan: &MxPlan) -> Request<'a> {
+pub(super) fn request<'a>(
+    waiting: &'a Waiting,
+    destination: DestinationId,
+    plan: &MxPlan,
+    region: Option<RegionId>,
+) -> Request<'a> {
     Request {
         pool: waiting.pool,
         destination,
@@ -260,7 +273,7 @@ pub(super) fn request<'a>(waiting: &'a Waiting, destination: DestinationId, plan
         sticky: waiting.sticky,
         excluded: waiting.excluded.as_deref().unwrap_or_default(),
         engaged: waiting.class.is_engaged(),
-        region: None,
+        region,
     }
 }
 

@@ -17,11 +17,15 @@ mod moves;
 #[cfg(test)]
 mod moves_tests;
 mod slots;
+mod tenants;
 #[cfg(test)]
 mod tests;
+mod view;
 mod wake;
 
-use std::collections::{HashMap, VecDeque};
+pub use self::view::QueueView;
+
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,20 +36,21 @@ use self::domains::Domains;
 use self::held::{Aside, Senders};
 use self::lanes::request;
 use self::slots::Slots;
+use self::tenants::TenantPlan;
 use self::wake::Lines;
 use super::blame;
-use super::index::{Class, DomainId, Due, Index, Place, Waiting};
+use super::index::{Due, Index, Place, Waiting};
 use super::state::{self, Answered, Settled};
 use crate::clock::{Now, Wall};
 use crate::config::{self, Config};
 use crate::delivery::plan::MxPlan;
-use crate::message::{BindingName, Domain, Entry, EntryId, StreamName};
+use crate::message::{BindingName, Domain, Entry, EntryId};
 use crate::outcome::EnhancedCode;
 use crate::reputation::facts::Fact;
 use crate::reputation::{Evidence, HealthChange, HoldChange, Note, Reputation};
 use crate::scheduler::cap::{GrantFact, GrantRequest};
 use crate::scheduler::warmup::{self, StageChange};
-use crate::scheduler::{BindingId, DestinationId, Experience, Lease, Scheduler, Settlement, Verdict};
+use crate::scheduler::{BindingId, Experience, Lease, Scheduler, Settlement, Verdict};
 
 /// Timers served in one call: after a clock that jumped, all that waits may be due at once.
 const DUE_MAX: usize = 10_000;
@@ -113,31 +118,6 @@ impl Observed {
     }
 }
 
-/// What the queue knows of a tenant.
-#[derive(Debug)]
-struct TenantPlan {
-    weight: u32,
-    classes: HashMap<StreamName, Class>,
-}
-
-impl TenantPlan {
-    /// Of streams that are not named.
-    const PLAIN: Class = Class::new(config::Tenant::PRIORITY, false);
-
-    fn of(tenant: &config::Tenant) -> Self {
-        let streams = tenant.priority.keys().chain(&tenant.engaged);
-        let class = |stream: &StreamName| {
-            let priority = tenant.priority.get(stream).copied().unwrap_or(config::Tenant::PRIORITY);
-            (stream.clone(), Class::new(priority, tenant.engaged.contains(stream)))
-        };
-        Self { weight: tenant.weight, classes: streams.map(class).collect() }
-    }
-
-    fn class(&self, stream: &StreamName) -> Class {
-        self.classes.get(stream).copied().unwrap_or(Self::PLAIN)
-    }
-}
-
 /// The pure machine behind the dispatcher.
 pub struct Core {
     queue: config::Queue,
@@ -160,34 +140,6 @@ pub struct Core {
     /// Lanes looked at.
     #[cfg(test)]
     looks: usize,
-}
-
-/// One waiting entry as the queue listing shows it.
-#[derive(Clone, Debug, serde::Serialize)]
-pub struct QueueView {
-    /// Entry, as printed everywhere.
-    pub id: String,
-    /// Its pool.
-    pub pool: String,
-    /// Its tenant.
-    pub tenant: String,
-    /// Its recipients' domain.
-    pub domain: String,
-    /// The destination, once known.
-    pub destination: Option<String>,
-    /// Recipients that wait.
-    pub recipients: u32,
-    /// Attempts made.
-    pub attempts: u32,
-    /// When it was accepted.
-    #[serde(with = "crate::clock::rfc3339")]
-    pub arrived: Wall,
-    /// Why it does not move: a verdict's text, `retry`, `dns`, `slots` (its tenant or destination holds its share of the
-    /// attempts under way), `resolving`, `in_flight` or `ready`.
-    pub reason: &'static str,
-    /// When it may move by itself.
-    #[serde(with = "crate::clock::rfc3339::option")]
-    pub next_at: Option<Wall>,
 }
 
 impl Core {
@@ -303,7 +255,7 @@ impl Core {
         self.actions.pop_front()
     }
 
-    /// When to ask again although nothing has happened.
+    /// When to ask again although nothing has happened; a moment that has passed means at once.
     pub fn next_wakeup(&self) -> Option<Wall> {
         let at_once = self.has_more.then_some(Wall::from_millis(0));
         let may_go = !self.stopping && self.paused == 0 && !self.slots.is_full();
@@ -480,47 +432,16 @@ impl Core {
     /// Why each binding of the entry's pool may or may not carry it now.
     pub fn explain(&self, id: EntryId, now: Now) -> Option<Vec<(BindingName, Verdict)>> {
         let waiting = self.index.get(id)?;
-        let (plan, destination, _) = self.domains[waiting.domain].1.plan.as_ref()?;
-        let request = request(waiting, *destination, plan);
+        let (name, state) = &self.domains[waiting.domain];
+        let (plan, destination, _) = state.plan.as_ref()?;
+        let region = self.scheduler.region_of(waiting.tenant, *destination, name);
+        let request = request(waiting, *destination, plan, region);
         let mut verdicts = self.scheduler.explain(&request, now);
         if let Some(held) = self.held(waiting, *destination, now) {
             // Asked before the bindings, whatever they would say.
             verdicts.iter_mut().for_each(|(_, verdict)| *verdict = Verdict::TenantHeld { until: held.until });
         }
         Some(verdicts.into_iter().map(|(b, v)| (self.scheduler.binding_name(b).clone(), v)).collect())
-    }
-
-    /// One entry as the queue listing shows it.
-    pub fn view(&self, id: EntryId) -> Option<QueueView> {
-        let waiting = self.index.get(id)?;
-        let (domain, state) = &self.domains[waiting.domain];
-        let (reason, next_at) = self.index.why(waiting);
-        Some(QueueView {
-            id: id.to_string(),
-            pool: self.scheduler.pool_name(waiting.pool).to_string(),
-            tenant: self.scheduler.tenant_name(waiting.tenant).to_string(),
-            domain: domain.to_string(),
-            destination: state.plan.as_ref().map(|(plan, ..)| plan.destination.to_string()),
-            recipients: waiting.recipients,
-            attempts: waiting.attempts,
-            arrived: waiting.arrived,
-            reason,
-            next_at,
-        })
-    }
-
-    /// The destination of a waiting entry, or its recipient domain while that is unknown; by number, for grouping.
-    pub fn where_to(&self, waiting: &Waiting) -> Result<DestinationId, DomainId> {
-        let (_, state) = &self.domains[waiting.domain];
-        state.plan.as_ref().map(|(_, destination, _)| *destination).ok_or(waiting.domain)
-    }
-
-    /// The name of what [`Core::where_to`] gave.
-    pub fn name_of(&self, place: Result<DestinationId, DomainId>) -> String {
-        match place {
-            Ok(destination) => self.scheduler.destination_name(destination).to_string(),
-            Err(domain) => self.domains[domain].0.to_string(),
-        }
     }
 
     fn excluded(&self, entry: &Entry) -> Option<Box<[(BindingId, Wall)]>> {

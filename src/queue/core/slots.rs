@@ -264,7 +264,7 @@ mod tests {
                     let active = |t: &TenantId| of(*t) > 0 || *t == tenant;
                     let all: Vec<_> = (0..weights.len() as u32).map(TenantId).collect();
                     let sum: u64 = all.iter().filter(|t| active(t)).map(|t| u64::from(weights[t.index()])).sum();
-                    let sum = sum + u64::from(!all.iter().all(|t| active(t)));
+                    let sum = sum + u64::from(!all.iter().all(active));
                     let is_below = of(tenant) * sum < u64::from(weights[tenant.index()]) * max as u64;
                     let is_crowded = 4 * out.len() >= 3 * max;
                     let answer = slots.admit(tenant, destination);

@@ -1,8 +1,9 @@
 //! What waits, in order: lanes by (pool, destination), and timers. Pure.
 //!
 //! A *lane* holds the entries that could leave now from one pool to one destination ([`lane`] orders them: tenants by
-//! weighted turns, streams by priority, then age). Hosts of one destination may differ in the address families they have;
-//! each combination has its own lane, so that all mail of a lane can use the same bindings. A lane whose head cannot go
+//! weighted turns, streams by priority, then age). Hosts of one destination may differ in the address families they have, and
+//! its mail in the region whose bindings it prefers; each combination has its own lane, so that all mail of a lane can use
+//! the same bindings. A lane whose head cannot go
 //! (cap, suspension, full window …) is blocked as a whole, with the reason and the moment that `explain` and the queue
 //! listing show: a hundred thousand entries behind one suspended route cost one look, not a hundred thousand. Where only
 //! mail that is not engaged must wait, that part of the lane is blocked; where a tenant must, its turn.
@@ -28,7 +29,7 @@ use self::waiting::Table;
 pub use self::waiting::{Class, DomainId, Place, SenderId, Waiting};
 use crate::clock::Wall;
 use crate::message::{Entry, EntryId};
-use crate::scheduler::{DestinationId, Families, PoolId, TenantId};
+use crate::scheduler::{DestinationId, Families, PoolId, RegionId, TenantId};
 
 /// Number of a lane that has entries; one that had them is not found by it any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -54,6 +55,8 @@ pub struct LaneKey {
     pub destination: DestinationId,
     /// By which address families.
     pub families: Families,
+    /// Region whose bindings they prefer.
+    pub region: Option<RegionId>,
 }
 
 /// What a timer that fired asks the core to do.
@@ -239,16 +242,15 @@ impl Index {
         }
     }
 
-    /// Puts an entry at the end of its queue in the lane to `destination`.
-    pub fn enter_lane(&mut self, id: EntryId, destination: DestinationId, families: Families, tenant_weight: u32) {
+    /// Puts an entry at the end of its queue in this lane.
+    pub fn enter_lane(&mut self, id: EntryId, key: LaneKey, tenant_weight: u32) {
         let Some(waiting) = self.entries.get_mut(id) else { return };
-        let key = LaneKey { pool: waiting.pool, destination, families };
         let lane = match self.lane_ids.get(&key) {
             Some(&lane) => lane,
             None => {
                 let lane = self.lanes.add(Lane::new(key));
                 self.lane_ids.insert(key, lane);
-                self.by_destination.entry(destination).or_default().push(lane);
+                self.by_destination.entry(key.destination).or_default().push(lane);
                 lane
             }
         };
@@ -305,7 +307,7 @@ impl Index {
         self.drop_if_empty(lane);
     }
 
-    /// The lanes to a destination: one per pool that has mail for it, and per set of address families.
+    /// The lanes to a destination: one per pool that has mail for it, set of address families and region.
     pub fn lanes_to(&self, destination: DestinationId) -> &[LaneId] {
         self.by_destination.get(&destination).map_or(&[], Vec::as_slice)
     }
