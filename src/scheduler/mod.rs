@@ -21,6 +21,11 @@
 //! costs about the same in a pool of ten and in one of ten thousand. What keeps routes out at one destination is noted the
 //! same way, in an order of its own for mail to there ([`views`]). [`Scheduler::explain`] walks the same reasons in full
 //! and in the order of [`Verdict`]s, and spends nothing.
+//!
+//! **Memory** (counted by `benches/scheduler.rs`): about 1.0 KB for a binding in a pool, 0.6 KB for a route to a provider
+//! with a cap, a limiter and a window, 0.25 KB for a route to another destination while there is something to remember of
+//! it, 0.15 KB for a destination, 0.3 KB for a tenant × provider (nothing for a tenant × other destination), and 0.15 KB
+//! for a binding in a view.
 
 pub mod binding;
 pub mod cap;
