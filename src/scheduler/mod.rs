@@ -17,10 +17,15 @@
 //!
 //! What keeps a binding out *everywhere* — operator, health, cap, warm-up, its window, its rate — does not show up above:
 //! it is worked out when it changes ([`Scheduler::set_health`], a lease taken or settled, a grant, a timer), and takes
-//! the binding out of the order of its tiers until the reason is gone. So a pick does not pay for those that are out, and
-//! costs about the same in a pool of ten and in one of ten thousand. What keeps routes out at one destination is noted the
-//! same way, in an order of its own for mail to there ([`views`]). [`Scheduler::explain`] walks the same reasons in full
+//! the binding out of the order of its tiers until the reason is gone. So a pick does not pay for those that are out: its
+//! steps grow with the logarithm of the pool, and in one of ten thousand most of its time is waiting for memory. What keeps
+//! routes out at one destination is noted the same way, in an order of its own for mail to there (`views`). [`Scheduler::explain`] walks the same reasons in full
 //! and in the order of [`Verdict`]s, and spends nothing.
+//!
+//! **Memory** (counted by `benches/scheduler.rs`): about 1.0 KB for a binding in a pool, 0.6 KB for a route to a provider
+//! with a cap, a limiter and a window, 0.25 KB for a route to another destination while there is something to remember of
+//! it, 0.15 KB for a destination, 0.3 KB for a tenant × provider (nothing for a tenant × other destination), and 0.15 KB
+//! for a binding in a view.
 
 pub mod binding;
 pub mod cap;
