@@ -5,13 +5,15 @@
 //!
 //! - A refusal that blames our IP never bounces the recipient; it sends the entry to another binding at once, and where it
 //!   blames the network, to one of another network.
-//! - The second binding refused for the same recipient stops that: from then on the refusals are the tenant's or the
+//! - The second binding refused for the same entry stops that: from then on the refusals are the tenant's or the
 //!   content's problem. The entry waits like after any deferral, and the binding is not blamed. Moving blocked mail over
 //!   one fresh IP after the other reads as snowshoe spam and burns them all. (Mail that is at fault as a kind does not come
 //!   so far: [`super::blame::of_the_mail`].)
 //! - Trouble of our own (source address not bindable, stop of the program) counts no attempt.
 
 use std::time::Duration;
+
+use smallvec::SmallVec;
 
 use crate::clock::Wall;
 use crate::config;
@@ -100,8 +102,7 @@ pub fn settle(
                 if blames && !recipient.state.blamed.contains(binding) {
                     recipient.state.blamed.push(binding.clone());
                 }
-                let stops = recipient.state.blamed.len() >= BLAMED_BINDINGS_MAX;
-                wish.take(&answer.outcome, stops, ours(answer));
+                wish.take(&answer.outcome, ours(answer));
             }
             disposition => settled.decided.push(Decided {
                 address: recipient.address.clone(),
@@ -111,6 +112,8 @@ pub fn settle(
             }),
         }
     }
+    // Where leases are for fewer than all, each recipient may have met one binding only, and the message several.
+    wish.stops = met(entry) >= BLAMED_BINDINGS_MAX;
     remove_decided(entry, answers);
     let span = match wish {
         Wish { unbindable: true, .. } => Some(EXCLUDE_UNBINDABLE_FOR),
@@ -178,14 +181,13 @@ struct Wish {
 }
 
 impl Wish {
-    fn take(&mut self, outcome: &Outcome, stops: bool, ours: bool) {
+    fn take(&mut self, outcome: &Outcome, ours: bool) {
         self.deferred = true;
         self.unbindable |= outcome.cause == Some(Cause::LocalAddress);
-        self.stops |= stops;
         self.ours_only = Some(self.ours_only.unwrap_or(true) && ours);
         match outcome.next_binding {
             NextBinding::Other => {
-                self.other_binding |= !stops;
+                self.other_binding = true;
                 self.blamed |= !ours;
                 self.range |= outcome.scope == Scope::Range;
             }
@@ -194,6 +196,17 @@ impl Wish {
         }
         self.after = self.after.max(outcome.retry_after);
     }
+}
+
+/// Distinct bindings that any recipient of the entry was refused over.
+fn met(entry: &Entry) -> usize {
+    let mut met: SmallVec<[&BindingName; BLAMED_BINDINGS_MAX]> = SmallVec::new();
+    for binding in entry.recipients.iter().flat_map(|recipient| &recipient.state.blamed) {
+        if !met.contains(&binding) {
+            met.push(binding);
+        }
+    }
+    met.len()
 }
 
 /// Takes the decided off; those deferred go behind the ones this attempt was too small for, so that nobody starves.
@@ -234,7 +247,7 @@ fn apply_wish(
         state.next_at = now;
         return;
     }
-    if wish.unbindable || wish.other_binding {
+    if wish.unbindable || (wish.other_binding && !wish.stops) {
         state.sticky = None;
         state.next_at = now;
         return;
@@ -357,6 +370,17 @@ mod tests {
         settle(&mut e, &[answered(0, blaming())], &"m2".into(), &[], &policy(), 0.5, now);
         assert!(e.state.next_at > now, "waits like after any deferral");
         assert_eq!(e.recipients.len(), 1, "and is not bounced");
+    }
+
+    #[test]
+    fn a_message_whose_recipients_meet_one_binding_each_stops_moving_all_the_same() {
+        let mut e = entry(&["a@example.org", "b@example.org", "c@example.org"]);
+        let now = Wall::from_millis(5000);
+        settle(&mut e, &[answered(0, blaming())], &"m1".into(), &[], &policy(), 0.5, now);
+        assert_eq!(e.state.next_at, now, "the lease was for one, and the others are tried over another binding");
+        settle(&mut e, &[answered(0, blaming())], &"m2".into(), &[], &policy(), 0.5, now);
+        assert!(e.state.next_at > now, "the second binding ends it");
+        assert!(e.recipients.iter().all(|recipient| recipient.state.blamed.len() <= 1));
     }
 
     #[test]

@@ -207,8 +207,13 @@ impl Invariants {
             seen.moves += u32::from(now.since(at) < self.retry_first / 2);
             seen.blamed = None;
             if seen.moves > 1 {
-                let to = named(names, binding);
-                found.add("snowshoe", now, || format!("{} moved {} times, now to {to}", stored.entry.id, seen.moves));
+                let (to, moves, entry) = (named(names, binding), seen.moves, &stored.entry);
+                let refused = || entry.recipients.iter().map(|recipient| recipient.state.blamed.len()).max();
+                found.add("snowshoe", now, || {
+                    let (id, count) = (entry.id, entry.recipients.len());
+                    let most = refused().unwrap_or_default();
+                    format!("{id} ({count} recipients, refused over {most} bindings) moved {moves} times, now to {to}")
+                });
             }
         }
         self.healths.started(start, core, found, now);
