@@ -77,8 +77,8 @@ impl Core {
         bindings
     }
 
-    /// What a message must avoid that was stopped from moving and probes now: every binding of its pool that it has not met,
-    /// besides its own exclusions. `None` where it is free to go anywhere. Next to no cost while nothing is held.
+    /// What a message must avoid that was stopped from moving and probes now: every binding of its pool but the one of those it
+    /// has met whose turn it is, besides its own exclusions. `None` where it is free to go anywhere. Next to no cost while nothing is held.
     pub(super) fn kept_back_from(
         &self,
         waiting: &Waiting,
@@ -87,16 +87,14 @@ impl Core {
     ) -> Option<Vec<(BindingId, Wall)>> {
         let mail = self.mail((waiting.tenant, waiting.sender, destination), waiting.message);
         let (_, met) = self.reputation.holds().stopped(mail)?;
-        let met: Vec<BindingId> = met.iter().filter_map(|name| self.scheduler.binding_id(name)).collect();
+        let mut met = met.iter().filter_map(|name| self.scheduler.binding_id(name));
         let can_carry = |id: &BindingId| {
             let is_out = self.reputation.is_out(self.scheduler.binding_name(*id), mail);
             !is_out && self.scheduler.is_member(*id, waiting.pool)
         };
-        if !met.iter().any(can_carry) {
-            return None;
-        }
+        let next = met.find(can_carry)?;
         let own = waiting.excluded.as_deref().unwrap_or_default();
-        let others = self.scheduler.members(waiting.pool).filter(|id| !met.contains(id)).map(|id| (id, until));
+        let others = self.scheduler.members(waiting.pool).filter(|id| *id != next).map(|id| (id, until));
         Some(own.iter().copied().chain(others).collect())
     }
 }

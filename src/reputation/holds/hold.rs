@@ -72,6 +72,11 @@ impl Hold {
         }
     }
 
+    /// The next probes take others first.
+    pub(super) fn ask_last(&mut self, binding: &BindingName) {
+        self.met.sort_by_key(|met| met == binding);
+    }
+
     /// Whether an answer about `message` decides: it is the probe, or was until another of its recipients was answered
     /// at this very moment.
     pub(super) fn is_probed_by(&self, message: MessageId, now: Wall) -> bool {

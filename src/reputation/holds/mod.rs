@@ -44,6 +44,9 @@ use crate::clock::{Wall, rfc3339};
 use crate::config;
 use crate::message::{BindingName, DestinationName, Domain, MessageId, StreamName, TenantName};
 
+/// Times in a row up to which the span of mail that was stopped from moving is doubled.
+const STOPPED_TIMES: u32 = 3;
+
 /// How long a probe may be under way before the next one is let go.
 pub const PROBE_PATIENCE: Duration = Duration::from_secs(15 * 60);
 
@@ -234,13 +237,16 @@ impl Holds {
     }
 
     /// Mail of this kind was refused for the address's sake over one binding after the other: it waits at once. `met` are
-    /// the bindings that it was sent over before; its probes use no other. Repeated by a probe that fares no better.
-    /// False where another recipient of the message has just been accepted.
+    /// the bindings that it was sent over before; its probes use no other, one after the other. Repeated by a probe that
+    /// fares no better over `refused_by`: the next one takes another binding, and does not wait for more than four times
+    /// the first span, since one address that is really blocked must not keep back what the others could carry. False
+    /// where another recipient of the message has just been accepted.
     pub(super) fn stop(
         &mut self,
         mail: Mail<'_>,
         whole_tenant: bool,
         met: Vec<BindingName>,
+        refused_by: &BindingName,
         evidence: &str,
         rules: &config::Reputation,
         now: Wall,
@@ -266,8 +272,10 @@ impl Holds {
             }
             None => (self.counted.refused(&key, message, 1, rules.hold_window, now).unwrap_or(1), met),
         };
-        let mut hold = Hold::new(times, rules.group_hold, evidence, message, now);
+        let mut hold = Hold::new(times.min(STOPPED_TIMES), rules.group_hold, evidence, message, now);
+        hold.times = times;
         hold.meet(met);
+        hold.ask_last(refused_by);
         self.begin(key, hold, rules);
         true
     }

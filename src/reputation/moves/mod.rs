@@ -127,7 +127,7 @@ impl Reputation {
         let over = met.iter().map(BindingName::as_str).collect::<Vec<_>>().join(", ");
         let (rule, to) = (refusal.rule, refusal.mail.destination);
         let text = clipped(&format!("moves no further, having met {over}: {rule} at {to}: {}", refusal.text));
-        self.holds.stop(refusal.mail, whole_tenant, met, &text, &self.rules, now)
+        self.holds.stop(refusal.mail, whole_tenant, met, refusal.binding, &text, &self.rules, now)
     }
 
     /// Whether a route may carry the probe of mail that was stopped: it is not out itself.
