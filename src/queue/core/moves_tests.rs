@@ -117,7 +117,8 @@ fn a_campaign_that_every_address_is_refused_for_wears_out_two_and_leaves_the_res
     assert!((1..=6).all(|n| rig.is_active(&format!("m{n}"))), "one refusal each is not much");
     // Nobody was bounced for it, and most have never been tried.
     assert!(ids.iter().all(|id| rig.core.index().get(*id).is_some()));
-    assert_eq!(rig.core.index().get(ids[39]).map(|waiting| waiting.attempts), Some(0));
+    let untried = ids.iter().filter(|id| rig.core.index().get(**id).is_some_and(|waiting| waiting.attempts == 0));
+    assert!(untried.count() >= 19, "only probes were tried");
     // It is welcome again: one message shows it, and the rest follows over all actives.
     let used: Vec<_> = (0..30).flat_map(|_| rig.hour(|_, _| accepted())).collect();
     assert_eq!((used.len(), bindings_of(&used, "acme").len()), (40, 4));
