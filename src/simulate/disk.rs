@@ -46,10 +46,10 @@ pub struct Seen {
     pub in_flight: bool,
     /// Attempts that reached a receiver or tried to.
     pub attempts: u32,
-    /// The last refusal that blamed an address: of which binding, and when.
-    pub blamed: Option<(u32, Wall)>,
-    /// Times it moved to another binding at once after such a refusal.
-    pub moves: u32,
+    /// Bindings it was refused over in a way that blamed their address, since one was last taken.
+    pub refused_over: SmallVec<[u32; 2]>,
+    /// When that was last.
+    pub refused_at: Wall,
 }
 
 impl Seen {
@@ -66,8 +66,8 @@ impl Seen {
             expires: Wall::default(),
             in_flight: false,
             attempts: 0,
-            blamed: None,
-            moves: 0,
+            refused_over: SmallVec::new(),
+            refused_at: Wall::default(),
         }
     }
 

@@ -256,7 +256,7 @@ impl Internet {
             Judge::Script(script) => script(attempted, random, now),
             Judge::Sender => accepted(),
         };
-        let Some(text) = &said.reply else { return (self.replies.silence(), said.took, false) };
+        let Some(text) = said.reply else { return (self.replies.silence(), said.took, false) };
         let provider = site.planned.as_ref().ok().and_then(|plan| plan.provider.as_ref());
         let heard = super::replies::Said { stage: said.stage, provider, site: leaving.site.0, own: leaving.own };
         (self.replies.id(text, heard), said.took, said.is_trap)

@@ -76,7 +76,7 @@ impl Replies {
     }
 
     /// The number of a line.
-    pub fn id(&mut self, text: &Cow<'static, str>, said: Said<'_>) -> LineId {
+    pub fn id(&mut self, text: Cow<'static, str>, said: Said<'_>) -> LineId {
         match text {
             Cow::Borrowed(constant) => {
                 let key = (constant.as_ptr(), constant.len(), said.site, said.stage);
@@ -89,13 +89,13 @@ impl Replies {
             }
             // A text that was made holds the address it was said to, so own addresses need not be part of the key.
             Cow::Owned(made) => {
-                let known = self.made.get(made).map_or(&[][..], Vec::as_slice);
+                let known = self.made.get(&made).map_or(&[][..], Vec::as_slice);
                 if let Some((.., id)) = known.iter().find(|(site, stage, _)| (*site, *stage) == (said.site, said.stage))
                 {
                     return *id;
                 }
-                let id = self.read(made, said);
-                self.made.entry(made.clone()).or_default().push((said.site, said.stage, id));
+                let id = self.read(&made, said);
+                self.made.entry(made).or_default().push((said.site, said.stage, id));
                 id
             }
         }
@@ -128,12 +128,12 @@ mod tests {
         let mut replies = Replies::default();
         let own = [IpAddr::from([192, 0, 2, 1]); 2];
         let said = Said { stage: Stage::Rcpt, provider: None, site: 0, own };
-        let unknown = replies.id(&Cow::Borrowed("550 5.1.1 user unknown"), said);
+        let unknown = replies.id(Cow::Borrowed("550 5.1.1 user unknown"), said);
         assert_eq!(replies.line(unknown).outcome.disposition, Disposition::Bounced);
-        assert_eq!(replies.id(&Cow::Owned("550 5.1.1 user unknown".to_owned()), said).0, unknown.0 + 1);
-        assert_eq!(replies.id(&Cow::Borrowed("550 5.1.1 user unknown"), said), unknown);
+        assert_eq!(replies.id(Cow::Owned("550 5.1.1 user unknown".to_owned()), said).0, unknown.0 + 1);
+        assert_eq!(replies.id(Cow::Borrowed("550 5.1.1 user unknown"), said), unknown);
         assert_eq!(replies.line(replies.silence()).outcome.rule.as_ref(), "failure.timed_out");
-        let odd = replies.id(&Cow::Borrowed("no reply at all"), said);
+        let odd = replies.id(Cow::Borrowed("no reply at all"), said);
         assert_eq!(replies.line(odd).outcome.disposition, Disposition::Deferred);
     }
 }

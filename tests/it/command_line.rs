@@ -420,6 +420,7 @@ fn small_scenario(directory: &Path) -> std::path::PathBuf {
     let config = "\
 [server]
 hostname = \"relay.example.net\"
+state_dir = \"/var/lib/remuda\"
 [[listener]]
 address = \"127.0.0.1:2525\"
 trust = [\"127.0.0.0/8\"]

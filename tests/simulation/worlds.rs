@@ -205,7 +205,7 @@ fn traffic(tenant: &Tenant, days: u32, dice: &mut Dice) -> Traffic {
     Traffic {
         tenant: tenant.name.clone(),
         stream: "default".into(),
-        per_day: dice.number(100, 1_500),
+        per_day: dice.number(100, 1_000),
         days: 0..days,
         rest_days: dice.perhaps(0.2, |dice| dice.number(0, 6) as u8).into_iter().collect(),
         hours: std::array::from_fn(|hour| if (8..20).contains(&hour) { 3.0 } else { dice.one(&[0.0, 1.0]) }),
@@ -239,7 +239,7 @@ fn event(config: &Config, days: u32, dice: &mut Dice) -> Event {
 fn world(seed: u64) -> World {
     let mut dice = Dice(SmallRng::seed_from_u64(seed));
     let (config, start) = config(&mut dice);
-    let days = dice.number(2, 4) as u32;
+    let days = dice.number(2, 3) as u32;
     let receivers = receivers(&config, &mut dice);
     let traffic = config.tenants.iter().map(|tenant| traffic(tenant, days, &mut dice)).collect();
     let lists = config.monitor.zones.iter().map(|zone| {

@@ -37,7 +37,11 @@ pub(super) enum By {
 pub(super) fn main(options: &Options) -> ExitCode {
     let world = match world(options) {
         Ok(world) => world,
-        Err(wrong) => return fail(wrong),
+        // Each line begins with file and line, as those of `remuda check`.
+        Err(wrong) => {
+            eprintln!("{}", wrong.trim_end());
+            return ExitCode::FAILURE;
+        }
     };
     let report = run(world);
     let shown = if options.json {
@@ -64,11 +68,15 @@ pub(super) fn main(options: &Options) -> ExitCode {
 /// The world of the files that are named.
 fn world(options: &Options) -> Result<World, String> {
     let path = &options.scenario;
-    let text = std::fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    let text =
+        std::fs::read_to_string(path).map_err(|error| format!("remuda: cannot read {}: {error}", path.display()))?;
     let mut scenario = Scenario::read(path, &text).map_err(|mistakes| mistakes.to_string())?;
     let beside = |config: &PathBuf| path.parent().unwrap_or(Path::new("")).join(config);
     let Some(config) = options.config.clone().or(scenario.config.as_ref().map(beside)) else {
-        return Err(format!("{} names no configuration: write config = \"…\" there, or give -c", path.display()));
+        return Err(format!(
+            "remuda: {} names no configuration: write config = \"…\" there, or give -c",
+            path.display()
+        ));
     };
     let loaded = Config::load(&config).map_err(|mistakes| mistakes.to_string())?;
     for warning in &loaded.warnings {

@@ -200,21 +200,15 @@ impl Invariants {
             found
                 .add("pool", now, || format!("{} left from {}, not of {pool}", stored.entry.id, named(names, binding)));
         }
-        if let Some((blamed, at)) = seen.blamed
-            && blamed != binding
-        {
-            // Later than that it is another try, as after any deferral.
-            seen.moves += u32::from(now.since(at) < self.retry_first / 2);
-            seen.blamed = None;
-            if seen.moves > 1 {
-                let (to, moves, entry) = (named(names, binding), seen.moves, &stored.entry);
-                let refused = || entry.recipients.iter().map(|recipient| recipient.state.blamed.len()).max();
-                found.add("snowshoe", now, || {
-                    let (id, count) = (entry.id, entry.recipients.len());
-                    let most = refused().unwrap_or_default();
-                    format!("{id} ({count} recipients, refused over {most} bindings) moved {moves} times, now to {to}")
-                });
-            }
+        // Later than that it is another try, as after any deferral.
+        let at_once = now.since(seen.refused_at) < self.retry_first / 2;
+        if at_once && seen.refused_over.len() > 1 && !seen.refused_over.contains(&binding) {
+            let (to, refused, entry) = (named(names, binding), &seen.refused_over, &stored.entry);
+            found.add("snowshoe", now, || {
+                let (id, count) = (entry.id, entry.recipients.len());
+                let refused: Vec<&str> = refused.iter().map(|binding| named(names, *binding)).collect();
+                format!("{id} ({count} recipients), refused over {}, moved at once to {to}", refused.join(" and "))
+            });
         }
         self.healths.started(start, core, found, now);
         self.turns.served(&stored.seen, (lease.destination, lease.recipients), core, found, now);
@@ -244,10 +238,17 @@ impl Invariants {
                 found.add("attempts", now, || format!("{} expired before its time", entry.id));
             }
         }
+        if ended.answers.iter().any(|answer| answer.outcome.disposition == Disposition::Delivered) {
+            // Mail that one of them takes is not what they refuse.
+            seen.refused_over.clear();
+        }
         for answer in ended.answers {
             let outcome = &answer.outcome;
             if blames(outcome) {
-                seen.blamed = Some((ended.binding, now));
+                seen.refused_at = now;
+                if !seen.refused_over.contains(&ended.binding) {
+                    seen.refused_over.push(ended.binding);
+                }
             }
             if outcome.disposition == Disposition::Bounced && blames(outcome) && now < seen.expires {
                 found.add("blame", now, || format!("{} bounced for {}: {}", entry.id, outcome.rule, answer.text));

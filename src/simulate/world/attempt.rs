@@ -98,7 +98,11 @@ impl World {
         };
         let answers: SmallVec<[Answered; 4]> = lines.iter().enumerate().map(answered).collect();
         let unit = self.unit();
-        let Some(stored) = self.disk.get_mut(start.entry) else { return };
+        let Some(stored) = self.disk.get_mut(start.entry) else {
+            let id = start.entry;
+            self.invariants.add("once", now.wall, || format!("{id} was tried and is not on disk any more"));
+            return self.core.settled(id, start.lease, Settlement::Unused, None, now);
+        };
         let (before, attempts) = (stored.entry.recipients.len(), stored.entry.state.attempts);
         let (observed, settled) = self.core.concluded(&start.lease, &mut stored.entry, &answers, took, unit, now);
         let accepted = answers.iter().filter(|a| a.outcome.disposition == Disposition::Delivered).count() as u32;
