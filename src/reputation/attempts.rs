@@ -107,7 +107,7 @@ impl Reputation {
                     }
                     _ => self.holds.answered(mail, false, now),
                 }
-                let is_echo = self.act(attempt, *action, &text, now, out);
+                let is_echo = self.act(attempt, action_of_route(*action, *scope), &text, now, out);
                 if is_about_its_name(*cause, *scope, *action) {
                     self.note_refused(attempt, &text, now);
                 }
@@ -353,6 +353,13 @@ impl Reputation {
             state.penalise(Reason::ManyProviders, Duration::ZERO, &text, rules, now);
         });
     }
+}
+
+/// What a rule asks for, as far as it is about the route: a wish for less that means one sender, recipient or message must
+/// not slow down everybody else's mail there. The same scopes as in [`crate::queue::blame::experience`].
+fn action_of_route(action: Action, scope: Scope) -> Action {
+    let is_of_route = matches!(scope, Scope::Binding | Scope::Range | Scope::Destination | Scope::Unknown);
+    if matches!(action, Action::BackOff(_)) && !is_of_route { Action::None } else { action }
 }
 
 /// A reply about a name that is the sender's own, from which no rule of ours concludes anything (see

@@ -183,6 +183,20 @@ fn back_off_halves_the_route_for_its_span() {
 }
 
 #[test]
+fn a_wish_about_one_sender_recipient_or_message_slows_nobody_else() {
+    use crate::outcome::Scope::{Binding, Destination, Message, Range, Recipient, SenderDomain, Tenant, Unknown};
+    for of in [Binding, Range, Destination, Unknown, Tenant, SenderDomain, Recipient, Message] {
+        let (_, mut r) = herd();
+        let mut wish = refused(false, false, Action::BackOff(10 * MINUTE));
+        let AttemptResult::Refused { scope, .. } = &mut wish else { panic!() };
+        *scope = of;
+        r.observe(&attempt("a", "gmail", "t", "x.example", wish), START);
+        let is_throttled = *r.health(&route("a", "gmail")) != Health::Active;
+        assert_eq!(is_throttled, matches!(of, Binding | Range | Destination | Unknown), "{of:?}");
+    }
+}
+
+#[test]
 fn a_netblock_that_is_named_is_throttled_with_all_its_bindings_at_that_receiver() {
     let mut config = config(&["a", "b", "far"], &[]);
     for (n, address) in ["192.0.2.1", "192.0.2.200", "198.51.100.1"].into_iter().enumerate() {

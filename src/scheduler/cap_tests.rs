@@ -371,3 +371,102 @@ proptest! {
         }
     }
 }
+
+/// Leases and settles one recipient at a time; how many went out of `most`, by binding.
+fn sent(bench: &mut Bench, request: &Request<'_>, most: u32) -> HashMap<String, u32> {
+    let mut sent: HashMap<String, u32> = HashMap::new();
+    for _ in 0..most {
+        let Selection::Assigned(lease) = bench.ask(request) else { break };
+        *sent.entry(bench.scheduler.binding_name(lease.binding).to_string()).or_default() += 1;
+        bench.scheduler.settle(lease, Settlement::Accepted(1), bench.now);
+    }
+    sent
+}
+
+#[test]
+fn a_wall_clock_set_back_behind_a_pace_stops_nobody_else() {
+    let mut bench = TestConfig::default()
+        .binding("a", |binding| binding.limits.daily_cap = Some(16_000))
+        .binding("b", |_| {})
+        .pool("p", &[&[("a", 1), ("b", 1)]], |pool| pool.pace = Pace::Even)
+        .start();
+    let request = bench.request("x");
+    while sent(&mut bench, &request, 100).contains_key("a") {}
+    bench.advance(Duration::from_secs(30));
+    bench.scheduler.tick(bench.now);
+    bench.now.wall = Wall::from_millis(bench.now.wall.as_millis() - 60_000);
+    let mut on_a = Vec::new();
+    for second in 0..70 {
+        let sent = sent(&mut bench, &request, 20);
+        assert_eq!(sent.values().sum::<u32>(), 20, "second {second}");
+        on_a.extend(sent.get("a").map(|_| second));
+        bench.advance(Duration::from_secs(1));
+    }
+    assert!(on_a.first().is_some_and(|&second| second > 30), "when its time has come again: {on_a:?}");
+}
+
+#[test]
+fn a_paced_and_throttled_binding_waits_for_each_moment_once() {
+    use crate::reputation::{Health, Reason, UNTIL_CLEARED};
+    for until in [UNTIL_CLEARED, MIDNIGHT] {
+        let mut bench = TestConfig::default()
+            .binding("a", |binding| binding.limits.daily_cap = Some(16_000))
+            .pool("p", &[&[("a", 1)]], |pool| pool.pace = Pace::Even)
+            .start();
+        bench.set("a", Health::Throttled { divisor: 2, until, reason: Reason::Listed });
+        let request = bench.request("x");
+        sent(&mut bench, &request, 20_000);
+        for _ in 0..200 {
+            bench.advance(Duration::from_secs(6));
+            assert!(sent(&mut bench, &request, 100).contains_key("a"));
+        }
+        assert!(bench.scheduler.wall_timers.len() <= 2, "{:?}", bench.scheduler.wall_timers);
+    }
+}
+
+#[test]
+fn a_provider_added_under_the_name_of_a_known_destination_holds_there() {
+    let config = || TestConfig::default().binding("a", |_| {}).pool("p", &[&[("a", 1)]], |_| {});
+    let mut bench = config().start();
+    let _ = bench.scheduler.destination(&"gmx.net".into(), None);
+    let request = bench.request("gmx.net");
+    let early = bench.lease(&request);
+    let capped = config().provider("gmx.net", |limits| limits.daily_cap = Some(5)).build();
+    bench.scheduler.reconfigure(&capped, bench.now);
+    assert_eq!(sent(&mut bench, &request, 100)["a"], 5);
+    bench.scheduler.settle(early, Settlement::Accepted(1), bench.now);
+}
+
+#[test]
+fn what_the_configuration_no_longer_names_is_neither_capped_nor_asked_for() {
+    let config = |with: &[&str]| {
+        let mut config = TestConfig::default().binding("a", |_| {}).pool("p", &[&[("a", 1)]], |_| {});
+        for &provider in with {
+            config = config.provider(provider, |limits| limits.daily_cap = Some(50));
+        }
+        config.tenant(|tenant| {
+            tenant.daily_cap = Some(1_000);
+            tenant.provider_caps = with.iter().map(|&provider| (provider.into(), 7)).collect();
+        })
+    };
+    let mut bench = config(&["gmail", "yahoo"]).binding("old", |binding| binding.limits.daily_cap = Some(9)).start();
+    let gmail = bench.request("gmail");
+    assert_eq!(sent(&mut bench, &gmail, 3)["a"], 3);
+    let mut nobody = config(&["yahoo"]).build();
+    let acme = nobody.tenants.pop();
+    bench.scheduler.reconfigure(&nobody, bench.now);
+    assert!(bench.scheduler.tenants.iter().all(|tenant| tenant.towards.is_empty()));
+    bench.advance(Duration::from_secs(86_400));
+    bench.scheduler.tick(bench.now);
+    let mut asked: Vec<String> = bench.scheduler.take_grant_requests().into_iter().map(|grant| grant.key).collect();
+    asked.sort();
+    assert_eq!(asked, ["route/a/yahoo"]);
+    // Who comes back the same day finds what was counted.
+    let mut bench = config(&["gmail", "yahoo"]).start();
+    let gmail = bench.request("gmail");
+    assert_eq!(sent(&mut bench, &gmail, 3)["a"], 3);
+    bench.scheduler.reconfigure(&nobody, bench.now);
+    nobody.tenants.extend(acme);
+    bench.scheduler.reconfigure(&config(&["gmail", "yahoo"]).build(), bench.now);
+    assert_eq!(sent(&mut bench, &gmail, 100)["a"], 4);
+}

@@ -14,7 +14,8 @@ use super::{DestinationId, Families};
 use crate::clock::Mono;
 use crate::config::Spread;
 
-/// Refused by their routes in one pick, in a tier above [`ALL_AT_ONCE`]: then the destination gets its own view at once.
+/// Refused by their routes in one pick, in a tier above [`ALL_AT_ONCE`]: then the destination gets its own view at once. As
+/// many that wait to be granted something end the pick: some of them are asked for, which takes them out of the way.
 const WALK_MAX: u32 = 64;
 
 /// Views of destinations: so many times the seats of the tier, and some.
@@ -26,6 +27,8 @@ pub(super) enum Judgement {
     Yes,
     /// Not this request.
     No,
+    /// Not before something has been granted.
+    Wants,
     /// Nothing to this destination: until a moment, or until an event.
     Shut(Option<Mono>),
 }
@@ -89,16 +92,22 @@ impl Tier {
         judge: &mut impl FnMut(&Seat) -> Judgement,
     ) -> (Option<usize>, u32) {
         let Self { seats, shares, main, views, .. } = self;
-        let mut refused = 0;
+        let (mut refused, mut wanting) = (0, 0);
         let mut pass = || {
             refused += 1;
             if refused >= limit { Answer::Stop } else { Answer::Skip }
+        };
+        let is_large = seats.len() > ALL_AT_ONCE;
+        let mut wants = || {
+            wanting += 1;
+            if is_large && wanting >= WALK_MAX { Answer::Stop } else { Answer::Skip }
         };
         let share = |seat: usize| shares.get(seat).copied().unwrap_or(0);
         let Some(view) = view else {
             let picked = main.pick(share, |seat| match judge(&seats[seat]) {
                 Judgement::Yes => Answer::Take,
                 Judgement::No => Answer::Skip,
+                Judgement::Wants => wants(),
                 Judgement::Shut(_) => pass(),
             });
             return (picked, refused);
@@ -123,6 +132,7 @@ impl Tier {
                 match (judge(seat), bars.as_mut()) {
                     (Judgement::Yes, _) => Answer::Take,
                     (Judgement::No, _) => Answer::Skip,
+                    (Judgement::Wants, _) => wants(),
                     (Judgement::Shut(_), None) => pass(),
                     (Judgement::Shut(until), Some(bars)) => {
                         bars.bar(local, until, now);

@@ -37,10 +37,8 @@ impl Scheduler {
             && at <= now.wall
         {
             self.wall_timers.pop();
-            if self.bindings[id.index()].wall_timer == Some(at) {
-                self.bindings[id.index()].wall_timer = None;
-                self.refresh(id, now);
-            }
+            self.bindings[id.index()].wall_timers.pop();
+            self.refresh(id, now);
         }
         while let Some(&Reverse((at, id))) = self.mono_timers.peek()
             && at <= now.mono
@@ -135,9 +133,10 @@ impl Scheduler {
         }
         if let Some(at) = back
             && at > now.wall
-            && binding.wall_timer.is_none_or(|known| at < known)
+            && at != Wall::from_millis(i64::MAX)
+            && binding.wall_timers.last().is_none_or(|&known| at < known)
         {
-            binding.wall_timer = Some(at);
+            binding.wall_timers.push(at);
             self.wall_timers.push(Reverse((at, id)));
         }
         if let Some(at) = open_at
@@ -178,18 +177,18 @@ impl Scheduler {
         let cap = self.route_limit(binding, column, limits.cap);
         let place = &mut self.destinations[destination.index()];
         let owner = || {
+            let binding = Some(&self.bindings[binding.index()]).filter(|binding| binding.exists)?;
             let provider = place.provider_name.clone().filter(|_| place.column > 0)?;
-            Some(Owner::Route(self.bindings[binding.index()].config.name.clone(), provider))
+            Some(Owner::Route(binding.config.name.clone(), provider))
         };
         let route = match self.routes.0.entry(pair(binding, destination)) {
             std::collections::hash_map::Entry::Occupied(known) => {
                 let route = known.into_mut();
-                if route.account.is_some() || place.column == 0 {
-                    if let Some(account) = route.account {
-                        self.ledger.set_limit(account, cap);
-                    }
-                } else {
-                    route.account = owner().map(|owner| self.ledger.open(owner, cap));
+                let ledger = &mut self.ledger;
+                match route.account.filter(|&known| ledger.account(known).owner().is_some()) {
+                    Some(account) => ledger.set_limit(account, cap),
+                    // New, or another configuration has to say whose it is.
+                    None => route.account = owner().map(|owner| ledger.open(owner, cap)),
                 }
                 route
             }

@@ -27,6 +27,10 @@ const WANTS_MAX: usize = 4;
 /// needs to know when to ask again and what for, and ten thousand verdicts would cost it a millisecond to find out.
 const LISTED_MAX: usize = 128;
 
+/// Picks that one selection may make in vain. Each takes out of play what it found shut, so the next selection goes on from
+/// there.
+const VAIN_MAX: usize = 8;
+
 /// When to look again although only an event can change something (a slot freed, a grant written).
 const SAFETY: Duration = Duration::from_secs(1);
 
@@ -52,6 +56,13 @@ fn earliest(verdicts: &[(bool, BindingId, Verdict)], tenant: Option<&Verdict>, n
     if until <= now.wall { now.wall.plus(SAFETY) } else { until }
 }
 
+/// A picked place.
+struct Choice {
+    scope: Scope,
+    tier: usize,
+    seat: usize,
+}
+
 impl Scheduler {
     pub(super) fn facts(&self) -> Facts<'_> {
         Facts {
@@ -71,12 +82,23 @@ impl Scheduler {
         if self.tenant_must_wait(request, now) {
             return self.refuse(request, now);
         }
+        for _ in 0..VAIN_MAX {
+            let Some(choice) = self.choose(request, now) else { break };
+            if let Some(lease) = self.lease(request, choice, now) {
+                return Selection::Assigned(lease);
+            }
+        }
+        self.refuse(request, now)
+    }
+
+    /// Whose turn it is, charged to it.
+    fn choose(&mut self, request: &Request<'_>, now: Now) -> Option<Choice> {
         let (open, scope) = self.facts().open_tiers(&self.pools[request.pool.index()], request, now);
         let column = self.destinations[request.destination.index()].column;
         if let Some((tier, seat)) = self.sticky(request, now) {
             let tier_of = &mut self.pools[request.pool.index()].tiers[tier];
             tier_of.charge(tier_of.key(scope, column), request.destination, seat);
-            return self.lease(request, scope, tier, seat, now);
+            return Some(Choice { scope, tier, seat });
         }
         let turn = if open > 1 { self.pools[request.pool.index()].turn(open, scope) } else { 0 };
         let others = (0..open).filter(|&tier| tier != turn);
@@ -84,11 +106,11 @@ impl Scheduler {
             if let Some(seat) = self.pick(request, scope, tier, now) {
                 self.ask_for_wanted(request, now);
                 self.pools[request.pool.index()].charge_turn(tier, open, scope);
-                return self.lease(request, scope, tier, seat, now);
+                return Some(Choice { scope, tier, seat });
             }
         }
         self.ask_for_wanted(request, now);
-        self.refuse(request, now)
+        None
     }
 
     fn tenant_must_wait(&mut self, request: &Request<'_>, now: Now) -> bool {
@@ -148,7 +170,7 @@ impl Scheduler {
                 if wants.len() < WANTS_MAX {
                     wants.push(account);
                 }
-                Judgement::No
+                Judgement::Wants
             }
         })
     }
@@ -160,8 +182,10 @@ impl Scheduler {
         }
     }
 
-    /// Spends what the picked binding has: rates, window, caps, probation.
-    fn lease(&mut self, request: &Request<'_>, scope: Scope, tier: usize, seat: usize, now: Now) -> Selection {
+    /// Spends what the picked binding has: rates, window, caps, probation. `None` where it has nothing after all: then it
+    /// is out of play.
+    fn lease(&mut self, request: &Request<'_>, choice: Choice, now: Now) -> Option<Lease> {
+        let Choice { scope, tier, seat } = choice;
         let pool = &self.pools[request.pool.index()];
         let key = pool.tiers[tier].key(scope, self.destinations[request.destination.index()].column);
         let (id, pace) = (pool.tiers[tier].seats[seat].binding, pool.pace);
@@ -171,9 +195,7 @@ impl Scheduler {
         if self.routes.get(id, request.destination).is_none() {
             self.route_mut(id, request.destination);
         }
-        let Some(route) = self.routes.get_mut(id, request.destination) else {
-            return self.refuse(request, now); // Cannot be: it has just been made.
-        };
+        let route = self.routes.get_mut(id, request.destination)?; // There: it has just been made.
         if let Some(limiter) = &mut route.limiter {
             // A throttle that has ended by itself.
             limiter.change(limiter.rate(), route.standing.divisor(now.wall));
@@ -206,9 +228,12 @@ impl Scheduler {
             && limiters.iter().flatten().all(|limiter| limiter.is_open(now.mono))
             && limiters.iter_mut().flatten().all(|limiter| limiter.take());
         if !is_open {
-            // All of it has been looked at before the pick; this is the belt to those braces.
+            // Who is in play was worked out earlier, and a clock that was set back may have closed what was open then.
             self.pools[request.pool.index()].tiers[tier].refund(key, request.destination, seat);
-            return self.refuse(request, now);
+            self.refresh_route(id, request.destination, now);
+            self.prune(id, request.destination);
+            self.refresh(id, now);
+            return None;
         }
 
         let [of_binding, of_route, of_tenant, tenant_route] =
@@ -224,7 +249,7 @@ impl Scheduler {
             }
         }
         self.refresh(id, now);
-        Selection::Assigned(Lease {
+        Some(Lease {
             binding: id,
             destination: request.destination,
             pool: request.pool,

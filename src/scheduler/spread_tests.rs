@@ -553,3 +553,23 @@ fn health(bench: &Bench, what: u8) -> Health {
         _ => Health::Throttled { divisor: 2, until: bench.later(5), reason: Reason::Listed },
     }
 }
+
+#[test]
+fn a_pick_in_a_large_tier_asks_few_of_those_that_wait_for_a_grant() {
+    use super::picks::Judgement;
+    for (members, most) in [(20, 20), (2_000, 64)] {
+        let names: Vec<String> = (0..members).map(|n| format!("b{n}")).collect();
+        let config = names.iter().fold(TestConfig::default(), |config, name| config.binding(name, |_| {}));
+        let seats: Vec<(&str, u32)> = names.iter().map(|name| (name.as_str(), 1)).collect();
+        let mut bench = config.pool("p", &[&seats], |_| {}).start();
+        let request = bench.request("x");
+        let tier = &mut bench.scheduler.pools[request.pool.index()].tiers[0];
+        let key = tier.key(Scope { region: None, families: request.families }, 0);
+        let mut asked = 0;
+        let picked = tier.pick(key, request.destination, bench.now.mono, |_| {
+            asked += 1;
+            Judgement::Wants
+        });
+        assert_eq!((picked, asked), (None, most));
+    }
+}

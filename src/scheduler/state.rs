@@ -80,7 +80,8 @@ pub(super) struct Binding {
     pub(super) seats: SmallVec<[(PoolId, u32, u32); 2]>,
     /// Which of the ranges, where others share it.
     pub(super) range: Option<u32>,
-    pub(super) wall_timer: Option<Wall>,
+    /// Moments at which it is looked at again, each once and earlier than the one before.
+    pub(super) wall_timers: SmallVec<[Wall; 2]>,
     pub(super) mono_timer: Option<Mono>,
 }
 
@@ -321,10 +322,15 @@ impl Scheduler {
 
     /// The number of a destination, given at its first appearance. `provider` is the provider it is, if it is one.
     pub fn destination(&mut self, name: &DestinationName, provider: Option<&ProviderName>) -> DestinationId {
+        let column = provider.and_then(|provider| self.table.providers.get(provider)).copied().unwrap_or(0);
         if let Some(&id) = self.destination_ids.get(name) {
+            let known = &mut self.destinations[id.index()];
+            if provider.is_some() && known.provider_name.as_ref() != provider {
+                // It was a site, and now a provider of that name is configured.
+                (known.provider_name, known.column) = (provider.cloned(), column);
+            }
             return id;
         }
-        let column = provider.and_then(|provider| self.table.providers.get(provider)).copied().unwrap_or(0);
         let fresh =
             Destination { name: name.clone(), provider_name: provider.cloned(), column, routes_out: 0, routes: 0 };
         let id = match self.unused_destinations.pop() {
@@ -373,9 +379,25 @@ impl Scheduler {
 
     /// Takes over a health that was concluded. Unknown names are ignored; `now` should be the moment of the conclusion.
     pub fn set_health(&mut self, subject: &Subject, health: &Health, now: Now) {
+        let is_out = |health: &Health| matches!(health, Health::Suspended { .. });
+        let is_new = !self.health(subject).is_some_and(is_out);
+        self.take_over_health(subject, health, is_new, now);
+    }
+
+    /// Takes over a health that an earlier run concluded: what was learned from it then is not learned again, and a pause
+    /// that a receiver asked for is taken up. After [`restore_warmups`](Self::restore_warmups).
+    pub fn restore_health(&mut self, subject: &Subject, health: &Health, now: Now) {
+        self.take_over_health(subject, health, false, now);
+        let Subject::Route(binding, destination) = subject else { return };
+        if let (Some(&id), Some(&to)) = (self.binding_ids.get(binding), self.destination_ids.get(destination)) {
+            self.recall_back_off(id, to, now);
+        }
+    }
+
+    fn take_over_health(&mut self, subject: &Subject, health: &Health, is_new: bool, now: Now) {
         self.tick(now);
         let Some(&id) = self.binding_ids.get(subject.binding()) else { return };
-        self.warm_up_health(id, subject, health);
+        self.warm_up_health(id, subject, health, is_new);
         match subject {
             Subject::Binding(_) => {
                 self.bindings[id.index()].standing.set(health);
@@ -391,7 +413,6 @@ impl Scheduler {
                 if let Some(limiter) = &mut route.limiter {
                     limiter.change(limiter.rate(), divisor);
                 }
-                self.recall_back_off(id, destination, now);
                 self.refresh_route(id, destination, now);
                 self.prune(id, destination);
             }

@@ -26,12 +26,14 @@ impl Scheduler {
         self.told.tell(now.mono);
         self.window = config.window;
         self.ledger.set_calendar(Calendar::new(&config.server.day), now.wall);
+        self.ledger.disown();
         self.take_over_bindings(config);
         self.take_over_ranges();
         self.take_over_tenants(config);
         self.take_over_regions(config);
-        self.take_over_routes(config);
+        self.take_over_table(config);
         self.take_over_warmups(config);
+        self.take_over_routes();
         self.take_over_pools(config);
         self.set_limits_of_day();
         self.ledger.ask_for_first();
@@ -66,7 +68,7 @@ impl Scheduler {
                         shut: Vec::new(),
                         seats: SmallVec::new(),
                         range: None,
-                        wall_timer: None,
+                        wall_timers: SmallVec::new(),
                         mono_timer: None,
                     });
                     id
@@ -98,6 +100,8 @@ impl Scheduler {
     }
 
     fn take_over_tenants(&mut self, config: &Config) {
+        // Columns are numbered anew.
+        self.tenants.iter_mut().for_each(|tenant| tenant.towards.clear());
         for wanted in &config.tenants {
             let limit = wanted.daily_cap.unwrap_or(Ledger::UNLIMITED);
             let account = self.ledger.open(Owner::Tenant(wanted.name.clone()), limit);
@@ -127,7 +131,7 @@ impl Scheduler {
         }
     }
 
-    fn take_over_routes(&mut self, config: &Config) {
+    fn take_over_table(&mut self, config: &Config) {
         let columns = config.providers.len() + 1;
         let none = config::Limits::default();
         let pool_limits = binding::pool_limits(config);
@@ -159,7 +163,11 @@ impl Scheduler {
         for provider in &config.providers {
             self.destination(&DestinationName::new(provider.name.as_str()), Some(&provider.name));
         }
-        // Limiters and caps of routes must be there before the first pick, and follow changes afterwards.
+    }
+
+    /// Limiters and caps of routes must be there before the first pick, and follow changes afterwards. After the ladders:
+    /// what a route may carry today depends on them.
+    fn take_over_routes(&mut self) {
         let known: Vec<u64> = self.routes.0.keys().copied().collect();
         for (binding, destination) in known.into_iter().map(unpair) {
             self.route_mut(binding, destination);

@@ -163,7 +163,7 @@ impl Core {
         unreadable.extend(scheduler.restore_warmups(config, stages, now).iter().map(ToString::to_string));
         let known: Vec<_> = reputation.all().map(|(subject, health)| (subject.clone(), health.clone())).collect();
         for (subject, health) in known {
-            scheduler.set_health(&subject, &health, now);
+            scheduler.restore_health(&subject, &health, now);
         }
         let core = Self {
             queue: config.queue.clone(),

@@ -39,6 +39,7 @@ impl Scheduler {
         self.set_limits_of_day();
         self.ledger.ask_for_first();
         self.refresh_all(now);
+        self.refresh_routes(now);
         bad
     }
 
@@ -100,8 +101,15 @@ impl Scheduler {
         self.warmups.learn(id, column, seen, now.wall);
     }
 
-    /// What a health says about it.
-    pub(in crate::scheduler) fn warm_up_health(&mut self, id: BindingId, subject: &Subject, health: &Health) {
+    /// What a health says about it. `is_new`: a suspension begins, as far as the scheduler knows; the ladder that it is
+    /// about knows better, also over a restart.
+    pub(in crate::scheduler) fn warm_up_health(
+        &mut self,
+        id: BindingId,
+        subject: &Subject,
+        health: &Health,
+        is_new: bool,
+    ) {
         let blame = match health {
             Health::Suspended { reason, .. } => Some(blame(*reason)),
             _ => None,
@@ -117,13 +125,16 @@ impl Scheduler {
         };
         let warmups = &mut self.warmups;
         let Some(Some(climber)) = warmups.climbers.get_mut(id.index()) else { return };
+        let own = climber.climbs.iter().position(|climb| climb.column == column);
+        let told = own.map(|at| climber.climbs[at].progress.suspended(blame));
+        let bars = blame == Some(Blame::Address) && told.unwrap_or(is_new);
         for at in 0..climber.climbs.len() {
             let climb = &mut climber.climbs[at];
-            let is_news = if climb.column == column {
-                climb.progress.suspended(blame)
+            let is_news = if own == Some(at) {
+                told == Some(true)
             } else {
                 let concerns = column == 0 || climb.column == 0;
-                concerns && blame == Some(Blame::Address) && climb.progress.bar()
+                bars && concerns && climb.progress.bar()
             };
             if is_news {
                 super::write(climber, at, false, &mut warmups.facts);

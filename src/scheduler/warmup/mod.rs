@@ -306,6 +306,8 @@ impl Warmups {
         let ladder = self.ladder(&want.warmup.ladder);
         let (provider, column) = (to.map(|(provider, _)| provider.clone()), to.map_or(0, |(_, column)| column));
         let known = self.known.remove(&(binding.clone(), provider.clone()));
+        let ended = known.as_ref().map(|known| &known.progress).filter(|progress| progress.day < day.date);
+        let ended = ended.map(|progress| (progress.tally.accepted, progress.limit(&ladder, want.cap, progress.day)));
         let stage_before = known.as_ref().map(|known| known.progress.stage);
         let goes_on = known.as_ref().is_some_and(|known| known.progress.origin == want.warmup.position);
         let (mut progress, engaged) = match known {
@@ -323,6 +325,9 @@ impl Warmups {
         let climber = self.climbers[id.index()].get_or_insert_with(nobody);
         if column == 0 {
             climber.reserve = want.keeps.then(|| engaged.unwrap_or_default());
+            if let (Some(reserve), Some((accepted, allowance))) = (&mut climber.reserve, ended) {
+                reserve.end_day(accepted, allowance.unwrap_or(u64::MAX));
+            }
         }
         let written = (progress.tally, progress.last_mail);
         climber.climbs.push(Climb { provider, column, ladder, cap: want.cap, progress, written, is_dirty: goes_on });

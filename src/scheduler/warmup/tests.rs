@@ -466,3 +466,138 @@ fn a_month_of_warming_up_beside_a_warm_address() {
     // Less than half: what waits for a grant loses its turn.
     assert!((780..=1_025).contains(&cold), "its share: {path:?}");
 }
+
+/// One binding with or without a ladder towards gmail, and providers in this order.
+fn two_providers(order: [&'static str; 2], ladder: bool) -> Config {
+    let providers = order.into_iter().fold(TestConfig::default(), |config, name| config.provider(name, |_| {}));
+    let ladder = |binding: &mut Binding| {
+        if ladder {
+            towards("gmail", &[10, 20, 40])(binding);
+        }
+    };
+    providers.binding("a", ladder).pool("p", &[&[("a", 1)]], |_| {}).build()
+}
+
+fn sent_of(bench: &mut Bench, request: &Request<'_>, most: u32) -> u32 {
+    send(bench, request, most).values().sum()
+}
+
+#[test]
+fn a_ladder_that_is_taken_away_lets_go_at_once() {
+    let mut bench = Bench::new(&two_providers(["gmail", "yahoo"], true), &[]);
+    let request = bench.request("gmail");
+    assert_eq!(sent_of(&mut bench, &request, 100), 10);
+    bench.scheduler.reconfigure(&two_providers(["gmail", "yahoo"], false), bench.now);
+    assert_eq!(sent_of(&mut bench, &request, 100), 100);
+    bench.advance(DAY);
+    assert_eq!(sent_of(&mut bench, &request, 100), 100);
+}
+
+#[test]
+fn a_ladder_stays_with_its_provider_when_providers_are_reordered() {
+    let mut bench = Bench::new(&two_providers(["gmail", "yahoo"], true), &[]);
+    let (gmail, yahoo) = (bench.request("gmail"), bench.request("yahoo"));
+    assert_eq!(sent_of(&mut bench, &yahoo, 1), 1);
+    bench.scheduler.reconfigure(&two_providers(["yahoo", "gmail"], true), bench.now);
+    assert_eq!((sent_of(&mut bench, &yahoo, 100), sent_of(&mut bench, &gmail, 100)), (100, 10));
+    bench.advance(DAY);
+    assert_eq!((sent_of(&mut bench, &yahoo, 100), sent_of(&mut bench, &gmail, 100)), (100, 20));
+}
+
+#[test]
+fn backups_open_for_a_used_up_ladder_after_a_restart_too() {
+    let config = TestConfig::default()
+        .provider("gmail", |_| {})
+        .binding("a", |binding| {
+            let second = warmup(&[10, 20, 40], WarmupStart::Stage(1));
+            binding.provider_warmup.insert("gmail".into(), second);
+        })
+        .binding("b", |_| {})
+        .pool("p", &[&[("a", 1)], &[("b", 1)]], |pool| pool.failover_on = vec![FailoverReason::Warmup])
+        .build();
+    let (mut bench, mut disk) = (Bench::new(&config, &[]), Disk::default());
+    let request = bench.request("gmail");
+    for _ in 0..10 {
+        let lease = bench.lease(&request);
+        finish(&mut bench, lease, Experience { blamed: 1, ..Experience::default() });
+    }
+    bench.advance(DAY);
+    bench.settle_grants();
+    assert_eq!(send(&mut bench, &request, 25), BTreeMap::from([("a".to_owned(), 10), ("b".to_owned(), 15)]));
+    disk.write(bench.scheduler.final_warmup_facts());
+    // It begins with the 20 of the configuration, of which 10 are used; the fact knows that it fell.
+    let (grants, now) = (bench.scheduler.final_grants(), bench.now);
+    let mut again = Bench { now, ..Bench::new(&config, &[]) };
+    again.scheduler = crate::scheduler::Scheduler::new(&config, &grants, 7, now);
+    let facts = disk.0.iter().map(|(key, value)| (key.as_str(), value.as_slice()));
+    assert!(again.scheduler.restore_warmups(&config, facts, now).is_empty());
+    let request = again.request("gmail");
+    assert_eq!(send(&mut again, &request, 5), BTreeMap::from([("b".to_owned(), 5)]));
+}
+
+#[test]
+fn engaged_mail_of_a_day_that_ended_while_stopped_is_not_todays() {
+    let mut config = TestConfig::default()
+        .binding("a", warming(&[100, 200, 400]))
+        .pool("p", &[&[("a", 1)]], |_| {})
+        .tenant(|tenant| drop(tenant.pools.insert("tx".into(), "p".into())))
+        .build();
+    config.tenants[0].engaged.insert("tx".into());
+    let mut seen = Vec::new();
+    for stopped in [false, true] {
+        let (mut bench, mut disk) = (Bench::new(&config, &[]), Disk::default());
+        let request = Request { engaged: true, ..bench.request("x") };
+        assert_eq!(sent_of(&mut bench, &request, 40), 40);
+        disk.write(bench.scheduler.final_warmup_facts());
+        bench.advance(DAY);
+        if stopped {
+            bench = disk.start(&config, bench.now);
+        }
+        bench.settle_grants();
+        disk.write(bench.scheduler.final_warmup_facts());
+        seen.push(String::from_utf8(disk.0["warmup/a"].clone()).expect("json"));
+    }
+    assert_eq!(seen[0], seen[1]);
+}
+
+#[test]
+fn a_suspension_that_goes_on_over_a_restart_bars_the_other_ladders_no_second_time() {
+    use crate::reputation::Subject;
+    // With a ladder of its own towards gmail, and without.
+    for own in [true, false] {
+        let config = TestConfig::default()
+            .provider("gmail", |_| {})
+            .provider("yahoo", |_| {})
+            .binding("a", |binding| {
+                warming(&[10, 20, 40])(binding);
+                if own {
+                    towards("gmail", &[5, 10])(binding);
+                }
+            })
+            .pool("p", &[&[("a", 1)]], |_| {})
+            .build();
+        let (mut bench, mut disk) = (Bench::new(&config, &[]), Disk::default());
+        let long = bench.suspended(10 * 86_400);
+        bench.set_route("a", "gmail", long.clone());
+        let request = bench.request("yahoo");
+        assert_eq!(sent_of(&mut bench, &request, 99), 10);
+        bench.advance(DAY);
+        bench.settle_grants();
+        let on_whole = |bench: &mut Bench| {
+            let changes = bench.scheduler.take_stage_changes();
+            changes.into_iter().filter(|change| change.provider.is_none()).map(|change| change.why).collect::<Vec<_>>()
+        };
+        assert_eq!(on_whole(&mut bench), [Why::Held], "barred on the day it began");
+        disk.write(bench.scheduler.final_warmup_facts());
+        let mut bench = disk.start(&config, bench.now);
+        let subject = Subject::Route("a".into(), "gmail".into());
+        bench.scheduler.restore_health(&subject, &long, bench.now);
+        assert_eq!(sent_of(&mut bench, &request, 99), 10);
+        // Told again with a later end.
+        let longer = bench.suspended(20 * 86_400);
+        bench.set_route("a", "gmail", longer);
+        bench.advance(DAY);
+        bench.settle_grants();
+        assert_eq!(on_whole(&mut bench), [Why::Advanced], "own ladder: {own}");
+    }
+}

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use super::super::binding::RouteLimits;
-use super::super::range;
 use super::super::refresh::on_wall;
 use super::super::state::{Route, Scheduler, pair};
 use super::super::{BindingId, DestinationId, Experience};
@@ -141,7 +140,8 @@ impl Scheduler {
             let stop = seen.stop.unwrap_or_default();
             self.back_off(binding, destination, stop, began(seen, now.mono), now);
             if seen.whole_range {
-                for other in self.neighbours(binding) {
+                let others: Vec<_> = self.range_of(binding).iter().copied().filter(|&id| id != binding).collect();
+                for other in others {
                     self.back_off(other, destination, stop, now.mono, now);
                 }
             }
@@ -159,17 +159,8 @@ impl Scheduler {
         self.prune(binding, destination);
     }
 
-    /// The other bindings of the configuration in the range of this one, as the world sees them.
-    fn neighbours(&self, binding: BindingId) -> Vec<BindingId> {
-        let address = self.bindings[binding.index()].config.public_address;
-        let is_near = |id: &BindingId| {
-            let other = &self.bindings[id.index()];
-            *id != binding && other.exists && range::same(other.config.public_address, address)
-        };
-        (0..self.bindings.len() as u32).map(BindingId).filter(is_near).collect()
-    }
-
-    /// Takes up a back-off of which only the health of the route is known: after a restart.
+    /// Takes up a back-off of which only the health of the route is known, after a restart. While running the answers tell
+    /// of it themselves, and of wishes that are none about the route they tell nothing.
     pub(in crate::scheduler) fn recall_back_off(&mut self, binding: BindingId, destination: DestinationId, now: Now) {
         let recipe = self.table.limits(binding, self.destinations[destination.index()].column).back_off;
         let Some(route) = self.routes.get_mut(binding, destination) else { return };

@@ -252,7 +252,9 @@ fn a_restart_in_the_middle_of_a_pause_resumes_it_and_goes_on_with_one_connection
         for to in ["gmail", "site:x"] {
             let mut bench = config().start();
             let until = bench.now.wall.plus(rest);
-            bench.set_route("a", to, Health::Throttled { divisor: 2, until, reason: Reason::RateLimited });
+            let throttled = Health::Throttled { divisor: 2, until, reason: Reason::RateLimited };
+            let subject = Subject::Route(BindingName::new("a"), DestinationName::new(to));
+            bench.scheduler.restore_health(&subject, &throttled, bench.now);
             let request = bench.request(to);
             assert_eq!(paused(&mut bench, &request), bench.now.wall.plus(pause), "{to}");
             bench.advance(pause);
@@ -261,8 +263,19 @@ fn a_restart_in_the_middle_of_a_pause_resumes_it_and_goes_on_with_one_connection
     }
     let mut bench = config().start();
     let over = Health::Throttled { divisor: 2, until: bench.now.wall, reason: Reason::RateLimited };
-    bench.scheduler.set_health(&subject, &over, bench.now);
+    bench.scheduler.restore_health(&subject, &over, bench.now);
     assert_eq!(window(&bench, "a", "gmail").limit, 5, "what is over is over");
+}
+
+#[test]
+fn a_throttle_without_a_wish_about_the_route_pauses_nothing() {
+    let mut bench = config().start();
+    let request = bench.request("other");
+    let lease = bench.lease(&request);
+    answer(&mut bench, lease, Experience { other: 1, ..Experience::default() });
+    let until = bench.later(1_800);
+    bench.set_route("a", "other", Health::Throttled { divisor: 2, until, reason: Reason::RateLimited });
+    assert_eq!(bench.explain(&request)[0], "eligible");
 }
 
 #[test]

@@ -166,6 +166,12 @@ impl Ledger {
         id
     }
 
+    /// Before another configuration is taken over: only keys that it [opens](Self::open) have an owner again, and nothing
+    /// is asked for the others. Their counts stay.
+    pub fn disown(&mut self) {
+        self.accounts.iter_mut().for_each(|account| account.owner = None);
+    }
+
     /// Changes a limit and keeps the count.
     pub fn set_limit(&mut self, id: AccountId, limit: u64) {
         let account = self.account_mut(id);
