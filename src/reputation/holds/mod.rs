@@ -50,6 +50,10 @@ use crate::message::{BindingName, DestinationName, Domain, MessageId, StreamName
 /// Times in a row up to which the span of mail that was stopped from moving is doubled.
 const STOPPED_TIMES: u32 = 3;
 
+/// Holds of one tenant at the same time. Sender domains and destinations are the tenant's own choice; whoever fills this is
+/// held as a whole where the next one would begin.
+pub const HOLDS_MAX: usize = 1_000;
+
 /// How long a probe may be under way before the next one is let go.
 pub const PROBE_PATIENCE: Duration = Duration::from_secs(15 * 60);
 
@@ -233,10 +237,30 @@ impl Holds {
     }
 
     fn begin(&mut self, key: HoldKey, hold: Hold, rules: &config::Reputation) {
+        let key = self.place(key);
+        if self.holds.get(&key).is_some_and(|known| known.until > hold.until) {
+            return;
+        }
         let (to, evidence) = (HoldState::Held { until: hold.until }, hold.evidence.clone());
         self.holds.insert(key.clone(), hold);
         self.arm(rules.hold_window);
         self.tell(key, to, evidence);
+    }
+
+    /// Where a hold of `key` is kept: there or, where the tenant has too many, at the whole tenant's, for which the one of
+    /// its holds that ends first makes room.
+    fn place(&mut self, key: HoldKey) -> HoldKey {
+        let first = HoldKey { sender_domain: None, stream: None, destination: DestinationName::new(""), ..key.clone() };
+        let own = || self.holds.range(&first..).take_while(|(other, _)| other.tenant == key.tenant);
+        if self.holds.contains_key(&key) || own().nth(HOLDS_MAX - 1).is_none() {
+            return key;
+        }
+        let next = own().min_by_key(|(_, hold)| hold.until).map(|(next, _)| next.clone());
+        let whole = HoldKey { sender_domain: None, stream: None, ..key };
+        if let Some(next) = next.filter(|_| !self.holds.contains_key(&whole)) {
+            self.release(&next, "too many holds of this tenant");
+        }
+        whole
     }
 
     /// Mail of this kind was refused for the address's sake over one binding after the other: it waits at once. `met` are
