@@ -76,10 +76,12 @@ pub fn of_range(
 }
 
 /// Whether the answer has to be judged by [`crate::reputation::Reputation::whose`]: it blames the binding's address, and
-/// not a name that the message chose for it. What is said of reports is held against nobody anyway.
+/// not a name that the message chose for it. What is said of reports is held against nobody anyway, and a wish for less is
+/// answered by less, by whichever binding hears it: not to move is no answer to it.
 pub fn is_to_be_judged(entry: &Entry, answer: &Answered, binding: &Binding) -> bool {
     let names_itself = binding.ehlo_hostname == EhloName::Message && is_about_the_name(&answer.outcome);
-    answer.outcome.counts_against_ip && entry.reverse_path.is_some() && !names_itself
+    let is_wish = is_wish_for_less(&answer.outcome);
+    answer.outcome.counts_against_ip && entry.reverse_path.is_some() && !names_itself && !is_wish
 }
 
 /// The same answer where the mail is at fault: the tenant's, deferred like any other, and no reason for another binding.
@@ -160,6 +162,11 @@ fn may_blame(entry: &Entry, answer: &Answered, binding: &BindingName) -> bool {
     })
 }
 
+/// Whether the receiver asks this address for less, and says no more than that.
+fn is_wish_for_less(outcome: &Outcome) -> bool {
+    outcome.cause == Some(Cause::RateLimited) && matches!(outcome.action, Action::BackOff(_))
+}
+
 /// Whether a refusal is about the EHLO name: the domain or the dialogue is at fault, and the binding for it.
 fn is_about_the_name(outcome: &Outcome) -> bool {
     let of_a_name = matches!(outcome.cause, Some(Cause::SpamBlockDomain | Cause::ProtocolOrConfig));
@@ -186,6 +193,8 @@ fn result(outcome: &Outcome, text: &str, may_blame: bool, is_report: bool) -> At
                 // What blames the tenant anyway is no less true of the second binding.
                 Action::HoldTenant(_) => outcome.action,
                 _ if may_blame => outcome.action,
+                // Nor is that the second one sends too much: it is not blamed, but goes slower.
+                Action::BackOff(_) if is_wish_for_less(outcome) && !is_report => outcome.action,
                 _ => Action::None,
             },
             rule: outcome.rule.clone(),
@@ -448,6 +457,53 @@ mod tests {
                 assert_eq!((*scope, *action), (Scope::SenderDomain, hold));
             }
             other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_wish_for_less_on_two_bindings_at_once_slows_both_down_and_stops_no_mail() {
+        use crate::reputation::fixtures::config;
+        use crate::reputation::{Health, Refusal, Reputation, Subject};
+
+        let (now, span) = (Wall::from_millis(1_800_000_000_000), Duration::from_secs(1800));
+        let mut wish = blaming();
+        (wish.outcome.cause, wish.outcome.action) = (Some(Cause::RateLimited), Action::BackOff(span));
+        wish.text = "421 4.7.28 unusual rate of mail originating from your IP address".into();
+        // (answer, throttled, held)
+        for (answer, throttled, held) in [(wish, true, 0), (blaming(), false, 1)] {
+            // One message that moves; two messages of one campaign.
+            for moved in [&["m1"][..], &[]] {
+                let mut r = Reputation::new(&config(&["m1", "m2"], &[("p", &["m1", "m2"])]), now);
+                for (name, tried) in [("m1", &[][..]), ("m2", moved)] {
+                    let (entry, binding, to) = (entry(tried), named(name), "gmail".into());
+                    let mut heard = answer.clone();
+                    if is_to_be_judged(&entry, &heard, &binding) {
+                        let from = entry.reverse_path.as_ref().map(|from| from.domain());
+                        let mail = crate::reputation::holds::Mail {
+                            tenant: &entry.tenant,
+                            stream: Some(&entry.stream),
+                            sender_domain: from.as_ref(),
+                            destination: &to,
+                            message: entry.message,
+                        };
+                        let Outcome { cause, certain, ref rule, .. } = heard.outcome;
+                        let cause = cause.expect("a cause");
+                        let (binding, text) = (&binding.name, &*heard.text);
+                        let refusal = Refusal { mail, binding, range: &[], cause, certain, rule, text };
+                        if r.whose(&refusal, now) == crate::reputation::Whose::Mail {
+                            heard = of_the_mail(&answer);
+                        }
+                    }
+                    for seen in evidence(&entry, &[heard], &binding, &to) {
+                        r.observe(&seen, now);
+                    }
+                }
+                let slowed = ["m1", "m2"].map(|name| {
+                    let health = r.health(&Subject::Route(name.into(), "gmail".into()));
+                    matches!(health, Health::Throttled { .. })
+                });
+                assert_eq!((slowed, r.holds().all(now).count()), ([throttled; 2], held), "{moved:?}: {}", answer.text);
+            }
         }
     }
 }

@@ -5,15 +5,17 @@ use std::time::Duration;
 use super::cells::{Blame, Cell, find};
 use super::complaints::Booked;
 use super::evidence::{AttemptResult, clipped};
-use super::fuse::{Judgement, acquits, judge};
+use super::fuse::{Judgement, acquits, is_bad_list, judge};
 use super::health::{HealthChange, Reason, Subject};
 use super::holds::Mail;
+use super::lists::Lists;
 use super::moves::group_of;
 use super::notes::Note;
 use super::policy::{PROBATION_BLAMERS, Reputation};
 use super::state::{Cause, Effect};
 use super::tally::{Count, Tally};
 use crate::clock::Wall;
+use crate::config;
 use crate::message::{BindingName, DestinationName, Domain, MessageId, StreamName, TenantName};
 use crate::outcome::{Action, Cause as WentWrong, Scope};
 
@@ -125,11 +127,17 @@ impl Reputation {
             // Answers still on the wire: what they say has been acted on, and must not reach the binding's count.
             return;
         }
+        if self.holds.waits(attempt.tenant, attempt.destination, now) {
+            // The same, where the tenant was stopped and not the address.
+            return;
+        }
+        self.lists.add(attempt.tenant, event, now);
         for cell in std::iter::once(&mut watched.own).chain(route) {
             cell.tally.add(attempt.tenant, event, now);
-            if let Some(recovery) = &mut cell.state.recovery {
-                let counter = if event { &mut recovery.hard } else { &mut recovery.accepted };
-                *counter = counter.saturating_add(1);
+            if event {
+                spoil(cell, attempt.tenant, &mut self.lists, &self.rules, now);
+            } else if let Some(recovery) = &mut cell.state.recovery {
+                recovery.accepted = recovery.accepted.saturating_add(1);
             }
         }
     }
@@ -141,24 +149,62 @@ impl Reputation {
             if cell.state.is_out() || cell.state.wants_out().is_some() {
                 continue;
             }
-            match judge(&mut cell.tally, &self.rules, now) {
+            let lists = &mut self.lists;
+            match judge(&mut cell.tally, &self.rules, now, |tenant| lists.total(tenant, now)) {
                 Judgement::Fine => {}
                 Judgement::Trips(count) => {
                     let subject = self.guilty_route(&subject, count, now).unwrap_or(subject);
                     self.trip(&subject, now, out);
                 }
                 Judgement::Tenant { tenant, own, rest } => {
-                    if cell.noted.get(&tenant).is_some_and(|&noted| now.since(noted) < self.rules.window) {
-                        continue;
-                    }
-                    cell.noted.insert(tenant.clone(), now);
                     let evidence = format!(
                         "{tenant}: {} hard bounces in {} attempts; all others: {} in {}",
                         own.events, own.attempts, rest.events, rest.attempts
                     );
-                    self.notes.push(Note::TenantBlamed { subject, tenant, evidence });
+                    let is_known = cell.noted.get(&tenant).is_some_and(|&noted| now.since(noted) < self.rules.window);
+                    if !is_known {
+                        cell.noted.insert(tenant.clone(), now);
+                    }
+                    self.stop_list(&subject, &tenant, &evidence, now);
+                    if !is_known {
+                        self.notes.push(Note::TenantBlamed { subject, tenant, evidence });
+                    }
                 }
             }
+        }
+    }
+
+    /// A tenant's list is bad: its mail is held at the route's destination or, where the binding's fuse tripped, wherever
+    /// its share of hard bounces over this binding is too large. What it did is taken out of the counts of the address.
+    fn stop_list(&mut self, subject: &Subject, tenant: &TenantName, evidence: &str, now: Wall) {
+        let Some(watched) = self.bindings.get_mut(subject.binding()) else { return };
+        let places: Vec<DestinationName> = match subject {
+            Subject::Route(_, to) => vec![to.clone()],
+            Subject::Binding(_) => {
+                let counts = watched.routes.iter_mut().map(|(to, cell)| (to, cell.tally.of(tenant, now)));
+                let of: Vec<_> = counts.filter(|(_, count)| count.attempts > 0).collect();
+                let limit = self.rules.hard_bounce_ratio;
+                let is_bad = |count: &Count| count.events as f64 > limit * count.attempts as f64;
+                let mut bad: Vec<_> = of.iter().filter(|(_, c)| is_bad(c)).map(|(to, _)| (*to).clone()).collect();
+                if bad.is_empty() {
+                    // Bounces that came by mail without saying from where: most likely from where most of it went.
+                    let most = of.iter().max_by(|(a, x), (b, y)| x.attempts.cmp(&y.attempts).then_with(|| b.cmp(a)));
+                    bad.extend(most.map(|(to, _)| (*to).clone()));
+                }
+                bad.sort();
+                bad
+            }
+        };
+        for to in &places {
+            let Some(cell) = watched.routes.get_mut(to) else { continue };
+            let part = cell.tally.split_off(tenant);
+            watched.own.tally.take_out(&part);
+        }
+        if let Subject::Binding(_) = subject {
+            watched.own.tally.split_off(tenant);
+        }
+        for to in &places {
+            self.holds.stop_list(tenant, to, evidence, &self.rules, now);
         }
     }
 
@@ -360,6 +406,14 @@ impl Reputation {
 fn action_of_route(action: Action, scope: Scope) -> Action {
     let is_of_route = matches!(scope, Scope::Binding | Scope::Range | Scope::Destination | Scope::Unknown);
     if matches!(action, Action::BackOff(_)) && !is_of_route { Action::None } else { action }
+}
+
+/// A hard bounce while the cell recovers: it spoils the period, unless the tenant's list is known to be bad elsewhere.
+pub(super) fn spoil(cell: &mut Cell, tenant: &TenantName, lists: &mut Lists, rules: &config::Reputation, now: Wall) {
+    let Some(recovery) = &mut cell.state.recovery else { return };
+    if !is_bad_list(lists.total(tenant, now), cell.tally.of(tenant, now), rules) {
+        recovery.hard = recovery.hard.saturating_add(1);
+    }
 }
 
 /// A reply about a name that is the sender's own, from which no rule of ours concludes anything (see

@@ -22,6 +22,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
+use super::attempts::spoil;
 use super::cells::Blame;
 use super::complaints::Booked;
 use super::evidence::{AttemptResult, clipped};
@@ -134,15 +135,15 @@ impl Reputation {
             if !cell.tally.add_late(late.tenant, late.at, now) {
                 return;
             }
-            if let Some(recovery) = &mut cell.state.recovery {
-                recovery.hard = recovery.hard.saturating_add(1);
-            }
+            self.lists.add_late(late.tenant, late.at, now);
+            spoil(cell, late.tenant, &mut self.lists, &self.rules, now);
             subjects.push(Subject::Route(late.binding.clone(), to.clone()));
         }
-        if watched.own.tally.add_late(late.tenant, late.at, now)
-            && let Some(recovery) = &mut watched.own.state.recovery
-        {
-            recovery.hard = recovery.hard.saturating_add(1);
+        if watched.own.tally.add_late(late.tenant, late.at, now) {
+            if late.destination.is_none() {
+                self.lists.add_late(late.tenant, late.at, now);
+            }
+            spoil(&mut watched.own, late.tenant, &mut self.lists, &self.rules, now);
         }
         subjects.push(Subject::Binding(late.binding.clone()));
         self.fuse(&subjects, now, out);

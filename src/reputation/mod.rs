@@ -10,7 +10,7 @@
 //! [`moves`] tells, before it is counted, whether a refusal that blames an address is the address's or the mail's that moves
 //! from one to the next.
 //!
-//! [`tally`] counts, `fuse` judges the counts, `state` is the machine of one subject, `guard` keeps automation from
+//! [`tally`] counts (`lists` per tenant over all bindings), `fuse` judges the counts, `state` is the machine of one subject, `guard` keeps automation from
 //! emptying a pool, [`facts`] is what is written down, and [`policy`] joins them: which evidence moves which subject
 //! (`attempts` for the answers of attempts, `late` for what comes back by mail, `told` for the monitor's and the operator's
 //! word). [`notes`] is what only people can use.
@@ -29,6 +29,9 @@ pub mod holds;
 mod late;
 #[cfg(test)]
 mod late_tests;
+mod lists;
+#[cfg(test)]
+mod lists_tests;
 pub mod moves;
 pub mod notes;
 pub mod policy;

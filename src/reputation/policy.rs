@@ -2,7 +2,7 @@
 //!
 //! | evidence | moves |
 //! |---|---|
-//! | hard bounces | the route whose fuse trips, or that alone explains why the binding's does; else the binding; nobody when one tenant explains it (a [`Note`] says so) |
+//! | hard bounces | the route whose fuse trips, or that alone explains why the binding's does; else the binding; no binding when one tenant explains it: its mail is held there, and a [`Note`] says so |
 //! | a reply that blames the IP | the route: at once where the rule says so or on probation, else after `ip_block_count` in `ip_block_window` |
 //! | the same about the binding's network | also the routes of those who share it (`moves` says who is believed) |
 //! | the same over one binding after the other | no further binding: the mail is held ([`moves`](super::moves)) |
@@ -39,6 +39,7 @@ use super::guard::{Guard, Standing};
 use super::health::{Health, HealthChange, Reason, Subject};
 use super::holds::{Freed, HoldChange, Holds, Mail};
 use super::late::Late;
+use super::lists::Lists;
 use super::moves::Moves;
 use super::notes::Note;
 use super::state::{Effect, State};
@@ -63,6 +64,8 @@ pub struct Reputation {
     pub(super) bindings: HashMap<BindingName, Watched>,
     pub(super) holds: Holds,
     pub(super) moves: Moves,
+    /// Hard bounces of each tenant, over all bindings.
+    pub(super) lists: Lists,
     pub(super) complaints: Complaints,
     timers: BTreeSet<(Wall, Subject)>,
     dirty: BTreeSet<Subject>,
@@ -87,6 +90,7 @@ impl Reputation {
             notes: Vec::new(),
             holds: Holds::default(),
             moves: Moves::default(),
+            lists: Lists::new(config.reputation.window),
             complaints: Complaints::new(now),
             usable_again: false,
             next_sweep: now.plus(config.reputation.window),
@@ -110,6 +114,7 @@ impl Reputation {
             self.bindings.entry(binding.name.clone()).or_insert_with(|| Watched::new(window));
         }
         if window_changed {
+            self.lists = Lists::new(window);
             for watched in self.bindings.values_mut() {
                 watched.own.tally = Tally::new(window);
                 watched.routes.values_mut().for_each(|cell| cell.tally = Tally::new(window));
@@ -185,6 +190,7 @@ impl Reputation {
         if now >= self.next_sweep || self.next_sweep.since(now) > self.rules.window {
             self.holds.sweep(self.rules.hold_window, now);
             self.moves.sweep(self.rules.ip_block_window, now);
+            self.lists.sweep(now);
             self.next_sweep = now.plus(self.rules.window);
             let blame_window = self.rules.ip_block_window;
             for watched in self.bindings.values_mut() {

@@ -23,7 +23,7 @@ use crate::message::{Domain, TenantName};
 pub const BUCKETS: i64 = 60;
 
 /// How long after its begin an attempt is looked for: it is counted when it is over.
-const ATTEMPT_MAX: Duration = Duration::from_secs(120);
+pub(super) const ATTEMPT_MAX: Duration = Duration::from_secs(120);
 
 /// One-sided 99.9 % quantile of the normal distribution.
 pub const Z: f64 = 3.09;
@@ -38,7 +38,7 @@ pub struct Count {
 }
 
 impl Count {
-    fn add(&mut self, other: Count) {
+    pub(super) fn add(&mut self, other: Count) {
         self.attempts += other.attempts;
         self.events += other.events;
     }
@@ -123,6 +123,36 @@ impl Tally {
             .filter(|(_, count)| count.events > 0)
             .max_by(|(a, x), (b, y)| x.events.cmp(&y.events).then_with(|| b.cmp(a)))
             .map(|(tenant, count)| (tenant.clone(), *count))
+    }
+
+    /// The counts of each tenant with events in the window, most events first.
+    pub fn by_events(&mut self, now: Wall) -> Vec<(TenantName, Count)> {
+        self.expire(now);
+        let with_events = self.tenants.iter().filter(|(_, count)| count.events > 0);
+        let mut all: Vec<_> = with_events.map(|(tenant, count)| (tenant.clone(), *count)).collect();
+        all.sort_by(|(a, x), (b, y)| y.events.cmp(&x.events).then_with(|| a.cmp(b)));
+        all
+    }
+
+    /// The counts of one tenant in the window.
+    pub fn of(&mut self, tenant: &TenantName, now: Wall) -> Count {
+        self.expire(now);
+        self.tenants.get(tenant).copied().unwrap_or_default()
+    }
+
+    /// Takes one tenant's counts out, and returns them as a tally of the same window.
+    pub fn split_off(&mut self, tenant: &TenantName) -> Tally {
+        let mut part = Self { bucket_millis: self.bucket_millis, ..Self::new(Duration::ZERO) };
+        for bucket in &self.buckets {
+            if let Some(count) = bucket.tenants.get(tenant) {
+                let tenants = HashMap::from([(tenant.clone(), *count)]);
+                part.buckets.push_back(Bucket { index: bucket.index, tenants });
+                count_in(&mut part.tenants, tenant, *count);
+                part.total.add(*count);
+            }
+        }
+        self.take_out(&part);
+        part
     }
 
     /// Whether the window holds nothing.

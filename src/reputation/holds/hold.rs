@@ -45,12 +45,13 @@ fn longest() -> Duration {
 }
 
 impl Hold {
-    /// The `times`-th in a row for a refusal of `message` whose rule asks for `asked`.
-    pub(super) fn new(times: u32, asked: Duration, evidence: &str, message: MessageId, now: Wall) -> Self {
+    /// The `times`-th in a row, for `asked` before it is doubled; for a refusal of `message` or, without one, for what
+    /// many messages have shown.
+    pub(super) fn new(times: u32, asked: Duration, evidence: &str, message: Option<MessageId>, now: Wall) -> Self {
         let asked = asked.max(SPAN_MIN);
         let doubled = asked.saturating_mul(2u32.saturating_pow(times.saturating_sub(1)));
         let span = doubled.min(SPAN_MAX.max(asked));
-        let heard = Some((message, now));
+        let heard = message.map(|message| (message, now));
         Self {
             until: now.plus(span),
             span,

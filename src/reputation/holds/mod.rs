@@ -22,6 +22,9 @@
 //! domain and stream ([`Holds::stop`]; [`moves`](super::moves) decides when): sent on, it would wear out the next address.
 //! Its probes use only bindings that it has met before.
 //!
+//! A tenant whose list is full of dead addresses is held, too, where the fuse of hard bounces finds that the list explains
+//! them ([`Holds::stop_list`]): at once, and for as long as an address would have been taken out otherwise.
+//!
 //! A clock that was wrong holds nothing for long: no end is further away than its span from now.
 //!
 //! Pure. Holds are written down; what is still counted is not: a restart forgets at most `hold_count` − 1 refusals, and
@@ -46,6 +49,10 @@ use crate::message::{BindingName, DestinationName, Domain, MessageId, StreamName
 
 /// Times in a row up to which the span of mail that was stopped from moving is doubled.
 const STOPPED_TIMES: u32 = 3;
+
+/// Holds of one tenant at the same time. Sender domains and destinations are the tenant's own choice; whoever fills this is
+/// held as a whole where the next one would begin.
+pub const HOLDS_MAX: usize = 1_000;
 
 /// How long a probe may be under way before the next one is let go.
 pub const PROBE_PATIENCE: Duration = Duration::from_secs(15 * 60);
@@ -221,7 +228,7 @@ impl Holds {
                 None => self.counted.refused(&key, mail.message, rules.hold_count, rules.hold_window, now),
             };
             if let Some(times) = times {
-                let mut hold = Hold::new(times, span, evidence, mail.message, now);
+                let mut hold = Hold::new(times, span, evidence, Some(mail.message), now);
                 // What it was begun for may have been its moving: that is not forgotten over another refusal.
                 hold.met = self.holds.remove(&key).map(|known| known.met).unwrap_or_default();
                 self.begin(key, hold, rules);
@@ -230,10 +237,30 @@ impl Holds {
     }
 
     fn begin(&mut self, key: HoldKey, hold: Hold, rules: &config::Reputation) {
+        let key = self.place(key);
+        if self.holds.get(&key).is_some_and(|known| known.until > hold.until) {
+            return;
+        }
         let (to, evidence) = (HoldState::Held { until: hold.until }, hold.evidence.clone());
         self.holds.insert(key.clone(), hold);
         self.arm(rules.hold_window);
         self.tell(key, to, evidence);
+    }
+
+    /// Where a hold of `key` is kept: there or, where the tenant has too many, at the whole tenant's, for which the one of
+    /// its holds that ends first makes room.
+    fn place(&mut self, key: HoldKey) -> HoldKey {
+        let first = HoldKey { sender_domain: None, stream: None, destination: DestinationName::new(""), ..key.clone() };
+        let own = || self.holds.range(&first..).take_while(|(other, _)| other.tenant == key.tenant);
+        if self.holds.contains_key(&key) || own().nth(HOLDS_MAX - 1).is_none() {
+            return key;
+        }
+        let next = own().min_by_key(|(_, hold)| hold.until).map(|(next, _)| next.clone());
+        let whole = HoldKey { sender_domain: None, stream: None, ..key };
+        if let Some(next) = next.filter(|_| !self.holds.contains_key(&whole)) {
+            self.release(&next, "too many holds of this tenant");
+        }
+        whole
     }
 
     /// Mail of this kind was refused for the address's sake over one binding after the other: it waits at once. `met` are
@@ -272,12 +299,43 @@ impl Holds {
             }
             None => (self.counted.refused(&key, message, 1, rules.hold_window, now).unwrap_or(1), met),
         };
-        let mut hold = Hold::new(times.min(STOPPED_TIMES), rules.group_hold, evidence, message, now);
+        let mut hold = Hold::new(times.min(STOPPED_TIMES), rules.group_hold, evidence, Some(message), now);
         hold.times = times;
         hold.meet(met);
         hold.ask_last(refused_by);
         self.begin(key, hold, rules);
         true
+    }
+
+    /// The tenant's list is bad at `to`: all of its mail there waits, the first time for `suspend_first`. What is still
+    /// heard of mail that was on the wire then changes nothing.
+    pub(super) fn stop_list(
+        &mut self,
+        tenant: &TenantName,
+        to: &DestinationName,
+        evidence: &str,
+        rules: &config::Reputation,
+        now: Wall,
+    ) {
+        let key = HoldKey { tenant: tenant.clone(), sender_domain: None, stream: None, destination: to.clone() };
+        let (times, met) = match self.holds.get_mut(&key) {
+            Some(hold) if now < hold.until => return,
+            Some(hold) => (hold.times.saturating_add(1), std::mem::take(&mut hold.met)),
+            // One is enough here, whichever it is.
+            None => (self.counted.refused(&key, MessageId(0), 1, rules.hold_window, now).unwrap_or(1), Vec::new()),
+        };
+        let mut hold = Hold::new(times, rules.suspend_first, evidence, None, now);
+        hold.met = met;
+        self.begin(key, hold, rules);
+    }
+
+    /// Whether all of the tenant's mail to this destination waits.
+    pub(super) fn waits(&self, tenant: &TenantName, to: &DestinationName, now: Wall) -> bool {
+        if self.holds.is_empty() {
+            return false;
+        }
+        let key = HoldKey { tenant: tenant.clone(), sender_domain: None, stream: None, destination: to.clone() };
+        self.holds.get(&key).is_some_and(|hold| now < hold.until)
     }
 
     /// The bindings that mail of this kind has met, where it has been stopped from moving to others: the hold of the whole

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::counted::COUNTED_MAX;
-use super::{Freed, Held, HoldState, Mail, PROBE_PATIENCE};
+use super::{Freed, HOLDS_MAX, Held, HoldState, Mail, PROBE_PATIENCE};
 use crate::clock::Wall;
 use crate::message::{Domain, MessageId};
 use crate::outcome::{Action, Scope};
@@ -387,4 +387,17 @@ fn a_hold_survives_a_restart_and_one_that_ended_meanwhile_is_probed() {
     write(&mut r, &mut disk);
     assert!(disk.is_empty(), "{disk:?}");
     assert!(r.restore("hold/x", b"{}").is_err());
+}
+
+#[test]
+fn a_tenant_with_too_many_holds_is_held_as_a_whole() {
+    let (_, mut r) = herd();
+    let domain = |n: usize| format!("d{n}.example");
+    for n in 0..HOLDS_MAX + 5 {
+        assert_eq!(held(&r, "t", Some("fresh.example"), "gmail", START).is_some(), n > HOLDS_MAX, "{n}");
+        refuse(&mut r, Some(&domain(n)), Scope::SenderDomain, 0..3, START);
+    }
+    assert_eq!(r.holds().all(START).count(), HOLDS_MAX);
+    assert!((0..HOLDS_MAX + 5).all(|n| held(&r, "t", Some(&domain(n)), "gmail", START).is_some()));
+    assert_eq!(held(&r, "u", Some("fresh.example"), "gmail", START), None);
 }

@@ -105,7 +105,7 @@ impl Reputation {
         };
         let Some((whole_tenant, met)) = met else { return Whose::Binding };
         if self.stop(refusal, whole_tenant, met, now) {
-            self.moves.forget(refusal.mail);
+            self.moves.forget(refusal.mail, whole_tenant);
         }
         Whose::Mail
     }

@@ -384,3 +384,25 @@ fn a_network_that_is_blamed_counts_for_every_neighbour_once_a_minute() {
     }
     assert_eq!(["a", "b", "c", "d"].map(|name| is_out(&at, name)), [false, true, true, false]);
 }
+
+#[test]
+fn a_tenant_that_changes_its_domain_after_each_stop_wears_out_two_addresses_and_no_more() {
+    let mut at = Receiver::new();
+    let mut blamed = Vec::new();
+    // Each message is refused over one binding, moves to the next and is refused again, where others' mail passes.
+    for n in 0..NAMES.len() - 1 {
+        at.pass_time(MINUTE);
+        for other in NAMES {
+            at.accepts(Sent { message: 1000 + n as u64, ..OTHER }, other);
+        }
+        let sent = Sent { message: n as u64, ..CAMPAIGN };
+        for by in [NAMES[n], NAMES[n + 1]] {
+            if at.hears(sent, &format!("d{n}.example"), by, |_| {}) == Binding {
+                blamed.push(by);
+            }
+        }
+    }
+    assert_eq!(blamed, ["a", "b"]);
+    assert!(at.held_until(Sent { from: "fresh.example", ..CAMPAIGN }).is_some(), "all of its mail waits");
+    assert_eq!(at.held_until(OTHER), None);
+}

@@ -168,11 +168,14 @@ impl Moves {
         }
     }
 
-    /// It was acted on: counting begins anew.
-    pub(super) fn forget(&mut self, mail: Mail<'_>) {
+    /// It was acted on: counting begins anew. What a group has met stays part of its tenant's trail, or one with another
+    /// domain each time would never be judged as a whole.
+    pub(super) fn forget(&mut self, mail: Mail<'_>, whole_tenant: bool) {
         if let Some(own) = self.tenants.get_mut(mail.tenant) {
             own.groups.remove(&key(mail));
-            own.whole.remove(mail.destination);
+            if whole_tenant {
+                own.whole.remove(mail.destination);
+            }
         }
     }
 
