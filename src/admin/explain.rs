@@ -7,10 +7,11 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
 use super::Sources;
+use super::status::SLICE;
 use crate::clock::{Wall, rfc3339};
 use crate::config::{Config, Tenant};
 use crate::message::id::BadId;
-use crate::message::{BindingName, Domain, Entry, EntryId, MessageId, PoolName, ProviderName, StreamName, TenantName};
+use crate::message::{BindingName, Domain, EntryId, MessageId, PoolName, ProviderName, StreamName, TenantName};
 use crate::queue::core::explain::{Explanation, Said};
 use crate::queue::dispatcher::Supposing;
 use crate::scheduler::Verdict;
@@ -145,7 +146,7 @@ pub async fn entry(
     let entries: Vec<Explanation> = match explain(id) {
         Some(explained) => vec![explained],
         // Entries and messages have their ids from one source, so that no id means both.
-        None => entries_of(&sources, MessageId(id.0)).into_iter().filter_map(|entry| explain(entry.id)).collect(),
+        None => entries_of(&sources, MessageId(id.0)).into_iter().filter_map(explain).collect(),
     };
     if entries.is_empty() {
         return (StatusCode::NOT_FOUND, "no such entry or message in the queue\n").into_response();
@@ -153,18 +154,36 @@ pub async fn entry(
     Json(Explanations { entries: entries.iter().map(|e| ExplainedEntry::of(e, config)).collect() }).into_response()
 }
 
-/// The entries of a message that wait, oldest first. Only the disk knows whose they are; so that it is not asked about
-/// the whole queue, only those are looked at that can be: their ids were drawn after the message's, and they had arrived
-/// when its was.
-fn entries_of(sources: &Sources, message: MessageId) -> Vec<Entry> {
-    let mut ids: Vec<EntryId> = sources.dispatcher.with_core(|core| {
-        let all = core.index().iter();
-        let near = all.filter(|(id, waiting)| id.0 > message.0 && waiting.arrived <= message.time());
-        near.map(|(id, _)| id).collect()
+/// The entries of a message that wait, oldest first. The queue is walked in slices, between which it goes on.
+fn entries_of(sources: &Sources, message: MessageId) -> Vec<EntryId> {
+    let mut found = of_message(message, |from, look| {
+        sources.dispatcher.with_core(|core| {
+            let slice = core.index().slice(from, SLICE);
+            slice.map(|(id, waiting)| look(id, waiting.message)).count()
+        })
     });
-    ids.sort_unstable();
-    let entries = ids.into_iter().filter_map(|id| sources.dispatcher.spool().entry(id).ok().flatten());
-    entries.filter(|entry| entry.message == message).collect()
+    found.sort_unstable();
+    found.dedup();
+    found
+}
+
+/// Those of `message` among all that `slice` shows, from a place on; it tells how many they were, 0 at the end.
+fn of_message(
+    message: MessageId,
+    mut slice: impl FnMut(usize, &mut dyn FnMut(EntryId, MessageId)) -> usize,
+) -> Vec<EntryId> {
+    let (mut found, mut from) = (Vec::new(), 0);
+    loop {
+        let seen = slice(from, &mut |id, of| {
+            if of == message {
+                found.push(id);
+            }
+        });
+        if seen == 0 {
+            return found;
+        }
+        from += seen;
+    }
 }
 
 /// Parameters of `GET /api/v1/explain`: a message that might come.
@@ -274,4 +293,19 @@ fn bad(why: impl std::fmt::Display) -> Response {
 /// Whether any binding may carry it at once.
 pub fn is_eligible(entry: &ExplainedEntry) -> bool {
     entry.bindings.iter().any(|said| said.verdict == Verdict::Eligible.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_entries_of_a_message_are_found_in_every_slice() {
+        let all: Vec<_> = (0..100).map(|n| (EntryId(n), MessageId(n % 7))).collect();
+        let found = of_message(MessageId(3), |from, look| {
+            let slice = all.iter().skip(from).take(16);
+            slice.map(|(id, of)| look(*id, *of)).count()
+        });
+        assert_eq!(found, (0..100).filter(|n| n % 7 == 3).map(EntryId).collect::<Vec<_>>());
+    }
 }

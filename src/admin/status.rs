@@ -259,6 +259,8 @@ impl Status {
         let surplus = dispatcher.entries_beyond_one_per_message();
         dispatcher.with_core(|core| {
             let usage = core.scheduler().usage(dispatcher.now());
+            // By owner: there may be thousands of each, and every decision waits meanwhile.
+            let usage: HashMap<&Owner, &CapUsage> = usage.iter().map(|u| (&u.owner, u)).collect();
             let in_use = in_use(core.scheduler(), dispatcher.now());
             let mut warmups = warmups(core.scheduler());
             let mut routes = routes(core.reputation(), core.scheduler(), dispatcher.now());
@@ -416,8 +418,8 @@ fn feedback(reputation: &crate::reputation::Reputation, now: Wall) -> BTreeMap<S
     all
 }
 
-fn cap(usage: &[CapUsage], owner: &Owner) -> Option<CapStatus> {
-    let usage = usage.iter().find(|u| u.owner == *owner)?;
+fn cap(usage: &HashMap<&Owner, &CapUsage>, owner: &Owner) -> Option<CapStatus> {
+    let usage = usage.get(owner)?;
     Some(CapStatus {
         limit: usage.limit?,
         used: usage.used,
@@ -428,7 +430,7 @@ fn cap(usage: &[CapUsage], owner: &Owner) -> Option<CapStatus> {
 }
 
 /// Entries looked at before the core is let go on: there may be a million, and every decision waits meanwhile.
-const SLICE: usize = 4_096;
+pub(super) const SLICE: usize = 4_096;
 
 #[derive(Default)]
 struct Group {

@@ -18,7 +18,7 @@ use super::Core;
 use crate::clock::{Now, Wall};
 use crate::message::{Domain, EntryId, MessageId, StreamName};
 use crate::reputation::holds::{Freed, Held, HoldKey, Mail};
-use crate::scheduler::{DestinationId, TenantId, Verdict};
+use crate::scheduler::{BindingId, DestinationId, TenantId, Verdict};
 
 /// Entries that one call sets aside, and that one wakes.
 pub(super) const ASIDE_MAX: usize = 1_000;
@@ -96,6 +96,9 @@ impl Senders {
 /// Whose mail from which domain and stream to where: a [`HoldKey`] by numbers.
 type Key = (TenantId, SenderId, DestinationId);
 
+/// Until when, why, and the binding that carries nothing until then.
+type Rest = (Wall, &'static str, BindingId);
+
 /// What waits beside the lanes because its sender domain is held.
 #[derive(Debug, Default)]
 pub(super) struct Aside {
@@ -106,6 +109,8 @@ pub(super) struct Aside {
     waking: VecDeque<EntryId>,
     /// How many more may be set aside in this call.
     room: usize,
+    /// Groups that were stopped from moving and whose binding carries nothing now: until when, and why.
+    resting: HashMap<Key, Rest>,
 }
 
 impl Aside {
@@ -137,6 +142,20 @@ impl Aside {
             !ids.is_empty()
         });
         self.count = self.ids.values().map(BTreeSet::len).sum();
+    }
+
+    /// The group rests. Those whose rest is over are forgotten as others come.
+    pub(super) fn rest(&mut self, group: Key, rest: Rest, now: Wall) {
+        if self.resting.len() == self.resting.capacity() {
+            self.resting.retain(|_, (until, ..)| *until > now);
+        }
+        self.resting.insert(group, rest);
+    }
+
+    /// Until when the group rests where it is kept to `next`, and why.
+    pub(super) fn rests(&self, group: Key, next: BindingId, now: Wall) -> Option<(Wall, &'static str)> {
+        let (until, why, _) = *self.resting.get(&group).filter(|(until, _, of)| *until > now && *of == next)?;
+        Some((until, why))
     }
 
     /// At once, while there is anything to wake.

@@ -27,8 +27,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rand::Rng;
+use smallvec::SmallVec;
 
-use super::super::index::{Block, LaneId, LaneKey, Place, Waiting};
+use super::super::index::{Block, LaneId, LaneKey, Place, SenderId, Waiting};
 use super::slots::{self, Crowded};
 use super::wake::{Awaited, GateKey};
 use super::{Action, Core, Start};
@@ -42,8 +43,10 @@ use crate::scheduler::{
 /// Safety net for lanes that wait for a connection of a route or for a slot, and as much again at random.
 const EVENT_WAIT: Duration = Duration::from_secs(30);
 
-/// How long a message is kept back from the bindings of others of its group before it is looked at again.
+/// How long mail that was stopped from moving rests at least and at most where the binding it is kept to carries nothing
+/// now. At most: a hold that ends and a binding that goes out are noticed no later.
 const KEPT_BACK: Duration = Duration::from_secs(5);
+const KEPT_BACK_MAX: Duration = Duration::from_secs(60);
 
 /// The same for those that stand in a line that may be long: for a binding's connection, before a gate.
 const LINE_WAIT: Duration = Duration::from_secs(180);
@@ -100,9 +103,18 @@ impl Core {
             self.hold_back(lane, (tenant, sender, destination), id, held, now);
             return None;
         }
-        let kept_back = self.kept_back_from(waiting, destination, now.wall.plus(KEPT_BACK));
+        let next_probe = self.next_probe(waiting, destination);
+        if let Some(next) = next_probe
+            && let Some((until, why)) = self.aside.rests((tenant, sender, destination), next, now.wall)
+        {
+            // One of its group has asked already.
+            let until = self.jittered(until, now);
+            self.set_aside(head, until, why);
+            return None;
+        }
+        let kept_back = next_probe.map(|next| (next, self.all_but(next, waiting, now.wall.plus(KEPT_BACK_MAX))));
         let mut request = request(waiting, destination, &plan, key.region);
-        if let Some(kept_back) = &kept_back {
+        if let Some((_, kept_back)) = &kept_back {
             request.excluded = kept_back;
         }
         let selection = self.scheduler.select(&request, now);
@@ -112,6 +124,7 @@ impl Core {
                 self.index.take_head(lane, tenant, id, Place::InFlight, lease.recipients);
                 self.index.again(lane);
                 self.lines.goes(lane);
+                self.lines.uses(self.scheduler.pools_of(lease.binding), lease.binding);
                 self.slots.take(tenant, destination);
                 self.probes((tenant, sender, destination), message, now);
                 let binding = Arc::clone(self.scheduler.binding(lease.binding));
@@ -119,12 +132,10 @@ impl Core {
                 let messages_per_connection = self.scheduler.messages_per_connection(lease.binding, destination);
                 return Some(Start { entry: id, lease, binding, plan, messages_per_connection });
             }
-            Selection::Later { until, tenant: None, verdicts } if kept_back.is_some() => {
-                // A matter of this message, whatever its bindings wait for.
-                let until = self.jittered(until, now);
-                self.set_aside(head, until, reason(&verdicts));
-            }
-            Selection::Later { until, tenant: None, verdicts } => self.block(head, until, &verdicts, now),
+            Selection::Later { until, tenant: None, verdicts } => match kept_back {
+                Some((next, _)) => self.keep_back(head, (tenant, sender, destination), next, &verdicts, now),
+                None => self.block(head, until, &verdicts, now),
+            },
             Selection::Later { until, tenant: Some(verdict), .. } => self.block_tenant(head, until, &verdict, now),
             Selection::Exhausted { verdicts } => {
                 // A matter of this domain's hosts; others in the lane may be reachable.
@@ -132,6 +143,34 @@ impl Core {
             }
         }
         None
+    }
+
+    /// Sets a probe aside until the binding it is kept to may carry it, and with it those of its group that come after it.
+    /// The lane goes on: the others in it may use other bindings.
+    fn keep_back(
+        &mut self,
+        head: Head,
+        group: (TenantId, SenderId, DestinationId),
+        next: BindingId,
+        verdicts: &[(BindingId, Verdict)],
+        now: Now,
+    ) {
+        let own = verdicts.iter().find(|(id, _)| *id == next).map(|(_, verdict)| verdict);
+        let until = own.and_then(Verdict::until).unwrap_or(now.wall);
+        let until = until.max(now.wall.plus(KEPT_BACK)).min(now.wall.plus(KEPT_BACK_MAX));
+        let why = own.map_or_else(|| reason(verdicts), Verdict::as_str);
+        // What is a matter of this message says nothing of the others.
+        let of_message = |verdict: &Verdict| {
+            matches!(
+                verdict,
+                Verdict::Excluded { .. } | Verdict::AddressFamily | Verdict::Reserved { .. } | Verdict::OtherRegion
+            )
+        };
+        if !own.is_some_and(of_message) {
+            self.aside.rest(group, (until, why, next), now.wall);
+        }
+        let until = self.jittered(until, now);
+        self.set_aside(head, until, why);
     }
 
     /// Attempts under way are many, and the tenant or the destination holds its share of them.
@@ -191,8 +230,10 @@ impl Core {
             _ => false,
         };
         let is_full = |(id, v): &(BindingId, Verdict)| *v == Verdict::WindowFull && here(*id) == Some(Everywhere::Full);
-        let for_connection = verdicts.iter().any(is_full);
-        let gate = verdicts.iter().filter(slowed).map(|(id, _)| *id).min();
+        let full: SmallVec<[BindingId; 8]> = verdicts.iter().filter(|said| is_full(said)).map(|(id, _)| *id).collect();
+        let for_connection = !full.is_empty();
+        // The first to open: before another's the lane would wait for what it does not need.
+        let gate = verdicts.iter().filter(slowed).min_by_key(|(id, v)| (v.until(), *id)).map(|(id, _)| *id);
         let opens = verdicts.iter().filter(slowed).filter_map(|(_, v)| v.until()).min();
         let others = verdicts.iter().filter(|said| !slowed(said)).filter_map(|(_, v)| v.until());
         let others = others.filter(|until| *until > now.wall).min();
@@ -215,6 +256,7 @@ impl Core {
             self.index.block_lane(lane, block, wake);
         }
         if for_connection {
+            self.lines.found_full(pool, &full);
             self.wait_for(Awaited::Connection(pool), lane);
         }
         if for_grant {

@@ -238,7 +238,7 @@ impl Core {
                 return None;
             }
             let Some(lane) = self.index.next_ready() else {
-                if !self.release_one(now) {
+                if !self.release_one(now) && !self.offer_on() {
                     return None;
                 }
                 continue;
@@ -458,6 +458,7 @@ impl Core {
         let sticky = entry.state.sticky.as_ref().and_then(|(name, _)| self.scheduler.binding_id(name));
         let excluded = self.excluded(entry);
         let expires = self.index.get(entry.id).map(|w| w.expires);
+        let may_have_fired = now.wall.max(self.index.fired_until());
         self.index.update(entry.id, |w| {
             w.expires = entry.expires;
             w.recipients = entry.recipients.len() as u32;
@@ -466,8 +467,8 @@ impl Core {
             w.excluded = excluded;
             w.place = Place::Resolving;
         });
-        if expires.is_some_and(|known| known != entry.expires || known <= now.wall) {
-            // The timer may have fired while the entry was being worked on; whatever blocks its lane, it must end.
+        if expires.is_some_and(|known| known != entry.expires || known <= may_have_fired) {
+            // The timer may have fired while the entry was being worked on, also by a clock that was set back since; whatever blocks its lane, it must end.
             self.index.watch_expiry(entry.id);
         }
         if entry.state.next_at > now.wall {

@@ -77,14 +77,9 @@ impl Core {
         bindings
     }
 
-    /// What a message must avoid that was stopped from moving and probes now: every binding of its pool but the one of those it
-    /// has met whose turn it is, besides its own exclusions. `None` where it is free to go anywhere. Next to no cost while nothing is held.
-    pub(super) fn kept_back_from(
-        &self,
-        waiting: &Waiting,
-        destination: DestinationId,
-        until: Wall,
-    ) -> Option<Vec<(BindingId, Wall)>> {
+    /// The only binding for a message that was stopped from moving and probes now: of those it has met that whose turn it
+    /// is. `None` where it is free to go anywhere. Next to no cost while nothing is held.
+    pub(super) fn next_probe(&self, waiting: &Waiting, destination: DestinationId) -> Option<BindingId> {
         let mail = self.mail((waiting.tenant, waiting.sender, destination), waiting.message);
         let (_, met) = self.reputation.holds().stopped(mail)?;
         let mut met = met.iter().filter_map(|name| self.scheduler.binding_id(name));
@@ -92,9 +87,13 @@ impl Core {
             let is_out = self.reputation.is_out(self.scheduler.binding_name(*id), mail);
             !is_out && self.scheduler.is_member(*id, waiting.pool)
         };
-        let next = met.find(can_carry)?;
+        met.find(can_carry)
+    }
+
+    /// What a message must avoid that is kept to `next`: every other binding of its pool, besides its own exclusions.
+    pub(super) fn all_but(&self, next: BindingId, waiting: &Waiting, until: Wall) -> Vec<(BindingId, Wall)> {
         let own = waiting.excluded.as_deref().unwrap_or_default();
         let others = self.scheduler.members(waiting.pool).filter(|id| *id != next).map(|id| (id, until));
-        Some(own.iter().copied().chain(others).collect())
+        own.iter().copied().chain(others).collect()
     }
 }

@@ -286,3 +286,33 @@ fn a_probe_takes_a_fresh_binding_only_where_none_that_it_has_met_can_carry_it() 
     let fresh = rig.answer(probe, poor_reputation()).0;
     assert!(rig.is_active(&fresh), "and it is not blamed");
 }
+
+#[test]
+fn stopped_mail_whose_bindings_are_at_their_caps_asks_once_a_minute() {
+    let names = "[pool.main]\nactive = [\"m1\", \"m2\", \"m3\"]\n";
+    let capped: String = (1..=3).map(|n| binding(n, "daily_cap = 1")).collect();
+    let mut rig = Rig::new(&(capped + names));
+    let ids: Vec<_> = (0..40).map(|_| rig.mail("acme")).collect();
+    let mut met = Vec::new();
+    while let Some(start) = rig.attempt() {
+        met.push(rig.answer(start, poor_reputation()).0);
+    }
+    assert_eq!(met.len(), 2);
+    (0..3).for_each(|_| _ = rig.mail("bolt"));
+    while let Some(start) = rig.attempt() {
+        rig.answer(start, accepted());
+    }
+    rig.pass(70 * MINUTE);
+    assert!(rig.attempt().is_none());
+    assert_eq!(rig.reason(ids[30]), "cap");
+    let (end, before) = (rig.now.wall.plus(10 * MINUTE), rig.core.looks);
+    while let Some(at) = rig.core.next_wakeup().filter(|at| *at <= end) {
+        rig.pass(at.since(rig.now.wall));
+        assert!(rig.attempt().is_none());
+    }
+    let looks = rig.core.looks - before;
+    assert!((1..=40 * 11).contains(&looks), "{looks} in ten minutes");
+    rig.pass(26 * HOUR);
+    let probe = rig.attempt().expect("the next day");
+    assert!(met.contains(&probe.binding.name.to_string()));
+}

@@ -5,7 +5,8 @@
 //! have looked for nothing, at each token again. So they stand in line:
 //!
 //! - For a *connection* where a binding's own are all in use, one lane of each pool of the binding goes on with each that is
-//!   freed. Where only those of the route are, the lanes to that destination do.
+//!   freed, and where it cannot use it (its tenant's rate, a cap), the next in line. Where only those of the route are in
+//!   use, the lanes to that destination go on.
 //! - For a *grant*, the lanes of the pools of its binding, or of its tenant, and no others.
 //! - For a *rate* or the *pace* of the day that keeps a binding out wherever the mail goes, and for a tenant's rate, there is
 //!   a gate with a line of lanes before it. When it opens, the first in line looks; as long as it finds something, the next
@@ -27,6 +28,9 @@ use crate::scheduler::{BindingId, DestinationId, PoolId, TenantId};
 
 /// Lanes that one call lets look after a move of health, before any other.
 pub(super) const STAGED_MAX: usize = 64;
+
+/// Lanes that may go back into their line for another binding's connection before a free one is offered no further.
+const OFFERS_MAX: u32 = 64;
 
 /// Room in a line beyond twice the number of lanes there are, before those that are gone are looked for.
 const LINE_ROOM: usize = 1024;
@@ -106,6 +110,12 @@ struct Gate {
     line: Fifo<LaneId>,
 }
 
+#[derive(Debug)]
+struct Freed {
+    connections: u32,
+    offers: u32,
+}
+
 /// Everything that stands in line.
 #[derive(Debug, Default)]
 pub(super) struct Lines {
@@ -116,7 +126,9 @@ pub(super) struct Lines {
     /// Passed a gate and has not gone yet.
     passed: Option<LaneId>,
     /// To look by and by.
-    staged: VecDeque<LaneId>,
+    staged: Fifo<LaneId>,
+    /// Connections of a binding that were freed, and that nobody of the pool's line has taken yet.
+    freed: BTreeMap<(PoolId, BindingId), Freed>,
 }
 
 impl Lines {
@@ -152,6 +164,34 @@ impl Lines {
         self.passed.take_if(|passed| *passed == lane);
     }
 
+    /// An attempt over this binding takes one of its connections.
+    pub(super) fn uses(&mut self, pools: impl IntoIterator<Item = PoolId>, binding: BindingId) {
+        if self.freed.is_empty() {
+            return;
+        }
+        for pool in pools {
+            let Some(freed) = self.freed.get_mut(&(pool, binding)) else { continue };
+            freed.connections -= 1;
+            if freed.connections == 0 {
+                self.freed.remove(&(pool, binding));
+            }
+        }
+    }
+
+    /// A lane of the pool found all connections of these bindings in use.
+    pub(super) fn found_full(&mut self, pool: PoolId, full: &[BindingId]) {
+        if self.freed.is_empty() {
+            return;
+        }
+        self.freed.retain(|(of, binding), freed| {
+            if *of == pool && full.contains(binding) {
+                return false;
+            }
+            freed.offers -= u32::from(*of == pool);
+            freed.offers > 0
+        });
+    }
+
     /// When the next gate opens.
     pub(super) fn next_wakeup(&self) -> Option<Wall> {
         self.opening.first().map(|(opens, _)| *opens)
@@ -184,7 +224,7 @@ impl Core {
     /// At the start of a call: some of those whose moment has come are let go on.
     pub(super) fn release_some(&mut self, now: Now) {
         for _ in 0..STAGED_MAX {
-            let Some(lane) = self.lines.staged.pop_front() else { break };
+            let Some(lane) = self.lines.staged.pop() else { break };
             if self.index.is_parked(lane) {
                 self.index.wake_lane(lane);
             }
@@ -205,7 +245,7 @@ impl Core {
             self.lines.passed = Some(lane);
             return true;
         }
-        while let Some(lane) = self.lines.staged.pop_front() {
+        while let Some(lane) = self.lines.staged.pop() {
             if self.index.is_parked(lane) {
                 self.index.wake_lane(lane);
                 return true;
@@ -228,22 +268,53 @@ impl Core {
             while let Some(lane) = line.pop() {
                 if self.index.is_parked(lane) {
                     self.index.wake_lane(lane);
+                    let freed = self.lines.freed.entry((pool, binding));
+                    let freed = freed.or_insert(Freed { connections: 0, offers: OFFERS_MAX });
+                    freed.connections += 1;
                     break;
                 }
             }
         }
+        self.wake_tenant_for_slot();
+        self.wake_lane_for_slot();
+    }
+
+    /// Nobody else has anything to send: what the last one woken could not use is offered to the next in line, a connection
+    /// or an attempt less under way. False when there is nothing to offer or nobody in line.
+    pub(super) fn offer_on(&mut self) -> bool {
+        while let Some((&(pool, binding), _)) = self.lines.freed.first_key_value() {
+            if let Some(line) = self.lines.awaited.get_mut(&Awaited::Connection(pool)) {
+                while let Some(lane) = line.pop() {
+                    if self.index.is_parked(lane) {
+                        self.index.wake_lane(lane);
+                        return true;
+                    }
+                }
+            }
+            self.lines.freed.remove(&(pool, binding));
+        }
+        // Who waits is above its share, or was when it came.
+        self.wake_tenant_for_slot() || self.wake_lane_for_slot()
+    }
+
+    fn wake_tenant_for_slot(&mut self) -> bool {
         while let Some((tenant, lane)) = self.slots.next_waiting() {
             if self.index.is_tenant_blocked(lane, tenant) {
                 self.index.wake_tenant(lane, tenant);
-                break;
+                return true;
             }
         }
+        false
+    }
+
+    fn wake_lane_for_slot(&mut self) -> bool {
         while let Some(lane) = self.slots.next_lane() {
             if self.index.is_parked(lane) {
                 self.index.wake_lane(lane);
-                break;
+                return true;
             }
         }
+        false
     }
 
     /// A grant for this owner is on disk, or could not be written: those that waited for it look again.
@@ -253,7 +324,9 @@ impl Core {
                 let Some(binding) = self.scheduler.binding_id(name) else { return };
                 for pool in self.scheduler.pools_of(binding) {
                     if let Some(mut line) = self.lines.awaited.remove(&Awaited::Grant(pool)) {
-                        self.lines.staged.append(&mut line.line);
+                        while let Some(lane) = line.pop() {
+                            self.lines.staged.push(lane);
+                        }
                     }
                 }
             }
@@ -278,12 +351,12 @@ impl Core {
                 }
                 Subject::Route(_, destination) => {
                     let Some(destination) = self.scheduler.destination_id(destination) else { continue };
-                    self.lines.staged.extend(self.index.lanes_to(destination));
+                    self.index.lanes_to(destination).iter().for_each(|lane| self.lines.staged.push(*lane));
                 }
             }
         }
         for pool in pools {
-            self.lines.staged.extend(self.index.parked(pool));
+            self.index.parked(pool).for_each(|lane| self.lines.staged.push(lane));
         }
     }
 }

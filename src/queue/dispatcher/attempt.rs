@@ -10,7 +10,7 @@ use rand::Rng;
 use super::super::core::Start;
 use super::super::state::{Answered, Settled};
 use super::mark::Marked;
-use super::{Dispatcher, Held, written};
+use super::{Dispatcher, Held};
 use crate::clock::Now;
 use crate::config::{Binding, EhloName};
 use crate::delivery::{Answer, MxPlan, Order, Report};
@@ -124,7 +124,7 @@ impl Dispatcher {
         }
     }
 
-    async fn conclude(&self, mut held: Held<'_>, way: &Way, mut entry: Entry, report: &Report) {
+    async fn conclude(self: &Arc<Self>, mut held: Held<'_>, way: &Way, mut entry: Entry, report: &Report) {
         let before = entry.clone();
         let answers = self.judge(way, report);
         let Some(lease) = &held.lease else { return };
@@ -141,7 +141,7 @@ impl Dispatcher {
 
         let now = self.clock.now();
         let dsn = self.write_down(&before, &mut entry, &mut settled).await;
-        written(facts).await;
+        self.written(facts).await;
         self.log(way, &before, &entry, report, &answers, &settled);
         self.count(way, &before, report, &answers);
         if let Some(lease) = held.lease.take() {

@@ -12,6 +12,7 @@
 mod attempt;
 mod mark;
 mod record;
+mod telling;
 #[cfg(test)]
 mod tests;
 
@@ -27,6 +28,7 @@ use rand::rngs::SmallRng;
 use tokio::sync::Notify;
 
 use self::mark::Marker;
+use self::telling::{Telling, Told};
 use super::core::explain::{Explanation, Supposed};
 use super::core::{Action, Core, Observed};
 use super::fresh::Fresh;
@@ -47,6 +49,11 @@ use crate::telemetry::{Metrics, health_log, warmup_log};
 
 /// Longest sleep of the loop: a clock that is set forward, or a machine that was suspended, is noticed this soon.
 const SLEEP_MAX: Duration = Duration::from_secs(30);
+/// Actions started in one go: who wants the core meanwhile waits for no more of them.
+const STARTS_MAX: usize = 512;
+/// First wait before facts that could not be written are written again; doubles up to a minute.
+const FACTS_PAUSE: Duration = Duration::from_secs(1);
+const FACTS_PAUSE_MAX: Duration = Duration::from_secs(60);
 /// Octets of new mail kept in memory for its first attempt.
 const FRESH_OCTETS: usize = 32 << 20;
 /// Records set aside that are kept by name; the count goes on.
@@ -109,6 +116,8 @@ pub struct Dispatcher {
     shared_bodies: Mutex<HashMap<MessageId, u32>>,
     fresh: Fresh,
     random: Mutex<SmallRng>,
+    /// Facts on their way to the disk.
+    telling: Mutex<Telling>,
     wake: Notify,
     idle: Notify,
     /// Why the program cannot go on, once it cannot.
@@ -192,6 +201,7 @@ impl Dispatcher {
             shared_bodies: Mutex::default(),
             fresh: Fresh::new(FRESH_OCTETS),
             random: Mutex::new(SmallRng::seed_from_u64(parts.seed)),
+            telling: Mutex::default(),
             wake: Notify::new(),
             idle: Notify::new(),
             fatal: tokio::sync::watch::Sender::new(None),
@@ -396,10 +406,10 @@ impl Dispatcher {
     }
 
     /// News from the monitor or the operator.
-    pub async fn observe(&self, evidence: Evidence) {
+    pub async fn observe(self: &Arc<Self>, evidence: Evidence) {
         let (observed, pending) = self.tell(|core, now| core.observe(&evidence, now));
         self.announce(&observed);
-        written(pending).await;
+        self.written(pending).await;
         self.wake.notify_one();
     }
 
@@ -407,6 +417,8 @@ impl Dispatcher {
     pub async fn run(self: Arc<Self>, mut stop: tokio::sync::watch::Receiver<bool>) {
         loop {
             let wakeup = self.start_what_is_due();
+            // What was started begins now, also where there is more to start.
+            tokio::task::yield_now().await;
             let pause = wakeup.map_or(SLEEP_MAX, |at| at.since(self.clock.now().wall)).min(SLEEP_MAX);
             tokio::select! {
                 () = self.wake.notified() => {}
@@ -445,24 +457,63 @@ impl Dispatcher {
 
     /// Changes the core and hands what a restart must know to the committer, before anybody else can change it again:
     /// the disk sees decisions in their order.
-    fn tell(&self, change: impl FnOnce(&mut Core, Now) -> Observed) -> (Observed, Option<Pending>) {
+    fn tell(&self, change: impl FnOnce(&mut Core, Now) -> Observed) -> (Observed, Option<Told>) {
         let mut core = self.core.lock();
         let observed = change(&mut core, self.clock.now());
-        let batch: Batch = observed.facts.iter().map(fact_op).collect();
-        let pending = (!batch.is_empty()).then(|| self.committer.submit(batch));
-        (observed, pending)
+        if observed.facts.is_empty() {
+            return (observed, None);
+        }
+        let number = self.telling.lock().tell(&observed.facts);
+        let facts = observed.facts.clone();
+        let pending = self.committer.submit(facts.iter().map(fact_op).collect());
+        (observed, Some(Told { number, facts, pending }))
+    }
+
+    /// Waits for facts to be on disk. Where they could not be written, a task writes them again and again.
+    async fn written(self: &Arc<Self>, told: Option<Told>) {
+        let Some(Told { number, facts, pending }) = told else { return };
+        let Err(error) = pending.await else { return self.telling.lock().done(number, &facts) };
+        tracing::error!(%error, "health, hold or warm-up not written to disk; it is tried again");
+        self.probe_disk(&error);
+        tokio::spawn(Arc::clone(self).write_again(number, facts));
+    }
+
+    async fn write_again(self: Arc<Self>, number: u64, mut facts: Vec<Fact>) {
+        let mut pause = FACTS_PAUSE;
+        loop {
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(FACTS_PAUSE_MAX);
+            let pending = {
+                // Under the core's lock, as in `tell`: what was told since must not be undone.
+                let _core = self.core.lock();
+                self.telling.lock().keep_latest(number, &mut facts);
+                if facts.is_empty() {
+                    return;
+                }
+                self.committer.submit(facts.iter().map(fact_op).collect())
+            };
+            match pending.await {
+                Ok(()) => {
+                    tracing::warn!("health, hold or warm-up written to disk after all");
+                    return self.telling.lock().done(number, &facts);
+                }
+                Err(error) => self.probe_disk(&error),
+            }
+        }
     }
 
     fn start_what_is_due(self: &Arc<Self>) -> Option<Wall> {
         let (observed, pending) = self.tell(Core::tick);
         self.announce(&observed);
         if pending.is_some() {
-            tokio::spawn(written(pending));
+            let this = Arc::clone(self);
+            tokio::spawn(async move { this.written(pending).await });
         }
         let now = self.clock.now();
         self.heartbeat.store(now.wall.as_millis(), Ordering::Relaxed);
         let mut core = self.core.lock();
-        while let Some(action) = core.next(now) {
+        for _ in 0..STARTS_MAX {
+            let Some(action) = core.next(now) else { return core.next_wakeup() };
             let this = Arc::clone(self);
             match action {
                 Action::Attempt(start) => drop(tokio::spawn(this.attempt(start))),
@@ -478,6 +529,8 @@ impl Dispatcher {
                 }
             }
         }
+        // There may be more.
+        self.wake.notify_one();
         core.next_wakeup()
     }
 
@@ -541,15 +594,6 @@ impl Dispatcher {
             health_log::write_note(note);
             self.events.note(Kind::Note, note.fields(), now);
         }
-    }
-}
-
-/// Waits for facts to be on disk; a failure is logged.
-async fn written(pending: Option<Pending>) {
-    if let Some(pending) = pending
-        && let Err(error) = pending.await
-    {
-        tracing::error!(%error, "health or warm-up not written to disk; a restart forgets this change");
     }
 }
 

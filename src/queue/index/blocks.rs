@@ -106,6 +106,7 @@ impl Index {
 
     /// Fires the next timer that is due. Timers for what has moved on fire into nothing.
     pub fn next_due(&mut self, now: Wall) -> Option<Due> {
+        self.fired = self.fired.max(now);
         while let Some((at, timer)) = self.timers.pop(now) {
             match timer {
                 Timer::Expiry(id) => {

@@ -138,6 +138,8 @@ pub struct Index {
     parked: BTreeMap<PoolId, BTreeSet<LaneId>>,
     ready: VecDeque<LaneId>,
     timers: Timers,
+    /// The latest moment up to which timers have fired.
+    fired: Wall,
     recipients: u64,
 }
 
@@ -151,6 +153,11 @@ impl Index {
             self.recipients -= u64::from(old.recipients);
         }
         self.arm(expires, Timer::Expiry(entry.id));
+    }
+
+    /// The latest moment up to which timers have fired; later than the clock says where that was set back.
+    pub fn fired_until(&self) -> Wall {
+        self.fired
     }
 
     /// Sets the timer for the end of an entry's lifetime again, after it was moved.

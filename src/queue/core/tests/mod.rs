@@ -423,6 +423,23 @@ fn an_entry_whose_lifetime_ended_during_an_attempt_expires_when_it_is_back() {
 }
 
 #[test]
+fn an_entry_expires_also_where_the_clock_was_set_back_during_its_attempt() {
+    let mut rig = Rig::new(&binding(1, ""));
+    let began = rig.now.wall;
+    let id = rig.send("acme", "alpha.example");
+    let start = rig.attempt().expect("free");
+    rig.pass(61 * MINUTE);
+    assert!(rig.attempt().is_none() && rig.asked.is_empty(), "not while it is on the wire");
+    rig.now.wall = began.plus(30 * MINUTE);
+    rig.bindable("m1", false);
+    rig.put_back(start, |_| {});
+    assert!(rig.attempt().is_none() && rig.asked.is_empty(), "half an hour is left");
+    rig.pass(31 * MINUTE);
+    assert!(rig.attempt().is_none());
+    assert!(matches!(rig.asked[..], [Action::Expire(expired)] if expired == id), "{:?}", rig.asked);
+}
+
+#[test]
 fn what_belongs_to_no_pool_or_tenant_is_not_taken_in() {
     let mut rig = Rig::new(&binding(1, ""));
     for (tenant, pool) in [("acme", "gone"), ("gone", "main")] {

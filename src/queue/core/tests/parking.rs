@@ -401,3 +401,67 @@ fn a_domain_is_known_while_anything_of_it_is_under_way() {
     let again = rig.attempt().expect("again");
     assert_eq!(again.plan.destination.as_str(), "site:alpha.example");
 }
+
+#[test]
+fn a_slow_binding_elsewhere_does_not_hold_up_a_fast_one() {
+    let pool = "[pool.main]\nactive = [\"m1\", \"m2\"]\n";
+    let mut rig = Rig::new(&(binding(1, "rate_limit = \"60/h\"") + &binding(2, "rate_limit = \"10/s\"") + pool));
+    // At x.example m2's route is out.
+    rig.resolve("x.example", Ok("site:x.example"));
+    rig.observe(Evidence::Attempt {
+        binding: "m2".into(),
+        destination: "site:x.example".into(),
+        tenant: "bolt".into(),
+        domain: "x.example".parse().expect("a domain"),
+        message: MessageId(9999),
+        stream: "default".into(),
+        sender_domain: None,
+        result: AttemptResult::Refused {
+            cause: crate::outcome::Cause::SpamBlockIp,
+            scope: Scope::Binding,
+            hard: false,
+            counts_against_ip: true,
+            action: crate::outcome::Action::SuspendRoute(60 * MINUTE),
+            rule: "t".into(),
+            text: "550".into(),
+        },
+    });
+    (0..50).for_each(|_| _ = rig.send("bolt", "x.example"));
+    let to_y: Vec<_> = (0..3000).map(|_| rig.send("acme", "y.example")).collect();
+    let went = rig.run(5 * MINUTE, true);
+    let to_y = went.iter().filter(|id| to_y.contains(id)).count();
+    assert!(to_y > 2900, "{to_y} of 3000 in five minutes");
+}
+
+#[test]
+fn a_freed_connection_goes_to_the_next_in_line_where_the_first_cannot_use_it() {
+    let pool = "[pool.main]\nactive = [\"m1\"]\n[pool.other]\nactive = [\"m2\"]\n";
+    let bindings = binding(1, "max_outbound_connections = 1") + &binding(2, "");
+    let mut rig = rig("rate_limit = \"1/h\"", "", &(bindings + pool));
+    rig.send("bolt", "alpha.example");
+    let flying = rig.attempt().expect("flies");
+    rig.send("acme", "beta.example");
+    assert!(rig.attempt().is_none());
+    let gamma = rig.send("bolt", "gamma.example");
+    assert!(rig.attempt().is_none());
+    // The first in line has used up its tenant's rate elsewhere by now.
+    let other = rig.entry("acme", "other", "delta.example");
+    rig.take_in(other);
+    let elsewhere = rig.attempt().expect("over m2");
+    rig.deliver(elsewhere);
+    rig.deliver(flying);
+    assert_eq!(rig.attempt().map(|start| start.entry), Some(gamma), "at once");
+}
+
+#[test]
+fn lanes_that_are_to_look_again_stand_in_line_once_however_often_health_moves() {
+    let mut rig = rig("", "", &binding(1, ""));
+    rig.suspend("m1", None);
+    rig.scatter("acme", "main", 100);
+    rig.run(MINUTE, true);
+    for _ in 0..20 {
+        rig.resume("m1");
+        rig.suspend("m1", None);
+    }
+    assert_eq!(rig.core.lines.len(), 100);
+}
