@@ -46,8 +46,8 @@ pub struct Seen {
     pub in_flight: bool,
     /// Attempts that reached a receiver or tried to.
     pub attempts: u32,
-    /// Bindings it was refused over in a way that blamed their address, since one was last taken.
-    pub refused_over: SmallVec<[u32; 2]>,
+    /// Bindings it was refused over in a way that blamed their address, since one was last taken; each with the moment.
+    pub refused_over: SmallVec<[(u32, Wall); 2]>,
     /// When that was last.
     pub refused_at: Wall,
 }

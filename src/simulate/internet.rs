@@ -24,7 +24,7 @@ use crate::outcome::Stage;
 pub const OTHERS: usize = 8;
 
 /// Mailboxes of a domain. Few, so that they stay at hand.
-const MAILBOXES: u32 = 2_000;
+const MAILBOXES: u32 = 500;
 /// The same where streams are split by address: shares of recipients need many.
 const MAILBOXES_FOR_SPLITS: u32 = 40_000;
 

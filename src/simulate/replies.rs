@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use bytes::BytesMut;
 
@@ -41,7 +42,7 @@ pub struct Said<'a> {
 /// Everything that was ever said.
 #[derive(Debug)]
 pub struct Replies {
-    classifier: Classifier,
+    classifier: Arc<Classifier>,
     lines: Vec<Line>,
     /// Most texts are constants; their address tells them apart without reading them.
     constants: HashMap<(*const u8, usize, u16, Stage), LineId>,
@@ -52,13 +53,13 @@ pub struct Replies {
 impl Default for Replies {
     /// Read by the shipped rules.
     fn default() -> Self {
-        Self::read_by(Classifier::shipped())
+        Self::read_by(Arc::new(Classifier::shipped()))
     }
 }
 
 impl Replies {
     /// Nothing said yet; `classifier` will read it.
-    pub fn read_by(classifier: Classifier) -> Self {
+    pub fn read_by(classifier: Arc<Classifier>) -> Self {
         let failure = Failure { kind: FailureKind::TimedOut, stage: Stage::Connect, detail: "no answer".into() };
         let line = Line { text: failure.to_string(), outcome: classifier.failure(&failure) };
         let lines = vec![line];

@@ -8,6 +8,7 @@ mod table;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use super::fail;
 use super::terminal::{columns, visible, visible_json};
@@ -87,7 +88,7 @@ fn world(options: &Options) -> Result<World, String> {
         .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
     scenario.seed = options.seed.unwrap_or(scenario.seed);
     scenario.days = options.days.unwrap_or(scenario.days);
-    Ok(World::with_rules(loaded.config, scenario, classifier))
+    Ok(World::with_rules(loaded.config, scenario, Arc::new(classifier)))
 }
 
 fn run(mut world: World) -> Report {

@@ -13,7 +13,7 @@
 //! | `attempts` | a delay of our own costs no attempt, and ends nothing before its time |
 //! | `blame` | a refusal that blames our address bounces nothing |
 //! | `starved` | no tenant waits while others are served beyond their share ([`turns`]) |
-//! | `snowshoe` | what one binding was blamed for moves at once to one other at most |
+//! | `snowshoe` | mail that two bindings were refused for lately does not move at once to a third |
 //! | `evidence` | a suspension has evidence and an end, and silence suspends nobody ([`healths`]) |
 //! | `last` | automation leaves every pool a binding, unless it is certain ([`healths`]) |
 //! | `circle` | the core does not ask to be woken again and again for nothing |
@@ -121,6 +121,7 @@ pub struct Invariants {
     names: Vec<BindingName>,
     pools: Vec<PoolName>,
     retry_first: std::time::Duration,
+    blame_window: std::time::Duration,
     /// Caps.
     pub caps: Caps,
     /// Healths.
@@ -144,6 +145,7 @@ impl Invariants {
             names: config.bindings.iter().map(|binding| binding.name.clone()).collect(),
             pools: config.pools.iter().map(|pool| pool.name.clone()).collect(),
             retry_first: config.queue.retry_first,
+            blame_window: config.reputation.ip_block_window,
             caps: Caps::new(config, sites, now),
             healths: Healths::new(config),
             turns: Turns::new(config),
@@ -202,11 +204,13 @@ impl Invariants {
         }
         // Later than that it is another try, as after any deferral.
         let at_once = now.since(seen.refused_at) < self.retry_first / 2;
-        if at_once && seen.refused_over.len() > 1 && !seen.refused_over.contains(&binding) {
-            let (to, refused, entry) = (named(names, binding), &seen.refused_over, &stored.entry);
+        seen.refused_over.retain(|(_, at)| now.since(*at) <= self.blame_window);
+        let over = &seen.refused_over;
+        if at_once && over.len() > 1 && over.iter().all(|(refused, _)| *refused != binding) {
+            let (to, entry) = (named(names, binding), &stored.entry);
             found.add("snowshoe", now, || {
                 let (id, count) = (entry.id, entry.recipients.len());
-                let refused: Vec<&str> = refused.iter().map(|binding| named(names, *binding)).collect();
+                let refused: Vec<&str> = over.iter().map(|(binding, _)| named(names, *binding)).collect();
                 format!("{id} ({count} recipients), refused over {}, moved at once to {to}", refused.join(" and "))
             });
         }
@@ -246,9 +250,8 @@ impl Invariants {
             let outcome = &answer.outcome;
             if blames(outcome) {
                 seen.refused_at = now;
-                if !seen.refused_over.contains(&ended.binding) {
-                    seen.refused_over.push(ended.binding);
-                }
+                seen.refused_over.retain(|(binding, _)| *binding != ended.binding);
+                seen.refused_over.push((ended.binding, now));
             }
             if outcome.disposition == Disposition::Bounced && blames(outcome) && now < seen.expires {
                 found.add("blame", now, || format!("{} bounced for {}: {}", entry.id, outcome.rule, answer.text));

@@ -10,6 +10,7 @@ mod mail;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use rand::rngs::SmallRng;
@@ -99,11 +100,11 @@ impl World {
     /// The world of a scenario that fits the configuration ([`Scenario::check_against`]); what names nothing in it is
     /// left out. It begins with the first day of the scenario, in the time zone of `[server] day`.
     pub fn new(config: Config, scenario: Scenario) -> Self {
-        Self::with_rules(config, scenario, Classifier::shipped())
+        Self::with_rules(config, scenario, Arc::new(Classifier::shipped()))
     }
 
-    /// The same where an operator's own rules read the replies.
-    pub fn with_rules(config: Config, scenario: Scenario, classifier: Classifier) -> Self {
+    /// The same where these rules read the replies: an operator's own over the shipped ones.
+    pub fn with_rules(config: Config, scenario: Scenario, classifier: Arc<Classifier>) -> Self {
         let calendar = Calendar::new(&config.server.day);
         let day = calendar.on(scenario.start);
         let days = jiff::Span::new().days(i64::from(scenario.days.min(36_500)));
@@ -200,6 +201,11 @@ impl World {
     /// The present.
     pub fn now(&self) -> Now {
         self.clock.now()
+    }
+
+    /// When the scenario ends.
+    pub fn end(&self) -> Wall {
+        self.end
     }
 
     /// The core, to look at.

@@ -181,8 +181,9 @@ fn a_refusal_that_blames_the_address_and_moves_on_and_on_is_seen() {
     let stored = world.disk.get_mut(id).expect("it waits");
     assert_eq!(stored.seen.refused_over.len(), 2, "and has met two");
     // As if it had been refused a moment ago, however late it is tried again.
-    stored.seen.refused_over = [7, 8].into_iter().collect();
-    stored.seen.refused_at = world.clock.now().wall.plus(HOUR * 24);
+    let later = world.clock.now().wall.plus(HOUR * 24);
+    stored.seen.refused_over = [(7, later), (8, later)].into_iter().collect();
+    stored.seen.refused_at = later;
     world.run_for(12 * HOUR);
     assert_eq!(rules(&world), ["snowshoe"]);
 }
