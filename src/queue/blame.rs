@@ -184,7 +184,8 @@ fn result(outcome: &Outcome, text: &str, may_blame: bool, is_report: bool) -> At
         Some(cause) if outcome.disposition != Disposition::Delivered => AttemptResult::Refused {
             cause,
             scope: match outcome.scope {
-                Scope::Binding | Scope::Range if !may_blame => Scope::Tenant,
+                // A wish for less is heeded by the route that heard it, whosever fault it is.
+                Scope::Binding | Scope::Range if !may_blame && !is_wish_for_less(outcome) => Scope::Tenant,
                 scope => scope,
             },
             hard: outcome.hard && !is_report,

@@ -313,6 +313,6 @@ fn stopped_mail_whose_bindings_are_at_their_caps_asks_once_a_minute() {
     let looks = rig.core.looks - before;
     assert!((1..=40 * 11).contains(&looks), "{looks} in ten minutes");
     rig.pass(26 * HOUR);
-    let probe = rig.attempt().expect("the next day");
-    assert!(met.contains(&probe.binding.name.to_string()));
+    // By then nothing was heard of the mail for a whole day: it is free again, and begins anew.
+    assert!(rig.attempt().is_some(), "the next day");
 }

@@ -72,6 +72,18 @@ pub struct Mail<'a> {
     pub message: MessageId,
 }
 
+/// Why and how far mail moves no further.
+pub(super) struct Stop<'a> {
+    /// All of the tenant's mail to there, and not only this kind.
+    pub(super) whole_tenant: bool,
+    /// The bindings that it was sent over before.
+    pub(super) met: Vec<BindingName>,
+    /// The one that was refused last.
+    pub(super) refused_by: &'a BindingName,
+    /// What was said, in words.
+    pub(super) evidence: &'a str,
+}
+
 impl Mail<'_> {
     /// The keys it falls under: its tenant's, its sender domain's, its group's.
     fn keys(self) -> impl Iterator<Item = HoldKey> {
@@ -263,21 +275,13 @@ impl Holds {
         whole
     }
 
-    /// Mail of this kind was refused for the address's sake over one binding after the other: it waits at once. `met` are
-    /// the bindings that it was sent over before; its probes use no other, one after the other. Repeated by a probe that
-    /// fares no better over `refused_by`: the next one takes another binding, and does not wait for more than four times
+    /// Mail of this kind was refused for the address's sake over one binding after the other: it waits at once. Its probes
+    /// use the bindings it has met, one after the other. Repeated by a probe that fares no better: the next one takes
+    /// another binding, and does not wait for more than four times
     /// the first span, since one address that is really blocked must not keep back what the others could carry. False
     /// where another recipient of the message has just been accepted.
-    pub(super) fn stop(
-        &mut self,
-        mail: Mail<'_>,
-        whole_tenant: bool,
-        met: Vec<BindingName>,
-        refused_by: &BindingName,
-        evidence: &str,
-        rules: &config::Reputation,
-        now: Wall,
-    ) -> bool {
+    pub(super) fn stop(&mut self, mail: Mail<'_>, stop: Stop<'_>, rules: &config::Reputation, now: Wall) -> bool {
+        let Stop { whole_tenant, met, refused_by, evidence } = stop;
         let (message, to) = (mail.message, mail.destination);
         if self.accepted.as_ref().is_some_and(|(last, at_whom, at)| (*last, at_whom, *at) == (message, to, now)) {
             return false;

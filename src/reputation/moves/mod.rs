@@ -45,7 +45,7 @@ use self::trail::Trail;
 use self::voices::Others;
 use super::evidence::clipped;
 use super::health::Subject;
-use super::holds::Mail;
+use super::holds::{Mail, Stop};
 use super::policy::Reputation;
 use crate::clock::Wall;
 use crate::message::BindingName;
@@ -127,7 +127,8 @@ impl Reputation {
         let over = met.iter().map(BindingName::as_str).collect::<Vec<_>>().join(", ");
         let (rule, to) = (refusal.rule, refusal.mail.destination);
         let text = clipped(&format!("moves no further, having met {over}: {rule} at {to}: {}", refusal.text));
-        self.holds.stop(refusal.mail, whole_tenant, met, refusal.binding, &text, &self.rules, now)
+        let stop = Stop { whole_tenant, met, refused_by: refusal.binding, evidence: &text };
+        self.holds.stop(refusal.mail, stop, &self.rules, now)
     }
 
     /// Whether a route may carry the probe of mail that was stopped: it is not out itself.

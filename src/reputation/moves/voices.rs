@@ -84,7 +84,8 @@ mod tests {
         let at = |minutes: i64| Wall::from_millis(minutes * 60_000);
         let (own, other): (TenantName, TenantName) = ("own".into(), "other".into());
         // (what happened: tenant, group or 0 for a refusal) → (to the group 1 of own, to own)
-        let table: [(&[(&TenantName, u64)], (Others, Others)); 9] = [
+        type Row<'a> = (&'a [(&'a TenantName, u64)], (Others, Others));
+        let table: [Row<'_>; 9] = [
             (&[], (Silent, Silent)),
             (&[(&own, 1), (&own, 1)], (Silent, Silent)),
             (&[(&own, 2)], (Passed, Silent)),
