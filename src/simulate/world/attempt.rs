@@ -97,7 +97,7 @@ impl World {
             Answered { recipient, outcome: line.outcome.clone(), text: line.text.clone(), host: None }
         };
         let answers: SmallVec<[Answered; 4]> = lines.iter().enumerate().map(answered).collect();
-        let unit = self.unit();
+        let unit = self.random.random();
         let Some(stored) = self.disk.get_mut(start.entry) else {
             let id = start.entry;
             self.invariants.add("once", now.wall, || format!("{id} was tried and is not on disk any more"));

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rand::rngs::SmallRng;
-use rand::{Rng, SeedableRng};
+use rand::SeedableRng;
 
 use self::attempt::Flight;
 use super::agenda::{Agenda, Event};
@@ -389,10 +389,6 @@ impl World {
             }
         }
         self.agenda.plan(now.wall.plus(HOUR), Event::Hour);
-    }
-
-    fn unit(&mut self) -> f64 {
-        self.random.random()
     }
 }
 
