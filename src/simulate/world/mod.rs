@@ -13,8 +13,8 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rand::rngs::SmallRng;
 use rand::SeedableRng;
+use rand::rngs::SmallRng;
 
 use self::attempt::Flight;
 use super::agenda::{Agenda, Event};
