@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{
-    Admin, Assignment, BackOff, Binding, Classify, Config, Day, Delivery, Dns, DomainPattern, EhloName, FailoverReason,
-    Limits, Listener, Log, LogFormat, Member, Monitor, Pace, Pool, Provider, Queue, Reputation, Server, Spread, Tenant,
-    TenantMatch, Timeouts, UnknownPolicy, WarmupRules, Window,
+    Admin, Assignment, Automation, BackOff, Binding, Classify, Config, Day, Delivery, Dns, DomainPattern, EhloName,
+    FailoverReason, Limits, Listener, Log, LogFormat, Member, Monitor, Pace, Pool, Prediction, Provider, Queue,
+    Reputation, Server, Spread, Tenant, TenantMatch, Timeouts, UnknownPolicy, WarmupRules, Window,
 };
 use crate::message::{BindingName, Domain, PoolName, ProviderName, TenantName};
 
@@ -112,6 +112,7 @@ impl Config {
             queue: Queue::default(),
             delivery: Delivery::default(),
             window: Window::default(),
+            prediction: Prediction::default(),
             reputation: Reputation::default(),
             warmup: WarmupRules::default(),
             monitor: Monitor::default(),
@@ -292,19 +293,39 @@ impl Default for Timeouts {
     }
 }
 
+impl Default for Prediction {
+    fn default() -> Self {
+        Self { half_life: hours(4), horizon: 100, redraw: minutes(5), least: 0.05 }
+    }
+}
+
 impl Default for Reputation {
     fn default() -> Self {
         Self {
+            automation: Automation::Act,
             window: hours(1),
-            min_attempts: 100,
-            min_events: 10,
+            min_attempts: 50,
+            min_events: 5,
             hard_bounce_ratio: 0.05,
+            normal_bounce_ratio: 0.02,
+            bad_bounce_ratio: 0.1,
+            fuse_height: 12.0,
+            fuse_certainty: 0.99,
+            complaint_prior: 0.000_5,
+            complaint_prior_weight: 2_000.0,
+            complaint_throttle: 0.001,
+            complaint_suspend: 0.003,
+            complaint_certainty: 0.99,
+            complaint_days: 7,
+            drift_half_life: hours(6),
+            drift_limit: 4.0,
             ip_block_count: 3,
             ip_block_window: hours(1),
             hold_count: 3,
             hold_window: hours(1),
             group_hold: hours(1),
             providers_for_binding: 3,
+            dwell: minutes(15),
             suspend_first: hours(1),
             suspend_max: hours(24),
             forgive_after: days(7),

@@ -64,6 +64,8 @@ pub struct Config {
     pub delivery: Delivery,
     /// `[window]`
     pub window: Window,
+    /// `[prediction]`
+    pub prediction: Prediction,
     /// `[reputation]`
     pub reputation: Reputation,
     /// `[warmup]`
@@ -587,6 +589,8 @@ pub struct BackOff {
 /// `[reputation]`: when evidence takes a binding or a route out, and how it comes back.
 #[derive(Clone, Debug)]
 pub struct Reputation {
+    /// Whether conclusions are acted on. Default [`Automation::Act`].
+    pub automation: Automation,
     /// Span over which attempts and hard bounces are counted. Default 1 h.
     pub window: Duration,
     /// Attempts in the window below which the fuse never trips. Default 100.
@@ -595,6 +599,30 @@ pub struct Reputation {
     pub min_events: u64,
     /// Share of hard bounces above which it trips. Default 0.05.
     pub hard_bounce_ratio: f64,
+    /// Share of hard bounces of an address that is well: p0 of the fuse's sequential test. Default 0.02.
+    pub normal_bounce_ratio: f64,
+    /// Share that is to be found fast: p1. Above `normal_bounce_ratio`. Default 0.1.
+    pub bad_bounce_ratio: f64,
+    /// Evidence (in nats, natural log of the likelihood ratio) at which the sequential test says "bad". Default 12.
+    pub fuse_height: f64,
+    /// Certainty (0.5 to below 1, one-sided) with which the share must lie above `hard_bounce_ratio`. Default 0.99.
+    pub fuse_certainty: f64,
+    /// Share of complaints that is expected before anything is known. Default 0.0005.
+    pub complaint_prior: f64,
+    /// Accepted recipients that this expectation is worth. Default 2,000.
+    pub complaint_prior_weight: f64,
+    /// Share of complaints above which a route is throttled. Default 0.001.
+    pub complaint_throttle: f64,
+    /// Share of complaints above which it is suspended. Default 0.003.
+    pub complaint_suspend: f64,
+    /// Certainty (0.5 to below 1) with which the share must lie above a limit. Default 0.99.
+    pub complaint_certainty: f64,
+    /// Days of sending that are looked at. Default 7.
+    pub complaint_days: u32,
+    /// Time in which what is known of a route's usual deferrals and latency counts half. Default 6 h.
+    pub drift_half_life: Duration,
+    /// Standard deviations from the usual at which deferrals or latency of a route have drifted. Default 4.
+    pub drift_limit: f64,
     /// Replies that blame the IP, in `ip_block_window`, after which the route is suspended (rules may say "at once").
     /// Default 3.
     pub ip_block_count: u32,
@@ -609,6 +637,8 @@ pub struct Reputation {
     pub group_hold: Duration,
     /// Suspended routes of one binding, at distinct providers, that suspend the binding itself. Default 3.
     pub providers_for_binding: usize,
+    /// Shortest stay in a state that automation brought about, even where its cause is gone sooner. Default 15 min.
+    pub dwell: Duration,
     /// First suspension. Default 1 h.
     pub suspend_first: Duration,
     /// Longest suspension; each repetition doubles. Default 24 h.
@@ -623,6 +653,30 @@ pub struct Reputation {
     pub probation_periods: u32,
     /// Largest share of a pool's bindings that automation alone may have out. Default 0.5.
     pub pool_guard: f64,
+}
+
+/// What becomes of what automation concludes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Automation {
+    /// Bindings are throttled and suspended, mail is held.
+    #[default]
+    Act,
+    /// Everything is judged and told, and nothing is done; only the operator's word and an address that cannot be bound
+    /// move anything.
+    Watch,
+}
+
+/// `[prediction]`: the chance that the next mail on a route is accepted, as `spread = "reputation"` uses it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Prediction {
+    /// Time in which what was seen counts half. Default 4 h.
+    pub half_life: Duration,
+    /// How many of the next recipients a prediction is about. Default 100.
+    pub horizon: u32,
+    /// Least time between two draws of a route's weight. Default 5 min.
+    pub redraw: Duration,
+    /// Smallest part of its weight (above 0, to 1) that a route keeps however bad it looks, to go on measuring. Default 0.05.
+    pub least: f64,
 }
 
 /// `[monitor]`

@@ -31,6 +31,7 @@ pub fn evidence(
     answers: &[Answered],
     binding: &Binding,
     destination: &DestinationName,
+    took: Option<Duration>,
 ) -> Vec<Evidence> {
     let names_itself = binding.ehlo_hostname == EhloName::Message && entry.reverse_path.is_some();
     let seen = answers.iter().map(|answer| Evidence::Attempt {
@@ -41,6 +42,7 @@ pub fn evidence(
         message: entry.message,
         stream: entry.stream.clone(),
         sender_domain: entry.reverse_path.as_ref().map(|from| from.domain()),
+        took,
         result: match &answer.outcome {
             outcome if names_itself && is_about_the_name(outcome) => named_itself(outcome, &answer.text),
             outcome => {
@@ -252,7 +254,7 @@ mod tests {
     }
 
     fn seen(entry: &Entry, binding: &str) -> (Scope, bool, Action) {
-        let all = evidence(entry, &[blaming()], &named(binding), &"gmail".into());
+        let all = evidence(entry, &[blaming()], &named(binding), &"gmail".into(), None);
         match &all[..] {
             [Evidence::Attempt { result: AttemptResult::Refused { scope, counts_against_ip, action, .. }, .. }] => {
                 (*scope, *counts_against_ip, *action)
@@ -354,7 +356,7 @@ mod tests {
     fn what_is_certain_about_an_address_counts_against_each() {
         let mut answer = blaming();
         answer.outcome.certain = true;
-        let all = evidence(&entry(&["m1", "m2"]), &[answer], &named("m3"), &"gmail".into());
+        let all = evidence(&entry(&["m1", "m2"]), &[answer], &named("m3"), &"gmail".into(), None);
         assert!(
             matches!(
                 &all[..],
@@ -386,7 +388,7 @@ mod tests {
     #[test]
     fn an_answer_that_is_the_mails_fault_blames_and_moves_nothing() {
         let answer = of_the_mail(&blaming());
-        let all = evidence(&entry(&[]), std::slice::from_ref(&answer), &named("m1"), &"gmail".into());
+        let all = evidence(&entry(&[]), std::slice::from_ref(&answer), &named("m1"), &"gmail".into(), None);
         match &all[..] {
             [Evidence::Attempt { result: AttemptResult::Refused { scope, counts_against_ip, action, .. }, .. }] => {
                 assert_eq!((*scope, *counts_against_ip, *action), (Scope::Tenant, false, Action::None));
@@ -415,7 +417,7 @@ mod tests {
             binding.ehlo_hostname = ehlo.clone();
             let mut answer = blaming();
             (answer.outcome.cause, answer.outcome.action) = (Some(cause), action);
-            let all = evidence(&entry(&[]), &[answer], &binding, &"gmail".into());
+            let all = evidence(&entry(&[]), &[answer], &binding, &"gmail".into(), None);
             let [Evidence::Attempt { result: AttemptResult::Refused { scope, counts_against_ip, action, .. }, .. }] =
                 &all[..]
             else {
@@ -439,7 +441,7 @@ mod tests {
             hard: true,
             ..unknown.outcome
         };
-        let all = evidence(&report, &[unknown], &named("m1"), &"gmail".into());
+        let all = evidence(&report, &[unknown], &named("m1"), &"gmail".into(), None);
         assert!(
             matches!(&all[..], [Evidence::Attempt { result: AttemptResult::Refused { hard: false, .. }, .. }]),
             "{all:?}"
@@ -452,7 +454,7 @@ mod tests {
         let mut answer = blaming();
         (answer.outcome.scope, answer.outcome.counts_against_ip) = (Scope::SenderDomain, false);
         answer.outcome.action = hold;
-        let all = evidence(&entry(&["m1"]), &[answer], &named("m2"), &"gmail".into());
+        let all = evidence(&entry(&["m1"]), &[answer], &named("m2"), &"gmail".into(), None);
         match &all[..] {
             [Evidence::Attempt { result: AttemptResult::Refused { scope, action, .. }, .. }] => {
                 assert_eq!((*scope, *action), (Scope::SenderDomain, hold));
@@ -495,7 +497,7 @@ mod tests {
                             heard = of_the_mail(&answer);
                         }
                     }
-                    for seen in evidence(&entry, &[heard], &binding, &to) {
+                    for seen in evidence(&entry, &[heard], &binding, &to, None) {
                         r.observe(&seen, now);
                     }
                 }

@@ -28,6 +28,8 @@ pub enum Evidence {
         stream: StreamName,
         /// The domain of the reverse path; `None` for the null reverse path.
         sender_domain: Option<Domain>,
+        /// From the first command to the last reply of the attempt; `None` where no connection was made.
+        took: Option<Duration>,
         /// What came of it.
         result: AttemptResult,
     },
@@ -106,6 +108,8 @@ pub enum Evidence {
     OperatorSuspend {
         /// Which.
         binding: BindingName,
+        /// At this destination only.
+        destination: Option<DestinationName>,
         /// Why, in the operator's words.
         reason: String,
         /// For how long; `None` until resumed.
@@ -118,10 +122,14 @@ pub enum Evidence {
         /// At this destination only.
         destination: Option<DestinationName>,
     },
-    /// The operator brought it back: clears every suspension of the binding and its routes.
+    /// The operator brought it back: clears every suspension of the binding and its routes, or of one route.
     OperatorResume {
         /// Which.
         binding: BindingName,
+        /// At this destination only.
+        destination: Option<DestinationName>,
+        /// For so long automation does not take it out again; `None`: it may at once.
+        span: Option<Duration>,
     },
 }
 

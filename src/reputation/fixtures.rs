@@ -2,33 +2,12 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::config::{Binding, Config, Member, Pool, Reputation};
 
-const HOUR: Duration = Duration::from_secs(3600);
-
 /// The documented defaults of `[reputation]`.
 pub(crate) fn rules() -> Reputation {
-    Reputation {
-        window: HOUR,
-        min_attempts: 100,
-        min_events: 10,
-        hard_bounce_ratio: 0.05,
-        ip_block_count: 3,
-        ip_block_window: HOUR,
-        hold_count: 3,
-        hold_window: Duration::from_secs(3600),
-        group_hold: HOUR,
-        providers_for_binding: 3,
-        suspend_first: HOUR,
-        suspend_max: 24 * HOUR,
-        forgive_after: 7 * 24 * HOUR,
-        probation_start: 20,
-        probation_period: HOUR / 4,
-        probation_periods: 4,
-        pool_guard: 0.5,
-    }
+    Reputation::default()
 }
 
 /// Bindings at 192.0.2.1 and following, pools of one tier each, defaults elsewhere.

@@ -27,7 +27,6 @@ use super::cells::Blame;
 use super::complaints::Booked;
 use super::evidence::{AttemptResult, clipped};
 use super::health::{HealthChange, Reason, Subject};
-use super::notes::Note;
 use super::policy::Reputation;
 use crate::clock::Wall;
 use crate::message::{BindingName, DestinationName, TenantName};
@@ -147,18 +146,5 @@ impl Reputation {
         }
         subjects.push(Subject::Binding(late.binding.clone()));
         self.fuse(&subjects, now, out);
-    }
-
-    /// Complaints about mail that had been accepted. They move nothing by themselves; a share that is too large is noted.
-    pub(super) fn complaint(&mut self, about: Late<'_>, incidents: u32, now: Wall) {
-        if !self.bindings.contains_key(about.binding) {
-            return;
-        }
-        let provider = about.destination.and_then(|to| self.providers.get(to));
-        self.complaints.book(about.binding, provider, Booked::Complaints(incidents), about.at, now);
-        if let Some(share) = self.complaints.worth_a_note(about.binding, provider, now) {
-            let (binding, destination) = (about.binding.clone(), provider.cloned());
-            self.notes.push(Note::Complaints { binding, destination, share });
-        }
     }
 }

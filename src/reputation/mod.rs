@@ -17,7 +17,9 @@
 
 mod attempts;
 mod cells;
+mod complained;
 pub mod complaints;
+mod drift;
 pub mod evidence;
 pub mod facts;
 #[cfg(test)]
@@ -37,6 +39,7 @@ pub mod notes;
 pub mod policy;
 #[cfg(test)]
 mod scenarios;
+pub mod signals;
 mod state;
 pub mod tally;
 mod told;
@@ -48,3 +51,4 @@ pub use holds::{HoldChange, HoldState};
 pub use moves::{Refusal, Whose};
 pub use notes::Note;
 pub use policy::Reputation;
+pub use signals::Signal;

@@ -45,7 +45,7 @@ use super::notes::Note;
 use super::state::{Effect, State};
 use super::tally::Tally;
 use crate::clock::Wall;
-use crate::config::{self, Config};
+use crate::config::{self, Automation, Config};
 use crate::message::{BindingName, DestinationName, PoolName};
 
 /// Destinations that must blame a binding on probation before it is suspended again as a whole.
@@ -69,6 +69,8 @@ pub struct Reputation {
     pub(super) complaints: Complaints,
     timers: BTreeSet<(Wall, Subject)>,
     dirty: BTreeSet<Subject>,
+    /// Whose complaints or listings have changed.
+    pub(super) signalled: BTreeSet<Subject>,
     pub(super) notes: Vec<Note>,
     /// A binding came back since the held-back ones were looked at.
     usable_again: bool,
@@ -87,6 +89,7 @@ impl Reputation {
             bindings: HashMap::new(),
             timers: BTreeSet::new(),
             dirty: BTreeSet::new(),
+            signalled: BTreeSet::new(),
             notes: Vec::new(),
             holds: Holds::default(),
             moves: Moves::default(),
@@ -124,6 +127,7 @@ impl Reputation {
         self.complaints.retain(|name| known.contains_key(name));
         self.timers.retain(|(_, subject)| known.contains_key(subject.binding()));
         self.dirty.retain(|subject| known.contains_key(subject.binding()));
+        self.signalled.retain(|subject| known.contains_key(subject.binding()));
     }
 
     /// Concludes from one piece of evidence. Evidence about bindings that are not configured is ignored: it is the last
@@ -131,10 +135,32 @@ impl Reputation {
     pub fn observe(&mut self, evidence: &Evidence, now: Wall) -> Vec<HealthChange> {
         let mut changes = self.tick(now);
         let out = &mut changes;
+        let moves_by_itself = matches!(
+            evidence,
+            Evidence::OperatorSuspend { .. }
+                | Evidence::OperatorResume { .. }
+                | Evidence::OperatorRelease { .. }
+                | Evidence::Unbindable { .. }
+                | Evidence::Bindable { .. }
+        );
+        if self.rules.automation == Automation::Watch && !moves_by_itself {
+            return changes;
+        }
         match evidence {
-            Evidence::Attempt { binding, destination, tenant, domain, message, stream, sender_domain, result } => {
+            Evidence::Attempt {
+                binding,
+                destination,
+                tenant,
+                domain,
+                message,
+                stream,
+                sender_domain,
+                took,
+                result,
+            } => {
                 let attempt = Attempt { binding, destination, tenant, domain };
                 let sender = Sender { message: *message, stream, domain: sender_domain.as_ref() };
+                self.drift(attempt, result, *took, now, out);
                 self.attempt(attempt, sender, result, now, out);
             }
             Evidence::Range { bindings, destination, tenant, domain, action, text } => {
@@ -165,10 +191,10 @@ impl Reputation {
             Evidence::ReverseDns { binding, confirmed, detail } => {
                 self.reverse_dns(binding, *confirmed, detail, now, out);
             }
-            Evidence::OperatorSuspend { binding, reason, span } => {
+            Evidence::OperatorSuspend { binding, destination: _, reason, span } => {
                 self.operator_suspend(binding, reason, *span, now, out);
             }
-            Evidence::OperatorResume { binding } => self.resume(binding, now, out),
+            Evidence::OperatorResume { binding, destination: _, span: _ } => self.resume(binding, now, out),
         }
         self.relook(out);
         changes

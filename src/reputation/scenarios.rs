@@ -35,6 +35,7 @@ pub(super) fn attempt(name: &str, to: &str, tenant: &str, domain: &str, result: 
         message: MessageId(0),
         stream: "default".into(),
         sender_domain: None,
+        took: None,
         result,
     }
 }
@@ -369,14 +370,15 @@ fn a_broken_ptr_keeps_the_binding_out_until_it_is_confirmed() {
 #[test]
 fn the_operators_word_comes_first_and_what_lies_below_comes_back_after_it() {
     let (_, mut r) = herd();
-    let suspend = |span| Evidence::OperatorSuspend { binding: "a".into(), reason: "move".into(), span };
+    let suspend =
+        |span| Evidence::OperatorSuspend { binding: "a".into(), destination: None, reason: "move".into(), span };
     r.observe(&listings("a", vec![listing("sbl", 4.0, true)]), START);
     r.observe(&suspend(Some(HOUR)), START);
     assert_eq!(out_until(&r, &binding("a")), Some((Reason::Operator, START.plus(HOUR))));
     r.tick(START.plus(HOUR));
     assert_eq!(out_until(&r, &binding("a")), Some((Reason::Listed, UNTIL_CLEARED)));
     r.observe(&blamed("a", "gmail", Action::SuspendRoute(HOUR)), START.plus(HOUR));
-    r.observe(&Evidence::OperatorResume { binding: "a".into() }, START.plus(HOUR));
+    r.observe(&Evidence::OperatorResume { binding: "a".into(), destination: None, span: None }, START.plus(HOUR));
     assert_eq!(*r.health(&binding("a")), Health::Active);
     assert_eq!(*r.health(&route("a", "gmail")), Health::Active);
 
@@ -412,7 +414,7 @@ fn facts_follow_every_change_and_a_restart_continues_the_suspension() {
     r.observe(&blamed("a", "gmail", Action::None), START.plus(HOUR));
     assert_eq!(out_until(&r, &route("a", "gmail")), Some((Reason::IpBlocked, START.plus(3 * HOUR))), "strikes too");
 
-    r.observe(&Evidence::OperatorResume { binding: "a".into() }, START.plus(HOUR));
+    r.observe(&Evidence::OperatorResume { binding: "a".into(), destination: None, span: None }, START.plus(HOUR));
     r.tick(START.plus(HOUR + 7 * 24 * HOUR));
     write(&mut r, &mut disk);
     assert!(!disk.contains_key("health/route/a/gmail"), "forgiven and forgotten");
@@ -500,9 +502,9 @@ fn any_evidence() -> impl Strategy<Value = Evidence> {
         1 => name.clone().prop_map(|n| Evidence::Unbindable { binding: n.into(), detail: "no".into() }),
         1 => name.clone().prop_map(|n| Evidence::Bindable { binding: n.into() }),
         1 => (name.clone(), prop::option::of(span)).prop_map(|(n, span)| {
-            Evidence::OperatorSuspend { binding: n.into(), reason: "word".into(), span }
+            Evidence::OperatorSuspend { binding: n.into(), destination: None, reason: "word".into(), span }
         }),
-        1 => name.prop_map(|n| Evidence::OperatorResume { binding: n.into() }),
+        1 => name.prop_map(|n| Evidence::OperatorResume { binding: n.into(), destination: None, span: None }),
     ]
 }
 

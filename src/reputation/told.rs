@@ -19,6 +19,7 @@ impl Reputation {
         let sum: f64 = listed.iter().map(|l| l.weight).sum();
         let certain: f64 = listed.iter().filter(|l| l.certain).map(|l| l.weight).sum();
         let (throttle, suspend) = (self.throttle_weight, self.suspend_weight);
+        self.signalled.insert(Subject::Binding(binding.clone()));
         let zones: Vec<String> = listed.iter().map(|l| format!("{} ({})", l.zone, l.codes)).collect();
         let text = match zones.is_empty() {
             true => "not listed".to_owned(),

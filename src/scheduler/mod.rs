@@ -38,6 +38,7 @@ mod headroom;
 mod order;
 mod picks;
 pub mod pool;
+mod prediction;
 pub mod range;
 pub mod rate;
 #[cfg(test)]
@@ -51,7 +52,6 @@ mod shared;
 mod spread_tests;
 mod standing;
 pub mod state;
-mod success;
 mod takeover;
 #[cfg(test)]
 mod testing;

@@ -14,8 +14,8 @@ use smallvec::SmallVec;
 use super::fair::Fair;
 use super::order::Order;
 use super::pool::Class;
+use super::prediction;
 use super::state::PairHasher;
-use super::success;
 use super::views::{Bars, View};
 use super::{BindingId, DestinationId, Families, RegionId};
 use crate::config::Spread;
@@ -158,7 +158,9 @@ impl Tier {
     pub(super) fn weight(&self, seat: usize, column: u32) -> u32 {
         let weight = self.seats[seat].weight;
         match self.spread {
-            Spread::Reputation => weight * u32::from(self.bent.get(&column).map_or(success::FULL, |bent| bent[seat])),
+            Spread::Reputation => {
+                weight * u32::from(self.bent.get(&column).map_or(prediction::FULL, |bent| bent[seat]))
+            }
             Spread::Weighted | Spread::Headroom => weight,
         }
     }
@@ -268,7 +270,7 @@ impl Tier {
             return;
         }
         let seats = self.seats.len();
-        self.bent.entry(column).or_insert_with(|| vec![success::FULL; seats])[seat] = twentieths;
+        self.bent.entry(column).or_insert_with(|| vec![prediction::FULL; seats])[seat] = twentieths;
         let weight = self.weight(seat, column);
         if column == 0 {
             self.main.set_weight(seat, weight);

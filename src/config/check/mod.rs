@@ -8,6 +8,7 @@ mod binding;
 mod feedback;
 mod monitor;
 mod pool;
+mod reputation;
 mod routing;
 mod sections;
 mod tenant;
@@ -215,6 +216,7 @@ impl<'a> Context<'a> {
         let destination_routes = self.destination_routes(file, delivery.port);
         let dns = self.dns(file);
         let queue = self.queue(file);
+        let prediction = self.prediction(file);
         let reputation = self.reputation(file);
         let warmup = self.warmup_rules(file);
         let monitor = self.monitor(file);
@@ -239,6 +241,7 @@ impl<'a> Context<'a> {
             queue,
             delivery,
             window,
+            prediction,
             reputation,
             warmup,
             monitor,

@@ -10,9 +10,7 @@ use super::{Context, host_name, is_header_name, place_of, section};
 use crate::config::defaults::{LOW_SPACE_FLOOR, SHUTDOWN_GRACE};
 use crate::config::mistake::Place;
 use crate::config::read::{At, Field, List, NameServer, OrOff, Size};
-use crate::config::{
-    Admin, Assignment, Classify, Day, Delivery, Dns, Listener, Log, Queue, Reputation, Server, Timeouts, raw,
-};
+use crate::config::{Admin, Assignment, Classify, Day, Delivery, Dns, Listener, Log, Queue, Server, Timeouts, raw};
 use crate::message::TenantName;
 
 impl Context<'_> {
@@ -236,55 +234,6 @@ impl Context<'_> {
             block: read(&raw.block, default.block),
             end_of_data: read(&raw.end_of_data, default.end_of_data),
             quit: read(&raw.quit, default.quit),
-        }
-    }
-
-    pub(super) fn reputation(&mut self, file: &raw::File) -> Reputation {
-        let raw = section(&file.reputation);
-        let default = Reputation::default();
-        for field in [
-            &raw.window,
-            &raw.ip_block_window,
-            &raw.hold_window,
-            &raw.group_hold,
-            &raw.suspend_first,
-            &raw.suspend_max,
-            &raw.forgive_after,
-            &raw.probation_period,
-        ] {
-            self.not_instant(field);
-        }
-        for field in [&raw.ip_block_count, &raw.hold_count, &raw.probation_start, &raw.probation_periods] {
-            self.at_least_one(field);
-        }
-        self.at_least_one(&raw.providers_for_binding);
-        self.within(&raw.hard_bounce_ratio, 0.0, 1.0);
-        self.within(&raw.pool_guard, 0.0, 1.0);
-        let suspend_first = raw.suspend_first.or(default.suspend_first);
-        let suspend_max = raw.suspend_max.or(default.suspend_max);
-        self.not_above(
-            (suspend_first, place_of(&raw.suspend_first)),
-            (suspend_max, place_of(&raw.suspend_max)),
-            "suspend_first is longer than suspend_max",
-        );
-        Reputation {
-            window: raw.window.or(default.window),
-            min_attempts: raw.min_attempts.or(default.min_attempts),
-            min_events: raw.min_events.or(default.min_events),
-            hard_bounce_ratio: raw.hard_bounce_ratio.or(default.hard_bounce_ratio),
-            ip_block_count: raw.ip_block_count.or(default.ip_block_count),
-            ip_block_window: raw.ip_block_window.or(default.ip_block_window),
-            hold_count: raw.hold_count.or(default.hold_count),
-            hold_window: raw.hold_window.or(default.hold_window),
-            group_hold: raw.group_hold.or(default.group_hold),
-            providers_for_binding: raw.providers_for_binding.or(default.providers_for_binding),
-            suspend_first,
-            suspend_max,
-            forgive_after: raw.forgive_after.or(default.forgive_after),
-            probation_start: raw.probation_start.or(default.probation_start),
-            probation_period: raw.probation_period.or(default.probation_period),
-            probation_periods: raw.probation_periods.or(default.probation_periods),
-            pool_guard: raw.pool_guard.or(default.pool_guard),
         }
     }
 

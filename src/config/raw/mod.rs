@@ -18,7 +18,7 @@ use super::read::{
     Field, List, Map, NameServer, OrOff, Readable, Size, as_table, as_text, field, quoted, refuse_unknown, table, words,
 };
 use super::tree::{Node, Table, Value};
-use super::{DomainPattern, FailoverReason, LogFormat, Pace, Rate, Spread, UnknownPolicy};
+use super::{Automation, DomainPattern, FailoverReason, LogFormat, Pace, Rate, Spread, UnknownPolicy};
 use crate::message::{Domain, Mailbox};
 
 table!(File {
@@ -38,6 +38,7 @@ table!(File {
     queue: Queue,
     delivery: Delivery,
     window: Window,
+    prediction: Prediction,
     reputation: Reputation,
     warmup: WarmupRules,
     monitor: Monitor,
@@ -268,17 +269,35 @@ table!(Window { adaptive: bool, start: u32, grow_every: Duration, deferral_ratio
 
 table!(BackOff { pause: Duration, add_every: Duration });
 
+words!(Automation { "act" => Automation::Act, "watch" => Automation::Watch });
+
+table!(Prediction { half_life: Duration, horizon: u32, redraw: Duration, least: f64 });
+
 table!(Reputation {
+    automation: Automation,
     window: Duration,
     min_attempts: u64,
     min_events: u64,
     hard_bounce_ratio: f64,
+    normal_bounce_ratio: f64,
+    bad_bounce_ratio: f64,
+    fuse_height: f64,
+    fuse_certainty: f64,
+    complaint_prior: f64,
+    complaint_prior_weight: f64,
+    complaint_throttle: f64,
+    complaint_suspend: f64,
+    complaint_certainty: f64,
+    complaint_days: u32,
+    drift_half_life: Duration,
+    drift_limit: f64,
     ip_block_count: u32,
     ip_block_window: Duration,
     hold_count: u32,
     hold_window: Duration,
     group_hold: Duration,
     providers_for_binding: usize,
+    dwell: Duration,
     suspend_first: Duration,
     suspend_max: Duration,
     forgive_after: Duration,

@@ -297,7 +297,7 @@ impl Core {
         let answers = &*self.judged(lease, entry, answers, now);
         let neighbours = self.neighbours(lease.binding, answers);
         let destination = self.scheduler.destination_name(lease.destination);
-        let mut evidence = blame::evidence(entry, answers, &binding, destination);
+        let mut evidence = blame::evidence(entry, answers, &binding, destination, took);
         evidence.extend(blame::of_range(entry, answers, &binding.name, destination, &neighbours));
         let seen = blame::experience(entry, answers, &binding.name, took);
         let seen = Experience { began: Some(lease.began()), ..seen };

@@ -69,7 +69,12 @@ impl Rig {
     }
 
     fn suspend_for_good(&mut self, name: &str) {
-        let evidence = Evidence::OperatorSuspend { binding: BindingName::new(name), reason: "test".into(), span: None };
+        let evidence = Evidence::OperatorSuspend {
+            binding: BindingName::new(name),
+            destination: None,
+            reason: "test".into(),
+            span: None,
+        };
         assert_eq!(self.core.observe(&evidence, self.now).changes.len(), 1);
     }
 

@@ -48,6 +48,7 @@ use super::health::Subject;
 use super::holds::{Mail, Stop};
 use super::policy::Reputation;
 use crate::clock::Wall;
+use crate::config::Automation;
 use crate::message::BindingName;
 use crate::outcome::Cause;
 
@@ -83,7 +84,7 @@ impl Reputation {
     /// Judges a refusal that blames the address, before it is observed; stops the mail where the mail is at fault. Some
     /// hundred nanoseconds.
     pub fn whose(&mut self, refusal: &Refusal<'_>, now: Wall) -> Whose {
-        if refusal.certain || self.is_listed(refusal.binding) {
+        if self.rules.automation == Automation::Watch || refusal.certain || self.is_listed(refusal.binding) {
             return Whose::Binding;
         }
         if let Some((whole_tenant, _)) = self.holds.stopped(refusal.mail) {

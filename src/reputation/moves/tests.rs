@@ -65,6 +65,7 @@ impl Receiver {
             message: MessageId(sent.message),
             stream: sent.stream.into(),
             sender_domain: Some(from.clone()),
+            took: None,
             result,
         };
         self.r.observe(&evidence, self.now);

@@ -16,7 +16,7 @@ impl World {
         match event.what {
             Happening::Suspend { binding } => {
                 let reason = "as the scenario says".to_owned();
-                self.observe(&Evidence::OperatorSuspend { binding, reason, span: event.lasts }, now);
+                self.observe(&Evidence::OperatorSuspend { binding, destination: None, reason, span: event.lasts }, now);
             }
             Happening::Crash => self.crash(now),
             what => self.turn(&what, true, now),

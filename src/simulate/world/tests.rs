@@ -161,7 +161,8 @@ fn an_attempt_over_who_is_out_is_seen() {
         Some(Action::Attempt(start)) => start,
         other => panic!("an attempt is due, not {other:?}"),
     };
-    let evidence = Evidence::OperatorSuspend { binding: "m1".into(), reason: "x".into(), span: None };
+    let evidence =
+        Evidence::OperatorSuspend { binding: "m1".into(), destination: None, reason: "x".into(), span: None };
     world.core.observe(&evidence, now);
     world.attempt(start, now);
     assert_eq!(rules(&world), ["suspended"]);

@@ -495,6 +495,7 @@ fn said(tenant: &str, sender: Option<&str>, message: u64, result: AttemptResult)
         message: MessageId(message),
         stream: "default".into(),
         sender_domain: sender.map(|name| name.parse().expect("a domain")),
+        took: None,
         result,
     }
 }

@@ -61,11 +61,16 @@ impl Rig {
     }
 
     fn suspend(&mut self, name: &str, span: Option<Duration>) {
-        self.observe(Evidence::OperatorSuspend { binding: name.into(), reason: "test".into(), span });
+        self.observe(Evidence::OperatorSuspend {
+            binding: name.into(),
+            destination: None,
+            reason: "test".into(),
+            span,
+        });
     }
 
     fn resume(&mut self, name: &str) {
-        self.observe(Evidence::OperatorResume { binding: name.into() });
+        self.observe(Evidence::OperatorResume { binding: name.into(), destination: None, span: None });
     }
 }
 
@@ -416,6 +421,7 @@ fn a_slow_binding_elsewhere_does_not_hold_up_a_fast_one() {
         message: MessageId(9999),
         stream: "default".into(),
         sender_domain: None,
+        took: None,
         result: AttemptResult::Refused {
             cause: crate::outcome::Cause::SpamBlockIp,
             scope: Scope::Binding,

@@ -199,7 +199,7 @@ mod properties {
                     6 => {
                         let binding: BindingName = ["m1", "m2"][usize::from(domain % 2)].into();
                         let span = Some(Duration::from_millis(n));
-                        let suspend = Evidence::OperatorSuspend { binding, reason: "test".into(), span };
+                        let suspend = Evidence::OperatorSuspend { binding, destination: None, reason: "test".into(), span };
                         rig.core.observe(&suspend, rig.now);
                     }
                     _ => {}

@@ -131,9 +131,9 @@ mod tests {
         let table = [
             ((300, 6, 200, 50), unknown, "tenant"),
             ((300, 60, 200, 40), unknown, "trips"),
-            ((50, 0, 200, 50), unknown, "trips"),
-            ((50, 0, 200, 50), fine, "trips"),
-            ((50, 0, 200, 50), bad_too, "tenant"),
+            ((40, 0, 200, 50), unknown, "trips"),
+            ((40, 0, 200, 50), fine, "trips"),
+            ((40, 0, 200, 50), bad_too, "tenant"),
             ((0, 0, 200, 50), unknown, "trips"),
             ((0, 0, 200, 50), fine, "trips"),
             ((0, 0, 200, 50), bad_too, "tenant"),

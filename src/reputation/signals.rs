@@ -1,0 +1,37 @@
+//! What reputation knows of a route and no attempt tells: what people complain about, and who lists the address.
+//!
+//! For whoever predicts what the next mail will meet; nothing is concluded from it here.
+
+use super::health::Subject;
+use super::policy::Reputation;
+use crate::clock::Wall;
+
+/// What is known of a subject besides answers. All figures are 0 where nothing is known and 1 where automation would
+/// suspend; they may be larger.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Signal {
+    /// Whose.
+    pub subject: Subject,
+    /// Share of complaints, relative to `complaint_suspend`; of a binding: over all its mail.
+    pub complaints: f64,
+    /// Summed weight of the zones that list it, relative to `suspend_weight` (bindings only).
+    pub listed: f64,
+}
+
+impl Reputation {
+    /// What has changed since the last call; everything after a restart.
+    pub fn take_signals(&mut self, now: Wall) -> Vec<Signal> {
+        std::mem::take(&mut self.signalled).into_iter().map(|subject| self.signal(subject, now)).collect()
+    }
+
+    fn signal(&self, subject: Subject, now: Wall) -> Signal {
+        let weight = |listed: &[super::evidence::Listing]| listed.iter().map(|listing| listing.weight).sum::<f64>();
+        let (listed, provider) = match &subject {
+            Subject::Binding(binding) => (weight(self.listings(binding)) / self.suspend_weight.max(f64::EPSILON), None),
+            Subject::Route(_, to) => (0.0, self.providers.get(to)),
+        };
+        let share = self.complaints.share(subject.binding(), provider, self.rules.complaint_days, now);
+        let rate = share.complaints as f64 / share.accepted.max(1) as f64;
+        Signal { complaints: rate / self.rules.complaint_suspend, listed, subject }
+    }
+}
