@@ -65,6 +65,7 @@ fn world(extra: &str, seed: u64) -> World {
         receivers: BTreeMap::new(),
         lists: BTreeMap::new(),
         events: Vec::new(),
+        truth: None,
         written: Default::default(),
     };
     let mut world = World::new(config, scenario);

@@ -47,8 +47,25 @@ pub struct Scenario {
     pub lists: BTreeMap<ZoneName, ListModel>,
     /// `[[event]]`
     pub events: Vec<Event>,
+    /// `[truth]`: what only the scenario knows.
+    pub truth: Option<Truth>,
     /// Where each key stands in the file, for what is said of it later.
     pub written: Written,
+}
+
+/// `[truth]`: who is really at fault and when, so that what the program concluded can be judged.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Truth {
+    /// Bindings that are really bad (blocked, declining, listed); empty where no binding is.
+    pub bindings: Vec<BindingName>,
+    /// Where they are bad; empty: everywhere.
+    pub receivers: Vec<ProviderName>,
+    /// Tenants whose mail is really bad.
+    pub tenants: Vec<TenantName>,
+    /// When it begins, from the start of the scenario.
+    pub from: Duration,
+    /// When it is over; `None`: not within the scenario.
+    pub until: Option<Duration>,
 }
 
 /// The text a scenario was read from and where each of its keys stands; empty for one that was made by hand.

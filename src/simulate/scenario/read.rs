@@ -102,6 +102,7 @@ fn scenario(file: &File, written: Written, out: &mut Findings) -> Option<Scenari
         receivers,
         lists,
         events,
+        truth: None,
         written,
     })
 }

@@ -34,6 +34,7 @@ fn scenario() -> Scenario {
         receivers: [("gmail".to_owned(), ReceiverModel::lenient())].into(),
         lists: Default::default(),
         events: Vec::new(),
+        truth: None,
         written: Default::default(),
     }
 }
