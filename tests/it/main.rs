@@ -22,6 +22,7 @@ mod marks;
 mod metrics;
 mod mx;
 mod restart;
+mod reputation;
 mod reverse_dns;
 mod shares;
 mod smoke;
