@@ -76,6 +76,12 @@ impl Health {
 pub enum Reason {
     /// Too many hard bounces.
     HardBounces,
+    /// Too many complaints.
+    Complaints,
+    /// More deferrals than are usual there.
+    Deferrals,
+    /// Answers that come later than is usual there.
+    Latency,
     /// Replies that blame the IP.
     IpBlocked,
     /// The receiver refuses the binding's set-up: its PTR, its EHLO name.
@@ -99,6 +105,9 @@ impl Reason {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::HardBounces => "hard_bounces",
+            Self::Complaints => "complaints",
+            Self::Deferrals => "deferrals",
+            Self::Latency => "latency",
             Self::IpBlocked => "ip_blocked",
             Self::Misconfigured => "misconfigured",
             Self::ManyProviders => "many_providers",
