@@ -76,6 +76,12 @@ impl Health {
 pub enum Reason {
     /// Too many hard bounces.
     HardBounces,
+    /// Too many complaints.
+    Complaints,
+    /// More deferrals than are usual there.
+    Deferrals,
+    /// Answers that come later than is usual there.
+    Latency,
     /// Replies that blame the IP.
     IpBlocked,
     /// The receiver refuses the binding's set-up: its PTR, its EHLO name.
@@ -95,10 +101,18 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// Whether statistics say so, and nobody in as many words: it may be the mail's fault after all.
+    pub fn is_inferred(self) -> bool {
+        matches!(self, Self::HardBounces | Self::Complaints | Self::Deferrals | Self::Latency)
+    }
+
     /// Stable text, as in logs, metrics and the API.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::HardBounces => "hard_bounces",
+            Self::Complaints => "complaints",
+            Self::Deferrals => "deferrals",
+            Self::Latency => "latency",
             Self::IpBlocked => "ip_blocked",
             Self::Misconfigured => "misconfigured",
             Self::ManyProviders => "many_providers",

@@ -190,7 +190,9 @@ fn fed_by_engaged(config: &Config) -> HashSet<BindingName> {
 fn blame(reason: Reason) -> Blame {
     match reason {
         Reason::IpBlocked | Reason::ManyProviders | Reason::Listed => Blame::Address,
-        Reason::HardBounces | Reason::RateLimited => Blame::Unclear,
+        Reason::HardBounces | Reason::Complaints | Reason::Deferrals | Reason::Latency | Reason::RateLimited => {
+            Blame::Unclear
+        }
         Reason::Misconfigured | Reason::ReverseDns | Reason::Unbindable | Reason::Operator => Blame::Nobody,
     }
 }
