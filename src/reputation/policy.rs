@@ -2,7 +2,7 @@
 //!
 //! | evidence | moves |
 //! |---|---|
-//! | hard bounces | the route whose fuse trips, or that alone explains why the binding's does; else the binding; no binding when one tenant explains it: its mail is held there, and a [`Note`] says so |
+//! | hard bounces | the route whose fuse trips, or that alone explains why the binding's does; else the binding; neither where a tenant, its campaign, a recipient's domain or the destination explains them (`fuse`) |
 //! | a reply that blames the IP | the route: at once where the rule says so or on probation, else after `ip_block_count` in `ip_block_window` |
 //! | the same about the binding's network | also the routes of those who share it (`moves` says who is believed) |
 //! | the same over one binding after the other | no further binding: the mail is held ([`moves`](super::moves)) |
@@ -35,6 +35,7 @@ use super::cells::{Cell, Watched, find};
 use super::complaints::Complaints;
 use super::evidence::{Evidence, Listing, clipped};
 use super::facts::{self, BadFact, Fact};
+use super::fuse::Kept;
 use super::guard::{Guard, Standing};
 use super::health::{Health, HealthChange, Reason, Subject};
 use super::holds::{Freed, HoldChange, Holds, Mail};
@@ -43,7 +44,7 @@ use super::lists::Lists;
 use super::moves::Moves;
 use super::notes::Note;
 use super::state::{Effect, State};
-use super::tally::Tally;
+use super::tally::{Steps, Tally};
 use crate::clock::Wall;
 use crate::config::{self, Automation, Config};
 use crate::message::{BindingName, DestinationName, PoolName};
@@ -67,6 +68,11 @@ pub struct Reputation {
     /// Hard bounces of each tenant, over all bindings.
     pub(super) lists: Lists,
     pub(super) complaints: Complaints,
+    /// Excursions of the fuse that are to be written.
+    pub(super) fuse_marks: Kept,
+    /// Destinations that explained hard bounces, and when that was noted.
+    pub(super) destinations_blamed: HashMap<DestinationName, Wall>,
+    ticked: Wall,
     timers: BTreeSet<(Wall, Subject)>,
     dirty: BTreeSet<Subject>,
     /// Whose complaints or listings have changed.
@@ -95,6 +101,9 @@ impl Reputation {
             moves: Moves::default(),
             lists: Lists::new(config.reputation.window),
             complaints: Complaints::new(now),
+            fuse_marks: Kept::default(),
+            destinations_blamed: HashMap::new(),
+            ticked: now,
             usable_again: false,
             next_sweep: now.plus(config.reputation.window),
         };
@@ -212,16 +221,16 @@ impl Reputation {
         self.relook(&mut changes);
         self.holds.tick(self.rules.hold_window, now);
         self.complaints.tick(now);
+        self.fuse_marks.tick(now);
+        self.ticked = now;
         // A sweep further away than a window is a clock that was set back.
         if now >= self.next_sweep || self.next_sweep.since(now) > self.rules.window {
             self.holds.sweep(self.rules.hold_window, now);
             self.moves.sweep(self.rules.ip_block_window, now);
             self.lists.sweep(now);
             self.next_sweep = now.plus(self.rules.window);
-            let blame_window = self.rules.ip_block_window;
-            for watched in self.bindings.values_mut() {
-                watched.routes.retain(|_, cell| !cell.is_idle(now, blame_window));
-            }
+            let (steps, blame_window) = (Steps::new(&self.rules), self.rules.ip_block_window);
+            self.bindings.values_mut().for_each(|watched| watched.sweep(steps, now, blame_window));
         }
         changes
     }
@@ -304,12 +313,14 @@ impl Reputation {
             .collect();
         all.extend(self.holds.take_facts());
         all.extend(self.complaints.take_facts());
+        all.extend(self.fuse_facts(self.ticked));
         all
     }
 
     /// [`take_facts`](Self::take_facts) for a clean stop: with what would be written a moment later.
     pub fn final_facts(&mut self) -> Vec<Fact> {
         self.complaints.flush();
+        self.fuse_marks.flush();
         self.take_facts()
     }
 
@@ -327,6 +338,9 @@ impl Reputation {
         if key.starts_with(facts::COMPLAINTS_PREFIX) {
             let known = &self.bindings;
             return self.complaints.restore(bytes, |name| known.contains_key(name)).map_err(bad);
+        }
+        if key.starts_with(facts::FUSE_PREFIX) {
+            return self.restore_fuse(bytes).map_err(bad);
         }
         let (subject, state) = facts::read(key, bytes)?;
         if let Some(cell) = find(&mut self.bindings, &subject, self.rules.window) {
