@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::cells::{Blame, Cell, find};
 use super::complaints::Booked;
 use super::evidence::{AttemptResult, clipped};
-use super::fuse::{Judgement, acquits, is_bad_list, judge};
+use super::fuse::{Groups, is_bad};
 use super::health::{HealthChange, Reason, Subject};
 use super::holds::Mail;
 use super::lists::Lists;
@@ -13,7 +13,7 @@ use super::moves::group_of;
 use super::notes::Note;
 use super::policy::{PROBATION_BLAMERS, Reputation};
 use super::state::{Cause, Effect};
-use super::tally::{Count, Tally};
+use super::tally::{Key, Steps};
 use crate::clock::Wall;
 use crate::config;
 use crate::message::{BindingName, DestinationName, Domain, MessageId, StreamName, TenantName};
@@ -78,7 +78,7 @@ impl Reputation {
         match result {
             AttemptResult::Accepted => {
                 watched.clusters.ends(attempt.tenant, attempt.domain);
-                self.count(attempt, false, now);
+                self.count(attempt, mail, false, now);
                 if bound_again {
                     self.change(&attempt.of_binding(), "address can be bound", out, |s, _| s.bindable());
                 }
@@ -94,7 +94,7 @@ impl Reputation {
             AttemptResult::Refused { cause, hard, counts_against_ip, action, rule, scope, text } => {
                 let text = clipped(&format!("{} at {}: {text}", rule, attempt.destination));
                 if *hard && watched.clusters.begins(attempt.tenant, attempt.domain, now) {
-                    self.count(attempt, true, now);
+                    self.count(attempt, mail, true, now);
                     self.fuse(&[attempt.of_route(), attempt.of_binding()], now, out);
                 }
                 match (action, scope) {
@@ -120,116 +120,32 @@ impl Reputation {
         }
     }
 
-    fn count(&mut self, attempt: Attempt<'_>, event: bool, now: Wall) {
+    /// Counts a final answer about the recipient: accepted, or refused for good. Nothing else is an attempt for the fuse: of
+    /// a time-out or a deferral nobody knows what it would have become.
+    fn count(&mut self, attempt: Attempt<'_>, mail: Mail<'_>, event: bool, now: Wall) {
         let Some(watched) = self.bindings.get_mut(attempt.binding) else { return };
-        let route = watched.routes.get_mut(attempt.destination);
-        if watched.own.state.is_out() || route.as_ref().is_some_and(|cell| cell.state.is_out()) {
+        let Some(route) = watched.routes.get_mut(attempt.destination) else { return };
+        if watched.own.state.is_out() || route.state.is_out() {
             // Answers still on the wire: what they say has been acted on, and must not reach the binding's count.
             return;
         }
-        if self.holds.waits(attempt.tenant, attempt.destination, now) {
-            // The same, where the tenant was stopped and not the address.
+        if self.holds.waits(mail, now) {
+            // The same, where the mail was stopped and not the address.
             return;
         }
         self.lists.add(attempt.tenant, event, now);
-        for cell in std::iter::once(&mut watched.own).chain(route) {
-            cell.tally.add(attempt.tenant, event, now);
+        let steps = Steps::new(&self.rules);
+        let group = watched.groups.number(mail, group_of(mail));
+        let there = (&mut watched.own, attempt.destination.as_str());
+        for (cell, place) in [there, (route, attempt.domain.as_str())] {
+            let place = cell.places.number(place, event, self.rules.window, now);
+            cell.tally.add(Key { group, place }, event, steps, now);
             if event {
-                spoil(cell, attempt.tenant, &mut self.lists, &self.rules, now);
+                spoil(cell, &watched.groups, attempt.tenant, &mut self.lists, &self.rules, now);
             } else if let Some(recovery) = &mut cell.state.recovery {
                 recovery.accepted = recovery.accepted.saturating_add(1);
             }
         }
-    }
-
-    /// The fuse of the route first, then the binding's over all routes together.
-    pub(super) fn fuse(&mut self, subjects: &[Subject], now: Wall, out: &mut Vec<HealthChange>) {
-        for subject in subjects.iter().cloned() {
-            let Some(cell) = find(&mut self.bindings, &subject, self.rules.window) else { return };
-            if cell.state.is_out() || cell.state.wants_out().is_some() {
-                continue;
-            }
-            let lists = &mut self.lists;
-            match judge(&mut cell.tally, &self.rules, now, |tenant| lists.total(tenant, now)) {
-                Judgement::Fine => {}
-                Judgement::Trips(count) => {
-                    let subject = self.guilty_route(&subject, count, now).unwrap_or(subject);
-                    self.trip(&subject, now, out);
-                }
-                Judgement::Tenant { tenant, own, rest } => {
-                    let evidence = format!(
-                        "{tenant}: {} hard bounces in {} attempts; all others: {} in {}",
-                        own.events, own.attempts, rest.events, rest.attempts
-                    );
-                    let is_known = cell.noted.get(&tenant).is_some_and(|&noted| now.since(noted) < self.rules.window);
-                    if !is_known {
-                        cell.noted.insert(tenant.clone(), now);
-                    }
-                    self.stop_list(&subject, &tenant, &evidence, now);
-                    if !is_known {
-                        self.notes.push(Note::TenantBlamed { subject, tenant, evidence });
-                    }
-                }
-            }
-        }
-    }
-
-    /// A tenant's list is bad: its mail is held at the route's destination or, where the binding's fuse tripped, wherever
-    /// its share of hard bounces over this binding is too large. What it did is taken out of the counts of the address.
-    fn stop_list(&mut self, subject: &Subject, tenant: &TenantName, evidence: &str, now: Wall) {
-        let Some(watched) = self.bindings.get_mut(subject.binding()) else { return };
-        let places: Vec<DestinationName> = match subject {
-            Subject::Route(_, to) => vec![to.clone()],
-            Subject::Binding(_) => {
-                let counts = watched.routes.iter_mut().map(|(to, cell)| (to, cell.tally.of(tenant, now)));
-                let of: Vec<_> = counts.filter(|(_, count)| count.attempts > 0).collect();
-                let limit = self.rules.hard_bounce_ratio;
-                let is_bad = |count: &Count| count.events as f64 > limit * count.attempts as f64;
-                let mut bad: Vec<_> = of.iter().filter(|(_, c)| is_bad(c)).map(|(to, _)| (*to).clone()).collect();
-                if bad.is_empty() {
-                    // Bounces that came by mail without saying from where: most likely from where most of it went.
-                    let most = of.iter().max_by(|(a, x), (b, y)| x.attempts.cmp(&y.attempts).then_with(|| b.cmp(a)));
-                    bad.extend(most.map(|(to, _)| (*to).clone()));
-                }
-                bad.sort();
-                bad
-            }
-        };
-        for to in &places {
-            let Some(cell) = watched.routes.get_mut(to) else { continue };
-            let part = cell.tally.split_off(tenant);
-            watched.own.tally.take_out(&part);
-        }
-        if let Subject::Binding(_) = subject {
-            watched.own.tally.split_off(tenant);
-        }
-        for to in &places {
-            self.holds.stop_list(tenant, to, evidence, &self.rules, now);
-        }
-    }
-
-    /// The route that alone explains why its binding's fuse tripped, although it has too few attempts for its own.
-    fn guilty_route(&mut self, subject: &Subject, total: Count, now: Wall) -> Option<Subject> {
-        let Subject::Binding(binding) = subject else { return None };
-        let watched = self.bindings.get_mut(binding)?;
-        let counts = watched.routes.iter_mut().map(|(to, cell)| (cell.tally.total(now), to));
-        let (count, to) = counts.max_by(|(a, x), (b, y)| a.events.cmp(&b.events).then_with(|| y.cmp(x)))?;
-        acquits(total.without(count), &self.rules).then(|| Subject::Route(binding.clone(), to.clone()))
-    }
-
-    /// Suspends for hard bounces. A route's counts are taken out of its binding's, which is then judged by what
-    /// happened elsewhere.
-    fn trip(&mut self, subject: &Subject, now: Wall, out: &mut Vec<HealthChange>) {
-        let Some(cell) = find(&mut self.bindings, subject, self.rules.window) else { return };
-        let mut tripped = std::mem::replace(&mut cell.tally, Tally::new(self.rules.window));
-        if let (Subject::Route(..), Some(watched)) = (subject, self.bindings.get_mut(subject.binding())) {
-            watched.own.tally.take_out(&tripped);
-        }
-        let count = tripped.total(now);
-        let text = format!("{} hard bounces in {} attempts", count.events, count.attempts);
-        self.change(subject, &text, out, |state, rules| {
-            state.penalise(Reason::HardBounces, Duration::ZERO, &text, rules, now);
-        });
     }
 
     /// What the rule that read the reply asks for. Returns whether the reply only repeats a wish for less that is heeded.
@@ -410,9 +326,17 @@ fn action_of_route(action: Action, scope: Scope) -> Action {
 }
 
 /// A hard bounce while the cell recovers: it spoils the period, unless the tenant's list is known to be bad elsewhere.
-pub(super) fn spoil(cell: &mut Cell, tenant: &TenantName, lists: &mut Lists, rules: &config::Reputation, now: Wall) {
+pub(super) fn spoil(
+    cell: &mut Cell,
+    groups: &Groups,
+    tenant: &TenantName,
+    lists: &mut Lists,
+    rules: &config::Reputation,
+    now: Wall,
+) {
     let Some(recovery) = &mut cell.state.recovery else { return };
-    if !is_bad_list(lists.total(tenant, now), cell.tally.of(tenant, now), rules) {
+    let here = cell.tally.of(i64::MIN, |key| groups.is_of(key.group, tenant));
+    if !is_bad(lists.total(tenant, now).without(here), rules) {
         recovery.hard = recovery.hard.saturating_add(1);
     }
 }

@@ -3,11 +3,12 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
+use super::fuse::{Groups, Places};
 use super::health::Subject;
 use super::late::LateClusters;
 use super::moves::Voices;
 use super::state::State;
-use super::tally::{Clusters, Tally};
+use super::tally::{Clusters, Steps, Tally};
 use crate::clock::Wall;
 use crate::message::{BindingName, DestinationName, Domain, TenantName};
 
@@ -16,6 +17,10 @@ use crate::message::{BindingName, DestinationName, Domain, TenantName};
 pub(super) struct Cell {
     pub(super) state: State,
     pub(super) tally: Tally,
+    /// Where in it mail bounced: destinations of a binding, recipients' domains of a route.
+    pub(super) places: Places,
+    /// Recipients' domains that were noted as the cause, and when (routes only).
+    pub(super) domains_noted: HashMap<String, Wall>,
     /// Recent refusals that blamed the IP (routes only): at most `ip_block_count`, and as many by mail.
     pub(super) blames: VecDeque<Blame>,
     pub(super) last_blame: Option<Blame>,
@@ -43,6 +48,8 @@ impl Cell {
         Self {
             state: State::default(),
             tally: Tally::new(window),
+            places: Places::default(),
+            domains_noted: HashMap::new(),
             blames: VecDeque::new(),
             last_blame: None,
             voices: Voices::default(),
@@ -57,9 +64,9 @@ impl Cell {
         self.blames.len() >= count && self.blames.iter().any(|blame| !blame.by_mail)
     }
 
-    pub(super) fn is_idle(&mut self, now: Wall, blame_window: Duration) -> bool {
+    pub(super) fn is_idle(&mut self, steps: Steps, now: Wall, blame_window: Duration) -> bool {
         self.state.is_blank()
-            && self.tally.is_empty(now)
+            && self.tally.is_empty(steps, now)
             && self.blames.iter().all(|blame| now.since(blame.at) > blame_window)
     }
 }
@@ -69,6 +76,8 @@ impl Cell {
 pub(super) struct Watched {
     pub(super) own: Cell,
     pub(super) clusters: Clusters,
+    /// Whose mail is counted, here and on its routes.
+    pub(super) groups: Groups,
     pub(super) late: LateClusters,
     pub(super) routes: HashMap<DestinationName, Cell>,
     /// When the operator was last told what to mend.
@@ -80,10 +89,18 @@ impl Watched {
         Self {
             own: Cell::new(window),
             clusters: Clusters::default(),
+            groups: Groups::default(),
             late: LateClusters::default(),
             routes: HashMap::new(),
             fix_noted: None,
         }
+    }
+
+    /// Forgets routes of which nothing was heard, and whose mail is not counted any more.
+    pub(super) fn sweep(&mut self, steps: Steps, now: Wall, blame_window: Duration) {
+        self.routes.retain(|_, cell| !cell.is_idle(steps, now, blame_window));
+        let tallies = std::iter::once(&self.own).chain(self.routes.values()).map(|cell| &cell.tally);
+        self.groups.retain(&tallies.flat_map(Tally::groups).collect());
     }
 }
 

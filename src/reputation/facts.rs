@@ -1,7 +1,7 @@
 //! What is written down of a health, so that a restart continues it.
 //!
-//! Keys are `health/binding/NAME` and `health/route/NAME/DESTINATION`, `hold/TENANT DESTINATION DOMAIN` and
-//! `complaints/BINDING PROVIDER`; values are JSON of the subject and its whole state. The subject is repeated in
+//! Keys are `health/binding/NAME` and `health/route/NAME/DESTINATION`, `hold/TENANT DESTINATION DOMAIN`,
+//! `complaints/BINDING PROVIDER` and `fuse/BINDING DESTINATION`; values are JSON of the subject and its whole state. The subject is repeated in
 //! the value because names may hold slashes: keys are for finding, not for parsing.
 
 use serde::{Deserialize, Serialize};
@@ -19,8 +19,11 @@ pub const HOLD_PREFIX: &str = "hold/";
 /// Prefix of the keys of complaints' cohorts.
 pub const COMPLAINTS_PREFIX: &str = "complaints/";
 
+/// Prefix of the keys of the fuse's excursions.
+pub const FUSE_PREFIX: &str = "fuse/";
+
 /// All prefixes: what a restart must hand to [`super::Reputation::restore`].
-pub const PREFIXES: [&str; 3] = [PREFIX, HOLD_PREFIX, COMPLAINTS_PREFIX];
+pub const PREFIXES: [&str; 4] = [PREFIX, HOLD_PREFIX, COMPLAINTS_PREFIX, FUSE_PREFIX];
 
 /// A durable change to hand to the store.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -35,12 +35,14 @@ impl Reputation {
             .collect();
         all.extend(self.holds.take_facts());
         all.extend(self.complaints.take_facts());
+        all.extend(self.fuse_facts(self.now));
         all
     }
 
     /// [`take_facts`](Self::take_facts) for a clean stop: with what would be written a moment later.
     pub fn final_facts(&mut self) -> Vec<Fact> {
         self.complaints.flush();
+        self.fuse_marks.flush();
         self.take_facts()
     }
 
@@ -62,6 +64,9 @@ impl Reputation {
         if key.starts_with(facts::COMPLAINTS_PREFIX) {
             let known = &self.bindings;
             return self.complaints.restore(bytes, |name| known.contains_key(name)).map_err(bad);
+        }
+        if key.starts_with(facts::FUSE_PREFIX) {
+            return self.restore_fuse(bytes).map_err(bad);
         }
         let (subject, state, orphaned) = facts::read(key, bytes)?;
         // Where it is written anew: with or without the moment at which it was first missed.

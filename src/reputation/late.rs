@@ -28,6 +28,7 @@ use super::complaints::Booked;
 use super::evidence::{AttemptResult, clipped};
 use super::health::{HealthChange, Reason, Subject};
 use super::policy::Reputation;
+use super::tally::Steps;
 use crate::clock::Wall;
 use crate::message::{BindingName, DestinationName, TenantName};
 
@@ -128,21 +129,24 @@ impl Reputation {
         if !watched.late.begins(late, oldest) {
             return;
         }
+        let (steps, groups) = (Steps::new(&self.rules), &watched.groups);
+        let is_meant = |group| groups.is_of(group, late.tenant);
         let mut subjects = Vec::with_capacity(2);
         if let Some(to) = late.destination {
             let Some(cell) = watched.routes.get_mut(to) else { return };
-            if !cell.tally.add_late(late.tenant, late.at, now) {
+            if !cell.tally.add_late(is_meant, 0, late.at, steps, now) {
                 return;
             }
             self.lists.add_late(late.tenant, late.at, now);
-            spoil(cell, late.tenant, &mut self.lists, &self.rules, now);
+            spoil(cell, groups, late.tenant, &mut self.lists, &self.rules, now);
             subjects.push(Subject::Route(late.binding.clone(), to.clone()));
         }
-        if watched.own.tally.add_late(late.tenant, late.at, now) {
+        let place = late.destination.map_or(0, |to| watched.own.places.known(to.as_str()));
+        if watched.own.tally.add_late(is_meant, place, late.at, steps, now) {
             if late.destination.is_none() {
                 self.lists.add_late(late.tenant, late.at, now);
             }
-            spoil(&mut watched.own, late.tenant, &mut self.lists, &self.rules, now);
+            spoil(&mut watched.own, groups, late.tenant, &mut self.lists, &self.rules, now);
         }
         subjects.push(Subject::Binding(late.binding.clone()));
         self.fuse(&subjects, now, out);

@@ -41,9 +41,10 @@ fn send_on(r: &mut Reputation, each: u64, minutes: u32, to: &[&str], at: Wall) {
 }
 
 fn counts(r: &mut Reputation, now: Wall) -> Vec<(u64, u64)> {
+    let steps = tally::Steps::new(&r.rules);
     let watched = r.bindings.get_mut("a").unwrap();
-    let route = watched.routes.get_mut("gmail").map(|cell| cell.tally.total(now));
-    let own = watched.own.tally.total(now);
+    let route = watched.routes.get_mut("gmail").map(|cell| cell.tally.total(steps, now));
+    let own = watched.own.tally.total(steps, now);
     std::iter::once(own).chain(route).map(|count| (count.attempts, count.events)).collect()
 }
 

@@ -12,7 +12,7 @@ use super::scenarios::{
 use super::state::{Cause, Effect};
 use super::*;
 use crate::clock::Wall;
-use crate::config::{Automation, Config};
+use crate::config::Automation;
 use crate::message::TenantName;
 use crate::outcome::Action;
 

@@ -17,6 +17,22 @@ pub enum Note {
         /// Counts.
         evidence: String,
     },
+    /// Hard bounces over the limit that one recipient's domain explains: nobody was stopped.
+    RecipientDomainBlamed {
+        /// Where it was seen.
+        subject: Subject,
+        /// Whose mailboxes are gone.
+        domain: String,
+        /// Counts.
+        evidence: String,
+    },
+    /// Hard bounces over the limit that several bindings see alike at one destination: nobody was stopped.
+    DestinationBlamed {
+        /// Which.
+        destination: DestinationName,
+        /// Counts.
+        evidence: String,
+    },
     /// A reply blames the tenant or its domain. More of them, and its mail is held there.
     TenantRefused {
         /// Where.
@@ -69,10 +85,13 @@ pub enum Note {
 }
 
 impl Note {
-    /// Stable text: tenant_blamed, tenant_refused, misconfigured, complaints, withheld, would_suspend.
+    /// Stable text: tenant_blamed, recipient_domain_blamed, destination_blamed, tenant_refused, misconfigured, complaints,
+    /// withheld, would_suspend.
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::TenantBlamed { .. } => "tenant_blamed",
+            Self::RecipientDomainBlamed { .. } => "recipient_domain_blamed",
+            Self::DestinationBlamed { .. } => "destination_blamed",
             Self::TenantRefused { .. } => "tenant_refused",
             Self::Misconfigured { .. } => "misconfigured",
             Self::Complaints { .. } => "complaints",
@@ -89,6 +108,17 @@ impl Note {
                 fields.extend(names(subject));
                 fields.push(("tenant", tenant.to_string()));
                 fields.push(("evidence", evidence.clone()));
+            }
+            Self::RecipientDomainBlamed { subject, domain, evidence } => {
+                fields.push(("binding", subject.binding().to_string()));
+                if let Subject::Route(_, destination) = subject {
+                    fields.push(("destination", destination.to_string()));
+                }
+                fields.push(("domain", domain.clone()));
+                fields.push(("evidence", evidence.clone()));
+            }
+            Self::DestinationBlamed { destination, evidence } => {
+                fields.extend([("destination", destination.to_string()), ("evidence", evidence.clone())]);
             }
             Self::Misconfigured { binding, destination, evidence } => fields.extend([
                 ("binding", binding.to_string()),

@@ -2,7 +2,7 @@
 //!
 //! | evidence | moves |
 //! |---|---|
-//! | hard bounces | the route whose fuse trips, or that alone explains why the binding's does; else the binding; no binding when one tenant explains it: its mail is held there, and a [`Note`] says so |
+//! | hard bounces | the route whose fuse trips, or that alone explains why the binding's does; else the binding; neither where a tenant, its campaign, a recipient's domain or the destination explains them (`fuse`) |
 //! | a reply that blames the IP | the route: at once where the rule says so or on probation, else after `ip_block_count` in `ip_block_window` |
 //! | the same about the binding's network | also the routes of those who share it (`moves` says who is believed) |
 //! | the same over one binding after the other | no further binding: the mail is held ([`moves`](super::moves)) |
@@ -34,6 +34,7 @@ use super::attempts::{Attempt, Sender};
 use super::cells::Watched;
 use super::complaints::Complaints;
 use super::evidence::{Evidence, Listing, clipped};
+use super::fuse::Kept;
 use super::guard::Guard;
 use super::health::{Health, HealthChange, Subject};
 use super::holds::{Freed, HoldChange, Holds, Mail};
@@ -43,7 +44,7 @@ use super::lists::Lists;
 use super::moves::Moves;
 use super::notes::Note;
 use super::state::is_ahead;
-use super::tally::Tally;
+use super::tally::{Steps, Tally};
 use crate::clock::Wall;
 use crate::config::{self, Automation, Config};
 use crate::message::{BindingName, DestinationName};
@@ -67,6 +68,10 @@ pub struct Reputation {
     /// Hard bounces of each tenant, over all bindings.
     pub(super) lists: Lists,
     pub(super) complaints: Complaints,
+    /// Excursions of the fuse that are to be written.
+    pub(super) fuse_marks: Kept,
+    /// Destinations that explained hard bounces, and when that was noted.
+    pub(super) destinations_blamed: HashMap<DestinationName, Wall>,
     pub(super) timers: BTreeSet<(Wall, Subject)>,
     pub(super) dirty: BTreeSet<Subject>,
     /// What is remembered of bindings that are not configured (any more).
@@ -109,6 +114,8 @@ impl Reputation {
             moves: Moves::default(),
             lists: Lists::new(config.reputation.window),
             complaints: Complaints::new(now),
+            fuse_marks: Kept::default(),
+            destinations_blamed: HashMap::new(),
             usable_again: false,
             next_sweep: now.plus(config.reputation.window),
             now,
@@ -227,6 +234,7 @@ impl Reputation {
         self.relook(&mut changes);
         self.holds.tick(self.rules.hold_window, now);
         self.complaints.tick(now);
+        self.fuse_marks.tick(now);
         // A sweep further away than a window is a clock that was set back.
         if now >= self.next_sweep || self.next_sweep.since(now) > self.rules.window {
             self.holds.sweep(self.rules.hold_window, now);
@@ -234,10 +242,8 @@ impl Reputation {
             self.lists.sweep(now);
             self.next_sweep = now.plus(self.rules.window);
             self.forget_orphans();
-            let blame_window = self.rules.ip_block_window;
-            for watched in self.bindings.values_mut() {
-                watched.routes.retain(|_, cell| !cell.is_idle(now, blame_window));
-            }
+            let (steps, blame_window) = (Steps::new(&self.rules), self.rules.ip_block_window);
+            self.bindings.values_mut().for_each(|watched| watched.sweep(steps, now, blame_window));
         }
         changes
     }

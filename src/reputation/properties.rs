@@ -7,11 +7,10 @@ use proptest::prelude::*;
 
 use super::evidence::AttemptResult;
 use super::scenarios::{
-    HOUR, MINUTE, START, attempt, binding, herd, listing, listings, refused, restarted, restarted_at, write,
+    MINUTE, START, attempt, binding, herd, listing, listings, refused, restarted, write,
 };
 use super::*;
 use crate::clock::Wall;
-use crate::config::{Automation, Config};
 use crate::message::MessageId;
 use crate::outcome::Action;
 
@@ -140,10 +139,10 @@ proptest! {
             prop_assert!(r.next_wakeup().is_none_or(|at| at > now), "time is served");
             for watched in r.bindings.values_mut() {
                 for cell in std::iter::once(&mut watched.own).chain(watched.routes.values_mut()) {
-                    let total = cell.tally.total(now);
+                    let total = cell.tally.total(tally::Steps::new(&config.reputation), now);
                     prop_assert!(total.events <= total.attempts);
-                    let worst = cell.tally.worst_tenant(now).map(|(_, count)| count);
-                    prop_assert!(worst.is_none_or(|own| own.events <= own.attempts && own.attempts <= total.attempts));
+                    let mut counts = cell.tally.since(i64::MIN);
+                    prop_assert!(counts.all(|(_, own)| own.events <= own.attempts && own.attempts <= total.attempts));
                 }
             }
             for change in r.take_hold_changes() {

@@ -1,9 +1,19 @@
-//! Windowed counts and the bound drawn from them.
+//! Counts in time, and what makes them comparable.
 //!
-//! A [`Tally`] counts attempts and hard bounces per tenant over a sliding span, in [`BUCKETS`] buckets on a fixed grid:
-//! within a bucket the counts are exact, and the span covered is between 59/60 and 60/60 of the window. Tallies of a
-//! route and of its binding share the grid, so that one can be taken out of the other when the route alone was at
-//! fault.
+//! A [`Tally`] counts attempts and hard bounces over a sliding span, in [`BUCKETS`] buckets on a fixed grid, by [`Key`]:
+//! whose mail, and where within the subject. From it the fuse reads the **excursion**: Page's cumulative sum of
+//! log-likelihood steps is the largest of the sums over all stretches that end now, and the excursion is the stretch in
+//! which it is reached. So nothing but counts is kept, the sum over an excursion can be taken apart by key, and a bounce
+//! that comes back by mail is added where its attempt was counted, as if it had been known at once.
+//!
+//! For the sum to be exact, an excursion must begin at the edge of a bucket. It always begins with a bounce that finds the
+//! sum at its floor, 0; such a bounce therefore begins a new bucket, and what lies before it in the same bucket of the grid
+//! is one other. There are never more than two for a place of the grid, and what has been counted before an excursion costs
+//! no more than one walk over them at each bounce. An accepted message costs one look-up.
+//!
+//! What leaves the window is forgotten, unless it is part of an excursion: evidence against a route with little mail takes
+//! longer than a window. It is merged into one part and kept until the sum is back at its floor, for [`KEPT_WINDOWS`]
+//! windows at most.
 //!
 //! [`Clusters`] makes events independent: a hard bounce that follows another one of the same tenant and recipient
 //! domain within the minute, with no accepted message to that domain between them, is the same dead domain or the same
@@ -12,15 +22,18 @@
 //!
 //! [`lower_bound`] is Wilson's lower confidence limit. See there for why the plain ratio does not do.
 
-use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use crate::clock::Wall;
+use crate::config;
 use crate::message::{Domain, TenantName};
 
 /// Buckets in a window.
 pub const BUCKETS: i64 = 60;
+
+/// Windows after which an excursion that has not ended is forgotten all the same.
+pub const KEPT_WINDOWS: i64 = 24;
 
 /// How long after its begin an attempt is looked for: it is counted when it is over.
 pub(super) const ATTEMPT_MAX: Duration = Duration::from_secs(120);
@@ -31,7 +44,8 @@ pub const Z: f64 = 3.09;
 /// Attempts and the hard bounces among them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Count {
-    /// Attempts with a final answer about the recipient.
+    /// Attempts with a final answer about the recipient: accepted, or refused for good. What says nothing about the
+    /// recipient (a time-out, a deferral, a refusal of the address or the sender) is no attempt.
     pub attempts: u64,
     /// Hard bounces among them.
     pub events: u64,
@@ -50,173 +64,341 @@ impl Count {
             events: self.events.saturating_sub(other.events),
         }
     }
+
+    /// What both have.
+    fn least(self, other: Count) -> Count {
+        Count { attempts: self.attempts.min(other.attempts), events: self.events.min(other.events) }
+    }
+
+    /// Share of events; 0 where nothing was tried.
+    pub(super) fn rate(self) -> f64 {
+        if self.attempts == 0 { 0.0 } else { self.events as f64 / self.attempts as f64 }
+    }
 }
 
-#[derive(Clone, Debug)]
+impl std::iter::Sum for Count {
+    fn sum<I: Iterator<Item = Count>>(counts: I) -> Count {
+        counts.fold(Count::default(), |mut sum, count| {
+            sum.add(count);
+            sum
+        })
+    }
+}
+
+/// Steps of the cumulative sum, in nats: how much more likely an answer is at the bad ratio than at the normal one.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Steps {
+    bounce: f64,
+    fine: f64,
+}
+
+impl Steps {
+    pub(super) fn new(rules: &config::Reputation) -> Self {
+        let (normal, bad) = (rules.normal_bounce_ratio, rules.bad_bounce_ratio);
+        Self { bounce: (bad / normal).ln(), fine: ((1.0 - bad) / (1.0 - normal)).ln() }
+    }
+
+    /// What these answers say together: above 0 for "bad", below for "well".
+    pub(super) fn of(self, count: Count) -> f64 {
+        count.events as f64 * self.bounce + count.attempts.saturating_sub(count.events) as f64 * self.fine
+    }
+}
+
+/// Whose mail (see [`super::fuse::Groups`]), and where within the subject ([`super::fuse::Places`]; 0: anywhere).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct Key {
+    pub(super) group: u64,
+    pub(super) place: u32,
+}
+
+#[derive(Clone, Debug, Default)]
 struct Bucket {
+    /// Place on the grid; of a merged one, where it begins.
     index: i64,
-    tenants: HashMap<TenantName, Count>,
+    counts: HashMap<Key, Count>,
+    total: Count,
+    /// Has been judged: no excursion reaches back to it.
+    settled: bool,
 }
 
-/// Counts of the last span, per tenant.
+impl Bucket {
+    fn at(index: i64) -> Self {
+        Self { index, ..Self::default() }
+    }
+
+    fn add(&mut self, key: Key, count: Count) {
+        self.counts.entry(key).or_default().add(count);
+        self.total.add(count);
+    }
+
+    fn merge(&mut self, other: Bucket) {
+        other.counts.into_iter().for_each(|(key, count)| self.add(key, count));
+        self.settled |= other.settled;
+    }
+
+    /// Takes out what is there of `count`, and returns it.
+    fn take(&mut self, key: Key, count: Count) -> Count {
+        let Some(own) = self.counts.get_mut(&key) else { return Count::default() };
+        let taken = own.least(count);
+        *own = own.without(taken);
+        // Never more events than attempts.
+        let over = Count { attempts: 0, events: own.events.saturating_sub(own.attempts) };
+        *own = own.without(over);
+        if own.attempts == 0 {
+            self.counts.remove(&key);
+        }
+        self.total = self.total.without(taken).without(over);
+        taken
+    }
+}
+
+/// The stretch in which the cumulative sum is reached.
+#[derive(Debug)]
+pub(super) struct Excursion<'a> {
+    old: Option<&'a Bucket>,
+    recent: Vec<&'a Bucket>,
+    /// The sum, in nats.
+    pub(super) sum: f64,
+    /// All of it.
+    pub(super) total: Count,
+}
+
+impl Excursion<'_> {
+    /// What was counted, as it was: several counts of one key.
+    pub(super) fn counts(&self) -> impl Iterator<Item = (Key, Count)> {
+        self.old.iter().chain(&self.recent).flat_map(|bucket| bucket.counts.iter().map(|(key, count)| (*key, *count)))
+    }
+
+    /// The same for each minute of its own (with the grid of the default window), without what has been merged.
+    pub(super) fn by_bucket(&self) -> impl Iterator<Item = impl Iterator<Item = (Key, Count)>> {
+        self.recent.iter().map(|bucket| bucket.counts.iter().map(|(key, count)| (*key, *count)))
+    }
+
+    /// Where on the grid it begins.
+    pub(super) fn begin(&self) -> Option<i64> {
+        self.old.or_else(|| self.recent.first().copied()).map(|bucket| bucket.index)
+    }
+}
+
+/// Part of a tally: bucket (`None`: what has been merged), group and counts.
+pub(super) type Part = Vec<(Option<i64>, u64, Count)>;
+
+/// Counts of the last span, by key.
 #[derive(Clone, Debug)]
-pub struct Tally {
+pub(super) struct Tally {
     bucket_millis: i64,
+    /// What has left the window and is part of an excursion.
+    old: Option<Bucket>,
     buckets: VecDeque<Bucket>,
-    tenants: HashMap<TenantName, Count>,
-    total: Count,
 }
 
 impl Tally {
     /// An empty tally over `window`.
-    pub fn new(window: Duration) -> Self {
+    pub(super) fn new(window: Duration) -> Self {
         let millis = i64::try_from(window.as_millis()).unwrap_or(i64::MAX);
-        Self {
-            bucket_millis: (millis / BUCKETS).max(1),
-            buckets: VecDeque::new(),
-            tenants: HashMap::new(),
-            total: Count::default(),
+        Self { bucket_millis: (millis / BUCKETS).max(1), old: None, buckets: VecDeque::new() }
+    }
+
+    /// Counts one attempt; `event` where it was a hard bounce.
+    pub(super) fn add(&mut self, key: Key, event: bool, steps: Steps, now: Wall) {
+        let index = self.expire(steps, now);
+        if event && self.highest(steps).0 <= 0.0 {
+            self.old = None;
+            self.split(index);
+        }
+        if self.buckets.back().is_none_or(|newest| newest.index < index || newest.settled) {
+            self.buckets.push_back(Bucket::at(index));
+        }
+        if let Some(newest) = self.buckets.back_mut() {
+            newest.add(key, Count { attempts: 1, events: u64::from(event) });
         }
     }
 
-    /// Counts one attempt of `tenant`; `event` where it was a hard bounce.
-    pub fn add(&mut self, tenant: &TenantName, event: bool, now: Wall) {
-        let index = self.expire(now);
-        let one = Count { attempts: 1, events: u64::from(event) };
-        if self.buckets.back().is_none_or(|b| b.index < index) {
-            self.buckets.push_back(Bucket { index, tenants: HashMap::new() });
+    /// An excursion begins: what the grid's place `index` holds already lies before it.
+    fn split(&mut self, index: i64) {
+        if self.buckets.back().is_none_or(|newest| newest.index < index) {
+            return;
         }
-        if let Some(bucket) = self.buckets.back_mut() {
-            count_in(&mut bucket.tenants, tenant, one);
+        if let Some(last) = self.buckets.pop_back() {
+            match self.buckets.back_mut().filter(|before| before.index == last.index) {
+                Some(before) => before.merge(last),
+                None => self.buckets.push_back(last),
+            }
+            self.buckets.push_back(Bucket::at(index));
         }
-        count_in(&mut self.tenants, tenant, one);
-        self.total.add(one);
     }
 
-    /// Turns one attempt of `tenant` begun `at`, counted as accepted when it was over, into an event. False, and nothing
-    /// changes, where the window holds no such attempt (any more): there are never more events than attempts.
-    pub fn add_late(&mut self, tenant: &TenantName, at: Wall, now: Wall) -> bool {
-        self.expire(now);
+    /// Turns one attempt begun `at`, counted as accepted when it was over, into an event: one of a group that `is_meant`,
+    /// at `place` rather than elsewhere. False, and nothing changes, where the window holds no such attempt (any more):
+    /// there are never more events than attempts.
+    pub(super) fn add_late(
+        &mut self,
+        is_meant: impl Fn(u64) -> bool,
+        place: u32,
+        at: Wall,
+        steps: Steps,
+        now: Wall,
+    ) -> bool {
+        self.expire(steps, now);
         let index = |at: Wall| at.as_millis().div_euclid(self.bucket_millis);
         let (first, last) = (index(at), index(at.plus(ATTEMPT_MAX)));
         let near = self.buckets.iter_mut().filter(|bucket| (first..=last).contains(&bucket.index));
-        let mut counts = near.filter_map(|bucket| bucket.tenants.get_mut(tenant));
-        let Some(count) = counts.find(|count| count.events < count.attempts) else { return false };
-        count.events += 1;
-        count_in(&mut self.tenants, tenant, Count { attempts: 0, events: 1 });
-        self.total.events += 1;
-        true
+        for bucket in near {
+            let open = bucket.counts.iter().filter(|(key, count)| count.events < count.attempts && is_meant(key.group));
+            let likeliest = open.max_by_key(|(key, count)| (key.place == place, count.attempts - count.events, **key));
+            if let Some((&key, _)) = likeliest {
+                bucket.add(key, Count { attempts: 0, events: 1 });
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Largest sum of a stretch that ends now, and where it begins (before all: 0 with what was merged).
+    fn highest(&self, steps: Steps) -> (f64, usize, bool) {
+        let (mut best, mut sum) = ((0.0, self.buckets.len(), false), 0.0);
+        for (place, bucket) in self.buckets.iter().enumerate().rev() {
+            if bucket.settled {
+                return best;
+            }
+            sum += steps.of(bucket.total);
+            if sum > best.0 {
+                best = (sum, place, false);
+            }
+        }
+        match self.old.as_ref().map(|old| sum + steps.of(old.total)) {
+            Some(sum) if sum > best.0 => (sum, 0, true),
+            _ => best,
+        }
+    }
+
+    /// The excursion that has not ended; an empty one where the sum is at its floor.
+    pub(super) fn excursion(&mut self, steps: Steps, now: Wall) -> Excursion<'_> {
+        self.expire(steps, now);
+        let (sum, from, with_old) = self.highest(steps);
+        let old = self.old.as_ref().filter(|_| with_old);
+        let recent: Vec<&Bucket> = self.buckets.range(from..).collect();
+        let total = old.iter().chain(&recent).map(|bucket| bucket.total).sum();
+        Excursion { old, recent, sum, total }
+    }
+
+    /// Everything that is kept has been judged: the next excursion begins with what is counted from now on.
+    pub(super) fn settle(&mut self) {
+        self.old = None;
+        for mut bucket in std::mem::take(&mut self.buckets) {
+            bucket.settled = true;
+            match self.buckets.back_mut().filter(|before| before.index == bucket.index) {
+                Some(before) => before.merge(bucket),
+                None => self.buckets.push_back(bucket),
+            }
+        }
+    }
+
+    /// The cumulative sum as it stands.
+    pub(super) fn sum(&mut self, steps: Steps, now: Wall) -> f64 {
+        self.expire(steps, now);
+        self.highest(steps).0
     }
 
     /// Everything in the window.
-    pub fn total(&mut self, now: Wall) -> Count {
-        self.expire(now);
-        self.total
+    #[cfg(test)]
+    pub(super) fn total(&mut self, steps: Steps, now: Wall) -> Count {
+        self.expire(steps, now);
+        self.buckets.iter().map(|bucket| bucket.total).sum()
     }
 
-    /// The tenant with the most events in the window, with its counts. Ties go to the name that sorts first, so that
-    /// the answer does not depend on the order of a hash map.
-    pub fn worst_tenant(&mut self, now: Wall) -> Option<(TenantName, Count)> {
-        self.expire(now);
-        self.tenants
-            .iter()
-            .filter(|(_, count)| count.events > 0)
-            .max_by(|(a, x), (b, y)| x.events.cmp(&y.events).then_with(|| b.cmp(a)))
-            .map(|(tenant, count)| (tenant.clone(), *count))
+    /// What the window holds of the keys that are meant, from the grid's place `since` on.
+    pub(super) fn of(&self, since: i64, is_meant: impl Fn(Key) -> bool) -> Count {
+        self.since(since).filter(|(key, _)| is_meant(*key)).map(|(_, count)| count).sum()
     }
 
-    /// The counts of each tenant with events in the window, most events first.
-    pub fn by_events(&mut self, now: Wall) -> Vec<(TenantName, Count)> {
-        self.expire(now);
-        let with_events = self.tenants.iter().filter(|(_, count)| count.events > 0);
-        let mut all: Vec<_> = with_events.map(|(tenant, count)| (tenant.clone(), *count)).collect();
-        all.sort_by(|(a, x), (b, y)| y.events.cmp(&x.events).then_with(|| a.cmp(b)));
-        all
+    /// What was counted from the grid's place `since` on.
+    pub(super) fn since(&self, since: i64) -> impl Iterator<Item = (Key, Count)> {
+        let recent = self.buckets.iter().filter(move |bucket| bucket.index >= since);
+        recent.flat_map(|bucket| bucket.counts.iter().map(|(key, count)| (*key, *count)))
     }
 
-    /// The counts of one tenant in the window.
-    pub fn of(&mut self, tenant: &TenantName, now: Wall) -> Count {
-        self.expire(now);
-        self.tenants.get(tenant).copied().unwrap_or_default()
+    /// Every group that something is kept of.
+    pub(super) fn groups(&self) -> impl Iterator<Item = u64> {
+        self.old.iter().chain(&self.buckets).flat_map(|bucket| bucket.counts.keys().map(|key| key.group))
     }
 
-    /// Takes one tenant's counts out, and returns them as a tally of the same window.
-    pub fn split_off(&mut self, tenant: &TenantName) -> Tally {
-        let mut part = Self { bucket_millis: self.bucket_millis, ..Self::new(Duration::ZERO) };
-        for bucket in &self.buckets {
-            if let Some(count) = bucket.tenants.get(tenant) {
-                let tenants = HashMap::from([(tenant.clone(), *count)]);
-                part.buckets.push_back(Bucket { index: bucket.index, tenants });
-                count_in(&mut part.tenants, tenant, *count);
-                part.total.add(*count);
-            }
+    /// The keys that are meant, by bucket.
+    pub(super) fn part(&self, is_meant: impl Fn(Key) -> bool) -> Part {
+        let old = self.old.iter().map(|bucket| (None, bucket));
+        let all = old.chain(self.buckets.iter().map(|bucket| (Some(bucket.index), bucket)));
+        all.flat_map(|(index, bucket)| bucket.counts.iter().map(move |(key, count)| (index, *key, *count)))
+            .filter(|(_, key, _)| is_meant(*key))
+            .map(|(index, key, count)| (index, key.group, count))
+            .collect()
+    }
+
+    /// Forgets the keys that are meant.
+    pub(super) fn remove(&mut self, is_meant: impl Fn(Key) -> bool) {
+        for bucket in self.old.iter_mut().chain(&mut self.buckets) {
+            bucket.counts.retain(|key, _| !is_meant(*key));
+            bucket.total = bucket.counts.values().copied().sum();
         }
-        self.take_out(&part);
-        part
     }
 
-    /// Whether the window holds nothing.
-    pub fn is_empty(&mut self, now: Wall) -> bool {
-        self.expire(now);
-        self.buckets.is_empty()
-    }
-
-    /// Forgets everything.
-    pub fn clear(&mut self) {
-        self.buckets.clear();
-        self.tenants.clear();
-        self.total = Count::default();
-    }
-
-    /// Takes the counts of `part` out, bucket by bucket. Both must have the same window.
-    pub fn take_out(&mut self, part: &Tally) {
-        for theirs in &part.buckets {
-            let Some(ours) = self.buckets.iter_mut().find(|b| b.index == theirs.index) else { continue };
-            for (tenant, count) in &theirs.tenants {
-                if let Entry::Occupied(mut entry) = ours.tenants.entry(tenant.clone()) {
-                    // Not more than is there: totals are sums of buckets and must stay so.
-                    let taken = Count {
-                        attempts: count.attempts.min(entry.get().attempts),
-                        events: count.events.min(entry.get().events),
-                    };
-                    *entry.get_mut() = entry.get().without(taken);
-                    uncount(&mut self.tenants, tenant, taken);
-                    self.total = self.total.without(taken);
+    /// Takes the counts of a part of it out, which happened at `place`. Both must have the same window.
+    pub(super) fn take_out(&mut self, part: &Part, place: u32) {
+        for &(index, group, mut count) in part {
+            // What this tally has merged already, the other may still keep by bucket.
+            let ours = self.buckets.iter_mut().filter(|bucket| Some(bucket.index) == index);
+            for bucket in ours.chain(&mut self.old) {
+                for place in [place, 0] {
+                    count = count.without(bucket.take(Key { group, place }, count));
                 }
             }
         }
     }
 
-    /// Drops what has left the window; returns the bucket of `now`, never one before the newest (clocks can jump).
-    fn expire(&mut self, now: Wall) -> i64 {
+    /// When a place of the grid begins.
+    pub(super) fn begin_of(&self, index: i64) -> Wall {
+        Wall::from_millis(index.saturating_mul(self.bucket_millis))
+    }
+
+    /// Takes back an excursion of an earlier run. Counts from a file: what cannot be is not believed.
+    pub(super) fn restore(&mut self, begun: Wall, counts: impl Iterator<Item = (Key, Count)>) {
+        let mut old = Bucket::at(begun.as_millis().div_euclid(self.bucket_millis));
+        for (key, Count { attempts, events }) in counts {
+            let attempts = attempts.min(u64::from(u32::MAX));
+            old.add(key, Count { attempts, events: events.min(attempts) });
+        }
+        self.old = Some(old);
+    }
+
+    /// Whether nothing is kept.
+    pub(super) fn is_empty(&mut self, steps: Steps, now: Wall) -> bool {
+        self.expire(steps, now);
+        self.buckets.is_empty() && self.old.is_none()
+    }
+
+    /// Forgets everything.
+    pub(super) fn clear(&mut self) {
+        self.buckets.clear();
+        self.old = None;
+    }
+
+    /// Drops what has left the window and is not part of an excursion; returns the grid's place of `now`, never one before
+    /// the newest (clocks can jump).
+    fn expire(&mut self, steps: Steps, now: Wall) -> i64 {
         let by_clock = now.as_millis().div_euclid(self.bucket_millis);
         let index = self.buckets.back().map_or(by_clock, |newest| newest.index.max(by_clock));
         while self.buckets.front().is_some_and(|oldest| oldest.index <= index.saturating_sub(BUCKETS)) {
+            let (sum, from, with_old) = self.highest(steps);
             let Some(gone) = self.buckets.pop_front() else { break };
-            for (tenant, count) in &gone.tenants {
-                uncount(&mut self.tenants, tenant, *count);
-                self.total = self.total.without(*count);
+            let is_part = sum > 0.0 && from == 0;
+            match &mut self.old {
+                Some(old) if is_part && with_old => old.merge(gone),
+                old => *old = is_part.then_some(gone),
             }
         }
+        let oldest = index.saturating_sub(BUCKETS.saturating_mul(KEPT_WINDOWS));
+        // One from the future is what a clock that was wrong has left.
+        self.old.take_if(|old| old.index <= oldest || old.index > index);
         index
-    }
-}
-
-fn count_in(tenants: &mut HashMap<TenantName, Count>, tenant: &TenantName, one: Count) {
-    match tenants.get_mut(tenant) {
-        Some(count) => count.add(one),
-        None => {
-            tenants.insert(tenant.clone(), one);
-        }
-    }
-}
-
-fn uncount(tenants: &mut HashMap<TenantName, Count>, tenant: &TenantName, gone: Count) {
-    if let Some(count) = tenants.get_mut(tenant) {
-        *count = count.without(gone);
-        if count.attempts == 0 {
-            tenants.remove(tenant);
-        }
     }
 }
 
@@ -288,43 +470,103 @@ mod tests {
         text.parse().unwrap()
     }
 
+    fn steps() -> Steps {
+        Steps::new(&config::Reputation::default())
+    }
+
+    const A: Key = Key { group: 1, place: 0 };
+    const B: Key = Key { group: 2, place: 0 };
+
+    fn total(tally: &mut Tally, now: Wall) -> Count {
+        tally.total(steps(), now)
+    }
+
     #[test]
-    fn counts_leave_with_their_bucket() {
-        let (mut tally, a) = (Tally::new(HOUR), TenantName::new("a"));
-        tally.add(&a, false, at(0));
-        tally.add(&a, true, at(30));
-        assert_eq!(tally.total(at(59)), count(2, 1));
-        assert_eq!(tally.total(at(60)), count(1, 1));
-        assert_eq!(tally.total(at(89)), count(1, 1));
-        assert!(tally.is_empty(at(90)));
-        assert_eq!(tally.worst_tenant(at(90)), None);
+    fn counts_leave_with_their_bucket_unless_evidence_is_under_way() {
+        let mut tally = Tally::new(HOUR);
+        tally.add(A, false, steps(), at(0));
+        tally.add(A, true, steps(), at(20));
+        (0..30).for_each(|_| tally.add(A, false, steps(), at(30)));
+        assert_eq!(total(&mut tally, at(59)), count(32, 1));
+        assert_eq!(total(&mut tally, at(60)), count(31, 1));
+        assert_eq!(total(&mut tally, at(80)), count(30, 0));
+        assert!(tally.is_empty(steps(), at(90)));
+
+        (0..3).for_each(|_| tally.add(A, true, steps(), at(100)));
+        assert_eq!(total(&mut tally, at(170)), count(0, 0));
+        assert!((tally.sum(steps(), at(170)) - 3.0 * 5.0f64.ln()).abs() < 1e-9, "kept beyond the window");
+        tally.add(B, true, steps(), at(171));
+        assert_eq!(tally.excursion(steps(), at(172)).total, count(4, 4));
+        (0..76).for_each(|_| tally.add(B, false, steps(), at(173)));
+        assert_eq!(tally.sum(steps(), at(173)), 0.0, "until enough is well");
+        tally.add(B, true, steps(), at(174));
+        assert_eq!(tally.excursion(steps(), at(174)).total, count(1, 1));
+        assert!(tally.sum(steps(), at(174 + 60 * (KEPT_WINDOWS - 1))) > 0.0);
+        assert_eq!(tally.sum(steps(), at(174 + 60 * KEPT_WINDOWS)), 0.0, "or for a day");
     }
 
     #[test]
     fn a_clock_set_back_loses_no_counts() {
-        let (mut tally, a) = (Tally::new(HOUR), TenantName::new("a"));
-        tally.add(&a, true, at(100));
-        tally.add(&a, true, at(10));
-        assert_eq!(tally.total(at(10)), count(2, 2));
-        assert_eq!(tally.total(at(159)), count(2, 2));
-        assert_eq!(tally.total(at(160)), count(0, 0));
+        let mut tally = Tally::new(HOUR);
+        tally.add(A, true, steps(), at(100));
+        tally.add(A, true, steps(), at(10));
+        assert_eq!(total(&mut tally, at(10)), count(2, 2));
+        assert_eq!(total(&mut tally, at(159)), count(2, 2));
+        assert_eq!(total(&mut tally, at(160)), count(0, 0));
     }
 
     #[test]
     fn a_part_can_be_taken_out_and_sums_stay_sums() {
-        let (a, b) = (TenantName::new("a"), TenantName::new("b"));
-        let (mut whole, mut part) = (Tally::new(HOUR), Tally::new(HOUR));
+        let mut whole = Tally::new(HOUR);
         for minute in 0..20 {
-            whole.add(&a, true, at(minute));
-            whole.add(&b, false, at(minute));
-            part.add(&a, true, at(minute));
+            whole.add(A, true, steps(), at(minute));
+            whole.add(B, false, steps(), at(minute));
         }
-        whole.take_out(&part);
-        assert_eq!(whole.total(at(19)), count(20, 0));
-        assert_eq!(whole.worst_tenant(at(19)), None);
-        assert_eq!(whole.total(at(78)), count(1, 0), "only the last minute's are left");
-        whole.take_out(&part);
-        assert_eq!(whole.total(at(78)), count(1, 0), "what is not there cannot be taken out twice");
+        let part = whole.part(|key| key == A);
+        whole.take_out(&part, 7);
+        assert_eq!(total(&mut whole, at(19)), count(20, 0));
+        assert_eq!(whole.sum(steps(), at(19)), 0.0);
+        assert_eq!(total(&mut whole, at(78)), count(1, 0), "only the last minute's are left");
+        whole.take_out(&part, 7);
+        assert_eq!(total(&mut whole, at(78)), count(1, 0), "what is not there cannot be taken out twice");
+    }
+
+    #[test]
+    fn what_comes_back_late_counts_as_if_it_had_been_known_at_once() {
+        let mut tally = Tally::new(HOUR);
+        for minute in 0..40 {
+            (0..50).for_each(|_| tally.add(A, false, steps(), at(minute)));
+        }
+        for minute in 0..40 {
+            assert!(tally.add_late(|group| group == A.group, 0, at(minute), steps(), at(45)));
+        }
+        assert!(tally.sum(steps(), at(45)) < 2.0, "2 % are 2 %, also when all bounces come together");
+        assert!(!tally.add_late(|group| group == B.group, 0, at(3), steps(), at(45)), "nothing was sent");
+        assert!(!tally.add_late(|_| true, 0, at(41), steps(), at(45)), "nothing was sent then");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn the_sum_is_pages(answers in proptest::collection::vec((proptest::bool::weighted(0.06), 0i64..3), 1..400)) {
+            let (mut tally, mut page, mut begun, mut minute) = (Tally::new(HOUR), 0.0f64, 0, 0);
+            for (n, (event, later)) in answers.into_iter().enumerate() {
+                // Within the window: nothing is forgotten.
+                minute = (minute + later / 2).min(50);
+                if page <= 0.0 {
+                    begun = n;
+                }
+                page = (page + steps().of(count(1, u64::from(event)))).max(0.0);
+                tally.add(if n % 3 == 0 { A } else { B }, event, steps(), at(minute));
+                proptest::prop_assert!((tally.sum(steps(), at(minute)) - page).abs() < 1e-6);
+                if page > 1e-6 {
+                    let excursion = tally.excursion(steps(), at(minute));
+                    proptest::prop_assert_eq!(excursion.total.attempts as usize, n + 1 - begun);
+                    let parts: f64 = excursion.counts().map(|(_, count)| steps().of(count)).sum();
+                    proptest::prop_assert!((parts - page).abs() < 1e-6, "the sum can be taken apart");
+                }
+            }
+            proptest::prop_assert!(tally.buckets.len() <= 2 * 51);
+        }
     }
 
     #[test]

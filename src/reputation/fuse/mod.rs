@@ -1,163 +1,281 @@
-//! The fuse of hard bounces: whether a tally says "stop", and whether it says "one tenant" instead.
+//! The fuse of hard bounces: whether counts say "stop", and who explains them.
 //!
-//! It trips when there are enough attempts and events and even the lower confidence limit of the rate lies above the
-//! configured ratio ([`lower_bound`]). Before the address is blamed, the worst tenant's counts are left out: where the
-//! rest is large enough to judge and does not trip, the tenant's list is bad, not the address, and taking the address
-//! out would only carry the same list to the next one.
+//! **When.** Two gates ([`gates`]), asked at each bounce. Page's cumulative sum of log-likelihood steps from
+//! `normal_bounce_ratio` (p0) to `bad_bounce_ratio` (p1), never below 0, must reach `fuse_height`: it is the test that finds
+//! a change soonest for a given rate of false alarms, however often one looks, and it needs no window. And the share over
+//! its excursion, the stretch since it was last at 0, must lie above `hard_bounce_ratio` for certain, from `min_attempts`
+//! attempts and `min_events` bounces on: that is the number an operator can check. Lumps count for less
+//! ([`gates`], dispersion). Measured figures stand in the tests, and in the docs of the keys.
 //!
-//! Where too little is left to judge, the tenants are asked how they fare elsewhere ([`super::lists`]): those whose counts
-//! elsewhere trip by themselves are left out, and where the rest does not trip, it was the worst of them. So a tenant that
-//! is nearly alone takes at most the first address out. Where nothing is known elsewhere, nobody can tell list from
-//! address, and the address is protected.
+//! **Who.** The sum over an excursion is a sum over its answers: a group contributes
+//! `events·ln(p1/p0) + others·ln((1−p1)/(1−p0))`, and leaving it out is a subtraction. So every question is the same one,
+//! "is the rest well without it?", and well means [`gates::is_well`]: enough attempts, and so many nats for the normal share
+//! ([`gates::ACQUITTAL`], Wald's test the other way). That the rest would not have raised the alarm by itself is not enough:
+//! half of the mail of an address that is bad never would, at that moment. In this order:
+//!
+//! | left out | asked besides | what follows |
+//! |---|---|---|
+//! | a recipient's domain (of a route) | it is bad for several tenants, or its only one is well elsewhere on this route | a note; nobody is stopped |
+//! | a destination (of a binding) | | its route is judged in the binding's place |
+//! | tenants, the worst first, each of them bad by itself | whether one campaign or sender domain explains the tenant: what is left of it is not bad, and well with the others | that mail is held there |
+//! | (of a route) | the other bindings show the same there, also without the tenant that is worst for them | the destination is noted; nobody is stopped |
+//! | tenants whose mail over other bindings is bad ([`super::lists`]) | the rest is not bad, or nothing | they are held there |
+//! | nobody | the rest without the worst may yet turn out well | some more mail is waited for, until the sum is twice its height |
+//! | nobody | | the route or binding is out |
+//!
+//! A tenant that is alone on an address and unknown elsewhere cannot be told from it: the address is protected. What was
+//! explained is taken out of the counts, here and in those of the binding, which are judged by what is left.
+//!
+//! [`groups`] bounds what is counted, [`act`] carries out, [`kept`] is what survives a restart.
 
+mod act;
+mod gates;
+mod groups;
+mod kept;
+#[cfg(test)]
+mod measured;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+pub(super) use self::gates::is_bad;
+pub(super) use self::groups::{Group, Groups, Places};
+pub(super) use self::kept::Kept;
+
+use self::gates::{ACQUITTAL, is_above, is_alarm, is_well};
+use super::tally::{Count, Key, Steps, Tally};
 use crate::clock::Wall;
 use crate::config;
 use crate::message::TenantName;
 
-use super::tally::{Count, Tally, lower_bound};
+/// As often as the height may be reached again while it is waited for more of the others' mail.
+const WAIT_HEIGHTS: f64 = 2.0;
 
-/// What the fuse says.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Judgement {
-    /// Nothing.
-    Fine,
-    /// Stop.
-    Trips(Count),
-    /// Without this tenant all is well.
-    Tenant {
-        /// Who.
-        tenant: TenantName,
-        /// Its counts.
-        own: Count,
-        /// Everybody else's.
-        rest: Count,
-    },
+/// Part of the mail that the others must have for that: from less, nothing will be known soon.
+const WAIT_SHARE: u64 = 8;
+
+/// Nats below which a tenant is taken for well beside the domain that it may be blamed for.
+const WELL_BESIDE: f64 = -1.0;
+
+/// An alarm, and what led to it.
+#[derive(Debug)]
+pub(super) struct Case {
+    steps: Steps,
+    sum: f64,
+    total: Count,
+    /// Where on the grid it begins.
+    begin: i64,
+    counts: BTreeMap<Key, Count>,
+    /// Also what was counted before it began.
+    all: BTreeMap<Key, Count>,
 }
 
-/// Judges the window that ends now. `everywhere` gives a tenant's counts over all bindings, this tally's included.
-pub(super) fn judge(
-    tally: &mut Tally,
-    rules: &config::Reputation,
-    now: Wall,
-    mut everywhere: impl FnMut(&TenantName) -> Count,
-) -> Judgement {
-    let total = tally.total(now);
-    if !trips(total, rules) {
-        return Judgement::Fine;
+fn summed<T: Ord>(counts: impl Iterator<Item = (T, Count)>) -> BTreeMap<T, Count> {
+    let mut sums: BTreeMap<T, Count> = BTreeMap::new();
+    counts.for_each(|(name, count)| sums.entry(name).or_default().add(count));
+    sums
+}
+
+/// Whose mail explains it.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Culprit {
+    pub(super) group: Group,
+    pub(super) own: Count,
+    /// Everybody else's, without the other culprits'.
+    pub(super) rest: Count,
+}
+
+impl Culprit {
+    fn evidence(&self) -> String {
+        let Culprit { group, own, rest } = self;
+        let whose = match (&group.stream, &group.domain) {
+            (Some(stream), Some(domain)) => format!("{}/{stream}@{domain}", group.tenant),
+            (None, Some(domain)) => format!("{}@{domain}", group.tenant),
+            _ => group.tenant.to_string(),
+        };
+        format!("{whose}: {}; all others: {}", in_words(*own), in_words(*rest))
     }
-    if let Some((tenant, own)) = tally.worst_tenant(now) {
-        let rest = total.without(own);
-        if acquits(rest, rules) {
-            return Judgement::Tenant { tenant, own, rest };
+}
+
+fn in_words(count: Count) -> String {
+    format!("{} of {}", count.events, count.attempts)
+}
+
+/// What explains an alarm.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Blamed {
+    /// Mail.
+    Mail(Vec<Culprit>),
+    /// More mail will tell.
+    Later,
+    /// The address.
+    Address,
+}
+
+impl Case {
+    /// What a tally says, where it raises the alarm.
+    fn alarm(tally: &mut Tally, rules: &config::Reputation, now: Wall) -> Option<Self> {
+        let steps = Steps::new(rules);
+        if tally.sum(steps, now) < rules.fuse_height || !is_alarm(&tally.excursion(steps, now), rules) {
+            return None;
+        }
+        Some(Self::of(tally, rules, now))
+    }
+
+    /// The same for one that is judged in another's place.
+    fn of(tally: &mut Tally, rules: &config::Reputation, now: Wall) -> Self {
+        let steps = Steps::new(rules);
+        let excursion = tally.excursion(steps, now);
+        let (sum, total, begin) = (excursion.sum, excursion.total, excursion.begin().unwrap_or(i64::MIN));
+        let counts = summed(excursion.counts());
+        Self { steps, sum, total, begin, counts, all: summed(tally.since(i64::MIN)) }
+    }
+
+    /// Counts by what they are grouped by, the most suspicious first; equal ones in order, so that nothing depends on
+    /// chance.
+    fn suspects<T: Ord>(&self, of: impl Fn(Key) -> Option<T>) -> Vec<(T, Count)> {
+        self.suspects_in(&self.counts, of)
+    }
+
+    fn suspects_in<T: Ord>(&self, counts: &BTreeMap<Key, Count>, of: impl Fn(Key) -> Option<T>) -> Vec<(T, Count)> {
+        let named = counts.iter().filter_map(|(key, count)| Some((of(*key)?, *count)));
+        let mut all: Vec<(T, Count)> = summed(named).into_iter().collect();
+        all.sort_by(|(_, a), (_, b)| self.steps.of(*b).total_cmp(&self.steps.of(*a)));
+        all
+    }
+
+    fn tenants(&self, groups: &Groups) -> Vec<(TenantName, Count)> {
+        self.tenants_in(&self.counts, groups)
+    }
+
+    fn tenants_in(&self, counts: &BTreeMap<Key, Count>, groups: &Groups) -> Vec<(TenantName, Count)> {
+        self.suspects_in(counts, |key| groups.get(key.group).map(|group| group.tenant.clone()))
+    }
+
+    /// The place without which all is well.
+    fn place(&self, rules: &config::Reputation) -> Option<(u32, Count, Count)> {
+        let (place, own) = self.suspects(|key| (key.place > 0).then_some(key.place)).into_iter().next()?;
+        let rest = self.total.without(own);
+        is_well(rest, self.steps, rules).then_some((place, own, rest))
+    }
+
+    /// Whether a place is bad by itself, and not for the sake of the tenant that bounces most there.
+    fn is_of_place(&self, place: u32, own: Count, groups: &Groups) -> bool {
+        let there = |key: Key| groups.get(key.group).filter(|_| key.place == place).map(|group| group.tenant.clone());
+        let Some((tenant, part)) = self.suspects(there).into_iter().next() else { return true };
+        let by_others = self.steps.of(own.without(part)) > 0.0;
+        let tenants = self.tenants(groups);
+        let whole = tenants.iter().find(|(name, _)| *name == tenant).map_or(part, |(_, count)| *count);
+        by_others || self.steps.of(whole.without(part)) <= WELL_BESIDE
+    }
+
+    /// The mail without which all is well: the worst tenants, each bad by itself, and of each no more than explains it.
+    ///
+    /// Where too little else was sent since the excursion began, the whole window is asked: a campaign that goes out alone
+    /// for some minutes, on an address that has carried the others' mail well until then. A tenant whose own mail went well
+    /// there before is no suspect: then it is the address that has changed.
+    fn culprits(&self, groups: &Groups, rules: &config::Reputation) -> Blamed {
+        let (chosen, may_clear) = self.left_out(&self.counts, groups, rules);
+        let (chosen, counts) = match chosen.is_empty() {
+            false => (chosen, &self.counts),
+            true => (self.left_out(&self.all, groups, rules).0, &self.all),
+        };
+        let is_chosen = |name: &TenantName| chosen.iter().any(|(tenant, _)| tenant == name);
+        let others = self.tenants_in(&self.counts, groups).into_iter().filter(|(name, _)| !is_chosen(name));
+        let others: Count = others.map(|(_, count)| count).sum();
+        if !chosen.is_empty() && self.steps.of(others) <= 0.0 {
+            let total: Count = counts.values().copied().sum();
+            let rest = chosen.iter().fold(total, |rest, (_, own)| rest.without(*own));
+            let narrowed = |(tenant, own)| self.narrowed(counts, tenant, own, rest, groups, rules);
+            return Blamed::Mail(chosen.into_iter().map(narrowed).collect());
+        }
+        match may_clear && self.sum < WAIT_HEIGHTS * rules.fuse_height {
+            true => Blamed::Later,
+            false => Blamed::Address,
         }
     }
-    let suspects =
-        tally.by_events(now).into_iter().filter(|(tenant, own)| is_bad_list(everywhere(tenant), *own, rules));
-    let (mut rest, mut worst) = (total, None);
-    for (tenant, own) in suspects {
-        rest = rest.without(own);
-        worst.get_or_insert((tenant, own));
+
+    /// The tenants without which these counts are well; none, and whether more mail may tell.
+    fn left_out(
+        &self,
+        counts: &BTreeMap<Key, Count>,
+        groups: &Groups,
+        rules: &config::Reputation,
+    ) -> (Vec<(TenantName, Count)>, bool) {
+        let total: Count = counts.values().copied().sum();
+        let (mut rest, mut chosen, mut may_clear) = (total, Vec::new(), false);
+        for (tenant, own) in self.tenants_in(counts, groups) {
+            if !self.is_suspect(own, rules) {
+                break;
+            }
+            rest = rest.without(own);
+            chosen.push((tenant, own));
+            if is_well(rest, self.steps, rules) {
+                return (chosen, true);
+            }
+            may_clear |= self.steps.of(rest) <= 0.0 && rest.attempts * WAIT_SHARE >= total.attempts;
+        }
+        (Vec::new(), may_clear)
     }
-    match worst {
-        Some((tenant, own)) if !trips(rest, rules) => Judgement::Tenant { tenant, own, rest },
-        _ => Judgement::Trips(total),
+
+    fn is_suspect(&self, own: Count, rules: &config::Reputation) -> bool {
+        own.events >= rules.min_events
+            && self.steps.of(own) >= ACQUITTAL
+            && is_above(own, 1.0, rules.hard_bounce_ratio, rules.fuse_certainty)
     }
-}
 
-/// Whether a tenant's counts trip by themselves without those of the place that is judged.
-pub(super) fn is_bad_list(everywhere: Count, here: Count, rules: &config::Reputation) -> bool {
-    trips(everywhere.without(here), rules)
-}
-
-/// Whether what is left when one suspect is left out is enough to judge, and good: then it was the suspect.
-pub(super) fn acquits(rest: Count, rules: &config::Reputation) -> bool {
-    rest.attempts >= rules.min_attempts.max(1) && !trips(rest, rules)
-}
-
-fn trips(count: Count, rules: &config::Reputation) -> bool {
-    count.attempts >= rules.min_attempts
-        && count.events >= rules.min_events
-        && lower_bound(count) > rules.hard_bounce_ratio
-}
-
-#[cfg(test)]
-mod tests {
-    use rand::rngs::SmallRng;
-    use rand::{Rng, SeedableRng};
-
-    use super::super::fixtures;
-    use super::*;
-
-    /// Sends `messages` at 1,000 an hour over ten tenants; returns after how many the fuse tripped.
-    fn run(rate: f64, messages: u64, seed: u64) -> Option<u64> {
-        let rules = fixtures::rules();
-        let mut tally = Tally::new(rules.window);
-        let tenants: Vec<TenantName> = (0..10).map(|i| TenantName::new(format!("t{i}"))).collect();
-        let mut rng = SmallRng::seed_from_u64(seed);
-        for sent in 1..=messages {
-            let now = Wall::from_millis(sent as i64 * 3_600);
-            let event = rng.random_bool(rate);
-            tally.add(&tenants[rng.random_range(0..tenants.len())], event, now);
-            if event && matches!(judge(&mut tally, &rules, now, |_| Count::default()), Judgement::Trips(_)) {
-                return Some(sent);
+    /// The least of a tenant's mail that explains it: a campaign, else a sender domain, else all of it.
+    fn narrowed(
+        &self,
+        counts: &BTreeMap<Key, Count>,
+        tenant: TenantName,
+        own: Count,
+        rest: Count,
+        groups: &Groups,
+        rules: &config::Reputation,
+    ) -> Culprit {
+        let named = |key: Key| groups.get(key.group).filter(|group| group.tenant == tenant && group.domain.is_some());
+        let of_domain = |group: &Group| Group { stream: None, ..group.clone() };
+        let campaigns = self.suspects_in(counts, |key| named(key).cloned());
+        let domains = self.suspects_in(counts, |key| named(key).map(of_domain));
+        for (group, part) in campaigns.into_iter().take(1).chain(domains.into_iter().take(1)) {
+            let left = own.without(part);
+            let with_it = [rest, left].into_iter().sum();
+            if left.attempts > 0 && self.steps.of(left) <= 0.0 && is_well(with_it, self.steps, rules) {
+                return Culprit { group, own: part, rest: with_it };
             }
         }
-        None
+        Culprit { group: Group { tenant, stream: None, domain: None }, own, rest }
     }
 
-    #[test]
-    fn a_healthy_two_per_cent_address_is_not_suspended() {
-        let false_alarms = (0..100).filter(|&seed| run(0.02, 20_000, seed).is_some()).count();
-        assert!(false_alarms <= 2, "{false_alarms} of 100 runs");
+    /// The tenants whose mail over other bindings is bad, where nothing that is bad is left without them.
+    fn bad_elsewhere(
+        &self,
+        groups: &Groups,
+        rules: &config::Reputation,
+        mut elsewhere: impl FnMut(&TenantName) -> Count,
+    ) -> Option<Vec<Culprit>> {
+        let bad = self.tenants(groups).into_iter().filter(|(_, own)| self.steps.of(*own) > 0.0);
+        let bad: Vec<_> = bad.filter(|(tenant, _)| is_bad(elsewhere(tenant), rules)).collect();
+        let rest = bad.iter().fold(self.total, |rest, (_, own)| rest.without(*own));
+        let of_tenant = |(tenant, own)| Culprit { group: Group { tenant, stream: None, domain: None }, own, rest };
+        (!bad.is_empty() && self.steps.of(rest) <= 0.0).then(|| bad.into_iter().map(of_tenant).collect())
     }
 
-    #[test]
-    fn ten_per_cent_are_found_within_a_few_hundred_messages() {
-        let mut found: Vec<u64> = (0..101).map(|seed| run(0.10, 5_000, seed).unwrap_or(u64::MAX)).collect();
-        found.sort_unstable();
-        assert!(found[50] <= 400, "median {}", found[50]);
-        assert!(found[100] < u64::MAX, "every run finds it");
+    /// Whether others fared no better at the same time: bad by themselves, and the share here is not above theirs for
+    /// certain.
+    fn is_shared(&self, others: Count, rules: &config::Reputation) -> bool {
+        is_bad(others, rules) && !is_above(self.total, 1.0, others.rate(), rules.fuse_certainty)
     }
 
-    #[test]
-    fn one_bad_tenant_is_told_from_a_bad_address() {
-        let rules = fixtures::rules();
-        let now = Wall::from_millis(0);
-        let (good, bad) = (TenantName::new("good"), TenantName::new("bad"));
-        // (good attempts, good events, bad attempts, bad events), the bad one's elsewhere → judgement
-        // What the bad one did elsewhere decides where too few of the others are left to acquit the address: alone on one
-        // address nobody can tell, but a list that is bad on another address as well is not this one's fault.
-        let (unknown, fine, bad_too) = ((0, 0), (200, 2), (200, 50));
-        let table = [
-            ((300, 6, 200, 50), unknown, "tenant"),
-            ((300, 60, 200, 40), unknown, "trips"),
-            ((40, 0, 200, 50), unknown, "trips"),
-            ((40, 0, 200, 50), fine, "trips"),
-            ((40, 0, 200, 50), bad_too, "tenant"),
-            ((0, 0, 200, 50), unknown, "trips"),
-            ((0, 0, 200, 50), fine, "trips"),
-            ((0, 0, 200, 50), bad_too, "tenant"),
-            ((300, 60, 200, 40), bad_too, "trips"), // the others are refused here as well
-            ((300, 6, 50, 3), bad_too, "fine"),
-        ];
-        for ((good_n, good_k, bad_n, bad_k), (elsewhere_n, elsewhere_k), expected) in table {
-            let mut tally = Tally::new(rules.window);
-            (0..good_n).for_each(|i| tally.add(&good, i < good_k, now));
-            (0..bad_n).for_each(|i| tally.add(&bad, i < bad_k, now));
-            let everywhere = |tenant: &TenantName| match *tenant == bad {
-                true => Count { attempts: bad_n + elsewhere_n, events: bad_k + elsewhere_k },
-                false => Count { attempts: good_n, events: good_k },
-            };
-            let got = match judge(&mut tally, &rules, now, everywhere) {
-                Judgement::Fine => "fine",
-                Judgement::Trips(_) => "trips",
-                Judgement::Tenant { tenant, .. } => {
-                    assert_eq!(tenant, bad);
-                    "tenant"
-                }
-            };
-            let elsewhere = (elsewhere_n, elsewhere_k);
-            assert_eq!(got, expected, "{good_n}/{good_k} and {bad_n}/{bad_k}, {elsewhere:?} elsewhere");
+    /// What is told when the address is out.
+    fn evidence(&self, groups: &Groups) -> String {
+        let text = format!("{} hard bounces in {} attempts", self.total.events, self.total.attempts);
+        let tenants = self.tenants(groups);
+        match tenants.first().filter(|_| tenants.len() > 1) {
+            Some((tenant, own)) => format!("{text}; not only {tenant}'s: {}", in_words(*own)),
+            None => text,
         }
     }
 }

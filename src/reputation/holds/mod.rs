@@ -23,7 +23,8 @@
 //! Its probes use only bindings that it has met before.
 //!
 //! A tenant whose list is full of dead addresses is held, too, where the fuse of hard bounces finds that the list explains
-//! them ([`Holds::stop_list`]): at once, and for as long as an address would have been taken out otherwise.
+//! them ([`Holds::stop_mail`]): at once, and for as long as an address would have been taken out otherwise; only the
+//! sender domain, or the stream from there, where that explains it.
 //!
 //! A clock that was wrong holds nothing for long: no end is further away than its span from now.
 //!
@@ -332,6 +333,12 @@ impl Holds {
         now: Wall,
     ) {
         let key = HoldKey { tenant: tenant.clone(), sender_domain: None, stream: None, destination: to.clone() };
+        self.stop_mail(key, evidence, rules, now);
+    }
+
+    /// The same for all that falls under `key`, which may be less than a tenant's mail: from one sender domain, or of one
+    /// stream from there.
+    pub(super) fn stop_mail(&mut self, key: HoldKey, evidence: &str, rules: &config::Reputation, now: Wall) {
         let (times, met) = match self.holds.get_mut(&key) {
             Some(hold) if now < hold.until => return,
             Some(hold) => (hold.times.saturating_add(1), std::mem::take(&mut hold.met)),
@@ -343,13 +350,12 @@ impl Holds {
         self.begin(key, hold, rules);
     }
 
-    /// Whether all of the tenant's mail to this destination waits.
-    pub(super) fn waits(&self, tenant: &TenantName, to: &DestinationName, now: Wall) -> bool {
+    /// Whether this mail waits, as a whole or as a kind of it.
+    pub(super) fn waits(&self, mail: Mail<'_>, now: Wall) -> bool {
         if self.holds.is_empty() || self.inert {
             return false;
         }
-        let key = HoldKey { tenant: tenant.clone(), sender_domain: None, stream: None, destination: to.clone() };
-        self.holds.get(&key).is_some_and(|hold| now < hold.until)
+        mail.keys().any(|key| self.holds.get(&key).is_some_and(|hold| now < hold.until))
     }
 
     /// The bindings that mail of this kind has met, where it has been stopped from moving to others: the hold of the whole
