@@ -33,6 +33,7 @@ use std::collections::{BTreeSet, HashMap};
 use super::attempts::{Attempt, Sender};
 use super::cells::{Cell, Watched, find};
 use super::complaints::Complaints;
+use super::drift::Drifts;
 use super::evidence::{Evidence, Listing, clipped};
 use super::facts::{self, BadFact, Fact};
 use super::guard::{Guard, Standing};
@@ -67,6 +68,7 @@ pub struct Reputation {
     /// Hard bounces of each tenant, over all bindings.
     pub(super) lists: Lists,
     pub(super) complaints: Complaints,
+    pub(super) drifts: Drifts,
     timers: BTreeSet<(Wall, Subject)>,
     dirty: BTreeSet<Subject>,
     /// Whose complaints or listings have changed.
@@ -95,6 +97,7 @@ impl Reputation {
             moves: Moves::default(),
             lists: Lists::new(config.reputation.window),
             complaints: Complaints::new(now),
+            drifts: Drifts::default(),
             usable_again: false,
             next_sweep: now.plus(config.reputation.window),
         };
@@ -178,7 +181,7 @@ impl Reputation {
             }
             Evidence::Complaint { binding, destination, tenant, at, incidents } => {
                 let about = Late { binding, destination: destination.as_ref(), tenant, at: (*at).min(now) };
-                self.complaint(about, *incidents, now);
+                self.complaint(about, *incidents, now, out);
             }
             Evidence::OperatorRelease { tenant, destination } => {
                 self.holds.operator_release(tenant, destination.as_ref());
@@ -217,6 +220,7 @@ impl Reputation {
             self.holds.sweep(self.rules.hold_window, now);
             self.moves.sweep(self.rules.ip_block_window, now);
             self.lists.sweep(now);
+            self.drifts.sweep(&self.rules, now);
             self.next_sweep = now.plus(self.rules.window);
             let blame_window = self.rules.ip_block_window;
             for watched in self.bindings.values_mut() {
