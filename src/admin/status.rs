@@ -102,12 +102,12 @@ pub struct FeedbackStatus {
     pub late_bounces: u64,
 }
 
-/// One route that is not active.
+/// One route that is not active, or that automation would take out if it were let.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct RouteStatus {
     /// Where to.
     pub destination: String,
-    /// throttled, suspended, probation.
+    /// active, throttled, suspended, probation.
     pub health: String,
     /// Why.
     pub reason: Option<String>,
@@ -389,7 +389,8 @@ fn routes(
     let mut all: BTreeMap<String, Vec<RouteStatus>> = BTreeMap::new();
     for (subject, health) in reputation.all() {
         let Subject::Route(binding, destination) = &subject else { continue };
-        if *health == Health::Active {
+        let evidence = reputation.evidence(&subject);
+        if *health == Health::Active && evidence.is_empty() {
             continue;
         }
         let (health, reason, until) = words(health);
@@ -398,7 +399,7 @@ fn routes(
             health,
             reason,
             until,
-            evidence: some(reputation.evidence(&subject)),
+            evidence: some(evidence),
             window: scheduler.route_window(binding, destination, now).map(window),
         });
     }

@@ -355,7 +355,8 @@ impl Reputation {
         if !recovery.blamed_by.contains(attempt.destination) {
             recovery.blamed_by.push(attempt.destination.clone());
         }
-        if recovery.blamed_by.len() < PROBATION_BLAMERS.min(self.rules.providers_for_binding.max(1)) {
+        let weighty = recovery.blamed_by.iter().filter(|to| self.providers.contains(*to)).count();
+        if weighty < PROBATION_BLAMERS.min(self.rules.providers_for_binding.max(1)) {
             return;
         }
         let text = format!("blamed on probation by {}", joined(&recovery.blamed_by));

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::health::Subject;
 use super::state::State;
+use crate::clock::Wall;
 
 /// Prefix of the keys of healths.
 pub const PREFIX: &str = "health/";
@@ -44,12 +45,17 @@ pub struct BadFact {
 struct Written<'a> {
     subject: &'a Subject,
     state: &'a State,
+    /// Since when its binding is not configured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    orphaned: Option<Wall>,
 }
 
 #[derive(Deserialize)]
 struct Read {
     subject: Subject,
     state: State,
+    #[serde(default)]
+    orphaned: Option<Wall>,
 }
 
 /// Key of a subject's fact.
@@ -60,16 +66,16 @@ pub fn key(subject: &Subject) -> String {
     }
 }
 
-pub(super) fn write(subject: &Subject, state: &State) -> Option<Vec<u8>> {
+pub(super) fn write(subject: &Subject, state: &State, orphaned: Option<Wall>) -> Option<Vec<u8>> {
     if state.is_blank() {
         return None;
     }
     // Names, numbers and texts always serialise; were it ever otherwise, losing one fact is better than stopping.
-    serde_json::to_vec(&Written { subject, state }).ok()
+    serde_json::to_vec(&Written { subject, state, orphaned }).ok()
 }
 
-pub(super) fn read(key: &str, bytes: &[u8]) -> Result<(Subject, State), BadFact> {
+pub(super) fn read(key: &str, bytes: &[u8]) -> Result<(Subject, State, Option<Wall>), BadFact> {
     serde_json::from_slice::<Read>(bytes)
-        .map(|read| (read.subject, read.state))
+        .map(|read| (read.subject, read.state, read.orphaned))
         .map_err(|source| BadFact { key: key.to_owned(), source })
 }

@@ -101,6 +101,11 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// Whether statistics say so, and nobody in as many words: it may be the mail's fault after all.
+    pub fn is_inferred(self) -> bool {
+        matches!(self, Self::HardBounces | Self::Complaints | Self::Deferrals | Self::Latency)
+    }
+
     /// Stable text, as in logs, metrics and the API.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -11,13 +11,16 @@
 //! from one to the next.
 //!
 //! [`tally`] counts (`lists` per tenant over all bindings), `fuse` judges the counts, `state` is the machine of one subject, `guard` keeps automation from
-//! emptying a pool, [`facts`] is what is written down, and [`policy`] joins them: which evidence moves which subject
+//! emptying a pool, `showing` turns states into what others see, [`facts`] is what is written down (`kept`: by whom, and
+//! for how long), and [`policy`] joins them: which evidence moves which subject
 //! (`attempts` for the answers of attempts, `late` for what comes back by mail, `told` for the monitor's and the operator's
 //! word). [`notes`] is what only people can use.
 
 mod attempts;
 mod cells;
 mod complained;
+#[cfg(test)]
+mod complained_tests;
 pub mod complaints;
 mod drift;
 pub mod evidence;
@@ -28,17 +31,23 @@ mod fuse;
 mod guard;
 pub mod health;
 pub mod holds;
+mod kept;
 mod late;
 #[cfg(test)]
 mod late_tests;
 mod lists;
 #[cfg(test)]
 mod lists_tests;
+#[cfg(test)]
+mod machine_tests;
 pub mod moves;
 pub mod notes;
 pub mod policy;
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod scenarios;
+mod showing;
 pub mod signals;
 mod state;
 pub mod tally;

@@ -1,7 +1,8 @@
 //! What the operator should know although no health moved.
 
 use super::complaints::{Cohort, SHARE_DAYS};
-use super::health::{Reason, Subject};
+use super::health::{Reason, Subject, UNTIL_CLEARED};
+use crate::clock::Wall;
 use crate::message::{BindingName, DestinationName, PoolName, TenantName};
 
 /// Something the operator should know that moved no health.
@@ -43,21 +44,32 @@ pub enum Note {
         /// Counts of the last [`SHARE_DAYS`].
         share: Cohort,
     },
-    /// The pool guard held a suspension back; the binding is throttled instead.
+    /// The pool guard held a suspension back; the binding, or the route, is throttled instead.
     Withheld {
         /// Pool that could not spare it.
         pool: PoolName,
-        /// Which binding.
-        binding: BindingName,
+        /// Which.
+        subject: Subject,
         /// What it would have been suspended for.
         reason: Reason,
         /// Why it was held back, and the evidence.
         evidence: String,
     },
+    /// Automation would have suspended it, and does not: it only watches, or the operator keeps it in use.
+    WouldSuspend {
+        /// What.
+        subject: Subject,
+        /// For what.
+        reason: Reason,
+        /// Until when; [`UNTIL_CLEARED`](super::UNTIL_CLEARED) where no time ends it.
+        until: Wall,
+        /// Why not, and the evidence.
+        evidence: String,
+    },
 }
 
 impl Note {
-    /// Stable text: tenant_blamed, tenant_refused, misconfigured, complaints, withheld.
+    /// Stable text: tenant_blamed, tenant_refused, misconfigured, complaints, withheld, would_suspend.
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::TenantBlamed { .. } => "tenant_blamed",
@@ -65,6 +77,7 @@ impl Note {
             Self::Misconfigured { .. } => "misconfigured",
             Self::Complaints { .. } => "complaints",
             Self::Withheld { .. } => "withheld",
+            Self::WouldSuspend { .. } => "would_suspend",
         }
     }
 
@@ -73,10 +86,7 @@ impl Note {
         let mut fields = vec![("what", self.as_str().to_owned())];
         match self {
             Self::TenantBlamed { subject, tenant, evidence } | Self::TenantRefused { subject, tenant, evidence } => {
-                fields.push(("binding", subject.binding().to_string()));
-                if let Subject::Route(_, destination) = subject {
-                    fields.push(("destination", destination.to_string()));
-                }
+                fields.extend(names(subject));
                 fields.push(("tenant", tenant.to_string()));
                 fields.push(("evidence", evidence.clone()));
             }
@@ -90,15 +100,28 @@ impl Note {
                 ("destination", destination.as_ref().map_or_else(|| "other".to_owned(), ToString::to_string)),
                 ("evidence", in_words(*share)),
             ]),
-            Self::Withheld { pool, binding, reason, evidence } => fields.extend([
-                ("pool", pool.to_string()),
-                ("binding", binding.to_string()),
-                ("reason", reason.as_str().to_owned()),
-                ("evidence", evidence.clone()),
-            ]),
+            Self::Withheld { pool, subject, reason, evidence } => {
+                fields.push(("pool", pool.to_string()));
+                fields.extend(names(subject));
+                fields.extend([("reason", reason.as_str().to_owned()), ("evidence", evidence.clone())]);
+            }
+            Self::WouldSuspend { subject, reason, until, evidence } => {
+                fields.extend(names(subject));
+                fields.push(("reason", reason.as_str().to_owned()));
+                fields.extend((*until != UNTIL_CLEARED).then(|| ("until", until.to_string())));
+                fields.push(("evidence", evidence.clone()));
+            }
         }
         fields
     }
+}
+
+fn names(subject: &Subject) -> impl Iterator<Item = (&'static str, String)> {
+    let at = match subject {
+        Subject::Route(_, destination) => Some(("destination", destination.to_string())),
+        Subject::Binding(_) => None,
+    };
+    std::iter::once(("binding", subject.binding().to_string())).chain(at)
 }
 
 fn in_words(share: Cohort) -> String {

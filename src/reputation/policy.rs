@@ -28,26 +28,26 @@
 //!
 //! Every evidence first lets time pass up to its `now`, so that the order of `tick` and `observe` does not matter.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::attempts::{Attempt, Sender};
-use super::cells::{Cell, Watched, find};
+use super::cells::Watched;
 use super::complaints::Complaints;
 use super::drift::Drifts;
 use super::evidence::{Evidence, Listing, clipped};
-use super::facts::{self, BadFact, Fact};
-use super::guard::{Guard, Standing};
-use super::health::{Health, HealthChange, Reason, Subject};
+use super::guard::Guard;
+use super::health::{Health, HealthChange, Subject};
 use super::holds::{Freed, HoldChange, Holds, Mail};
+use super::kept::Orphan;
 use super::late::Late;
 use super::lists::Lists;
 use super::moves::Moves;
 use super::notes::Note;
-use super::state::{Effect, State};
+use super::state::is_ahead;
 use super::tally::Tally;
 use crate::clock::Wall;
 use crate::config::{self, Automation, Config};
-use crate::message::{BindingName, DestinationName, PoolName};
+use crate::message::{BindingName, DestinationName};
 
 /// Destinations that must blame a binding on probation before it is suspended again as a whole.
 pub const PROBATION_BLAMERS: usize = 2;
@@ -58,7 +58,7 @@ pub struct Reputation {
     pub(super) rules: config::Reputation,
     pub(super) throttle_weight: f64,
     pub(super) suspend_weight: f64,
-    guard: Guard,
+    pub(super) guard: Guard,
     /// Names of the configured providers: only their word, together, moves a binding as a whole. Anybody can set up three
     /// domains that refuse us.
     pub(super) providers: BTreeSet<DestinationName>,
@@ -69,14 +69,24 @@ pub struct Reputation {
     pub(super) lists: Lists,
     pub(super) complaints: Complaints,
     pub(super) drifts: Drifts,
-    timers: BTreeSet<(Wall, Subject)>,
-    dirty: BTreeSet<Subject>,
+    pub(super) timers: BTreeSet<(Wall, Subject)>,
+    pub(super) dirty: BTreeSet<Subject>,
+    /// What is remembered of bindings that are not configured (any more).
+    pub(super) orphans: BTreeMap<Subject, Orphan>,
+    /// For whom something around has changed: to be looked at.
+    pub(super) stale: BTreeSet<Subject>,
+    /// Whom the guard holds back.
+    pub(super) withheld: BTreeSet<Subject>,
+    /// Subjects on probation.
+    pub(super) recovering: usize,
     /// Whose complaints or listings have changed.
     pub(super) signalled: BTreeSet<Subject>,
     pub(super) notes: Vec<Note>,
-    /// A binding came back since the held-back ones were looked at.
-    usable_again: bool,
+    /// A binding or a route came back since the held-back ones were looked at.
+    pub(super) usable_again: bool,
     next_sweep: Wall,
+    /// The moment of the last call.
+    pub(super) now: Wall,
 }
 
 impl Reputation {
@@ -91,6 +101,10 @@ impl Reputation {
             bindings: HashMap::new(),
             timers: BTreeSet::new(),
             dirty: BTreeSet::new(),
+            orphans: BTreeMap::new(),
+            stale: BTreeSet::new(),
+            withheld: BTreeSet::new(),
+            recovering: 0,
             signalled: BTreeSet::new(),
             notes: Vec::new(),
             holds: Holds::default(),
@@ -100,13 +114,15 @@ impl Reputation {
             drifts: Drifts::default(),
             usable_again: false,
             next_sweep: now.plus(config.reputation.window),
+            now,
         };
         new.reconfigure(config);
         new
     }
 
-    /// Takes over a changed configuration. Bindings that stay keep their health; counts start again when the window
-    /// changed. What the guard now thinks of a suspension shows at the binding's next change.
+    /// Takes over a changed configuration. Bindings that stay keep their health, as the new rules see it from the next
+    /// [`tick`](Self::tick) on; those that come back continue what is remembered of them. Counts start again when the window
+    /// changed. What the guard now thinks of a suspension shows at the next change of its subject.
     pub fn reconfigure(&mut self, config: &Config) {
         let window_changed = self.rules.window != config.reputation.window;
         self.rules = config.reputation.clone();
@@ -115,10 +131,14 @@ impl Reputation {
         self.guard = Guard::new(config);
         self.providers = config.providers.iter().map(|p| DestinationName::new(p.name.as_str())).collect();
         let window = self.rules.window;
-        self.bindings.retain(|name, _| config.bindings.iter().any(|b| b.name == *name));
+        self.holds.keep_inert(self.rules.automation == Automation::Watch);
+        let removed = self.bindings.extract_if(|name, _| config.bindings.iter().all(|b| b.name != *name));
+        let removed: Vec<_> = removed.collect();
+        removed.into_iter().for_each(|(name, watched)| self.orphan(&name, watched));
         for binding in &config.bindings {
             self.bindings.entry(binding.name.clone()).or_insert_with(|| Watched::new(window));
         }
+        self.adopt();
         if window_changed {
             self.lists = Lists::new(window);
             for watched in self.bindings.values_mut() {
@@ -128,8 +148,6 @@ impl Reputation {
         }
         let known = &self.bindings;
         self.complaints.retain(|name| known.contains_key(name));
-        self.timers.retain(|(_, subject)| known.contains_key(subject.binding()));
-        self.dirty.retain(|subject| known.contains_key(subject.binding()));
         self.signalled.retain(|subject| known.contains_key(subject.binding()));
     }
 
@@ -138,17 +156,6 @@ impl Reputation {
     pub fn observe(&mut self, evidence: &Evidence, now: Wall) -> Vec<HealthChange> {
         let mut changes = self.tick(now);
         let out = &mut changes;
-        let moves_by_itself = matches!(
-            evidence,
-            Evidence::OperatorSuspend { .. }
-                | Evidence::OperatorResume { .. }
-                | Evidence::OperatorRelease { .. }
-                | Evidence::Unbindable { .. }
-                | Evidence::Bindable { .. }
-        );
-        if self.rules.automation == Automation::Watch && !moves_by_itself {
-            return changes;
-        }
         match evidence {
             Evidence::Attempt {
                 binding,
@@ -165,6 +172,7 @@ impl Reputation {
                 let sender = Sender { message: *message, stream, domain: sender_domain.as_ref() };
                 self.drift(attempt, result, *took, now, out);
                 self.attempt(attempt, sender, result, now, out);
+                self.remember(binding, Some(destination), result);
             }
             Evidence::Range { bindings, destination, tenant, domain, action, text } => {
                 let text = clipped(text);
@@ -178,6 +186,7 @@ impl Reputation {
                 // What was sent in the future was sent before the clock was set back.
                 let late = Late { binding, destination: destination.as_ref(), tenant, at: (*at).min(now) };
                 self.late_bounce(late, result, now, out);
+                self.remember(binding, destination.as_ref(), result);
             }
             Evidence::Complaint { binding, destination, tenant, at, incidents } => {
                 let about = Late { binding, destination: destination.as_ref(), tenant, at: (*at).min(now) };
@@ -194,10 +203,12 @@ impl Reputation {
             Evidence::ReverseDns { binding, confirmed, detail } => {
                 self.reverse_dns(binding, *confirmed, detail, now, out);
             }
-            Evidence::OperatorSuspend { binding, destination: _, reason, span } => {
-                self.operator_suspend(binding, reason, *span, now, out);
+            Evidence::OperatorSuspend { binding, destination, reason, span } => {
+                self.operator_suspend(binding, destination.as_ref(), reason, *span, now, out);
             }
-            Evidence::OperatorResume { binding, destination: _, span: _ } => self.resume(binding, now, out),
+            Evidence::OperatorResume { binding, destination, span } => {
+                self.resume(binding, destination.as_ref(), *span, now, out);
+            }
         }
         self.relook(out);
         changes
@@ -206,6 +217,10 @@ impl Reputation {
     /// Lets time pass: suspensions end in probation, periods of probation end, throttles end, penalties are forgiven.
     pub fn tick(&mut self, now: Wall) -> Vec<HealthChange> {
         let mut changes = Vec::new();
+        let last = std::mem::replace(&mut self.now, now);
+        if is_ahead(last, now) {
+            self.set_back();
+        }
         // Each is served once: what becomes due anew at this very moment waits for the next call.
         let due: Vec<Subject> =
             self.timers.iter().take_while(|(at, _)| *at <= now).map(|(_, subject)| subject.clone()).collect();
@@ -222,6 +237,7 @@ impl Reputation {
             self.lists.sweep(now);
             self.drifts.sweep(&self.rules, now);
             self.next_sweep = now.plus(self.rules.window);
+            self.forget_orphans();
             let blame_window = self.rules.ip_block_window;
             for watched in self.bindings.values_mut() {
                 watched.routes.retain(|_, cell| !cell.is_idle(now, blame_window));
@@ -233,7 +249,8 @@ impl Reputation {
     /// When [`tick`](Self::tick) has something to do next.
     pub fn next_wakeup(&self) -> Option<Wall> {
         let own = self.timers.first().map(|(at, _)| *at);
-        own.into_iter().chain(self.holds.next_wakeup()).min()
+        let at_once = (!self.stale.is_empty()).then_some(self.now);
+        own.into_iter().chain(at_once).chain(self.holds.next_wakeup()).min()
     }
 
     /// Health of a subject; Active where nothing is known.
@@ -241,11 +258,14 @@ impl Reputation {
         self.cell(subject).map_or(&Health::Active, |cell| &cell.state.health)
     }
 
-    /// Health of every binding, and of the routes that are not active.
+    /// Health of every binding, and of the routes that are not active or have something held against them.
     pub fn all(&self) -> impl Iterator<Item = (Subject, &Health)> {
         self.bindings.iter().flat_map(|(name, watched)| {
             let own = (Subject::Binding(name.clone()), &watched.own.state.health);
-            let routes = watched.routes.iter().filter(|(_, cell)| cell.state.health != Health::Active);
+            let routes = watched
+                .routes
+                .iter()
+                .filter(|(_, cell)| cell.state.health != Health::Active || !cell.state.causes.is_empty());
             std::iter::once(own)
                 .chain(routes.map(|(to, cell)| (Subject::Route(name.clone(), to.clone()), &cell.state.health)))
         })
@@ -256,9 +276,10 @@ impl Reputation {
         self.bindings.get(binding).into_iter().flat_map(|watched| watched.routes.keys())
     }
 
-    /// Everything held against a subject, in words; empty where there is nothing.
+    /// Everything held against a subject, in words; empty where there is nothing. What does not act (automation only
+    /// watches, the operator's shield) is told as what it would do, and until when.
     pub fn evidence(&self, subject: &Subject) -> String {
-        self.cell(subject).map(|cell| cell.state.evidence()).unwrap_or_default()
+        self.cell(subject).map(|cell| cell.state.evidence(&self.rules)).unwrap_or_default()
     }
 
     /// Confirmed listings of a binding as last told or restored: what the monitor starts from.
@@ -295,159 +316,4 @@ impl Reputation {
     pub fn complaints(&self) -> &Complaints {
         &self.complaints
     }
-
-    /// What must be written down since the last call. Call it after [`observe`](Self::observe) and
-    /// [`tick`](Self::tick); most of the time it is empty.
-    pub fn take_facts(&mut self) -> Vec<Fact> {
-        let dirty = std::mem::take(&mut self.dirty).into_iter();
-        let mut all: Vec<Fact> = dirty
-            .map(|subject| match self.facts_for(&subject) {
-                Some(json) => Fact::Put(facts::key(&subject), json),
-                None => Fact::Remove(facts::key(&subject)),
-            })
-            .collect();
-        all.extend(self.holds.take_facts());
-        all.extend(self.complaints.take_facts());
-        all
-    }
-
-    /// [`take_facts`](Self::take_facts) for a clean stop: with what would be written a moment later.
-    pub fn final_facts(&mut self) -> Vec<Fact> {
-        self.complaints.flush();
-        self.take_facts()
-    }
-
-    /// The subject's fact as JSON; `None` where there is nothing to remember.
-    pub fn facts_for(&self, subject: &Subject) -> Option<Vec<u8>> {
-        self.cell(subject).and_then(|cell| facts::write(subject, &cell.state))
-    }
-
-    /// Takes back a fact of one of [`facts::PREFIXES`]. Healths of bindings that are not configured are ignored.
-    pub fn restore(&mut self, key: &str, bytes: &[u8]) -> Result<(), BadFact> {
-        let bad = |source| BadFact { key: key.to_owned(), source };
-        if key.starts_with(facts::HOLD_PREFIX) {
-            return self.holds.restore(bytes).map_err(bad);
-        }
-        if key.starts_with(facts::COMPLAINTS_PREFIX) {
-            let known = &self.bindings;
-            return self.complaints.restore(bytes, |name| known.contains_key(name)).map_err(bad);
-        }
-        let (subject, state) = facts::read(key, bytes)?;
-        if let Some(cell) = find(&mut self.bindings, &subject, self.rules.window) {
-            cell.state = state;
-            self.arm(&subject);
-        }
-        Ok(())
-    }
-
-    /// Changes a state and shows the result.
-    pub(super) fn change(
-        &mut self,
-        subject: &Subject,
-        evidence: &str,
-        out: &mut Vec<HealthChange>,
-        act: impl FnOnce(&mut State, &config::Reputation),
-    ) {
-        let Some(cell) = find(&mut self.bindings, subject, self.rules.window) else { return };
-        let before = cell.state.clone();
-        act(&mut cell.state, &self.rules);
-        self.usable_again |= self.show(subject, before, evidence, out);
-    }
-
-    /// Lets the bindings that the guard holds back look again when another one has become usable. Not before all that is
-    /// due has been served: a suspension that ends at this moment must not begin at it.
-    fn relook(&mut self, out: &mut Vec<HealthChange>) {
-        if !std::mem::take(&mut self.usable_again) {
-            return;
-        }
-        let mut withheld: Vec<Subject> = self
-            .bindings
-            .iter()
-            .filter(|(_, watched)| watched.own.state.withheld)
-            .map(|(name, _)| Subject::Binding(name.clone()))
-            .collect();
-        withheld.sort();
-        for subject in withheld {
-            let Some(before) = self.cell(&subject).map(|cell| cell.state.clone()) else { continue };
-            let evidence = before.evidence();
-            self.show(&subject, before, &evidence, out);
-        }
-    }
-
-    /// Brings the shown health in line with the causes. Returns whether a binding became usable that was not.
-    fn show(&mut self, subject: &Subject, before: State, evidence: &str, out: &mut Vec<HealthChange>) -> bool {
-        let Some(cell) = self.cell(subject) else { return false };
-        let withheld = self.withholds(subject, &before, &cell.state);
-        if let (Some((pool, why)), Subject::Binding(binding), false) = (&withheld, subject, before.withheld) {
-            self.notes.push(Note::Withheld {
-                pool: pool.clone(),
-                binding: binding.clone(),
-                reason: wanted(&cell.state),
-                evidence: format!("{why}; {evidence}"),
-            });
-        }
-        let Some(cell) = find(&mut self.bindings, subject, self.rules.window) else { return false };
-        cell.state.settle(withheld.is_some());
-        let to = cell.state.shown();
-        if to != before.health {
-            cell.state.health = to.clone();
-            if cell.state.is_out() {
-                cell.tally.clear();
-                cell.blames.clear();
-            }
-            out.push(HealthChange {
-                subject: subject.clone(),
-                from: before.health.clone(),
-                to: to.clone(),
-                evidence: evidence.to_owned(),
-            });
-        }
-        if cell.state != before {
-            self.dirty.insert(subject.clone());
-        }
-        self.arm(subject);
-        matches!(subject, Subject::Binding(_))
-            && matches!(before.health, Health::Suspended { .. })
-            && !matches!(to, Health::Suspended { .. })
-    }
-
-    /// Whether the pool guard holds back what automation wants for this binding. What is certain passes; what already
-    /// is out stays out.
-    fn withholds(&self, subject: &Subject, before: &State, state: &State) -> Option<(PoolName, String)> {
-        let Subject::Binding(binding) = subject else { return None };
-        if state.wants_out() != Some(false) || (before.wants_out() == Some(false) && !before.withheld) {
-            return None;
-        }
-        self.guard.holds_back(binding, |other| match self.bindings.get(other).map(|w| &w.own.state.health) {
-            Some(Health::Suspended { reason: Reason::Operator, .. }) | None => Standing::OutByOperator,
-            Some(Health::Suspended { .. }) => Standing::OutByAutomation,
-            Some(_) => Standing::Usable,
-        })
-    }
-
-    fn arm(&mut self, subject: &Subject) {
-        let Some(cell) = find(&mut self.bindings, subject, self.rules.window) else { return };
-        let next = cell.state.next_moment(&self.rules);
-        let last = std::mem::replace(&mut cell.timer, next);
-        if last != next {
-            if let Some(last) = last {
-                self.timers.remove(&(last, subject.clone()));
-            }
-            self.timers.extend(next.map(|next| (next, subject.clone())));
-        }
-    }
-
-    fn cell(&self, subject: &Subject) -> Option<&Cell> {
-        let watched = self.bindings.get(subject.binding())?;
-        match subject {
-            Subject::Binding(_) => Some(&watched.own),
-            Subject::Route(_, destination) => watched.routes.get(destination),
-        }
-    }
-}
-
-/// What automation wants a binding out for; the longest.
-fn wanted(state: &State) -> Reason {
-    let automatic = state.causes.iter().filter(|(r, c)| **r != Reason::Operator && c.effect == Effect::Suspend);
-    automatic.max_by_key(|(_, c)| c.until).map_or(Reason::Operator, |(reason, _)| *reason)
 }

@@ -1,10 +1,8 @@
-//! Whole stories: evidence in, health changes out; and what no evidence may ever break.
+//! Whole stories: evidence in, health changes out.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-
-use proptest::prelude::*;
 
 use super::evidence::{AttemptResult, Listing};
 use super::fixtures::config;
@@ -56,11 +54,11 @@ pub(super) fn blamed(name: &str, to: &str, action: Action) -> Evidence {
     attempt(name, to, "t", "x.example", refused(false, true, action))
 }
 
-fn listing(zone: &str, weight: f64, certain: bool) -> Listing {
+pub(super) fn listing(zone: &str, weight: f64, certain: bool) -> Listing {
     Listing { zone: zone.into(), weight, certain, codes: "127.0.0.2".into() }
 }
 
-fn listings(name: &str, listed: Vec<Listing>) -> Evidence {
+pub(super) fn listings(name: &str, listed: Vec<Listing>) -> Evidence {
     Evidence::Listings { binding: name.into(), listed }
 }
 
@@ -166,16 +164,19 @@ fn three_destinations_take_the_binding_out_and_probation_brings_it_back() {
     assert_eq!(out_until(&r, &binding("a")), Some((Reason::ManyProviders, now.plus(2 * HOUR))));
     now = now.plus(2 * HOUR);
     r.tick(now);
-    r.observe(&blamed("a", "site:x", Action::None), now);
-    r.observe(&blamed("a", "site:y", Action::None), now);
+    for to in ["site:x", "site:y", "gmail"] {
+        r.observe(&blamed("a", to, Action::None), now);
+        assert!(matches!(r.health(&binding("a")), Health::Probation { .. }), "only a provider's word weighs");
+    }
+    r.observe(&blamed("a", "outlook", Action::None), now);
     assert_eq!(out_until(&r, &binding("a")), Some((Reason::ManyProviders, now.plus(4 * HOUR))));
 }
 
 #[test]
 fn back_off_halves_the_route_for_its_span() {
     let (_, mut r) = herd();
-    r.observe(&blamed("a", "gmail", Action::BackOff(10 * MINUTE)), START);
-    let until = START.plus(10 * MINUTE);
+    r.observe(&blamed("a", "gmail", Action::BackOff(20 * MINUTE)), START);
+    let until = START.plus(20 * MINUTE);
     let expected = Health::Throttled { divisor: 2, until, reason: Reason::RateLimited };
     assert_eq!(*r.health(&route("a", "gmail")), expected);
     assert_eq!(r.next_wakeup(), Some(until));
@@ -313,123 +314,13 @@ fn listings_are_weighed_and_end_in_probation() {
         (vec![listing("sbl", 4.0, true), listing("white", -2.0, false)], |h| matches!(h, Health::Probation { .. })),
         (vec![], |h| matches!(h, Health::Probation { .. })),
     ];
-    let (_, mut r) = herd();
+    let ((_, mut r), mut now) = (herd(), START);
     for (listed, expected) in table {
-        r.observe(&listings("a", listed.clone()), START);
+        r.observe(&listings("a", listed.clone()), now);
         assert!(expected(r.health(&binding("a"))), "{listed:?}: {:?}", r.health(&binding("a")));
         assert_eq!(r.listings(&"a".into()), listed);
+        now = now.plus(20 * MINUTE);
     }
-}
-
-#[test]
-fn the_guard_throttles_instead_and_suspends_when_a_fellow_comes_back() {
-    let (_, mut r) = herd();
-    r.observe(&listings("a", vec![listing("z", 4.0, false)]), START);
-    assert!(out_until(&r, &binding("a")).is_some());
-    r.observe(&listings("b", vec![listing("z", 4.0, false)]), START);
-    assert!(matches!(r.health(&binding("b")), Health::Throttled { divisor: 4, reason: Reason::Listed, .. }));
-    let notes = r.take_notes();
-    assert!(matches!(&notes[..], [Note::Withheld { binding, reason: Reason::Listed, .. }] if binding.as_str() == "b"));
-    let changes = r.observe(&listings("a", vec![]), START.plus(HOUR));
-    assert_eq!(changes.len(), 2, "{changes:?}");
-    assert!(matches!(r.health(&binding("a")), Health::Probation { .. }));
-    assert_eq!(out_until(&r, &binding("b")), Some((Reason::Listed, UNTIL_CLEARED)));
-}
-
-#[test]
-fn certain_evidence_takes_out_even_the_last_binding() {
-    let (_, mut r) = herd();
-    for name in ["a", "b", "c"] {
-        r.observe(&listings(name, vec![listing("sbl", 4.0, true)]), START);
-        assert_eq!(out_until(&r, &binding(name)), Some((Reason::Listed, UNTIL_CLEARED)));
-    }
-    let (_, mut r) = herd();
-    for name in ["a", "b", "c"] {
-        let detail = "EADDRNOTAVAIL".into();
-        r.observe(&Evidence::Unbindable { binding: name.into(), detail }, START);
-        assert_eq!(out_until(&r, &binding(name)), Some((Reason::Unbindable, START.plus(MINUTE))));
-    }
-    r.tick(START.plus(MINUTE));
-    r.observe(&attempt("a", "gmail", "t", "x.example", AttemptResult::Accepted), START.plus(MINUTE));
-    assert_eq!(*r.health(&binding("a")), Health::Active, "it was bound: no probation");
-    assert!(matches!(r.health(&binding("b")), Health::Probation { .. }));
-}
-
-#[test]
-fn a_broken_ptr_keeps_the_binding_out_until_it_is_confirmed() {
-    let (_, mut r) = herd();
-    let seen = |confirmed| Evidence::ReverseDns { binding: "a".into(), confirmed, detail: "no PTR".into() };
-    assert!(r.observe(&seen(true), START).is_empty());
-    r.observe(&seen(false), START);
-    assert_eq!(out_until(&r, &binding("a")), Some((Reason::ReverseDns, UNTIL_CLEARED)));
-    assert!(r.tick(START.plus(30 * 24 * HOUR)).is_empty());
-    r.observe(&seen(true), START.plus(30 * 24 * HOUR));
-    assert!(matches!(r.health(&binding("a")), Health::Probation { reason: Reason::ReverseDns, .. }));
-}
-
-#[test]
-fn the_operators_word_comes_first_and_what_lies_below_comes_back_after_it() {
-    let (_, mut r) = herd();
-    let suspend =
-        |span| Evidence::OperatorSuspend { binding: "a".into(), destination: None, reason: "move".into(), span };
-    r.observe(&listings("a", vec![listing("sbl", 4.0, true)]), START);
-    r.observe(&suspend(Some(HOUR)), START);
-    assert_eq!(out_until(&r, &binding("a")), Some((Reason::Operator, START.plus(HOUR))));
-    r.tick(START.plus(HOUR));
-    assert_eq!(out_until(&r, &binding("a")), Some((Reason::Listed, UNTIL_CLEARED)));
-    r.observe(&blamed("a", "gmail", Action::SuspendRoute(HOUR)), START.plus(HOUR));
-    r.observe(&Evidence::OperatorResume { binding: "a".into(), destination: None, span: None }, START.plus(HOUR));
-    assert_eq!(*r.health(&binding("a")), Health::Active);
-    assert_eq!(*r.health(&route("a", "gmail")), Health::Active);
-
-    r.observe(&suspend(None), START.plus(HOUR));
-    assert_eq!(out_until(&r, &binding("a")), Some((Reason::Operator, UNTIL_CLEARED)));
-    r.observe(&suspend(Some(MINUTE)), START.plus(HOUR));
-    assert_eq!(out_until(&r, &binding("a")), Some((Reason::Operator, START.plus(HOUR).plus(MINUTE))));
-    r.tick(START.plus(2 * HOUR));
-    assert_eq!(*r.health(&binding("a")), Health::Active, "no probation after the operator's own pause");
-}
-
-#[test]
-fn facts_follow_every_change_and_a_restart_continues_the_suspension() {
-    let (whole, mut r) = herd();
-    let mut disk = BTreeMap::new();
-    r.observe(&blamed("a", "gmail", Action::SuspendRoute(HOUR)), START);
-    r.observe(&listings("b", vec![listing("sbl", 4.0, true)]), START);
-    write(&mut r, &mut disk);
-    let keys: Vec<&str> = disk.keys().map(String::as_str).collect();
-    assert_eq!(keys, ["health/binding/b", "health/route/a/gmail"]);
-
-    let smaller = config(&["a"], &[("p", &["a"])]);
-    let mut other = restarted(&smaller, &disk);
-    assert_eq!(*other.health(&binding("b")), Health::Active, "facts of removed bindings are ignored");
-    assert_eq!(other.all().count(), 2);
-    assert!(other.restore("health/binding/a", b"{").is_err());
-
-    let mut r = restarted(&whole, &disk);
-    assert_eq!(out_until(&r, &route("a", "gmail")), Some((Reason::IpBlocked, START.plus(HOUR))));
-    assert_eq!(out_until(&r, &binding("b")), Some((Reason::Listed, UNTIL_CLEARED)));
-    assert_eq!(r.listings(&"b".into()), [listing("sbl", 4.0, true)]);
-    r.tick(START.plus(HOUR));
-    r.observe(&blamed("a", "gmail", Action::None), START.plus(HOUR));
-    assert_eq!(out_until(&r, &route("a", "gmail")), Some((Reason::IpBlocked, START.plus(3 * HOUR))), "strikes too");
-
-    r.observe(&Evidence::OperatorResume { binding: "a".into(), destination: None, span: None }, START.plus(HOUR));
-    r.tick(START.plus(HOUR + 7 * 24 * HOUR));
-    write(&mut r, &mut disk);
-    assert!(!disk.contains_key("health/route/a/gmail"), "forgiven and forgotten");
-}
-
-#[test]
-fn a_binding_that_stays_keeps_its_health_when_the_configuration_changes() {
-    let (_, mut r) = herd();
-    r.observe(&blamed("a", "gmail", Action::SuspendRoute(HOUR)), START);
-    r.observe(&blamed("b", "gmail", Action::SuspendRoute(HOUR)), START);
-    r.reconfigure(&config(&["a", "d"], &[("p", &["a", "d"])]));
-    assert!(out_until(&r, &route("a", "gmail")).is_some());
-    assert_eq!(*r.health(&route("b", "gmail")), Health::Active);
-    assert!(r.observe(&blamed("b", "gmail", Action::SuspendRoute(HOUR)), START).is_empty());
-    assert_eq!(r.tick(START.plus(HOUR)).len(), 1);
 }
 
 pub(super) fn write(r: &mut Reputation, disk: &mut BTreeMap<String, Vec<u8>>) {
@@ -442,162 +333,11 @@ pub(super) fn write(r: &mut Reputation, disk: &mut BTreeMap<String, Vec<u8>>) {
 }
 
 pub(super) fn restarted(config: &Config, disk: &BTreeMap<String, Vec<u8>>) -> Reputation {
-    let mut r = Reputation::new(config, START);
+    restarted_at(config, disk, START)
+}
+
+pub(super) fn restarted_at(config: &Config, disk: &BTreeMap<String, Vec<u8>>, now: Wall) -> Reputation {
+    let mut r = Reputation::new(config, now);
     disk.iter().for_each(|(key, json)| r.restore(key, json).unwrap());
     r
-}
-
-fn any_evidence() -> impl Strategy<Value = Evidence> {
-    let name = prop::sample::select(vec!["a", "b", "c", "gone"]);
-    let to = prop::sample::select(vec!["gmail", "outlook", "yahoo", "site:x"]);
-    let span = (1u64..300).prop_map(|m| MINUTE * m as u32);
-    let action = prop_oneof![
-        3 => Just(Action::None),
-        1 => span.clone().prop_map(Action::BackOff),
-        1 => span.clone().prop_map(Action::SuspendRoute),
-        1 => span.clone().prop_map(Action::SuspendBinding),
-        2 => span.clone().prop_map(Action::HoldTenant),
-        1 => span.clone().prop_map(Action::FixBinding),
-    ];
-    let result = prop_oneof![
-        2 => Just(AttemptResult::Accepted),
-        3 => (any::<bool>(), any::<bool>(), action).prop_map(|(hard, blames, action)| refused(hard, blames, action)),
-    ];
-    let late = (name.clone(), prop::option::of(to.clone()), 0u64..9000, result.clone());
-    let complaint = (name.clone(), prop::option::of(to.clone()), 0i64..40, any::<u32>());
-    let listed = prop::collection::vec((0.0..5.0f64, any::<bool>()), 0..3);
-    prop_oneof![
-        8 => (name.clone(), to.clone(), result, 0u64..4, any::<bool>()).prop_map(|(n, to, result, number, null)| {
-            let mut seen = attempt(n, to, "t", "x.example", result);
-            if let Evidence::Attempt { message, sender_domain, .. } = &mut seen {
-                *message = MessageId(number);
-                *sender_domain = (!null).then(|| "s.example".parse().unwrap());
-            }
-            seen
-        }),
-        4 => late.prop_map(|(n, to, ago, result)| Evidence::LateBounce {
-            binding: n.into(),
-            destination: to.map(Into::into),
-            tenant: "t".into(),
-            domain: (ago % 3 > 0).then(|| "x.example".parse().unwrap()),
-            at: Wall::from_millis(START.as_millis() - 1000 * ago as i64),
-            result,
-        }),
-        2 => complaint.prop_map(|(n, to, days, incidents)| Evidence::Complaint {
-            binding: n.into(),
-            destination: to.map(Into::into),
-            tenant: "t".into(),
-            at: Wall::from_millis(START.as_millis() - 86_400_000 * days),
-            incidents,
-        }),
-        1 => prop::option::of(to).prop_map(|to| {
-            Evidence::OperatorRelease { tenant: "t".into(), destination: to.map(Into::into) }
-        }),
-        2 => (name.clone(), listed).prop_map(|(n, l)| {
-            listings(n, l.into_iter().map(|(weight, certain)| listing("z", weight, certain)).collect())
-        }),
-        1 => (name.clone(), any::<bool>()).prop_map(|(n, confirmed)| {
-            Evidence::ReverseDns { binding: n.into(), confirmed, detail: "ptr".into() }
-        }),
-        1 => name.clone().prop_map(|n| Evidence::Unbindable { binding: n.into(), detail: "no".into() }),
-        1 => name.clone().prop_map(|n| Evidence::Bindable { binding: n.into() }),
-        1 => (name.clone(), prop::option::of(span)).prop_map(|(n, span)| {
-            Evidence::OperatorSuspend { binding: n.into(), destination: None, reason: "word".into(), span }
-        }),
-        1 => name.prop_map(|n| Evidence::OperatorResume { binding: n.into(), destination: None, span: None }),
-    ]
-}
-
-/// Reasons for which a change of `a`, `b` or `c` may come without asking the guard.
-fn certain(evidence: Option<&Evidence>) -> bool {
-    match evidence {
-        Some(Evidence::Listings { listed, .. }) => listed.iter().any(|l| l.certain),
-        Some(Evidence::Unbindable { .. } | Evidence::OperatorSuspend { .. }) => true,
-        _ => false,
-    }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
-
-    #[test]
-    fn no_evidence_breaks_what_must_hold(
-        story in prop::collection::vec((any_evidence(), 0u64..7200), 1..60)
-    ) {
-        let (config, mut r) = herd();
-        let mut disk = BTreeMap::new();
-        let mut shown: BTreeMap<Subject, Health> = BTreeMap::new();
-        let mut now = START;
-        for (mut evidence, seconds) in story {
-            now = now.plus(Duration::from_secs(seconds));
-            if let Evidence::LateBounce { at, .. } | Evidence::Complaint { at, .. } = &mut evidence {
-                // Drawn as if it were START.
-                *at = at.plus(now.since(START));
-            }
-            for cause in [None, Some(&evidence)] {
-                let changes = match cause {
-                    None => r.tick(now),
-                    Some(evidence) => r.observe(evidence, now),
-                };
-                for change in changes {
-                    // Changes chain: what one ends with the next begins with.
-                    let last = shown.insert(change.subject.clone(), change.to.clone());
-                    prop_assert_eq!(last.unwrap_or(Health::Active), change.from.clone());
-                    prop_assert_ne!(&change.from, &change.to);
-                    prop_assert!(!change.evidence.is_empty());
-                    match change.to {
-                        Health::Suspended { until, reason } => {
-                            prop_assert!(until > now);
-                            // The guard: automation leaves the pool a usable binding.
-                            if matches!(change.subject, Subject::Binding(_))
-                                && reason != Reason::Operator
-                                && !matches!(change.from, Health::Suspended { .. })
-                                && !certain(cause)
-                            {
-                                let usable = ["a", "b", "c"].iter().filter(|n| {
-                                    !matches!(r.health(&binding(n)), Health::Suspended { .. })
-                                });
-                                prop_assert!(usable.count() >= 1);
-                            }
-                        }
-                        Health::Throttled { divisor, until, .. } => prop_assert!(until > now && divisor >= 2),
-                        Health::Probation { allowance, until, .. } => prop_assert!(until > now && allowance >= 1),
-                        Health::Active => {}
-                    }
-                }
-            }
-            for (subject, health) in r.all() {
-                prop_assert_eq!(shown.get(&subject).unwrap_or(&Health::Active), health);
-            }
-            prop_assert!(r.next_wakeup().is_none_or(|at| at > now), "time is served");
-            for watched in r.bindings.values_mut() {
-                for cell in std::iter::once(&mut watched.own).chain(watched.routes.values_mut()) {
-                    let total = cell.tally.total(now);
-                    prop_assert!(total.events <= total.attempts);
-                    let worst = cell.tally.worst_tenant(now).map(|(_, count)| count);
-                    prop_assert!(worst.is_none_or(|own| own.events <= own.attempts && own.attempts <= total.attempts));
-                }
-            }
-            for change in r.take_hold_changes() {
-                if let HoldState::Held { until } = change.to {
-                    prop_assert!(until > now);
-                }
-            }
-            let (held, _) = (r.holds().all(now).collect::<Vec<_>>(), r.take_freed());
-            // What is on disk is what is in memory.
-            write(&mut r, &mut disk);
-            let copy = restarted(&config, &disk);
-            prop_assert_eq!(copy.holds().all(now).collect::<Vec<_>>(), held);
-            let complaints = |r: &Reputation| -> u64 {
-                r.complaints().shares(40, now).values().map(|sum| sum.complaints).sum()
-            };
-            prop_assert_eq!(complaints(&copy), complaints(&r));
-            for (subject, health) in r.all() {
-                prop_assert_eq!(copy.health(&subject), health);
-                prop_assert_eq!(copy.evidence(&subject), r.evidence(&subject));
-            }
-            prop_assert_eq!(copy.all().filter(|(_, h)| **h != Health::Active).count(),
-                r.all().filter(|(_, h)| **h != Health::Active).count());
-        }
-    }
 }

@@ -7,7 +7,7 @@ use super::health::{HealthChange, Reason, Subject, UNTIL_CLEARED};
 use super::policy::Reputation;
 use super::state::{Cause, Effect};
 use crate::clock::Wall;
-use crate::message::BindingName;
+use crate::message::{BindingName, DestinationName};
 
 impl Reputation {
     pub(super) fn unbindable(&mut self, binding: &BindingName, detail: &str, now: Wall, out: &mut Vec<HealthChange>) {
@@ -38,15 +38,29 @@ impl Reputation {
         });
     }
 
-    pub(super) fn resume(&mut self, binding: &BindingName, now: Wall, out: &mut Vec<HealthChange>) {
+    /// Clears the binding and all its routes, or the one at `destination`. For `span` automation suspends none of them
+    /// again: over the routes lies the shield of the binding, also over those that are new.
+    pub(super) fn resume(
+        &mut self,
+        binding: &BindingName,
+        destination: Option<&DestinationName>,
+        span: Option<Duration>,
+        now: Wall,
+        out: &mut Vec<HealthChange>,
+    ) {
         let Some(watched) = self.bindings.get_mut(binding) else { return };
-        let mut subjects = vec![Subject::Binding(binding.clone())];
-        subjects.extend(watched.routes.iter_mut().filter(|(_, cell)| !cell.state.is_blank()).map(|(to, cell)| {
+        let mut subjects = vec![subject(binding, destination)];
+        let is_meant = |to: &DestinationName| destination.is_none_or(|only| only == to);
+        let known = watched.routes.iter_mut().filter(|(to, cell)| is_meant(to) && !cell.state.is_blank());
+        let routes = known.map(|(to, cell)| {
             cell.blames.clear();
             Subject::Route(binding.clone(), to.clone())
-        }));
+        });
+        subjects.extend(routes.filter(|_| destination.is_none()));
         for subject in subjects {
-            self.change(&subject, "resumed by the operator", out, |state, _| state.resume(now));
+            // A shield of the whole binding is kept there, once.
+            let span = span.filter(|_| destination.is_some() || matches!(subject, Subject::Binding(_)));
+            self.change(&subject, "resumed by the operator", out, |state, _| state.resume(span, now));
         }
     }
 
@@ -68,17 +82,24 @@ impl Reputation {
     pub(super) fn operator_suspend(
         &mut self,
         binding: &BindingName,
+        destination: Option<&DestinationName>,
         reason: &str,
         span: Option<Duration>,
         now: Wall,
         out: &mut Vec<HealthChange>,
     ) {
         let until = span.map_or(UNTIL_CLEARED, |span| now.plus(span));
-        let cause = Cause { effect: Effect::Suspend, until, certain: true, evidence: clipped(reason) };
-        self.change(&Subject::Binding(binding.clone()), reason, out, |state, _| {
-            // The operator's latest word counts, also when it is shorter.
-            state.causes.insert(Reason::Operator, cause);
+        let text = if reason.is_empty() { "the operator's word".to_owned() } else { clipped(reason) };
+        self.change(&subject(binding, destination), &text, out, |state, _| {
+            state.suspend_by_operator(until, text.clone(), now);
         });
+    }
+}
+
+fn subject(binding: &BindingName, destination: Option<&DestinationName>) -> Subject {
+    match destination {
+        Some(to) => Subject::Route(binding.clone(), to.clone()),
+        None => Subject::Binding(binding.clone()),
     }
 }
 

@@ -102,6 +102,7 @@ impl Standing {
     /// Why it may not be used, as the verdict for a route.
     pub(super) fn verdict_for_route(&self) -> Option<Verdict> {
         match self.health {
+            Health::Suspended { reason: Reason::Operator, .. } => self.verdict_for_binding(),
             Health::Suspended { until, reason } => Some(Verdict::RouteSuspended { reason, until }),
             _ => self.used_up(),
         }
@@ -157,6 +158,7 @@ mod tests {
         for (millis, until) in [(i64::MAX, None), (5, Some(Wall::from_millis(5)))] {
             standing.set(&Health::Suspended { until: Wall::from_millis(millis), reason: Reason::Operator });
             assert_eq!(standing.verdict_for_binding(), Some(Verdict::OperatorSuspended { until }));
+            assert_eq!(standing.verdict_for_route(), Some(Verdict::OperatorSuspended { until }));
         }
     }
 }

@@ -35,6 +35,7 @@ use serde::{Deserialize, Serialize};
 
 use self::ledger::{Counted, Ledger};
 use super::facts::{self, Fact};
+use super::state::is_ahead;
 use crate::clock::Wall;
 use crate::config;
 use crate::message::{BindingName, DestinationName, TenantName};
@@ -164,12 +165,15 @@ pub struct Complaints {
     /// To be written now.
     due: BTreeSet<Key>,
     next_write: Wall,
+    /// The last tick: a clock that was set back shows.
     now: Wall,
+    /// Something was taken back, whose moments may lie in the future.
+    restored: bool,
 }
 
 impl Complaints {
     pub(super) fn new(now: Wall) -> Self {
-        Self { cells: HashMap::new(), due: BTreeSet::new(), next_write: now.plus(WRITE_EVERY), now }
+        Self { cells: HashMap::new(), due: BTreeSet::new(), next_write: now.plus(WRITE_EVERY), now, restored: false }
     }
 
     fn cell(&self, binding: &BindingName, provider: Option<&DestinationName>) -> Option<&Cell> {
@@ -373,7 +377,10 @@ impl Complaints {
 
     /// Lets time pass: what was accepted falls due for writing.
     pub(super) fn tick(&mut self, now: Wall) {
-        self.now = now;
+        let is_set_back = is_ahead(std::mem::replace(&mut self.now, now), now);
+        if std::mem::take(&mut self.restored) || is_set_back {
+            self.cells.values_mut().flat_map(HashMap::values_mut).for_each(|cell| cell.ledger.set_back(now));
+        }
         // A write further away than the interval is a clock that was set back.
         if now >= self.next_write || self.next_write.since(now) > WRITE_EVERY {
             self.next_write = now.plus(WRITE_EVERY);
@@ -415,6 +422,7 @@ impl Complaints {
             return Ok(());
         }
         let (now, today) = (self.now, day(self.now));
+        self.restored = true;
         let cell = self.cell_mut(&binding, provider.as_ref());
         for (day, accepted, complaints, late_bounces) in days {
             cell.book(day, Cohort { accepted, complaints, late_bounces }, today);

@@ -207,6 +207,8 @@ pub struct Holds {
     changes: Vec<HoldChange>,
     freed: Vec<Freed>,
     dirty: BTreeSet<HoldKey>,
+    /// Automation only watches: nothing is kept back, and no hold begins.
+    inert: bool,
 }
 
 impl Holds {
@@ -248,7 +250,15 @@ impl Holds {
         }
     }
 
+    /// Whether holds keep nothing back, since automation only watches. Those there are end in their time.
+    pub(super) fn keep_inert(&mut self, inert: bool) {
+        self.inert = inert;
+    }
+
     fn begin(&mut self, key: HoldKey, hold: Hold, rules: &config::Reputation) {
+        if self.inert {
+            return;
+        }
         let key = self.place(key);
         if self.holds.get(&key).is_some_and(|known| known.until > hold.until) {
             return;
@@ -335,7 +345,7 @@ impl Holds {
 
     /// Whether all of the tenant's mail to this destination waits.
     pub(super) fn waits(&self, tenant: &TenantName, to: &DestinationName, now: Wall) -> bool {
-        if self.holds.is_empty() {
+        if self.holds.is_empty() || self.inert {
             return false;
         }
         let key = HoldKey { tenant: tenant.clone(), sender_domain: None, stream: None, destination: to.clone() };
@@ -345,7 +355,7 @@ impl Holds {
     /// The bindings that mail of this kind has met, where it has been stopped from moving to others: the hold of the whole
     /// tenant before that of the group. Next to no cost while nothing is held anywhere.
     pub fn stopped(&self, mail: Mail<'_>) -> Option<(bool, &[BindingName])> {
-        if self.holds.is_empty() {
+        if self.holds.is_empty() || self.inert {
             return None;
         }
         mail.keys().find_map(|key| {
@@ -457,7 +467,7 @@ impl Holds {
     /// Whether this mail must wait, and until when. Constant cost, and next to none while
     /// nothing is held anywhere.
     pub fn held(&self, mail: Mail<'_>, now: Wall) -> Option<Held> {
-        if self.holds.is_empty() {
+        if self.holds.is_empty() || self.inert {
             return None;
         }
         mail.keys().find_map(|key| {

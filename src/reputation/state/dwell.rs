@@ -1,0 +1,151 @@
+//! How long causes are in force: dwell times, and what time alone does.
+//!
+//! **The rule.** What automation has brought about lasts: a cause is in force until its own end or, where that is later,
+//! until the dwell time has passed since it was told, and since health became what it is. That holds where the cause is
+//! gone (a listing that was cleared), where its span was shorter (a throttle of five seconds) and where it was told while
+//! the guard held it back. A cause that comes and goes begins its dwell time anew each time it comes, so what flaps keeps
+//! its subject where it is. Probation lasts as long at least. What is worse is shown at once, always.
+//!
+//! Two things dwell nowhere, since nobody has judged them: the operator's word, and an address that cannot be bound.
+//!
+//! **Active** has a dwell time as well, against the weakest of causes only: for that long after it became active, nothing
+//! is throttled for what statistics say ([`Reason::is_inferred`]). What somebody asks for, or suspends for, is.
+//!
+//! **Clocks.** A clock that was set back leaves behind what begins in the future. That begins now instead, with the span
+//! it had ([`State::set_back`]). One that is set forward lets time pass: who was told a wrong time by his own machine cannot
+//! be told from who slept.
+
+use std::time::Duration;
+
+use super::{Effect, Held, NEVER, Reason, Shield, State, UNTIL_CLEARED, is_given};
+use crate::clock::Wall;
+use crate::config;
+
+/// What may lie ahead without the clock having been set back: clocks are corrected by seconds all the time.
+const AHEAD: Duration = Duration::from_secs(60);
+
+/// Whether `at` lies so far ahead of `now` that the clock must have been set back.
+pub(in crate::reputation) fn is_ahead(at: Wall, now: Wall) -> bool {
+    at > now.plus(AHEAD)
+}
+
+impl State {
+    /// Until when a cause is in force, unless it is told anew.
+    pub(super) fn end(&self, reason: Reason, held: &Held, rules: &config::Reputation) -> Wall {
+        if is_given(reason) { held.until } else { held.until.max(self.dwells_until(held, rules)) }
+    }
+
+    pub(super) fn dwells_until(&self, held: &Held, rules: &config::Reputation) -> Wall {
+        held.since.max(self.since).plus(rules.dwell)
+    }
+
+    /// When time alone may change something next; after [`expire`](Self::expire), later than its `now`.
+    pub(in crate::reputation) fn next_moment(&self, rules: &config::Reputation) -> Option<Wall> {
+        let ends = self.causes.iter().map(|(reason, held)| self.end(*reason, held, rules));
+        let gone = self.gone.values().map(|held| self.dwells_until(held, rules));
+        let shield = self.shield.map(|shield| shield.until);
+        let fresh = self.is_fresh().then(|| self.since.plus(rules.dwell));
+        let period = self.recovery.as_ref().filter(|_| self.is_on_probation()).map(|way| way.until);
+        let forgiven = (self.strikes > 0 && self.is_clean()).then(|| self.clean_since.plus(rules.forgive_after));
+        let all = ends.chain(gone).chain(shield).chain(fresh).chain(period).chain(forgiven);
+        all.filter(|&at| at != UNTIL_CLEARED).min()
+    }
+
+    fn is_clean(&self) -> bool {
+        self.causes.is_empty() && self.gone.is_empty() && self.recovery.is_none()
+    }
+
+    /// Lets time pass: causes end, periods of probation end, shields end, penalties are forgiven.
+    pub(in crate::reputation) fn expire(&mut self, rules: &config::Reputation, now: Wall) {
+        let over = self.causes.iter().filter(|(reason, held)| self.end(**reason, held, rules) <= now);
+        for reason in over.map(|(reason, _)| *reason).collect::<Vec<_>>() {
+            if let Some(held) = self.causes.remove(&reason) {
+                self.leave(reason, held.effect, rules, now);
+            }
+        }
+        let over = self.gone.iter().filter(|(_, held)| self.dwells_until(held, rules) <= now);
+        for reason in over.map(|(reason, _)| *reason).collect::<Vec<_>>() {
+            if let Some(held) = self.gone.remove(&reason) {
+                self.leave(reason, held.effect, rules, now);
+            }
+        }
+        self.shield.take_if(|shield| shield.until <= now);
+        if self.is_fresh() && self.since.plus(rules.dwell) <= now {
+            self.since = NEVER;
+        }
+        if self.is_on_probation() && !self.blocked(rules) {
+            self.next_period(rules, now);
+        }
+        if self.strikes > 0 && self.is_clean() && now.since(self.clean_since) >= rules.forgive_after {
+            self.strikes = 0;
+        }
+        if self.is_blank() {
+            // As it would be after a restart, since nothing of it is on disk.
+            *self = Self { sheltered: self.sheltered, ..Self::default() };
+        }
+    }
+
+    /// Takes a cause away. It stays in force for the rest of its dwell time.
+    pub(in crate::reputation) fn lift(&mut self, reason: Reason, rules: &config::Reputation, now: Wall) {
+        let Some(held) = self.causes.remove(&reason) else { return };
+        let effect = held.effect;
+        let is_covered = effect == Effect::Throttle && self.gone.contains_key(&reason);
+        let dwells = !is_given(reason) && self.acts(reason, effect, rules) && self.dwells_until(&held, rules) > now;
+        if dwells && !is_covered {
+            self.gone.insert(reason, held);
+        } else {
+            self.leave(reason, effect, rules, now);
+        }
+    }
+
+    /// A cause that was removed is in force no more. After the last of automation's suspensions comes probation.
+    fn leave(&mut self, reason: Reason, effect: Effect, rules: &config::Reputation, now: Wall) {
+        if effect == Effect::Throttle {
+            return;
+        }
+        let kept_it_out = is_given(reason) || (self.in_force && self.acts(reason, effect, rules));
+        let more = self.judged(Effect::Suspend, rules).next().is_some();
+        self.withheld &= more;
+        self.in_force &= more;
+        if !kept_it_out {
+            return;
+        }
+        let earned = !is_given(reason);
+        if earned {
+            self.back_since = now;
+        }
+        // One that ends while the address cannot be bound, or the operator keeps it, has its probation afterwards.
+        let begins = if earned { !more } else { reason == Reason::Unbindable && !self.blocked(rules) };
+        if begins && self.recovery.is_none() {
+            self.begin_recovery(reason, rules, now);
+        }
+    }
+
+    /// The clock was set back: what begins in the future begins now.
+    pub(in crate::reputation) fn set_back(&mut self, rules: &config::Reputation, now: Wall) {
+        let mut latest = now;
+        for held in self.causes.values_mut().chain(self.gone.values_mut()) {
+            if is_ahead(held.since, now) {
+                held.until = moved(held.until, held.since, now);
+                held.since = now;
+            }
+            if held.until != UNTIL_CLEARED {
+                latest = latest.max(held.until);
+            }
+        }
+        if let Some(Shield { since, until }) = self.shield.as_mut().filter(|shield| is_ahead(shield.since, now)) {
+            *until = moved(*until, *since, now);
+            *since = now;
+        }
+        if is_ahead(self.since, now) {
+            self.since = now;
+        }
+        self.set_back_recovery(rules, now);
+        self.back_since = self.back_since.min(now.plus(AHEAD));
+        self.clean_since = self.clean_since.min(latest.plus(AHEAD));
+    }
+}
+
+fn moved(until: Wall, since: Wall, now: Wall) -> Wall {
+    if until == UNTIL_CLEARED { until } else { now.plus(until.since(since)) }
+}
