@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use super::cells::{Blame, Cell, find};
-use super::complaints::Booked;
 use super::evidence::{AttemptResult, clipped};
 use super::fuse::{Groups, is_bad};
 use super::health::{HealthChange, Reason, Subject};
@@ -82,8 +81,7 @@ impl Reputation {
                 if bound_again {
                     self.change(&attempt.of_binding(), "address can be bound", out, |s, _| s.bindable());
                 }
-                let provider = self.providers.get(attempt.destination);
-                self.complaints.book(attempt.binding, provider, Booked::Accepted, now, now);
+                self.accepted(attempt, now);
                 self.holds.answered(mail, true, now);
                 self.moves.accepted(mail, attempt.binding, now);
             }

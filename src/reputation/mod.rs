@@ -19,6 +19,8 @@
 mod attempts;
 mod cells;
 mod complained;
+#[cfg(test)]
+mod complained_tests;
 pub mod complaints;
 mod drift;
 pub mod evidence;

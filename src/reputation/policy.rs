@@ -33,6 +33,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use super::attempts::{Attempt, Sender};
 use super::cells::Watched;
 use super::complaints::Complaints;
+use super::drift::Drifts;
 use super::evidence::{Evidence, Listing, clipped};
 use super::fuse::Kept;
 use super::guard::Guard;
@@ -72,6 +73,7 @@ pub struct Reputation {
     pub(super) fuse_marks: Kept,
     /// Destinations that explained hard bounces, and when that was noted.
     pub(super) destinations_blamed: HashMap<DestinationName, Wall>,
+    pub(super) drifts: Drifts,
     pub(super) timers: BTreeSet<(Wall, Subject)>,
     pub(super) dirty: BTreeSet<Subject>,
     /// What is remembered of bindings that are not configured (any more).
@@ -116,6 +118,7 @@ impl Reputation {
             complaints: Complaints::new(now),
             fuse_marks: Kept::default(),
             destinations_blamed: HashMap::new(),
+            drifts: Drifts::default(),
             usable_again: false,
             next_sweep: now.plus(config.reputation.window),
             now,
@@ -194,7 +197,7 @@ impl Reputation {
             }
             Evidence::Complaint { binding, destination, tenant, at, incidents } => {
                 let about = Late { binding, destination: destination.as_ref(), tenant, at: (*at).min(now) };
-                self.complaint(about, *incidents, now);
+                self.complaint(about, *incidents, now, out);
             }
             Evidence::OperatorRelease { tenant, destination } => {
                 self.holds.operator_release(tenant, destination.as_ref());
@@ -240,6 +243,7 @@ impl Reputation {
             self.holds.sweep(self.rules.hold_window, now);
             self.moves.sweep(self.rules.ip_block_window, now);
             self.lists.sweep(now);
+            self.drifts.sweep(&self.rules, now);
             self.next_sweep = now.plus(self.rules.window);
             self.forget_orphans();
             let (steps, blame_window) = (Steps::new(&self.rules), self.rules.ip_block_window);

@@ -30,8 +30,9 @@ impl Reputation {
             Subject::Binding(binding) => (weight(self.listings(binding)) / self.suspend_weight.max(f64::EPSILON), None),
             Subject::Route(_, to) => (0.0, self.providers.get(to)),
         };
-        let share = self.complaints.share(subject.binding(), provider, self.rules.complaint_days, now);
-        let rate = share.complaints as f64 / share.accepted.max(1) as f64;
-        Signal { complaints: rate / self.rules.complaint_suspend, listed, subject }
+        let rules = &self.rules;
+        let above = self.complaints.rate(subject.binding(), provider, now, rules) - rules.complaint_prior;
+        let complaints = above.max(0.0) / (rules.complaint_suspend - rules.complaint_prior).max(f64::EPSILON);
+        Signal { complaints, listed, subject }
     }
 }

@@ -11,20 +11,34 @@
 //! costs no more than one day of a cell, and midnight writes nothing. Shares look at the days they are about, so cohorts
 //! that are older show nowhere.
 //!
-//! Cells are written down, in a few hundred octets, when a complaint or bounce is booked, at a clean stop, and else once
-//! in [`WRITE_EVERY`] where mail was accepted. After a crash the count of accepted mail may therefore be short by what
-//! the last minute brought (plus the loop's longest sleep), and a share too high by as much; complaints are never lost.
+//! Cells are written down, in a few hundred octets and some dozen for each tenant, when a complaint or bounce is booked,
+//! at a clean stop, and else once in [`WRITE_EVERY`] where mail was accepted. After a crash the count of accepted mail may
+//! therefore be short by what the last minute brought (plus the loop's longest sleep), and a share too high by as much;
+//! complaints are never lost.
 //!
-//! Pure. Shares are shown and noted; nothing is suspended for them here.
+//! Two accounts are kept of the same events, because they answer two questions. *What was said?* is the cohorts above: all
+//! of it, shown and noted. *What is still to be judged?* is the [`Ledger`] of a provider's cell: without what a suspension
+//! or a hold has settled, without what one minute of mail cannot prove, and with the tenants told apart. What follows from
+//! it is decided in [`complained`](super::complained) by the odds of [`posterior`].
+//!
+//! Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+pub(super) mod ledger;
+pub(super) mod posterior;
+#[cfg(test)]
+mod simulated;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use self::ledger::{Counted, Ledger};
 use super::facts::{self, Fact};
+use super::state::is_ahead;
 use crate::clock::Wall;
-use crate::message::{BindingName, DestinationName};
+use crate::config;
+use crate::message::{BindingName, DestinationName, TenantName};
 
 /// Days kept of a cell.
 pub const KEPT_DAYS: usize = 31;
@@ -81,8 +95,12 @@ type Key = (BindingName, Option<DestinationName>);
 struct Cell {
     /// Day number since 1970-01-01 (UTC) → cohort; at most [`KEPT_DAYS`].
     days: BTreeMap<i64, Cohort>,
+    /// What is to be judged; stays empty where the destination is no provider, for nothing is judged there.
+    ledger: Ledger,
     /// Day and level of the last note.
     noted: (i64, usize),
+    /// Since it was written.
+    changed: bool,
 }
 
 impl Cell {
@@ -116,37 +134,55 @@ struct Written {
     provider: Option<DestinationName>,
     /// Day, accepted, complaints, late bounces.
     days: Vec<(i64, u64, u64, u64)>,
+    /// Absent in what versions wrote that judged nothing.
+    #[serde(default)]
+    judged: Option<ledger::Written>,
 }
 
 /// What to book.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Booked {
-    Accepted,
     Complaints(u32),
     LateBounce,
+}
+
+/// A complaint to be judged.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Heard<'a> {
+    pub(super) binding: &'a BindingName,
+    pub(super) provider: &'a DestinationName,
+    pub(super) tenant: &'a TenantName,
+    /// When the mail was sent; not after now.
+    pub(super) at: Wall,
+    pub(super) incidents: u32,
 }
 
 /// All cohorts.
 #[derive(Debug)]
 pub struct Complaints {
-    cells: BTreeMap<Key, Cell>,
-    /// Changed since written.
-    changed: BTreeSet<Key>,
+    /// By destination, so that all bindings of a provider are walked together.
+    cells: HashMap<Option<DestinationName>, HashMap<BindingName, Cell>>,
     /// To be written now.
     due: BTreeSet<Key>,
     next_write: Wall,
-    today: i64,
+    /// The last tick: a clock that was set back shows.
+    now: Wall,
+    /// Something was taken back, whose moments may lie in the future.
+    restored: bool,
 }
 
 impl Complaints {
     pub(super) fn new(now: Wall) -> Self {
-        Self {
-            cells: BTreeMap::new(),
-            changed: BTreeSet::new(),
-            due: BTreeSet::new(),
-            next_write: now.plus(WRITE_EVERY),
-            today: day(now),
-        }
+        Self { cells: HashMap::new(), due: BTreeSet::new(), next_write: now.plus(WRITE_EVERY), now, restored: false }
+    }
+
+    fn cell(&self, binding: &BindingName, provider: Option<&DestinationName>) -> Option<&Cell> {
+        // An `Option` of a reference is no key to borrow by; cloning a name costs one count.
+        self.cells.get(&provider.cloned())?.get(binding)
+    }
+
+    fn cell_mut(&mut self, binding: &BindingName, provider: Option<&DestinationName>) -> &mut Cell {
+        self.cells.entry(provider.cloned()).or_default().entry(binding.clone()).or_default()
     }
 
     /// Books for the day of `at`. What was sent before the kept days is not booked any more.
@@ -165,29 +201,152 @@ impl Complaints {
             return;
         }
         let one = match what {
-            Booked::Accepted => Cohort { accepted: 1, ..Cohort::default() },
             Booked::Complaints(count) => Cohort { complaints: u64::from(count.max(1)), ..Cohort::default() },
             Booked::LateBounce => Cohort { late_bounces: 1, ..Cohort::default() },
         };
-        let key = (binding.clone(), provider.cloned());
-        match self.cells.get_mut(&key) {
-            Some(cell) => cell.book(day, one, today),
-            None => self.cells.entry(key.clone()).or_default().book(day, one, today),
+        let cell = self.cell_mut(binding, provider);
+        cell.book(day, one, today);
+        self.due.insert((binding.clone(), provider.cloned()));
+    }
+
+    /// Books accepted mail. To be judged it is where `settled` says until when the mail of this route has been answered
+    /// for; `None` where the route is out, and the answer one of mail that was on the wire.
+    pub(super) fn accepted(
+        &mut self,
+        binding: &BindingName,
+        provider: Option<&DestinationName>,
+        tenant: &TenantName,
+        settled: Option<Wall>,
+        days: u32,
+        now: Wall,
+    ) {
+        let today = day(now);
+        let cell = self.cell_mut(binding, provider);
+        cell.book(today, Cohort { accepted: 1, ..Cohort::default() }, today);
+        cell.changed = true;
+        if let (Some(_), Some(settled)) = (provider, settled) {
+            cell.ledger.settle(settled);
+            cell.ledger.accepted(tenant, kept(days), now);
         }
-        let set = if matches!(what, Booked::Accepted) { &mut self.changed } else { &mut self.due };
-        set.insert(key);
+    }
+
+    /// Books a complaint to be judged, as far as one minute of mail is believed; the mail of the route until `settled` has
+    /// been answered for.
+    pub(super) fn hear(&mut self, heard: Heard<'_>, settled: Wall, rules: &config::Reputation, now: Wall) {
+        let cell = self.cell_mut(heard.binding, Some(heard.provider));
+        cell.ledger.settle(settled);
+        cell.ledger.complained(heard.tenant, heard.at, heard.incidents, rules, now);
+        cell.changed = true;
+        self.due.insert((heard.binding.clone(), Some(heard.provider.clone())));
+    }
+
+    /// What is to be judged of a route: all of it, and each tenant's part as far as tenants are told apart.
+    pub(super) fn to_judge(
+        &self,
+        binding: &BindingName,
+        provider: &DestinationName,
+        days: u32,
+        now: Wall,
+    ) -> (Counted, Vec<(TenantName, Counted)>) {
+        let first = day(now) - i64::from(kept(days)) + 1;
+        let Some(cell) = self.cell(binding, Some(provider)) else { return Default::default() };
+        let mut tenants: Vec<_> = cell.ledger.tenants(first, day(now)).map(|(name, own)| (name.clone(), own)).collect();
+        tenants.sort_by(|(a, _), (b, _)| a.cmp(b));
+        (cell.ledger.total(first, day(now)), tenants)
+    }
+
+    /// The same of a provider, over all bindings.
+    pub(super) fn everywhere(
+        &self,
+        provider: &DestinationName,
+        days: u32,
+        now: Wall,
+    ) -> (Counted, BTreeMap<TenantName, Counted>) {
+        let first = day(now) - i64::from(kept(days)) + 1;
+        let (mut all, mut tenants) = (Counted::default(), BTreeMap::<TenantName, Counted>::new());
+        for cell in self.cells.get(&Some(provider.clone())).into_iter().flat_map(HashMap::values) {
+            all.add(cell.ledger.total(first, day(now)));
+            for (name, own) in cell.ledger.tenants(first, day(now)) {
+                match tenants.get_mut(name) {
+                    Some(sum) => sum.add(own),
+                    None => _ = tenants.insert(name.clone(), own),
+                }
+            }
+        }
+        (all, tenants)
+    }
+
+    /// What was sent over this route until now has been answered for.
+    pub(super) fn settle(&mut self, binding: &BindingName, provider: &DestinationName, now: Wall) {
+        self.cell_mut(binding, Some(provider)).ledger.settle(now);
+        self.due.insert((binding.clone(), Some(provider.clone())));
+    }
+
+    /// What one tenant has sent to a provider over all bindings.
+    pub(super) fn of(&self, tenant: &TenantName, provider: &DestinationName, days: u32, now: Wall) -> Counted {
+        let (first, last) = (day(now) - i64::from(kept(days)) + 1, day(now));
+        let there = self.cells.get(&Some(provider.clone())).into_iter().flat_map(HashMap::values);
+        there.fold(Counted::default(), |mut sum, cell| {
+            sum.add(cell.ledger.of(tenant, first, last));
+            sum
+        })
+    }
+
+    /// Times that the tenant's mail to the provider was held for complaints, none of them longer than `forgive_after` ago.
+    pub(super) fn strikes(
+        &self,
+        tenant: &TenantName,
+        provider: &DestinationName,
+        forgive_after: Duration,
+        now: Wall,
+    ) -> u32 {
+        let there = self.cells.get(&Some(provider.clone())).into_iter().flat_map(HashMap::values);
+        there.map(|cell| cell.ledger.strikes(tenant, forgive_after, now)).max().unwrap_or(0)
+    }
+
+    /// What this tenant has sent to the provider until now has been answered for, by a hold that is the `times`-th for
+    /// complaints (0: for something else); its part leaves every route.
+    pub(super) fn settle_tenant(&mut self, tenant: &TenantName, provider: &DestinationName, times: u32, now: Wall) {
+        for (binding, cell) in self.cells.get_mut(&Some(provider.clone())).into_iter().flatten() {
+            if cell.ledger.settle_tenant(tenant, times, now) {
+                self.due.insert((binding.clone(), Some(provider.clone())));
+            }
+        }
+    }
+
+    /// The expected share of complaints, by everything known: that of `complaint_prior` where nothing is.
+    pub fn rate(
+        &self,
+        binding: &BindingName,
+        provider: Option<&DestinationName>,
+        now: Wall,
+        rules: &config::Reputation,
+    ) -> f64 {
+        let counted = match provider {
+            Some(to) => {
+                let first = day(now) - i64::from(kept(rules.complaint_days)) + 1;
+                let ledger = self.cell(binding, Some(to)).map(|cell| &cell.ledger);
+                ledger.map(|ledger| ledger.total(first, day(now))).unwrap_or_default()
+            }
+            None => {
+                let Cohort { accepted, complaints, .. } = self.share(binding, None, rules.complaint_days, now);
+                Counted { accepted, complaints }
+            }
+        };
+        posterior::mean(counted, rules)
     }
 
     /// Sum over the last `days` days, today included; UTC days of sending.
     pub fn share(&self, binding: &BindingName, provider: Option<&DestinationName>, days: u32, now: Wall) -> Cohort {
-        let cell = self.cells.get(&(binding.clone(), provider.cloned()));
-        cell.map(|cell| cell.over(days, now)).unwrap_or_default()
+        self.cell(binding, provider).map(|cell| cell.over(days, now)).unwrap_or_default()
     }
 
     /// [`Complaints::share`] of everything that has any, by binding and destination (`None`: other).
     pub fn shares(&self, days: u32, now: Wall) -> BTreeMap<(BindingName, Option<DestinationName>), Cohort> {
-        let sums = self.cells.iter().map(|(key, cell)| (key, cell.over(days, now)));
-        sums.filter(|(_, sum)| *sum != Cohort::default()).map(|(key, sum)| (key.clone(), sum)).collect()
+        let cells = self.cells.iter().flat_map(|(to, there)| there.iter().map(move |(from, cell)| (from, to, cell)));
+        let sums = cells.map(|(from, to, cell)| (from, to, cell.over(days, now)));
+        let any = sums.filter(|(_, _, sum)| *sum != Cohort::default());
+        any.map(|(from, to, sum)| ((from.clone(), to.clone()), sum)).collect()
     }
 
     /// The share of the last [`SHARE_DAYS`], where it has just passed a limit that the operator was not told of today.
@@ -197,7 +356,7 @@ impl Complaints {
         provider: Option<&DestinationName>,
         now: Wall,
     ) -> Option<Cohort> {
-        let cell = self.cells.get_mut(&(binding.clone(), provider.cloned()))?;
+        let cell = self.cells.get_mut(&provider.cloned())?.get_mut(binding)?;
         let share = cell.over(SHARE_DAYS, now);
         let (level, today) = (share.level(), day(now));
         if cell.noted.0 != today {
@@ -210,19 +369,18 @@ impl Complaints {
 
     /// Forgets the cells of bindings that are not configured any more; also on disk.
     pub(super) fn retain(&mut self, is_known: impl Fn(&BindingName) -> bool) {
-        let due = &mut self.due;
-        self.cells.retain(|key, _| {
-            let known = is_known(&key.0);
-            if !known {
-                due.insert(key.clone());
-            }
-            known
-        });
+        for (to, there) in &mut self.cells {
+            let gone = there.extract_if(|binding, _| !is_known(binding));
+            self.due.extend(gone.map(|(binding, _)| (binding, to.clone())));
+        }
     }
 
     /// Lets time pass: what was accepted falls due for writing.
     pub(super) fn tick(&mut self, now: Wall) {
-        self.today = day(now);
+        let is_set_back = is_ahead(std::mem::replace(&mut self.now, now), now);
+        if std::mem::take(&mut self.restored) || is_set_back {
+            self.cells.values_mut().flat_map(HashMap::values_mut).for_each(|cell| cell.ledger.set_back(now));
+        }
         // A write further away than the interval is a clock that was set back.
         if now >= self.next_write || self.next_write.since(now) > WRITE_EVERY {
             self.next_write = now.plus(WRITE_EVERY);
@@ -232,45 +390,64 @@ impl Complaints {
 
     /// Everything that has changed falls due for writing.
     pub(super) fn flush(&mut self) {
-        self.due.append(&mut self.changed);
+        for (to, there) in &self.cells {
+            let changed = there.iter().filter(|(_, cell)| cell.changed);
+            self.due.extend(changed.map(|(from, _)| (from.clone(), to.clone())));
+        }
     }
 
     pub(super) fn take_facts(&mut self) -> impl Iterator<Item = Fact> {
         std::mem::take(&mut self.due).into_iter().map(|key| {
-            self.changed.remove(&key);
             let name = fact_key(&key);
+            let cell = self.cells.get_mut(&key.1).and_then(|there| there.get_mut(&key.0));
             // Names and numbers always serialise.
-            let json = self.cells.get(&key).and_then(|cell| serde_json::to_vec(&written(&key, cell)).ok());
+            let json = cell.and_then(|cell| {
+                cell.changed = false;
+                serde_json::to_vec(&written(&key, cell)).ok()
+            });
             json.map_or(Fact::Remove(name.clone()), |json| Fact::Put(name, json))
         })
     }
 
-    /// Takes back a cell: its newest days, not more than are kept.
+    /// Takes back a cell: its newest days, not more than are kept. Where it was written by a version that judged nothing,
+    /// judging begins with the mail that is sent from now on.
     pub(super) fn restore(
         &mut self,
         bytes: &[u8],
         is_known: impl Fn(&BindingName) -> bool,
     ) -> Result<(), serde_json::Error> {
-        let Written { binding, provider, days } = serde_json::from_slice(bytes)?;
-        let key = (binding, provider);
-        if !is_known(&key.0) {
-            self.due.insert(key);
+        let Written { binding, provider, days, judged } = serde_json::from_slice(bytes)?;
+        if !is_known(&binding) {
+            self.due.insert((binding, provider));
             return Ok(());
         }
-        let cell = self.cells.entry(key).or_default();
+        let (now, today) = (self.now, day(self.now));
+        self.restored = true;
+        let cell = self.cell_mut(&binding, provider.as_ref());
         for (day, accepted, complaints, late_bounces) in days {
-            cell.book(day, Cohort { accepted, complaints, late_bounces }, self.today);
+            cell.book(day, Cohort { accepted, complaints, late_bounces }, today);
         }
+        cell.ledger = match judged {
+            Some(judged) => Ledger::restored(judged, today),
+            None => Ledger::since(now),
+        };
         Ok(())
     }
+}
+
+/// Days that are judged.
+fn kept(days: u32) -> u32 {
+    days.clamp(1, KEPT_DAYS as u32)
 }
 
 /// What is written of a cell.
 fn written(key: &Key, cell: &Cell) -> Written {
     let days = cell.days.iter().map(|(day, sum)| (*day, sum.accepted, sum.complaints, sum.late_bounces)).collect();
-    Written { binding: key.0.clone(), provider: key.1.clone(), days }
+    let judged = key.1.is_some().then(|| cell.ledger.written());
+    Written { binding: key.0.clone(), provider: key.1.clone(), days, judged }
 }
 
+/// UTC day of a moment, since 1970-01-01.
 fn day(at: Wall) -> i64 {
     at.as_millis().div_euclid(DAY_MILLIS)
 }
@@ -296,6 +473,10 @@ mod tests {
         c.book(&"a".into(), provider.as_ref(), what, at, now);
     }
 
+    fn accept(c: &mut Complaints, now: Wall) {
+        c.accepted(&"a".into(), Some(&"gmail".into()), &"t".into(), Some(Wall::default()), 7, now);
+    }
+
     fn gmail(c: &Complaints, over: u32, now: Wall) -> (u64, u64, u64) {
         let sum = c.share(&"a".into(), Some(&"gmail".into()), over, now);
         (sum.accepted, sum.complaints, sum.late_bounces)
@@ -312,10 +493,10 @@ mod tests {
     fn complaints_belong_to_the_day_of_sending() {
         let mut c = Complaints::new(NOON);
         for _ in 0..10 {
-            book(&mut c, Some("gmail"), Booked::Accepted, NOON, NOON);
+            accept(&mut c, NOON);
         }
         let later = NOON.plus(days(3));
-        book(&mut c, Some("gmail"), Booked::Accepted, later, later);
+        accept(&mut c, later);
         book(&mut c, Some("gmail"), Booked::Complaints(2), NOON, later);
         book(&mut c, Some("gmail"), Booked::LateBounce, NOON, later);
         book(&mut c, None, Booked::Complaints(5), NOON, later);
@@ -338,7 +519,7 @@ mod tests {
             assert!(json.len() < 700, "{}", json.len());
         }
         let now = NOON.plus(days(99));
-        assert_eq!(c.cells.values().map(|cell| cell.days.len()).collect::<Vec<_>>(), [KEPT_DAYS]);
+        assert_eq!(c.cells.values().flat_map(HashMap::values).map(|cell| cell.days.len()).collect::<Vec<_>>(), [KEPT_DAYS]);
         assert_eq!(gmail(&c, 1000, now), (0, 31, 0));
         book(&mut c, Some("gmail"), Booked::Complaints(1), Wall::from_millis(now.as_millis() - 31 * DAY_MILLIS), now);
         assert_eq!(gmail(&c, 1000, now), (0, 31, 0), "too old to be booked");
@@ -348,19 +529,19 @@ mod tests {
     fn a_clock_that_is_wrong_for_a_moment_costs_one_day_at_most_and_stops_no_writing() {
         let mut c = Complaints::new(NOON);
         for n in 0..KEPT_DAYS as i64 {
-            book(&mut c, Some("gmail"), Booked::Accepted, NOON.plus(days(n)), NOON.plus(days(n)));
+            accept(&mut c, NOON.plus(days(n)));
         }
         let now = NOON.plus(days(KEPT_DAYS as i64 - 1));
         let wrong = now.plus(days(365));
         c.tick(wrong);
-        book(&mut c, Some("gmail"), Booked::Accepted, wrong, wrong);
+        accept(&mut c, wrong);
         c.tick(now);
         assert_eq!(gmail(&c, 31, now), (30, 0, 0));
         written(&mut c);
-        book(&mut c, Some("gmail"), Booked::Accepted, now, now);
+        accept(&mut c, now);
         c.tick(now.plus(WRITE_EVERY));
         written(&mut c);
-        book(&mut c, Some("gmail"), Booked::Accepted, now.plus(days(1)), now.plus(days(1)));
+        accept(&mut c, now.plus(days(1)));
         assert_eq!(gmail(&c, 40, now.plus(days(400))), (0, 0, 0), "the day of the wrong clock goes before true ones");
     }
 
@@ -370,7 +551,7 @@ mod tests {
         for second in 0..120 {
             let now = NOON.plus(Duration::from_secs(second));
             c.tick(now);
-            book(&mut c, Some("gmail"), Booked::Accepted, now, now);
+            accept(&mut c, now);
             let written = c.take_facts().count();
             assert_eq!(written, usize::from(second == 60), "after {second} s");
         }
@@ -387,16 +568,16 @@ mod tests {
     #[test]
     fn what_is_restored_is_no_more_than_is_kept_and_bindings_that_are_gone_are_forgotten() {
         let days: Vec<_> = (0..10_000).map(|day| (day, 1, 1, 1)).collect();
-        let written = Written { binding: "a".into(), provider: Some("gmail".into()), days };
+        let written = Written { binding: "a".into(), provider: Some("gmail".into()), days, judged: None };
         let json = serde_json::to_vec(&written).unwrap();
         let mut c = Complaints::new(NOON);
         c.restore(&json, |_| true).unwrap();
-        assert_eq!(c.cells.values().map(|cell| cell.days.len()).collect::<Vec<_>>(), [KEPT_DAYS]);
+        assert_eq!(c.cells.values().flat_map(HashMap::values).map(|cell| cell.days.len()).collect::<Vec<_>>(), [KEPT_DAYS]);
         assert_eq!(c.take_facts().count(), 0);
         c.retain(|_| false);
         assert_eq!(c.take_facts().collect::<Vec<_>>(), [Fact::Remove("complaints/a gmail".into())]);
         c.restore(&json, |_| false).unwrap();
         assert_eq!(c.take_facts().collect::<Vec<_>>(), [Fact::Remove("complaints/a gmail".into())]);
-        assert!(c.cells.is_empty());
+        assert!(c.cells.values().all(HashMap::is_empty));
     }
 }
