@@ -83,6 +83,10 @@ impl Blame {
         self.shape / self.rate
     }
 
+    pub(super) fn deviation(self) -> f64 {
+        self.shape.sqrt() / self.rate
+    }
+
     /// The chance that none of the next `n` blames it: the Laplace transform of the gamma distribution.
     pub(super) fn none_of(self, n: f64) -> f64 {
         (self.rate / (self.rate + n)).powf(self.shape)

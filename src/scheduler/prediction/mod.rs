@@ -267,7 +267,7 @@ impl Predictions {
         if step == stood {
             return None;
         }
-        route.stand.go(step, now);
+        route.stand.go(step, self.rules.redraw, now);
         route.is_news = true;
         Some(part(step, least))
     }
@@ -277,7 +277,7 @@ impl Predictions {
         // Days are what counts here; every minute is often enough.
         if since > 1.0 / 60.0 {
             self.lessons.fade(since);
-            self.lessons_at = now;
+            self.lessons_at = self.lessons_at.max(now);
         }
     }
 

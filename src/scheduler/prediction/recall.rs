@@ -4,7 +4,7 @@ use super::facts::Record;
 use super::features::Features;
 use super::route::View;
 use super::steps::part;
-use super::tunables::{UP_AFTER, WRITE_EVERY};
+use super::tunables::{REST, ROUTE_VARIANCE, UP_AFTER, WRITE_EVERY};
 use super::{Predictions, view};
 use crate::clock::{Now, Wall};
 use crate::message::{BindingName, ProviderName};
@@ -78,7 +78,7 @@ impl Predictions {
         let Some(route) = self.routes[place].as_deref_mut() else { return };
         all.sums.take_out(&route.sums);
         let others = all.sums;
-        route.own.fade(hours, half_life, others.rest(), super::tunables::ROUTE_VARIANCE);
+        route.own.fade(hours, half_life, REST * others.rest(), ROUTE_VARIANCE);
         route.drift.fade(hours);
         route.sum_up(0.0, 0.0);
         all.sums.add(&route.sums);

@@ -96,7 +96,7 @@ impl Default for Column {
 impl Column {
     pub(super) fn fade(&mut self, half_life: f64, now: Mono) {
         let hours = hours(self.at, now);
-        self.at = now;
+        self.at = self.at.max(now);
         self.level_fades(hours);
         self.sums.fade((-hours / half_life).exp2());
     }
@@ -148,8 +148,8 @@ impl Route {
     /// Lets time pass. `others` are the sums of the other routes there.
     pub(super) fn fade(&mut self, others: &Sums, half_life: f64, now: Mono) {
         let hours = hours(self.at, now);
-        self.at = now;
-        self.own.fade(hours, half_life, others.rest(), ROUTE_VARIANCE);
+        self.at = self.at.max(now);
+        self.own.fade(hours, half_life, REST * others.rest(), ROUTE_VARIANCE);
         self.sums.fade((-hours / half_life).exp2());
         self.drift.fade(hours);
     }
@@ -198,13 +198,15 @@ impl View {
         self.worth_of(self.own.mean, self.blame.mean(), horizon)
     }
 
-    /// A worth drawn from what is believed (Thompson sampling). Both draws are of what is the route's own; the others stand
-    /// at their mean, or the same luck would be counted against each.
+    /// A worth drawn from what is believed (Thompson sampling), where luck may only be good: a draw below the mean is the
+    /// mean. That explores as much and costs less, since an unlucky draw teaches nothing and takes mail from a binding that
+    /// did nothing wrong. What is drawn is the route's own; the others stand at their mean, or the same luck would count
+    /// against each.
     pub(super) fn draw(&self, horizon: f64, rng: &mut impl Rng) -> f64 {
         let normal: f64 = StandardNormal.sample(rng);
-        let own = self.own.mean + normal * (DRAW_VARIANCE * self.own.variance.max(0.0)).sqrt();
+        let own = self.own.mean + normal.max(DOUBT) * self.own.variance.max(0.0).sqrt();
         let gamma = Gamma::new(self.blame.shape, 1.0 / self.blame.rate);
-        let blame = gamma.map_or_else(|_| self.blame.mean(), |gamma| gamma.sample(rng));
+        let blame = gamma.map_or(f64::INFINITY, |gamma| gamma.sample(rng)).min(self.blame.mean() - DOUBT_BLAME * self.blame.deviation()).max(0.0);
         self.worth_of(own, blame, horizon)
     }
 }

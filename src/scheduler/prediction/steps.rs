@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use super::FULL;
-use super::tunables::{FAR_ENOUGH, STEPS, UP_AFTER};
+use super::tunables::{FAR_ENOUGH, PATIENCE_MAX, STEPS, UP_AFTER};
 use crate::clock::Mono;
 
 /// The part of its weight that a step leaves, in thousandths; `least` is that of the last one.
@@ -24,6 +24,10 @@ pub(super) struct Stand {
     pub(super) step: u8,
     /// When it came to stand there; `None` before it ever moved.
     pub(super) since: Option<Mono>,
+    /// It came from below.
+    rose: bool,
+    /// How often the wait for the next rise has doubled.
+    patience: u8,
 }
 
 impl Stand {
@@ -36,14 +40,27 @@ impl Stand {
         while step < LAST && part(step + 1) < part(step) && wanted < reached(step, step + 1) {
             step += 1;
         }
-        let rested = self.since.is_none_or(|since| now.since(since) >= redraw.saturating_mul(UP_AFTER));
+        let rested = self.since.is_none_or(|since| now.since(since) >= self.wait(redraw));
         if step == self.step && step > 0 && rested && wanted > reached(step, step - 1) {
             step -= 1;
         }
         step
     }
 
-    pub(super) fn go(&mut self, step: u8, now: Mono) {
-        *self = Self { step, since: Some(now) };
+    /// How long it stands before it rises.
+    fn wait(self, redraw: Duration) -> Duration {
+        redraw.saturating_mul(UP_AFTER << self.patience)
+    }
+
+    pub(super) fn go(&mut self, step: u8, redraw: Duration, now: Mono) {
+        let (rises, stood) = (step < self.step, self.since.map(|since| now.since(since)));
+        let in_vain = !rises && self.rose && stood.is_some_and(|stood| stood < self.wait(redraw));
+        let patience = match (in_vain, rises && self.rose) {
+            (true, _) => (self.patience + 1).min(PATIENCE_MAX),
+            // The rise before this one held.
+            (_, true) => self.patience.saturating_sub(1),
+            _ => self.patience,
+        };
+        *self = Self { step, since: Some(now), rose: rises, patience };
     }
 }

@@ -65,3 +65,27 @@ fn compare() {
         println!("           {totals:?}");
     }
 }
+
+#[test]
+#[ignore = "prints"]
+fn inside() {
+    for (name, deferred) in [("30%", 0.3), ("2%", 0.02)] {
+        let mut present = Present::new(8, 7);
+        for hour in 0..24 {
+            run(&mut present, 8, 400.0, (hour * 60, hour * 60 + 60), 5 + hour, |_, _, _| deferring(deferred));
+            let p = &present.bench.scheduler.predictions;
+            let worst = (0..8).min_by(|&a, &b| present.part(a).total_cmp(&present.part(b))).unwrap();
+            let route = p.routes[worst * 2 + 1].as_deref().unwrap();
+            println!(
+                "{name} {hour} shifts {:?} own {:.3} var {:.4} level {:.3} var {:.4} part {}",
+                p.lessons.shifts.map(|(m, v)| format!("{m:.2}/{v:.4}")),
+                route.own.mean,
+                route.own.variance,
+                p.columns[1].level.mean,
+                p.columns[1].level.variance,
+                present.part(worst)
+            );
+            println!("    {:?}", present.predicted(worst));
+        }
+    }
+}

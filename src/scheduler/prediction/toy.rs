@@ -152,28 +152,31 @@ pub(super) fn run(
         if (minute - from) % 60 == 0 {
             out.hours.push(vec![0; bindings]);
         }
+        let mut mails = Vec::new();
         for binding in 0..bindings {
-            let share = before[binding] / all;
-            due[binding] += mail * share;
-            let odds = odds(binding, minute, share);
-            let carried = due[binding].floor();
-            due[binding] -= carried;
-            for n in 0..carried as u64 {
-                let mut seen = Experience::default();
-                let luck = rng.random::<f64>();
-                if luck < odds.blamed {
-                    seen.blamed = 1;
-                } else if luck < odds.blamed + odds.deferred {
-                    seen.deferred = 1;
-                } else {
-                    seen.accepted = 1;
-                }
-                out.sent += 1;
-                out.accepted += u64::from(seen.accepted);
-                out.blamed += u64::from(seen.blamed);
-                rule.learn(binding, &seen, at(minute, n * 60_000 / carried as u64));
+            due[binding] += mail * before[binding] / all;
+            let carried = due[binding] as u64;
+            due[binding] -= carried as f64;
+            mails.extend((0..carried).map(|n| (n * 60_000 / carried, binding)));
+            *out.hours.last_mut().and_then(|hour| hour.get_mut(binding)).expect("an hour") += carried;
+        }
+        mails.sort_unstable();
+        for (millis, binding) in mails {
+            let odds = odds(binding, minute, before[binding] / all);
+            let (mut seen, luck) = (Experience::default(), rng.random::<f64>());
+            if luck < odds.blamed {
+                seen.blamed = 1;
+            } else if luck < odds.blamed + odds.deferred {
+                seen.deferred = 1;
+            } else {
+                seen.accepted = 1;
             }
-            *out.hours.last_mut().and_then(|hour| hour.get_mut(binding)).expect("an hour") += carried as u64;
+            out.sent += 1;
+            out.accepted += u64::from(seen.accepted);
+            out.blamed += u64::from(seen.blamed);
+            rule.learn(binding, &seen, at(minute, millis));
+        }
+        for binding in 0..bindings {
             out.moves[binding] += u32::from(rule.part(binding) != before[binding]);
         }
         if (minute + 1 - from) % 60 == 0 {

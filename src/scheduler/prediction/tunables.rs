@@ -11,6 +11,11 @@ use super::features::Feature;
 /// without trouble shows; an address in trouble is found by what it is told, not by this.
 pub(super) const ROUTE_VARIANCE: f64 = 1.0;
 
+/// A route's own part returns to this part of the mean of the others'. Only the sum with the provider's level is seen, so
+/// that both could wander off together in opposite directions; half of the way keeps the own parts around 0 and changes
+/// nothing about who stands where.
+pub(super) const REST: f64 = 0.5;
+
 /// The same of a provider's part, common to all bindings: wide, since a provider that is down takes everybody along.
 pub(super) const LEVEL_VARIANCE: f64 = 4.0;
 /// Log odds expected of a provider never written to: 90 %.
@@ -31,10 +36,8 @@ pub(super) const ALIKE: f64 = 0.2;
 /// bindings moves mail.
 pub(super) const STEEPNESS: f64 = 3.0;
 
-/// The part of the posterior's variance that a draw of the acceptance uses. Drawing from all of it explores as much as a
-/// bandit must that sees an arm only when it pulls it; here every arm is pulled all the time, at `least` of its weight,
-/// and noise costs the shares of bindings that are equal.
-pub(super) const DRAW_VARIANCE: f64 = 0.25;
+pub(super) const DOUBT: f64 = 1.0;
+pub(super) const DOUBT_BLAME: f64 = 0.5;
 
 /// Recipients refused for the address's sake that a provider is credited with before anything is known there, in
 /// [`BLAME_WEIGHT`] recipients: one in ten thousand.
@@ -112,6 +115,8 @@ pub(super) const STEPS: [u16; 8] = [super::FULL, 800, 600, 450, 300, 200, 100, 0
 pub(super) const FAR_ENOUGH: f64 = 0.75;
 /// Up one step at most every so many redraws: what was bent away comes back over hours, as after a probation.
 pub(super) const UP_AFTER: u32 = 6;
+/// After a rise that was taken back before the next, the wait doubles, so often at most: eight times half an hour.
+pub(super) const PATIENCE_MAX: u8 = 3;
 /// Where the expected worth has fallen below this part of that at the last draw, the next draw does not wait.
 pub(super) const SURPRISE: f64 = 0.7;
 
