@@ -27,8 +27,7 @@ use crate::outcome::classify::Classifier;
 use crate::queue::core::Core;
 use crate::queue::dispatcher::{Dispatcher, Parts};
 use crate::reputation::{self, Evidence};
-use crate::scheduler::cap::GrantFact;
-use crate::scheduler::warmup;
+use crate::scheduler::{self, cap::GrantFact};
 use crate::store::committer::{CommitThread, Committer};
 use crate::store::fjall::{FjallOptions, FjallSpool};
 use crate::store::lock::StateLock;
@@ -247,7 +246,7 @@ fn recover(
     let grants: Vec<GrantFact> =
         spool.facts(GrantFact::PREFIX)?.iter().map(|(key, value)| grant(key, value, &mut broken)).collect();
     let mut facts = Vec::new();
-    for prefix in reputation::facts::PREFIXES.into_iter().chain([warmup::facts::PREFIX]) {
+    for prefix in reputation::facts::PREFIXES.into_iter().chain(scheduler::FACT_PREFIXES) {
         facts.extend(spool.facts(prefix)?);
     }
     let seed = config.server.seed.unwrap_or_else(|| rand::rngs::SmallRng::from_os_rng().next_u64());

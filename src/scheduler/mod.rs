@@ -38,7 +38,7 @@ mod headroom;
 mod order;
 mod picks;
 pub mod pool;
-mod prediction;
+pub mod prediction;
 pub mod range;
 pub mod rate;
 #[cfg(test)]
@@ -67,6 +67,7 @@ pub mod warmup;
 pub mod window;
 
 pub use cap::{GrantFact, GrantRequest};
+pub use prediction::Prediction;
 pub use shared::Everywhere;
 pub use state::{BindingUse, CapUsage, Scheduler};
 pub use verdict::Verdict;
@@ -113,6 +114,9 @@ pub struct Families {
     /// Has an IPv6 address.
     pub v6: bool,
 }
+
+/// Prefixes of the facts that a restart must hand to a new scheduler, besides grants.
+pub const FACT_PREFIXES: [&str; 2] = [warmup::facts::PREFIX, prediction::facts::PREFIX];
 
 /// The question.
 #[derive(Clone, Copy, Debug)]

@@ -161,12 +161,7 @@ impl Scheduler {
         self.tick(now);
         self.warm_up(binding, destination, seen, now);
         self.learn_window(binding, destination, seen, now);
-        let column = self.destinations[destination.index()].column;
-        if let Some(kept) = self.success.learn(binding, column, seen, now.mono) {
-            for &(pool, tier, seat) in &self.bindings[binding.index()].seats {
-                self.pools[pool.index()].tiers[tier as usize].bend(seat as usize, column, kept);
-            }
-        }
+        self.learn_prediction(binding, destination, seen, now);
     }
 
     /// The route's memory, made where there was none. Provider routes are counted in the ledger also without a cap, so

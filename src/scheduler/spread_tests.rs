@@ -168,7 +168,7 @@ fn reputation_bends_the_shares_where_it_was_earned_and_nowhere_else() {
         bench.advance(Duration::from_secs(60));
     }
     let a = bench.id("a");
-    assert_eq!(bench.scheduler.bent_to(a, gmail.destination), 5);
+    assert_eq!(bench.scheduler.bent_to(a, gmail.destination), 5.0);
     // 1 of 1 + 20 + 40.
     assert_eq!(carry(&mut bench, &gmail, 6_100), counts([("a", 100), ("b", 2_000), ("c", 4_000)]));
     assert_eq!(carry(&mut bench, &yahoo, 400), even);

@@ -16,7 +16,7 @@ use smallvec::SmallVec;
 use super::binding::{RouteLimits, WholeLimits};
 use super::cap::{AccountId, Calendar, GrantFact, GrantRequest, Ledger, Owner};
 use super::pool::{Class, Pool};
-use super::prediction::Success;
+use super::prediction::Predictions;
 use super::rate::{Limiter, Told};
 use super::region::Regions;
 use super::standing::Standing;
@@ -57,7 +57,7 @@ pub struct Scheduler {
     pub(super) fading: VecDeque<(Mono, BindingId, DestinationId)>,
     pub(super) regions: Regions,
     /// Empty where no pool asks for it.
-    pub(super) success: Success,
+    pub(super) predictions: Predictions,
     /// Keys that were met in need of a grant during one selection.
     pub(super) wants: Vec<AccountId>,
 }
@@ -238,7 +238,7 @@ impl Scheduler {
             window: config.window,
             fading: VecDeque::new(),
             regions: Regions::default(),
-            success: Success::default(),
+            predictions: Predictions::default(),
             wants: Vec::new(),
         };
         scheduler.reconfigure(config, now);

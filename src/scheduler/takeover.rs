@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 use super::binding;
 use super::cap::{Calendar, Ledger, Owner};
 use super::pool::{Class, Pool};
-use super::prediction::{FULL, Success};
+use super::prediction::{FULL, Predictions};
 use super::rate::{Limiter, Told};
 use super::standing::Standing;
 use super::state::{Binding, RouteTable, Scheduler, Tenant, unpair};
@@ -34,7 +34,7 @@ impl Scheduler {
         self.take_over_table(config);
         self.take_over_warmups(config);
         self.take_over_routes();
-        self.take_over_pools(config);
+        self.take_over_pools(config, now);
         self.set_limits_of_day();
         self.ledger.ask_for_first();
         self.refresh_all(now);
@@ -151,9 +151,9 @@ impl Scheduler {
             .collect();
         let is_measured = config.pools.iter().any(|pool| pool.spread == Spread::Reputation);
         if is_measured {
-            self.success.reshape(self.bindings.len(), &before);
+            self.predictions.reshape(config.prediction, self.bindings.len(), &before);
         } else {
-            self.success = Success::default();
+            self.predictions = Predictions::default();
         }
         self.table = table;
         for destination in &mut self.destinations {
@@ -184,7 +184,7 @@ impl Scheduler {
         }
     }
 
-    fn take_over_pools(&mut self, config: &Config) {
+    fn take_over_pools(&mut self, config: &Config, now: Now) {
         for binding in &mut self.bindings {
             binding.seats.clear();
             binding.shut.clear();
@@ -220,7 +220,7 @@ impl Scheduler {
             }
         }
         self.count_routes_anew();
-        self.bend_weights();
+        self.bend_weights(now);
     }
 
     /// The seats are new: none of them knows yet at which destinations it is not to be counted on.
@@ -229,18 +229,20 @@ impl Scheduler {
         self.destinations.iter_mut().for_each(|destination| destination.routes_out = 0);
     }
 
-    fn bend_weights(&mut self) {
+    /// The seats are new, or opinions of an earlier run came back: weights are bent as they were.
+    pub(super) fn bend_weights(&mut self, now: Now) {
         for id in (0..self.bindings.len() as u32).map(BindingId) {
             for column in 0..self.table.columns as u32 {
-                let kept = self.success.twentieths(id, column);
+                let kept = self.predictions.kept(id, column);
                 if kept == FULL {
                     continue;
                 }
                 for &(pool, tier, seat) in &self.bindings[id.index()].seats {
-                    self.pools[pool.index()].tiers[tier as usize].bend(seat as usize, column, kept);
+                    self.pools[pool.index()].tiers[tier as usize].bend(seat as usize, column, kept, now.mono);
                 }
             }
         }
+        self.pools.iter_mut().flat_map(|pool| &mut pool.tiers).for_each(|tier| tier.settle(now.mono));
     }
 
     fn take_over_regions(&mut self, config: &Config) {

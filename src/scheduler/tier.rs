@@ -18,6 +18,7 @@ use super::prediction;
 use super::state::PairHasher;
 use super::views::{Bars, View};
 use super::{BindingId, DestinationId, Families, RegionId};
+use crate::clock::Mono;
 use crate::config::Spread;
 
 /// A binding in a tier.
@@ -37,6 +38,16 @@ pub(super) struct Newcomer {
     pub(super) weight: u32,
     pub(super) is_v6: bool,
     pub(super) region: Option<RegionId>,
+}
+
+/// Weights at a column.
+#[derive(Clone, Debug)]
+struct Bent {
+    /// What each seat keeps of its weight, in thousandths.
+    parts: Vec<u16>,
+    /// How many times their own weight those that are not bent have had time to get used to, and when that was so.
+    settled: f64,
+    at: Mono,
 }
 
 /// More than there are classes.
@@ -87,8 +98,8 @@ pub(super) struct Tier {
     pub(super) passed_over: ByDestination<usize>,
     /// Used shares of the day, for headroom.
     pub(super) shares: Vec<u64>,
-    /// Bent weights in twentieths, by column and seat, for reputation; columns nobody has asked for are missing.
-    bent: HashMap<u32, Vec<u8>>,
+    /// Bent weights, by column, for reputation; columns where nothing is bent are missing.
+    bent: HashMap<u32, Bent>,
     /// Seats with a weight by group and class, for looking at some of each.
     by_class: Vec<[Vec<u32>; CLASSES]>,
     /// The place of each in its list there.
@@ -159,7 +170,7 @@ impl Tier {
         let weight = self.seats[seat].weight;
         match self.spread {
             Spread::Reputation => {
-                weight * u32::from(self.bent.get(&column).map_or(prediction::FULL, |bent| bent[seat]))
+                weight * u32::from(self.bent.get(&column).map_or(prediction::FULL, |bent| bent.parts[seat]))
             }
             Spread::Weighted | Spread::Headroom => weight,
         }
@@ -264,13 +275,14 @@ impl Tier {
         }
     }
 
-    /// Bends the weight of a seat at a column to so many twentieths.
-    pub(super) fn bend(&mut self, seat: usize, column: u32, twentieths: u8) {
+    /// Bends the weight of a seat at a column to so many thousandths.
+    pub(super) fn bend(&mut self, seat: usize, column: u32, kept: u16, now: Mono) {
         if self.spread != Spread::Reputation {
             return;
         }
         let seats = self.seats.len();
-        self.bent.entry(column).or_insert_with(|| vec![prediction::FULL; seats])[seat] = twentieths;
+        let fresh = || Bent { parts: vec![prediction::FULL; seats], settled: 1.0, at: now };
+        self.bent.entry(column).or_insert_with(fresh).parts[seat] = kept;
         let weight = self.weight(seat, column);
         if column == 0 {
             self.main.set_weight(seat, weight);
@@ -279,6 +291,56 @@ impl Tier {
             if let Some(local) = view.local(seat) {
                 view.order.set_weight(local, weight);
             }
+        }
+    }
+
+    /// Weights in play of all seats at a column: whole, and what is left of them, without `seat`'s, in thousandths.
+    fn bent_weights(&self, column: u32, seat: usize) -> (f64, f64) {
+        let parts = self.bent.get(&column).map(|bent| &bent.parts);
+        let (mut whole, mut left) = (0, 0);
+        for (at, seat_there) in self.seats.iter().enumerate().filter(|(_, seat)| seat.class.is_in_play()) {
+            let weight = u64::from(seat_there.weight);
+            whole += weight;
+            if at != seat {
+                left += weight * u64::from(parts.map_or(prediction::FULL, |parts| parts[at]));
+            }
+        }
+        (whole as f64, left as f64)
+    }
+
+    /// What a seat has to keep of its weight at a column so that the others do not grow too fast by what is bent away, and
+    /// below what they are already given too much, in thousandths. Walks the seats: for the few moments at which a
+    /// weight may move.
+    pub(super) fn must_keep(&mut self, seat: usize, column: u32, now: Mono) -> (u16, u16) {
+        let (place, full) = (&self.seats[seat], f64::from(prediction::FULL));
+        if self.spread != Spread::Reputation || place.weight == 0 || !place.class.is_in_play() {
+            return (0, 0);
+        }
+        let own = f64::from(place.weight);
+        let (whole, left) = self.bent_weights(column, seat);
+        let settled = self.bent.get_mut(&column).map_or(1.0, |bent| {
+            let hours = now.since(bent.at).as_secs_f64() / 3600.0;
+            let lift = whole * full / (left + own * f64::from(bent.parts[seat]));
+            let reach = prediction::GROWTH.powf(hours);
+            (bent.settled, bent.at) = (lift.clamp(bent.settled / reach, bent.settled * reach), now);
+            bent.settled
+        });
+        let keep = |lift: f64| ((whole * full / lift - left) / own).ceil().clamp(0.0, full) as u16;
+        let allowed = (settled * prediction::GROWTH).min(prediction::LIFT_MAX);
+        // A little further than weights are ever bent, or rounding would move them to and fro.
+        (keep(allowed), keep(prediction::LIFT_MAX * 1.1))
+    }
+
+    /// What is bent is what the others are used to: weights are taken over as they were.
+    pub(super) fn settle(&mut self, now: Mono) {
+        let columns: Vec<u32> = self.bent.keys().copied().collect();
+        for column in columns {
+            let whole: f64 = self.seats.iter().map(|seat| f64::from(seat.weight)).sum();
+            let Some(bent) = self.bent.get_mut(&column) else { continue };
+            let parts = self.seats.iter().zip(&bent.parts);
+            let left: f64 = parts.map(|(seat, part)| f64::from(seat.weight) * f64::from(*part)).sum();
+            let lift = whole * f64::from(prediction::FULL) / left.max(1.0);
+            (bent.settled, bent.at) = (lift.clamp(1.0, prediction::LIFT_MAX), now);
         }
     }
 

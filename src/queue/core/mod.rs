@@ -50,6 +50,7 @@ use crate::reputation::facts::Fact;
 use crate::reputation::{Evidence, HealthChange, HoldChange, Note, Reputation};
 use crate::scheduler::cap::{GrantFact, GrantRequest};
 use crate::scheduler::warmup::{self, StageChange};
+use crate::scheduler::prediction;
 use crate::scheduler::{BindingId, Experience, Lease, Scheduler, Settlement, Verdict};
 
 /// Timers served in one call: after a clock that jumped, all that waits may be due at once.
@@ -144,7 +145,8 @@ pub struct Core {
 
 impl Core {
     /// A machine with nothing in it, and what of the facts could not be read. `grants` and `facts` (those of
-    /// [`crate::reputation::facts::PREFIXES`] and [`warmup::facts::PREFIX`]) are the facts of an earlier run.
+    /// [`crate::reputation::facts::PREFIXES`] and [`scheduler::FACT_PREFIXES`](crate::scheduler::FACT_PREFIXES)) are the
+    /// facts of an earlier run.
     pub fn new(
         config: &Config,
         grants: &[GrantFact],
@@ -154,13 +156,20 @@ impl Core {
     ) -> (Self, Vec<String>) {
         let mut reputation = Reputation::new(config, now.wall);
         let mut scheduler = Scheduler::new(config, grants, seed, now);
+        let (predictions, facts): (Vec<_>, Vec<_>) =
+            facts.iter().partition(|(key, _)| key.starts_with(prediction::facts::PREFIX));
         let (stages, healths): (Vec<_>, Vec<_>) =
-            facts.iter().partition(|(key, _)| key.starts_with(warmup::facts::PREFIX));
+            facts.into_iter().partition(|(key, _)| key.starts_with(warmup::facts::PREFIX));
         let restored = healths.into_iter().filter_map(|(key, value)| reputation.restore(key, value).err());
         let mut unreadable: Vec<String> = restored.map(|error| error.to_string()).collect();
         // Before the healths: a suspension that goes on is no second one.
         let stages = stages.into_iter().map(|(key, value)| (key.as_str(), value.as_slice()));
         unreadable.extend(scheduler.restore_warmups(config, stages, now).iter().map(ToString::to_string));
+        let predictions = predictions.into_iter().map(|(key, value)| (key.as_str(), value.as_slice()));
+        unreadable.extend(scheduler.restore_predictions(predictions, now).iter().map(ToString::to_string));
+        for signal in reputation.signals(now.wall) {
+            scheduler.signalled(&signal, now);
+        }
         let known: Vec<_> = reputation.all().map(|(subject, health)| (subject.clone(), health.clone())).collect();
         for (subject, health) in known {
             scheduler.restore_health(&subject, &health, now);
@@ -305,7 +314,7 @@ impl Core {
         self.scheduler.experienced(lease.binding, lease.destination, &seen, now);
         let mut observed = self.reported(&evidence, now);
         observed.stages.extend(self.scheduler.take_stage_changes());
-        observed.facts.extend(self.scheduler.take_warmup_facts());
+        observed.facts.extend(self.scheduler.take_facts());
         let neighbours = self.members(neighbours, lease.pool);
         let settled = state::settle(entry, answers, &binding.name, &neighbours, &self.queue, unit_random, now.wall);
         (observed, settled)
@@ -403,9 +412,10 @@ impl Core {
     }
 
     /// What of the facts has not been written yet, for a clean stop.
-    pub fn final_facts(&mut self) -> Vec<Fact> {
+    pub fn final_facts(&mut self, now: Now) -> Vec<Fact> {
         let mut facts = self.reputation.final_facts();
         facts.extend(self.scheduler.final_warmup_facts());
+        facts.extend(self.scheduler.final_prediction_facts(now));
         facts
     }
 
@@ -506,11 +516,14 @@ impl Core {
         for change in &changes {
             self.scheduler.set_health(&change.subject, &change.to, now);
         }
+        for signal in self.reputation.take_signals(now.wall) {
+            self.scheduler.signalled(&signal, now);
+        }
         self.wake_concerned(&changes);
         let freed = self.reputation.take_freed();
         self.wake_freed(freed, now);
         let mut facts = self.reputation.take_facts();
-        facts.extend(self.scheduler.take_warmup_facts());
+        facts.extend(self.scheduler.take_facts());
         Observed {
             changes,
             holds: self.reputation.take_hold_changes(),

@@ -447,7 +447,7 @@ impl Dispatcher {
         let pending = {
             let mut core = self.core.lock();
             let mut batch: Batch = core.final_grants(self.clock.now()).iter().map(grant_op).collect();
-            batch.extend(core.final_facts().iter().map(fact_op));
+            batch.extend(core.final_facts(self.clock.now()).iter().map(fact_op));
             self.committer.submit(batch)
         };
         if let Err(error) = pending.await {

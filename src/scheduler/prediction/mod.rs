@@ -1,267 +1,374 @@
-//! The chance of delivery, measured, for `spread = "reputation"`.
+//! What the next mail on a route will meet, for `spread = "reputation"`: weights move before a suspension has to.
 //!
-//! What counts, per binding and provider (and per binding for all other destinations together, where no single one sees
-//! enough mail): recipients accepted against recipients refused or deferred in a way that concerns the address — blamed
-//! on it, put off for pace or the receiver's own reasons, and at a provider also attempts that got no answer. Bounces and
-//! greylisting say nothing. Counts halve every [`HALF_LIFE`].
+//! A *route* here is a binding × a provider, and a binding × all other destinations together, where no single one sees
+//! enough mail. What counts are recipients accepted against recipients refused or deferred in a way that concerns the
+//! address — blamed on it, put off for pace or the receiver's own reasons, and at a provider also attempts that got no
+//! answer. Bounces and greylisting say nothing. Recipients of one attempt fare alike and count for less than as many
+//! attempts ([`tunables::ALIKE`]).
 //!
-//! **Chance.** A binding's own counts with [`PRIOR`] recipients added that fared like those of the others there. So a
-//! binding nothing is known of stands exactly where the rest stand, neither favoured nor starved; and as what was held
-//! against a bad one fades, it drifts back towards the others and is tried again.
+//! **Estimate.** The log odds of acceptance are the provider's level and the route's own part, both Gaussian and returning
+//! to where they rest ([`estimate`]), and the shifts of five [`features`]. The route's own part rests where those of the
+//! others are, so a binding nothing is known of stands exactly where the rest stand, what is held against one fades
+//! (`half_life`) and it is tried again, and a provider that defers everybody moves its level and bends nobody. Why not
+//! counts, as simple as they are: a count of the last hours follows a fall only as fast as its hours pass, whether it sees
+//! ten recipients an hour or ten thousand; this follows as fast as its evidence allows.
 //!
-//! **Weight.** The chance relative to that of the others, squared, is the part of its weight a binding keeps: where a
-//! provider defers everybody, nobody is bent. It is not applied as it is: a binding stands on one of eight steps from all of its weight down to a
-//! twentieth, goes at most one down every [`DOWN_EVERY`] and one up every [`UP_EVERY`], and only when the measure has
-//! come three quarters of the way to the next. So orders are seldom re-weighted; a binding that does badly *because* it
-//! carries much comes to rest on two neighbouring steps instead of swinging; and the last step is a trickle that keeps
-//! measuring. All of this is in memory only: after a restart everybody begins with full weight.
+//! **Blame** is estimated apart, as a chance per recipient: a gamma distribution of fading counts, drawn towards the
+//! others, and the hazards of the features. One blaming refusal is not one deferral more. A deferral costs a delay;
+//! `ip_block_count` such refusals in an hour (3) take all of the route's mail for an hour, and receivers count them too.
+//!
+//! **Worth.** The chance of acceptance relative to that of the others, to the third power, times the chance that none of
+//! the next `horizon` recipients meets a refusal that blames the address, relative to the others. At the margin, with a
+//! horizon of 100, one percent more blame therefore costs as much as 33 percent fewer accepted: that is the ratio of one
+//! blaming refusal to one deferral, and the horizon sets it.
+//!
+//! **Weight.** Every `redraw` at the earliest, and at once after a blaming refusal or where the worth has fallen by
+//! [`tunables::SURPRISE`], both chances are drawn from what is believed of them (Thompson sampling), so that a route of
+//! which little is known is now and then given more or less than its mean; with evidence the draws grow narrow. The draw
+//! moves the weight on eight [`steps`] from all of it to `least`, the last of which goes on measuring.
+//!
+//! **Others.** What is bent away falls to the rest of the tier. It may not grow faster by that than [`tunables::GROWTH`] at
+//! once and again each hour, and never beyond [`tunables::LIFT_MAX`]: where few are left that do well, the bad ones are not
+//! bent further ([`super::tier`]). Daily caps and warm-ups bind as always.
+//!
+//! **Restart.** Opinions are written down as they change ([`facts`]) and fade over the outage as they would have in memory.
+//!
+//! Learning costs a few exponentials and no walk over bindings; a pick costs nothing. Memory: about 250 octets for each
+//! route that was used, 8 for one that was not, where a pool asks for it; nothing elsewhere.
 
-use std::time::Duration;
+mod estimate;
+pub mod facts;
+mod features;
+#[cfg(test)]
+mod former;
+mod hooks;
+mod recall;
+mod route;
+mod steps;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod toy;
+mod tunables;
 
-use super::{BindingId, DestinationId, Experience, Scheduler};
-use crate::clock::Mono;
+use rand::Rng;
 
-impl Scheduler {
-    /// The part of its weight a binding keeps at a destination, in percent: below 100 where its pool follows reputation
-    /// and less was delivered there than by others.
-    pub fn bent_to(&self, binding: BindingId, destination: DestinationId) -> u8 {
-        let column = self.destinations[destination.index()].column;
-        self.success.twentieths(binding, column) * (100 / FULL)
-    }
+use self::estimate::{Blame, solve};
+pub use self::features::Feature;
+use self::features::Lessons;
+use self::route::{Column, Route, Sums, View, hours};
+use self::steps::part;
+use super::{BindingId, Experience};
+use crate::clock::{Mono, Now};
+use crate::config;
+use crate::reputation::Fact;
+
+pub(super) use self::tunables::{GROWTH, LIFT_MAX};
+
+/// A weight that is not bent, in thousandths.
+pub(super) const FULL: u16 = 1000;
+
+/// What is expected of a route.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Prediction {
+    /// The chance that the next recipient is accepted (0 to 1).
+    pub chance: f64,
+    /// Standard deviation of that.
+    pub deviation: f64,
+    /// The chance of the other bindings there.
+    pub others: f64,
+    /// How many recipients are looked ahead.
+    pub horizon: u32,
+    /// How many of those are expected to be accepted.
+    pub accepted: f64,
+    /// The chance that none of those meets a refusal that blames the address.
+    pub none_blamed: f64,
+    /// The part of its weight it keeps, in percent.
+    pub weight_percent: f64,
+    /// Recipients it is told by, fading.
+    pub evidence: f64,
+    /// Each feature with its size; see [`features`](self).
+    pub features: [(Feature, f64); 5],
+    /// The feature that speaks loudest against it, where one does.
+    pub strongest: Option<Feature>,
 }
 
-/// A weight that is not bent, in twentieths.
-pub(super) const FULL: u8 = 20;
-
-/// Parts of the weight, in twentieths.
-const STEPS: [u8; 8] = [FULL, 16, 12, 9, 6, 4, 2, 1];
-
-const HALF_LIFE: Duration = Duration::from_secs(4 * 3600);
-const PRIOR: f64 = 20.0;
-const DOWN_EVERY: Duration = Duration::from_secs(5 * 60);
-const UP_EVERY: Duration = Duration::from_secs(30 * 60);
-
-/// Fading counts of recipients.
+/// What was told of a binding or a route besides answers, in units of what automation suspends for.
 #[derive(Clone, Copy, Debug, Default)]
-struct Tally {
-    good: f64,
-    all: f64,
+struct Told {
+    complaints: f64,
+    listed: f64,
+    /// When; complaints fade from there.
     at: Mono,
 }
 
-impl Tally {
-    fn fade(&mut self, now: Mono) {
-        let left = (-now.since(self.at).as_secs_f64() / HALF_LIFE.as_secs_f64()).exp2();
-        (self.good, self.all, self.at) = (self.good * left, self.all * left, now);
-    }
-
-    fn add(&mut self, good: u32, bad: u32, now: Mono) {
-        self.fade(now);
-        self.good += f64::from(good);
-        self.all += f64::from(good) + f64::from(bad);
+impl Told {
+    fn complaints(&self, now: Mono) -> f64 {
+        self.complaints * (-hours(self.at, now) / tunables::COMPLAINT_HALF_LIFE).exp2()
     }
 }
 
-#[derive(Clone, Copy, Debug, Default)]
-struct Record {
-    tally: Tally,
-    /// Index into [`STEPS`].
-    step: u8,
-    /// When it came to stand there.
-    since: Mono,
-}
-
-/// What was seen of bindings at the columns of the table of routes.
+/// What is expected of all routes.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Success {
-    columns: usize,
-    records: Vec<Record>,
-    all: Vec<Tally>,
+pub(super) struct Predictions {
+    rules: config::Prediction,
+    columns: Vec<Column>,
+    routes: Vec<Option<Box<Route>>>,
+    /// By binding.
+    of_bindings: Vec<Told>,
+    /// By binding and column; complaints only, where there were any.
+    of_routes: std::collections::BTreeMap<(u32, u32), Told>,
+    lessons: Lessons,
+    lessons_at: Mono,
+    /// To be written.
+    facts: Vec<Fact>,
 }
 
-impl Success {
+impl Predictions {
     /// As many bindings, and for each column the one it was before.
-    pub(super) fn reshape(&mut self, bindings: usize, before: &[Option<u32>]) {
-        let old = std::mem::take(self);
-        let kept = |column: Option<u32>| column.map(|column| column as usize).filter(|&column| column < old.columns);
-        let record = |binding: usize, column: Option<u32>| {
-            let place = binding * old.columns + kept(column)?;
-            old.records.get(place).copied()
-        };
-        self.columns = before.len();
-        self.all = before.iter().map(|&column| kept(column).map_or_else(Tally::default, |at| old.all[at])).collect();
-        self.records = (0..bindings)
+    pub(super) fn reshape(&mut self, rules: config::Prediction, bindings: usize, before: &[Option<u32>]) {
+        let mut old = std::mem::take(self);
+        let width = old.columns.len();
+        let kept = |column: Option<u32>| column.map(|column| column as usize).filter(|&column| column < width);
+        self.rules = rules;
+        self.columns =
+            before.iter().map(|&column| kept(column).map_or_else(Column::default, |at| old.columns[at])).collect();
+        self.routes = (0..bindings)
             .flat_map(|binding| before.iter().map(move |&column| (binding, column)))
-            .map(|(binding, column)| record(binding, column).unwrap_or_default())
+            .map(|(binding, column)| old.routes.get_mut(binding * width + kept(column)?)?.take())
             .collect();
+        self.of_bindings = old.of_bindings;
+        self.facts = old.facts;
+        self.of_bindings.resize(bindings, Told::default());
+        for (new, column) in (0u32..).zip(before).filter_map(|(new, &column)| Some((new, column?))) {
+            let told = old.of_routes.iter().filter(|((_, of), _)| *of == column);
+            self.of_routes.extend(told.map(|((binding, _), told)| ((*binding, new), *told)));
+        }
+        (self.lessons, self.lessons_at) = (old.lessons, old.lessons_at);
     }
 
-    /// The part of its weight a binding keeps at a column, in twentieths.
-    pub(super) fn twentieths(&self, binding: BindingId, column: u32) -> u8 {
-        let record = self.records.get(binding.index() * self.columns + column as usize);
-        record.map_or(FULL, |record| STEPS[usize::from(record.step)])
+    fn place(&self, binding: BindingId, column: u32) -> Option<usize> {
+        let column = Some(column as usize).filter(|&column| column < self.columns.len())?;
+        Some(binding.index() * self.columns.len() + column).filter(|&place| place < self.routes.len())
     }
 
-    /// Counts what was seen. Returns the part of its weight the binding keeps from now on, where that changes.
-    pub(super) fn learn(&mut self, binding: BindingId, column: u32, seen: &Experience, now: Mono) -> Option<u8> {
+    fn route(&self, binding: BindingId, column: u32) -> Option<&Route> {
+        self.routes[self.place(binding, column)?].as_deref()
+    }
+
+    fn least(&self) -> u16 {
+        let least = self.rules.least * f64::from(FULL);
+        (least.round() as u16).clamp(1, FULL)
+    }
+
+    fn half_life(&self) -> f64 {
+        (self.rules.half_life.as_secs_f64() / 3600.0).max(1e-3)
+    }
+
+    /// The part of its weight a binding keeps at a column, in thousandths.
+    pub(super) fn kept(&self, binding: BindingId, column: u32) -> u16 {
+        self.route(binding, column).map_or(FULL, |route| part(route.stand.step, self.least()))
+    }
+
+    /// Counts what was seen. Returns the step on which the weight should stand from now on, where a draw was due; see
+    /// [`Predictions::settle`].
+    pub(super) fn learn(
+        &mut self,
+        binding: BindingId,
+        column: u32,
+        seen: &Experience,
+        rng: &mut impl Rng,
+        now: Now,
+    ) -> Option<u8> {
         let silent = if column > 0 { seen.failed } else { 0 };
-        let bad = seen.blamed.saturating_add(seen.deferred).saturating_add(silent);
-        let record = self.records.get_mut(binding.index() * self.columns + column as usize)?;
-        if seen.accepted == 0 && bad == 0 {
+        let [accepted, blamed, put_off, silent] =
+            [seen.accepted, seen.blamed, seen.deferred, silent].map(f64::from);
+        let carried = accepted + blamed + put_off + silent;
+        if carried == 0.0 {
             return None;
         }
-        let all = &mut self.all[column as usize];
-        all.add(seen.accepted, bad, now);
-        record.tally.add(seen.accepted, bad, now);
-        let (own, all) = (record.tally, *all);
-        let others = ((all.good - own.good).max(0.0) + PRIOR) / ((all.all - own.all).max(0.0) + PRIOR);
-        let chance = (own.good + PRIOR * others) / (own.all + PRIOR);
-        let wanted = f64::from(FULL) * (chance / others).min(1.0).powi(2);
-        record.walk(wanted, now).then(|| STEPS[usize::from(record.step)])
+        let worth = 1.0 / (1.0 + (carried - 1.0) * tunables::ALIKE);
+        let (good, bad, blamed) = (accepted * worth, (carried - accepted) * worth, blamed * worth);
+        let place = self.place(binding, column)?;
+        self.pass_time(now.mono);
+        let half_life = self.half_life();
+        let all = &mut self.columns[column as usize];
+        all.fade(half_life, now.mono);
+        let is_new = self.routes[place].is_none();
+        let route = self.routes[place].get_or_insert_with(|| Box::new(Route::new(&all.sums, now.mono)));
+        if !is_new {
+            let mut others = all.sums;
+            let mut own = route.sums;
+            own.fade((-hours(route.at, now.mono) / half_life).exp2());
+            others.take_out(&own);
+            route.fade(&others, half_life, now.mono);
+            all.sums = others;
+        }
+        let told = told(&self.of_bindings, &self.of_routes, binding, column, now.mono);
+        let features = route.drift.features(told.complaints, told.listed);
+        let lessons = &mut self.lessons;
+        let mean = all.level.mean + route.own.mean + lessons.shift(&features);
+        let variance = all.level.variance + route.own.variance + lessons.variance(&features);
+        let (moved, sure) = solve(mean, variance, good, bad);
+        all.level.take(moved, sure, tunables::SUREST);
+        route.own.take(moved, sure, 2.0 * tunables::SUREST);
+        lessons.shift_by(&features, moved, sure);
+        let by_itself = Blame::of(route.sums.blamed, route.sums.all, all.sums.blame()).mean();
+        lessons.blame(&features, blamed, good + bad, by_itself);
+        route.sums.all += good + bad;
+        route.sums.blamed += blamed;
+        route.drift.add(good, bad, carried, seen.took);
+        let others = all.sums;
+        let features = route.drift.features(told.complaints, told.listed);
+        route.sum_up(lessons.shift(&features), lessons.hazard(&features));
+        all.sums.add(&route.sums);
+        let view = view(route, all, others, lessons, &features);
+        let log_odds = all.level.mean + route.own.mean;
+        route.is_dirty = true;
+        route.is_news |= blamed > 0.0 || (log_odds - route.written.1).abs() >= tunables::WRITE_SHIFT;
+        let horizon = f64::from(self.rules.horizon);
+        let expected = view.worth(horizon);
+        let is_due = route.drawn.is_none_or(|drawn| now.mono.since(drawn) >= self.rules.redraw || told.at > drawn);
+        let is_surprise = blamed > 0.0 || expected < tunables::SURPRISE * route.worth;
+        if !(is_due || is_surprise) {
+            return None;
+        }
+        (route.drawn, route.worth) = (Some(now.mono), expected);
+        let (step, wanted) = (route.stand, view.draw(horizon, rng));
+        let least = self.least();
+        Some(step.next(wanted, least, self.rules.redraw, now.mono))
+    }
+
+    /// Whether [`Predictions::settle`] may move a weight: others have to be asked then.
+    fn may_move(&self, binding: BindingId, column: u32, step: u8) -> bool {
+        self.route(binding, column).is_some_and(|route| route.stand.step > 0 || route.stand.step != step)
+    }
+
+    /// Moves a weight to a step. `floor` is what may be left of it at least, in thousandths, for the sake of the others;
+    /// below `relief` it goes back a step whatever it looks like. Returns the part it keeps, where that changes.
+    pub(super) fn settle(
+        &mut self,
+        (binding, column): (BindingId, u32),
+        step: u8,
+        (floor, relief): (u16, u16),
+        now: Mono,
+    ) -> Option<u16> {
+        let (place, least) = (self.place(binding, column)?, self.least());
+        let route = self.routes[place].as_deref_mut()?;
+        let stood = route.stand.step;
+        let mut step = step.min(steps::LAST);
+        while step > stood && part(step, least) < floor {
+            step -= 1;
+        }
+        if stood > 0 && part(stood, least) < relief {
+            // One step: what carried next to nothing must not carry half at once either.
+            step = stood - 1;
+        }
+        if step == stood {
+            return None;
+        }
+        route.stand.go(step, self.rules.redraw, now);
+        route.is_news = true;
+        Some(part(step, least))
+    }
+
+    fn pass_time(&mut self, now: Mono) {
+        let since = hours(self.lessons_at, now);
+        // Days are what counts here; every minute is often enough.
+        if since > 1.0 / 60.0 {
+            self.lessons.fade(since);
+            self.lessons_at = self.lessons_at.max(now);
+        }
+    }
+
+    /// What is expected of a route at a moment; `None` where no pool asks for it.
+    pub(super) fn predicted(&self, binding: BindingId, column: u32, now: Mono) -> Option<Prediction> {
+        let place = self.place(binding, column)?;
+        let half_life = self.half_life();
+        let mut all = self.columns[column as usize];
+        all.fade(half_life, now);
+        let mut route = match self.routes[place].as_deref() {
+            Some(route) => *route,
+            None => Route::new(&all.sums, now),
+        };
+        let mut others = all.sums;
+        let mut own = route.sums;
+        own.fade((-hours(route.at, now) / half_life).exp2());
+        others.take_out(&own);
+        route.fade(&others, half_life, now);
+        let told = told(&self.of_bindings, &self.of_routes, binding, column, now);
+        let features = route.drift.features(told.complaints, told.listed);
+        let view = view(&route, &all, others, &self.lessons, &features);
+        let horizon = f64::from(self.rules.horizon);
+        let chance = view.chance();
+        let effect = |at: usize| {
+            let shift = -self.lessons.shifts[at].0 * features[at] * (1.0 - chance) * tunables::STEEPNESS;
+            shift + horizon * self.lessons.hazard_of(at, &features)
+        };
+        let loudest = (0..features.len()).max_by(|&a, &b| effect(a).total_cmp(&effect(b)));
+        Some(Prediction {
+            chance,
+            deviation: chance * (1.0 - chance) * (view.level.variance + view.own.variance).max(0.0).sqrt(),
+            others: view.others_chance(),
+            horizon: self.rules.horizon,
+            accepted: horizon * chance,
+            none_blamed: view.blame.none_of(horizon) * (-horizon * view.hazard).exp(),
+            weight_percent: f64::from(part(route.stand.step, self.least())) / f64::from(FULL) * 100.0,
+            evidence: view.blame.rate - tunables::BLAME_SHRINK,
+            features: std::array::from_fn(|at| (Feature::ALL[at], features[at])),
+            strongest: loudest.filter(|&at| features[at] > 0.0).map(|at| Feature::ALL[at]),
+        })
+    }
+
+    /// Takes over what was told of a binding, or of a route.
+    fn told(&mut self, binding: BindingId, column: Option<u32>, complaints: f64, listed: f64, now: Mono) {
+        let sane = |x: f64| if x.is_finite() { x.clamp(0.0, tunables::FEATURE_MAX) } else { 0.0 };
+        let told = Told { complaints: sane(complaints), listed: sane(listed), at: now };
+        match column {
+            None => {
+                if let Some(known) = self.of_bindings.get_mut(binding.index()) {
+                    *known = told;
+                }
+            }
+            Some(column) if self.place(binding, column).is_some() => {
+                if told.complaints > 0.0 {
+                    self.of_routes.insert((binding.0, column), told);
+                } else {
+                    self.of_routes.remove(&(binding.0, column));
+                }
+            }
+            Some(_) => {}
+        }
     }
 }
 
-impl Record {
-    /// One step towards `wanted` twentieths, where it is time.
-    fn walk(&mut self, wanted: f64, now: Mono) -> bool {
-        let step = usize::from(self.step);
-        let here = f64::from(STEPS[step]);
-        let three_quarters = |there: u8| here + 0.75 * (f64::from(there) - here);
-        let stood = now.since(self.since);
-        let down = STEPS.get(step + 1).is_some_and(|&next| wanted < three_quarters(next)) && stood >= DOWN_EVERY;
-        let up = step > 0 && wanted > three_quarters(STEPS[step - 1]) && stood >= UP_EVERY;
-        if !(down || up) {
-            return false;
-        }
-        self.step = if down { self.step + 1 } else { self.step - 1 };
-        self.since = now;
-        true
-    }
+/// What was told that concerns a route.
+fn told(
+    of_bindings: &[Told],
+    of_routes: &std::collections::BTreeMap<(u32, u32), Told>,
+    binding: BindingId,
+    column: u32,
+    now: Mono,
+) -> Told {
+    let own = of_bindings.get(binding.index()).copied().unwrap_or_default();
+    let here = if of_routes.is_empty() { None } else { of_routes.get(&(binding.0, column)) };
+    let complaints = own.complaints(now).max(here.map_or(0.0, |here| here.complaints(now)));
+    Told { complaints, listed: own.listed, at: here.map_or(own.at, |here| here.at.max(own.at)) }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const MINUTE: u64 = 60_000_000_000;
-
-    fn success(bindings: usize) -> Success {
-        let mut success = Success::default();
-        success.reshape(bindings, &[Some(0), None]);
-        success
-    }
-
-    fn seen(accepted: u32, deferred: u32) -> Experience {
-        Experience { accepted, deferred, ..Experience::default() }
-    }
-
-    /// A day of `mail` messages a minute over bindings by their weights; `chance(binding, its share)` of them is accepted.
-    /// Returns the steps each binding took in the second half, and the parts of their weights at the end of each hour.
-    fn day(
-        success: &mut Success,
-        n: usize,
-        mail: f64,
-        chance: impl Fn(usize, f64) -> f64,
-    ) -> (Vec<usize>, Vec<Vec<u8>>) {
-        let (mut steps, mut hours, mut due) = (vec![0; n], Vec::new(), vec![0f64; n]);
-        for minute in 1..=24 * 60 {
-            let now = Mono::from_nanos(minute * MINUTE);
-            let weights: Vec<f64> = (0..n).map(|b| f64::from(success.twentieths(BindingId(b as u32), 0))).collect();
-            let all: f64 = weights.iter().sum();
-            for binding in 0..n {
-                let share = weights[binding] / all;
-                due[binding] += mail * share;
-                let carried = due[binding].floor();
-                due[binding] -= carried;
-                let good = (carried * chance(binding, share)).round();
-                let seen = seen(good as u32, (carried - good) as u32);
-                let moved = success.learn(BindingId(binding as u32), 0, &seen, now).is_some();
-                steps[binding] += usize::from(moved && minute > 12 * 60);
-            }
-            if minute % 60 == 0 {
-                hours.push((0..n).map(|b| success.twentieths(BindingId(b as u32), 0)).collect());
-            }
-        }
-        (steps, hours)
-    }
-
-    #[test]
-    fn a_bad_binding_ends_at_a_trickle_and_the_others_keep_all() {
-        let mut success = success(4);
-        let (steps, hours) = day(&mut success, 4, 100.0, |binding, _| if binding == 2 { 0.1 } else { 0.98 });
-        assert_eq!(hours.last(), Some(&vec![20, 20, 1, 20]));
-        assert_eq!(steps, [0; 4]);
-    }
-
-    #[test]
-    fn where_everybody_is_deferred_nobody_is_bent() {
-        let (steps, hours) = day(&mut success(5), 5, 60.0, |_, _| 0.5);
-        assert_eq!(hours.concat(), vec![FULL; 5 * 24]);
-        assert_eq!(steps, [0; 5]);
-    }
-
-    #[test]
-    fn a_new_binding_stands_where_the_others_stand() {
-        let mut success = success(3);
-        let now = Mono::from_nanos(MINUTE);
-        for binding in [0, 1] {
-            success.learn(BindingId(binding), 0, &seen(600, 400), now);
-        }
-        assert_eq!(success.learn(BindingId(2), 0, &seen(3, 2), now), None);
-        assert_eq!(success.learn(BindingId(2), 0, &seen(0, 1), now), None, "one deferral is no measure");
-        assert_eq!(success.twentieths(BindingId(2), 0), FULL);
-    }
-
-    #[test]
-    fn a_binding_that_does_badly_because_it_carries_much_comes_to_rest() {
-        // Above a tenth of the mail, deferrals grow with what it carries.
-        for (n, steep) in [(2, 1.0), (2, 3.0), (4, 2.0), (4, 10.0)] {
-            let chance = |binding: usize, share: f64| {
-                if binding == 0 { (1.0 - steep * (share - 0.1).max(0.0)).clamp(0.0, 1.0) } else { 1.0 }
-            };
-            let (steps, hours) = day(&mut success(n), n, 200.0, chance);
-            let place = |hour: &Vec<u8>| STEPS.iter().position(|&step| step == hour[0]).expect("a step");
-            let late: Vec<usize> = hours[12..].iter().map(place).collect();
-            let (least, most) = (late.iter().min().expect("hours"), late.iter().max().expect("hours"));
-            assert!(most - least <= 1, "{n} bindings, {steep}: {late:?}");
-            assert!(steps[0] <= 12, "{n} bindings, {steep}: {steps:?} in twelve hours");
-        }
-    }
-
-    #[test]
-    fn what_is_held_against_a_binding_fades_and_it_is_tried_again() {
-        let mut success = success(2);
-        let at = |minute: u64| Mono::from_nanos(minute * MINUTE);
-        for minute in 1..120 {
-            success.learn(BindingId(0), 0, &seen(0, 10), at(minute));
-            success.learn(BindingId(1), 0, &seen(10, 0), at(minute));
-        }
-        assert_eq!(success.twentieths(BindingId(0), 0), 1);
-        let mut hours = 0;
-        while success.twentieths(BindingId(0), 0) < FULL {
-            hours += 1;
-            (0..6).for_each(|ten| {
-                success.learn(BindingId(0), 0, &seen(10, 0), at(120 + hours * 60 + ten * 10));
-                success.learn(BindingId(1), 0, &seen(10, 0), at(120 + hours * 60 + ten * 10));
-            });
-            assert!(hours < 48, "does not come back");
-        }
-        assert!(hours >= 4, "not at once either: {hours}");
-    }
-
-    #[test]
-    fn silence_counts_at_a_provider_only_and_counts_stay_with_their_provider() {
-        let mut success = Success::default();
-        success.reshape(2, &[Some(0), None, None]);
-        let silent = Experience { failed: 50, ..Experience::default() };
-        for column in 0..3 {
-            success.learn(BindingId(1), column, &seen(50, 0), Mono::from_nanos(10 * MINUTE));
-        }
-        assert_eq!(success.learn(BindingId(0), 0, &silent, Mono::from_nanos(10 * MINUTE)), None);
-        assert_eq!(success.learn(BindingId(0), 2, &silent, Mono::from_nanos(10 * MINUTE)), Some(16));
-        success.reshape(3, &[Some(0), Some(2)]);
-        assert_eq!((success.twentieths(BindingId(0), 1), success.twentieths(BindingId(2), 1)), (16, FULL));
-        success.reshape(3, &[Some(0), None]);
-        assert_eq!(success.twentieths(BindingId(0), 1), FULL);
+fn view(
+    route: &Route,
+    all: &Column,
+    others: Sums,
+    lessons: &Lessons,
+    features: &features::Features,
+) -> View {
+    View {
+        own: route.own,
+        level: all.level,
+        shift: lessons.shift(features),
+        hazard: lessons.hazard(features),
+        blame: Blame::of(route.sums.blamed, route.sums.all, others.blame()),
+        others,
     }
 }

@@ -57,7 +57,8 @@ pub fn key(binding: &BindingName, provider: Option<&ProviderName>) -> String {
     key
 }
 
-fn push(key: &mut String, name: &str) {
+/// Adds a name in which no slash is left.
+pub(in crate::scheduler) fn push(key: &mut String, name: &str) {
     for c in name.chars() {
         match c {
             '/' => key.push_str("%2F"),
