@@ -78,6 +78,11 @@ impl Watcher {
         self.lists.iter().flat_map(of).collect()
     }
 
+    /// Whether a list names this address for what it did, and not because the scenario says so.
+    pub fn has_caught(&self, address: IpAddr, now: Wall) -> bool {
+        self.lists.values().any(|list| list.has_caught(address, now))
+    }
+
     /// A round over all bindings and zones.
     pub fn round(&mut self, now: Wall) -> Vec<Evidence> {
         let all: Vec<BindingName> = self.targets.iter().map(|(name, _)| name.clone()).collect();

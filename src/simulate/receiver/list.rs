@@ -68,9 +68,15 @@ impl List {
 
     /// The return code it answers for `address`; `None` where it is not listed.
     pub fn listed(&self, address: IpAddr, now: Wall) -> Option<Ipv4Addr> {
-        let record = self.seen.get(&address)?;
-        let by_hits = record.from.is_some_and(|from| from <= now) && record.ends(&self.model).is_some_and(|e| now < e);
-        (record.forced || by_hits).then_some(self.model.code)
+        let is_forced = self.seen.get(&address)?.forced;
+        (is_forced || self.has_caught(address, now)).then_some(self.model.code)
+    }
+
+    /// Whether it lists `address` for what that did.
+    pub fn has_caught(&self, address: IpAddr, now: Wall) -> bool {
+        self.seen.get(&address).is_some_and(|record| {
+            record.from.is_some_and(|from| from <= now) && record.ends(&self.model).is_some_and(|ends| now < ends)
+        })
     }
 }
 

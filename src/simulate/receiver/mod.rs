@@ -155,6 +155,12 @@ impl Receiver {
         own.max(self.range_until(address, now))
     }
 
+    /// Whether it refuses this recipient of mail of this quality whatever address brings it: there is nobody of that
+    /// name, or the content is not wanted.
+    pub fn refuses_anyway(&self, recipient: u64, quality: &Quality) -> bool {
+        is_unknown(recipient, quality) || is_unwanted(&self.model, recipient, quality)
+    }
+
     /// Recipients it takes from an address today before it defers.
     pub fn allowance(&self, address: IpAddr) -> u64 {
         self.addresses.get(&address).map_or(self.model.first_day, |standing| standing.allowance(&self.model) as u64)
@@ -307,7 +313,7 @@ fn recipient(
     now: Wall,
 ) -> Saying {
     let quality = &attempted.quality;
-    if chance(attempted.recipient, 1) < quality.invalid {
+    if is_unknown(attempted.recipient, quality) {
         return Saying::UnknownUser;
     }
     if grey.as_mut().is_some_and(|grey| grey.defers(attempted.address, attempted.recipient, now)) {
@@ -316,13 +322,21 @@ fn recipient(
     if let Some(refusal) = (model.domain_weight > 0.0).then(|| domain.judge(random)).flatten() {
         return refusal;
     }
-    let room = (1.0 - model.content_limit).max(1e-9);
-    let spam = (quality.spamminess - model.content_limit) / room;
-    // The message decides, not the try: the same one is refused again.
-    if spam > 0.0 && chance(attempted.recipient, 2) < 0.8 * spam {
+    if is_unwanted(model, attempted.recipient, quality) {
         return Saying::Content;
     }
     Saying::Accepted
+}
+
+fn is_unknown(recipient: u64, quality: &Quality) -> bool {
+    chance(recipient, 1) < quality.invalid
+}
+
+/// Whether content filters refuse it. The message decides, not the try: the same one is refused again.
+fn is_unwanted(model: &ReceiverModel, recipient: u64, quality: &Quality) -> bool {
+    let room = (1.0 - model.content_limit).max(1e-9);
+    let spam = (quality.spamminess - model.content_limit) / room;
+    spam > 0.0 && chance(recipient, 2) < 0.8 * spam
 }
 
 fn is_trap(attempted: &Attempted) -> bool {

@@ -60,7 +60,7 @@ impl World {
         }
     }
 
-    fn observe(&mut self, evidence: &Evidence, now: Now) {
+    pub(super) fn observe(&mut self, evidence: &Evidence, now: Now) {
         let observed = self.core.observe(evidence, now);
         self.observed(observed, now.wall);
     }
