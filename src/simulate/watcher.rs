@@ -1,22 +1,27 @@
 //! DNSBLs of the world, and the monitor that watches them.
 //!
 //! Lists count the traps our addresses hit ([`List`]); the monitor's own judgement ([`Watch`]) asks them in rounds,
-//! confirms what it sees, and tells reputation as the running program does. Only the questions are modelled: every list
-//! answers, and its probes are good.
+//! confirms what it sees, and tells reputation as the running program does. Only the questions are modelled: a list is
+//! asked for its probes and for our addresses, and answers by its traps, or as a dead list does. Whether it is to be
+//! believed is for the monitor to find out.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use super::receiver::List;
-use super::scenario::Scenario;
+use super::receiver::list::Question;
+use super::scenario::{Death, Scenario};
 use crate::clock::Wall;
 use crate::config::{self, Config};
 use crate::message::{BindingName, ZoneName};
-use crate::monitor::answer::{AnswerClass, DnsOutcome, classify};
+use crate::monitor::answer::{DnsOutcome, classify};
 use crate::monitor::watch::Watch;
 use crate::monitor::zone::Probes;
 use crate::reputation::Evidence;
 use crate::reputation::evidence::Listing;
+
+/// What a list that is well answers for its test entry.
+const LISTED: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
 /// Lists and the monitor.
 pub struct Watcher {
@@ -69,10 +74,17 @@ impl Watcher {
         }
     }
 
-    /// Every listing there is: zone and address.
+    /// A list dies in this way, and receivers believe what it answers or not; or it is well again.
+    pub fn die(&mut self, zone: &ZoneName, dead: Option<(Death, bool)>) {
+        if let Some(list) = self.lists.get_mut(zone) {
+            list.die(dead);
+        }
+    }
+
+    /// Every listing that receivers believe in: zone and address.
     pub fn listed(&self, now: Wall) -> Vec<(ZoneName, IpAddr)> {
         let of = |(zone, list): (&ZoneName, &List)| {
-            let there = self.targets.iter().filter(|(_, address)| list.listed(*address, now).is_some());
+            let there = self.targets.iter().filter(|(_, address)| list.is_believed_to_list(*address, now));
             there.map(|(_, address)| (zone.clone(), *address)).collect::<Vec<_>>()
         };
         self.lists.iter().flat_map(of).collect()
@@ -103,24 +115,21 @@ impl Watcher {
     fn ask(&mut self, zone: usize, bindings: &[BindingName], now: Wall) {
         let rules = &self.rules.zones[zone];
         let list = self.lists.get(&rules.name);
+        let ask = |question| {
+            // A zone that the scenario says nothing of is well and lists nobody.
+            let well =
+                if question == Question::Positive { DnsOutcome::Addresses(vec![LISTED]) } else { DnsOutcome::NxDomain };
+            classify(&list.map_or(well, |list| list.answer(question, now)), rules)
+        };
         let asked = self.targets.iter().filter(|(name, _)| bindings.contains(name));
-        let answers: Vec<_> = asked
-            .map(|(name, address)| {
-                let outcome = match list.and_then(|list| list.listed(*address, now)) {
-                    Some(code) => DnsOutcome::Addresses(vec![code]),
-                    None => DnsOutcome::NxDomain,
-                };
-                (name.clone(), classify(&outcome, rules))
-            })
-            .collect();
-        let yes = AnswerClass::Listed { codes: vec![[127, 0, 0, 2].into()], weight: rules.weight, certain: false };
+        let answers: Vec<_> = asked.map(|(name, address)| (name.clone(), ask(Question::Address(*address)))).collect();
         let probes = Probes {
-            positive: rules.positive_probe.map(|_| yes),
-            negative: rules.negative_probe.map(|_| AnswerClass::NotListed),
-            random: AnswerClass::NotListed,
+            positive: rules.positive_probe.map(|_| ask(Question::Positive)),
+            negative: rules.negative_probe.map(|_| ask(Question::Negative)),
+            random: ask(Question::Negative),
         };
         self.watch.round(zone, &probes, &answers, now);
-        // What the round says about the zones themselves is nobody's business here: they are always well.
+        // They are for the log, and nobody reads one here.
         drop(self.watch.take_notes());
     }
 }

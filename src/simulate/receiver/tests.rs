@@ -235,9 +235,9 @@ fn an_outage_a_forced_block_and_a_listing_last_until_they_are_ended() {
         desk.say(1, 1, Quality { invalid: 0.0, ..Quality::GOOD }, at(0)).reply.unwrap_or_default()
     };
     assert!(say(&|_| {}).starts_with("250"));
-    let down = say(&|receiver| receiver.set_outage(true));
+    let down = say(&|receiver| receiver.set_outage(Some(Outage::Down)));
     assert!(down.is_empty() || down.starts_with("421"), "{down}");
-    assert!(say(&|receiver| receiver.set_outage(false)).starts_with("250"));
+    assert!(say(&|receiver| receiver.set_outage(None)).starts_with("250"));
     let blocked = say(&|receiver| receiver.force_block(address(1), true));
     assert!(blocked.contains("192.0.2.1"), "{blocked}");
     assert!(say(&|receiver| receiver.force_block(address(1), false)).starts_with("250"));

@@ -104,7 +104,8 @@ impl World {
     }
 
     /// The same where these rules read the replies: an operator's own over the shipped ones.
-    pub fn with_rules(config: Config, scenario: Scenario, classifier: Arc<Classifier>) -> Self {
+    pub fn with_rules(config: Config, mut scenario: Scenario, classifier: Arc<Classifier>) -> Self {
+        scenario.settle();
         let calendar = Calendar::new(&config.server.day);
         let day = calendar.on(scenario.start);
         let days = jiff::Span::new().days(i64::from(scenario.days.min(36_500)));
