@@ -133,3 +133,89 @@ impl Watcher {
         drop(self.watch.take_notes());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::{Binding, Zone};
+    use crate::simulate::scenario::ListModel;
+
+    const BINDINGS: u8 = 12;
+
+    /// A watched list and who asks it; the list knows its test entry and no more.
+    fn watcher() -> Watcher {
+        let mut config = Config::bare("relay.example.net".parse().expect("a domain"));
+        let binding = |n: u8| Arc::new(Binding::new(format!("m{n}").as_str(), [192, 0, 2, n].into()));
+        config.bindings = (1..=BINDINGS).map(binding).collect();
+        config.monitor.zones = vec![Zone {
+            name: "list".into(),
+            zone: "list.example".to_owned(),
+            servers: Vec::new(),
+            weight: 4.0,
+            codes: Vec::new(),
+            positive_probe: Some([127, 0, 0, 2].into()),
+            negative_probe: Some([127, 0, 0, 1].into()),
+        }];
+        let text = "days = 1\n[[traffic]]\ntenant = \"a\"\nper_day = 1\nto = { other = 1 }\n[list.list]\n";
+        let scenario = Scenario::from_toml(text).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(scenario.lists[&ZoneName::new("list")], ListModel::TYPICAL);
+        Watcher::new(&config, &scenario, at(0))
+    }
+
+    fn at(minutes: u64) -> Wall {
+        Wall::from_millis(1_750_000_000_000).plus(Duration::from_secs(60 * minutes))
+    }
+
+    /// Who is listed by what is told over two hours of rounds, each confirmed after a minute: the last word of each.
+    fn told(watcher: &mut Watcher, from: u64) -> BTreeMap<BindingName, bool> {
+        let mut last = BTreeMap::new();
+        for minute in (from..from + 120).step_by(15) {
+            for evidence in watcher.round(at(minute)).into_iter().chain(watcher.confirm(at(minute + 2))) {
+                let Evidence::Listings { binding, listed } = evidence else { panic!("{evidence:?}") };
+                last.insert(binding, !listed.is_empty());
+            }
+        }
+        last
+    }
+
+    #[test]
+    fn a_listing_is_confirmed_and_told_while_its_list_is_well() {
+        let mut watcher = watcher();
+        let zone = ZoneName::new("list");
+        told(&mut watcher, 0);
+        watcher.force(&zone, &["m3".into()], true);
+        assert_eq!(told(&mut watcher, 200), [(BindingName::new("m3"), true)].into());
+    }
+
+    #[test]
+    fn however_a_list_dies_nobody_is_told_to_be_listed_and_later_listings_count_again() {
+        for how in [Death::Loud, Death::Parked, Death::Silent, Death::Refusing, Death::Unreachable] {
+            let mut watcher = watcher();
+            let zone = ZoneName::new("list");
+            told(&mut watcher, 0);
+            watcher.die(&zone, Some((how, false)));
+            let said = told(&mut watcher, 200);
+            assert!(said.values().all(|listed| !listed), "{how:?}: {said:?}");
+            assert!(watcher.listed(at(320)).is_empty(), "{how:?}: receivers have seen it too");
+            watcher.die(&zone, Some((how, true)));
+            let believed = if how.answers() { usize::from(BINDINGS) } else { 0 };
+            assert_eq!(watcher.listed(at(320)).len(), believed, "{how:?}");
+            watcher.die(&zone, None);
+            watcher.force(&zone, &["m3".into()], true);
+            assert_eq!(told(&mut watcher, 400).get(&BindingName::new("m3")), Some(&true), "{how:?}: well again");
+        }
+    }
+
+    #[test]
+    fn a_loud_death_takes_back_what_the_list_had_said_before() {
+        let mut watcher = watcher();
+        let zone = ZoneName::new("list");
+        watcher.force(&zone, &["m3".into()], true);
+        assert_eq!(told(&mut watcher, 0).get(&BindingName::new("m3")), Some(&true));
+        watcher.die(&zone, Some((Death::Loud, false)));
+        assert_eq!(told(&mut watcher, 200), [(BindingName::new("m3"), false)].into());
+    }
+}

@@ -186,4 +186,32 @@ mod tests {
         list.force(address(1), false);
         assert_eq!(list.listed(address(1), at(0)), None);
     }
+
+    #[test]
+    fn a_dead_list_says_the_same_to_everything_and_remembers_whom_it_listed() {
+        let mut list = list();
+        list.force(address(1), true);
+        let questions = [Question::Positive, Question::Negative, Question::Address(address(1))];
+        let say = |list: &List| questions.map(|question| list.answer(question, at(0)));
+        let code = |octets: [u8; 4]| DnsOutcome::Addresses(vec![octets.into()]);
+        let well = [code([127, 0, 0, 3]), DnsOutcome::NxDomain, code([127, 0, 0, 3])];
+        assert_eq!(say(&list), well);
+        for (how, answer, believed) in [
+            (Death::Loud, code([127, 0, 0, 2]), true),
+            (Death::Parked, code([203, 0, 113, 80]), true),
+            (Death::Refusing, code([127, 255, 255, 254]), true),
+            (Death::Silent, DnsOutcome::NxDomain, false),
+            (Death::Unreachable, DnsOutcome::Timeout, false),
+        ] {
+            for believe in [true, false] {
+                list.die(Some((how, believe)));
+                assert_eq!(say(&list), [answer.clone(), answer.clone(), answer.clone()], "{how:?}");
+                let refused = [1, 9].map(|last| list.is_believed_to_list(address(last), at(0)));
+                assert_eq!(refused, [believed && believe; 2], "{how:?}");
+            }
+        }
+        list.die(None);
+        assert_eq!(say(&list), well, "and is well again");
+        assert!(list.is_believed_to_list(address(1), at(0)) && !list.is_believed_to_list(address(9), at(0)));
+    }
 }
