@@ -151,11 +151,12 @@ fn against(row: &Row) -> String {
 }
 
 /// What the summary shows of each scenario.
-const HEADLINES: [(&str, &str); 7] = [
+const HEADLINES: [(&str, &str); 8] = [
     ("delivered_24h", "in 24 h"),
     ("ip_refusals", "refused for the IP"),
     ("false_runs", "runs with innocent out"),
-    ("burnt", "burnt"),
+    ("burnt", "innocent burnt"),
+    ("burnt_named", "guilty burnt"),
     ("detect_seconds", "found"),
     ("recover_seconds", "back"),
     ("wait_p99_seconds", "others wait, 99 %"),

@@ -57,7 +57,7 @@ pub struct Measure {
 }
 
 /// All rows, in order.
-pub const MEASURES: [Measure; 15] = [
+pub const MEASURES: [Measure; 16] = [
     share("delivered_24h", "delivered within 24 h", |m| number(m.delivered_24h)),
     share("delivered_24h_innocent", "… of innocent tenants", |m| number(m.delivered_24h_innocent)),
     count("ip_refusals", "refused for the IP", |m| Figure::Number(m.ip_refusals as f64)),
@@ -74,6 +74,7 @@ pub const MEASURES: [Measure; 15] = [
     mean("false_routes", "innocent routes suspended", |m| Figure::Number(m.false_routes as f64)),
     mean("false_routes_unprovoked", "… that were not refused", |m| Figure::Number(m.false_routes_unprovoked as f64)),
     mean("burnt", "innocent IPs burnt", |m| Figure::Number(m.burnt as f64)),
+    mean("burnt_named", "IPs of the truth burnt", |m| Figure::Number(m.burnt_guilty as f64)),
     seconds("detect_seconds", "found after", |m| if_any(m.has_guilty, m.detect_seconds)),
     count("detect_recipients", "… recipients sent until then", |m| if_any(m.has_guilty, m.detect_recipients)),
     seconds("recover_seconds", "back after", |m| if_any(m.has_end, m.recover_seconds)),

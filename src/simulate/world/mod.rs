@@ -98,8 +98,9 @@ impl World {
     }
 
     /// The same where a baseline decides.
-    pub fn under(policy: Policy, config: Config, scenario: Scenario, classifier: Arc<Classifier>) -> Self {
+    pub fn under(policy: Policy, config: Config, mut scenario: Scenario, classifier: Arc<Classifier>) -> Self {
         let config = policy.configured(config);
+        scenario.settle();
         let calendar = Calendar::new(&config.server.day);
         let day = calendar.on(scenario.start);
         let days = jiff::Span::new().days(i64::from(scenario.days.min(36_500)));

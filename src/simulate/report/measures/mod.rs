@@ -11,6 +11,8 @@
 //! | time to recover | from the end of the truth until the binding carries half of its fair share of an hour's mail there again, or half of what the tenant hands in within an hour is delivered. Of several the median |
 //! | others' delay | waiting until delivery of the mail of tenants that are not at fault: median and 99 %, within a twentieth |
 //!
+//! A truth that is there from the beginning names who is at risk: there is nothing to detect, and nobody to be back.
+//!
 //! Everything streams: counts by number, a few rings of five minutes for who is guilty, nothing per message.
 
 mod flow;
@@ -68,7 +70,7 @@ pub struct Measures {
     pub burnt: u64,
     /// Bindings burnt that it names.
     pub burnt_guilty: u64,
-    /// Whether anybody is guilty: the next measures apply.
+    /// Whether anybody becomes guilty: the next measures apply.
     pub has_guilty: bool,
     /// Share of the guilty that was found.
     pub detected: Option<f64>,
@@ -103,6 +105,7 @@ impl InTime {
 #[derive(Debug)]
 pub struct Meter {
     known: Known,
+    start: Wall,
     end: Wall,
     /// Of all, and of the innocent.
     in_time: [InTime; 2],
@@ -132,6 +135,7 @@ impl Meter {
         Self {
             shifts: of(&known.bindings).into_iter().map(|n| Shift::new(n, fair)).collect(),
             flows: of(&known.tenants).into_iter().map(Flow::new).collect(),
+            start,
             end,
             in_time: Default::default(),
             ip_refusals: 0,
@@ -287,8 +291,8 @@ impl Meter {
 
     /// All of it.
     pub fn measures(&self) -> Measures {
-        let guilty: Vec<&Guilty> =
-            self.shifts.iter().map(|shift| &shift.guilty).chain(self.flows.iter().map(|flow| &flow.guilty)).collect();
+        let all = self.shifts.iter().map(|shift| &shift.guilty).chain(self.flows.iter().map(|flow| &flow.guilty));
+        let guilty: Vec<&Guilty> = all.filter(|_| self.known.from > self.start).collect();
         let since = |from: Wall| move |at: Wall| at.since(from).as_secs_f64();
         let found = guilty.iter().filter(|guilty| guilty.found.is_some()).count();
         let count = |flags: &[bool]| flags.iter().filter(|flag| **flag).count() as u64;
