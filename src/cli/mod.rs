@@ -120,10 +120,20 @@ enum Verb {
     /// Run a configuration against modelled receivers and show day by day what would happen. Needs no privileges, touches
     /// no network. Exit code 1 if anything happened that must never happen.
     ///
-    /// A scenario says who sends what, how receivers judge, and what happens when; see config/scenarios.
+    /// A scenario says who sends what, how receivers judge, and what happens when; see config/scenarios. With --compare it
+    /// is run again and again, under this program, under a fixed fuse and under no automation at all, and what came of it
+    /// is set side by side.
     Simulate {
-        /// Scenario file.
-        scenario: PathBuf,
+        /// Scenario file; with --compare any number of them.
+        #[arg(required = true, value_name = "SCENARIO")]
+        scenarios: Vec<PathBuf>,
+        /// Compare with simpler policies in the same world, over many seeds.
+        #[arg(long, conflicts_with = "by")]
+        compare: bool,
+        /// With --compare: so many seeds, from the scenario's (or --seed) on.
+        #[arg(long, value_name = "COUNT", default_value_t = 30, requires = "compare",
+              value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        seeds: u32,
         /// Configuration file; overrides the scenario's own.
         #[arg(short, long, value_name = "FILE")]
         config: Option<PathBuf>,
@@ -169,8 +179,9 @@ pub fn main() -> ExitCode {
         Verb::Events { admin, kind, limit, json, rule_stub } => {
             events::main(&admin, kind.as_deref(), limit, if rule_stub { Form::Stubs } else { Form::of(json) })
         }
-        Verb::Simulate { scenario, config, seed, days, by, json } => {
-            simulate::main(&simulate::Options { scenario, config, seed, days, by, json })
+        Verb::Simulate { scenarios, compare, seeds, config, seed, days, by, json } => {
+            let seeds = compare.then_some(seeds);
+            simulate::main(&simulate::Options { scenarios, seeds, config, seed, days, by, json })
         }
         Verb::Explain { what, id, admin, limits, json } => {
             let form = explain::Form { json, limits };

@@ -13,7 +13,7 @@ use rand::rngs::SmallRng;
 
 use super::receiver::{Attempted, Complaints, Receiver, Said};
 use super::replies::{LineId, Replies};
-use super::scenario::{ReceiverModel, Scenario};
+use super::scenario::{Quality, ReceiverModel, Scenario};
 use crate::clock::Wall;
 use crate::config::Config;
 use crate::delivery::plan::{MxPlan, Planned};
@@ -87,6 +87,16 @@ impl Site {
     /// The provider it is, where it is one.
     pub fn provider(&self) -> Option<&ProviderName> {
         self.planned.as_ref().ok().and_then(|plan| plan.provider.as_ref())
+    }
+
+    /// Whether it refuses this recipient whatever address brings the mail. What a script will say nobody knows.
+    pub fn refuses_anyway(&self, recipient: u64, quality: &Quality) -> bool {
+        matches!(&self.judge, Judge::Model(receiver) if receiver.refuses_anyway(recipient, quality))
+    }
+
+    /// Whether it blocks this address for what that, or its network, did; not because the scenario says so.
+    pub fn has_blocked(&self, address: IpAddr, now: Wall) -> bool {
+        matches!(&self.judge, Judge::Model(receiver) if receiver.blocked_until(address, now).is_some())
     }
 
     /// Mailbox number `number` of its domain.
@@ -204,6 +214,11 @@ impl Internet {
     /// All sites.
     pub fn sites(&self) -> &[Site] {
         &self.sites
+    }
+
+    /// The site that the program calls by this name.
+    pub fn site_to(&self, destination: &DestinationName) -> Option<&Site> {
+        self.sites.iter().find(|site| site.planned.as_ref().is_ok_and(|plan| plan.destination == *destination))
     }
 
     /// Names that sites count under in tables.

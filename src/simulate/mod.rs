@@ -13,6 +13,7 @@
 //! ```
 
 pub mod agenda;
+pub mod compare;
 pub mod disk;
 pub mod internet;
 pub mod invariants;

@@ -66,6 +66,7 @@ fn world(extra: &str, seed: u64) -> World {
         lists: BTreeMap::new(),
         events: Vec::new(),
         truth: None,
+        shift: Duration::ZERO,
         written: Default::default(),
     };
     let mut world = World::new(config, scenario);

@@ -264,6 +264,7 @@ fn world(seed: u64, rules: &Arc<Classifier>) -> World {
         lists: lists.collect(),
         events: (0..dice.number(0, 6)).map(|_| event(&config, days, &mut dice)).collect(),
         truth: None,
+        shift: Duration::ZERO,
         written: Default::default(),
     };
     World::with_rules(config, scenario, Arc::clone(rules))

@@ -1,8 +1,11 @@
 //! `remuda simulate`: what would happen, day by day.
 //!
 //! Reads the scenario and the configuration it runs on, lets [`World`] run, and prints the [`Report`] as tables or JSON.
-//! How far it is stands on standard error, where that is a terminal.
+//! `--compare` runs scenarios under several policies and seeds instead ([`compare`]). How far it is stands on standard
+//! error, where that is a terminal.
 
+mod compare;
+mod figures;
 mod table;
 
 use std::io::{IsTerminal, Write};
@@ -14,11 +17,14 @@ use super::fail;
 use super::terminal::{columns, visible, visible_json};
 use crate::config::Config;
 use crate::outcome::Classifier;
+use crate::simulate::compare::Setting;
 use crate::simulate::{Report, Scenario, World};
 
 /// What the command line says.
 pub(super) struct Options {
-    pub(super) scenario: PathBuf,
+    pub(super) scenarios: Vec<PathBuf>,
+    /// Of a comparison; `None` for one run.
+    pub(super) seeds: Option<u32>,
     pub(super) config: Option<PathBuf>,
     pub(super) seed: Option<u64>,
     pub(super) days: Option<u32>,
@@ -36,8 +42,14 @@ pub(super) enum By {
 }
 
 pub(super) fn main(options: &Options) -> ExitCode {
-    let world = match world(options) {
-        Ok(world) => world,
+    if let Some(seeds) = options.seeds {
+        return compare::main(options, seeds);
+    }
+    let [path] = &options.scenarios[..] else {
+        return fail("one scenario at a time, or several with --compare");
+    };
+    let world = match setting(options, path) {
+        Ok(Setting { config, scenario, classifier }) => World::with_rules(config, scenario, classifier),
         // Each line begins with file and line, as those of `remuda check`.
         Err(wrong) => {
             eprintln!("{}", wrong.trim_end());
@@ -66,9 +78,8 @@ pub(super) fn main(options: &Options) -> ExitCode {
     ))
 }
 
-/// The world of the files that are named.
-fn world(options: &Options) -> Result<World, String> {
-    let path = &options.scenario;
+/// What a scenario's file and the configuration it runs on say.
+fn setting(options: &Options, path: &Path) -> Result<Setting, String> {
     let text =
         std::fs::read_to_string(path).map_err(|error| format!("remuda: cannot read {}: {error}", path.display()))?;
     let mut scenario = Scenario::read(path, &text).map_err(|mistakes| mistakes.to_string())?;
@@ -88,7 +99,7 @@ fn world(options: &Options) -> Result<World, String> {
         .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
     scenario.seed = options.seed.unwrap_or(scenario.seed);
     scenario.days = options.days.unwrap_or(scenario.days);
-    Ok(World::with_rules(loaded.config, scenario, Arc::new(classifier)))
+    Ok(Setting { config: loaded.config, scenario, classifier: Arc::new(classifier) })
 }
 
 fn run(mut world: World) -> Report {

@@ -7,14 +7,15 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::By;
+use super::figures::{number, seconds, share, span};
 use crate::cli::columns::{Columns, Side, clipped};
 use crate::clock::Wall;
 use crate::simulate::Report;
-use crate::simulate::report::{Day, Suspension};
+use crate::simulate::report::{Day, Hold, Suspension};
 use Side::{Left, Right};
 
-/// Suspensions shown; the JSON has all.
-const SUSPENSIONS: usize = 30;
+/// Suspensions, and holds, shown; the JSON has all.
+const SHOWN: usize = 30;
 /// Width of a table where nothing has to fit.
 const USUAL: usize = 120;
 
@@ -37,6 +38,7 @@ pub(super) fn text(report: &Report, by: Option<By>, width: Option<usize>) -> Str
     }
     out += "\n";
     out += &suspensions(report, width);
+    out += &holds(report, width);
     out += "\n";
     out += &ends(report);
     out
@@ -261,9 +263,8 @@ fn suspensions(report: &Report, width: Option<usize>) -> String {
     let head = ["out", "to", "why", "times", "from", "to", "in all", "first evidence"];
     let side = |n| if matches!(n, 3 | 6) { Right } else { Left };
     let mut table = Columns::of(head.iter().enumerate().map(|(n, name)| ((*name).to_owned(), side(n))).collect());
-    for group in groups.iter().take(SUSPENSIONS) {
+    for group in groups.iter().take(SHOWN) {
         let first = group[0];
-        let moment = |at: Wall| at.timestamp().strftime("%m-%d %H:%M").to_string();
         let last =
             group.iter().map(|out| out.to).max_by_key(|to| to.is_none().then_some(Wall::from_millis(i64::MAX)).or(*to));
         let all: Duration = group.iter().filter_map(|out| Some(out.to?.since(out.from))).sum();
@@ -278,12 +279,53 @@ fn suspensions(report: &Report, width: Option<usize>) -> String {
             clipped(&first.evidence, 60),
         ]);
     }
-    let more = groups.len().saturating_sub(SUSPENSIONS);
+    let more = groups.len().saturating_sub(SHOWN);
     let mut out = table.text(width);
     if more > 0 {
         out += &format!("… and {more} more; --json has them all\n");
     }
     out
+}
+
+/// Whose mail was held, one row for all times that the same was held at the same place; nothing where none was.
+fn holds(report: &Report, width: Option<usize>) -> String {
+    if report.holds.is_empty() {
+        return String::new();
+    }
+    let mut groups: BTreeMap<[&str; 4], Vec<&Hold>> = BTreeMap::new();
+    for hold in &report.holds {
+        let key = [
+            hold.tenant.as_str(),
+            hold.sender_domain.as_deref().unwrap_or("all"),
+            hold.stream.as_deref().unwrap_or("all"),
+            hold.destination.as_str(),
+        ];
+        groups.entry(key).or_default().push(hold);
+    }
+    let head = ["held", "from domain", "stream", "to", "times", "from", "to", "first evidence"];
+    let side = |n| if n == 4 { Right } else { Left };
+    let mut table = Columns::of(head.iter().enumerate().map(|(n, name)| ((*name).to_owned(), side(n))).collect());
+    for (key, group) in groups.iter().take(SHOWN) {
+        let last = group.last().and_then(|hold| hold.to);
+        let mut cells: Vec<String> = key.iter().map(|part| (*part).to_owned()).collect();
+        cells.extend([
+            number(group.len() as u64),
+            moment(group[0].from),
+            last.map_or_else(|| "still".to_owned(), moment),
+            clipped(&group[0].evidence, 60),
+        ]);
+        table.cells(&cells);
+    }
+    let more = groups.len().saturating_sub(SHOWN);
+    let mut out = format!("\n{}", table.text(width));
+    if more > 0 {
+        out += &format!("… and {more} more; --json has them all\n");
+    }
+    out
+}
+
+fn moment(at: Wall) -> String {
+    at.timestamp().strftime("%m-%d %H:%M").to_string()
 }
 
 /// Where they were out: a place or two, and how many more.
@@ -320,48 +362,12 @@ fn ends(report: &Report) -> String {
     out
 }
 
-/// With a mark at every thousand.
-fn number(number: u64) -> String {
-    let digits = number.to_string();
-    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
-    for (n, digit) in digits.chars().enumerate() {
-        if n > 0 && (digits.len() - n).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
-
-fn share(part: u64, whole: u64) -> String {
-    if whole == 0 { "-".to_owned() } else { format!("{:.1} %", part as f64 * 100.0 / whole as f64) }
-}
-
-fn seconds(seconds: f64) -> String {
-    if seconds < 10.0 { format!("{seconds:.1} s") } else { span(Duration::from_secs_f64(seconds.min(1e9))) }
-}
-
-/// The two largest units.
-fn span(span: Duration) -> String {
-    let (days, hours) = (span.as_secs() / 86_400, span.as_secs() / 3_600 % 24);
-    let (minutes, seconds) = (span.as_secs() / 60 % 60, span.as_secs() % 60);
-    match (days, hours, minutes) {
-        (0, 0, 0) => format!("{seconds} s"),
-        (0, 0, _) => format!("{minutes} min"),
-        (0, ..) => format!("{hours} h {minutes:02}"),
-        _ => format!("{days} d {hours} h"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn numbers_and_spans_are_readable() {
-        assert_eq!([0, 999, 1_000, 1_234_567].map(number), ["0", "999", "1,000", "1,234,567"]);
-        let spans = [5, 65, 3_700, 90_000].map(|n| span(Duration::from_secs(n)));
-        assert_eq!(spans, ["5 s", "1 min", "1 h 01", "1 d 1 h"]);
+    fn stages_are_told_by_the_first_and_the_last() {
         assert_eq!(stages([Some(0), Some(1), None].into_iter()), "1 → warm");
     }
 }

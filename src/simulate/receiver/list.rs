@@ -1,14 +1,16 @@
 //! A DNSBL that lists addresses for hitting its traps.
 //!
 //! A list counts: so many traps within a day make a listing, which shows after a delay (lists are built every so often)
-//! and ends when the traps have been left alone for long enough. It holds a few moments per address, no more.
+//! and ends when the traps have been left alone for long enough. It holds a few moments per address, no more. A list that
+//! died answers the same to whatever it is asked; whom it had listed shows again should it come back.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use crate::clock::Wall;
-use crate::simulate::scenario::ListModel;
+use crate::monitor::answer::DnsOutcome;
+use crate::simulate::scenario::{Death, ListModel};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -17,6 +19,19 @@ const DAY: Duration = Duration::from_secs(86_400);
 pub struct List {
     model: ListModel,
     seen: HashMap<IpAddr, Record>,
+    /// How it died, and whether receivers believe what it answers.
+    dead: Option<(Death, bool)>,
+}
+
+/// What a list is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// About an address.
+    Address(IpAddr),
+    /// Its test entry, which must be listed.
+    Positive,
+    /// The address that must not be listed, or a name that cannot exist.
+    Negative,
 }
 
 #[derive(Debug, Default)]
@@ -40,7 +55,7 @@ impl Record {
 impl List {
     /// A list that lists nobody yet.
     pub fn new(model: ListModel) -> Self {
-        Self { model, seen: HashMap::new() }
+        Self { model, seen: HashMap::new(), dead: None }
     }
 
     /// One of its traps got mail from `address`.
@@ -66,11 +81,45 @@ impl List {
         self.seen.entry(address).or_default().forced = listed;
     }
 
-    /// The return code it answers for `address`; `None` where it is not listed.
+    /// Dies in this way, and whether receivers believe it; or is well again.
+    pub fn die(&mut self, dead: Option<(Death, bool)>) {
+        self.dead = dead;
+    }
+
+    /// What it answers, as DNS does.
+    pub fn answer(&self, question: Question, now: Wall) -> DnsOutcome {
+        let code = match (self.dead.map(|(how, _)| how), question) {
+            (Some(Death::Loud), _) => Some(Ipv4Addr::new(127, 0, 0, 2)),
+            // As unlike a return code as addresses are.
+            (Some(Death::Parked), _) => Some(Ipv4Addr::new(203, 0, 113, 80)),
+            (Some(Death::Refusing), _) => Some(Ipv4Addr::new(127, 255, 255, 254)),
+            (Some(Death::Unreachable), _) => return DnsOutcome::Timeout,
+            (Some(Death::Silent), _) | (None, Question::Negative) => None,
+            (None, Question::Positive) => Some(self.model.code),
+            (None, Question::Address(address)) => self.listed(address, now),
+        };
+        code.map_or(DnsOutcome::NxDomain, |code| DnsOutcome::Addresses(vec![code]))
+    }
+
+    /// Whether receivers that ask it refuse `address` for it.
+    pub fn is_believed_to_list(&self, address: IpAddr, now: Wall) -> bool {
+        match self.dead {
+            None => self.listed(address, now).is_some(),
+            Some((how, believed)) => believed && how.answers(),
+        }
+    }
+
+    /// The return code it answers for `address` while it is well; `None` where it is not listed.
     pub fn listed(&self, address: IpAddr, now: Wall) -> Option<Ipv4Addr> {
-        let record = self.seen.get(&address)?;
-        let by_hits = record.from.is_some_and(|from| from <= now) && record.ends(&self.model).is_some_and(|e| now < e);
-        (record.forced || by_hits).then_some(self.model.code)
+        let is_forced = self.seen.get(&address)?.forced;
+        (is_forced || self.has_caught(address, now)).then_some(self.model.code)
+    }
+
+    /// Whether it lists `address` for what that did.
+    pub fn has_caught(&self, address: IpAddr, now: Wall) -> bool {
+        self.seen.get(&address).is_some_and(|record| {
+            record.from.is_some_and(|from| from <= now) && record.ends(&self.model).is_some_and(|ends| now < ends)
+        })
     }
 }
 
@@ -142,5 +191,33 @@ mod tests {
         assert!(list.listed(address(1), at(0)).is_some());
         list.force(address(1), false);
         assert_eq!(list.listed(address(1), at(0)), None);
+    }
+
+    #[test]
+    fn a_dead_list_says_the_same_to_everything_and_remembers_whom_it_listed() {
+        let mut list = list();
+        list.force(address(1), true);
+        let questions = [Question::Positive, Question::Negative, Question::Address(address(1))];
+        let say = |list: &List| questions.map(|question| list.answer(question, at(0)));
+        let code = |octets: [u8; 4]| DnsOutcome::Addresses(vec![octets.into()]);
+        let well = [code([127, 0, 0, 3]), DnsOutcome::NxDomain, code([127, 0, 0, 3])];
+        assert_eq!(say(&list), well);
+        for (how, answer, believed) in [
+            (Death::Loud, code([127, 0, 0, 2]), true),
+            (Death::Parked, code([203, 0, 113, 80]), true),
+            (Death::Refusing, code([127, 255, 255, 254]), true),
+            (Death::Silent, DnsOutcome::NxDomain, false),
+            (Death::Unreachable, DnsOutcome::Timeout, false),
+        ] {
+            for believe in [true, false] {
+                list.die(Some((how, believe)));
+                assert_eq!(say(&list), [answer.clone(), answer.clone(), answer.clone()], "{how:?}");
+                let refused = [1, 9].map(|last| list.is_believed_to_list(address(last), at(0)));
+                assert_eq!(refused, [believed && believe; 2], "{how:?}");
+            }
+        }
+        list.die(None);
+        assert_eq!(say(&list), well, "and is well again");
+        assert!(list.is_believed_to_list(address(1), at(0)) && !list.is_believed_to_list(address(9), at(0)));
     }
 }

@@ -12,16 +12,18 @@
 //! of the chance comes from outside. Cost and memory per recipient are constant; what is kept per address and per sender is
 //! forgotten after thirty idle days.
 
+mod forced;
 mod grey;
 pub mod list;
 mod standing;
 pub mod voice;
 
+pub use forced::Held;
 pub use list::List;
 
 use std::borrow::Cow;
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
+use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -29,9 +31,10 @@ use ipnet::IpNet;
 use rand::Rng;
 use rand::rngs::SmallRng;
 
-use super::scenario::{Quality, ReceiverModel};
+use super::scenario::{Outage, Quality, ReceiverModel};
 use crate::clock::Wall;
 use crate::outcome::Stage;
+use forced::Forced;
 use grey::Grey;
 use standing::{Domain, FORGOTTEN_AFTER, Standing, day_of};
 use voice::{Saying, say};
@@ -91,9 +94,7 @@ pub struct Receiver {
     grey: Option<Grey>,
     /// Blocked networks.
     ranges: HashMap<IpNet, Wall>,
-    forced: HashSet<IpAddr>,
-    listed: HashSet<IpAddr>,
-    down: bool,
+    forced: Forced,
     /// Complaints that will be made: when, about mail from where, whose.
     coming: BinaryHeap<Reverse<(Wall, IpAddr, u32)>>,
     complained: BTreeMap<(IpAddr, u32), u32>,
@@ -111,9 +112,7 @@ impl Receiver {
             domains: HashMap::new(),
             grey: model.greylist.map(Grey::new),
             ranges: HashMap::new(),
-            forced: HashSet::new(),
-            listed: HashSet::new(),
-            down: false,
+            forced: Forced::default(),
             coming: BinaryHeap::new(),
             complained: BTreeMap::new(),
             swept: None,
@@ -124,8 +123,14 @@ impl Receiver {
     /// Judges one recipient.
     pub fn answer(&mut self, attempted: &Attempted, random: &mut SmallRng, now: Wall) -> Said {
         self.advance(now);
-        if self.down {
-            return if random.random_bool(0.3) { self.reply(Saying::Down, attempted, 0.0, random) } else { silence() };
+        let answers = match self.forced.outage {
+            Some(Outage::Silent) => Some(false),
+            Some(Outage::Busy) => Some(true),
+            Some(Outage::Down) => Some(random.random_bool(0.3)),
+            Some(Outage::UnknownUsers) | None => None,
+        };
+        if let Some(answers) = answers {
+            return if answers { self.reply(Saying::Down, attempted, 0.0, random) } else { silence() };
         }
         if self.model.max_connections.is_some_and(|most| attempted.connections > most) {
             return self.reply(Saying::Connections, attempted, 0.0, random);
@@ -133,6 +138,10 @@ impl Receiver {
         if self.model.noise > 0.0 && random.random_bool(self.model.noise.min(1.0)) {
             let silent = random.random_bool(0.5);
             return if silent { silence() } else { self.reply(Saying::Trouble, attempted, 1.0, random) };
+        }
+        if self.forced.outage == Some(Outage::UnknownUsers) {
+            // Its fault: it is held against nobody here.
+            return self.reply(Saying::UnknownUser, attempted, 0.0, random);
         }
         let (saying, pressure) = self.judge(attempted, random, now);
         let is_trap = saying == Saying::Accepted && is_trap(attempted);
@@ -143,10 +152,11 @@ impl Receiver {
     pub fn reputation(&self, address: IpAddr, now: Wall) -> f64 {
         let forgotten = |standing: &Standing| self.swept.is_some() && day_of(now) - standing.day() > FORGOTTEN_AFTER;
         match self.addresses.get(&address) {
-            _ if self.forced.contains(&address) => 0.0,
+            _ if self.forced.blocks(address) => 0.0,
             Some(standing) if !forgotten(standing) => standing.record.reputation,
             _ => self.model.newcomer,
         }
+        .min(self.forced.held(address).ceiling)
     }
 
     /// When the block of an address ends, where it has one by its own doing.
@@ -155,24 +165,15 @@ impl Receiver {
         own.max(self.range_until(address, now))
     }
 
+    /// Whether it refuses this recipient of mail of this quality whatever address brings it: there is nobody of that
+    /// name, or the content is not wanted.
+    pub fn refuses_anyway(&self, recipient: u64, quality: &Quality) -> bool {
+        is_unknown(recipient, quality) || is_unwanted(&self.model, recipient, quality)
+    }
+
     /// Recipients it takes from an address today before it defers.
     pub fn allowance(&self, address: IpAddr) -> u64 {
         self.addresses.get(&address).map_or(self.model.first_day, |standing| standing.allowance(&self.model) as u64)
-    }
-
-    /// Blocks an address whatever it does, or no longer.
-    pub fn force_block(&mut self, address: IpAddr, blocked: bool) {
-        set(&mut self.forced, address, blocked);
-    }
-
-    /// Answers nothing, or 421, to anybody; or works again.
-    pub fn set_outage(&mut self, down: bool) {
-        self.down = down;
-    }
-
-    /// A list that this receiver asks ([`ReceiverModel::asks`]) lists an address, or no longer.
-    pub fn set_listed(&mut self, address: IpAddr, listed: bool) {
-        set(&mut self.listed, address, listed);
     }
 
     /// Complaints that reached the receiver since the last call, where it tells of them
@@ -219,16 +220,16 @@ impl Receiver {
         let address = attempted.address;
         let stranger = || Standing::stranger(&self.model, now);
         let standing = self.addresses.entry(address).or_insert_with(stranger);
-        if standing.advance(&self.model, now) {
+        if standing.advance(&self.model, self.forced.held(address), now) {
             self.block_range(address, now);
         }
-        if !self.forced.is_empty() && self.forced.contains(&address) {
+        if self.forced.blocks(address) {
             return (Saying::Blocked, 0.0);
         }
-        if self.range_until(address, now).is_some() {
+        if self.forced.blocks_range(address) || self.range_until(address, now).is_some() {
             return (Saying::RangeBlocked, 0.0);
         }
-        if !self.listed.is_empty() && self.listed.contains(&address) {
+        if self.forced.lists(address) {
             return (Saying::Listed, 0.0);
         }
         let Some(standing) = self.addresses.get_mut(&address) else { return (Saying::Trouble, 0.0) };
@@ -307,7 +308,7 @@ fn recipient(
     now: Wall,
 ) -> Saying {
     let quality = &attempted.quality;
-    if chance(attempted.recipient, 1) < quality.invalid {
+    if is_unknown(attempted.recipient, quality) {
         return Saying::UnknownUser;
     }
     if grey.as_mut().is_some_and(|grey| grey.defers(attempted.address, attempted.recipient, now)) {
@@ -316,13 +317,21 @@ fn recipient(
     if let Some(refusal) = (model.domain_weight > 0.0).then(|| domain.judge(random)).flatten() {
         return refusal;
     }
-    let room = (1.0 - model.content_limit).max(1e-9);
-    let spam = (quality.spamminess - model.content_limit) / room;
-    // The message decides, not the try: the same one is refused again.
-    if spam > 0.0 && chance(attempted.recipient, 2) < 0.8 * spam {
+    if is_unwanted(model, attempted.recipient, quality) {
         return Saying::Content;
     }
     Saying::Accepted
+}
+
+fn is_unknown(recipient: u64, quality: &Quality) -> bool {
+    chance(recipient, 1) < quality.invalid
+}
+
+/// Whether content filters refuse it. The message decides, not the try: the same one is refused again.
+fn is_unwanted(model: &ReceiverModel, recipient: u64, quality: &Quality) -> bool {
+    let room = (1.0 - model.content_limit).max(1e-9);
+    let spam = (quality.spamminess - model.content_limit) / room;
+    spam > 0.0 && chance(recipient, 2) < 0.8 * spam
 }
 
 fn is_trap(attempted: &Attempted) -> bool {
@@ -332,14 +341,6 @@ fn is_trap(attempted: &Attempted) -> bool {
 
 fn silence() -> Said {
     Said { reply: None, stage: Stage::Connect, took: SILENCE, is_trap: false }
-}
-
-fn set(addresses: &mut HashSet<IpAddr>, address: IpAddr, on: bool) {
-    if on {
-        addresses.insert(address)
-    } else {
-        addresses.remove(&address)
-    };
 }
 
 /// The network that a receiver takes for one owner's.

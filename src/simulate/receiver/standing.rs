@@ -11,6 +11,7 @@
 use rand::Rng;
 use rand::rngs::SmallRng;
 
+use super::forced::Held;
 use super::voice::Saying;
 use crate::clock::Wall;
 use crate::simulate::scenario::ReceiverModel;
@@ -127,6 +128,15 @@ impl Record {
         loss
     }
 
+    /// Presses it down to `ceiling`; true where it was above.
+    fn press(&mut self, ceiling: f64) -> bool {
+        let was_above = self.reputation > ceiling;
+        if was_above {
+            (self.reputation, self.trouble) = (ceiling, true);
+        }
+        was_above
+    }
+
     fn lose(&mut self, loss: f64) {
         self.reputation = (self.reputation - loss).max(WORST.min(self.reputation));
         self.trouble = true;
@@ -227,19 +237,27 @@ impl Standing {
         (self.record.hour, self.record.day) = (hour_of(now), day_of(now));
     }
 
-    /// Brings it up to date; true where that began a block.
-    pub(super) fn advance(&mut self, model: &ReceiverModel, now: Wall) -> bool {
+    /// Brings it up to date, with what pressed on it all the while; true where that began a block.
+    pub(super) fn advance(&mut self, model: &ReceiverModel, held: Held, now: Wall) -> bool {
         let days = day_of(now) - self.record.day;
-        if self.block.is_some_and(|block| block.until <= now) {
-            self.forgive(model);
+        if let Some(block) = self.block.as_mut().filter(|block| block.until <= now) {
+            // While its cause lasts, so does a block.
+            if held.ceiling < model.block_below && !model.block_for.is_zero() {
+                block.until = now.plus(model.block_for);
+            } else {
+                self.forgive(model);
+            }
         }
-        if hour_of(now) <= self.record.hour {
-            return false;
+        let hours = hour_of(now) - self.record.hour;
+        if hours <= 0 {
+            return self.record.press(held.ceiling) && self.consider_block(model, now);
         }
         let pushing = PUSHING_COST * (2.0 * self.pushed / self.allowance(model)).min(1.0);
+        let falling = held.fall_per_day / 24.0 * hours as f64;
         self.pushed = 0.0;
         // Half of what is the domain's fault is forgiven the address, where domains are judged.
-        self.record.advance(model, 1.0 - model.domain_weight / 2.0, pushing, now);
+        self.record.advance(model, 1.0 - model.domain_weight / 2.0, pushing + falling, now);
+        self.record.press(held.ceiling);
         if days > 0 {
             self.new_day(days);
         }

@@ -235,14 +235,108 @@ fn an_outage_a_forced_block_and_a_listing_last_until_they_are_ended() {
         desk.say(1, 1, Quality { invalid: 0.0, ..Quality::GOOD }, at(0)).reply.unwrap_or_default()
     };
     assert!(say(&|_| {}).starts_with("250"));
-    let down = say(&|receiver| receiver.set_outage(true));
+    let down = say(&|receiver| receiver.set_outage(Some(Outage::Down)));
     assert!(down.is_empty() || down.starts_with("421"), "{down}");
-    assert!(say(&|receiver| receiver.set_outage(false)).starts_with("250"));
+    assert!(say(&|receiver| receiver.set_outage(None)).starts_with("250"));
     let blocked = say(&|receiver| receiver.force_block(address(1), true));
     assert!(blocked.contains("192.0.2.1"), "{blocked}");
     assert!(say(&|receiver| receiver.force_block(address(1), false)).starts_with("250"));
     assert!(say(&|receiver| receiver.set_listed(address(1), true)).contains("spamhaus"));
     assert!(say(&|receiver| receiver.set_listed(address(1), false)).starts_with("250"));
+}
+
+#[test]
+fn a_receiver_is_gone_in_four_ways() {
+    // silence and 421 among 200 answers, and whether anything else was said
+    for (how, silent, busy, unknown) in [
+        (Outage::Down, 100..180, 20..100, 0),
+        (Outage::Silent, 200..201, 0..1, 0),
+        (Outage::Busy, 0..1, 200..201, 0),
+        (Outage::UnknownUsers, 0..1, 0..1, 200),
+    ] {
+        let mut desk = Desk::new(quiet(ReceiverModel::gmail()), &[(address(1), 10_000)]);
+        desk.receiver.set_outage(Some(how));
+        let quality = Quality { invalid: 0.0, ..Quality::GOOD };
+        let said: Vec<_> = (0..200).map(|n| desk.say(1, 1, quality, at(n * 60)).reply).collect();
+        let starting = |with: &str| said.iter().flatten().filter(|reply| reply.starts_with(with)).count();
+        let none = said.iter().filter(|reply| reply.is_none()).count();
+        assert!(silent.contains(&none) && busy.contains(&starting("421")), "{how:?}: {none} silent");
+        assert_eq!(starting("550 5.1.1"), unknown, "{how:?}");
+        desk.receiver.set_outage(None);
+        let after = desk.day(1, 1, quality, 1, 1_000);
+        assert_eq!(after.accepted, 1_000, "{how:?}: nothing of it is held against anybody: {after:?}");
+    }
+}
+
+#[test]
+fn a_forced_range_is_blocked_in_words_for_networks_and_others_are_not() {
+    let mut desk = Desk::new(quiet(ReceiverModel::microsoft()), &[1, 200].map(|last| (address(last), 5_000)));
+    desk.receiver.force_range(address(1), true);
+    let said = desk.say(200, 1, Quality::GOOD, at(60)).reply.unwrap_or_default();
+    assert!(said.contains("S3140"), "{said}");
+    let elsewhere = IpAddr::from([198, 51, 100, 1]);
+    let attempted = Attempted { address: elsewhere, connections: 1, recipient: 4, sender: 1, quality: Quality::GOOD };
+    let said = desk.receiver.answer(&attempted, &mut random(), at(60)).reply.unwrap_or_default();
+    assert!(said.starts_with("250"), "{said}");
+    desk.receiver.force_range(address(1), false);
+    let after = desk.day(200, 1, Quality { invalid: 0.0, ..Quality::GOOD }, 0, 1_000);
+    assert_eq!(after.accepted, 1_000, "{after:?}");
+}
+
+/// Deferred and refused of 400 recipients an hour, and what the receiver thinks, hour by hour.
+fn hours(desk: &mut Desk, from: u64, count: u64) -> Vec<(u64, f64)> {
+    let quality = Quality { invalid: 0.0, complaints: 0.0, ..Quality::GOOD };
+    let hour = |hour: u64, desk: &mut Desk| {
+        let said = (0..400).map(|n| desk.say(1, 1, quality, at(hour * HOUR + n * 9)).reply.unwrap_or_default());
+        let refused = said.filter(|reply| !reply.starts_with('2')).count() as u64;
+        (refused, desk.receiver.reputation(address(1), at((hour + 1) * HOUR - 1)))
+    };
+    (from..from + count).map(|n| hour(n, desk)).collect()
+}
+
+#[test]
+fn a_name_that_goes_sour_is_judged_by_each_receivers_own_rules_at_once_and_heals_by_them() {
+    // receiver, reputation → share refused in the first hour, and in a later one
+    for (model, reputation, first, later) in [
+        (ReceiverModel::gmail(), 0.35, 0.35..0.55, 0.35..0.55),
+        (ReceiverModel::gmail(), 0.1, 0.99..1.01, 0.99..1.01),
+        (ReceiverModel::microsoft(), 0.35, 0.65..0.85, 0.65..0.85),
+        (ReceiverModel::plain(), 0.35, 0.12..0.25, 0.12..0.25),
+        (ReceiverModel::lenient(), 0.45, 0.0..0.001, 0.0..0.001),
+    ] {
+        let voice = model.voice;
+        let mut desk = Desk::new(quiet(model), &[(address(1), 20_000)]);
+        let before = hours(&mut desk, 0, 3);
+        assert!(before.iter().all(|(refused, _)| *refused == 0), "{voice:?}: {before:?}");
+        desk.receiver.hold(address(1), Held { ceiling: reputation, ..Held::NOT }, at(3 * HOUR));
+        let held = hours(&mut desk, 3, 40);
+        let share = |at: usize| held[at].0 as f64 / 400.0;
+        assert!(first.contains(&share(0)) && later.contains(&share(30)), "{voice:?} {reputation}: {held:?}");
+        assert!(held.iter().all(|(_, seen)| *seen <= reputation), "{held:?}");
+        desk.receiver.hold(address(1), Held::NOT, at(43 * HOUR));
+        let healed = hours(&mut desk, 43, 24 * 14);
+        assert!(healed.iter().rev().take(24).all(|(refused, _)| *refused == 0), "{voice:?} {reputation}: it heals");
+        assert!(healed[0].1 < 0.95, "and not at once: {:?}", healed[0]);
+    }
+}
+
+#[test]
+fn a_decline_is_slow_defers_before_it_blocks_and_can_be_stopped() {
+    let mut desk = Desk::new(quiet(ReceiverModel::gmail()), &[(address(1), 20_000)]);
+    hours(&mut desk, 0, 1);
+    desk.receiver.hold(address(1), Held { fall_per_day: 0.25, ..Held::NOT }, at(HOUR));
+    let days = hours(&mut desk, 1, 96);
+    let (first, full) = (days.iter().position(|(refused, _)| *refused > 0), days.iter().position(|(r, _)| *r == 400));
+    let (first, full) = (first.expect("it defers"), full.expect("it blocks"));
+    assert!((36..54).contains(&first), "fine for nearly two days: {first}");
+    assert!(full - first > 18, "and a day of deferrals before the block: {first}, {full}");
+    assert!(days[..full].windows(2).all(|two| two[1].1 < two[0].1 + 1e-9), "it only falls");
+    let mut stopped = Desk::new(quiet(ReceiverModel::gmail()), &[(address(1), 20_000)]);
+    stopped.receiver.hold(address(1), Held { fall_per_day: 0.25, ..Held::NOT }, at(0));
+    let low = hours(&mut stopped, 0, 48).last().expect("hours").1;
+    stopped.receiver.hold(address(1), Held::NOT, at(48 * HOUR));
+    let healed = hours(&mut stopped, 48, 24 * 9).last().expect("hours").1;
+    assert!(low < 0.5 && healed > 0.8, "{low} {healed}");
 }
 
 #[test]

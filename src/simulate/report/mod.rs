@@ -3,12 +3,15 @@
 //! The [`Recorder`] counts by numbers while the world runs; at each day's end it writes a [`Day`] with names. The names of
 //! fields are stable: scripts read them.
 
+pub mod measures;
 mod recorder;
+pub mod waits;
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+pub use self::measures::{Measures, Meter};
 pub use self::recorder::{Recorder, Told};
 use super::invariants::{Fates, Violation};
 use crate::clock::Wall;
@@ -27,6 +30,10 @@ pub struct Report {
     pub days: Vec<Day>,
     /// Times that bindings and routes were out.
     pub suspensions: Vec<Suspension>,
+    /// Times that tenants' mail was held.
+    pub holds: Vec<Hold>,
+    /// How well it went, measured against the scenario's `[truth]`.
+    pub measures: Measures,
     /// Recipients of mail, all days.
     pub mail: Fates,
     /// Recipients of our own reports about mail that failed.
@@ -145,5 +152,28 @@ pub struct Suspension {
     #[serde(with = "crate::clock::rfc3339::option")]
     pub to: Option<Wall>,
     /// The evidence in words.
+    pub evidence: String,
+}
+
+/// A time during which mail of a tenant was held at a destination.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Hold {
+    /// Whose.
+    pub tenant: String,
+    /// Only mail from this domain.
+    pub sender_domain: Option<String>,
+    /// Only mail of this stream from that domain.
+    pub stream: Option<String>,
+    /// Where.
+    pub destination: String,
+    /// When it began.
+    #[serde(with = "crate::clock::rfc3339")]
+    pub from: Wall,
+    /// When it ended (a probe was accepted, or nothing more was heard); absent while it lasts.
+    #[serde(with = "crate::clock::rfc3339::option")]
+    pub to: Option<Wall>,
+    /// Times it was begun anew by a probe that was refused, the first included.
+    pub times: u32,
+    /// The evidence in words, as it began.
     pub evidence: String,
 }

@@ -6,51 +6,22 @@ use std::time::Duration;
 use super::super::disk::{Disk, Seen};
 use super::super::internet::Internet;
 use super::super::invariants::{Fates, Violation};
-use super::{BindingDay, Day, PoolDay, ProviderDay, Report, Suspension, TenantDay};
+use super::waits::Waits;
+use super::{BindingDay, Day, Hold, Measures, PoolDay, ProviderDay, Report, Suspension, TenantDay};
 use crate::clock::Wall;
 use crate::config::Config;
 use crate::outcome::{Disposition, Outcome};
-use crate::reputation::{Health, HealthChange, Subject};
+use crate::reputation::holds::HoldKey;
+use crate::reputation::{Health, HealthChange, HoldChange, HoldState, Subject};
 use crate::scheduler::CapUsage;
 use crate::scheduler::cap::Owner;
-
-/// A distribution of waits, in steps of a quarter of a doubling.
-#[derive(Clone, Debug)]
-struct Waits([u64; 128]);
-
-impl Default for Waits {
-    fn default() -> Self {
-        Self([0; 128])
-    }
-}
-
-impl Waits {
-    fn add(&mut self, wait: Duration, recipients: u64) {
-        let millis = wait.as_millis().max(1) as f64;
-        self.0[((millis.log2() * 4.0) as usize).min(127)] += recipients;
-    }
-
-    /// Upper end of the step that holds the share.
-    fn quantile(&self, share: f64) -> f64 {
-        let all: u64 = self.0.iter().sum();
-        let wanted = (all as f64 * share).ceil() as u64;
-        let mut sum = 0;
-        for (step, count) in self.0.iter().enumerate() {
-            sum += count;
-            if sum >= wanted && sum > 0 {
-                return ((step + 1) as f64 / 4.0).exp2() / 1000.0;
-            }
-        }
-        0.0
-    }
-}
 
 #[derive(Clone, Debug, Default)]
 struct Tenant {
     accepted: u64,
     delivered: u64,
     bounced: u64,
-    waits: Waits,
+    waits: Waits<128>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -84,6 +55,8 @@ pub struct Recorder {
     pools: Vec<String>,
     /// Suspensions that last.
     open: BTreeMap<Subject, usize>,
+    /// Holds that last.
+    held: BTreeMap<HoldKey, usize>,
 }
 
 /// What one recipient's answer meant.
@@ -99,6 +72,8 @@ pub struct Told<'a> {
     pub tier: usize,
     /// How long the mail had waited.
     pub waited: Duration,
+    /// The answer in words.
+    pub text: &'a str,
 }
 
 impl Recorder {
@@ -112,6 +87,7 @@ impl Recorder {
             tenants: config.tenants.iter().map(|t| t.name.to_string()).collect(),
             pools: config.pools.iter().map(|p| p.name.to_string()).collect(),
             open: BTreeMap::new(),
+            held: BTreeMap::new(),
         }
     }
 
@@ -208,6 +184,37 @@ impl Recorder {
         });
     }
 
+    /// A hold began, was prolonged, probes or ended. One that a probe prolonged is the same hold.
+    pub fn held(&mut self, change: &HoldChange, now: Wall) {
+        let holds = &mut self.report.holds;
+        match change.to {
+            HoldState::Released => {
+                if let Some(open) = self.held.remove(&change.key) {
+                    holds[open].to = Some(now);
+                }
+            }
+            HoldState::Probing => {}
+            HoldState::Held { .. } => {
+                if let Some(&open) = self.held.get(&change.key) {
+                    holds[open].times += 1;
+                    return;
+                }
+                self.held.insert(change.key.clone(), holds.len());
+                let HoldKey { tenant, sender_domain, stream, destination } = &change.key;
+                holds.push(Hold {
+                    tenant: tenant.to_string(),
+                    sender_domain: sender_domain.as_ref().map(ToString::to_string),
+                    stream: stream.as_ref().map(ToString::to_string),
+                    destination: destination.to_string(),
+                    from: now,
+                    to: None,
+                    times: 1,
+                    evidence: change.evidence.clone(),
+                });
+            }
+        }
+    }
+
     /// The day ends. `health` gives a binding's health by number, `stage` its stage of warm-up.
     pub fn day(
         &mut self,
@@ -280,10 +287,10 @@ impl Recorder {
     }
 
     /// The report so far; `fates` are those of mail and of reports.
-    pub fn report(&self, fates: [Fates; 2], violations: (&[Violation], u64)) -> Report {
+    pub fn report(&self, fates: [Fates; 2], measures: Measures, violations: (&[Violation], u64)) -> Report {
         let [mail, reports] = fates;
         let (kept, violation_count) = violations;
-        Report { mail, reports, violations: kept.to_vec(), violation_count, ..self.report.clone() }
+        Report { mail, reports, measures, violations: kept.to_vec(), violation_count, ..self.report.clone() }
     }
 }
 
@@ -298,19 +305,4 @@ fn waiting(disk: &Disk, tenants: usize, pools: usize, now: Wall) -> ((Vec<u64>, 
         oldest = oldest.max(now.since(stored.entry.arrived));
     }
     ((by_tenant, by_pool), oldest)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn quantiles_are_within_a_quarter_of_a_doubling() {
-        let mut waits = Waits::default();
-        assert_eq!(waits.quantile(0.5), 0.0);
-        (0..99).for_each(|_| waits.add(Duration::from_secs(10), 1));
-        waits.add(Duration::from_secs(1_000), 1);
-        assert!((10.0..12.0).contains(&waits.quantile(0.5)), "{}", waits.quantile(0.5));
-        assert!((1_000.0..1_200.0).contains(&waits.quantile(1.0)), "{}", waits.quantile(1.0));
-    }
 }

@@ -1,10 +1,10 @@
 //! Whether a scenario fits a configuration: every name it uses has to exist there.
 
-use super::{Event, Happening, OTHER, Scenario, Written};
+use super::{Event, Happening, OTHER, Scenario, Truth, Written};
 use crate::config::mistake::{Findings, Place, join};
 use crate::config::tree::SourceFile;
 use crate::config::{Config, Mistakes};
-use crate::message::BindingName;
+use crate::message::{BindingName, ProviderName};
 
 /// What is wrong with `scenario` beside `config`.
 pub(super) fn check(scenario: &Scenario, config: &Config) -> Result<(), Mistakes> {
@@ -37,6 +37,9 @@ pub(super) fn check(scenario: &Scenario, config: &Config) -> Result<(), Mistakes
     }
     for (index, event) in scenario.events.iter().enumerate() {
         check.event(event, &format!("event[{index}]"));
+    }
+    if let Some(truth) = &scenario.truth {
+        check.truth(truth);
     }
     check.verdict()
 }
@@ -112,7 +115,24 @@ impl<'a> Check<'a> {
                 self.receiver(receiver.as_str(), &format!("{path}.block.receiver"));
                 self.bindings(bindings, &format!("{path}.block"));
             }
-            Happening::Outage { receiver } => self.receiver(receiver.as_str(), &format!("{path}.outage")),
+            Happening::Range { receiver, bindings } => {
+                self.receiver(receiver.as_str(), &format!("{path}.range.receiver"));
+                self.bindings(bindings, &format!("{path}.range"));
+            }
+            Happening::Sour { binding, receivers, .. } => {
+                self.name("binding", binding.as_str(), &format!("{path}.sour.binding"));
+                self.receivers(receivers, &format!("{path}.sour"));
+            }
+            Happening::Decline { binding, receiver, .. } => {
+                self.name("binding", binding.as_str(), &format!("{path}.decline.binding"));
+                self.receiver(receiver.as_str(), &format!("{path}.decline.receiver"));
+            }
+            Happening::Outage { receiver, .. } => {
+                let [plain, table] = [format!("{path}.outage"), format!("{path}.outage.receiver")];
+                let is_table = self.written.keys.contains_key(&table);
+                self.receiver(receiver.as_str(), if is_table { &table } else { &plain });
+            }
+            Happening::Dies { zone, .. } => self.name("monitor zone", zone.as_str(), &format!("{path}.dies.list")),
             Happening::Listing { zone, bindings } => {
                 self.name("monitor zone", zone.as_str(), &format!("{path}.listing.list"));
                 self.bindings(bindings, &format!("{path}.listing"));
@@ -123,6 +143,20 @@ impl<'a> Check<'a> {
             }
             Happening::Volume { tenant, .. } => self.name("tenant", tenant.as_str(), &format!("{path}.volume.tenant")),
             Happening::Crash => {}
+        }
+    }
+
+    fn truth(&mut self, truth: &Truth) {
+        self.bindings(&truth.bindings, "truth");
+        self.receivers(&truth.receivers, "truth");
+        for (index, tenant) in truth.tenants.iter().enumerate() {
+            self.name("tenant", tenant.as_str(), &format!("truth.tenants[{index}]"));
+        }
+    }
+
+    fn receivers(&mut self, receivers: &[ProviderName], path: &str) {
+        for (index, receiver) in receivers.iter().enumerate() {
+            self.receiver(receiver.as_str(), &format!("{path}.receivers[{index}]"));
         }
     }
 

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use super::forms::within;
-use super::raw::{BlockTable, EventTable, ListingTable};
-use super::{Event, Happening};
+use super::raw::{BlockTable, DeclineTable, DiesTable, EventTable, ListingTable, SourTable};
+use super::{Death, Event, Happening, Outage};
 use crate::config::mistake::{Findings, Place};
 use crate::config::read::{At, Field, List};
 use crate::config::suggest;
-use crate::message::BindingName;
+use crate::message::{BindingName, ProviderName};
 
 pub(super) fn event(table: &EventTable, days: u32, out: &mut Findings) -> Option<Event> {
     let place = &table.place;
@@ -30,20 +30,42 @@ pub(super) fn event(table: &EventTable, days: u32, out: &mut Findings) -> Option
 fn happening(table: &EventTable, out: &mut Findings) -> Option<Happening> {
     let written = [
         !table.block.is_missing(),
+        !table.range.is_missing(),
+        !table.sour.is_missing(),
+        !table.decline.is_missing(),
         !table.outage.is_missing(),
         !table.listing.is_missing(),
+        !table.dies.is_missing(),
         !table.suspend.is_missing(),
         !table.quality.is_missing(),
         !table.volume.is_missing(),
         !table.crash.is_missing(),
     ];
     if written.iter().filter(|written| **written).count() != 1 {
-        let hint = "write one of block, outage, listing, suspend, quality, volume, crash";
+        let hint = "write one of block, range, sour, decline, outage, listing, dies, suspend, quality, volume, crash";
         out.mistake(&table.place, "an event is one thing that happens", hint);
         return None;
     }
     if let Some(at) = table.block.given() {
-        return block(&at.value, out);
+        let (receiver, bindings) = receiver_and_bindings(&at.value, out)?;
+        return Some(Happening::Block { receiver, bindings });
+    }
+    if let Some(at) = table.range.given() {
+        let (receiver, bindings) = receiver_and_bindings(&at.value, out)?;
+        return Some(Happening::Range { receiver, bindings });
+    }
+    if let Some(at) = table.sour.given() {
+        return sour(&at.value, out);
+    }
+    if let Some(at) = table.decline.given() {
+        return decline(&at.value, out);
+    }
+    if let Some(at) = table.outage.given() {
+        let receiver = required_name(&at.value.0.receiver, &at.value.0.place, "receiver", out);
+        return Some(Happening::Outage { receiver: receiver?.into(), how: at.value.0.how.or(Outage::Down) });
+    }
+    if let Some(at) = table.dies.given() {
+        return dies(&at.value, out);
     }
     if let Some(at) = table.listing.given() {
         return listing(&at.value, out);
@@ -65,14 +87,41 @@ fn happening(table: &EventTable, out: &mut Findings) -> Option<Happening> {
         }
         return Some(Happening::Crash);
     }
-    let outage = table.outage.value().map(|receiver| Happening::Outage { receiver: receiver.as_str().into() });
-    outage.or_else(|| table.suspend.value().map(|binding| Happening::Suspend { binding: binding.as_str().into() }))
+    table.suspend.value().map(|binding| Happening::Suspend { binding: binding.as_str().into() })
 }
 
-fn block(table: &BlockTable, out: &mut Findings) -> Option<Happening> {
+fn receiver_and_bindings(table: &BlockTable, out: &mut Findings) -> Option<(ProviderName, Vec<BindingName>)> {
     let receiver = required_name(&table.receiver, &table.place, "receiver", out);
     let bindings = bindings(&table.bindings, &table.place, out);
-    Some(Happening::Block { receiver: receiver?.into(), bindings: bindings? })
+    Some((receiver?.into(), bindings?))
+}
+
+fn sour(table: &SourTable, out: &mut Findings) -> Option<Happening> {
+    let binding = required_name(&table.binding, &table.place, "binding", out);
+    if let Some(at) = table.receivers.given().filter(|at| at.value.is_written_empty()) {
+        out.mistake(&at.place, "no receivers", "leave it out for all");
+    }
+    within(&table.reputation, 0.0, 1.0, out);
+    let reputation = table.reputation.required(&table.place, "reputation", "no higher than this, such as 0.1", out);
+    let receivers = table.receivers.values().iter().map(ProviderName::new).collect();
+    Some(Happening::Sour { binding: binding?.into(), receivers, reputation: reputation?.value })
+}
+
+fn decline(table: &DeclineTable, out: &mut Findings) -> Option<Happening> {
+    let binding = required_name(&table.binding, &table.place, "binding", out);
+    let receiver = required_name(&table.receiver, &table.place, "receiver", out);
+    within(&table.per_day, 0.0, 24.0, out);
+    let per_day = table.per_day.required(&table.place, "per_day", "how much reputation a day costs, such as 0.25", out);
+    Some(Happening::Decline { binding: binding?.into(), receiver: receiver?.into(), per_day: per_day?.value })
+}
+
+fn dies(table: &DiesTable, out: &mut Findings) -> Option<Happening> {
+    let list = required_name(&table.list, &table.place, "list", out);
+    let how = table.how.or(Death::Loud);
+    if let Some(at) = table.receivers_believe.given().filter(|at| at.value && !how.answers()) {
+        out.mistake(&at.place, "there is no answer to believe", "only loud, parked and refusing lists give one");
+    }
+    Some(Happening::Dies { zone: list?.into(), how, receivers_believe: table.receivers_believe.or(false) })
 }
 
 fn listing(table: &ListingTable, out: &mut Findings) -> Option<Happening> {

@@ -3,25 +3,34 @@
 //! A scenario is a file of TOML beside a normal configuration, read with the configuration's own machinery: every mistake
 //! at once, by line and key, with what was probably meant. It names tenants, bindings, providers and monitor zones of that
 //! configuration; [`Scenario::check_against`] tells which of them do not exist there. The modules: `raw` lists the keys of
-//! the file, `forms` its odd values, `read` and `events` turn them into the types here, `presets` are the receivers and
-//! qualities that have a name, `against` compares with a configuration.
+//! the file, `forms` its odd values, `read`, `events` and `truth` turn them into the types here and in `happening`, `presets`
+//! are the receivers and qualities that have a name, `against` compares with a configuration. `docs/simulation.md` tells
+//! what the models are and why.
 
 mod against;
 mod events;
 mod forms;
+mod happening;
 mod presets;
 mod raw;
 mod read;
 #[cfg(test)]
 mod tests;
+mod truth;
+
+pub use happening::{Death, Event, Happening, Outage};
+pub use truth::Truth;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+
 use crate::config::{Binding, Config, Mistakes};
-use crate::message::{BindingName, ProviderName, StreamName, TenantName, ZoneName};
+use crate::message::{BindingName, StreamName, TenantName, ZoneName};
 
 /// The receiver that is everybody the configuration has no provider for.
 pub const OTHER: &str = "other";
@@ -39,6 +48,8 @@ pub struct Scenario {
     pub days: u32,
     /// Where the numbers come from.
     pub seed: u64,
+    /// All that happens comes up to so much later, by a draw of the seed ([`Scenario::settle`]); zero for never.
+    pub shift: Duration,
     /// `[[traffic]]`
     pub traffic: Vec<Traffic>,
     /// `[receiver.NAME]`, by the name of a provider; `other` is for everybody else.
@@ -51,21 +62,6 @@ pub struct Scenario {
     pub truth: Option<Truth>,
     /// Where each key stands in the file, for what is said of it later.
     pub written: Written,
-}
-
-/// `[truth]`: who is really at fault and when, so that what the program concluded can be judged.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Truth {
-    /// Bindings that are really bad (blocked, declining, listed); empty where no binding is.
-    pub bindings: Vec<BindingName>,
-    /// Where they are bad; empty: everywhere.
-    pub receivers: Vec<ProviderName>,
-    /// Tenants whose mail is really bad.
-    pub tenants: Vec<TenantName>,
-    /// When it begins, from the start of the scenario.
-    pub from: Duration,
-    /// When it is over; `None`: not within the scenario.
-    pub until: Option<Duration>,
 }
 
 /// The text a scenario was read from and where each of its keys stands; empty for one that was made by hand.
@@ -209,62 +205,6 @@ pub struct ListModel {
     pub code: Ipv4Addr,
 }
 
-/// `[[event]]`
-#[derive(Clone, Debug)]
-pub struct Event {
-    /// From the start of the scenario.
-    pub at: Duration,
-    /// How long it lasts; `None` for good.
-    pub lasts: Option<Duration>,
-    /// What happens.
-    pub what: Happening,
-}
-
-/// What may happen in a scenario.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Happening {
-    /// The receiver blocks these bindings whatever they do.
-    Block {
-        /// Which receiver.
-        receiver: ProviderName,
-        /// Which bindings.
-        bindings: Vec<BindingName>,
-    },
-    /// The receiver answers nothing, or 421.
-    Outage {
-        /// Which receiver.
-        receiver: ProviderName,
-    },
-    /// A list names these bindings.
-    Listing {
-        /// Which list.
-        zone: ZoneName,
-        /// Which bindings.
-        bindings: Vec<BindingName>,
-    },
-    /// The operator takes a binding out.
-    Suspend {
-        /// Which.
-        binding: BindingName,
-    },
-    /// A tenant's mail turns bad.
-    Quality {
-        /// Whose.
-        tenant: TenantName,
-        /// How bad.
-        quality: Quality,
-    },
-    /// A tenant sends so many times its usual volume.
-    Volume {
-        /// Whose.
-        tenant: TenantName,
-        /// How many times.
-        factor: f64,
-    },
-    /// The program is killed and started again.
-    Crash,
-}
-
 impl Scenario {
     /// Reads a scenario from the text of its file; messages call it `scenario.toml`.
     ///
@@ -280,6 +220,22 @@ impl Scenario {
     /// All mistakes there are, by line and key.
     pub fn read(path: &Path, text: &str) -> Result<Self, Mistakes> {
         read::read(path, text)
+    }
+
+    /// Draws the shift: events and truth move by the same span, which the seed decides, so that another seed is another
+    /// minute and not only other recipients. Doing it twice does nothing more.
+    pub fn settle(&mut self) {
+        let most = std::mem::take(&mut self.shift).as_millis() as u64;
+        if most == 0 {
+            return;
+        }
+        let mut random = SmallRng::seed_from_u64(self.seed ^ 0x73_68_69_66_74);
+        let by = Duration::from_millis(random.random_range(0..most));
+        self.events.iter_mut().for_each(|event| event.at = event.at.saturating_add(by));
+        if let Some(truth) = &mut self.truth {
+            truth.from = truth.from.saturating_add(by);
+            truth.until = truth.until.map(|until| until.saturating_add(by));
+        }
     }
 
     /// Whether the tenants, streams, providers, zones and bindings it names exist in `config`.

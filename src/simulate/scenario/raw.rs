@@ -4,11 +4,11 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::forms::{Days, Hours, Knows, Moment, Preset, Weekday, within};
-use super::{Quality, Voice};
+use super::{Death, Outage, Quality, Voice};
 use crate::config::mistake::{Findings, Place, join, suggest};
 use crate::config::raw::Date;
 use crate::config::read::{
-    Field, List, Map, OrOff, Readable, as_table, as_text, field, quoted, refuse_unknown, table, words,
+    At, Field, List, Map, OrOff, Readable, as_table, as_text, field, quoted, refuse_unknown, table, words,
 };
 use crate::config::tree::{Node, Table, Value};
 
@@ -18,10 +18,12 @@ table!(File {
     start: Date,
     days: u32,
     seed: u64,
+    shift: Duration,
     traffic: List<TrafficTable>,
     receiver: Map<ReceiverTable>,
     list: Map<ListTable>,
     event: List<EventTable>,
+    truth: TruthTable,
 });
 
 table!(TrafficTable {
@@ -69,8 +71,12 @@ table!(EventTable {
     at: Moment,
     lasts as "for": Duration,
     block: BlockTable,
-    outage: String,
+    range: BlockTable,
+    sour: SourTable,
+    decline: DeclineTable,
+    outage: OutageForm,
     listing: ListingTable,
+    dies: DiesTable,
     suspend: String,
     quality: QualityEvent,
     volume: VolumeTable,
@@ -79,11 +85,42 @@ table!(EventTable {
 
 table!(BlockTable { receiver: String, bindings: List<String> });
 
+table!(SourTable { binding: String, receivers: List<String>, reputation: f64 });
+
+table!(DeclineTable { binding: String, receiver: String, per_day: f64 });
+
+table!(OutageTable { receiver: String, how: Outage });
+
+table!(DiesTable { list: String, how: Death, receivers_believe: bool });
+
+table!(TruthTable {
+    bindings: List<String>,
+    receivers: List<String>,
+    tenants: List<String>,
+    from: Moment,
+    until: Moment,
+});
+
 table!(ListingTable { list: String, bindings: List<String> });
 
 table!(QualityEvent { tenant: String } flatten figures: QualityTable);
 
 table!(VolumeTable { tenant: String, factor: f64 });
+
+words!(Outage {
+    "down" => Self::Down,
+    "silent" => Self::Silent,
+    "busy" => Self::Busy,
+    "unknown_users" => Self::UnknownUsers,
+});
+
+words!(Death {
+    "loud" => Self::Loud,
+    "parked" => Self::Parked,
+    "silent" => Self::Silent,
+    "refusing" => Self::Refusing,
+    "unreachable" => Self::Unreachable,
+});
 
 words!(Quality { "good" => Self::GOOD, "average" => Self::AVERAGE, "bad" => Self::BAD });
 
@@ -123,5 +160,30 @@ impl Readable for QualityForm {
         }
         let table = QualityTable::read(node, place, out)?;
         Some(Self(table.quality(out)))
+    }
+}
+
+/// `"gmail"`, or a table that says what is seen of it.
+#[derive(Clone, Debug)]
+pub(super) struct OutageForm(pub(super) OutageTable);
+
+impl Readable for OutageForm {
+    fn read(node: &Node, place: &Place, out: &mut Findings) -> Option<Self> {
+        match &node.value {
+            Value::Table(_) => OutageTable::read(node, place, out).map(Self),
+            Value::Text(receiver) => {
+                let receiver = Field::Given(At { value: receiver.clone(), place: place.clone() });
+                Some(Self(OutageTable { place: place.clone(), receiver, how: Field::Missing }))
+            }
+            other => {
+                let hint = "write outage = \"gmail\" or { receiver = \"gmail\", how = \"silent\" }";
+                out.mistake(place, format!("expected a receiver or a table, found {}", other.kind()), hint);
+                None
+            }
+        }
+    }
+
+    fn keys(path: &str, keys: &mut Vec<String>) {
+        OutageTable::keys(path, keys);
     }
 }

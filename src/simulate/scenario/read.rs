@@ -12,6 +12,7 @@ use std::time::Duration;
 use super::events::{event, senders_of_events};
 use super::forms::{Days, Hours, Knows, within};
 use super::raw::{File, GreylistTable, ListTable, QualityForm, ReceiverTable, TrafficTable};
+use super::truth::truth;
 use super::{Event, Happening, ListModel, Quality, ReceiverModel, Scenario, Traffic, Written};
 use crate::config::Mistakes;
 use crate::config::mistake::{Findings, Place, join};
@@ -24,6 +25,8 @@ use crate::message::{StreamName, TenantName, ZoneName};
 const START: jiff::civil::Date = jiff::civil::Date::constant(2026, 11, 2);
 /// Longer than anybody waits for.
 const DAYS_MAX: u32 = 3660;
+/// Beyond this another seed would be another story.
+const SHIFT_MAX: Duration = Duration::from_secs(86_400);
 /// More than all the mail there is.
 const PER_DAY_MAX: u64 = 1_000_000_000_000;
 
@@ -80,6 +83,9 @@ fn scenario(file: &File, written: Written, out: &mut Findings) -> Option<Scenari
     if let Some(at) = file.start.given().filter(|_| !(1970..=9000).contains(&start.year())) {
         out.mistake(&at.place, "too far away", "from 1970 to 9000");
     }
+    if let Some(at) = file.shift.given().filter(|at| at.value > SHIFT_MAX) {
+        out.mistake(&at.place, "longer than a day", "what is meant to move by days is another scenario");
+    }
     if file.traffic.is_missing() || file.traffic.value().is_some_and(List::is_written_empty) {
         out.mistake(&place.key("traffic"), "no traffic", "add [[traffic]] with tenant, per_day and to");
     }
@@ -98,11 +104,12 @@ fn scenario(file: &File, written: Written, out: &mut Findings) -> Option<Scenari
         start,
         days,
         seed: file.seed.or(1),
+        shift: file.shift.or(Duration::ZERO),
         traffic,
         receivers,
         lists,
         events,
-        truth: None,
+        truth: truth(file, days, out),
         written,
     })
 }
@@ -114,16 +121,13 @@ fn add_unwritten(
     receivers: &mut BTreeMap<String, ReceiverModel>,
     lists: &mut BTreeMap<ZoneName, ListModel>,
 ) {
-    let named = events.iter().filter_map(|event| match &event.what {
-        Happening::Block { receiver, .. } | Happening::Outage { receiver } => Some(receiver.as_str()),
-        _ => None,
-    });
+    let named = events.iter().flat_map(|event| event.what.receivers()).map(|receiver| receiver.as_str());
     for name in traffic.iter().flat_map(|traffic| traffic.to.keys().map(String::as_str)).chain(named) {
         receivers.entry(name.to_owned()).or_insert_with(|| by_name(name));
     }
     let asked = receivers.values().flat_map(|model| model.asks.clone());
     let listings = events.iter().filter_map(|event| match &event.what {
-        Happening::Listing { zone, .. } => Some(zone.clone()),
+        Happening::Listing { zone, .. } | Happening::Dies { zone, .. } => Some(zone.clone()),
         _ => None,
     });
     for zone in asked.chain(listings) {

@@ -173,6 +173,58 @@ fn events_are_read() {
 }
 
 #[test]
+fn names_go_sour_lists_die_and_receivers_go_in_many_ways() {
+    let text = format!(
+        "{SMALL}[[event]]\nat = \"1d\"\nsour = {{ binding = \"m1\", reputation = 0.25 }}\n\
+         [[event]]\nat = \"1d\"\ndecline = {{ binding = \"m1\", receiver = \"gmail\", per_day = 0.2 }}\n\
+         [[event]]\nat = \"1d\"\nrange = {{ receiver = \"yahoo\", bindings = [\"m1\"] }}\n\
+         [[event]]\nat = \"1d\"\noutage = \"other\"\n\
+         [[event]]\nat = \"1d\"\noutage = {{ receiver = \"other\", how = \"unknown_users\" }}\n\
+         [[event]]\nat = \"1d\"\ndies = {{ list = \"z\" }}\n\
+         [[event]]\nat = \"1d\"\ndies = {{ list = \"y\", how = \"refusing\", receivers_believe = true }}\n\
+         [truth]\nbindings = [\"m1\"]\nfrom = \"1d\"\n"
+    );
+    let scenario = Scenario::from_toml(&text).unwrap_or_else(|error| panic!("{error}"));
+    let what: Vec<Happening> = scenario.events.iter().map(|event| event.what.clone()).collect();
+    let dies = |zone: &str, how, receivers_believe| Happening::Dies { zone: zone.into(), how, receivers_believe };
+    let gone = |how| Happening::Outage { receiver: OTHER.into(), how };
+    let expected = [
+        Happening::Sour { binding: "m1".into(), receivers: Vec::new(), reputation: 0.25 },
+        Happening::Decline { binding: "m1".into(), receiver: "gmail".into(), per_day: 0.2 },
+        Happening::Range { receiver: "yahoo".into(), bindings: vec!["m1".into()] },
+        gone(Outage::Down),
+        gone(Outage::UnknownUsers),
+        dies("z", Death::Loud, false),
+        dies("y", Death::Refusing, true),
+    ];
+    assert_eq!(what, expected);
+    assert!(scenario.receivers.contains_key("gmail") && scenario.receivers.contains_key("yahoo"), "named only there");
+    assert_eq!(scenario.lists.len(), 2);
+    let truth = Truth { bindings: vec!["m1".into()], from: Duration::from_secs(86_400), ..Truth::default() };
+    assert_eq!(scenario.truth, Some(truth));
+}
+
+/// The page on the models is read as a table of keys and presets: what it says is what the program does.
+#[test]
+fn the_page_on_the_models_tells_the_figures_of_the_presets() {
+    const PAGE: &str = include_str!("../../../docs/simulation.md");
+    let rows: Vec<Vec<&str>> = PAGE
+        .lines()
+        .filter(|line| line.starts_with("| `"))
+        .map(|line| line.trim_matches('|').split('|').map(str::trim).collect())
+        .collect();
+    for (column, preset) in ReceiverModel::PRESETS.iter().enumerate() {
+        let keys = rows.iter().map(|row| format!("{} = {}\n", row[0].trim_matches('`'), row[column + 1]));
+        // Keys that were forgotten would come from here and show.
+        let base = if *preset == "lenient" { "gmail" } else { "lenient" };
+        let text = format!("{SMALL}[receiver.gmail]\npreset = {base:?}\n{}", keys.collect::<String>());
+        let told = Scenario::from_toml(&text).unwrap_or_else(|error| panic!("{error}"));
+        let model = ReceiverModel::preset(preset).expect("a preset");
+        assert_eq!(format!("{:?}", told.receivers["gmail"]), format!("{model:?}"), "{preset}");
+    }
+}
+
+#[test]
 fn every_mistake_is_named_with_line_path_and_hint() {
     for (more, mistake) in [
         ("[receiver.gmail]\ngrwoth = 2\n", "7:1: receiver.gmail.grwoth: unknown key; did you mean \"growth\"?"),
@@ -207,8 +259,8 @@ fn every_mistake_is_named_with_line_path_and_hint() {
         ("[[event]]\nat = \"3d 00:00\"\ncrash = true\n", "7:6: event[0].at: the scenario lasts 3 days"),
         (
             "[[event]]\nat = \"1d\"\n",
-            "6:1: event[0]: an event is one thing that happens; write one of block, outage, listing, suspend, quality, \
-             volume, crash",
+            "6:1: event[0]: an event is one thing that happens; write one of block, range, sour, decline, outage, \
+             listing, dies, suspend, quality, volume, crash",
         ),
         (
             "[[event]]\nat = \"1d\"\ncrash = true\nfor = \"1h\"\n",
@@ -221,6 +273,46 @@ fn every_mistake_is_named_with_line_path_and_hint() {
         (
             "[[event]]\nat = \"1d\"\nvolume = { tenant = \"b\", factor = 2 }\n",
             "8:21: event[0].volume.tenant: tenant \"b\" has no traffic here; known: a",
+        ),
+        ("[[event]]\nat = \"1d\"\nrange = { bindings = [\"m1\"] }\n", "8:9: event[0].range.receiver: missing"),
+        (
+            "[[event]]\nat = \"1d\"\nsour = { binding = \"m1\" }\n",
+            "8:8: event[0].sour.reputation: missing; no higher than this, such as 0.1",
+        ),
+        (
+            "[[event]]\nat = \"1d\"\nsour = { binding = \"m1\", receivers = [], reputation = 0.1 }\n",
+            "8:38: event[0].sour.receivers: no receivers; leave it out for all",
+        ),
+        (
+            "[[event]]\nat = \"1d\"\nsour = { binding = \"m1\", reputation = 10 }\n",
+            "8:39: event[0].sour.reputation: 10 is out of range; from 0 to 1",
+        ),
+        (
+            "[[event]]\nat = \"1d\"\ndecline = { binding = \"m1\", receiver = \"other\" }\n",
+            "8:11: event[0].decline.per_day: missing; how much reputation a day costs, such as 0.25",
+        ),
+        (
+            "[[event]]\nat = \"1d\"\noutage = { receiver = \"other\", how = \"slient\" }\n",
+            "8:38: event[0].outage.how: \"slient\" is not known here; did you mean \"silent\"?",
+        ),
+        (
+            "[[event]]\nat = \"1d\"\noutage = 3\n",
+            "8:10: event[0].outage: expected a receiver or a table, found a whole number; write outage = \"gmail\" or \
+             { receiver = \"gmail\", how = \"silent\" }",
+        ),
+        (
+            "[[event]]\nat = \"1d\"\ndies = { list = \"z\", how = \"silent\", receivers_believe = true }\n",
+            "8:58: event[0].dies.receivers_believe: there is no answer to believe; only loud, parked and refusing lists \
+             give one",
+        ),
+        (
+            "[truth]\nfrom = \"2d\"\nuntil = \"1d\"\n",
+            "8:9: truth.until: it would be over before it begins; leave it out where it does not end",
+        ),
+        ("[truth]\nfrom = \"9d\"\n", "7:8: truth.from: the scenario lasts 3 days"),
+        (
+            "[truth]\nreceivers = [\"other\"]\n",
+            "7:13: truth.receivers: no bindings are named that are bad there; write bindings = [\"mta1\"]",
         ),
         (
             "[[traffic]]\ntenant = \"a\"\nper_day = 1\nto = { gmail = 0.4, other = 0.5 }\n",
@@ -265,6 +357,32 @@ fn all_mistakes_are_found_in_one_run() {
 }
 
 #[test]
+fn a_shift_moves_events_and_truth_alike_by_what_the_seed_says_and_once() {
+    let text = format!(
+        "shift = \"2h\"\n{SMALL}[[event]]\nat = \"1d\"\nfor = \"3h\"\noutage = \"other\"\n\
+         [truth]\nfrom = \"1d\"\nuntil = \"1d 03:00\"\n"
+    );
+    let settled = |seed| {
+        let mut scenario = Scenario::from_toml(&text).unwrap_or_else(|error| panic!("{error}"));
+        scenario.seed = seed;
+        scenario.settle();
+        let once = scenario.events[0].at;
+        scenario.settle();
+        assert_eq!(scenario.events[0].at, once);
+        let truth = scenario.truth.expect("it has one");
+        assert_eq!((truth.from, truth.until), (once, Some(once + Duration::from_secs(3 * 3600))));
+        assert_eq!(scenario.events[0].lasts, Some(Duration::from_secs(3 * 3600)));
+        once
+    };
+    let moments: BTreeSet<Duration> = (1..=50).map(settled).collect();
+    assert!(moments.len() > 45 && settled(7) == settled(7));
+    let day = Duration::from_secs(86_400);
+    assert!(moments.iter().all(|at| (day..day + Duration::from_secs(7_200)).contains(at)), "{moments:?}");
+    let long = shown(Scenario::from_toml(&text.replace("2h", "2d")));
+    assert_eq!(long, ["1:9: shift: longer than a day; what is meant to move by days is another scenario"]);
+}
+
+#[test]
 fn an_empty_file_says_what_is_needed() {
     let found = shown(Scenario::from_toml(""));
     assert_eq!(
@@ -302,6 +420,25 @@ listing = { list = "x", bindings = ["mta1"] }
 [[event]]
 at = "1d"
 suspend = "mta"
+[[event]]
+at = "1d"
+sour = { binding = "mta4", receivers = ["gmail", "yahoo"], reputation = 0.1 }
+[[event]]
+at = "1d"
+decline = { binding = "mta9", receiver = "yahu", per_day = 0.1 }
+[[event]]
+at = "1d"
+outage = { receiver = "hotmail" }
+[[event]]
+at = "1d"
+range = { receiver = "other", bindings = ["nta1"] }
+[[event]]
+at = "1d"
+dies = { list = "trops" }
+[truth]
+bindings = ["mta7"]
+receivers = ["gmali"]
+tenants = ["acne"]
 "#;
     let scenario = Scenario::from_toml(text).unwrap_or_else(|error| panic!("{error}"));
     let found = shown(scenario.check_against(&config));
@@ -318,6 +455,16 @@ suspend = "mta"
             "17:51: event[0].block.bindings[1]: the configuration has no binding \"mta4\"; did you mean \"mta1\"?",
             "20:13: event[1].listing.list: the configuration has no monitor zone \"x\"; known: traps",
             "23:1: event[2].suspend: the configuration has no binding \"mta\"; did you mean \"mta1\"?",
+            "26:10: event[3].sour.binding: the configuration has no binding \"mta4\"; did you mean \"mta1\"?",
+            "26:50: event[3].sour.receivers[1]: the configuration has no provider \"yahoo\"; known: gmail",
+            "29:13: event[4].decline.binding: the configuration has no binding \"mta9\"; did you mean \"mta1\"?",
+            "29:31: event[4].decline.receiver: the configuration has no provider \"yahu\"; known: gmail",
+            "32:12: event[5].outage.receiver: the configuration has no provider \"hotmail\"; known: gmail",
+            "35:43: event[6].range.bindings[0]: the configuration has no binding \"nta1\"; did you mean \"mta1\"?",
+            "38:10: event[7].dies.list: the configuration has no monitor zone \"trops\"; did you mean \"traps\"?",
+            "40:13: truth.bindings[0]: the configuration has no binding \"mta7\"; did you mean \"mta1\"?",
+            "41:14: truth.receivers[0]: the configuration has no provider \"gmali\"; did you mean \"gmail\"?",
+            "42:12: truth.tenants[0]: the configuration has no tenant \"acne\"; did you mean \"acme\"?",
         ]
     );
 }

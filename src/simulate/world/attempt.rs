@@ -9,17 +9,20 @@ use rand::Rng;
 use smallvec::SmallVec;
 
 use super::super::agenda::Event;
+use super::super::compare::fuse;
 use super::super::internet::{Leaving, SiteId};
 use super::super::invariants::Ended;
 use super::super::receiver::Attempted;
 use super::super::replies::LineId;
 use super::super::report::Told;
+use super::measuring::recipient_number;
 use super::{Traced, World};
 use crate::clock::{Now, Wall};
 use crate::message::EntryId;
-use crate::outcome::Disposition;
+use crate::outcome::{Action, Disposition, Outcome};
 use crate::queue::core::Start;
 use crate::queue::state::Answered;
+use crate::reputation::Evidence;
 use crate::scheduler::Settlement;
 
 /// An attempt on the wire.
@@ -48,11 +51,10 @@ impl World {
         let connections = self.internet.connect(leaving);
         let (mut lines, mut took, mut is_silent) = (SmallVec::new(), Duration::ZERO, false);
         for recipient in stored.entry.recipients.iter().take(start.lease.recipients as usize) {
-            let number = super::super::internet::number_of(&recipient.address);
             let attempted = Attempted {
                 address: binding.public_address,
                 connections,
-                recipient: start.entry.0 << 16 | u64::from(number.wrapping_sub(seen.first) & 0xffff),
+                recipient: recipient_number(start.entry, seen, &recipient.address),
                 sender: seen.tenant,
                 quality: seen.quality,
             };
@@ -92,9 +94,12 @@ impl World {
         let Flight { start, site, began, took, lines } = flight;
         self.internet.disconnect(site, start.lease.binding.0);
         let replies = self.internet.replies();
+        let obeys = !self.policy.is_baseline();
         let answered = |(recipient, line): (usize, &LineId)| {
             let line = replies.line(*line);
-            Answered { recipient, outcome: line.outcome.clone(), text: line.text.clone(), host: None }
+            let action = if obeys { line.outcome.action } else { Action::None };
+            let outcome = Outcome { action, ..line.outcome.clone() };
+            Answered { recipient, outcome, text: line.text.clone(), host: None }
         };
         let answers: SmallVec<[Answered; 4]> = lines.iter().enumerate().map(answered).collect();
         let unit = self.random.random();
@@ -120,11 +125,19 @@ impl World {
             began,
         };
         self.invariants.ended(&ended, stored, now.wall);
-        let group = self.internet.site(site).group;
         let waited = now.wall.since(stored.entry.arrived);
         let (tier, binding) = (start.lease.tier, start.lease.binding.0);
-        for answer in &answers {
-            self.recorder.answered(&stored.seen, Told { binding, group, outcome: &answer.outcome, tier, waited });
+        let (place, seen) = (self.internet.site(site), &stored.seen);
+        let mut decided = settled.decided.iter();
+        for Answered { outcome, text, .. } in &answers {
+            let told = Told { binding, group: place.group, outcome, tier, waited, text };
+            self.recorder.answered(seen, told);
+            // Those who are done stand in the order of the answers.
+            let done = if outcome.disposition == Disposition::Deferred { None } else { decided.next() };
+            let bounced = done.filter(|_| outcome.disposition == Disposition::Bounced);
+            let number = bounced.map(|done| recipient_number(start.entry, seen, &done.address));
+            let anyway = number.is_some_and(|number| place.refuses_anyway(number, &seen.quality));
+            self.meter.answered(seen, told, anyway, now.wall);
         }
         let expired = settled.decided.iter().filter(|d| d.disposition == Disposition::Expired).count() as u64;
         if expired > 0 {
@@ -135,7 +148,20 @@ impl World {
         self.disk.shrunk(is_report, taken);
         self.settle(start, settlement, settled.waits, settled.failed().next().is_some(), now);
         self.observed(observed, now.wall);
+        self.look_at_volumes(now);
+        self.fuse(binding, &answers, now);
         self.note(binding, site, &answers, now.wall);
+    }
+
+    /// The baseline's own doing.
+    fn fuse(&mut self, binding: u32, answers: &[Answered], now: Now) {
+        let Some(fuse) = &mut self.fuse else { return };
+        let mut blown = answers.iter().filter_map(|answer| fuse.answered(binding as usize, &answer.text, now.wall));
+        if let Some(reason) = blown.next() {
+            let binding = self.config.bindings[binding as usize].name.clone();
+            let span = Some(fuse::OUT);
+            self.observe(&Evidence::OperatorSuspend { binding, destination: None, reason, span }, now);
+        }
     }
 
     fn settle(&mut self, start: Start, settlement: Settlement, waits: bool, failed: bool, now: Now) {

@@ -3,10 +3,11 @@
 use rand::Rng;
 
 use super::super::agenda::Event;
+use super::super::receiver::Held;
 use super::super::scenario::Happening;
 use super::World;
 use crate::clock::Now;
-use crate::message::BindingName;
+use crate::message::{BindingName, ProviderName};
 use crate::queue::core::Core;
 use crate::reputation::Evidence;
 
@@ -38,8 +39,28 @@ impl World {
                     addresses.iter().for_each(|address| receiver.force_block(*address, on));
                 }
             }
-            Happening::Outage { receiver } => {
-                self.internet.models(receiver.as_str()).for_each(|receiver| receiver.set_outage(on));
+            Happening::Range { receiver, bindings } => {
+                let own = self.config.bindings.iter().filter(|binding| bindings.contains(&binding.name));
+                let addresses: Vec<_> = own.map(|binding| binding.public_address).collect();
+                for receiver in self.internet.models(receiver.as_str()) {
+                    addresses.iter().for_each(|address| receiver.force_range(*address, on));
+                }
+            }
+            Happening::Sour { binding, receivers, reputation } => {
+                let ceiling = if on { *reputation } else { Held::NOT.ceiling };
+                self.hold(binding, receivers, now, |held| Held { ceiling, ..held });
+            }
+            Happening::Decline { binding, receiver, per_day } => {
+                let fall_per_day = if on { *per_day } else { Held::NOT.fall_per_day };
+                self.hold(binding, std::slice::from_ref(receiver), now, |held| Held { fall_per_day, ..held });
+            }
+            Happening::Outage { receiver, how } => {
+                let how = on.then_some(*how);
+                self.internet.models(receiver.as_str()).for_each(|receiver| receiver.set_outage(how));
+            }
+            Happening::Dies { zone, how, receivers_believe } => {
+                self.watcher.die(zone, on.then_some((*how, *receivers_believe)));
+                self.tell_receivers_of_listings(now);
             }
             Happening::Listing { zone, bindings } => {
                 self.watcher.force(zone, bindings, on);
@@ -60,7 +81,20 @@ impl World {
         }
     }
 
-    fn observe(&mut self, evidence: &Evidence, now: Now) {
+    /// Presses on a binding's reputation at these receivers, or at all where none is named.
+    fn hold(&mut self, binding: &BindingName, receivers: &[ProviderName], now: Now, change: impl Fn(Held) -> Held) {
+        let own = self.config.bindings.iter().find(|own| own.name == *binding);
+        let Some(address) = own.map(|own| own.public_address) else { return };
+        let all: Vec<&str> = self.scenario.receivers.keys().map(String::as_str).collect();
+        let named: Vec<&str> = receivers.iter().map(ProviderName::as_str).collect();
+        for name in if named.is_empty() { all } else { named } {
+            for receiver in self.internet.models(name) {
+                receiver.hold(address, change(receiver.held(address)), now.wall);
+            }
+        }
+    }
+
+    pub(super) fn observe(&mut self, evidence: &Evidence, now: Now) {
         let observed = self.core.observe(evidence, now);
         self.observed(observed, now.wall);
     }

@@ -2,7 +2,8 @@
 
 use super::super::agenda::Event;
 use super::super::disk::{Seen, Stored};
-use super::{Handed, World};
+use super::World;
+use super::by_hand::Handed;
 use crate::clock::Now;
 use crate::message::{Entry, EntryId, EntryState, Mailbox, MessageId, PoolName, Recipient, StreamName};
 
@@ -70,6 +71,8 @@ impl World {
         let stored = Stored { entry, seen };
         self.invariants.accepted(&stored);
         self.recorder.accepted(&stored.seen, stored.entry.recipients.len() as u64);
+        let wanted = self.wanted(&stored);
+        self.meter.accepted(&stored.seen, wanted, now.wall);
         if !self.core.enqueue(&stored.entry, now) {
             let id = stored.entry.id;
             self.invariants.add("once", now.wall, || format!("{id} was accepted and not taken into the queue"));

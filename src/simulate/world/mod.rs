@@ -5,8 +5,10 @@
 //! [`attempt`] plays connections, [`happenings`] what the scenario brings about. Nothing here decides anything about mail.
 
 mod attempt;
+mod by_hand;
 mod happenings;
 mod mail;
+mod measuring;
 #[cfg(test)]
 mod tests;
 
@@ -17,21 +19,25 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
 use self::attempt::Flight;
+use self::by_hand::Handed;
+pub use self::by_hand::Traced;
 use super::agenda::{Agenda, Event};
+use super::compare::Policy;
+use super::compare::fuse::FixedFuse;
 use super::disk::Disk;
-use super::internet::{Internet, Script, SiteId};
+use super::internet::Internet;
 use super::invariants::Invariants;
 use super::replies::Replies;
-use super::report::{Recorder, Report};
-use super::scenario::{Quality, Scenario};
+use super::report::{Meter, Recorder, Report};
+use super::scenario::Scenario;
 use super::traffic::Source;
 use super::watcher::Watcher;
 use crate::assignment::Assigner;
 use crate::clock::{Clock, ManualClock, Now, Wall};
 use crate::config::{Binding, Config};
 use crate::delivery::plan::NoPlan;
-use crate::message::{BindingName, Domain, EntryId};
-use crate::outcome::{Classifier, Disposition, EnhancedCode};
+use crate::message::{Domain, EntryId};
+use crate::outcome::Classifier;
 use crate::queue::core::{Action, Core, Observed};
 use crate::reputation::Subject;
 use crate::scheduler::CapUsage;
@@ -44,27 +50,6 @@ const WRITE: Duration = Duration::from_millis(4);
 const HOUR: Duration = Duration::from_secs(3600);
 /// Wake-ups for nothing within a second that are no circle.
 const IDLE_MAX: u32 = 2_000;
-
-/// What a test wants to know of an answered recipient.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Traced {
-    /// When the answer was known.
-    pub at: Wall,
-    /// Which binding carried it.
-    pub binding: BindingName,
-    /// Which receiver.
-    pub receiver: String,
-    /// What became of it.
-    pub disposition: Disposition,
-}
-
-/// What somebody sends by hand.
-#[derive(Clone, Copy, Debug)]
-struct Handed {
-    tenant: u32,
-    site: SiteId,
-    quality: Quality,
-}
 
 /// A configuration, a scenario, and the core between them.
 pub struct World {
@@ -89,6 +74,10 @@ pub struct World {
     next_id: u64,
     invariants: Invariants,
     recorder: Recorder,
+    meter: Meter,
+    policy: Policy,
+    /// Of the baseline that has one.
+    fuse: Option<FixedFuse>,
     usage: Vec<CapUsage>,
     idle: (i64, u32),
     /// Look everything over once the core has nothing to do.
@@ -105,6 +94,13 @@ impl World {
 
     /// The same where these rules read the replies: an operator's own over the shipped ones.
     pub fn with_rules(config: Config, scenario: Scenario, classifier: Arc<Classifier>) -> Self {
+        Self::under(Policy::Remuda, config, scenario, classifier)
+    }
+
+    /// The same where a baseline decides.
+    pub fn under(policy: Policy, config: Config, mut scenario: Scenario, classifier: Arc<Classifier>) -> Self {
+        let config = policy.configured(config);
+        scenario.settle();
         let calendar = Calendar::new(&config.server.day);
         let day = calendar.on(scenario.start);
         let days = jiff::Span::new().days(i64::from(scenario.days.min(36_500)));
@@ -112,8 +108,12 @@ impl World {
         let clock = ManualClock::at(day.start);
         let (now, seed) = (clock.now(), scenario.seed);
         let internet = Internet::new(&config, &scenario, Replies::read_by(classifier));
+        let end = calendar.on(last).start;
         let mut this = Self {
-            end: calendar.on(last).start,
+            meter: Meter::new(&config, scenario.truth.as_ref(), now.wall, end),
+            policy,
+            fuse: (policy == Policy::FixedFuse).then(|| FixedFuse::new(config.bindings.len())),
+            end,
             day,
             core: Core::new(&config, &[], &[], seed, now).0,
             agenda: Agenda::default(),
@@ -139,7 +139,7 @@ impl World {
             config,
             scenario,
         };
-        this.recorder.groups(this.internet.groups().len());
+        this.name_groups();
         let sources = this.scenario.traffic.iter();
         let sources = sources.filter_map(|model| Source::new(model, &this.config, |name| this.internet.by_name(name)));
         this.sources = sources.collect();
@@ -161,41 +161,6 @@ impl World {
         if !self.watcher.is_idle() {
             self.agenda.plan(start, Event::Round);
         }
-    }
-
-    /// A receiver that does what a test has written down, under this name (and at `NAME.example`).
-    pub fn script(&mut self, name: &str, script: Script) {
-        self.internet.script(name, script, &self.config);
-        self.recorder.groups(self.internet.groups().len());
-        self.invariants = Invariants::new(&self.config, self.internet.sites(), self.now().wall);
-    }
-
-    /// The receiver's domain takes no mail (RFC 7505).
-    pub fn takes_no_mail(&mut self, receiver: &str) {
-        let enhanced = EnhancedCode { class: 5, subject: 1, detail: 10 };
-        for site in self.internet.by_name(receiver) {
-            let refusal = Err(NoPlan::Permanent { enhanced, text: "null MX".into() });
-            self.internet.set_planned(site, refusal);
-        }
-    }
-
-    /// Notes every answer from now on, for [`World::trace`].
-    pub fn keep_trace(&mut self) {
-        self.trace = Some(Vec::new());
-    }
-
-    /// What was noted.
-    pub fn trace(&self) -> &[Traced] {
-        self.trace.as_deref().unwrap_or_default()
-    }
-
-    /// One message to one recipient of `receiver`, `after` the present. Unknown names send nothing.
-    pub fn send(&mut self, after: Duration, tenant: &str, receiver: &str) {
-        let number = self.config.tenants.iter().position(|known| known.name.as_str() == tenant);
-        let (Some(number), Some(&site)) = (number, self.internet.by_name(receiver).first()) else { return };
-        let quality = Quality { invalid: 0.0, complaints: 0.0, traps: 0.0, spamminess: 0.0 };
-        self.handed.push(Handed { tenant: number as u32, site, quality });
-        self.agenda.plan(self.now().wall.plus(after), Event::Handed(self.handed.len() - 1));
     }
 
     /// The present.
@@ -230,7 +195,7 @@ impl World {
 
     /// Everything so far.
     pub fn report(&self) -> Report {
-        self.recorder.report(self.invariants.fates(), self.invariants.violations())
+        self.recorder.report(self.invariants.fates(), self.meter.measures(), self.invariants.violations())
     }
 
     /// Runs the whole scenario.
@@ -320,6 +285,7 @@ impl World {
         let recipients = stored.entry.recipients.len() as u64;
         if refused {
             self.recorder.refused(&stored.seen, site.group, recipients);
+            self.meter.unwanted(&stored.seen, self.wanted(&stored), stored.entry.arrived);
         } else {
             self.recorder.expired(recipients);
         }
@@ -334,6 +300,7 @@ impl World {
             self.invariants.changed(change, now);
             self.recorder.changed(change, now);
         }
+        self.measure(&observed, now);
         self.disk.note(observed.facts);
     }
 
@@ -380,6 +347,7 @@ impl World {
         self.observed(observed, now.wall);
         self.usage = self.invariants.caps.sample(self.core.scheduler(), now);
         self.complaints(now);
+        self.look_for_burnt(now.wall);
         let local = now.wall.timestamp().to_zoned(self.config.server.day.timezone.clone());
         let number = self.day.date.since(self.scenario.start).map_or(0, |span| span.get_days().max(0)) as u32;
         let weekday = self.day.date.weekday().to_monday_zero_offset() as u8;

@@ -35,6 +35,7 @@ fn scenario() -> Scenario {
         lists: Default::default(),
         events: Vec::new(),
         truth: None,
+        shift: Duration::ZERO,
         written: Default::default(),
     }
 }

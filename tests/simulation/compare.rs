@@ -1,0 +1,134 @@
+//! Whether it is worth it: the shipped scenarios with a `[truth]`, small, under this program and under the baselines.
+//!
+//! What is asked here is coarse, and over few seeds, so that it holds in worlds this small; `remuda simulate --compare`
+//! measures in full. Each demand is also put to the baseline that does nothing, which must fail it: a demand that nobody can
+//! fail says nothing.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use remuda::config::Config;
+use remuda::outcome::Classifier;
+use remuda::simulate::Scenario;
+use remuda::simulate::compare::{Comparison, Policy, Run, Setting, jobs};
+
+/// Seeds of each policy.
+const SEEDS: u32 = 2;
+
+/// A shipped scenario with one in `part` of its mail, to receivers that are used to as much less.
+fn small(name: &str, part: u64) -> Setting {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/scenarios");
+    let path = directory.join(format!("{name}.toml"));
+    let text = std::fs::read_to_string(&path).expect("a shipped scenario");
+    let mut scenario = Scenario::read(&path, &text).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    let config = directory.join(scenario.config.clone().expect("it names its configuration"));
+    let config = Config::load(&config).unwrap_or_else(|mistakes| panic!("{mistakes}")).config;
+    scenario.check_against(&config).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    scenario.traffic.iter_mut().for_each(|traffic| traffic.per_day /= part);
+    for model in scenario.receivers.values_mut() {
+        let known = &mut model.knows;
+        known.warm.iter_mut().chain(known.bindings.values_mut()).for_each(|volume| *volume /= part);
+        model.first_day /= part;
+    }
+    Setting { config, scenario, classifier: Arc::new(Classifier::shipped()) }
+}
+
+/// Over all cores.
+fn compared(setting: &Setting) -> Comparison {
+    let all = jobs(setting, SEEDS);
+    let (next, made) = (AtomicUsize::new(0), Mutex::new(vec![None; all.len()]));
+    let threads = std::thread::available_parallelism().map_or(2, |n| n.get());
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while let Some((at, job)) =
+                    Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|at| Some((at, all.get(at)?)))
+                {
+                    let run = job.run(setting);
+                    made.lock().expect("nobody panics with it")[at] = Some(run);
+                }
+            });
+        }
+    });
+    let made = made.into_inner().expect("nobody panics with it");
+    Comparison::of(setting, made.into_iter().collect::<Option<Vec<Run>>>().expect("all were made"))
+}
+
+/// A demand: what is wrong with a policy's figures, if anything.
+type Demand = fn(&Comparison, Policy) -> Option<String>;
+
+/// The policy keeps every demand, and the one that does nothing fails at least one of those that can be failed.
+fn holds(comparison: &Comparison, demands: &[Demand], can_be_failed_by: Policy) {
+    let wrong = |policy| demands.iter().filter_map(move |demand| demand(comparison, policy)).collect::<Vec<_>>();
+    assert_eq!(wrong(Policy::Remuda), [""; 0], "{}: {:#?}", comparison.title, comparison.rows);
+    assert!(!wrong(can_be_failed_by).is_empty(), "{}: nobody fails this", comparison.title);
+    assert_eq!(comparison.violations(), 0);
+}
+
+fn of(comparison: &Comparison, key: &str, policy: Policy) -> f64 {
+    let row = comparison.row(key).unwrap_or_else(|| panic!("no row {key}"));
+    row.middle(policy).unwrap_or(f64::INFINITY)
+}
+
+/// The better of the two baselines.
+fn baseline(comparison: &Comparison, key: &str) -> f64 {
+    comparison.row(key).and_then(|row| row.baseline()).unwrap_or(f64::INFINITY)
+}
+
+fn takes_out_nobody_innocent(comparison: &Comparison, policy: Policy) -> Option<String> {
+    let out = of(comparison, "false_bindings", policy) + of(comparison, "false_routes", policy);
+    (out > 0.0).then(|| format!("{out} bindings and routes were out for nothing"))
+}
+
+fn takes_out_no_innocent_binding(comparison: &Comparison, policy: Policy) -> Option<String> {
+    let out = of(comparison, "false_bindings", policy);
+    (out > 0.0).then(|| format!("{out} bindings were out for nothing"))
+}
+
+fn is_refused_half_as_much(comparison: &Comparison, policy: Policy) -> Option<String> {
+    let (ours, theirs) = (of(comparison, "ip_refusals", policy), baseline(comparison, "ip_refusals"));
+    (ours > theirs / 2.0).then(|| format!("{ours} refusals for the IP, {theirs} under the better baseline"))
+}
+
+fn finds_the_guilty(comparison: &Comparison, policy: Policy) -> Option<String> {
+    let found = of(comparison, "detect_seconds", policy);
+    (found.is_infinite()).then(|| "the guilty was not found".to_owned())
+}
+
+fn delivers_as_much(comparison: &Comparison, policy: Policy) -> Option<String> {
+    let (ours, theirs) =
+        (of(comparison, "delivered_24h_innocent", policy), baseline(comparison, "delivered_24h_innocent"));
+    (ours < theirs - 0.005)
+        .then(|| format!("{ours} of the innocents' mail in a day, {theirs} under the better baseline"))
+}
+
+#[test]
+fn an_address_that_turns_bad_is_left_before_most_of_its_refusals() {
+    let comparison = compared(&small("bad-address", 25));
+    holds(&comparison, &[is_refused_half_as_much, finds_the_guilty, delivers_as_much], Policy::Nothing);
+}
+
+#[test]
+fn providers_that_are_gone_cost_nobody_an_address() {
+    let comparison = compared(&small("outage", 8));
+    holds(&comparison, &[takes_out_nobody_innocent, delivers_as_much], Policy::FixedFuse);
+}
+
+#[test]
+fn a_rotten_list_costs_its_tenant_and_no_address() {
+    let comparison = compared(&small("rotten-list", 8));
+    let demands: [Demand; 3] = [takes_out_no_innocent_binding, finds_the_guilty, delivers_as_much];
+    holds(&comparison, &demands, Policy::Nothing);
+}
+
+#[test]
+fn the_same_seeds_give_the_same_table() {
+    let mut setting = small("loud-list", 40);
+    setting.scenario.days = 2;
+    let [first, second] = [(); 2].map(|()| compared(&setting));
+    assert_eq!(first.runs, second.runs);
+    setting.scenario.seed += 1;
+    let next = compared(&setting);
+    assert_eq!(first.runs[3..], next.runs[..3], "and the next seed's are the same wherever it stands");
+}
