@@ -127,7 +127,7 @@ impl Reputation {
             // Answers still on the wire: what they say has been acted on, and must not reach the binding's count.
             return;
         }
-        if self.holds.waits(mail, now) {
+        if self.holds.waits_as(mail, now) {
             // The same, where the mail was stopped and not the address.
             return;
         }

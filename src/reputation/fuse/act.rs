@@ -25,7 +25,7 @@ impl Reputation {
             match (Case::alarm(&mut cell.tally, &self.rules, now), subject) {
                 (None, _) => {}
                 (Some(case), Subject::Binding(_)) => self.judge_binding(subject, &case, now, out),
-                (Some(case), Subject::Route(..)) => self.judge_route(subject, &case, now, out),
+                (Some(case), Subject::Route(..)) => self.judge_case(subject, &case, now, out),
             }
         }
     }
@@ -40,7 +40,7 @@ impl Reputation {
                 return;
             }
             let case = Case::of(&mut cell.tally, &self.rules, now);
-            self.judge_route(&route, &case, now, out);
+            self.judge_case(&route, &case, now, out);
             return;
         }
         match case.culprits(&watched.groups, &self.rules) {
@@ -53,7 +53,7 @@ impl Reputation {
         }
     }
 
-    fn judge_route(&mut self, subject: &Subject, case: &Case, now: Wall, out: &mut Vec<HealthChange>) {
+    fn judge_case(&mut self, subject: &Subject, case: &Case, now: Wall, out: &mut Vec<HealthChange>) {
         let Some(watched) = self.bindings.get(subject.binding()) else { return };
         if let Some((place, own, rest)) = case.place(&self.rules)
             && case.is_of_place(place, own, &watched.groups)

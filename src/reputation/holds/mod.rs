@@ -350,8 +350,17 @@ impl Holds {
         self.begin(key, hold, rules);
     }
 
+    /// Whether all of the tenant's mail to this destination waits.
+    pub(super) fn waits(&self, tenant: &TenantName, to: &DestinationName, now: Wall) -> bool {
+        if self.holds.is_empty() || self.inert {
+            return false;
+        }
+        let key = HoldKey { tenant: tenant.clone(), sender_domain: None, stream: None, destination: to.clone() };
+        self.holds.get(&key).is_some_and(|hold| now < hold.until)
+    }
+
     /// Whether this mail waits, as a whole or as a kind of it.
-    pub(super) fn waits(&self, mail: Mail<'_>, now: Wall) -> bool {
+    pub(super) fn waits_as(&self, mail: Mail<'_>, now: Wall) -> bool {
         if self.holds.is_empty() || self.inert {
             return false;
         }

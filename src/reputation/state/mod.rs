@@ -65,7 +65,7 @@ pub(super) struct State {
     pub(super) clean_since: Wall,
     /// End of the last suspension that its mail had earned: what was sent before has been paid for.
     #[serde(default)]
-    back_since: Wall,
+    pub(super) back_since: Wall,
     /// Times it could not be bound, one after the other.
     pub(super) unbindable: u32,
     /// Confirmed listings as last told (bindings only).
