@@ -318,7 +318,7 @@ impl Default for Reputation {
             complaint_certainty: 0.99,
             complaint_days: 7,
             drift_half_life: hours(6),
-            drift_limit: 4.0,
+            drift_limit: 5.0,
             ip_block_count: 3,
             ip_block_window: hours(1),
             hold_count: 3,

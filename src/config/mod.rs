@@ -607,21 +607,30 @@ pub struct Reputation {
     pub fuse_height: f64,
     /// Certainty (0.5 to below 1, one-sided) with which the share must lie above `hard_bounce_ratio`. Default 0.99.
     pub fuse_certainty: f64,
-    /// Share of complaints that is expected before anything is known. Default 0.0005.
+    /// Share of complaints that is expected before anything is known, in the order of what a well-kept list earns. Default
+    /// 0.0005.
     pub complaint_prior: f64,
-    /// Accepted recipients that this expectation is worth. Default 2,000.
+    /// Accepted recipients that this expectation is worth. With the default six complaints, whatever they are about, are the
+    /// fewest that act. Default 2,000.
     pub complaint_prior_weight: f64,
-    /// Share of complaints above which a route is throttled. Default 0.001.
+    /// Share of complaints above which a route is throttled; mailbox providers ask senders to stay below 0.1 %. In seeded
+    /// simulations of 100,000 messages no route of 1,000 with 0.05 % was throttled and 2 with 0.08 %; 0.2 % were found after a
+    /// median of 9,600 messages, 0.3 % after 3,900, 1 % after 700. Default 0.001.
     pub complaint_throttle: f64,
-    /// Share of complaints above which it is suspended. Default 0.003.
+    /// Share of complaints above which it is suspended; at 0.3 % providers begin to refuse. In the same simulations no route
+    /// of 1,000 with 0.15 % was suspended; 0.5 % were found after 9,300 messages, 1 % after 2,000, 2 % after 800. Default 0.003.
     pub complaint_suspend: f64,
-    /// Certainty (0.5 to below 1) with which the share must lie above a limit. Default 0.99.
+    /// Certainty (0.5 to below 1) with which the share must lie above a limit. It is asked at each complaint: with 0.95 many
+    /// times as many routes that are well would be throttled. Default 0.99.
     pub complaint_certainty: f64,
-    /// Days of sending that are looked at. Default 7.
+    /// Days of sending that are looked at, at most 31. Complaints come for days; fewer days forget mail before it is
+    /// complained about. Default 7.
     pub complaint_days: u32,
-    /// Time in which what is known of a route's usual deferrals and latency counts half. Default 6 h.
+    /// Time in which what is known of a route's usual deferrals and latency counts half, and after which what it has drifted
+    /// to is the usual. Default 6 h.
     pub drift_half_life: Duration,
-    /// Standard deviations from the usual at which deferrals or latency of a route have drifted. Default 4.
+    /// Standard deviations of the moving average at which deferrals or latency of a route have drifted from the usual.
+    /// DRIFT_FIGURES Default 5.
     pub drift_limit: f64,
     /// Replies that blame the IP, in `ip_block_window`, after which the route is suspended (rules may say "at once").
     /// Default 3.

@@ -74,11 +74,9 @@ impl Reputation {
     /// Until when the mail of a route has been answered for; `None` while it is out.
     fn settled(&self, binding: &BindingName, to: &DestinationName) -> Option<Wall> {
         let watched = self.bindings.get(binding)?;
-        let own = &watched.own.state;
-        let Some(route) = watched.routes.get(to).map(|cell| &cell.state) else {
-            return (!own.is_out()).then_some(own.back_since);
-        };
-        (!own.is_out() && !route.is_out()).then(|| own.back_since.max(route.back_since))
+        let own = watched.own.state.settled_until()?;
+        let route = watched.routes.get(to).map_or(Some(own), |cell| cell.state.settled_until())?;
+        Some(own.max(route))
     }
 
     /// Complaints about mail that had been accepted.
@@ -97,14 +95,19 @@ impl Reputation {
             self.notes.push(Note::Complaints { binding, destination, share });
         }
         let Some(provider) = provider else { return };
-        let Some(settled) = self.settled(about.binding, &provider).filter(|&settled| about.at >= settled) else { return };
+        let Some(settled) = self.settled(about.binding, &provider).filter(|&settled| about.at >= settled) else {
+            return;
+        };
         if self.holds.waits(about.tenant, &provider, now) {
             // Whatever it is held for, what it sent before is answered for.
             self.complaints.settle_tenant(about.tenant, &provider, 0, now);
             return;
         }
         let Late { binding, tenant, at, .. } = about;
-        self.complaints.hear(Heard { binding, provider: &provider, tenant, at, incidents }, settled, &self.rules, now);
+        let heard = Heard { binding, provider: &provider, tenant, at, incidents };
+        if !self.complaints.hear(heard, settled, &self.rules, now) {
+            return;
+        }
         self.judge_tenant(about, &provider, now);
         // The second look is without those whom the first has found.
         if self.judge_route(binding, &provider, now, out) {

@@ -107,7 +107,6 @@ impl Days {
             }
         }
     }
-
 }
 
 #[derive(Clone, Debug, Default)]
@@ -187,7 +186,7 @@ impl Ledger {
         }
     }
 
-    /// Counts complaints about mail sent `at`, as far as they are believed and not settled.
+    /// Counts complaints about mail sent `at`, as far as they are believed and not settled. False where nothing is left.
     pub(crate) fn complained(
         &mut self,
         tenant: &TenantName,
@@ -195,23 +194,27 @@ impl Ledger {
         incidents: u32,
         rules: &config::Reputation,
         now: Wall,
-    ) {
+    ) -> bool {
         let (kept, today) = (super::kept(rules.complaint_days), day(now));
         // A day that has not begun is a clock that was set back: it counts for today.
         let sent = day(at).min(today);
         let settled = self.tenants.get(tenant).map_or(self.settled, |own| own.settled.max(self.settled));
         if at < settled || today.abs_diff(sent) >= u64::from(kept) {
-            return;
+            return false;
         }
         self.minutes = self.minutes.split_off(&((today - i64::from(kept)) * MINUTES_A_DAY));
         let accepted = self.tenants.get(tenant).map_or(0, |own| own.days.sum(sent, sent).accepted);
         let most = (accepted as f64 * rules.complaint_throttle / 2.0) as u32;
         let believed = self.believed(tenant, at, incidents.max(1), most.max(MINUTE_MAX));
+        if believed == 0 {
+            return false;
+        }
         self.days.add(sent, 0, believed, kept, today);
         let own = self.place(tenant, now);
         if at >= own.known {
             own.days.add(sent, 0, believed, kept, today);
         }
+        true
     }
 
     /// How many of so many complaints are news, where one minute is believed as far as `most`.
@@ -507,7 +510,7 @@ mod tests {
                 match what % 16 {
                     0 => ledger.settle(now),
                     1 => _ = ledger.settle_tenant(&name(who), 1, now),
-                    2..8 => ledger.complained(&name(who), at, incidents, &rules, now),
+                    2..8 => _ = ledger.complained(&name(who), at, incidents, &rules, now),
                     _ => send(&mut ledger, &name(who), usize::from(what), now),
                 }
                 let (mut parts, last) = (Counted::default(), day(now));

@@ -231,13 +231,14 @@ impl Complaints {
     }
 
     /// Books a complaint to be judged, as far as one minute of mail is believed; the mail of the route until `settled` has
-    /// been answered for.
-    pub(super) fn hear(&mut self, heard: Heard<'_>, settled: Wall, rules: &config::Reputation, now: Wall) {
+    /// been answered for. False where that changes nothing.
+    pub(super) fn hear(&mut self, heard: Heard<'_>, settled: Wall, rules: &config::Reputation, now: Wall) -> bool {
         let cell = self.cell_mut(heard.binding, Some(heard.provider));
         cell.ledger.settle(settled);
-        cell.ledger.complained(heard.tenant, heard.at, heard.incidents, rules, now);
+        let is_news = cell.ledger.complained(heard.tenant, heard.at, heard.incidents, rules, now);
         cell.changed = true;
         self.due.insert((heard.binding.clone(), Some(heard.provider.clone())));
+        is_news
     }
 
     /// What is to be judged of a route: all of it, and each tenant's part as far as tenants are told apart.
@@ -519,7 +520,10 @@ mod tests {
             assert!(json.len() < 700, "{}", json.len());
         }
         let now = NOON.plus(days(99));
-        assert_eq!(c.cells.values().flat_map(HashMap::values).map(|cell| cell.days.len()).collect::<Vec<_>>(), [KEPT_DAYS]);
+        assert_eq!(
+            c.cells.values().flat_map(HashMap::values).map(|cell| cell.days.len()).collect::<Vec<_>>(),
+            [KEPT_DAYS]
+        );
         assert_eq!(gmail(&c, 1000, now), (0, 31, 0));
         book(&mut c, Some("gmail"), Booked::Complaints(1), Wall::from_millis(now.as_millis() - 31 * DAY_MILLIS), now);
         assert_eq!(gmail(&c, 1000, now), (0, 31, 0), "too old to be booked");
@@ -572,7 +576,10 @@ mod tests {
         let json = serde_json::to_vec(&written).unwrap();
         let mut c = Complaints::new(NOON);
         c.restore(&json, |_| true).unwrap();
-        assert_eq!(c.cells.values().flat_map(HashMap::values).map(|cell| cell.days.len()).collect::<Vec<_>>(), [KEPT_DAYS]);
+        assert_eq!(
+            c.cells.values().flat_map(HashMap::values).map(|cell| cell.days.len()).collect::<Vec<_>>(),
+            [KEPT_DAYS]
+        );
         assert_eq!(c.take_facts().count(), 0);
         c.retain(|_| false);
         assert_eq!(c.take_facts().collect::<Vec<_>>(), [Fact::Remove("complaints/a gmail".into())]);

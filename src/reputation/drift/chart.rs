@@ -11,8 +11,8 @@
 //! sample, at least `floor`. It has drifted where it is more than `drift_limit` of that above the usual, and by no less than
 //! `least`, which is what somebody would care about. Only what grows counts: faster and fewer deferrals is no trouble.
 //!
-//! While it has drifted the usual stands still, or the drift would soon be part of it; after `drift_half_life` it is the
-//! usual, and learnt from the beginning.
+//! While it is above half of the limit the usual stands still: else a drift would widen and lift what it is measured by,
+//! and a steep one would hide itself. What is there after `drift_half_life` is the usual, learnt from the beginning.
 
 use std::time::Duration;
 
@@ -43,9 +43,10 @@ pub(crate) struct Chart {
     lately: f64,
     /// How far it is above the usual; 1 is the limit.
     height: f64,
-    /// Begin of the sample with which it rose above half of the limit.
+    /// Since when it has been above half of the limit.
     rising: Option<Wall>,
-    drifted: Option<Wall>,
+    /// It has been above the limit since then.
+    drifted: bool,
     /// Begin and end of the last sample.
     last: Option<(Wall, Wall)>,
 }
@@ -64,7 +65,7 @@ pub(crate) struct Sample {
 
 impl Chart {
     pub(crate) fn add(&mut self, sample: Sample, rules: &config::Reputation, now: Wall) {
-        if self.drifted.is_some_and(|since| now.since(since) >= rules.drift_half_life) {
+        if self.rising.is_some_and(|since| now.since(since) >= rules.drift_half_life) {
             *self = Self::default();
         }
         let elapsed = self.last.map_or(Duration::ZERO, |(_, end)| now.since(end)).min(AGES_MAX);
@@ -78,16 +79,12 @@ impl Chart {
         let spread = self.variance.max(sample.floor * sample.floor) * (WEIGHT / (2.0 - WEIGHT) + 1.0 / self.samples);
         self.height = (self.lately - self.mean) / (rules.drift_limit * spread.sqrt()).max(sample.least);
         if self.height <= 0.5 {
-            (self.rising, self.drifted) = (None, None);
-        } else {
-            self.rising.get_or_insert(sample.begun);
-        }
-        if self.height > 1.0 {
-            self.drifted.get_or_insert(now);
-        }
-        if self.drifted.is_none() {
+            (self.rising, self.drifted) = (None, false);
             self.learn(sample.mean, elapsed, rules);
+            return;
         }
+        self.rising.get_or_insert(now);
+        self.drifted |= self.height > 1.0;
     }
 
     /// Weighted mean and variance, one sample at a time (West 1979).
@@ -105,9 +102,9 @@ impl Chart {
         self.samples >= LEARNT
     }
 
-    /// Since when what is above the limit has been rising.
+    /// Where it has been above the limit and not yet below half of it: since when it was above that half.
     pub(crate) fn drifted(&self) -> Option<Wall> {
-        self.drifted.and(self.rising)
+        self.rising.filter(|_| self.drifted)
     }
 
     /// What the chart says of the time since `since`: whether it has risen above half of the limit; nothing where no sample

@@ -7,8 +7,8 @@
 //!
 //! A receiver that is in trouble, or that we ask too much of, defers and slows down for all. So a route that has drifted is
 //! compared with the other bindings at the same destination: those that were answered [`SAMPLE`](chart::SAMPLE) times since
-//! it began to rise are witnesses. Where most of them have not even risen above half of the limit, it is this binding, and
-//! its route is throttled for `dwell`, again with each sample for as long as it lasts. Where they have, or where there is no
+//! it was above half of the limit are witnesses. Where most of them are not above half of theirs, it is this binding, and
+//! its route is throttled for `dwell`, and again for as long as it lasts. Where they are, or where there is no
 //! witness, nothing happens here: the adaptive [window](crate::scheduler::window) answers to what every single reply says.
 //! Drift never suspends.
 //!
@@ -178,7 +178,8 @@ impl Reputation {
 
     fn judge_drift(&mut self, attempt: Attempt<'_>, reason: Reason, now: Wall, out: &mut Vec<HealthChange>) {
         let (binding, to) = (attempt.binding, attempt.destination);
-        let Some(chart) = self.drifts.watched.get(to).and_then(|there| there.get(binding)).map(|w| w.chart(reason)) else {
+        let Some(chart) = self.drifts.watched.get(to).and_then(|there| there.get(binding)).map(|w| w.chart(reason))
+        else {
             return;
         };
         // The other figure's sample says nothing new of this one.
@@ -187,13 +188,20 @@ impl Reputation {
         if risen * 2 >= witnesses {
             return;
         }
+        let span = self.rules.dwell.max(Duration::from_secs(60));
+        let route = self.bindings.get(binding).and_then(|watched| watched.routes.get(to));
+        let held = route.and_then(|cell| cell.state.causes.get(&reason));
+        if held.is_some_and(|held| held.until > now.plus(span / 2)) {
+            // Told: each sample would move its end and show a change.
+            return;
+        }
         let (usual, lately) = chart.figures();
         let figures = match reason {
             Reason::Deferrals => format!("{:.0} % deferred, usually {:.0} %", lately * 100.0, usual * 100.0),
             _ => format!("{:.2} s an attempt, usually {:.2} s", lately.exp(), usual.exp()),
         };
         let evidence = format!("{figures}; {} of {witnesses} other bindings are as usual", witnesses - risen);
-        let until = now.plus(self.rules.dwell.max(Duration::from_secs(60)));
+        let until = now.plus(span);
         self.change(&attempt.of_route(), &evidence, out, |state, _| {
             let cause = Cause { effect: Effect::Throttle, until, certain: false, evidence: evidence.clone() };
             state.hold(reason, cause, now);

@@ -142,6 +142,11 @@ impl State {
         self.is_out() || at < self.back_since
     }
 
+    /// Mail sent before says nothing new ([`is_settled`](Self::is_settled)); `None` while all mail does not.
+    pub(super) fn settled_until(&self) -> Option<Wall> {
+        (!self.is_out()).then_some(self.back_since)
+    }
+
     /// Whether the operator keeps automation from suspending it, here or on the whole binding.
     pub(super) fn is_sheltered(&self) -> bool {
         self.shield.is_some() || self.sheltered
