@@ -13,7 +13,7 @@
 //! | `headroom`, `sticky` | the other order; a preferred binding that may carry it |
 //! | `refusal/…` | nobody may: all suspended, all suspended there, all windows full |
 //!
-//! `ledger`: reserve and commit alone. Bytes are counted by the allocator and printed first.
+//! `experienced`: what an attempt teaches, with weights that follow reputation and without. `ledger`: reserve and commit alone. Bytes are counted by the allocator and printed first.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::hint::black_box;
@@ -235,6 +235,30 @@ fn decisions(c: &mut Criterion) {
     }
 }
 
+/// What an attempt teaches, one of fifty deferred: with a pool that follows reputation, and without.
+fn learning(c: &mut Criterion) {
+    for (what, spread) in [("weighted", Spread::Weighted), ("reputation", Spread::Reputation)] {
+        for n in [10, 1_000] {
+            let mut config = config(n);
+            config.pools[0].spread = spread;
+            let mut run = learnt(Run::new(&config, "gmail").warm(), n);
+            let mut count = 0u32;
+            c.bench_function(&format!("experienced/{what}/{n}"), |b| {
+                b.iter(|| {
+                    run.nanos += 1_000_000;
+                    count += 1;
+                    let deferred = u32::from(count % 50 == 0);
+                    let took = Some(Duration::from_millis(u64::from(100 + count % 7)));
+                    let seen = Experience { accepted: 1 - deferred, deferred, took, ..Experience::default() };
+                    let now = run.now();
+                    run.scheduler.experienced(BindingId(count % n as u32), run.request.destination, &seen, now);
+                });
+            });
+            black_box(run.scheduler.take_facts());
+        }
+    }
+}
+
 fn ledger(c: &mut Criterion) {
     let day = Day { timezone: jiff::tz::TimeZone::UTC, starts: jiff::civil::Time::midnight() };
     let mut ledger = Ledger::new(Calendar::new(&day), &[], NOON);
@@ -298,6 +322,19 @@ fn memory(_: &mut Criterion) {
     };
     per("tenant × provider", tenants(1_000, 11) - tenants(1_000, 1), 10_000);
 
+    let mut bent = small.clone();
+    bent.pools[0].spread = Spread::Reputation;
+    let used = |config: &Config| {
+        let run = Run::new(config, "gmail");
+        let before = held();
+        let mut run = learnt(run, 1_000);
+        drop(run.scheduler.take_facts());
+        let after = held();
+        drop(run);
+        after - before
+    };
+    per("what is expected of a route that was used", used(&bent) - used(&small), 1_000);
+
     let view = |region: Option<&str>| {
         let mut run = made(&bare(big.clone())).1.warm();
         let before = held();
@@ -312,5 +349,5 @@ fn memory(_: &mut Criterion) {
     );
 }
 
-criterion_group!(benches, memory, decisions, ledger);
+criterion_group!(benches, memory, decisions, learning, ledger);
 criterion_main!(benches);

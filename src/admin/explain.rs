@@ -14,7 +14,7 @@ use crate::message::id::BadId;
 use crate::message::{BindingName, Domain, EntryId, MessageId, PoolName, ProviderName, StreamName, TenantName};
 use crate::queue::core::explain::{Explanation, Said};
 use crate::queue::dispatcher::Supposing;
-use crate::scheduler::Verdict;
+use crate::scheduler::{Prediction, Verdict};
 use crate::scheduler::explain::{EffectiveLimit, limits_of_binding, limits_of_tenant};
 
 /// Recipients of a message that might come, at most.
@@ -79,6 +79,9 @@ pub struct ExplainedBinding {
     pub until: Option<Wall>,
     /// Recipients that caps and allowances leave today; `null` without any.
     pub left_today: Option<u64>,
+    /// What is expected of the next mail there, where its pool follows reputation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub predicted: Option<Expected>,
     /// Its effective limits there, where limits were asked for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub limits: Vec<EffectiveLimit>,
@@ -94,7 +97,45 @@ impl ExplainedBinding {
             words: said.verdict.words(),
             until: said.verdict.until().filter(|until| *until != Wall::from_millis(i64::MAX)),
             left_today: said.left_today,
+            predicted: said.predicted.as_ref().map(Expected::from),
             limits: limits.unwrap_or_default(),
+        }
+    }
+}
+
+/// What is expected of the next mail over a binding to a destination; see [`Prediction`].
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Expected {
+    /// The chance that a recipient is accepted, 0 to 1.
+    pub chance: f64,
+    /// Standard deviation of that.
+    pub deviation: f64,
+    /// The chance over the other bindings there.
+    pub others: f64,
+    /// How many recipients are looked ahead …
+    pub horizon: u32,
+    /// … how many of them should be accepted …
+    pub accepted: f64,
+    /// … and the chance that none is refused for the address's sake.
+    pub none_blamed: f64,
+    /// The part of its weight the binding keeps, in percent.
+    pub weight_percent: f64,
+    /// The same in a sentence.
+    pub words: String,
+}
+
+impl From<&Prediction> for Expected {
+    fn from(predicted: &Prediction) -> Self {
+        let &Prediction { chance, deviation, others, horizon, accepted, none_blamed, weight_percent, .. } = predicted;
+        Self {
+            chance,
+            deviation,
+            others,
+            horizon,
+            accepted,
+            none_blamed,
+            weight_percent,
+            words: predicted.words(),
         }
     }
 }

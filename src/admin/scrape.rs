@@ -111,17 +111,27 @@ fn caps(metrics: &Metrics, sources: &Sources) {
     }
 }
 
-/// The windows towards providers: of sites there are too many.
+/// Windows and expectations towards providers: of sites there are too many.
 fn windows(metrics: &Metrics, sources: &Sources) {
     let (config, now) = (sources.dispatcher.config(), sources.dispatcher.now());
     metrics.window_limit.reset();
+    metrics.predicted_chance.reset();
+    metrics.weight_kept.reset();
     sources.dispatcher.with_core(|core| {
         for binding in &config.bindings {
             for provider in &config.providers {
                 let destination = DestinationName::new(provider.name.as_str());
-                let Some(window) = core.scheduler().route_window(&binding.name, &destination, now) else { continue };
-                let limit = if window.paused_until.is_some() { 0 } else { window.limit };
                 let labels = [binding.name.as_str(), provider.name.as_str()];
+                let scheduler = core.scheduler();
+                let id = scheduler.binding_id(&binding.name).zip(scheduler.destination_id(&destination));
+                let predicted = id.and_then(|(binding, to)| scheduler.predicted(binding, to, now));
+                // Of a route that was never used everybody expects what the others get.
+                if let Some(predicted) = predicted.filter(|predicted| predicted.evidence > 0.0) {
+                    metrics.predicted_chance.with_label_values(&labels).set(predicted.chance);
+                    metrics.weight_kept.with_label_values(&labels).set(predicted.weight_percent / 100.0);
+                }
+                let Some(window) = scheduler.route_window(&binding.name, &destination, now) else { continue };
+                let limit = if window.paused_until.is_some() { 0 } else { window.limit };
                 metrics.window_limit.with_label_values(&labels).set(i64::from(limit));
             }
         }

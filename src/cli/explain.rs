@@ -144,6 +144,7 @@ fn explained(all: &Explanations, form: Form, width: Option<usize>) -> String {
         }
         out.push_str(&paragraph(&head(entry), width));
         out.push_str(&verdicts(entry).text(width));
+        out.push_str(&expected(entry, width));
         if form.limits {
             out.push_str(&limits(entry, width));
         }
@@ -179,6 +180,17 @@ fn verdicts(entry: &ExplainedEntry) -> Columns {
         table.row([&said.binding, &tier, &said.verdict, &until, &left, &said.words]);
     }
     table
+}
+
+/// What is expected of bindings that are given less for it; of the others nothing needs saying.
+fn expected(entry: &ExplainedEntry, width: Option<usize>) -> String {
+    let mut out = String::new();
+    for said in &entry.bindings {
+        if let Some(expected) = said.predicted.as_ref().filter(|expected| expected.weight_percent < 100.0) {
+            out.push_str(&paragraph(&format!("{}: {}", said.binding, expected.words), width));
+        }
+    }
+    out
 }
 
 fn limits(entry: &ExplainedEntry, width: Option<usize>) -> String {

@@ -191,7 +191,8 @@ fn bent_weights_stay_over_another_configuration() {
         config.pool("p", &[&[("a", weight), ("b", weight)]], |pool| pool.spread = Spread::Reputation).build()
     };
     let mut bench = Bench::new(&config(1), &[]);
-    for _ in 0..60 {
+    // With two, the other one is given the time to grow into it.
+    for _ in 0..300 {
         for place in ["gmail", "site:1"] {
             deferred(&mut bench, "a", place, 0, 10);
             deferred(&mut bench, "b", place, 10, 0);

@@ -43,6 +43,10 @@ pub struct Metrics {
     pub warmup_stage: IntGaugeVec,
     /// Recipients that its stage allows today.
     pub warmup_allowance: IntGaugeVec,
+    /// The chance that the next recipient is accepted, by binding and provider, where a pool follows reputation.
+    pub predicted_chance: GaugeVec,
+    /// The part of its weight that a binding keeps at a provider, 0 to 1, there.
+    pub weight_kept: GaugeVec,
     /// Days that moved a stage or held it, by binding and reason.
     pub warmup_changes: IntCounterVec,
     /// Holds of mail, by tenant and destination; probed ones included.
@@ -269,6 +273,18 @@ impl Metrics {
                 )?,
             )?,
             fcrdns_confirmed: gauges(&r, "fcrdns_confirmed", "1 confirmed, 0 broken, -1 unknown.", &["binding"])?,
+            predicted_chance: ratios(
+                &r,
+                "predicted_chance",
+                "Chance that the next recipient is accepted, where the pool follows reputation.",
+                &["binding", "destination"],
+            )?,
+            weight_kept: ratios(
+                &r,
+                "weight_kept",
+                "Part of its weight that the binding keeps at the provider, where the pool follows reputation.",
+                &["binding", "destination"],
+            )?,
             spool_quarantined: gauge(&r, "spool_quarantined_records", "Spool records set aside.")?,
             spool_commits: gauge(&r, "spool_commits", "Group commits since start.")?,
             registry: r,
@@ -310,6 +326,10 @@ fn counter(r: &Registry, name: &str, help: &str) -> Result<IntCounter, prometheu
 
 fn gauges(r: &Registry, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, prometheus::Error> {
     register(r, IntGaugeVec::new(opts(name, help), labels)?)
+}
+
+fn ratios(r: &Registry, name: &str, help: &str, labels: &[&str]) -> Result<GaugeVec, prometheus::Error> {
+    register(r, GaugeVec::new(opts(name, help), labels)?)
 }
 
 fn gauge(r: &Registry, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {

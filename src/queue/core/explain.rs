@@ -11,7 +11,7 @@ use crate::message::{
     BindingName, DestinationName, Domain, EntryId, MessageId, PoolName, ProviderName, StreamName, TenantName,
 };
 use crate::reputation::holds::Mail;
-use crate::scheduler::{BindingId, DestinationId, Families, PoolId, Request, Verdict};
+use crate::scheduler::{BindingId, DestinationId, Families, PoolId, Prediction, Request, Verdict};
 
 /// The answer.
 #[derive(Clone, Debug)]
@@ -52,6 +52,8 @@ pub struct Said {
     pub verdict: Verdict,
     /// Recipients that its caps and allowances leave today; `None` without any.
     pub left_today: Option<u64>,
+    /// What is expected of the next mail there; `None` where no pool follows reputation.
+    pub predicted: Option<Prediction>,
 }
 
 /// A message that might come.
@@ -98,7 +100,7 @@ impl Core {
             let region = self.scheduler.region_of(waiting.tenant, *destination, domain);
             let verdicts = self.scheduler.explain(&request(waiting, *destination, plan, region), now);
             explanation.bindings =
-                self.said(waiting.pool, *destination, verdicts, self.held_until(waiting, *destination, now));
+                self.said(waiting.pool, *destination, verdicts, self.held_until(waiting, *destination, now), now);
         }
         Some(explanation)
     }
@@ -131,7 +133,7 @@ impl Core {
             message: MessageId(0),
         };
         let held = holds.held(mail, now.wall);
-        let bindings = self.said(pool, destination, verdicts, held.map(|held| held.until));
+        let bindings = self.said(pool, destination, verdicts, held.map(|held| held.until), now);
         if !is_known {
             self.scheduler.forget_destination(destination);
         }
@@ -160,6 +162,7 @@ impl Core {
         destination: DestinationId,
         verdicts: Vec<(BindingId, Verdict)>,
         held: Option<Wall>,
+        now: Now,
     ) -> Vec<Said> {
         let said = |(id, verdict): (BindingId, Verdict)| Said {
             binding: self.scheduler.binding_name(id).clone(),
@@ -167,6 +170,7 @@ impl Core {
             // Asked before the bindings, whatever they would say.
             verdict: held.map_or(verdict, |until| Verdict::TenantHeld { until }),
             left_today: self.scheduler.left_today(id, destination),
+            predicted: self.scheduler.predicted(id, destination, now),
         };
         verdicts.into_iter().map(said).collect()
     }

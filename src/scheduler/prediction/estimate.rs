@@ -42,11 +42,11 @@ pub(super) fn chance(log_odds: f64) -> f64 {
 /// multiplies by its own), and the share of its squared variance by which each part becomes surer.
 pub(super) fn solve(mean: f64, variance: f64, good: f64, bad: f64) -> (f64, f64) {
     let all = good + bad;
-    // The root of s / variance + all × chance(mean + s) − good: it increases, and lies between these.
+    // An attempt is worth at most five recipients, so this is a handful of steps. The root of s / variance + all × chance(mean + s) − good: it increases, and lies between these.
     let (mut low, mut high) = (-bad * variance, good * variance);
     let mut moved = 0.0f64;
-    let mut slope = 0.0;
-    for _ in 0..8 {
+    let (mut slope, mut last) = (0.0, f64::INFINITY);
+    for _ in 0..20 {
         let p = chance(mean + moved);
         slope = all * p * (1.0 - p);
         let off = moved / variance + all * p - good;
@@ -56,10 +56,12 @@ pub(super) fn solve(mean: f64, variance: f64, good: f64, bad: f64) -> (f64, f64)
             low = moved;
         }
         let next = moved - off / (1.0 / variance + slope);
-        let next = if next > low && next < high { next } else { 0.5 * (low + high) };
-        let step = (next - moved).abs();
+        // Newton's way swings where the curve is flat on both sides; halving does not.
+        let is_near = next > low && next < high && (next - moved).abs() <= 0.5 * last;
+        let next = if is_near { next } else { 0.5 * (low + high) };
+        last = (next - moved).abs();
         moved = next;
-        if step < 0.01 {
+        if last < 0.01 {
             break;
         }
     }

@@ -3,7 +3,7 @@
 //! One fact for each route that has one, `prediction/BINDING/PROVIDER`, or `prediction/BINDING` for all other
 //! destinations, with names as in [`crate::scheduler::warmup::facts`]. The value is JSON and repeats the names.
 //!
-//! A fact is written when there is news — a step, a refusal that blames the address, log odds that have moved by half —
+//! A fact is written when there is news — a step, a refusal that blames the address, log odds that have moved by one —
 //! and at most once a minute for each route; a clean stop writes the rest. After a crash an opinion is therefore a little
 //! older than it was, never another one. Time goes on while nobody runs: what is read fades by its age first.
 

@@ -89,8 +89,25 @@ pub struct Prediction {
     pub evidence: f64,
     /// Each feature with its size; see [`features`](self).
     pub features: [(Feature, f64); 5],
-    /// The feature that speaks loudest against it, where one does.
+    /// The feature that speaks loudest against it, where one is worth some percent of its weight.
     pub strongest: Option<Feature>,
+}
+
+impl Prediction {
+    /// In a sentence.
+    pub fn words(&self) -> String {
+        let Self { horizon, accepted, none_blamed, weight_percent, .. } = self;
+        let mut words = format!(
+            "{accepted:.0} of the next {horizon} should be accepted, with {:.0} % none blames the address; it keeps \
+             {weight_percent:.0} % of its weight",
+            none_blamed * 100.0
+        );
+        if let Some(feature) = self.strongest {
+            words.push_str("; ");
+            words.push_str(feature.words());
+        }
+        words
+    }
 }
 
 /// What was told of a binding or a route besides answers, in units of what automation suspends for.
@@ -316,7 +333,7 @@ impl Predictions {
             weight_percent: f64::from(part(route.stand.step, self.least())) / f64::from(FULL) * 100.0,
             evidence: view.blame.rate - tunables::BLAME_SHRINK,
             features: std::array::from_fn(|at| (Feature::ALL[at], features[at])),
-            strongest: loudest.filter(|&at| features[at] > 0.0).map(|at| Feature::ALL[at]),
+            strongest: loudest.filter(|&at| effect(at) > tunables::LOUD).map(|at| Feature::ALL[at]),
         })
     }
 

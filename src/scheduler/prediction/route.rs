@@ -198,10 +198,10 @@ impl View {
         self.worth_of(self.own.mean, self.blame.mean(), horizon)
     }
 
-    /// A worth drawn from what is believed (Thompson sampling), where luck may only be good: a draw below the mean is the
-    /// mean. That explores as much and costs less, since an unlucky draw teaches nothing and takes mail from a binding that
-    /// did nothing wrong. What is drawn is the route's own; the others stand at their mean, or the same luck would count
-    /// against each.
+    /// A worth drawn from what is believed (Thompson sampling), where luck may only be good: a draw below the mean and the
+    /// benefit of the doubt is that. It explores as much and costs less, since an unlucky draw teaches nothing and takes
+    /// mail from a binding that did nothing wrong. What is drawn is the route's own; the others stand at their mean, or
+    /// the same luck would count against each.
     pub(super) fn draw(&self, horizon: f64, rng: &mut impl Rng) -> f64 {
         let normal: f64 = StandardNormal.sample(rng);
         let own = self.own.mean + normal.max(DOUBT) * self.own.variance.max(0.0).sqrt();

@@ -110,17 +110,6 @@ pub(super) fn former(bindings: usize) -> Success {
     success
 }
 
-/// Everybody keeps all.
-pub(super) struct Even;
-
-impl Rule for Even {
-    fn part(&self, _: usize) -> f64 {
-        1.0
-    }
-
-    fn learn(&mut self, _: usize, _: &Experience, _: Now) {}
-}
-
 /// What came of it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Outcome {

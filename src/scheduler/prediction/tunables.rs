@@ -36,7 +36,11 @@ pub(super) const ALIKE: f64 = 0.2;
 /// bindings moves mail.
 pub(super) const STEEPNESS: f64 = 3.0;
 
+/// The benefit of the doubt: a route is taken to be so many standard deviations better than its mean at least, and luck may
+/// make it better still. Where bindings are equal this is what keeps their shares equal, since the noise of the estimates
+/// moves none of them; where one is bad its evidence is soon narrower than the fault.
 pub(super) const DOUBT: f64 = 1.0;
+/// The same of blame, which is rarer and dearer: half of it, or one blaming refusal would never move anything.
 pub(super) const DOUBT_BLAME: f64 = 0.5;
 
 /// Recipients refused for the address's sake that a provider is credited with before anything is known there, in
@@ -92,7 +96,7 @@ pub(super) const fn prior(feature: Feature) -> Prior {
         // At the weight where automation would suspend; half of that still leaves 61 % of the mail.
         Feature::Listings => Prior { shift: -0.1, hazard: 0.01 },
         // Each doubling beyond the first of what is usual.
-        Feature::Jump => Prior { shift: -0.1, hazard: 0.001 },
+        Feature::Jump => Prior { shift: -0.1, hazard: 0.002 },
     }
 }
 
@@ -128,4 +132,7 @@ pub(in crate::scheduler) const LIFT_MAX: f64 = 2.0;
 /// Least time between two facts of a route, in milliseconds.
 pub(super) const WRITE_EVERY: i64 = 60_000;
 /// Log odds by which an opinion has changed enough to be written.
-pub(super) const WRITE_SHIFT: f64 = 0.5;
+pub(super) const WRITE_SHIFT: f64 = 1.0;
+
+/// Part of the weight that a feature has to cost before it is named to people.
+pub(super) const LOUD: f64 = 0.02;
