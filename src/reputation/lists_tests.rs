@@ -49,7 +49,6 @@ fn a_bad_list_among_good_ones(share: f64) -> (usize, usize, u64, u64) {
             *message = MessageId(i);
         }
         for change in r.observe(&seen, now).iter().filter(|change| matches!(change.to, Health::Suspended { .. })) {
-            eprintln!("{i} {now} {change:?}");
             match change.subject {
                 Subject::Binding(_) => bindings += 1,
                 Subject::Route(..) => routes += 1,

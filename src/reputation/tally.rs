@@ -157,6 +157,7 @@ impl Bucket {
 pub(super) struct Excursion<'a> {
     old: Option<&'a Bucket>,
     recent: Vec<&'a Bucket>,
+    before: Vec<&'a Bucket>,
     /// The sum, in nats.
     pub(super) sum: f64,
     /// All of it.
@@ -169,9 +170,14 @@ impl Excursion<'_> {
         self.old.iter().chain(&self.recent).flat_map(|bucket| bucket.counts.iter().map(|(key, count)| (*key, *count)))
     }
 
-    /// The same for each minute of its own (with the grid of the default window), without what has been merged.
+    /// Counts of each bucket of it, without what has been merged.
     pub(super) fn by_bucket(&self) -> impl Iterator<Item = impl Iterator<Item = (Key, Count)>> {
         self.recent.iter().map(|bucket| bucket.counts.iter().map(|(key, count)| (*key, *count)))
+    }
+
+    /// The same for the time before it.
+    pub(super) fn before(&self) -> impl Iterator<Item = impl Iterator<Item = (Key, Count)>> {
+        self.before.iter().map(|bucket| bucket.counts.iter().map(|(key, count)| (*key, *count)))
     }
 
     /// Where on the grid it begins.
@@ -278,8 +284,9 @@ impl Tally {
         let (sum, from, with_old) = self.highest(steps);
         let old = self.old.as_ref().filter(|_| with_old);
         let recent: Vec<&Bucket> = self.buckets.range(from..).collect();
+        let before = self.buckets.range(..from).collect();
         let total = old.iter().chain(&recent).map(|bucket| bucket.total).sum();
-        Excursion { old, recent, sum, total }
+        Excursion { old, recent, before, sum, total }
     }
 
     /// Everything that is kept has been judged: the next excursion begins with what is counted from now on.

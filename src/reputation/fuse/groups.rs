@@ -99,8 +99,13 @@ impl Groups {
     }
 
     #[cfg(test)]
-    pub(in crate::reputation) fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.names.len()
+    }
+
+    #[cfg(test)]
+    pub(super) fn knows(&self, group: &Group) -> bool {
+        self.names.values().any(|known| known == group)
     }
 }
 
@@ -153,5 +158,10 @@ impl Places {
 
     pub(in crate::reputation) fn name(&self, number: u32) -> Option<&str> {
         self.known.iter().find(|place| place.number == number).map(|place| &*place.name)
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.known.len()
     }
 }

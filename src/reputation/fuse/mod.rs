@@ -19,8 +19,9 @@
 //! | a destination (of a binding) | | its route is judged in the binding's place |
 //! | tenants, the worst first, each of them bad by itself | whether one campaign or sender domain explains the tenant: what is left of it is not bad, and well with the others | that mail is held there |
 //! | (of a route) | the other bindings show the same there, also without the tenant that is worst for them | the destination is noted; nobody is stopped |
-//! | tenants whose mail over other bindings is bad ([`super::lists`]) | the rest is not bad, or nothing | they are held there |
+//! | tenants whose mail over other bindings is bad ([`super::lists`]) | the rest is not bad for certain, or nothing | they are held there |
 //! | nobody | the rest without the worst may yet turn out well | some more mail is waited for, until the sum is twice its height |
+//! | nobody | the bounces are lumps of some groups | the same, until they are not |
 //! | nobody | | the route or binding is out |
 //!
 //! A tenant that is alone on an address and unknown elsewhere cannot be told from it: the address is protected. What was
@@ -43,7 +44,7 @@ pub(super) use self::gates::is_bad;
 pub(super) use self::groups::{Group, Groups, Places};
 pub(super) use self::kept::Kept;
 
-use self::gates::{ACQUITTAL, is_above, is_alarm, is_well};
+use self::gates::{ACQUITTAL, is_above, is_alarm, is_of_all, is_well};
 use super::tally::{Count, Key, Steps, Tally};
 use crate::clock::Wall;
 use crate::config;
@@ -69,6 +70,8 @@ pub(super) struct Case {
     counts: BTreeMap<Key, Count>,
     /// Also what was counted before it began.
     all: BTreeMap<Key, Count>,
+    /// Enough to take the address out.
+    is_of_all: bool,
 }
 
 fn summed<T: Ord>(counts: impl Iterator<Item = (T, Count)>) -> BTreeMap<T, Count> {
@@ -128,8 +131,8 @@ impl Case {
         let steps = Steps::new(rules);
         let excursion = tally.excursion(steps, now);
         let (sum, total, begin) = (excursion.sum, excursion.total, excursion.begin().unwrap_or(i64::MIN));
-        let counts = summed(excursion.counts());
-        Self { steps, sum, total, begin, counts, all: summed(tally.since(i64::MIN)) }
+        let (counts, is_of_all) = (summed(excursion.counts()), is_of_all(&excursion, rules));
+        Self { steps, sum, total, begin, counts, all: summed(tally.since(i64::MIN)), is_of_all }
     }
 
     /// Counts by what they are grouped by, the most suspicious first; equal ones in order, so that nothing depends on
@@ -190,7 +193,7 @@ impl Case {
             let narrowed = |(tenant, own)| self.narrowed(counts, tenant, own, rest, groups, rules);
             return Blamed::Mail(chosen.into_iter().map(narrowed).collect());
         }
-        match may_clear && self.sum < WAIT_HEIGHTS * rules.fuse_height {
+        match !self.is_of_all || may_clear && self.sum < WAIT_HEIGHTS * rules.fuse_height {
             true => Blamed::Later,
             false => Blamed::Address,
         }
@@ -214,7 +217,7 @@ impl Case {
             if is_well(rest, self.steps, rules) {
                 return (chosen, true);
             }
-            may_clear |= self.steps.of(rest) <= 0.0 && rest.attempts * WAIT_SHARE >= total.attempts;
+            may_clear |= self.steps.of(rest) <= ACQUITTAL && rest.attempts * WAIT_SHARE >= total.attempts;
         }
         (Vec::new(), may_clear)
     }
@@ -260,7 +263,7 @@ impl Case {
         let bad: Vec<_> = bad.filter(|(tenant, _)| is_bad(elsewhere(tenant), rules)).collect();
         let rest = bad.iter().fold(self.total, |rest, (_, own)| rest.without(*own));
         let of_tenant = |(tenant, own)| Culprit { group: Group { tenant, stream: None, domain: None }, own, rest };
-        (!bad.is_empty() && self.steps.of(rest) <= 0.0).then(|| bad.into_iter().map(of_tenant).collect())
+        (!bad.is_empty() && self.steps.of(rest) <= ACQUITTAL).then(|| bad.into_iter().map(of_tenant).collect())
     }
 
     /// Whether others fared no better at the same time: bad by themselves, and the share here is not above theirs for
