@@ -3,6 +3,7 @@
 //! They run shortened here, since this build is not optimised: fewer days, and messages of more recipients. `remuda
 //! simulate` runs them in full.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use remuda::config::Config;
@@ -122,4 +123,89 @@ fn a_small_tenant_does_not_wait_behind_one_that_sends_a_hundred_times_as_much() 
             dwarf.accepted
         );
     }
+}
+
+/// Who was taken out: binding, destination (none where it was out everywhere), reason; each once.
+fn out(report: &Report) -> BTreeSet<(&str, Option<&str>, &str)> {
+    let all = report.suspensions.iter();
+    all.map(|out| (out.binding.as_str(), out.destination.as_deref(), out.reason)).collect()
+}
+
+/// Busy for all but the last day, in messages of ten recipients: what is about addresses needs their daily volume.
+fn coarser(scenario: &mut Scenario) {
+    let days = scenario.days;
+    shorter(scenario, days, days - 1, 10);
+}
+
+#[test]
+fn of_32_addresses_only_the_one_that_turns_bad_is_taken_out() {
+    let report = run("bad-address", |scenario| {
+        coarser(scenario);
+        // A quarter of the mail: what decides is what is said to mta07.
+        scenario.traffic.iter_mut().for_each(|traffic| traffic.per_day /= 4);
+    });
+    let out = out(&report);
+    assert!(!out.is_empty() && out.iter().all(|(binding, ..)| *binding == "mta07"), "{out:?}");
+    let mail = report.mail;
+    assert_eq!(mail.delivered + mail.bounced, mail.accepted, "nothing waits for it");
+}
+
+#[test]
+fn a_tenants_rotten_list_takes_no_address_out_and_delays_nobody_else() {
+    let report = run("rotten-list", |scenario| shorter(scenario, 4, 4, 5));
+    assert_eq!(out(&report), BTreeSet::new());
+    for (day, (name, tenant)) in report.days.iter().flat_map(|day| day.tenants.iter().map(move |t| (day.date, t))) {
+        let others_wait = name != "rotten" && tenant.waiting * 50 > tenant.accepted;
+        assert!(!others_wait, "{name} on {day}: {} of {}", tenant.waiting, tenant.accepted);
+    }
+}
+
+#[test]
+fn new_addresses_that_were_pushed_too_fast_are_given_less_and_none_of_the_warm_is_touched() {
+    let report = run("warming", coarser);
+    let out = out(&report);
+    assert!(out.iter().all(|(binding, ..)| binding.starts_with("new")), "{out:?}");
+    let last = &report.days[report.days.len() - 2];
+    assert!((1..=4).all(|n| carried(last, &format!("new{n:02}")) > 1_000), "and none is burnt: {:?}", last.bindings);
+}
+
+#[test]
+#[ignore = "an outage that says \"no such user\" still takes all bindings out for hard bounces"]
+fn nobody_is_taken_out_because_a_provider_is_gone() {
+    let report = run("outage", coarser);
+    assert_eq!(out(&report), BTreeSet::new());
+    let mail = report.mail;
+    assert_eq!(mail.delivered + mail.bounced, mail.accepted, "all of it leaves once they are back");
+}
+
+#[test]
+fn a_list_that_lists_the_world_takes_nobody_out() {
+    let report = run("loud-list", |scenario| shorter(scenario, 5, 4, 10));
+    assert_eq!(out(&report), BTreeSet::new());
+}
+
+#[test]
+fn a_blocked_range_is_left_at_once_where_it_is_blocked_and_nowhere_else() {
+    let report = run("range-block", coarser);
+    let out = out(&report);
+    let actives = out.iter().filter(|(binding, ..)| binding.starts_with("mta")).count();
+    assert_eq!(actives, 8, "{out:?}");
+    assert!(out.iter().all(|(_, destination, _)| *destination == Some("microsoft")), "{out:?}");
+    let day = &report.days[1];
+    assert!(day.providers["microsoft"].deferred < 1_000, "{:?}", day.providers);
+    let mail = report.mail;
+    assert_eq!((mail.delivered + mail.bounced, mail.expired), (mail.accepted, 0));
+    assert!(mail.bounced * 50 < mail.accepted, "no block bounces mail: {mail:?}");
+}
+
+#[test]
+fn an_address_that_declines_at_gmail_is_taken_out_there_and_nowhere_else() {
+    let report = run("decline", coarser);
+    let out = out(&report);
+    assert!(
+        out.iter().all(|(binding, destination, _)| (*binding, *destination) == ("mta03", Some("gmail"))),
+        "{out:?}"
+    );
+    let refused: u64 = report.days[2..6].iter().map(|day| day.providers["gmail"].deferred).sum();
+    assert!(refused < 4_000, "of four days: {refused}");
 }

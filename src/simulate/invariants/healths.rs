@@ -1,13 +1,16 @@
 //! Health: who is out gets nothing, and nobody is put out without a cause that was seen.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
+
+use ipnet::IpNet;
 
 use super::{Found, blames};
 use crate::clock::Wall;
-use crate::config::Config;
+use crate::config::{Binding, Config};
 use crate::message::{BindingName, DestinationName};
-use crate::outcome::{Action, Outcome};
+use crate::outcome::{Action, Outcome, Scope};
 use crate::queue::core::{Core, Start};
 use crate::reputation::{Health, HealthChange, Reason, Subject, UNTIL_CLEARED};
 
@@ -33,6 +36,8 @@ pub struct Healths {
     probation: HashMap<Subject, Trickle>,
     /// When a binding was last refused in a way that may cost it something. Silence is none.
     refused: Vec<Option<Wall>>,
+    /// Who shares a binding's network (/24, /64): a refusal of the network is one of them all.
+    neighbours: Vec<Vec<usize>>,
     window: Duration,
     longest: Duration,
     /// Listings that are certain, by what the zones say.
@@ -50,7 +55,14 @@ impl Healths {
         let certain = |code: &crate::config::ZoneCode| {
             matches!(code.meaning, crate::config::CodeMeaning::Listed { certain: true, .. })
         };
+        let network = |binding: &Arc<Binding>| {
+            let address = binding.public_address;
+            IpNet::new(address, if address.is_ipv4() { 24 } else { 64 }).ok().map(|network| network.trunc())
+        };
+        let networks: Vec<_> = config.bindings.iter().map(network).collect();
+        let of = |own| (0..networks.len()).filter(|&other| networks[other] == own).collect();
         Self {
+            neighbours: networks.iter().map(|own| of(*own)).collect(),
             pools: config.pools.iter().map(members).collect(),
             switched_off: config.bindings.iter().map(|b| b.suspend_delivery).collect(),
             suspended: vec![None; config.bindings.len()],
@@ -109,6 +121,9 @@ impl Healths {
         let is_local = outcome.cause == Some(crate::outcome::Cause::LocalAddress);
         if outcome.hard || blames(outcome) || outcome.action != Action::None || is_local {
             self.refused[binding as usize] = Some(now);
+        }
+        if outcome.scope == Scope::Range {
+            self.neighbours[binding as usize].iter().for_each(|neighbour| self.refused[*neighbour] = Some(now));
         }
     }
 

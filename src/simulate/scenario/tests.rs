@@ -10,31 +10,33 @@ use crate::config::read::Readable;
 
 const ANNOTATED: &str = include_str!("../../../config/scenarios/annotated.toml");
 
-/// Examples with the configuration each runs on.
-const EXAMPLES: [(&str, &str); 8] = [
+/// An example with the configuration it runs on.
+macro_rules! example {
+    ($name:literal) => {
+        (
+            include_str!(concat!("../../../config/scenarios/", $name, ".toml")),
+            include_str!(concat!("../../../config/scenarios/", $name, "-remuda.toml")),
+        )
+    };
+}
+
+/// All examples.
+const EXAMPLES: [(&str, &str); 15] = [
     (ANNOTATED, include_str!("../../../config/scenarios/bad-list-remuda.toml")),
-    (
-        include_str!("../../../config/scenarios/bad-list.toml"),
-        include_str!("../../../config/scenarios/bad-list-remuda.toml"),
-    ),
-    (
-        include_str!("../../../config/scenarios/failover.toml"),
-        include_str!("../../../config/scenarios/failover-remuda.toml"),
-    ),
-    (include_str!("../../../config/scenarios/fleet.toml"), include_str!("../../../config/scenarios/fleet-remuda.toml")),
-    (
-        include_str!("../../../config/scenarios/migration.toml"),
-        include_str!("../../../config/scenarios/migration-remuda.toml"),
-    ),
-    (include_str!("../../../config/scenarios/month.toml"), include_str!("../../../config/scenarios/month-remuda.toml")),
-    (
-        include_str!("../../../config/scenarios/unequal.toml"),
-        include_str!("../../../config/scenarios/unequal-remuda.toml"),
-    ),
-    (
-        include_str!("../../../config/scenarios/warmup.toml"),
-        include_str!("../../../config/scenarios/warmup-remuda.toml"),
-    ),
+    example!("bad-address"),
+    example!("bad-list"),
+    example!("decline"),
+    example!("failover"),
+    example!("fleet"),
+    example!("loud-list"),
+    example!("migration"),
+    example!("month"),
+    example!("outage"),
+    example!("range-block"),
+    example!("rotten-list"),
+    example!("unequal"),
+    example!("warming"),
+    example!("warmup"),
 ];
 
 /// The smallest good scenario, on which the tests of mistakes build.
