@@ -89,7 +89,12 @@ impl Site {
         self.planned.as_ref().ok().and_then(|plan| plan.provider.as_ref())
     }
 
-    /// Whether it refuses this recipient whatever address brings the mail. What a script will say nobody knows.
+    /// What it will say, nobody knows before.
+    pub fn is_scripted(&self) -> bool {
+        matches!(self.judge, Judge::Script(_))
+    }
+
+    /// Whether it refuses this recipient whatever address brings the mail, as far as that is known.
     pub fn refuses_anyway(&self, recipient: u64, quality: &Quality) -> bool {
         matches!(&self.judge, Judge::Model(receiver) if receiver.refuses_anyway(recipient, quality))
     }

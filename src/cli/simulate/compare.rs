@@ -151,10 +151,11 @@ fn against(row: &Row) -> String {
 }
 
 /// What the summary shows of each scenario.
-const HEADLINES: [(&str, &str); 8] = [
+const HEADLINES: [(&str, &str); 9] = [
     ("delivered_24h", "in 24 h"),
     ("ip_refusals", "refused for the IP"),
-    ("false_runs", "runs with innocent out"),
+    ("false_runs", "runs, innocent IP out"),
+    ("false_route_runs", "… route out"),
     ("burnt", "innocent burnt"),
     ("burnt_named", "guilty burnt"),
     ("detect_seconds", "found"),

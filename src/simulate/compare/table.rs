@@ -57,19 +57,14 @@ pub struct Measure {
 }
 
 /// All rows, in order.
-pub const MEASURES: [Measure; 16] = [
+pub const MEASURES: [Measure; 17] = [
     share("delivered_24h", "delivered within 24 h", |m| number(m.delivered_24h)),
     share("delivered_24h_innocent", "… of innocent tenants", |m| number(m.delivered_24h_innocent)),
     count("ip_refusals", "refused for the IP", |m| Figure::Number(m.ip_refusals as f64)),
     count("ip_refusals_permanent", "… of them 5xx", |m| Figure::Number(m.ip_refusals_permanent as f64)),
     count("ip_refusals_innocent", "… over innocent bindings", |m| Figure::Number(m.ip_refusals_innocent as f64)),
-    Measure {
-        is_mean: true,
-        unit: Unit::Share,
-        ..count("false_runs", "runs with an innocent IP suspended", |m| {
-            Figure::Number(f64::from(u8::from(m.false_bindings > 0)))
-        })
-    },
+    some("false_runs", "runs with an innocent IP suspended", |m| yes(m.false_bindings > 0)),
+    some("false_route_runs", "… an innocent route", |m| yes(m.false_routes > 0)),
     mean("false_bindings", "innocent IPs suspended", |m| Figure::Number(m.false_bindings as f64)),
     mean("false_routes", "innocent routes suspended", |m| Figure::Number(m.false_routes as f64)),
     mean("false_routes_unprovoked", "… that were not refused", |m| Figure::Number(m.false_routes_unprovoked as f64)),
@@ -94,8 +89,17 @@ const fn mean(key: &'static str, title: &'static str, of: fn(&Measures) -> Figur
     Measure { key, title, unit: Unit::Count, sense: Sense::Less, is_mean: true, of }
 }
 
+/// In how many of the runs.
+const fn some(key: &'static str, title: &'static str, of: fn(&Measures) -> Figure) -> Measure {
+    Measure { key, title, unit: Unit::Share, sense: Sense::Less, is_mean: true, of }
+}
+
 const fn seconds(key: &'static str, title: &'static str, of: fn(&Measures) -> Figure) -> Measure {
     Measure { key, title, unit: Unit::Seconds, sense: Sense::Less, is_mean: false, of }
+}
+
+fn yes(happened: bool) -> Figure {
+    Figure::Number(f64::from(u8::from(happened)))
 }
 
 fn number(figure: Option<f64>) -> Figure {

@@ -128,16 +128,10 @@ impl World {
         let waited = now.wall.since(stored.entry.arrived);
         let (tier, binding) = (start.lease.tier, start.lease.binding.0);
         let (place, seen) = (self.internet.site(site), &stored.seen);
-        let mut decided = settled.decided.iter();
         for Answered { outcome, text, .. } in &answers {
             let told = Told { binding, group: place.group, outcome, tier, waited, text };
             self.recorder.answered(seen, told);
-            // Those who are done stand in the order of the answers.
-            let done = if outcome.disposition == Disposition::Deferred { None } else { decided.next() };
-            let bounced = done.filter(|_| outcome.disposition == Disposition::Bounced);
-            let number = bounced.map(|done| recipient_number(start.entry, seen, &done.address));
-            let anyway = number.is_some_and(|number| place.refuses_anyway(number, &seen.quality));
-            self.meter.answered(seen, told, anyway, now.wall);
+            self.meter.answered(seen, told, place.is_scripted(), now.wall);
         }
         let expired = settled.decided.iter().filter(|d| d.disposition == Disposition::Expired).count() as u64;
         if expired > 0 {

@@ -191,8 +191,8 @@ impl Meter {
         }
     }
 
-    /// A recipient was answered. `anyway`: it is one that no address would have brought in.
-    pub fn answered(&mut self, seen: &Seen, told: Told<'_>, anyway: bool, now: Wall) {
+    /// A recipient was answered. `is_scripted`: by a receiver of which only its answers tell whom it refuses anyway.
+    pub fn answered(&mut self, seen: &Seen, told: Told<'_>, is_scripted: bool, now: Wall) {
         if seen.is_report {
             return;
         }
@@ -214,7 +214,7 @@ impl Meter {
             }
         } else if outcome.disposition == Disposition::Bounced
             && matches!(outcome.scope, Scope::Recipient | Scope::Message)
-            && !anyway
+            && is_scripted
         {
             self.unwanted(seen, 1, arrived);
         }

@@ -86,7 +86,7 @@ fn answer(
     now: Wall,
 ) {
     let text = if outcome.disposition == Disposition::Delivered { "250 ok" } else { "550 no" };
-    meter.answered(&seen(tenant), Told { binding, group, outcome, tier: 0, waited, text }, false, now);
+    meter.answered(&seen(tenant), Told { binding, group, outcome, tier: 0, waited, text }, true, now);
 }
 
 /// `each` recipients a minute over each binding that `carries` says, at gmail, with looks in between.
