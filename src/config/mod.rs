@@ -660,7 +660,8 @@ pub struct Reputation {
     pub probation_period: Duration,
     /// Clean periods after which the binding is active again. Default 4.
     pub probation_periods: u32,
-    /// Largest share of a pool's bindings that automation alone may have out. Default 0.5.
+    /// Largest share of a pool's bindings that automation alone may have out, everywhere or at one destination.
+    /// Default 0.5.
     pub pool_guard: f64,
 }
 
@@ -671,7 +672,8 @@ pub enum Automation {
     #[default]
     Act,
     /// Everything is judged and told, and nothing is done; only the operator's word and an address that cannot be bound
-    /// move anything.
+    /// move anything. Mail is not asked whose fault a refusal is, since what follows from that is a hold: refusals count
+    /// against the binding.
     Watch,
 }
 

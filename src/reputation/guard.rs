@@ -1,9 +1,11 @@
 //! The pool guard: automation must not empty a pool.
 //!
-//! Asked before a binding is suspended everywhere for a reason that is not certain. It holds the suspension back when
-//! the binding is the last usable one of a pool, or when more than the configured share of a pool's bindings would be
-//! out by automation. Drained members (weight 0) are no part of the pool here. It is asked when a suspension would begin,
-//! not again while it lasts: when the operator, or certain evidence, then takes the others out as well, that was not
+//! Asked before a binding is suspended everywhere for a reason that is not certain, and before a route is for one that
+//! only statistics give ([`Reason::is_inferred`](super::Reason::is_inferred)): there it counts who can be used at that
+//! destination. What a receiver says of a route in as many words passes; it refuses the mail anyway. The guard holds the
+//! suspension back when the binding is the last usable one of a pool, or when more than the configured share of a pool's
+//! bindings would be out by automation; the subject is throttled strongly instead. Drained members (weight 0) are no part of the pool here. It is asked when a suspension would begin
+//! (a walk over the members of its pools, and nothing per message), not again while it lasts: when the operator, or certain evidence, then takes the others out as well, that was not
 //! automation on a guess.
 
 use std::collections::{HashMap, HashSet};

@@ -87,6 +87,7 @@ impl Reputation {
     fn take_back(&mut self, subject: &Subject, mut state: State, returns: bool) {
         let was_shown = state.health.clone();
         state.set_back(&self.rules, self.now);
+        self.latest = self.latest.max(state.newest(&self.rules));
         if returns {
             // Nobody has been told of it: the next look tells.
             state.health = Health::Active;
@@ -101,8 +102,7 @@ impl Reputation {
         if let Some(cell) = find(&mut self.bindings, subject, self.rules.window) {
             cell.state = state;
         }
-        // However long ago it was due.
-        self.arm(subject, Wall::from_millis(0));
+        self.arm(subject);
     }
 
     /// Keeps what is known of a binding that is configured no more.

@@ -32,6 +32,8 @@ mod guard;
 pub mod health;
 pub mod holds;
 mod kept;
+#[cfg(test)]
+mod kept_tests;
 mod late;
 #[cfg(test)]
 mod late_tests;

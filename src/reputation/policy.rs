@@ -14,17 +14,19 @@
 //! | hard bounces that come back later | as if they had come at once, where that still matters ([`late`](super::late)) |
 //! | routes suspended for the IP or its set-up at `providers_for_binding` configured providers | the binding |
 //! | listings, reverse DNS, an address that cannot be bound | the binding, until the cause is gone |
-//! | the operator's word | the binding, before everything else |
+//! | the operator's word | the binding or one route, before everything else; brought back for a span, automation does not suspend it meanwhile |
 //!
 //! Nothing else touches a binding as a whole: one receiver's refusal stays that receiver's.
 //!
-//! A binding on probation is suspended again when [`PROBATION_BLAMERS`] destinations blame its IP; one of them only
+//! A binding on probation is suspended again when [`PROBATION_BLAMERS`] providers blame its IP; one of them only
 //! spoils the period (its own route is suspended by the rule above). Otherwise a single receiver that never liked the
 //! network would keep the binding out for good.
 //!
 //! A receiver that asks for less and blames the IP in one breath is answered by less: of such replies only those count
 //! as blame that begin or clearly prolong the throttle, so that a burst of them counts once, and a try after each pause
 //! (see [`crate::scheduler::window`]) counts again.
+//!
+//! Where automation only watches, all this is judged, kept and told in the same way, and acts on nothing (`State::acts`).
 //!
 //! Every evidence first lets time pass up to its `now`, so that the order of `tick` and `observe` does not matter.
 
@@ -50,7 +52,7 @@ use crate::clock::Wall;
 use crate::config::{self, Automation, Config};
 use crate::message::{BindingName, DestinationName};
 
-/// Destinations that must blame a binding on probation before it is suspended again as a whole.
+/// Configured providers that must blame a binding on probation before it is suspended again as a whole.
 pub const PROBATION_BLAMERS: usize = 2;
 
 /// All healths and the tallies behind them.
@@ -92,6 +94,8 @@ pub struct Reputation {
     next_sweep: Wall,
     /// The moment of the last call.
     pub(super) now: Wall,
+    /// The latest moment that was seen here, or before a restart.
+    pub(super) latest: Wall,
 }
 
 impl Reputation {
@@ -122,6 +126,7 @@ impl Reputation {
             usable_again: false,
             next_sweep: now.plus(config.reputation.window),
             now,
+            latest: now,
         };
         new.reconfigure(config);
         new
@@ -224,9 +229,11 @@ impl Reputation {
     /// Lets time pass: suspensions end in probation, periods of probation end, throttles end, penalties are forgiven.
     pub fn tick(&mut self, now: Wall) -> Vec<HealthChange> {
         let mut changes = Vec::new();
-        let last = std::mem::replace(&mut self.now, now);
-        if is_ahead(last, now) {
+        self.now = now;
+        self.latest = self.latest.max(now);
+        if is_ahead(self.latest, now) {
             self.set_back();
+            self.latest = now;
         }
         // Each is served once: what becomes due anew at this very moment waits for the next call.
         let due: Vec<Subject> =

@@ -246,6 +246,20 @@ fn a_burst_of_wishes_for_less_is_one_refusal_and_three_pauses_that_fail_are_thre
     assert_eq!(out_until(&r, &route("a", "gmail")).map(|(reason, _)| reason), Some(Reason::IpBlocked));
 }
 
+#[test]
+fn one_burst_is_one_change() {
+    let (_, mut r) = herd();
+    let mut changes = Vec::new();
+    for n in 0..300 {
+        let now = START.plus(Duration::from_millis(n));
+        let to = ["gmail", "outlook", "yahoo"][n as usize % 3];
+        changes.extend(r.observe(&blamed("a", to, Action::SuspendRoute(HOUR)), now));
+        changes.extend(r.observe(&listings("b", vec![listing("sbl", 4.0, true)]), now));
+        changes.extend(r.observe(&blamed("c", "gmail", Action::BackOff(HOUR)), now));
+    }
+    assert_eq!(changes.len(), 3 + 1 + 1 + 1, "three routes, the binding that they make, b, and c at gmail");
+}
+
 /// Sends `n` messages of `tenant`, `bad` of a hundred to unknown users, over routes `to`.
 pub(super) fn send(r: &mut Reputation, n: u64, bad: u64, tenant: &str, to: &[&str], now: Wall) {
     for i in 0..n {

@@ -5,15 +5,12 @@
 //! back, when another binding or route has become usable; and those for which something around them changed (`stale`): the
 //! shield of their binding, the rules, the clock.
 
-use std::time::Duration;
-
 use super::cells::{Cell, find};
 use super::guard::Standing;
 use super::health::{Health, HealthChange, Reason, Subject};
 use super::notes::Note;
 use super::policy::Reputation;
 use super::state::State;
-use crate::clock::Wall;
 use crate::config::{self, Automation};
 use crate::message::{BindingName, DestinationName, PoolName};
 
@@ -115,8 +112,7 @@ impl Reputation {
             let (subject, from) = (subject.clone(), from.clone());
             out.push(HealthChange { subject, from, to, evidence: evidence.to_owned() });
         }
-        // What is due already is served by the next tick, and not over and over.
-        self.arm(subject, now.plus(Duration::from_millis(1)));
+        self.arm(subject);
     }
 
     fn stale_routes(&mut self, binding: BindingName) {
@@ -151,10 +147,10 @@ impl Reputation {
         })
     }
 
-    /// Sets the timer of a subject, not before `earliest`.
-    pub(super) fn arm(&mut self, subject: &Subject, earliest: Wall) {
+    /// Sets the timer of a subject.
+    pub(super) fn arm(&mut self, subject: &Subject) {
         let Some(cell) = find(&mut self.bindings, subject, self.rules.window) else { return };
-        let next = cell.state.next_moment(&self.rules).map(|next| next.max(earliest));
+        let next = cell.state.next_moment(&self.rules);
         let last = std::mem::replace(&mut cell.timer, next);
         if last != next {
             if let Some(last) = last {

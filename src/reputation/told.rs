@@ -27,6 +27,7 @@ impl Reputation {
         };
         self.change(&Subject::Binding(binding.clone()), &text, out, |state, rules| {
             state.listed = listed.to_vec();
+            // What sinks from a suspension to a throttle is out for the rest of its dwell time, and throttled after it.
             let out = sum >= suspend;
             if !out {
                 state.lift(Reason::Listed, rules, now);
@@ -57,6 +58,8 @@ impl Reputation {
             Subject::Route(binding.clone(), to.clone())
         });
         subjects.extend(routes.filter(|_| destination.is_none()));
+        // The binding first, and always in the same order.
+        subjects.sort();
         for subject in subjects {
             // A shield of the whole binding is kept there, once.
             let span = span.filter(|_| destination.is_some() || matches!(subject, Subject::Binding(_)));

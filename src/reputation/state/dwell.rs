@@ -17,6 +17,7 @@
 
 use std::time::Duration;
 
+use super::recovery::period_began;
 use super::{Effect, Held, NEVER, Reason, Shield, State, UNTIL_CLEARED, is_given};
 use crate::clock::Wall;
 use crate::config;
@@ -39,7 +40,7 @@ impl State {
         held.since.max(self.since).plus(rules.dwell)
     }
 
-    /// When time alone may change something next; after [`expire`](Self::expire), later than its `now`.
+    /// When time alone may change something next; later than now once what is due has been served and shown.
     pub(in crate::reputation) fn next_moment(&self, rules: &config::Reputation) -> Option<Wall> {
         let ends = self.causes.iter().map(|(reason, held)| self.end(*reason, held, rules));
         let gone = self.gone.values().map(|held| self.dwells_until(held, rules));
@@ -51,11 +52,11 @@ impl State {
         all.filter(|&at| at != UNTIL_CLEARED).min()
     }
 
-    fn is_clean(&self) -> bool {
+    pub(super) fn is_clean(&self) -> bool {
         self.causes.is_empty() && self.gone.is_empty() && self.recovery.is_none()
     }
 
-    /// Lets time pass: causes end, periods of probation end, shields end, penalties are forgiven.
+    /// Lets time pass: causes end, periods of probation end, shields end. Show it afterwards: penalties are forgiven there.
     pub(in crate::reputation) fn expire(&mut self, rules: &config::Reputation, now: Wall) {
         let over = self.causes.iter().filter(|(reason, held)| self.end(**reason, held, rules) <= now);
         for reason in over.map(|(reason, _)| *reason).collect::<Vec<_>>() {
@@ -69,19 +70,12 @@ impl State {
                 self.leave(reason, held.effect, rules, now);
             }
         }
+        if self.is_on_probation() {
+            self.next_period(rules, now);
+        }
         self.shield.take_if(|shield| shield.until <= now);
         if self.is_fresh() && self.since.plus(rules.dwell) <= now {
             self.since = NEVER;
-        }
-        if self.is_on_probation() && !self.blocked(rules) {
-            self.next_period(rules, now);
-        }
-        if self.strikes > 0 && self.is_clean() && now.since(self.clean_since) >= rules.forgive_after {
-            self.strikes = 0;
-        }
-        if self.is_blank() {
-            // As it would be after a restart, since nothing of it is on disk.
-            *self = Self { sheltered: self.sheltered, ..Self::default() };
         }
     }
 
@@ -107,6 +101,9 @@ impl State {
         let more = self.judged(Effect::Suspend, rules).next().is_some();
         self.withheld &= more;
         self.in_force &= more;
+        if self.automatic().next().is_none() {
+            self.clean_since = self.clean_since.min(now);
+        }
         if !kept_it_out {
             return;
         }
@@ -121,29 +118,49 @@ impl State {
         }
     }
 
+    /// The last moment of which it bears a trace: no clock that it has seen showed less.
+    pub(in crate::reputation) fn newest(&self, rules: &config::Reputation) -> Wall {
+        let causes = self.causes.values().chain(self.gone.values());
+        let told = causes.clone().map(|held| held.since);
+        let way = self.recovery.iter().flat_map(|way| [way.started, period_began(way, rules)]);
+        // What is clean only later than any cause ends was so by another clock.
+        let latest_end = causes.filter_map(finite_end).max().unwrap_or(NEVER);
+        let clean = Some(self.clean_since).filter(|&clean| clean > latest_end);
+        let shield = self.shield.map(|shield| shield.since);
+        let all = told.chain(way).chain(clean).chain(shield);
+        all.chain([self.since, self.back_since]).max().unwrap_or(NEVER)
+    }
+
     /// The clock was set back: what begins in the future begins now.
     pub(in crate::reputation) fn set_back(&mut self, rules: &config::Reputation, now: Wall) {
-        let mut latest = now;
+        if !is_ahead(self.newest(rules), now) {
+            return;
+        }
+        let mut latest_end = now;
         for held in self.causes.values_mut().chain(self.gone.values_mut()) {
             if is_ahead(held.since, now) {
                 held.until = moved(held.until, held.since, now);
                 held.since = now;
             }
-            if held.until != UNTIL_CLEARED {
-                latest = latest.max(held.until);
-            }
+            latest_end = finite_end(held).map_or(latest_end, |end| latest_end.max(end));
         }
         if let Some(Shield { since, until }) = self.shield.as_mut().filter(|shield| is_ahead(shield.since, now)) {
             *until = moved(*until, *since, now);
             *since = now;
         }
+        self.set_back_recovery(rules, now);
         if is_ahead(self.since, now) {
             self.since = now;
         }
-        self.set_back_recovery(rules, now);
-        self.back_since = self.back_since.min(now.plus(AHEAD));
-        self.clean_since = self.clean_since.min(latest.plus(AHEAD));
+        if is_ahead(self.back_since, now) {
+            self.back_since = now;
+        }
+        self.clean_since = self.clean_since.min(latest_end);
     }
+}
+
+fn finite_end(held: &Held) -> Option<Wall> {
+    Some(held.until).filter(|&until| until != UNTIL_CLEARED)
 }
 
 fn moved(until: Wall, since: Wall, now: Wall) -> Wall {

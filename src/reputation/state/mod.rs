@@ -259,6 +259,13 @@ impl State {
                 self.since = NEVER;
             }
         }
+        if self.strikes > 0 && self.is_clean() && now.since(self.clean_since) >= rules.forgive_after {
+            self.strikes = 0;
+        }
+        if self.is_blank() {
+            // As it would be after a restart, since nothing of it is on disk.
+            *self = Self { sheltered: self.sheltered, ..Self::default() };
+        }
     }
 
     /// The health to show.

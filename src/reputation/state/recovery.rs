@@ -39,6 +39,12 @@ fn period(rules: &config::Reputation) -> Duration {
     rules.probation_period.max(Duration::from_secs(1))
 }
 
+/// When the present period began.
+pub(super) fn period_began(way: &Recovery, rules: &config::Reputation) -> Wall {
+    let millis = i64::try_from(period(rules).as_millis()).unwrap_or(i64::MAX);
+    Wall::from_millis(way.until.as_millis().saturating_sub(millis))
+}
+
 impl State {
     pub(super) fn begin_recovery(&mut self, reason: Reason, rules: &config::Reputation, now: Wall) {
         self.recovery = Some(Recovery {
@@ -91,7 +97,7 @@ impl State {
         if is_ahead(way.started, now) {
             way.started = now;
         }
-        if is_ahead(way.until, now.plus(period(rules))) {
+        if is_ahead(period_began(way, rules), now) {
             way.until = now.plus(period(rules));
         }
     }
