@@ -247,7 +247,7 @@ fn learning(c: &mut Criterion) {
                 b.iter(|| {
                     run.nanos += 1_000_000;
                     count += 1;
-                    let deferred = u32::from(count % 50 == 0);
+                    let deferred = u32::from(count.is_multiple_of(50));
                     let took = Some(Duration::from_millis(u64::from(100 + count % 7)));
                     let seen = Experience { accepted: 1 - deferred, deferred, took, ..Experience::default() };
                     let now = run.now();

@@ -14,8 +14,8 @@ use crate::message::id::BadId;
 use crate::message::{BindingName, Domain, EntryId, MessageId, PoolName, ProviderName, StreamName, TenantName};
 use crate::queue::core::explain::{Explanation, Said};
 use crate::queue::dispatcher::Supposing;
-use crate::scheduler::{Prediction, Verdict};
 use crate::scheduler::explain::{EffectiveLimit, limits_of_binding, limits_of_tenant};
+use crate::scheduler::{Prediction, Verdict};
 
 /// Recipients of a message that might come, at most.
 const RECIPIENTS_MAX: u32 = 1_000_000;
@@ -127,16 +127,7 @@ pub struct Expected {
 impl From<&Prediction> for Expected {
     fn from(predicted: &Prediction) -> Self {
         let &Prediction { chance, deviation, others, horizon, accepted, none_blamed, weight_percent, .. } = predicted;
-        Self {
-            chance,
-            deviation,
-            others,
-            horizon,
-            accepted,
-            none_blamed,
-            weight_percent,
-            words: predicted.words(),
-        }
+        Self { chance, deviation, others, horizon, accepted, none_blamed, weight_percent, words: predicted.words() }
     }
 }
 

@@ -195,6 +195,12 @@ worded! {
 }
 
 impl Scope {
+    /// Whether a wish for less that says so means the route: a quota of one sender, recipient or message must not slow
+    /// down everybody else's mail there.
+    pub fn is_of_route(self) -> bool {
+        matches!(self, Self::Binding | Self::Range | Self::Destination | Self::Unknown)
+    }
+
     /// The coarser word of the reply labels: recipient, content, sender, source_ip, remote, unknown.
     pub fn label(self) -> &'static str {
         match self {

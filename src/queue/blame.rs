@@ -127,7 +127,7 @@ pub fn experience(entry: &Entry, answers: &[Answered], binding: &BindingName, to
         };
         *count += 1;
         if let Action::BackOff(span) = action
-            && matches!(scope, Scope::Binding | Scope::Range | Scope::Destination | Scope::Unknown)
+            && scope.is_of_route()
         {
             seen.slow_down = seen.slow_down.max(Some(span));
             seen.stop = seen.stop.max(retry_after);

@@ -316,11 +316,9 @@ impl Reputation {
     }
 }
 
-/// What a rule asks for, as far as it is about the route: a wish for less that means one sender, recipient or message must
-/// not slow down everybody else's mail there. The same scopes as in [`crate::queue::blame::experience`].
+/// What a rule asks for, as far as it is about the route.
 fn action_of_route(action: Action, scope: Scope) -> Action {
-    let is_of_route = matches!(scope, Scope::Binding | Scope::Range | Scope::Destination | Scope::Unknown);
-    if matches!(action, Action::BackOff(_)) && !is_of_route { Action::None } else { action }
+    if matches!(action, Action::BackOff(_)) && !scope.is_of_route() { Action::None } else { action }
 }
 
 /// A hard bounce while the cell recovers: it spoils the period, unless the tenant's list is known to be bad elsewhere.

@@ -49,8 +49,8 @@ use crate::outcome::EnhancedCode;
 use crate::reputation::facts::Fact;
 use crate::reputation::{Evidence, HealthChange, HoldChange, Note, Reputation};
 use crate::scheduler::cap::{GrantFact, GrantRequest};
-use crate::scheduler::warmup::{self, StageChange};
 use crate::scheduler::prediction;
+use crate::scheduler::warmup::{self, StageChange};
 use crate::scheduler::{BindingId, Experience, Lease, Scheduler, Settlement, Verdict};
 
 /// Timers served in one call: after a clock that jumped, all that waits may be due at once.

@@ -156,8 +156,7 @@ impl Lessons {
             let Prior { shift, hazard } = prior(feature);
             let (mean, variance) = self.shifts[at];
             // The weight of an Ornstein–Uhlenbeck process: the variance returns twice as fast as the mean.
-            self.shifts[at] =
-                (towards(mean, shift), SHIFT_VARIANCE + (variance - SHIFT_VARIANCE) * left * left);
+            self.shifts[at] = (towards(mean, shift), SHIFT_VARIANCE + (variance - SHIFT_VARIANCE) * left * left);
             let (blamed, all) = self.hazards[at];
             self.hazards[at] = (towards(blamed, hazard * HAZARD_WEIGHT), towards(all, HAZARD_WEIGHT));
         }

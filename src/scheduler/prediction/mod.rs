@@ -198,8 +198,7 @@ impl Predictions {
         now: Now,
     ) -> Option<u8> {
         let silent = if column > 0 { seen.failed } else { 0 };
-        let [accepted, blamed, put_off, silent] =
-            [seen.accepted, seen.blamed, seen.deferred, silent].map(f64::from);
+        let [accepted, blamed, put_off, silent] = [seen.accepted, seen.blamed, seen.deferred, silent].map(f64::from);
         let carried = accepted + blamed + put_off + silent;
         if carried == 0.0 {
             return None;
@@ -373,13 +372,7 @@ fn told(
     Told { complaints, listed: own.listed, at: here.map_or(own.at, |here| here.at.max(own.at)) }
 }
 
-fn view(
-    route: &Route,
-    all: &Column,
-    others: Sums,
-    lessons: &Lessons,
-    features: &features::Features,
-) -> View {
+fn view(route: &Route, all: &Column, others: Sums, lessons: &Lessons, features: &features::Features) -> View {
     View {
         own: route.own,
         level: all.level,

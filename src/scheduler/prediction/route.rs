@@ -206,7 +206,10 @@ impl View {
         let normal: f64 = StandardNormal.sample(rng);
         let own = self.own.mean + normal.max(DOUBT) * self.own.variance.max(0.0).sqrt();
         let gamma = Gamma::new(self.blame.shape, 1.0 / self.blame.rate);
-        let blame = gamma.map_or(f64::INFINITY, |gamma| gamma.sample(rng)).min(self.blame.mean() - DOUBT_BLAME * self.blame.deviation()).max(0.0);
+        let blame = gamma
+            .map_or(f64::INFINITY, |gamma| gamma.sample(rng))
+            .min(self.blame.mean() - DOUBT_BLAME * self.blame.deviation())
+            .max(0.0);
         self.worth_of(own, blame, horizon)
     }
 }

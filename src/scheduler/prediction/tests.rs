@@ -68,7 +68,10 @@ fn it_is_nowhere_worse_than_the_former_rule() {
                 rates[at] += out.accepted as f64 / out.sent as f64 / 2.0;
             }
         }
-        println!("{name:15} blamed {:5} before {:5}  accepted {:.4} before {:.4}", sums[0], sums[1], rates[0], rates[1]);
+        println!(
+            "{name:15} blamed {:5} before {:5}  accepted {:.4} before {:.4}",
+            sums[0], sums[1], rates[0], rates[1]
+        );
         assert!(sums[0] as f64 <= sums[1] as f64 * 1.02, "{name}: {sums:?} refusals");
         assert!(rates[0] >= rates[1] - 0.001, "{name}: {rates:?} accepted");
     }
@@ -88,9 +91,16 @@ fn equal_bindings_keep_equal_shares() {
 #[test]
 fn a_provider_that_defers_everybody_bends_nobody_for_long() {
     let mut present = Present::new(8, 1);
-    let out = run(&mut present, 8, 50.0, (0, DAY), 2, |_, minute, _| {
-        if (600..900).contains(&minute) { deferring(0.8) } else { WELL }
-    });
+    let out = run(
+        &mut present,
+        8,
+        50.0,
+        (0, DAY),
+        2,
+        |_, minute, _| {
+            if (600..900).contains(&minute) { deferring(0.8) } else { WELL }
+        },
+    );
     let worst = (0..8).map(|b| share(&out, b) * 8.0).fold(1.0, f64::min);
     assert!(worst > 0.95, "{worst}");
     assert_eq!(out.parts.last(), Some(&vec![1.0; 8]));
@@ -185,9 +195,8 @@ fn what_is_held_against_a_binding_fades_and_it_comes_back_in_steps() {
 #[test]
 fn others_do_not_grow_faster_by_it_than_they_may() {
     for (n, bad) in [(2, 1), (4, 3), (4, 2), (8, 7)] {
-        let out = run(&mut Present::new(n, 7), n, 20.0, (0, DAY), 5, |b, _, _| {
-            if b < bad { deferring(0.9) } else { WELL }
-        });
+        let out =
+            run(&mut Present::new(n, 7), n, 20.0, (0, DAY), 5, |b, _, _| if b < bad { deferring(0.9) } else { WELL });
         let lift = |parts: &Vec<f64>| n as f64 / parts.iter().sum::<f64>();
         let lifts: Vec<f64> = out.parts.iter().map(lift).collect();
         assert!(lifts.iter().all(|&lift| lift <= LIFT_MAX + 0.01), "{n}, {bad} bad: {lifts:?}");
@@ -262,7 +271,8 @@ fn facts_of_strangers_are_harmless_and_bad_ones_are_told() {
     ];
     let bad = present.bench.scheduler.restore_predictions(all.iter().map(|(k, v)| (*k, v.as_slice())), now);
     assert_eq!(bad.iter().map(|bad| bad.key.as_str()).collect::<Vec<_>>(), ["prediction/m0/gmail"]);
-    let wild = br#"{"binding":"m0","provider":"gmail","at":-9223372036854775808,"level":[1e308,-1e308],"own":[-1e308,0],
+    let wild =
+        br#"{"binding":"m0","provider":"gmail","at":-9223372036854775808,"level":[1e308,-1e308],"own":[-1e308,0],
         "recipients":[1e308,1e308],"usual":[1e308,0,-1],"step":255}"#;
     let bad = present.bench.scheduler.restore_predictions([("prediction/m0/gmail", wild.as_slice())], now);
     assert!(bad.is_empty(), "{bad:?}");

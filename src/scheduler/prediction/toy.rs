@@ -49,8 +49,7 @@ impl Present {
         let names: Vec<String> = (0..bindings).map(|n| format!("m{n}")).collect();
         let config = names.iter().fold(TestConfig::default(), |config, name| config.binding(name, |_| {}));
         let members: Vec<(&str, u32)> = names.iter().map(|name| (name.as_str(), 1)).collect();
-        let config =
-            config.provider("gmail", |_| {}).pool("p", &[&members], |pool| pool.spread = Spread::Reputation);
+        let config = config.provider("gmail", |_| {}).pool("p", &[&members], |pool| pool.spread = Spread::Reputation);
         let mut config = config.build();
         change(&mut config);
         let mut present = Self { bench: Bench::new(&config, &[]), config, seed };
@@ -165,8 +164,8 @@ pub(super) fn run(
             out.blamed += u64::from(seen.blamed);
             rule.learn(binding, &seen, at(minute, millis));
         }
-        for binding in 0..bindings {
-            out.moves[binding] += u32::from(rule.part(binding) != before[binding]);
+        for (binding, before) in before.iter().enumerate() {
+            out.moves[binding] += u32::from(rule.part(binding) != *before);
         }
         if (minute + 1 - from) % 60 == 0 {
             out.parts.push((0..bindings).map(|b| rule.part(b)).collect());
