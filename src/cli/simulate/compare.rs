@@ -193,3 +193,57 @@ fn verdict(comparisons: &[Comparison]) -> ExitCode {
     }
     code
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simulate::compare::MEASURES;
+    use crate::simulate::report::Measures;
+
+    fn comparison(title: &str) -> Comparison {
+        let config = crate::config::Config::bare("relay.example.net".parse().expect("a domain"));
+        let scenario = format!("title = \"{title}\"\nstart = 2026-06-01\ndays = 1\n");
+        let scenario = crate::simulate::Scenario::from_toml(&(scenario + TRAFFIC)).expect("a scenario");
+        let setting =
+            Setting { config, scenario, classifier: std::sync::Arc::new(crate::outcome::Classifier::shipped()) };
+        let runs = jobs(&setting, 3).into_iter().map(|Job { policy, seed }| {
+            let factor = if policy == Policy::Remuda { 1 } else { 4 };
+            let measures = Measures {
+                delivered_24h: Some(0.99),
+                ip_refusals: factor * (1_000 + seed),
+                has_guilty: true,
+                detect_seconds: (policy == Policy::Remuda).then_some(90.0),
+                ..Measures::default()
+            };
+            Run { policy, seed, measures, violations: 0 }
+        });
+        Comparison::of(&setting, runs.collect())
+    }
+
+    const TRAFFIC: &str = "[[traffic]]\ntenant = \"a\"\nper_day = 1\nto = { other = 1.0 }\nquality = \"good\"\n";
+
+    #[test]
+    fn a_table_sets_ours_beside_the_baselines_and_says_against_whom() {
+        let shown = text(&[comparison("one")], None);
+        let line =
+            |start: &str| shown.lines().find(|line| line.starts_with(start)).unwrap_or_else(|| panic!("{shown}"));
+        let blamed: Vec<&str> = line("refused for the IP").split("  ").filter(|cell| !cell.is_empty()).collect();
+        assert_eq!(blamed.len(), 5, "{blamed:?}");
+        assert!(blamed[1].trim().starts_with("1,002 (1,001 – 1,003)"), "{blamed:?}");
+        assert_eq!(blamed[4].trim(), "0.25");
+        assert!(line("found after").contains("1 min") && line("found after").contains("never"), "{shown}");
+        assert!(line("delivered within 24 h").ends_with("+0.00 pts"));
+        assert!(!shown.contains("back after"), "it does not apply");
+        assert!(!shown.contains("remuda / the better"), "one needs no summary");
+    }
+
+    #[test]
+    fn several_scenarios_are_summed_up_a_line_each() {
+        let all = [comparison("one"), comparison("two")];
+        let shown = summary(&all, None);
+        assert!(shown.contains("1,002 / 4,008") && shown.lines().count() == 5, "{shown}");
+        for (key, _) in HEADLINES {
+            assert!(MEASURES.iter().any(|measure| measure.key == key), "{key}");
+        }
+    }
+}
