@@ -32,8 +32,7 @@ impl Reputation {
 
     fn judge_binding(&mut self, subject: &Subject, case: &Case, now: Wall, out: &mut Vec<HealthChange>) {
         let Some(watched) = self.bindings.get_mut(subject.binding()) else { return };
-        let to =
-            case.place(&self.rules).and_then(|(place, ..)| watched.own.places.name(place)).map(DestinationName::new);
+        let to = case.worst_place().and_then(|place| watched.own.places.name(place)).map(DestinationName::new);
         if let Some(to) = to {
             let route = Subject::Route(subject.binding().clone(), to);
             let Some(cell) = find(&mut self.bindings, &route, self.rules.window) else { return };
