@@ -593,19 +593,31 @@ pub struct Reputation {
     pub automation: Automation,
     /// Span over which attempts and hard bounces are counted. Default 1 h.
     pub window: Duration,
-    /// Attempts in the window below which the fuse never trips. Default 100.
+    /// Attempts below which the fuse of hard bounces never trips: of an excursion, the stretch of mail since the cumulative
+    /// sum was last at 0. Fewer tell nothing of a share of a few per cent; one of one is 100 %. Default 50.
     pub min_attempts: u64,
-    /// Hard bounces in the window below which the fuse never trips. Default 10.
+    /// Hard bounces of an excursion below which it never trips; where they come in lumps, so many lumps. Default 5.
     pub min_events: u64,
-    /// Share of hard bounces above which it trips. Default 0.05.
+    /// Share of hard bounces above which it trips, once the share lies above it for certain (`fuse_certainty`). Default 0.05:
+    /// mailbox and mail service providers review a sender from 5 % on, and the sum of the two ratios below rises above it
+    /// and falls below it.
     pub hard_bounce_ratio: f64,
-    /// Share of hard bounces of an address that is well: p0 of the fuse's sequential test. Default 0.02.
+    /// Share of hard bounces of an address that is well: p0 of the fuse's sequential test. Default 0.02, what providers ask
+    /// senders to stay below.
     pub normal_bounce_ratio: f64,
-    /// Share that is to be found fast: p1. Above `normal_bounce_ratio`. Default 0.1.
+    /// Share that is to be found fast: p1. Above `normal_bounce_ratio`. Default 0.1: with 0.02 a bounce adds
+    /// ln(0.1/0.02) = 1.61 and any other answer takes ln(0.98/0.9) = 0.085, so the sum neither rises nor falls at 5.03 %.
     pub bad_bounce_ratio: f64,
     /// Evidence (in nats, natural log of the likelihood ratio) at which the sequential test says "bad". Default 12.
+    ///
+    /// Measured in seeded runs of independent bounces, together with `fuse_certainty` 0.99: falsely tripped within 10,000
+    /// messages at a true 1 % no run, at 2 % 1 of 400, at 3 % one of 20; found at a true 6 % after 1,000 messages (median),
+    /// at 8 % after 220, at 10 % after 130, at 20 % after 60. With 10 it would be 0.4 % at 2 %, 15 % at 3 %, and 112
+    /// messages at 10 %; 12 leaves room for what is asked of every alarm before an address is blamed.
     pub fuse_height: f64,
-    /// Certainty (0.5 to below 1, one-sided) with which the share must lie above `hard_bounce_ratio`. Default 0.99.
+    /// Certainty (0.5 to below 1, one-sided; Clopper and Pearson) with which the share must lie above `hard_bounce_ratio`.
+    /// Default 0.99: it holds back what the sum alone would trip at 3 % (14 % of runs of 20,000 messages) and costs nothing
+    /// at 10 %. With 0.999 a true 10 % would be found after 173 messages.
     pub fuse_certainty: f64,
     /// Share of complaints that is expected before anything is known, in the order of what a well-kept list earns. Default
     /// 0.0005.

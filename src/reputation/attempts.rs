@@ -94,6 +94,7 @@ impl Reputation {
                 if *hard && watched.clusters.begins(attempt.tenant, attempt.domain, now) {
                     self.count(attempt, mail, true, now);
                     self.fuse(&[attempt.of_route(), attempt.of_binding()], now, out);
+                    self.judge_list(attempt, now);
                 }
                 match (action, scope) {
                     // The null reverse path has no domain: our own reports and bounces that are passed on. What is said of
@@ -131,8 +132,8 @@ impl Reputation {
             // The same, where the mail was stopped and not the address.
             return;
         }
-        self.lists.add(attempt.tenant, event, now);
         let steps = Steps::new(&self.rules);
+        self.lists.add(attempt, event, steps, now);
         let group = watched.groups.number(mail, group_of(mail));
         let there = (&mut watched.own, attempt.destination.as_str());
         for (cell, place) in [there, (route, attempt.domain.as_str())] {
@@ -332,7 +333,7 @@ pub(super) fn spoil(
 ) {
     let Some(recovery) = &mut cell.state.recovery else { return };
     let here = cell.tally.of(i64::MIN, |key| groups.is_of(key.group, tenant));
-    if !is_bad(lists.total(tenant, now).without(here), rules) {
+    if !is_bad(lists.total(tenant, Steps::new(rules), now).without(here), rules) {
         recovery.hard = recovery.hard.saturating_add(1);
     }
 }

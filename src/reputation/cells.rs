@@ -99,6 +99,8 @@ impl Watched {
     /// Forgets routes of which nothing was heard, and whose mail is not counted any more.
     pub(super) fn sweep(&mut self, steps: Steps, now: Wall, blame_window: Duration) {
         self.routes.retain(|_, cell| !cell.is_idle(steps, now, blame_window));
+        // What has left the window goes; the binding's own cell stays.
+        self.own.tally.sum(steps, now);
         let tallies = std::iter::once(&self.own).chain(self.routes.values()).map(|cell| &cell.tally);
         self.groups.retain(&tallies.flat_map(Tally::groups).collect());
     }

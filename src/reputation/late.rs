@@ -137,14 +137,14 @@ impl Reputation {
             if !cell.tally.add_late(is_meant, 0, late.at, steps, now) {
                 return;
             }
-            self.lists.add_late(late.tenant, late.at, now);
+            self.lists.add_late(late.tenant, late.binding, late.destination, late.at, steps, now);
             spoil(cell, groups, late.tenant, &mut self.lists, &self.rules, now);
             subjects.push(Subject::Route(late.binding.clone(), to.clone()));
         }
         let place = late.destination.map_or(0, |to| watched.own.places.known(to.as_str()));
         if watched.own.tally.add_late(is_meant, place, late.at, steps, now) {
             if late.destination.is_none() {
-                self.lists.add_late(late.tenant, late.at, now);
+                self.lists.add_late(late.tenant, late.binding, None, late.at, steps, now);
             }
             spoil(&mut watched.own, groups, late.tenant, &mut self.lists, &self.rules, now);
         }

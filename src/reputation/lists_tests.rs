@@ -124,9 +124,13 @@ fn lists_are_forgotten_with_their_window_and_counted_anew_with_another() {
     let (_, mut r) = herd();
     bad_list(&mut r, "a", "gmail", START);
     assert_eq!(r.lists.len(), 1);
-    r.tick(START.plus(3 * HOUR));
+    let steps = tally::Steps::new(&r.rules);
+    assert_eq!(r.lists.total(&"t".into(), steps, START).attempts, 51, "until the address was out");
+    assert_eq!(r.lists.total(&"t".into(), steps, START.plus(3 * HOUR)).attempts, 0);
+    // Its own excursion may go on for longer.
+    let now = START.plus(25 * HOUR);
+    r.tick(now);
     assert_eq!(r.lists.len(), 0);
-    let now = START.plus(3 * HOUR);
     bad_list(&mut r, "b", "gmail", now);
     let mut other = config(&["a", "b", "c"], &[("p", &["a", "b", "c"])]);
     other.reputation.window = 2 * HOUR;

@@ -249,11 +249,11 @@ impl Reputation {
         if now >= self.next_sweep || self.next_sweep.since(now) > self.rules.window {
             self.holds.sweep(self.rules.hold_window, now);
             self.moves.sweep(self.rules.ip_block_window, now);
-            self.lists.sweep(now);
             self.drifts.sweep(&self.rules, now);
             self.next_sweep = now.plus(self.rules.window);
             self.forget_orphans();
             let (steps, blame_window) = (Steps::new(&self.rules), self.rules.ip_block_window);
+            self.lists.sweep(steps, now);
             self.bindings.values_mut().for_each(|watched| watched.sweep(steps, now, blame_window));
         }
         changes

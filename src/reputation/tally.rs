@@ -196,13 +196,15 @@ pub(super) struct Tally {
     /// What has left the window and is part of an excursion.
     old: Option<Bucket>,
     buckets: VecDeque<Bucket>,
+    /// Attempts of the excursion when it was last looked into.
+    looked: u64,
 }
 
 impl Tally {
     /// An empty tally over `window`.
     pub(super) fn new(window: Duration) -> Self {
         let millis = i64::try_from(window.as_millis()).unwrap_or(i64::MAX);
-        Self { bucket_millis: (millis / BUCKETS).max(1), old: None, buckets: VecDeque::new() }
+        Self { bucket_millis: (millis / BUCKETS).max(1), old: None, buckets: VecDeque::new(), looked: 0 }
     }
 
     /// Counts one attempt; `event` where it was a hard bounce.
@@ -289,9 +291,19 @@ impl Tally {
         Excursion { old, recent, before, sum, total }
     }
 
+    /// Whether an excursion of so many attempts is worth looking into: the first time, and then when it has grown by a
+    /// sixteenth. Who explains it takes a walk over what is kept of everybody, which no bounce must cost.
+    pub(super) fn is_worth_a_look(&mut self, attempts: u64) -> bool {
+        let is_worth = attempts < self.looked || attempts > self.looked + self.looked / 16;
+        if is_worth {
+            self.looked = attempts;
+        }
+        is_worth
+    }
+
     /// Everything that is kept has been judged: the next excursion begins with what is counted from now on.
     pub(super) fn settle(&mut self) {
-        self.old = None;
+        (self.old, self.looked) = (None, 0);
         for mut bucket in std::mem::take(&mut self.buckets) {
             bucket.settled = true;
             match self.buckets.back_mut().filter(|before| before.index == bucket.index) {
@@ -385,7 +397,7 @@ impl Tally {
     /// Forgets everything.
     pub(super) fn clear(&mut self) {
         self.buckets.clear();
-        self.old = None;
+        (self.old, self.looked) = (None, 0);
     }
 
     /// Drops what has left the window and is not part of an excursion; returns the grid's place of `now`, never one before

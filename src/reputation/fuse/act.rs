@@ -32,7 +32,7 @@ impl Reputation {
 
     fn judge_binding(&mut self, subject: &Subject, case: &Case, now: Wall, out: &mut Vec<HealthChange>) {
         let Some(watched) = self.bindings.get_mut(subject.binding()) else { return };
-        let to = case.place(&self.rules).and_then(|(place, ..)| watched.own.places.name(place)).map(DestinationName::new);
+        let to = case.worst_place().and_then(|place| watched.own.places.name(place)).map(DestinationName::new);
         if let Some(to) = to {
             let route = Subject::Route(subject.binding().clone(), to);
             let Some(cell) = find(&mut self.bindings, &route, self.rules.window) else { return };
@@ -81,7 +81,7 @@ impl Reputation {
         };
         let (groups, lists) = (&watched.groups, &mut self.lists);
         case.bad_elsewhere(groups, &self.rules, |tenant| {
-            lists.total(tenant, now).without(cell.tally.of(i64::MIN, |key| groups.is_of(key.group, tenant)))
+            lists.total(tenant, case.steps, now).without(cell.tally.of(i64::MIN, |key| groups.is_of(key.group, tenant)))
         })
     }
 

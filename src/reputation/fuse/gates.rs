@@ -15,11 +15,10 @@ const SPREAD_FACTOR: f64 = 2.0;
 /// Attempts' worth of the overall share in what is taken for a group's own.
 const SHARE_PRIOR: f64 = 20.0;
 
-/// Whether the sum has reached its height, and the share lies above the limit for certain: then somebody is to blame.
+/// Whether the share over an excursion that has reached its height lies above the limit for certain, lumps or not: then
+/// somebody is to blame.
 pub(super) fn is_alarm(excursion: &Excursion<'_>, rules: &config::Reputation) -> bool {
-    excursion.sum >= rules.fuse_height
-        && exceeds(excursion.total, 1.0, rules)
-        && exceeds(excursion.total, dispersion(excursion, SHARE_PRIOR), rules)
+    exceeds(excursion.total, dispersion(excursion, SHARE_PRIOR), rules)
 }
 
 /// Whether an alarm may take the address out: also where every difference between the groups is taken for chance.

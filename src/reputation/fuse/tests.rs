@@ -62,7 +62,13 @@ fn as_little_is_held_as_explains_it() {
     let table: [Case; 6] = [
         (&[("acme/news@a.example", 3), ("acme/bills@a.example", 0), ("x", 60), ("y", 70)], &["acme news a.example"]),
         (
-            &[("acme/news@a.example", 4), ("acme/bills@a.example", 3), ("acme/bills@b.example", 0), ("x", 60), ("y", 70)],
+            &[
+                ("acme/news@a.example", 4),
+                ("acme/bills@a.example", 3),
+                ("acme/bills@b.example", 0),
+                ("x", 60),
+                ("y", 70),
+            ],
             &["acme a.example"],
         ),
         (&[("acme/news@a.example", 3), ("acme/bills@b.example", 4), ("x", 60), ("y", 70)], &["acme"]),
@@ -78,7 +84,9 @@ fn as_little_is_held_as_explains_it() {
         let notes = r.take_notes();
         let mut blamed: Vec<String> = notes
             .iter()
-            .filter_map(|note| if let Note::TenantBlamed { tenant, .. } = note { Some(tenant.to_string()) } else { None })
+            .filter_map(
+                |note| if let Note::TenantBlamed { tenant, .. } = note { Some(tenant.to_string()) } else { None },
+            )
             .collect();
         blamed.sort();
         blamed.dedup();
@@ -104,6 +112,45 @@ fn when_all_of_them_bounce_it_is_the_address() {
     assert_eq!(out_until(&r, &route("a", "gmail")).map(|(reason, _)| reason), Some(Reason::HardBounces));
     assert_eq!(held(&r, now), [""; 0]);
     assert_eq!(*r.health(&binding("a")), Health::Active, "the route's counts are not the binding's");
+}
+
+#[test]
+fn a_list_that_is_a_small_part_of_every_addresss_mail_is_held_as_well() {
+    let (_, mut r) = herd();
+    let mut now = START;
+    for n in 0..150u64 {
+        now = START.plus(n as u32 * 5 * std::time::Duration::from_secs(1));
+        for by in ["a", "b", "c"] {
+            // 19 tenants that are well, and one of whose mail half bounces.
+            for which in 0..19 {
+                let domain = format!("d{n}.{which}.example");
+                r.observe(&seen(by, "gmail", &format!("t{which}"), &domain, (11 * n + 13 * which) % 70 == 0), now);
+            }
+            r.observe(&seen(by, "gmail", "rotten", &format!("r{n}.example"), n % 2 == 0), now);
+        }
+    }
+    assert_eq!(held(&r, now), ["rotten"]);
+    assert!(is_well(&r));
+    let notes = r.take_notes();
+    assert!(matches!(&notes[..], [Note::TenantBlamed { tenant, .. }] if tenant.as_str() == "rotten"), "{notes:?}");
+}
+
+#[test]
+fn a_tenant_is_not_blamed_for_an_address_that_is_bad_or_a_destination_that_refuses_all() {
+    // Bounces of a hundred over a, b and c.
+    for shares in [[20, 0, 0], [20, 20, 1], [20, 20, 20]] {
+        let (_, mut r) = herd();
+        for n in 0..300u64 {
+            let now = START.plus(n as u32 * 2 * std::time::Duration::from_secs(1));
+            for (by, share) in ["a", "b", "c"].into_iter().zip(shares) {
+                for (which, tenant) in ["t", "u", "v", "w"].into_iter().enumerate() {
+                    let bounces = (37 * n + 23 * which as u64) % 100 < share;
+                    r.observe(&seen(by, "gmail", tenant, &format!("d{n}.{which}.example"), bounces), now);
+                }
+            }
+        }
+        assert_eq!(held(&r, START), [""; 0], "{shares:?}");
+    }
 }
 
 #[test]
@@ -309,6 +356,7 @@ fn an_excursion_outlives_a_restart_and_is_forgotten_when_it_has_ended() {
     write(&mut again, &mut disk);
     assert!(!disk.contains_key("fuse/a gmail"), "judged");
 
+    disk.clear();
     keep(&mut disk, &mut r);
     let mut well = restarted(&whole, &disk);
     well.tick(soon);
