@@ -1,3 +1,5 @@
+//! The machine of one subject, story by story.
+
 use std::time::Duration;
 
 use super::super::fixtures::rules;
