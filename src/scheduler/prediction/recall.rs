@@ -46,8 +46,12 @@ impl Predictions {
     pub(super) fn restore(&mut self, mut records: Vec<(BindingId, u32, Record)>, now: Now) {
         let half_life = self.half_life();
         let hours = |record: &Record| now.wall.since(record.at).as_secs_f64() / 3600.0;
-        // The last word about a provider is the one that counts.
+        // The last word about a provider is the one that counts, and so is that about a route, were there ever two.
         records.sort_by_key(|(.., record)| record.at);
+        let last: std::collections::BTreeMap<(BindingId, u32), usize> =
+            records.iter().enumerate().map(|(at, (binding, column, _))| ((*binding, *column), at)).collect();
+        let mut at = 0..;
+        records.retain(|(binding, column, _)| last.get(&(*binding, *column)) == at.next().as_ref());
         for (binding, column, record) in &records {
             let Some(place) = self.place(*binding, *column) else { continue };
             let all = &mut self.columns[*column as usize];

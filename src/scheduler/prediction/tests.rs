@@ -1,3 +1,5 @@
+//! What the prediction has to do in toy worlds, over restarts, and with numbers nobody sends.
+
 use proptest::prelude::*;
 
 use super::estimate::{Blame, chance, solve};

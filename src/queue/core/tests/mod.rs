@@ -13,6 +13,7 @@ use crate::message::{DestinationName, EntryState, MessageId, Recipient};
 use crate::outcome::Scope;
 use crate::reputation::evidence::AttemptResult;
 use crate::reputation::{Health, Subject};
+use crate::scheduler::prediction::Feature;
 
 const START: Wall = Wall::from_millis(1_779_280_200_000);
 pub(super) const MINUTE: Duration = Duration::from_secs(60);
@@ -652,6 +653,43 @@ fn a_hold_outlives_a_restart_of_the_machine() {
     let free = rig.send("bolt", "alpha.example");
     assert_eq!(rig.started(), [free]);
     assert_eq!(rig.reason(held), "tenant_held");
+}
+
+#[test]
+fn opinions_of_routes_and_what_reputation_knows_of_them_outlive_a_restart_of_the_machine() {
+    let pool = "[pool.main]\nactive = [\"m1\", \"m2\"]\nspread = \"reputation\"\n";
+    let text = binding(1, "") + &binding(2, "") + pool;
+    let mut rig = Rig::new(&text);
+    let to = rig.core.scheduler.destination(&"site:alpha.example".into(), None);
+    let m1 = rig.core.scheduler.binding_id(&"m1".into()).expect("configured");
+    let m2 = rig.core.scheduler.binding_id(&"m2".into()).expect("configured");
+    for _ in 0..60 {
+        // What it tells is forgotten here, and would be written.
+        rig.pass(Duration::from_secs(60));
+        let seen = |accepted, deferred| Experience { accepted, deferred, ..Experience::default() };
+        rig.core.scheduler.experienced(m1, to, &seen(1, 9), rig.now);
+        rig.core.scheduler.experienced(m2, to, &seen(10, 0), rig.now);
+    }
+    let (binding, tenant, at) = ("m1".into(), "acme".into(), rig.now.wall);
+    let complaint = Evidence::Complaint { binding, destination: None, tenant, at, incidents: 50 };
+    let mut facts = rig.core.observe(&complaint, rig.now).facts;
+    facts.extend(rig.core.final_facts(rig.now));
+    let seen = |core: &Core, now| {
+        let predicted = core.scheduler().predicted(m1, to, now).expect("asked for");
+        let complaints = predicted.features.iter().find(|(feature, _)| *feature == Feature::Complaints);
+        (core.scheduler().bent_to(m1, to), complaints.map(|(_, size)| *size).expect("always there"))
+    };
+    let before = seen(&rig.core, rig.now);
+    assert!(before.0 < 70.0 && before.1 > 0.5, "{before:?}");
+    let put = |fact| match fact {
+        Fact::Put(key, value) => Some((key, value)),
+        Fact::Remove(_) => None,
+    };
+    let disk: Vec<(String, Vec<u8>)> = facts.into_iter().filter_map(put).collect();
+    let (mut core, unreadable) = Core::new(&config(&text), &[], &disk, 8, rig.now);
+    assert!(unreadable.is_empty(), "{unreadable:?}");
+    assert_eq!(core.scheduler.destination(&"site:alpha.example".into(), None), to);
+    assert_eq!(seen(&core, rig.now), before);
 }
 
 #[test]
