@@ -131,19 +131,16 @@ fn out(report: &Report) -> BTreeSet<(&str, Option<&str>, &str)> {
     all.map(|out| (out.binding.as_str(), out.destination.as_deref(), out.reason)).collect()
 }
 
-/// Busy for all but the last day, in messages of ten recipients: what is about addresses needs their daily volume.
-fn coarser(scenario: &mut Scenario) {
+/// Busy for all but the last day, with one in `part` of the mail, in messages of ten recipients.
+fn coarser(scenario: &mut Scenario, part: u64) {
     let days = scenario.days;
     shorter(scenario, days, days - 1, 10);
+    scenario.traffic.iter_mut().for_each(|traffic| traffic.per_day /= part);
 }
 
 #[test]
 fn of_32_addresses_only_the_one_that_turns_bad_is_taken_out() {
-    let report = run("bad-address", |scenario| {
-        coarser(scenario);
-        // A quarter of the mail: what decides is what is said to mta07.
-        scenario.traffic.iter_mut().for_each(|traffic| traffic.per_day /= 4);
-    });
+    let report = run("bad-address", |scenario| coarser(scenario, 8));
     let out = out(&report);
     assert!(!out.is_empty() && out.iter().all(|(binding, ..)| *binding == "mta07"), "{out:?}");
     let mail = report.mail;
@@ -152,7 +149,7 @@ fn of_32_addresses_only_the_one_that_turns_bad_is_taken_out() {
 
 #[test]
 fn a_tenants_rotten_list_takes_no_address_out_and_delays_nobody_else() {
-    let report = run("rotten-list", |scenario| shorter(scenario, 4, 4, 5));
+    let report = run("rotten-list", |scenario| shorter(scenario, 4, 4, 10));
     assert_eq!(out(&report), BTreeSet::new());
     for (day, (name, tenant)) in report.days.iter().flat_map(|day| day.tenants.iter().map(move |t| (day.date, t))) {
         let others_wait = name != "rotten" && tenant.waiting * 50 > tenant.accepted;
@@ -162,7 +159,7 @@ fn a_tenants_rotten_list_takes_no_address_out_and_delays_nobody_else() {
 
 #[test]
 fn new_addresses_that_were_pushed_too_fast_are_given_less_and_none_of_the_warm_is_touched() {
-    let report = run("warming", coarser);
+    let report = run("warming", |scenario| coarser(scenario, 1));
     let out = out(&report);
     assert!(out.iter().all(|(binding, ..)| binding.starts_with("new")), "{out:?}");
     let last = &report.days[report.days.len() - 2];
@@ -172,7 +169,7 @@ fn new_addresses_that_were_pushed_too_fast_are_given_less_and_none_of_the_warm_i
 #[test]
 #[ignore = "an outage that says \"no such user\" still takes all bindings out for hard bounces"]
 fn nobody_is_taken_out_because_a_provider_is_gone() {
-    let report = run("outage", coarser);
+    let report = run("outage", |scenario| coarser(scenario, 2));
     assert_eq!(out(&report), BTreeSet::new());
     let mail = report.mail;
     assert_eq!(mail.delivered + mail.bounced, mail.accepted, "all of it leaves once they are back");
@@ -180,13 +177,13 @@ fn nobody_is_taken_out_because_a_provider_is_gone() {
 
 #[test]
 fn a_list_that_lists_the_world_takes_nobody_out() {
-    let report = run("loud-list", |scenario| shorter(scenario, 5, 4, 10));
+    let report = run("loud-list", |scenario| coarser(scenario, 4));
     assert_eq!(out(&report), BTreeSet::new());
 }
 
 #[test]
 fn a_blocked_range_is_left_at_once_where_it_is_blocked_and_nowhere_else() {
-    let report = run("range-block", coarser);
+    let report = run("range-block", |scenario| coarser(scenario, 2));
     let out = out(&report);
     let actives = out.iter().filter(|(binding, ..)| binding.starts_with("mta")).count();
     assert_eq!(actives, 8, "{out:?}");
@@ -200,7 +197,7 @@ fn a_blocked_range_is_left_at_once_where_it_is_blocked_and_nowhere_else() {
 
 #[test]
 fn an_address_that_declines_at_gmail_is_taken_out_there_and_nowhere_else() {
-    let report = run("decline", coarser);
+    let report = run("decline", |scenario| coarser(scenario, 2));
     let out = out(&report);
     assert!(
         out.iter().all(|(binding, destination, _)| (*binding, *destination) == ("mta03", Some("gmail"))),
