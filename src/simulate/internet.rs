@@ -104,6 +104,11 @@ impl Site {
         matches!(&self.judge, Judge::Model(receiver) if receiver.blocked_until(address, now).is_some())
     }
 
+    /// Whether it defers or blocks mail of this address for what it thinks of it.
+    pub fn doubts(&self, address: IpAddr, now: Wall) -> bool {
+        matches!(&self.judge, Judge::Model(receiver) if receiver.doubts(address, now))
+    }
+
     /// Mailbox number `number` of its domain.
     fn mailbox(&mut self, number: u32) -> Option<Mailbox> {
         while self.mailboxes.len() <= number as usize {

@@ -67,7 +67,9 @@ pub const MEASURES: [Measure; 17] = [
     some("false_route_runs", "… an innocent route", |m| yes(m.false_routes > 0)),
     mean("false_bindings", "innocent IPs suspended", |m| Figure::Number(m.false_bindings as f64)),
     mean("false_routes", "innocent routes suspended", |m| Figure::Number(m.false_routes as f64)),
-    mean("false_routes_unprovoked", "… that were not refused", |m| Figure::Number(m.false_routes_unprovoked as f64)),
+    mean("false_routes_unprovoked", "… that were well thought of", |m| {
+        Figure::Number(m.false_routes_unprovoked as f64)
+    }),
     mean("burnt", "innocent IPs burnt", |m| Figure::Number(m.burnt as f64)),
     mean("burnt_named", "IPs of the truth burnt", |m| Figure::Number(m.burnt_guilty as f64)),
     seconds("detect_seconds", "found after", |m| if_any(m.has_guilty, m.detect_seconds)),

@@ -171,6 +171,11 @@ impl Receiver {
         is_unknown(recipient, quality) || is_unwanted(&self.model, recipient, quality)
     }
 
+    /// Whether it defers or blocks mail of this address for what it thinks of it, or of its network.
+    pub fn doubts(&self, address: IpAddr, now: Wall) -> bool {
+        self.blocked_until(address, now).is_some() || self.reputation(address, now) < self.model.defer_below
+    }
+
     /// Recipients it takes from an address today before it defers.
     pub fn allowance(&self, address: IpAddr) -> u64 {
         self.addresses.get(&address).map_or(self.model.first_day, |standing| standing.allowance(&self.model) as u64)

@@ -31,18 +31,21 @@ impl World {
 
     pub(super) fn measure(&mut self, observed: &Observed, now: Wall) {
         for change in &observed.changes {
-            let (group, is_refused) = match &change.subject {
-                Subject::Route(binding, destination) => {
-                    let site = self.internet.site_to(destination);
-                    let address = self.config.bindings.iter().find(|b| b.name == *binding).map(|b| b.public_address);
-                    let is_refused = site.zip(address).is_some_and(|(site, address)| {
-                        site.has_blocked(address, now) || self.watcher.has_caught(address, now)
-                    });
-                    (site.map(|site| site.group), is_refused)
-                }
-                Subject::Binding(_) => (None, false),
+            let (name, to) = match &change.subject {
+                Subject::Route(binding, destination) => (binding, Some(destination)),
+                Subject::Binding(binding) => (binding, None),
             };
-            self.meter.changed(change, group, is_refused, now);
+            let site = to.and_then(|to| self.internet.site_to(to));
+            let address = self.config.bindings.iter().find(|b| b.name == *name).map(|b| b.public_address);
+            let is_doubted = address.is_some_and(|address| {
+                let doubts = match site {
+                    Some(site) => site.doubts(address, now),
+                    None => self.internet.sites().iter().any(|site| site.doubts(address, now)),
+                };
+                doubts || self.watcher.has_caught(address, now)
+            });
+            let group = site.map(|site| site.group);
+            self.meter.changed(change, group, is_doubted, now);
         }
         for change in &observed.holds {
             self.recorder.held(change, now);

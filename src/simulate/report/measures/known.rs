@@ -72,7 +72,11 @@ impl Known {
 
     /// Whether the binding is bad at this group (`None`: anywhere) at `now`, or on its way back.
     pub(super) fn is_guilty(&self, binding: usize, group: Option<u16>, now: Wall) -> bool {
-        let is_time = now >= self.from && self.until.is_none_or(|until| now <= until.plus(WAY_BACK));
-        is_time && self.bindings[binding] && group.is_none_or(|group| self.is_place(group))
+        self.until.is_none_or(|until| now <= until.plus(WAY_BACK)) && self.was_guilty(binding, group, now)
+    }
+
+    /// The same without an end.
+    pub(super) fn was_guilty(&self, binding: usize, group: Option<u16>, now: Wall) -> bool {
+        now >= self.from && self.bindings[binding] && group.is_none_or(|group| self.is_place(group))
     }
 }

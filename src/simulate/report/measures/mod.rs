@@ -4,7 +4,7 @@
 //! |---|---|
 //! | delivered within 24 h | of the recipients taken in whose 24 hours lie within the scenario, without those that are refused whatever brings them (nobody of that name, the message's own content): of all mail, and of the tenants that are not at fault |
 //! | refused for the IP | recipients' answers that count against the address as the classifier reads them, before anything is concluded; temporary and for good |
-//! | suspended falsely | distinct bindings, and distinct routes, that were taken out although the truth does not name them, or not there or not then; penalties may run on for 24 h after it is over. The operator's acts do not count, a baseline's fuse does. Of the routes, those at receivers that did not block or refuse the address at that moment are told besides |
+//! | suspended falsely | distinct bindings, and distinct routes, that were taken out although the truth does not name them, or not there or not then; penalties may run on for 24 h after it is over, and as long as the receiver itself (for a binding: any) still defers or blocks an address that is named. The operator's acts do not count, a baseline's fuse does. Of the routes, those whose receiver thought well of the address at that moment are told besides |
 //! | burnt | distinct bindings that the truth does not name and that a receiver blocked or a list listed for what they did (looked at once an hour; blocks last longer) |
 //! | time to detect | from the beginning of the truth to the first of: a suspension of the guilty binding or its route there; four fifths of its volume there shifted away ([`Shift`]); a hold of the guilty tenant's mail. Of several who are guilty the median |
 //! | sent until then | recipients tried over it there (of the tenant: anywhere) in that time |
@@ -60,7 +60,7 @@ pub struct Measures {
     pub false_bindings: u64,
     /// Routes suspended that the truth does not name.
     pub false_routes: u64,
-    /// Those of them whose receiver did not refuse the address at that moment.
+    /// Those of them whose receiver thought well of the address at that moment.
     pub false_routes_unprovoked: u64,
     /// Bindings and routes throttled that the truth does not name; a receiver's own wish for less aside.
     pub false_throttles: u64,
@@ -226,11 +226,12 @@ impl Meter {
         }
     }
 
-    /// A health changed; of a route at this group. `is_refused`: the receiver (for a binding: any) refuses the address
-    /// at this moment whatever the mail.
-    pub fn changed(&mut self, change: &HealthChange, group: Option<u16>, is_refused: bool, now: Wall) {
+    /// A health changed; of a route at this group. `is_doubted`: the receiver (for a binding: any) defers or blocks
+    /// the address at this moment for what it thinks of it.
+    pub fn changed(&mut self, change: &HealthChange, group: Option<u16>, is_doubted: bool, now: Wall) {
         let Some(binding) = self.known.number(change.subject.binding()) else { return };
-        let guilty = self.known.is_guilty(binding, group, now);
+        let is_time = self.known.is_guilty(binding, group, now);
+        let guilty = is_time || (is_doubted && self.known.was_guilty(binding, group, now));
         let is_route = matches!(change.subject, Subject::Route(..));
         match change.to {
             Health::Suspended { reason, .. } => {
@@ -246,7 +247,7 @@ impl Meter {
                     found.for_each(|shift| shift.found(&self.known, now));
                 } else if is_route {
                     self.false_routes.insert(change.subject.clone());
-                    if !is_refused {
+                    if !is_doubted {
                         self.unprovoked.insert(change.subject.clone());
                     }
                 } else {

@@ -174,6 +174,8 @@ fn a_suspension_is_false_where_the_truth_does_not_say_so() {
         assert_eq!(measures.false_routes_unprovoked, wanted[1]);
     }
     let mut meter = meter(local());
+    // Its receiver has not forgotten yet.
+    meter.changed(&suspended(route("m1", "gmail"), blocked, "x"), Some(GMAIL), true, at(90));
     meter.changed(&suspended(route("m2", "gmail"), blocked, "x"), Some(GMAIL), true, at(15));
     meter.changed(&suspended(binding("m1"), blocked, "x"), None, true, at(15));
     let measures = meter.measures();
