@@ -1,3 +1,5 @@
+//! Drift in seeded streams and in a herd: what is found, after how long, and what is not.
+
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
