@@ -23,6 +23,8 @@
 //!
 //! Pure.
 
+mod cohort;
+mod judged;
 pub(super) mod ledger;
 pub(super) mod posterior;
 #[cfg(test)]
@@ -33,11 +35,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use self::ledger::{Counted, Ledger};
+use self::cohort::Cell;
+pub use self::cohort::Cohort;
+pub(super) use self::judged::Heard;
+use self::ledger::Ledger;
 use super::facts::{self, Fact};
 use super::state::is_ahead;
 use crate::clock::Wall;
-use crate::config;
 use crate::message::{BindingName, DestinationName, TenantName};
 
 /// Days kept of a cell.
@@ -49,84 +53,10 @@ pub const SHARE_DAYS: u32 = 7;
 /// How often a cohort is written down while mail is accepted.
 pub const WRITE_EVERY: Duration = Duration::from_secs(60);
 
-/// Complaints below which no share is worth a note.
-const NOTED_MIN: u64 = 3;
-
-/// Shares above which one is, in complaints per hundred thousand: 0.1 % (mailbox providers ask senders to stay below)
-/// and 0.3 % (where they start to refuse).
-const NOTED_ABOVE: [u64; 2] = [100, 300];
-
 const DAY_MILLIS: i64 = 86_400_000;
-
-/// Recipients of one day, or of several.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Cohort {
-    /// Accepted.
-    pub accepted: u64,
-    /// Complaints about those.
-    pub complaints: u64,
-    /// Bounces that came back by mail for those.
-    pub late_bounces: u64,
-}
-
-impl Cohort {
-    fn add(&mut self, other: Self) {
-        self.accepted = self.accepted.saturating_add(other.accepted);
-        self.complaints = self.complaints.saturating_add(other.complaints);
-        self.late_bounces = self.late_bounces.saturating_add(other.late_bounces);
-    }
-
-    /// How many of the limits of [`NOTED_ABOVE`] the share exceeds.
-    fn level(self) -> usize {
-        if self.complaints < NOTED_MIN {
-            return 0;
-        }
-        let exceeds =
-            |limit: u64| u128::from(self.complaints) * 100_000 > u128::from(limit) * u128::from(self.accepted);
-        NOTED_ABOVE.into_iter().filter(|&limit| exceeds(limit)).count()
-    }
-}
 
 /// From where to where; `None` for all that is no configured provider.
 type Key = (BindingName, Option<DestinationName>);
-
-/// The days of a cell, and what the operator was told of it.
-#[derive(Debug, Default)]
-struct Cell {
-    /// Day number since 1970-01-01 (UTC) → cohort; at most [`KEPT_DAYS`].
-    days: BTreeMap<i64, Cohort>,
-    /// What is to be judged; stays empty where the destination is no provider, for nothing is judged there.
-    ledger: Ledger,
-    /// Day and level of the last note.
-    noted: (i64, usize),
-    /// Since it was written.
-    changed: bool,
-}
-
-impl Cell {
-    fn book(&mut self, day: i64, one: Cohort, today: i64) {
-        self.days.entry(day).or_default().add(one);
-        self.trim(today);
-    }
-
-    /// Keeps the days nearest to today: one that a wrong clock made goes before the true ones.
-    fn trim(&mut self, today: i64) {
-        while self.days.len() > KEPT_DAYS {
-            let ends = [self.days.first_key_value(), self.days.last_key_value()].into_iter().flatten();
-            let Some(furthest) = ends.map(|(day, _)| *day).max_by_key(|day| day.abs_diff(today)) else { return };
-            self.days.remove(&furthest);
-        }
-    }
-
-    /// Sum of the last `days` days, today included.
-    fn over(&self, days: u32, now: Wall) -> Cohort {
-        let mut sum = Cohort::default();
-        let last = day(now);
-        let first = last - i64::from(days.max(1)) + 1;
-        self.days.range(first..=last).for_each(|(_, cohort)| sum.add(*cohort));
-        sum
-    }
-}
 
 #[derive(Serialize, Deserialize)]
 struct Written {
@@ -144,17 +74,6 @@ struct Written {
 pub(super) enum Booked {
     Complaints(u32),
     LateBounce,
-}
-
-/// A complaint to be judged.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Heard<'a> {
-    pub(super) binding: &'a BindingName,
-    pub(super) provider: &'a DestinationName,
-    pub(super) tenant: &'a TenantName,
-    /// When the mail was sent; not after now.
-    pub(super) at: Wall,
-    pub(super) incidents: u32,
 }
 
 /// All cohorts.
@@ -230,113 +149,6 @@ impl Complaints {
         }
     }
 
-    /// Books a complaint to be judged, as far as one minute of mail is believed; the mail of the route until `settled` has
-    /// been answered for. False where that changes nothing.
-    pub(super) fn hear(&mut self, heard: Heard<'_>, settled: Wall, rules: &config::Reputation, now: Wall) -> bool {
-        let cell = self.cell_mut(heard.binding, Some(heard.provider));
-        cell.ledger.settle(settled);
-        let is_news = cell.ledger.complained(heard.tenant, heard.at, heard.incidents, rules, now);
-        cell.changed = true;
-        self.due.insert((heard.binding.clone(), Some(heard.provider.clone())));
-        is_news
-    }
-
-    /// What is to be judged of a route: all of it, and each tenant's part as far as tenants are told apart.
-    pub(super) fn to_judge(
-        &self,
-        binding: &BindingName,
-        provider: &DestinationName,
-        days: u32,
-        now: Wall,
-    ) -> (Counted, Vec<(TenantName, Counted)>) {
-        let first = day(now) - i64::from(kept(days)) + 1;
-        let Some(cell) = self.cell(binding, Some(provider)) else { return Default::default() };
-        let mut tenants: Vec<_> = cell.ledger.tenants(first, day(now)).map(|(name, own)| (name.clone(), own)).collect();
-        tenants.sort_by(|(a, _), (b, _)| a.cmp(b));
-        (cell.ledger.total(first, day(now)), tenants)
-    }
-
-    /// The same of a provider, over all bindings.
-    pub(super) fn everywhere(
-        &self,
-        provider: &DestinationName,
-        days: u32,
-        now: Wall,
-    ) -> (Counted, BTreeMap<TenantName, Counted>) {
-        let first = day(now) - i64::from(kept(days)) + 1;
-        let (mut all, mut tenants) = (Counted::default(), BTreeMap::<TenantName, Counted>::new());
-        for cell in self.cells.get(&Some(provider.clone())).into_iter().flat_map(HashMap::values) {
-            all.add(cell.ledger.total(first, day(now)));
-            for (name, own) in cell.ledger.tenants(first, day(now)) {
-                match tenants.get_mut(name) {
-                    Some(sum) => sum.add(own),
-                    None => _ = tenants.insert(name.clone(), own),
-                }
-            }
-        }
-        (all, tenants)
-    }
-
-    /// What was sent over this route until now has been answered for.
-    pub(super) fn settle(&mut self, binding: &BindingName, provider: &DestinationName, now: Wall) {
-        self.cell_mut(binding, Some(provider)).ledger.settle(now);
-        self.due.insert((binding.clone(), Some(provider.clone())));
-    }
-
-    /// What one tenant has sent to a provider over all bindings.
-    pub(super) fn of(&self, tenant: &TenantName, provider: &DestinationName, days: u32, now: Wall) -> Counted {
-        let (first, last) = (day(now) - i64::from(kept(days)) + 1, day(now));
-        let there = self.cells.get(&Some(provider.clone())).into_iter().flat_map(HashMap::values);
-        there.fold(Counted::default(), |mut sum, cell| {
-            sum.add(cell.ledger.of(tenant, first, last));
-            sum
-        })
-    }
-
-    /// Times that the tenant's mail to the provider was held for complaints, none of them longer than `forgive_after` ago.
-    pub(super) fn strikes(
-        &self,
-        tenant: &TenantName,
-        provider: &DestinationName,
-        forgive_after: Duration,
-        now: Wall,
-    ) -> u32 {
-        let there = self.cells.get(&Some(provider.clone())).into_iter().flat_map(HashMap::values);
-        there.map(|cell| cell.ledger.strikes(tenant, forgive_after, now)).max().unwrap_or(0)
-    }
-
-    /// What this tenant has sent to the provider until now has been answered for, by a hold that is the `times`-th for
-    /// complaints (0: for something else); its part leaves every route.
-    pub(super) fn settle_tenant(&mut self, tenant: &TenantName, provider: &DestinationName, times: u32, now: Wall) {
-        for (binding, cell) in self.cells.get_mut(&Some(provider.clone())).into_iter().flatten() {
-            if cell.ledger.settle_tenant(tenant, times, now) {
-                self.due.insert((binding.clone(), Some(provider.clone())));
-            }
-        }
-    }
-
-    /// The expected share of complaints, by everything known: that of `complaint_prior` where nothing is.
-    pub fn rate(
-        &self,
-        binding: &BindingName,
-        provider: Option<&DestinationName>,
-        now: Wall,
-        rules: &config::Reputation,
-    ) -> f64 {
-        let counted = match provider {
-            Some(to) => {
-                let first = day(now) - i64::from(kept(rules.complaint_days)) + 1;
-                let ledger = self.cell(binding, Some(to)).map(|cell| &cell.ledger);
-                ledger.map(|ledger| ledger.total(first, day(now))).unwrap_or_default()
-            }
-            None => {
-                let Cohort { accepted, complaints, .. } = self.share(binding, None, rules.complaint_days, now);
-                Counted { accepted, complaints }
-            }
-        };
-        posterior::mean(counted, rules)
-    }
-
     /// Sum over the last `days` days, today included; UTC days of sending.
     pub fn share(&self, binding: &BindingName, provider: Option<&DestinationName>, days: u32, now: Wall) -> Cohort {
         self.cell(binding, provider).map(|cell| cell.over(days, now)).unwrap_or_default()
@@ -357,15 +169,7 @@ impl Complaints {
         provider: Option<&DestinationName>,
         now: Wall,
     ) -> Option<Cohort> {
-        let cell = self.cells.get_mut(&provider.cloned())?.get_mut(binding)?;
-        let share = cell.over(SHARE_DAYS, now);
-        let (level, today) = (share.level(), day(now));
-        if cell.noted.0 != today {
-            cell.noted = (today, 0);
-        }
-        let is_news = level > cell.noted.1;
-        cell.noted.1 = cell.noted.1.max(level);
-        is_news.then_some(share)
+        self.cells.get_mut(&provider.cloned())?.get_mut(binding)?.worth_a_note(now)
     }
 
     /// Forgets the cells of bindings that are not configured any more; also on disk.

@@ -22,6 +22,7 @@ mod chart;
 mod tests;
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::time::Duration;
 
 use self::chart::{Chart, Gathered, SAMPLE, Sample};
@@ -109,21 +110,20 @@ pub(super) struct Drifts {
 
 impl Drifts {
     fn watch(&mut self, binding: &BindingName, to: &DestinationName) -> Option<&mut Watch> {
-        if !self.watched.contains_key(to) {
-            if self.count >= ROUTES_MAX {
-                return None;
+        let is_full = self.count >= ROUTES_MAX;
+        let there = match self.watched.entry(to.clone()) {
+            Entry::Occupied(there) => there.into_mut(),
+            Entry::Vacant(_) if is_full => return None,
+            Entry::Vacant(place) => place.insert(HashMap::new()),
+        };
+        match there.entry(binding.clone()) {
+            Entry::Occupied(watch) => Some(watch.into_mut()),
+            Entry::Vacant(_) if is_full => None,
+            Entry::Vacant(place) => {
+                self.count += 1;
+                Some(place.insert(Watch::default()))
             }
-            self.watched.insert(to.clone(), HashMap::new());
         }
-        let there = self.watched.get_mut(to)?;
-        if !there.contains_key(binding) {
-            if self.count >= ROUTES_MAX {
-                return None;
-            }
-            self.count += 1;
-            there.insert(binding.clone(), Watch::default());
-        }
-        there.get_mut(binding)
     }
 
     /// Witnesses of the time since `since` among the other bindings there: all, and those that have risen as well.
@@ -164,9 +164,6 @@ impl Reputation {
         out: &mut Vec<HealthChange>,
     ) {
         let Some(deferred) = is_deferral(result) else { return };
-        if !self.bindings.contains_key(attempt.binding) {
-            return;
-        }
         let Some(watch) = self.drifts.watch(attempt.binding, attempt.destination) else { return };
         if !watch.add(deferred, took, &self.rules, now) {
             return;

@@ -1,3 +1,5 @@
+//! Drift in seeded streams and in a herd: what is found, after how long, and what is not.
+
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
@@ -60,7 +62,6 @@ fn a_route_without_drift_alarms_less_than_once_in_a_month() {
     // share of deferrals, alarms in ten months at most
     for (deferred, most) in [(0.02, 0), (0.1, 2)] {
         let alarms = (0..10).filter(|&seed| !is_quiet(deferred, seed)).count();
-        println!("{deferred}: {alarms} of 10");
         assert!(alarms <= most, "{deferred}: {alarms} of 10");
     }
 }
@@ -71,7 +72,6 @@ fn a_drift_is_found_after_so_many_messages() {
     let table = [(0.1, 1.0, 300), (0.2, 1.0, 100), (0.4, 1.0, 50), (0.02, 2.0, 125), (0.02, 3.0, 75)];
     for (deferred, slower, most) in table {
         let median = found_after(deferred, slower);
-        println!("{deferred} ×{slower}: {median}");
         assert!(median <= most, "{deferred} ×{slower}: {median}");
     }
 }
