@@ -74,6 +74,8 @@ pub struct Complaints {
     pub address: IpAddr,
     /// Whose it was ([`Attempted::sender`]).
     pub sender: u32,
+    /// When it was sent.
+    pub sent: Wall,
     /// How many.
     pub count: u32,
 }
@@ -95,9 +97,9 @@ pub struct Receiver {
     /// Blocked networks.
     ranges: HashMap<IpNet, Wall>,
     forced: Forced,
-    /// Complaints that will be made: when, about mail from where, whose.
-    coming: BinaryHeap<Reverse<(Wall, IpAddr, u32)>>,
-    complained: BTreeMap<(IpAddr, u32), u32>,
+    /// Complaints that will be made: when, about mail from where, whose, and when that was sent.
+    coming: BinaryHeap<Reverse<(Wall, IpAddr, u32, Wall)>>,
+    complained: BTreeMap<(IpAddr, u32, Wall), u32>,
     /// Last day on which the forgotten were cleared out; `None` before the first mail.
     swept: Option<i64>,
 }
@@ -186,12 +188,12 @@ impl Receiver {
     pub fn complained(&mut self, now: Wall) -> Vec<Complaints> {
         self.advance(now);
         let complained = std::mem::take(&mut self.complained).into_iter();
-        complained.map(|((address, sender), count)| Complaints { address, sender, count }).collect()
+        complained.map(|((address, sender, sent), count)| Complaints { address, sender, sent, count }).collect()
     }
 
     /// Complaints that are due; once a day, what is long idle is forgotten.
     fn advance(&mut self, now: Wall) {
-        while let Some(Reverse((due, address, sender))) = self.coming.peek().copied() {
+        while let Some(Reverse((due, address, sender, sent))) = self.coming.peek().copied() {
             if due > now {
                 break;
             }
@@ -203,7 +205,7 @@ impl Receiver {
                 domain.complaint();
             }
             if self.model.feedback_loop {
-                *self.complained.entry((address, sender)).or_default() += 1;
+                *self.complained.entry((address, sender, sent)).or_default() += 1;
             }
         }
         let today = day_of(now);
@@ -273,7 +275,7 @@ impl Receiver {
         // Most within hours, some after days: from one hour to three days, each doubling as likely as the next.
         let hours = 72f64.powf(random.random::<f64>());
         let due = now.plus(Duration::from_secs_f64(hours * 3600.0));
-        self.coming.push(Reverse((due, attempted.address, attempted.sender)));
+        self.coming.push(Reverse((due, attempted.address, attempted.sender, now)));
     }
 
     /// A block began: where it is one of many in its network, the network is blocked.

@@ -175,7 +175,7 @@ impl World {
             }
             let binding: BindingName = binding.name.clone();
             let destination = self.internet.site(site).planned.as_ref().ok().map(|plan| plan.destination.clone());
-            let evidence = Evidence::Complaint { binding, destination, tenant, at: now.wall, incidents: told.count };
+            let evidence = Evidence::Complaint { binding, destination, tenant, at: told.sent, incidents: told.count };
             self.observe(&evidence, now);
         }
     }
