@@ -21,9 +21,13 @@
 //! connections from the first message on), and whatever a rule asks to be done beyond the fate of the mail, such as
 //! the pause after a receiver's wish for less: the relay reads its replies and obeys none of them.
 //!
-//! The fuse counts replies that begin with 5 and nothing else. Deferrals do not count: with them it takes out every binding
-//! at once in a provider's outage and for an hour each time greylisting meets a new list, which makes it the weaker baseline
-//! in all that is asked here. It takes out the whole binding, as simple automation does, and as many as trip it.
+//! The fuse counts replies that begin with 5 and nothing else. With deferrals in the count it is the weaker baseline: one
+//! recipient in five of a company's server is greylisted at the first try, so that it blows on every address on a quiet
+//! day. Tried in five of the shipped scenarios (one seed, a tenth of the mail or less) it then had all addresses out for
+//! nothing in each of them, the slowest hundredth of the mail waited ten to seventeen times as long (a third longer in the
+//! outage), and it was refused for the IP more often where one address turns bad or declines (1,574 times against 964, and
+//! 1,372 against 877), less often only in a warm-up (12,129 against 14,392). It takes out the whole binding, as simple
+//! automation does, and as many as trip it: no last one is spared.
 //!
 //! ## How it runs
 //!

@@ -47,7 +47,8 @@ impl World {
             let group = site.map(|site| site.group);
             self.meter.changed(change, group, is_doubted, now);
         }
-        for change in &observed.holds {
+        // What is only watched holds nothing, whatever it tells.
+        for change in observed.holds.iter().filter(|_| !self.policy.is_baseline()) {
             self.recorder.held(change, now);
             let tenant = self.config.tenants.iter().position(|tenant| tenant.name == change.key.tenant);
             if let Some(tenant) = tenant {
