@@ -6,7 +6,7 @@ use super::cells::{Blame, Cell, find};
 use super::evidence::{AttemptResult, clipped};
 use super::fuse::{Groups, is_bad};
 use super::health::{HealthChange, Reason, Subject};
-use super::holds::Mail;
+use super::holds::{Asked, Mail};
 use super::lists::Lists;
 use super::moves::group_of;
 use super::notes::Note;
@@ -90,6 +90,7 @@ impl Reputation {
                 self.holds.answered(mail, false, now);
             }
             AttemptResult::Refused { cause, hard, counts_against_ip, action, rule, scope, text } => {
+                let is_final = !text.starts_with('4');
                 let text = clipped(&format!("{} at {}: {text}", rule, attempt.destination));
                 if *hard && watched.clusters.begins(attempt.tenant, attempt.domain, now) {
                     self.count(attempt, mail, true, now);
@@ -104,7 +105,8 @@ impl Reputation {
                     }
                     (Action::HoldTenant(span), scope) => {
                         let whole_tenant = *scope != Scope::SenderDomain;
-                        self.holds.refused(mail, whole_tenant, *span, &text, &self.rules, now);
+                        let asked = Asked { whole_tenant, span: *span, is_final, evidence: &text };
+                        self.holds.refused(mail, asked, &self.rules, now);
                     }
                     _ => self.holds.answered(mail, false, now),
                 }

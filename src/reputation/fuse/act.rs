@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::gates::is_bad;
 use super::{Blamed, Case, Culprit, Group, in_words};
 use crate::clock::Wall;
 use crate::message::{DestinationName, TenantName};
@@ -54,6 +55,12 @@ impl Reputation {
     }
 
     fn judge_case(&mut self, subject: &Subject, case: &Case, now: Wall, out: &mut Vec<HealthChange>) {
+        if let Subject::Route(_, to) = subject
+            && let Some(said) = self.refuses_everybody(to, now)
+        {
+            self.blame_receiver(to, &said, now);
+            return;
+        }
         let Some(watched) = self.bindings.get(subject.binding()) else { return };
         if let Some((place, own, rest)) = case.place(&self.rules)
             && case.is_of_place(place, own, &watched.groups)
@@ -80,8 +87,10 @@ impl Reputation {
             Subject::Route(_, to) => watched.routes.get(to)?,
         };
         let (groups, lists) = (&watched.groups, &mut self.lists);
-        case.bad_elsewhere(groups, &self.rules, |tenant| {
-            lists.total(tenant, case.steps, now).without(cell.tally.of(i64::MIN, |key| groups.is_of(key.group, tenant)))
+        let (holds, rules) = (&self.holds, &self.rules);
+        case.bad_elsewhere(groups, |tenant| {
+            let here = cell.tally.of(i64::MIN, |key| groups.is_of(key.group, tenant));
+            holds.has_bad_list(tenant) || is_bad(lists.total(tenant, case.steps, now).without(here), rules)
         })
     }
 

@@ -49,7 +49,15 @@ impl Reputation {
         let Some(case) = self.lists.alarm(tenant, &self.rules, now) else { return };
         self.lists.settle(tenant);
         for (to, own) in case.places {
+            if let Some(said) = self.refuses_everybody(&to, now) {
+                self.blame_receiver(&to, &said, now);
+                continue;
+            }
             let rest = self.of_others(tenant, &to, case.begin);
+            if is_bad(rest, &self.rules) {
+                // The destination, or another's list: the others will tell.
+                continue;
+            }
             let is_worse = rest.attempts < self.rules.min_attempts
                 || is_above(own, 1.0, rest.rate().max(self.rules.normal_bounce_ratio), self.rules.fuse_certainty);
             if !is_worse {

@@ -15,11 +15,12 @@
 //!
 //! | left out | asked besides | what follows |
 //! |---|---|---|
+//! | nobody (of a route) | most tenants and most bindings fare badly at the destination ([`destination`]) | it is noted, and the mail waits |
 //! | a recipient's domain (of a route) | it is bad for several tenants, or its only one is well elsewhere on this route | a note; nobody is stopped |
 //! | a destination (of a binding) | the rest needs only be not bad for certain | its route is judged in the binding's place |
 //! | tenants, the worst first, each of them bad by itself | whether one campaign or sender domain explains the tenant: what is left of it is not bad, and well with the others | that mail is held there |
 //! | (of a route) | the other bindings show the same there, also without the tenant that is worst for them | the destination is noted; nobody is stopped |
-//! | tenants whose mail over other bindings is bad ([`super::lists`]) | the rest is not bad for certain, or nothing | they are held there |
+//! | tenants whose mail over other bindings is bad ([`super::lists`]), or held for their lists anywhere | the rest is not bad for certain, or nothing | they are held there |
 //! | nobody | the rest without the worst (tenant, domain or destination) may yet turn out well | some more mail is waited for, until the sum is three times its height |
 //! | nobody | the bounces are lumps of some groups | the same, until they are not |
 //! | nobody | | the route or binding is out |
@@ -32,6 +33,7 @@
 //! [`groups`] bounds what is counted, [`act`] carries out, [`kept`] is what survives a restart.
 
 mod act;
+mod destination;
 mod gates;
 mod groups;
 mod kept;
@@ -278,11 +280,10 @@ impl Case {
     fn bad_elsewhere(
         &self,
         groups: &Groups,
-        rules: &config::Reputation,
-        mut elsewhere: impl FnMut(&TenantName) -> Count,
+        mut is_bad_elsewhere: impl FnMut(&TenantName) -> bool,
     ) -> Option<Vec<Culprit>> {
         let bad = self.tenants(groups).into_iter().filter(|(_, own)| self.steps.of(*own) > 0.0);
-        let bad: Vec<_> = bad.filter(|(tenant, _)| is_bad(elsewhere(tenant), rules)).collect();
+        let bad: Vec<_> = bad.filter(|(tenant, _)| is_bad_elsewhere(tenant)).collect();
         let rest = bad.iter().fold(self.total, |rest, (_, own)| rest.without(*own));
         let of_tenant = |(tenant, own)| Culprit { group: Group { tenant, stream: None, domain: None }, own, rest };
         (!bad.is_empty() && self.steps.of(rest) <= ACQUITTAL).then(|| bad.into_iter().map(of_tenant).collect())

@@ -201,6 +201,27 @@ fn a_destination_that_refuses_all_bindings_alike_suspends_none() {
 }
 
 #[test]
+fn mail_to_a_receiver_that_knows_none_of_its_users_any_more_waits() {
+    let (_, mut r) = herd();
+    everywhere(&mut r, 300, &[("a", 100), ("b", 100), ("c", 100)]);
+    let down = START.plus(std::time::Duration::from_secs(900));
+    for n in 0..40u64 {
+        let now = down.plus(n as u32 * std::time::Duration::from_secs(3));
+        for by in ["a", "b", "c"] {
+            for tenant in ["t", "u", "v"] {
+                r.observe(&seen(by, "gmail", tenant, &format!("x{n}{by}{tenant}.example"), true), now);
+            }
+        }
+    }
+    assert!(is_well(&r), "{:?}", r.all().collect::<Vec<_>>());
+    let now = down.plus(std::time::Duration::from_secs(120));
+    assert_eq!(held(&r, now).len(), 3, "{:?}", held(&r, now));
+    let notes = r.take_notes();
+    assert!(notes.iter().any(|note| matches!(note, Note::DestinationBlamed { .. })), "{notes:?}");
+    assert!(!notes.iter().any(|note| matches!(note, Note::TenantBlamed { .. })), "{notes:?}");
+}
+
+#[test]
 fn one_binding_over_the_limit_never_suspends_the_others() {
     for others in [0, 50] {
         let (_, mut r) = herd();

@@ -26,6 +26,9 @@ pub(super) struct Hold {
     /// Times in a row, this one included.
     pub(super) times: u32,
     pub(super) evidence: String,
+    /// A list full of dead addresses, or of people who complain, is why.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) for_its_list: bool,
     /// Bindings that the mail was sent over before it was stopped from moving; empty for any other hold.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) met: Vec<BindingName>,
@@ -57,6 +60,7 @@ impl Hold {
             span,
             times,
             evidence: evidence.to_owned(),
+            for_its_list: false,
             met: Vec::new(),
             told: false,
             probe: None,

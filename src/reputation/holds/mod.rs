@@ -16,7 +16,8 @@
 //! wire before the first was heard. Only the answer about that message ends the probe; where its recipients were answered
 //! differently, an acceptance wins. A probe of which nothing is heard for [`PROBE_PATIENCE`] is given up for lost. After
 //! an accepted probe all that waited goes at once; but what is refused again within `hold_window` is held for twice as
-//! long, so that a receiver which lets one message in a while pass is not flooded every hour.
+//! long, so that a receiver which lets one message in a while pass is not flooded every hour. (Four times at most, where it
+//! only said "later".)
 //!
 //! Mail that was refused for the *address's* sake over one binding after the other is held as well, at once and by sender
 //! domain and stream ([`Holds::stop`]; [`moves`](super::moves) decides when): sent on, it would wear out the next address.
@@ -48,7 +49,8 @@ use crate::clock::{Wall, rfc3339};
 use crate::config;
 use crate::message::{BindingName, DestinationName, Domain, MessageId, StreamName, TenantName};
 
-/// Times in a row up to which the span of mail that was stopped from moving is doubled.
+/// Times in a row up to which the span of mail that was stopped from moving is doubled, and of mail that was only told to
+/// come back later: whoever says so may well let a part of it pass, and what waits for a day is as good as lost.
 const STOPPED_TIMES: u32 = 3;
 
 /// Holds of one tenant at the same time. Sender domains and destinations are the tenant's own choice; whoever fills this is
@@ -71,6 +73,18 @@ pub struct Mail<'a> {
     pub destination: &'a DestinationName,
     /// Which.
     pub message: MessageId,
+}
+
+/// What a refusal's rule asks for.
+pub(super) struct Asked<'a> {
+    /// All of the tenant's mail to there, and not only its sender domain's.
+    pub(super) whole_tenant: bool,
+    /// For how long, the first time.
+    pub(super) span: Duration,
+    /// The reply was a 5xx, and not a wish to come back later.
+    pub(super) is_final: bool,
+    /// Rule and reply.
+    pub(super) evidence: &'a str,
 }
 
 /// Why and how far mail moves no further.
@@ -213,17 +227,10 @@ pub struct Holds {
 }
 
 impl Holds {
-    /// A refusal of this mail, for the tenant's sake or its sender domain's, whose rule asks to hold for `span`. Several
-    /// recipients of one message, and its repetitions, are one refusal. Not for mail without the domain that is refused.
-    pub(super) fn refused(
-        &mut self,
-        mail: Mail<'_>,
-        whole_tenant: bool,
-        span: Duration,
-        evidence: &str,
-        rules: &config::Reputation,
-        now: Wall,
-    ) {
+    /// A refusal of this mail, for the tenant's sake or its sender domain's, whose rule asks to hold it. Several recipients
+    /// of one message, and its repetitions, are one refusal. Not for mail without the domain that is refused.
+    pub(super) fn refused(&mut self, mail: Mail<'_>, asked: Asked<'_>, rules: &config::Reputation, now: Wall) {
+        let Asked { whole_tenant, span, is_final, evidence } = asked;
         if self
             .accepted
             .as_ref()
@@ -243,7 +250,9 @@ impl Holds {
                 None => self.counted.refused(&key, mail.message, rules.hold_count, rules.hold_window, now),
             };
             if let Some(times) = times {
-                let mut hold = Hold::new(times, span, evidence, Some(mail.message), now);
+                let doubled = if is_final { times } else { times.min(STOPPED_TIMES) };
+                let mut hold = Hold::new(doubled, span, evidence, Some(mail.message), now);
+                hold.times = times;
                 // What it was begun for may have been its moving: that is not forgotten over another refusal.
                 hold.met = self.holds.remove(&key).map(|known| known.met).unwrap_or_default();
                 self.begin(key, hold, rules);
@@ -333,7 +342,35 @@ impl Holds {
         now: Wall,
     ) {
         let key = HoldKey { tenant: tenant.clone(), sender_domain: None, stream: None, destination: to.clone() };
+        self.stop_mail(key.clone(), evidence, rules, now);
+        if let Some(hold) = self.holds.get_mut(&key) {
+            hold.for_its_list = true;
+        }
+    }
+
+    /// All of the tenant's mail to `to` waits, and nobody says that it is the tenant's fault.
+    pub(super) fn stop_there(
+        &mut self,
+        tenant: &TenantName,
+        to: &DestinationName,
+        evidence: &str,
+        rules: &config::Reputation,
+        now: Wall,
+    ) {
+        let key = HoldKey { tenant: tenant.clone(), sender_domain: None, stream: None, destination: to.clone() };
         self.stop_mail(key, evidence, rules, now);
+    }
+
+    /// Whether mail of the tenant is held (or probes) anywhere because its list is bad.
+    pub(super) fn has_bad_list(&self, tenant: &TenantName) -> bool {
+        let first = HoldKey {
+            tenant: tenant.clone(),
+            sender_domain: None,
+            stream: None,
+            destination: DestinationName::new(""),
+        };
+        let mut own = self.holds.range(&first..).take_while(|(key, _)| key.tenant == *tenant);
+        own.any(|(_, hold)| hold.for_its_list)
     }
 
     /// The same for all that falls under `key`, which may be less than a tenant's mail: from one sender domain, or of one
