@@ -24,8 +24,8 @@
 //!
 //! **Memory** (counted by `benches/scheduler.rs`): about 1.0 KB for a binding in a pool, 0.6 KB for a route to a provider
 //! with a cap, a limiter and a window, 0.25 KB for a route to another destination while there is something to remember of
-//! it, 0.3 KB for what is expected of a route under `spread = "reputation"`, 0.15 KB for a destination, 0.3 KB for a tenant × provider (nothing for a tenant × other destination), and 0.15 KB
-//! for a binding in a view.
+//! it, 0.2 KB for what is expected of a route under `spread = "reputation"`, 0.15 KB for a destination, 0.3 KB for a
+//! tenant × provider (nothing for a tenant × other destination), and 0.15 KB for a binding in a view.
 
 pub mod binding;
 pub mod cap;

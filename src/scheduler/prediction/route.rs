@@ -109,7 +109,7 @@ impl Column {
     }
 }
 
-/// A binding there. 224 octets, made when it is first heard of.
+/// A binding there. 184 octets, made when it is first heard of.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Route {
     pub(super) own: Part,

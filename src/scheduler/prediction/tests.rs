@@ -338,7 +338,7 @@ fn no_two_routes_share_a_key() {
 
 #[test]
 fn a_route_takes_so_many_octets() {
-    assert!(size_of::<super::Route>() <= 256, "{}", size_of::<super::Route>());
+    assert!(size_of::<super::Route>() <= 184, "{}", size_of::<super::Route>());
 }
 
 #[test]
