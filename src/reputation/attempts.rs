@@ -90,7 +90,7 @@ impl Reputation {
                 self.holds.answered(mail, false, now);
             }
             AttemptResult::Refused { cause, hard, counts_against_ip, action, rule, scope, text } => {
-                let is_final = !text.starts_with('4');
+                let is_wish = *cause == WentWrong::RateLimited && text.starts_with('4');
                 let text = clipped(&format!("{} at {}: {text}", rule, attempt.destination));
                 if *hard && watched.clusters.begins(attempt.tenant, attempt.domain, now) {
                     self.count(attempt, mail, true, now);
@@ -105,7 +105,7 @@ impl Reputation {
                     }
                     (Action::HoldTenant(span), scope) => {
                         let whole_tenant = *scope != Scope::SenderDomain;
-                        let asked = Asked { whole_tenant, span: *span, is_final, evidence: &text };
+                        let asked = Asked { whole_tenant, span: *span, is_wish, evidence: &text };
                         self.holds.refused(mail, asked, &self.rules, now);
                     }
                     _ => self.holds.answered(mail, false, now),

@@ -167,7 +167,6 @@ fn new_addresses_that_were_pushed_too_fast_are_given_less_and_none_of_the_warm_i
 }
 
 #[test]
-#[ignore = "an outage that says \"no such user\" still takes all bindings out for hard bounces"]
 fn nobody_is_taken_out_because_a_provider_is_gone() {
     let report = run("outage", |scenario| coarser(scenario, 2));
     assert_eq!(out(&report), BTreeSet::new());

@@ -16,8 +16,8 @@
 //! wire before the first was heard. Only the answer about that message ends the probe; where its recipients were answered
 //! differently, an acceptance wins. A probe of which nothing is heard for [`PROBE_PATIENCE`] is given up for lost. After
 //! an accepted probe all that waited goes at once; but what is refused again within `hold_window` is held for twice as
-//! long, so that a receiver which lets one message in a while pass is not flooded every hour. (Four times at most, where it
-//! only said "later".)
+//! long, so that a receiver which lets one message in a while pass is not flooded every hour. Where it
+//! only wished for less, three times as many must have been told so in a row, and a hold is doubled twice at most.
 //!
 //! Mail that was refused for the *address's* sake over one binding after the other is held as well, at once and by sender
 //! domain and stream ([`Holds::stop`]; [`moves`](super::moves) decides when): sent on, it would wear out the next address.
@@ -53,6 +53,10 @@ use crate::message::{BindingName, DestinationName, Domain, MessageId, StreamName
 /// come back later: whoever says so may well let a part of it pass, and what waits for a day is as good as lost.
 const STOPPED_TIMES: u32 = 3;
 
+/// How many times `hold_count` wishes for less make a hold. Whoever puts off every third message says so three times in a row
+/// about every thirty messages, and nine times about every thirty thousand.
+const WISHES: u32 = 3;
+
 /// Holds of one tenant at the same time. Sender domains and destinations are the tenant's own choice; whoever fills this is
 /// held as a whole where the next one would begin.
 pub const HOLDS_MAX: usize = 1_000;
@@ -81,8 +85,8 @@ pub(super) struct Asked<'a> {
     pub(super) whole_tenant: bool,
     /// For how long, the first time.
     pub(super) span: Duration,
-    /// The reply was a 5xx, and not a wish to come back later.
-    pub(super) is_final: bool,
+    /// The reply only wished for less, or for another time.
+    pub(super) is_wish: bool,
     /// Rule and reply.
     pub(super) evidence: &'a str,
 }
@@ -230,7 +234,8 @@ impl Holds {
     /// A refusal of this mail, for the tenant's sake or its sender domain's, whose rule asks to hold it. Several recipients
     /// of one message, and its repetitions, are one refusal. Not for mail without the domain that is refused.
     pub(super) fn refused(&mut self, mail: Mail<'_>, asked: Asked<'_>, rules: &config::Reputation, now: Wall) {
-        let Asked { whole_tenant, span, is_final, evidence } = asked;
+        let Asked { whole_tenant, span, is_wish, evidence } = asked;
+        let count = if is_wish { rules.hold_count.saturating_mul(WISHES) } else { rules.hold_count };
         if self
             .accepted
             .as_ref()
@@ -247,10 +252,10 @@ impl Holds {
                 // What is no probe was on the wire when the hold began: it has been acted on.
                 Some(hold) if now < hold.until || !hold.is_probed_by(mail.message, now) => continue,
                 Some(hold) => Some(hold.times.saturating_add(1)),
-                None => self.counted.refused(&key, mail.message, rules.hold_count, rules.hold_window, now),
+                None => self.counted.refused(&key, mail.message, count, rules.hold_window, now),
             };
             if let Some(times) = times {
-                let doubled = if is_final { times } else { times.min(STOPPED_TIMES) };
+                let doubled = if is_wish { times.min(STOPPED_TIMES) } else { times };
                 let mut hold = Hold::new(doubled, span, evidence, Some(mail.message), now);
                 hold.times = times;
                 // What it was begun for may have been its moving: that is not forgotten over another refusal.
