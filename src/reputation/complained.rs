@@ -181,7 +181,7 @@ impl Reputation {
             let mut rules = self.rules.clone();
             let span = rules.suspend_first.saturating_mul(2u32.saturating_pow(times - 1));
             rules.suspend_first = span.min(rules.suspend_max.max(rules.suspend_first));
-            self.holds.stop_list(&tenant, provider, &evidence, &rules, now);
+            self.holds.stop_there(&tenant, provider, &evidence, &rules, now);
             self.notes.push(Note::TenantBlamed { subject: subject.clone(), tenant, evidence });
         }
     }

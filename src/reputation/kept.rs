@@ -9,6 +9,7 @@ use super::cells::{Watched, find};
 use super::evidence::AttemptResult;
 use super::facts::{self, BadFact, Fact};
 use super::health::{Health, Subject};
+use super::lists::Lists;
 use super::policy::Reputation;
 use super::state::State;
 use crate::clock::Wall;
@@ -153,6 +154,16 @@ impl Reputation {
             }
         }
         self.orphans.values_mut().for_each(|orphan| orphan.since = orphan.since.min(self.now));
+        // Counts of a time that has not come yet would stay until it has.
+        self.lists = Lists::new(self.rules.window);
+        self.destinations_blamed.clear();
+        for watched in self.bindings.values_mut() {
+            for cell in std::iter::once(&mut watched.own).chain(watched.routes.values_mut()) {
+                cell.tally.clear();
+                cell.noted.clear();
+                cell.domains_noted.clear();
+            }
+        }
     }
 
     /// Forgets the bindings that have not come back.

@@ -97,6 +97,14 @@ impl Lists {
         ListCase::of(&mut list.tally, &list.places, rules, now)
     }
 
+    /// What was counted of the tenant at a destination is explained.
+    pub(super) fn forget(&mut self, tenant: &TenantName, to: &DestinationName) {
+        if let Some(list) = self.tenants.get_mut(tenant) {
+            let place = list.places.known(to.as_str());
+            list.tally.remove(|key| place > 0 && key.place == place);
+        }
+    }
+
     /// What was counted of the tenant has been judged.
     pub(super) fn settle(&mut self, tenant: &TenantName) {
         if let Some(list) = self.tenants.get_mut(tenant) {

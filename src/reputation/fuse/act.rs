@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::gates::is_bad;
+use super::gates::{is_above, is_bad, is_well};
 use super::{Blamed, Case, Culprit, Group, in_words};
 use crate::clock::Wall;
 use crate::message::{DestinationName, TenantName};
@@ -90,7 +90,8 @@ impl Reputation {
         let (holds, rules) = (&self.holds, &self.rules);
         case.bad_elsewhere(groups, |tenant| {
             let here = cell.tally.of(i64::MIN, |key| groups.is_of(key.group, tenant));
-            holds.has_bad_list(tenant) || is_bad(lists.total(tenant, case.steps, now).without(here), rules)
+            let elsewhere = lists.total(tenant, case.steps, now).without(here);
+            is_bad(elsewhere, rules) || holds.has_bad_list(tenant) && !is_well(elsewhere, case.steps, rules)
         })
     }
 
@@ -181,10 +182,13 @@ impl Reputation {
             Subject::Binding(_) => {
                 let counts = watched.routes.iter().map(|(to, cell)| (to, cell.tally.of(i64::MIN, is_whose)));
                 let of: Vec<_> = counts.filter(|(_, count)| count.attempts > 0).collect();
-                let is_bad = |count: &Count| count.rate() > self.rules.hard_bounce_ratio;
+                let (limit, certainty) = (self.rules.hard_bounce_ratio, self.rules.fuse_certainty);
+                let is_bad =
+                    |count: &Count| count.events >= self.rules.min_events && is_above(*count, 1.0, limit, certainty);
                 let mut bad: Vec<_> = of.iter().filter(|(_, c)| is_bad(c)).map(|(to, _)| (*to).clone()).collect();
                 if bad.is_empty() {
-                    // Bounces that came by mail without saying from where: most likely from where most of it went.
+                    // Nowhere for certain, or bounces that came by mail without saying from where: most likely from where most
+                    // of it went.
                     let most = of.iter().max_by(|(a, x), (b, y)| x.attempts.cmp(&y.attempts).then_with(|| b.cmp(a)));
                     bad.extend(most.map(|(to, _)| (*to).clone()));
                 }
@@ -218,7 +222,10 @@ impl Reputation {
         let Some(watched) = self.bindings.get_mut(subject.binding()) else { return };
         let text = case.evidence(&watched.groups);
         match subject {
-            Subject::Binding(_) => watched.own.tally.clear(),
+            Subject::Binding(_) => {
+                watched.own.tally.clear();
+                watched.routes.values_mut().for_each(|cell| cell.tally.clear());
+            }
             Subject::Route(_, to) => {
                 let Some(cell) = watched.routes.get_mut(to) else { return };
                 let part = cell.tally.part(|_| true);

@@ -1,21 +1,22 @@
 //! Whether a destination refuses everybody: a receiver whose directory is down says "no such user" to all it is asked for.
 //!
 //! Asked before anybody is blamed, since afterwards everybody could be, one after the other. It is the destination where,
-//! over the last minutes, most tenants and most bindings fare badly there: a list is bad for its tenant and an
+//! over the last minutes, tenants and bindings fare badly there one like the other: a list is bad for its tenant and an
 //! address for itself. With fewer than three tenants that cannot be told from a bad list.
 //!
 //! What follows: no address and no list is blamed. Where it refuses more than half, the mail of those tenants waits there as
 //! if it had been held, one message at a time asking again: what bounces meanwhile would be lost.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::gates::is_bad;
-use super::in_words;
+use super::gates::{ACQUITTAL, is_bad};
+use super::{WELL_BESIDE, in_words};
 use crate::clock::Wall;
+use crate::config;
 use crate::message::{DestinationName, TenantName};
 use crate::reputation::notes::Note;
 use crate::reputation::policy::Reputation;
-use crate::reputation::tally::{BUCKETS, Count};
+use crate::reputation::tally::{BUCKETS, Count, Steps};
 
 /// Tenants below which nobody can be told from the destination.
 const TENANTS_MIN: usize = 3;
@@ -24,7 +25,10 @@ const TENANTS_MIN: usize = 3;
 const BINDINGS_MIN: usize = 2;
 
 /// Sixtieths of the window that are looked at: the shortest in which enough was sent tells soonest.
-const STRETCHES: [i64; 4] = [1, 2, 5, 10];
+const STRETCHES: [i64; 4] = [1, 2, 5, LATELY];
+
+/// The longest of them.
+const LATELY: i64 = 10;
 
 /// Attempts below which nobody is asked.
 const ASKED_FROM: u64 = 3;
@@ -37,24 +41,37 @@ const HELD_FROM: f64 = 0.5;
 pub(super) struct Everybody {
     total: Count,
     bindings: usize,
-    /// Those that fare badly there.
+    /// Whose mail it is.
     tenants: Vec<TenantName>,
 }
 
-/// How many were asked, and who of them fares badly: two thirds of them, or nobody.
-fn most<T>(counts: impl IntoIterator<Item = (T, Count)>, limit: f64) -> Option<(usize, Vec<T>)> {
-    let asked: Vec<_> = counts.into_iter().filter(|(_, count)| count.attempts >= ASKED_FROM).collect();
-    let all = asked.len();
-    let bad: Vec<T> = asked.into_iter().filter(|(_, count)| count.rate() > limit).map(|(name, _)| name).collect();
-    (bad.len() * 3 >= all * 2).then_some((all, bad))
+/// Whether it is everybody who fares badly, and no single one of them: most of those that were asked do, all is bad without
+/// the worst, and those that do not fare badly are not well together, or one that is well would count for as little as a
+/// single bounce.
+fn is_everybody(counts: &[Count], at_least: usize, steps: Steps, rules: &config::Reputation) -> bool {
+    let limit = rules.bad_bounce_ratio;
+    let total: Count = counts.iter().copied().sum();
+    let Some(worst) = counts.iter().copied().max_by(|a, b| steps.of(*a).total_cmp(&steps.of(*b))) else { return false };
+    let well: Count = counts.iter().copied().filter(|count| count.rate() <= limit).sum();
+    let asked: Vec<&Count> = counts.iter().filter(|count| count.attempts >= ASKED_FROM).collect();
+    let bad = asked.iter().filter(|count| count.rate() > limit).count();
+    asked.len() >= at_least
+        && bad * 3 >= asked.len() * 2
+        && steps.of(total.without(worst)) >= ACQUITTAL
+        && steps.of(well) >= WELL_BESIDE
 }
 
 impl Reputation {
     /// What a destination has said lately, where it was bad for nearly everybody.
     pub(super) fn refuses_everybody(&self, to: &DestinationName, now: Wall) -> Option<Everybody> {
-        let window = i64::try_from(self.rules.window.as_millis()).unwrap_or(i64::MAX);
-        let present = now.as_millis().div_euclid((window / BUCKETS).max(1));
+        let present = self.present(now);
         STRETCHES.into_iter().find_map(|stretch| self.refused_everybody(to, present - stretch))
+    }
+
+    /// The place of `now` on the grid of all tallies.
+    fn present(&self, now: Wall) -> i64 {
+        let window = i64::try_from(self.rules.window.as_millis()).unwrap_or(i64::MAX);
+        now.as_millis().div_euclid((window / BUCKETS).max(1))
     }
 
     fn refused_everybody(&self, to: &DestinationName, since: i64) -> Option<Everybody> {
@@ -68,14 +85,26 @@ impl Reputation {
                 tenants.entry(&group.tenant).or_default().add(count);
                 own.add(count);
             }
-            bindings.push(((), own));
+            bindings.push(own);
         }
-        let total: Count = bindings.iter().map(|(_, own)| *own).sum();
-        let limit = self.rules.bad_bounce_ratio;
-        let (asked, bad) = most(tenants, limit)?;
-        let (bindings, _) = most(bindings, limit)?;
-        let is_everybody = asked >= TENANTS_MIN && bindings >= BINDINGS_MIN && is_bad(total, &self.rules);
-        is_everybody.then(|| Everybody { total, bindings, tenants: bad.into_iter().cloned().collect() })
+        let (steps, total) = (Steps::new(&self.rules), bindings.iter().copied().sum());
+        let of_tenants: Vec<Count> = tenants.values().copied().collect();
+        let is_everybody = is_bad(total, &self.rules)
+            && is_everybody(&of_tenants, TENANTS_MIN, steps, &self.rules)
+            && is_everybody(&bindings, BINDINGS_MIN, steps, &self.rules);
+        let bindings = bindings.iter().filter(|own| own.attempts > 0).count();
+        is_everybody.then(|| Everybody { total, bindings, tenants: tenants.into_keys().cloned().collect() })
+    }
+
+    /// Everybody whose mail went there since.
+    fn lately(&self, to: &DestinationName, since: i64) -> Vec<TenantName> {
+        let mut tenants = BTreeSet::new();
+        for watched in self.bindings.values() {
+            let Some(cell) = watched.routes.get(to) else { continue };
+            let groups = cell.tally.since(since).filter_map(|(key, _)| watched.groups.get(key.group));
+            tenants.extend(groups.map(|group| group.tenant.clone()));
+        }
+        tenants.into_iter().collect()
     }
 
     /// All that was counted there is explained, and the mail waits.
@@ -83,17 +112,19 @@ impl Reputation {
         let Everybody { total, bindings, tenants } = said;
         let of = format!("{} over {bindings} bindings, {} tenants", in_words(*total), tenants.len());
         let evidence = format!("{to} refuses everybody's recipients: {of}");
+        let waits = total.rate() >= HELD_FROM;
+        let all = if waits { self.lately(to, self.present(now) - LATELY) } else { tenants.clone() };
+        for tenant in &all {
+            self.lists.forget(tenant, to);
+            if waits {
+                self.holds.stop_there(tenant, to, &evidence, &self.rules, now);
+            }
+        }
         for watched in self.bindings.values_mut() {
             let Some(cell) = watched.routes.get_mut(to) else { continue };
             let part = cell.tally.part(|_| true);
             cell.tally.settle();
             watched.own.tally.take_out(&part, watched.own.places.known(to.as_str()));
-        }
-        for tenant in tenants {
-            self.lists.settle(tenant);
-            if total.rate() >= HELD_FROM {
-                self.holds.stop_there(tenant, to, &evidence, &self.rules, now);
-            }
         }
         let window = self.rules.window;
         self.destinations_blamed.retain(|_, noted| now.since(*noted) < window);

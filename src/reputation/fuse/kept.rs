@@ -2,11 +2,12 @@
 //!
 //! Without them a restart every hour would blind the fuse for whatever takes longer. An excursion is small, since it only
 //! is one while bounces are too many: its counts by group, at most [`GROUPS_KEPT`] of them. It is written at most once in
-//! [`WRITE_EVERY`] after a bounce, and at a clean stop; what is on disk is looked at again each time, until the sum has come
-//! back to its floor. After a crash up to a minute is missing. Places are not written: who explains what came before the
+//! [`WRITE_EVERY`] after a bounce, and at a clean stop; what is on disk is looked at again each time, and written
+//! where it has changed, until the sum has come back to its floor. After a crash up to a minute is missing. Places are not written: who explains what came before the
 //! restart is asked of the mail only.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{DefaultHasher, Hasher};
 
 use serde::{Deserialize, Serialize};
 
@@ -24,14 +25,15 @@ use crate::reputation::tally::{Count, Key, Steps};
 /// Groups of an excursion that are written down, those with most evidence first; the others' counts as one.
 const GROUPS_KEPT: usize = 32;
 
-/// Sum, in nats, below which nothing is worth a fact: less than two bounces.
-const KEPT_FROM: f64 = 3.0;
+/// Sum, in nats, below which nothing is worth a fact: less than three bounces.
+const KEPT_FROM: f64 = 4.5;
 
 /// Which excursions are to be written, and which are on disk.
 #[derive(Debug, Default)]
 pub(in crate::reputation) struct Kept {
     changed: BTreeSet<Subject>,
-    on_disk: BTreeSet<Subject>,
+    /// With the hash of what was written last (0: unknown).
+    on_disk: HashMap<Subject, u64>,
     due: BTreeSet<Subject>,
     next_write: Wall,
 }
@@ -74,7 +76,7 @@ impl Kept {
     /// Everything that may have changed falls due for writing.
     pub(in crate::reputation) fn flush(&mut self) {
         self.due.append(&mut self.changed);
-        self.due.extend(self.on_disk.iter().cloned());
+        self.due.extend(self.on_disk.keys().cloned());
     }
 }
 
@@ -86,11 +88,14 @@ impl Reputation {
             .filter_map(|subject| {
                 let key = fact_key(&subject);
                 match self.written(&subject, now).and_then(|written| serde_json::to_vec(&written).ok()) {
+                    Some(json) if self.fuse_marks.on_disk.get(&subject).is_some_and(|known| *known == hash(&json)) => {
+                        None
+                    }
                     Some(json) => {
-                        self.fuse_marks.on_disk.insert(subject);
+                        self.fuse_marks.on_disk.insert(subject, hash(&json));
                         Some(Fact::Put(key, json))
                     }
-                    None => self.fuse_marks.on_disk.remove(&subject).then_some(Fact::Remove(key)),
+                    None => self.fuse_marks.on_disk.remove(&subject).map(|_| Fact::Remove(key)),
                 }
             })
             .collect()
@@ -124,7 +129,7 @@ impl Reputation {
     /// Takes back an excursion. One of a binding that is not configured is forgotten; also on disk.
     pub(in crate::reputation) fn restore_fuse(&mut self, bytes: &[u8]) -> Result<(), serde_json::Error> {
         let Written { subject, begun, counts } = serde_json::from_slice(bytes)?;
-        self.fuse_marks.on_disk.insert(subject.clone());
+        self.fuse_marks.on_disk.insert(subject.clone(), 0);
         if find(&mut self.bindings, &subject, self.rules.window).is_none() {
             self.fuse_marks.due.insert(subject);
             return Ok(());
@@ -144,6 +149,12 @@ impl Reputation {
         }
         Ok(())
     }
+}
+
+fn hash(json: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(json);
+    hasher.finish()
 }
 
 /// Key of an excursion's fact. Names hold no spaces.

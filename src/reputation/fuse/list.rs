@@ -15,7 +15,7 @@ use crate::reputation::tally::{Count, Tally};
 #[derive(Debug)]
 pub(in crate::reputation) struct ListCase {
     begin: i64,
-    /// What it sent since to the destinations where its share is above the limit.
+    /// What it sent since to the destinations where its share is above the limit for certain.
     places: Vec<(DestinationName, Count)>,
 }
 
@@ -36,7 +36,8 @@ impl ListCase {
         }
         let name = |place: u32| places.name(place).map(DestinationName::new);
         let places = case.suspects(|key| (key.place > 0).then_some(key.place)).into_iter();
-        let bad = places.filter(|(_, count)| count.rate() > rules.hard_bounce_ratio);
+        let certainly = |count: Count| is_above(count, 1.0, rules.hard_bounce_ratio, rules.fuse_certainty);
+        let bad = places.filter(|(_, count)| count.events >= rules.min_events && certainly(*count));
         Some(Self { begin: case.begin, places: bad.filter_map(|(place, count)| Some((name(place)?, count))).collect() })
     }
 }
@@ -47,10 +48,11 @@ impl Reputation {
     pub(in crate::reputation) fn judge_list(&mut self, attempt: Attempt<'_>, now: Wall) {
         let tenant = attempt.tenant;
         let Some(case) = self.lists.alarm(tenant, &self.rules, now) else { return };
-        self.lists.settle(tenant);
+        let mut is_explained = false;
         for (to, own) in case.places {
             if let Some(said) = self.refuses_everybody(&to, now) {
                 self.blame_receiver(&to, &said, now);
+                is_explained = true;
                 continue;
             }
             let rest = self.of_others(tenant, &to, case.begin);
@@ -65,11 +67,15 @@ impl Reputation {
             }
             let group = Group { tenant: tenant.clone(), stream: None, domain: None };
             let evidence = Culprit { group, own, rest }.evidence();
+            is_explained = true;
             self.forget_list(tenant, &to);
             self.holds.stop_list(tenant, &to, &evidence, &self.rules, now);
             if to == *attempt.destination {
                 self.note_list(attempt, evidence, now);
             }
+        }
+        if is_explained {
+            self.lists.settle(tenant);
         }
     }
 

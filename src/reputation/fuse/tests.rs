@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+
 use super::groups::{CAMPAIGNS_MAX, GROUPS_MAX, PLACES_MAX};
 use crate::clock::Wall;
 use crate::config::Config;
@@ -316,10 +319,9 @@ fn names_that_others_choose_take_no_more_than_their_places() {
 
 #[test]
 fn runs_at_one_domain_are_one_event_so_that_two_per_cent_in_runs_of_ten_trip_nothing() {
-    use rand::{Rng, SeedableRng};
     for seed in 0..15 {
         let (_, mut r) = herd();
-        let mut rng = rand::rngs::SmallRng::seed_from_u64(seed);
+        let mut rng = SmallRng::seed_from_u64(seed);
         let (mut left, mut domain) = (0, String::new());
         for n in 0..10_000u32 {
             if left == 0 && rng.random_bool(0.002) {
@@ -416,5 +418,55 @@ fn what_a_file_says_is_believed_only_as_far_as_it_can_be() {
         some(&mut r, START);
         r.tick(START.plus(30 * HOUR));
         drop(r.final_facts());
+    }
+}
+
+/// An hour of mail to gmail: bindings and tenants with their shares of bounces, tenants with mail per second and binding.
+fn an_hour(seed: u64, bindings: &[(&str, f64)], tenants: &[(&str, f64, f64)]) -> (Reputation, Wall) {
+    let (_, mut r) = herd();
+    let mut random = SmallRng::seed_from_u64(seed);
+    let mut now = START;
+    for second in 0..3_600 {
+        now = START.plus(std::time::Duration::from_secs(second));
+        for (by, bad) in bindings {
+            for (tenant, volume, rate) in tenants {
+                if random.random_bool(*volume) {
+                    let bounces = random.random_bool(bad.max(*rate));
+                    r.observe(&seen(by, "gmail", tenant, &format!("d{second}.{by}{tenant}.example"), bounces), now);
+                }
+            }
+        }
+    }
+    (r, now)
+}
+
+#[test]
+fn two_rotten_lists_of_three_are_no_destination_that_refuses_everybody() {
+    for seed in 0..4 {
+        let tenants = [("r1", 0.1, 0.4), ("r2", 0.1, 0.4), ("good", 0.5, 0.005)];
+        let (r, now) = an_hour(seed, &[("a", 0.0), ("b", 0.0), ("c", 0.0)], &tenants);
+        assert_eq!(held(&r, now), ["r1", "r2"]);
+        assert!(is_well(&r));
+    }
+}
+
+#[test]
+fn two_bad_addresses_of_three_are_no_destination_that_refuses_everybody() {
+    for seed in 0..4 {
+        let tenants = [("t", 0.2, 0.01), ("u", 0.2, 0.01), ("v", 0.2, 0.01), ("w", 0.2, 0.01)];
+        let (r, now) = an_hour(seed, &[("a", 0.2), ("b", 0.2), ("c", 0.0)], &tenants);
+        assert_eq!(held(&r, now), [""; 0]);
+        let out = r.all().filter(|(_, health)| matches!(health, Health::Suspended { .. })).count();
+        let throttled = r.all().filter(|(_, health)| matches!(health, Health::Throttled { .. })).count();
+        assert_eq!((out, throttled), (1, 1), "one is out, and the pool cannot spare the other as well");
+    }
+}
+
+#[test]
+fn one_rotten_list_takes_no_small_tenant_with_it() {
+    for seed in 0..20 {
+        let tenants = [("rot", 0.4, 0.6), ("u", 0.03, 0.02), ("v", 0.03, 0.02)];
+        let (r, now) = an_hour(seed, &[("a", 0.0), ("b", 0.0), ("c", 0.0)], &tenants);
+        assert_eq!(held(&r, now), ["rot"], "seed {seed}");
     }
 }

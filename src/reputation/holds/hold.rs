@@ -26,7 +26,7 @@ pub(super) struct Hold {
     /// Times in a row, this one included.
     pub(super) times: u32,
     pub(super) evidence: String,
-    /// A list full of dead addresses, or of people who complain, is why.
+    /// A list full of dead addresses is why.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) for_its_list: bool,
     /// Bindings that the mail was sent over before it was stopped from moving; empty for any other hold.

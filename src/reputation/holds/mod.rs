@@ -347,13 +347,15 @@ impl Holds {
         now: Wall,
     ) {
         let key = HoldKey { tenant: tenant.clone(), sender_domain: None, stream: None, destination: to.clone() };
+        let begins = self.holds.get(&key).is_none_or(|hold| now >= hold.until);
         self.stop_mail(key.clone(), evidence, rules, now);
-        if let Some(hold) = self.holds.get_mut(&key) {
+        if let Some(hold) = self.holds.get_mut(&key).filter(|_| begins) {
             hold.for_its_list = true;
         }
     }
 
-    /// All of the tenant's mail to `to` waits, and nobody says that it is the tenant's fault.
+    /// All of the tenant's mail to `to` waits, for another reason than dead addresses: nobody there knows any address, or
+    /// people complain.
     pub(super) fn stop_there(
         &mut self,
         tenant: &TenantName,
