@@ -16,9 +16,9 @@ use crate::message::{BindingName, PoolName};
 /// How a binding stands, as far as pools care.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Standing {
-    /// Takes mail (throttled and on probation included).
+    /// Takes mail (throttled included).
     Usable,
-    /// Taken out by the program.
+    /// Taken out by the program, or on probation after that.
     OutByAutomation,
     /// Taken out by the operator.
     OutByOperator,
@@ -58,6 +58,31 @@ impl Guard {
         }
         let switched_off = config.bindings.iter().filter(|b| b.suspend_delivery).map(|b| b.name.clone()).collect();
         Self { share: config.reputation.pool_guard, pools, by_binding, switched_off }
+    }
+
+    /// Numbers of the pools that a binding is in.
+    pub(super) fn pools_of(&self, binding: &BindingName) -> impl Iterator<Item = usize> {
+        self.by_binding.get(binding).into_iter().flatten().copied()
+    }
+
+    /// Whether a binding is in a pool.
+    pub(super) fn is_in(&self, pool: usize, binding: &BindingName) -> bool {
+        self.by_binding.get(binding).is_some_and(|pools| pools.contains(&pool))
+    }
+
+    /// How many more a pool could spare.
+    pub(super) fn room(&self, pool: usize, standing: impl Fn(&BindingName) -> Standing) -> usize {
+        let (mut usable, mut out) = (0usize, 0usize);
+        let Some(pool) = self.pools.get(pool) else { return 0 };
+        for member in pool.members.iter().filter(|member| !self.switched_off.contains(*member)) {
+            match standing(member) {
+                Standing::Usable => usable += 1,
+                Standing::OutByAutomation => out += 1,
+                Standing::OutByOperator => {}
+            }
+        }
+        let most = (self.share * pool.members.len() as f64) as usize;
+        most.saturating_sub(out).min(usable.saturating_sub(1))
     }
 
     /// The pool that cannot spare `binding`, and why.

@@ -8,7 +8,7 @@
 use super::cells::{Watched, find};
 use super::evidence::AttemptResult;
 use super::facts::{self, BadFact, Fact};
-use super::health::{Health, Subject};
+use super::health::{Health, Reason, Subject};
 use super::lists::Lists;
 use super::policy::Reputation;
 use super::state::State;
@@ -87,6 +87,9 @@ impl Reputation {
     /// Goes on with a state of an earlier run, or of a binding that `returns`.
     fn take_back(&mut self, subject: &Subject, mut state: State, returns: bool) {
         let was_shown = state.health.clone();
+        if !self.asks_reverse_dns {
+            state.lift(Reason::ReverseDns, &self.rules, self.now);
+        }
         state.set_back(&self.rules, self.now);
         self.latest = self.latest.max(state.newest(&self.rules));
         if returns {

@@ -49,9 +49,11 @@ fn the_guard_throttles_instead_and_suspends_when_a_fellow_comes_back() {
     assert!(matches!(r.health(&binding("b")), Health::Throttled { divisor: 4, reason: Reason::Listed, .. }));
     let notes = r.take_notes();
     assert!(matches!(&notes[..], [Note::Withheld { subject, reason: Reason::Listed, .. }] if *subject == binding("b")));
-    let changes = r.observe(&listings("a", vec![]), START.plus(HOUR));
-    assert_eq!(changes.len(), 2, "{changes:?}");
+    r.observe(&listings("a", vec![]), START.plus(HOUR));
     assert!(matches!(r.health(&binding("a")), Health::Probation { .. }));
+    assert!(matches!(r.health(&binding("b")), Health::Throttled { .. }), "a trickle is no fellow yet");
+    r.tick(START.plus(10 * 24 * HOUR));
+    assert!(matches!(r.health(&binding("a")), Health::Active));
     assert_eq!(out_until(&r, &binding("b")), Some((Reason::Listed, UNTIL_CLEARED)));
 }
 
@@ -392,4 +394,53 @@ fn a_detectors_throttle_is_weighed_like_any_cause() {
     });
     assert_eq!(out.len(), 1);
     assert_eq!(*r.health(&route("a", "gmail")), Health::Throttled { divisor: 2, until, reason: Reason::Latency });
+}
+
+#[test]
+fn the_first_one_on_its_way_back_does_not_send_out_the_one_that_carries_the_mail() {
+    let config = config(&["a", "b"], &[("p", &["a", "b"])]);
+    let mut r = Reputation::new(&config, START);
+    let ptr = |n: &str, confirmed| Evidence::ReverseDns { binding: n.into(), confirmed, detail: "ptr".into() };
+    r.observe(&ptr("a", false), START);
+    r.observe(&ptr("b", false), START);
+    assert_eq!((r.health(&binding("a")).as_str(), r.health(&binding("b")).as_str()), ("suspended", "throttled"));
+    let mended = START.plus(HOUR);
+    r.observe(&ptr("a", true), mended);
+    assert_eq!((r.health(&binding("a")).as_str(), r.health(&binding("b")).as_str()), ("probation", "throttled"));
+    r.observe(&ptr("b", true), mended.plus(MINUTE));
+    r.tick(mended.plus(HOUR));
+    assert_eq!(r.health(&binding("b")).as_str(), "active", "it never went");
+}
+
+#[test]
+fn what_is_told_only_when_it_changes_acts_again_when_the_shield_ends() {
+    let (_, mut r) = herd();
+    r.observe(&listings("a", vec![listing("z", 10.0, true)]), START);
+    assert_eq!(r.health(&binding("a")).as_str(), "suspended");
+    let resume = Evidence::OperatorResume { binding: "a".into(), destination: None, span: Some(HOUR) };
+    r.observe(&resume, START.plus(MINUTE));
+    assert_eq!(r.health(&binding("a")).as_str(), "active");
+    r.tick(START.plus(2 * HOUR));
+    assert_eq!(r.health(&binding("a")).as_str(), "suspended", "the listing still stands");
+}
+
+#[test]
+fn reverse_dns_that_is_asked_for_no_more_keeps_nobody_out() {
+    let (mut config, mut r) = herd();
+    r.observe(&Evidence::ReverseDns { binding: "a".into(), confirmed: false, detail: "ptr".into() }, START);
+    assert_eq!(r.health(&binding("a")).as_str(), "suspended");
+    let disk: Vec<_> = r.take_facts();
+    config.monitor.fcrdns = false;
+    let mut again = Reputation::new(&config, START.plus(MINUTE));
+    for fact in disk {
+        if let Fact::Put(key, json) = fact {
+            again.restore(&key, &json).unwrap();
+        }
+    }
+    again.tick(START.plus(HOUR));
+    assert_ne!(again.health(&binding("a")).as_str(), "suspended");
+    r.reconfigure(&config);
+    r.tick(START.plus(MINUTE));
+    r.tick(START.plus(HOUR));
+    assert_ne!(r.health(&binding("a")).as_str(), "suspended");
 }

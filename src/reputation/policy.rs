@@ -39,7 +39,7 @@ use super::drift::Drifts;
 use super::evidence::{Evidence, Listing, clipped};
 use super::fuse::Kept;
 use super::guard::Guard;
-use super::health::{Health, HealthChange, Subject};
+use super::health::{Health, HealthChange, Reason, Subject};
 use super::holds::{Freed, HoldChange, Holds, Mail};
 use super::kept::Orphan;
 use super::late::Late;
@@ -90,7 +90,11 @@ pub struct Reputation {
     pub(super) signalled: BTreeSet<Subject>,
     pub(super) notes: Vec<Note>,
     /// A binding or a route came back since the held-back ones were looked at.
-    pub(super) usable_again: bool,
+    pub(super) usable_again: BTreeSet<Subject>,
+    /// Those that the guard held back are being looked at again.
+    pub(super) relooking: bool,
+    /// Reverse DNS is asked for: else nothing could clear what it once said.
+    pub(super) asks_reverse_dns: bool,
     next_sweep: Wall,
     /// The moment of the last call.
     pub(super) now: Wall,
@@ -123,7 +127,9 @@ impl Reputation {
             fuse_marks: Kept::default(),
             destinations_blamed: HashMap::new(),
             drifts: Drifts::default(),
-            usable_again: false,
+            usable_again: BTreeSet::new(),
+            relooking: false,
+            asks_reverse_dns: config.monitor.fcrdns,
             next_sweep: now.plus(config.reputation.window),
             now,
             latest: now,
@@ -141,6 +147,7 @@ impl Reputation {
         self.throttle_weight = config.monitor.throttle_weight;
         self.suspend_weight = config.monitor.suspend_weight;
         self.guard = Guard::new(config);
+        self.asks_reverse_dns = config.monitor.fcrdns;
         self.providers = config.providers.iter().map(|p| DestinationName::new(p.name.as_str())).collect();
         let window = self.rules.window;
         self.holds.keep_inert(self.rules.automation == Automation::Watch);
@@ -149,6 +156,11 @@ impl Reputation {
         removed.into_iter().for_each(|(name, watched)| self.orphan(&name, watched));
         for binding in &config.bindings {
             self.bindings.entry(binding.name.clone()).or_insert_with(|| Watched::new(window));
+        }
+        if !self.asks_reverse_dns {
+            for watched in self.bindings.values_mut() {
+                watched.own.state.lift(Reason::ReverseDns, &self.rules, self.now);
+            }
         }
         self.adopt();
         if window_changed {

@@ -129,6 +129,7 @@ proptest! {
                                 && reason != Reason::Operator
                                 && !matches!(change.from, Health::Suspended { .. })
                                 && !certain(cause)
+                                && !r.listings(change.subject.binding()).iter().any(|listing| listing.certain)
                             {
                                 let usable = ["a", "b", "c"].iter().filter(|n| {
                                     !matches!(r.health(&binding(n)), Health::Suspended { .. })

@@ -13,6 +13,7 @@ use super::policy::Reputation;
 use super::state::State;
 use crate::config::{self, Automation};
 use crate::message::{BindingName, DestinationName, PoolName};
+use std::collections::BTreeMap;
 
 impl Reputation {
     /// Changes a state and shows the result.
@@ -42,15 +43,39 @@ impl Reputation {
     /// it.
     pub(super) fn relook(&mut self, out: &mut Vec<HealthChange>) {
         // Looking makes nothing stale but routes, and what was held back can only come to be in force: this ends.
-        while self.usable_again || !self.stale.is_empty() {
+        while !self.usable_again.is_empty() || !self.stale.is_empty() {
             let mut subjects = std::mem::take(&mut self.stale);
-            if std::mem::take(&mut self.usable_again) {
-                subjects.extend(self.withheld.iter().cloned());
+            for back in std::mem::take(&mut self.usable_again) {
+                subjects.extend(self.may_go_out(&back));
             }
+            self.relooking = true;
             for subject in subjects {
                 self.look_at(&subject, out);
             }
+            self.relooking = false;
         }
+    }
+
+    /// Of those that the guard holds back, as many as the pools of the one that is `back` can spare now.
+    fn may_go_out(&self, back: &Subject) -> Vec<Subject> {
+        let mut found = Vec::new();
+        for pool in self.guard.pools_of(back.binding()) {
+            let mut places: BTreeMap<Option<&DestinationName>, Vec<&Subject>> = BTreeMap::new();
+            for subject in self.withheld.iter().filter(|subject| self.guard.is_in(pool, subject.binding())) {
+                let place = match subject {
+                    Subject::Binding(_) => None,
+                    Subject::Route(_, to) => Some(to),
+                };
+                if matches!(back, Subject::Binding(_)) || matches!(back, Subject::Route(_, to) if place == Some(to)) {
+                    places.entry(place).or_default().push(subject);
+                }
+            }
+            for (place, subjects) in places {
+                let room = self.guard.room(pool, |other| self.standing(other, place));
+                found.extend(subjects.into_iter().take(room).cloned());
+            }
+        }
+        found
     }
 
     fn look_at(&mut self, subject: &Subject, out: &mut Vec<HealthChange>) {
@@ -104,7 +129,9 @@ impl Reputation {
             false => self.withheld.remove(subject),
         };
         self.recovering = (self.recovering + usize::from(is_back)).saturating_sub(usize::from(was_back));
-        self.usable_again |= before.is_out() && !matches!(to, Health::Suspended { .. });
+        if is_relied_on(&to) && !is_relied_on(from) {
+            self.usable_again.insert(subject.clone());
+        }
         if is_shielded != before.is_shielded() {
             self.stale_routes(subject.binding().clone());
         }
@@ -131,6 +158,10 @@ impl Reputation {
         let reason = state.asks_the_guard(before, &self.rules, |reason, held| {
             held.certain || (at.is_some() && !reason.is_inferred())
         })?;
+        if before.withheld && !self.relooking {
+            // Asked again when somebody is back, and not by each reply.
+            return Some((reason, PoolName::new(""), String::new()));
+        }
         let (pool, why) = self.guard.holds_back(binding, |other| self.standing(other, at))?;
         Some((reason, pool, at.map_or(why.clone(), |to| format!("{why} at {to}"))))
     }
@@ -142,7 +173,9 @@ impl Reputation {
         let healths = [Some(&watched.own), route].into_iter().flatten().map(|cell| &cell.state.health);
         healths.fold(Standing::Usable, |standing, health| match (standing, health) {
             (_, Health::Suspended { reason: Reason::Operator, .. }) => Standing::OutByOperator,
-            (Standing::Usable, Health::Suspended { .. }) => Standing::OutByAutomation,
+            // A trickle carries no pool: were it relied on, the first one on its way back would send out the one that
+            // carries the mail meanwhile.
+            (Standing::Usable, health) if !is_relied_on(health) => Standing::OutByAutomation,
             (standing, _) => standing,
         })
     }
@@ -167,4 +200,9 @@ impl Reputation {
             Subject::Route(_, destination) => watched.routes.get(destination),
         }
     }
+}
+
+/// Whether a pool can rely on it: it takes its share, or part of it, and not a trickle.
+fn is_relied_on(health: &Health) -> bool {
+    matches!(health, Health::Active | Health::Throttled { .. })
 }

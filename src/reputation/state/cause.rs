@@ -153,7 +153,8 @@ impl State {
         if self.is_out() {
             self.back_since = now;
         }
-        self.causes.clear();
+        // What is not over until it is cleared is told only when it changes: it is kept for when the shield ends.
+        self.causes.retain(|reason, held| span.is_some() && *reason != Reason::Operator && held.until == UNTIL_CLEARED);
         self.gone.clear();
         self.recovery = None;
         self.unbindable = 0;

@@ -124,7 +124,9 @@ impl State {
         let told = causes.clone().map(|held| held.since);
         let way = self.recovery.iter().flat_map(|way| [way.started, period_began(way, rules)]);
         // What is clean only later than any cause ends was so by another clock.
-        let latest_end = causes.filter_map(finite_end).max().unwrap_or(NEVER);
+        // (The operator's word has nothing to do with being clean.)
+        let earned = self.causes.iter().chain(&self.gone).filter(|(reason, _)| **reason != Reason::Operator);
+        let latest_end = earned.filter_map(|(_, held)| finite_end(held)).max().unwrap_or(NEVER);
         let clean = Some(self.clean_since).filter(|&clean| clean > latest_end);
         let shield = self.shield.map(|shield| shield.since);
         let all = told.chain(way).chain(clean).chain(shield);
@@ -137,12 +139,13 @@ impl State {
             return;
         }
         let mut latest_end = now;
-        for held in self.causes.values_mut().chain(self.gone.values_mut()) {
+        for (reason, held) in self.causes.iter_mut().chain(&mut self.gone) {
             if is_ahead(held.since, now) {
                 held.until = moved(held.until, held.since, now);
                 held.since = now;
             }
-            latest_end = finite_end(held).map_or(latest_end, |end| latest_end.max(end));
+            let end = finite_end(held).filter(|_| *reason != Reason::Operator);
+            latest_end = end.map_or(latest_end, |end| latest_end.max(end));
         }
         if let Some(Shield { since, until }) = self.shield.as_mut().filter(|shield| is_ahead(shield.since, now)) {
             *until = moved(*until, *since, now);

@@ -71,6 +71,7 @@ impl State {
     /// The end of a period: a clean one doubles the allowance, enough of them end probation. A period in which nothing
     /// was accepted proves nothing and is repeated, but not for ever: after `forgive_after` without blame it is over.
     pub(super) fn next_period(&mut self, rules: &config::Reputation, now: Wall) {
+        let clean_since = self.clean_since;
         let Some(way) = &mut self.recovery else { return };
         if way.until > now {
             return;
@@ -83,7 +84,7 @@ impl State {
         }
         let dwelt = now >= way.started.plus(rules.dwell);
         let served = way.clean >= rules.probation_periods.max(1);
-        let forgotten = now.since(way.started) >= rules.forgive_after && way.blamed_by.is_empty();
+        let forgotten = now.since(way.started.max(clean_since)) >= rules.forgive_after;
         if dwelt && (served || forgotten) {
             self.recovery = None;
             return;
