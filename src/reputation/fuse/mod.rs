@@ -41,6 +41,8 @@ mod list;
 #[cfg(test)]
 mod measured;
 #[cfg(test)]
+mod observed;
+#[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
