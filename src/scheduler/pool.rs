@@ -44,6 +44,11 @@ pub(super) enum Class {
 }
 
 impl Class {
+    /// Whether it carries its share, now or after a moment: a trickle is none, and neither is what is over for the day.
+    pub(super) fn carries(self) -> bool {
+        !matches!(self, Self::Probation | Self::Suspended | Self::Capped | Self::Warmup)
+    }
+
     /// Whether it takes part in the order.
     pub(super) fn is_in_play(self) -> bool {
         matches!(self, Self::Free | Self::Probation)

@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 use super::binding;
 use super::cap::{Calendar, Ledger, Owner};
 use super::pool::{Class, Pool};
-use super::prediction::{FULL, Predictions};
+use super::prediction::FULL;
 use super::rate::{Limiter, Told};
 use super::standing::Standing;
 use super::state::{Binding, RouteTable, Scheduler, Tenant, unpair};
@@ -131,6 +131,33 @@ impl Scheduler {
         }
     }
 
+    /// By binding: who is compared with whom by reputation, being of one tier or in a row of tiers that overlap.
+    fn circles(&self, config: &Config) -> Vec<Option<u32>> {
+        let mut circles: Vec<Option<u32>> = vec![None; self.bindings.len()];
+        let mut members: Vec<Vec<usize>> = Vec::new();
+        let pools = config.pools.iter().filter(|pool| pool.spread == Spread::Reputation);
+        for tier in pools.flat_map(|pool| &pool.tiers) {
+            let known = tier.iter().filter_map(|member| Some(self.binding_ids.get(&member.binding)?.index()));
+            let mut joined: Vec<usize> = known.collect();
+            let mut met: Vec<u32> = joined.iter().filter_map(|&binding| circles[binding]).collect();
+            met.sort_unstable();
+            met.dedup();
+            joined.retain(|&binding| circles[binding].is_none());
+            // Into the largest, so that nobody is moved often.
+            let into = met.iter().copied().max_by_key(|&circle| members[circle as usize].len());
+            let into = into.unwrap_or_else(|| {
+                members.push(Vec::new());
+                members.len() as u32 - 1
+            });
+            for circle in met.into_iter().filter(|&circle| circle != into) {
+                joined.append(&mut members[circle as usize]);
+            }
+            joined.iter().for_each(|&binding| circles[binding] = Some(into));
+            members[into as usize].append(&mut joined);
+        }
+        circles
+    }
+
     fn take_over_table(&mut self, config: &Config) {
         let columns = config.providers.len() + 1;
         let none = config::Limits::default();
@@ -149,13 +176,11 @@ impl Scheduler {
         let before: Vec<Option<u32>> = std::iter::once(Some(0))
             .chain(config.providers.iter().map(|provider| self.table.providers.get(&provider.name).copied()))
             .collect();
-        let is_measured = config.pools.iter().any(|pool| pool.spread == Spread::Reputation);
-        if is_measured {
-            self.predictions.reshape(config.prediction, self.bindings.len(), &before);
-        } else {
-            self.predictions = Predictions::default();
-        }
-        self.table = table;
+        let circles = self.circles(config);
+        let is_measured = circles.iter().any(Option::is_some);
+        let gone = self.predictions.reshape(config.prediction, circles, if is_measured { &before } else { &[] });
+        let providers = std::mem::replace(&mut self.table, table).providers;
+        self.remove_predictions(gone, &providers);
         for destination in &mut self.destinations {
             let column = destination.provider_name.as_ref().and_then(|name| self.table.providers.get(name));
             destination.column = column.copied().unwrap_or(0);

@@ -294,11 +294,13 @@ impl Tier {
         }
     }
 
-    /// Weights in play of all seats at a column: whole, and what is left of them, without `seat`'s, in thousandths.
-    fn bent_weights(&self, column: u32, seat: usize) -> (f64, f64) {
+    /// Weights in play of all seats at a column that carry more than a trickle there: whole, and what is left of them,
+    /// without `seat`'s, in thousandths.
+    fn bent_weights(&self, column: u32, seat: usize, is_shut: impl Fn(BindingId) -> bool) -> (f64, f64) {
         let parts = self.bent.get(&column).map(|bent| &bent.parts);
         let (mut whole, mut left) = (0, 0);
-        for (at, seat_there) in self.seats.iter().enumerate().filter(|(_, seat)| seat.class.is_in_play()) {
+        let carries = |seat: &Seat| seat.class == Class::Free && !is_shut(seat.binding);
+        for (at, seat_there) in self.seats.iter().enumerate().filter(|(_, seat)| carries(seat)) {
             let weight = u64::from(seat_there.weight);
             whole += weight;
             if at != seat {
@@ -309,15 +311,22 @@ impl Tier {
     }
 
     /// What a seat has to keep of its weight at a column so that the others do not grow too fast by what is bent away, and
-    /// below what they are already given too much, in thousandths. Walks the seats: for the few moments at which a
-    /// weight may move.
-    pub(super) fn must_keep(&mut self, seat: usize, column: u32, now: Mono) -> (u16, u16) {
+    /// below what they are already given too much, in thousandths. `is_shut` tells who carries nothing there. Walks the
+    /// seats: for the few moments at which a weight may move.
+    pub(super) fn must_keep(
+        &mut self,
+        seat: usize,
+        column: u32,
+        is_shut: impl Fn(BindingId) -> bool,
+        now: Mono,
+    ) -> (u16, u16) {
         let (place, full) = (&self.seats[seat], f64::from(prediction::FULL));
-        if self.spread != Spread::Reputation || place.weight == 0 || !place.class.is_in_play() {
+        let carries = place.weight > 0 && place.class == Class::Free && !is_shut(place.binding);
+        if self.spread != Spread::Reputation || !carries {
             return (0, 0);
         }
         let own = f64::from(place.weight);
-        let (whole, left) = self.bent_weights(column, seat);
+        let (whole, left) = self.bent_weights(column, seat, is_shut);
         let settled = self.bent.get_mut(&column).map_or(1.0, |bent| {
             let hours = now.since(bent.at).as_secs_f64() / 3600.0;
             let lift = whole * full / (left + own * f64::from(bent.parts[seat]));

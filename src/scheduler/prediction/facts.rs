@@ -68,13 +68,7 @@ impl Record {
 
     /// Key of the fact.
     pub fn key(&self) -> String {
-        let mut key = PREFIX.to_owned();
-        push(&mut key, self.binding.as_str());
-        if let Some(provider) = &self.provider {
-            key.push('/');
-            push(&mut key, provider.as_str());
-        }
-        key
+        key(&self.binding, self.provider.as_ref())
     }
 
     /// Value of the fact.
@@ -99,6 +93,17 @@ impl Record {
         route.written = (self.at.as_millis(), self.level.0 + self.own.0);
         route
     }
+}
+
+/// Key of the fact of a binding at a provider; `None` for all other destinations.
+pub(super) fn key(binding: &BindingName, provider: Option<&ProviderName>) -> String {
+    let mut key = PREFIX.to_owned();
+    push(&mut key, binding.as_str());
+    if let Some(provider) = provider {
+        key.push('/');
+        push(&mut key, provider.as_str());
+    }
+    key
 }
 
 /// Numbers from disk are not trusted to be in their bounds. (JSON has no infinities.)

@@ -1,5 +1,7 @@
 //! Where prediction meets the rest of the scheduler: attempts, orders, signals, disk, status.
 
+use std::collections::HashMap;
+
 use super::facts::{self, PREFIX, Record};
 use super::{FULL, Prediction};
 use crate::clock::{Now, Wall};
@@ -17,7 +19,7 @@ impl Scheduler {
         f64::from(self.predictions.kept(binding, column)) / f64::from(FULL) * 100.0
     }
 
-    /// What is expected of the next mail over a binding to a destination; `None` where no pool has
+    /// What is expected of the next mail over a binding to a destination; `None` for bindings that are in no pool with
     /// `spread = "reputation"`. Destinations that are no provider are judged together.
     pub fn predicted(&self, binding: BindingId, destination: DestinationId, now: Now) -> Option<Prediction> {
         let column = self.destinations[destination.index()].column;
@@ -46,13 +48,17 @@ impl Scheduler {
     ) {
         let column = self.destinations[destination.index()].column;
         if let Some(step) = self.predictions.learn(binding, column, seen, &mut self.rng, now) {
+            let bindings = &self.bindings;
+            // The other destinations share a column: one of them says nothing about the rest.
+            let is_shut = |other: BindingId| {
+                let shut = &bindings[other.index()].shut;
+                column > 0 && shut.iter().any(|&(at, class)| at == destination && !class.carries())
+            };
             let mut keep = (0, 0);
-            if self.predictions.may_move(binding, column, step) {
-                for &(pool, tier, seat) in &self.bindings[binding.index()].seats {
-                    let tier = &mut self.pools[pool.index()].tiers[tier as usize];
-                    let (floor, relief) = tier.must_keep(seat as usize, column, now.mono);
-                    keep = (floor.max(keep.0), relief.max(keep.1));
-                }
+            for &(pool, tier, seat) in &bindings[binding.index()].seats {
+                let tier = &mut self.pools[pool.index()].tiers[tier as usize];
+                let (floor, relief) = tier.must_keep(seat as usize, column, is_shut, now.mono);
+                keep = (floor.max(keep.0), relief.max(keep.1));
             }
             if let Some(kept) = self.predictions.settle((binding, column), step, keep, now.mono) {
                 for &(pool, tier, seat) in &self.bindings[binding.index()].seats {
@@ -64,6 +70,21 @@ impl Scheduler {
             let record = self.prediction_record(binding, column, now.wall);
             self.predictions.facts.extend(record.map(|record| Fact::Put(record.key(), record.bytes())));
         }
+    }
+
+    /// Facts of routes that are no more are removed. `providers` are those by whose columns the routes are told.
+    pub(in crate::scheduler) fn remove_predictions(
+        &mut self,
+        gone: Vec<(BindingId, u32)>,
+        providers: &HashMap<ProviderName, u32>,
+    ) {
+        let names: HashMap<u32, &ProviderName> = providers.iter().map(|(name, &column)| (column, name)).collect();
+        let bindings = &self.bindings;
+        let keys = gone.into_iter().filter_map(|(binding, column)| {
+            let provider = if column == 0 { None } else { Some(*names.get(&column)?) };
+            Some(facts::key(&bindings[binding.index()].config.name, provider))
+        });
+        self.predictions.facts.extend(keys.map(Fact::Remove));
     }
 
     fn provider_of(&self, column: u32) -> Option<ProviderName> {
@@ -94,8 +115,9 @@ impl Scheduler {
         std::mem::take(&mut self.predictions.facts)
     }
 
-    /// Takes back what earlier runs wrote under [`facts::PREFIX`]; returns what could not be read. Of bindings and
-    /// providers that are not configured nothing is taken, and where no pool asks for predictions nothing at all.
+    /// Takes back what earlier runs wrote under [`facts::PREFIX`]; returns what could not be read. Facts of bindings and
+    /// providers that are not configured, of bindings no pool asks predictions for, and those that have faded are not
+    /// taken but removed.
     pub fn restore_predictions<'a>(
         &mut self,
         facts: impl IntoIterator<Item = (&'a str, &'a [u8])>,
@@ -110,7 +132,11 @@ impl Scheduler {
                         Some(provider) => self.table.providers.get(provider).copied(),
                     };
                     let place = self.binding_id(&record.binding).zip(column);
-                    records.extend(place.map(|(binding, column)| (binding, column, record)));
+                    let place = place.filter(|&(binding, column)| self.predictions.place(binding, column).is_some());
+                    match place.filter(|_| !self.predictions.has_faded(record.at, now)) {
+                        Some((binding, column)) => records.push((binding, column, record)),
+                        None => self.predictions.facts.push(Fact::Remove(key.to_owned())),
+                    }
                 }
                 Err(error) => bad.push(error),
             }

@@ -27,16 +27,23 @@
 //! which little is known is now and then given more or less than its mean; with evidence the draws grow narrow. The draw
 //! moves the weight on eight [`steps`] from all of it to `least`, the last of which goes on measuring.
 //!
-//! **Others.** What is bent away falls to the rest of the tier. It may not grow faster by that than [`tunables::GROWTH`] at
+//! **Who is compared.** The others of a binding are those of its circle: the bindings it shares tiers with where
+//! `spread = "reputation"`, and those they share tiers with. Weights of one circle say nothing about another's, so a
+//! circle that does badly as a whole bends nobody, whatever another pool meets at the same provider. Of bindings in no
+//! such tier nothing is kept.
+//!
+//! **Room.** What is bent away falls to the rest of the tier. It may not grow faster by that than [`tunables::GROWTH`] at
 //! once and again each hour, and never beyond [`tunables::LIFT_MAX`]: where few are left that do well, the bad ones are not
 //! bent further ([`super::tier`]). Daily caps and warm-ups bind as always.
 //!
 //! **Restart.** Opinions are written down as they change ([`facts`]) and fade over the outage as they would have in memory.
+//! Facts of routes that are no more, or that have faded, are removed.
 //!
 //! Learning costs a few exponentials and no walk over bindings (0.2 µs for an attempt); where a weight may move, which for a
 //! route that is well is once in `redraw` at most, the seats of its tiers are walked. A pick costs nothing more. Memory,
 //! only where a pool asks for it: 184 octets for each route that was used, and 8 for each.
 
+mod circles;
 mod estimate;
 pub mod facts;
 mod features;
@@ -130,6 +137,11 @@ impl Told {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Predictions {
     rules: config::Prediction,
+    /// Providers, and all other destinations.
+    width: usize,
+    /// By binding: whom it is compared with; `None` where no tier asks for it.
+    circles: Vec<Option<u32>>,
+    /// By circle and column.
     columns: Vec<Column>,
     routes: Vec<Option<Box<Route>>>,
     /// By binding.
@@ -143,33 +155,6 @@ pub(super) struct Predictions {
 }
 
 impl Predictions {
-    /// As many bindings, and for each column the one it was before.
-    pub(super) fn reshape(&mut self, rules: config::Prediction, bindings: usize, before: &[Option<u32>]) {
-        let mut old = std::mem::take(self);
-        let width = old.columns.len();
-        let kept = |column: Option<u32>| column.map(|column| column as usize).filter(|&column| column < width);
-        self.rules = rules;
-        self.columns =
-            before.iter().map(|&column| kept(column).map_or_else(Column::default, |at| old.columns[at])).collect();
-        self.routes = (0..bindings)
-            .flat_map(|binding| before.iter().map(move |&column| (binding, column)))
-            .map(|(binding, column)| old.routes.get_mut(binding * width + kept(column)?)?.take())
-            .collect();
-        self.of_bindings = old.of_bindings;
-        self.facts = old.facts;
-        self.of_bindings.resize(bindings, Told::default());
-        for (new, column) in (0u32..).zip(before).filter_map(|(new, &column)| Some((new, column?))) {
-            let told = old.of_routes.iter().filter(|((_, of), _)| *of == column);
-            self.of_routes.extend(told.map(|((binding, _), told)| ((*binding, new), *told)));
-        }
-        (self.lessons, self.lessons_at) = (old.lessons, old.lessons_at);
-    }
-
-    fn place(&self, binding: BindingId, column: u32) -> Option<usize> {
-        let column = Some(column as usize).filter(|&column| column < self.columns.len())?;
-        Some(binding.index() * self.columns.len() + column).filter(|&place| place < self.routes.len())
-    }
-
     fn route(&self, binding: BindingId, column: u32) -> Option<&Route> {
         self.routes[self.place(binding, column)?].as_deref()
     }
@@ -188,8 +173,8 @@ impl Predictions {
         self.route(binding, column).map_or(FULL, |route| part(route.stand.step, self.least()))
     }
 
-    /// Counts what was seen. Returns the step on which the weight should stand from now on, where a draw was due; see
-    /// [`Predictions::settle`].
+    /// Counts what was seen. Returns the step on which the weight should stand from now on, where that is another or a draw
+    /// was due on a weight that is bent: others have to be asked then, and [`Predictions::settle`] told what they say.
     pub(super) fn learn(
         &mut self,
         binding: BindingId,
@@ -206,10 +191,10 @@ impl Predictions {
         }
         let worth = 1.0 / (1.0 + (carried - 1.0) * tunables::ALIKE);
         let (good, bad, blamed) = (accepted * worth, (carried - accepted) * worth, blamed * worth);
-        let place = self.place(binding, column)?;
+        let (place, shared) = (self.place(binding, column)?, self.shared(binding, column)?);
         self.pass_time(now.mono);
-        let half_life = self.half_life();
-        let all = &mut self.columns[column as usize];
+        let (half_life, least) = (self.half_life(), self.least());
+        let all = &mut self.columns[shared];
         all.fade(half_life, now.mono);
         let is_new = self.routes[place].is_none();
         let route = self.routes[place].get_or_insert_with(|| Box::new(Route::new(&all.sums, now.mono)));
@@ -247,18 +232,20 @@ impl Predictions {
         let expected = view.worth(horizon);
         let is_due = route.drawn.is_none_or(|drawn| now.mono.since(drawn) >= self.rules.redraw || told.at > drawn);
         let is_surprise = blamed > 0.0 || expected < tunables::SURPRISE * route.worth;
-        if !(is_due || is_surprise) {
+        if is_due {
+            route.drawn = Some(now.mono);
+            route.stand.is_held = false;
+        } else if !is_surprise || route.stand.is_held {
             return None;
         }
-        (route.drawn, route.worth) = (Some(now.mono), expected);
-        let (step, wanted) = (route.stand, view.draw(horizon, rng));
-        let least = self.least();
-        Some(step.next(wanted, least, self.rules.redraw, now.mono))
-    }
-
-    /// Whether [`Predictions::settle`] may move a weight: others have to be asked then.
-    fn may_move(&self, binding: BindingId, column: u32, step: u8) -> bool {
-        self.route(binding, column).is_some_and(|route| route.stand.step > 0 || route.stand.step != step)
+        route.worth = expected;
+        let (stand, wanted) = (route.stand, view.draw(horizon, rng));
+        let step = stand.next(wanted, least, self.rules.redraw, now.mono);
+        if blamed == 0.0 || step != stand.step {
+            // Not for blame that moves nothing: in a stream of it no draw would ever be due, and nothing be relieved.
+            route.drawn = Some(now.mono);
+        }
+        (step != stand.step || is_due && stand.step > 0).then_some(step)
     }
 
     /// Moves a weight to a step. `floor` is what may be left of it at least, in thousandths, for the sake of the others;
@@ -276,6 +263,7 @@ impl Predictions {
         let mut step = step.min(steps::LAST);
         while step > stood && part(step, least) < floor {
             step -= 1;
+            route.stand.is_held = step == stood;
         }
         if stood > 0 && part(stood, least) < relief {
             // One step: what carried next to nothing must not carry half at once either.
@@ -298,11 +286,11 @@ impl Predictions {
         }
     }
 
-    /// What is expected of a route at a moment; `None` where no pool asks for it.
+    /// What is expected of a route at a moment; `None` where no tier asks for it.
     pub(super) fn predicted(&self, binding: BindingId, column: u32, now: Mono) -> Option<Prediction> {
-        let place = self.place(binding, column)?;
+        let (place, shared) = (self.place(binding, column)?, self.shared(binding, column)?);
         let half_life = self.half_life();
-        let mut all = self.columns[column as usize];
+        let mut all = self.columns[shared];
         all.fade(half_life, now);
         let mut route = match self.routes[place].as_deref() {
             Some(route) => *route,

@@ -4,7 +4,7 @@ use super::facts::Record;
 use super::features::Features;
 use super::route::View;
 use super::steps::part;
-use super::tunables::{REST, ROUTE_VARIANCE, UP_AFTER, WRITE_EVERY};
+use super::tunables::{FADED_AFTER, FADED_AT_LEAST, REST, ROUTE_VARIANCE, UP_AFTER, WRITE_EVERY};
 use super::{Predictions, view};
 use crate::clock::{Now, Wall};
 use crate::message::{BindingName, ProviderName};
@@ -26,7 +26,7 @@ impl Predictions {
         at: Wall,
     ) -> Option<Record> {
         let place = self.place(binding, column)?;
-        let all = self.columns.get(column as usize)?;
+        let all = &self.columns[self.shared(binding, column)?];
         let route = self.routes[place].as_deref_mut()?;
         route.written = (at.as_millis(), all.level.mean + route.own.mean);
         (route.is_news, route.is_dirty) = (false, false);
@@ -35,10 +35,16 @@ impl Predictions {
 
     /// Routes of which something was learnt since they were written.
     pub(super) fn dirty(&self) -> Vec<(BindingId, u32)> {
-        let columns = self.columns.len().max(1);
+        let columns = self.width.max(1);
         let is_dirty = |route: &Option<Box<super::Route>>| route.as_ref().is_some_and(|route| route.is_dirty);
         let dirty = self.routes.iter().enumerate().filter(|(_, route)| is_dirty(route));
         dirty.map(|(place, _)| (BindingId((place / columns) as u32), (place % columns) as u32)).collect()
+    }
+
+    /// Whether nothing is left of an opinion written down then.
+    pub(super) fn has_faded(&self, at: Wall, now: Now) -> bool {
+        let hours = now.wall.since(at).as_secs_f64() / 3600.0;
+        hours > FADED_AT_LEAST.max(FADED_AFTER * self.half_life())
     }
 
     /// Takes opinions back, each faded by its age. Weights that were bent stand where they stood, unless the time in
@@ -53,8 +59,10 @@ impl Predictions {
         let mut at = 0..;
         records.retain(|(binding, column, _)| last.get(&(*binding, *column)) == at.next().as_ref());
         for (binding, column, record) in &records {
-            let Some(place) = self.place(*binding, *column) else { continue };
-            let all = &mut self.columns[*column as usize];
+            let Some((place, shared)) = self.place(*binding, *column).zip(self.shared(*binding, *column)) else {
+                continue;
+            };
+            let all = &mut self.columns[shared];
             (all.level, all.at) = (record.level(), now.mono);
             let mut route = record.route(now.mono);
             route.sums.fade((-hours(record) / half_life).exp2());
@@ -62,12 +70,12 @@ impl Predictions {
             all.sums.add(&route.sums);
             self.routes[place] = Some(Box::new(route));
         }
-        let ages: std::collections::BTreeMap<u32, f64> =
-            records.iter().map(|(_, column, record)| (*column, hours(record))).collect();
-        for (column, age) in ages {
-            if let Some(all) = self.columns.get_mut(column as usize) {
-                all.level_fades(age);
-            }
+        let age = |(binding, column, record): &(BindingId, u32, Record)| {
+            Some((self.shared(*binding, *column)?, hours(record)))
+        };
+        let ages: std::collections::BTreeMap<usize, f64> = records.iter().filter_map(age).collect();
+        for (shared, age) in ages {
+            self.columns[shared].level_fades(age);
         }
         for (binding, column, record) in &records {
             self.age(*binding, *column, hours(record), now);
@@ -76,9 +84,9 @@ impl Predictions {
 
     /// Lets hours pass for a route that was taken back.
     fn age(&mut self, binding: BindingId, column: u32, hours: f64, now: Now) {
-        let Some(place) = self.place(binding, column) else { return };
+        let Some((place, shared)) = self.place(binding, column).zip(self.shared(binding, column)) else { return };
         let (half_life, least, rules) = (self.half_life(), self.least(), self.rules);
-        let all = &mut self.columns[column as usize];
+        let all = &mut self.columns[shared];
         let Some(route) = self.routes[place].as_deref_mut() else { return };
         all.sums.take_out(&route.sums);
         let others = all.sums;

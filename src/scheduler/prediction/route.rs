@@ -154,6 +154,13 @@ impl Route {
         self.drift.fade(hours);
     }
 
+    /// Moves its own part, where the provider's level was moved the other way.
+    pub(super) fn lean_by(&mut self, more: f64) {
+        self.own.mean += more;
+        self.sums.part += self.sums.all * more;
+        self.sums.lean += self.sums.all * more;
+    }
+
     /// Puts the sums in the form in which they are added to the provider's.
     pub(super) fn sum_up(&mut self, shift: f64, hazard: f64) {
         let Sums { all, .. } = self.sums;

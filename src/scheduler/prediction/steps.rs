@@ -28,6 +28,8 @@ pub(super) struct Stand {
     rose: bool,
     /// How often the wait for the next rise has doubled.
     patience: u8,
+    /// It was to go further down, and the others could not have taken more: not asked again before a draw is due.
+    pub(super) is_held: bool,
 }
 
 impl Stand {
@@ -61,6 +63,6 @@ impl Stand {
             (_, true) => self.patience.saturating_sub(1),
             _ => self.patience,
         };
-        *self = Self { step, since: Some(now), rose: rises, patience };
+        *self = Self { step, since: Some(now), rose: rises, patience, is_held: false };
     }
 }

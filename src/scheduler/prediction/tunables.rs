@@ -131,6 +131,10 @@ pub(in crate::scheduler) const LIFT_MAX: f64 = 2.0;
 
 /// Least time between two facts of a route, in milliseconds.
 pub(super) const WRITE_EVERY: i64 = 60_000;
+/// After so many half-lives less than a thousandth of an opinion is left, and its fact is removed …
+pub(super) const FADED_AFTER: f64 = 10.0;
+/// … but not within four days (in hours): what is usual on a route, and its provider's level, last longer.
+pub(super) const FADED_AT_LEAST: f64 = 96.0;
 /// Log odds by which an opinion has changed enough to be written.
 pub(super) const WRITE_SHIFT: f64 = 1.0;
 
