@@ -70,7 +70,7 @@ pub const MEASURES: [Measure; 22] = [
     mean("false_routes_unprovoked", "… that were well thought of", |m| {
         Figure::Number(m.false_routes_unprovoked as f64)
     }),
-    mean("too_wide", "IPs bad at some places out at all", |m| Figure::Number(m.too_wide as f64)),
+    mean("too_wide", "IPs bad somewhere out everywhere", |m| Figure::Number(m.too_wide as f64)),
     mean("false_throttles", "innocent IPs and routes throttled", |m| Figure::Number(m.false_throttles as f64)),
     mean("held_innocent", "innocent tenants held", |m| Figure::Number(m.held_innocent as f64)),
     mean("holds_innocent", "… holds of their mail", |m| Figure::Number(m.holds_innocent as f64)),
