@@ -126,7 +126,7 @@ fn delivers_as_much(comparison: &Comparison, policy: Policy) -> Option<String> {
 
 #[test]
 fn an_address_that_turns_bad_is_left_before_most_of_its_refusals() {
-    let comparison = compared(&small("bad-address", 60, 0..3));
+    let comparison = compared(&small("bad-address", 80, 0..3));
     holds(&comparison, &[is_refused_half_as_much, finds_the_guilty], &[delivers_as_much], Policy::Nothing);
 }
 
@@ -139,7 +139,7 @@ fn providers_that_are_gone_cost_nobody_an_address() {
 
 #[test]
 fn a_rotten_list_costs_its_tenant_and_no_address() {
-    let comparison = compared(&small("rotten-list", 3, 1..2));
+    let comparison = compared(&small("rotten-list", 4, 1..2));
     // Who takes out nothing takes out no innocent.
     holds(&comparison, &[finds_the_guilty], &[takes_out_no_innocent_binding, delivers_as_much], Policy::Nothing);
 }

@@ -476,8 +476,8 @@ at_risk = ["mta1", "mta8"]
             "38:10: event[7].dies.list: the configuration has no monitor zone \"trops\"; did you mean \"traps\"?",
             "40:13: truth.bindings[0]: the configuration has no binding \"mta7\"; did you mean \"mta1\"?",
             "41:14: truth.receivers[0]: the configuration has no provider \"gmali\"; did you mean \"gmail\"?",
-            "43:20: truth.at_risk[1]: the configuration has no binding \"mta8\"; did you mean \"mta1\"?",
             "42:12: truth.tenants[0]: the configuration has no tenant \"acne\"; did you mean \"acme\"?",
+            "43:20: truth.at_risk[1]: the configuration has no binding \"mta8\"; did you mean \"mta1\"?",
         ]
     );
 }
