@@ -1,8 +1,9 @@
 //! Whether it is worth it: the shipped scenarios with a `[truth]`, small, under this program and under the baselines.
 //!
 //! What is asked here is coarse, and over few seeds, so that it holds in worlds this small; `remuda simulate --compare`
-//! measures in full. Each demand is also put to the baseline that does nothing, which must fail it: a demand that nobody can
-//! fail says nothing.
+//! measures in full. A demand that nobody can fail says nothing: each that a test names first is also put to one of the
+//! baselines, which must fail it. Those it names as said besides (that as much is delivered, say) may be kept by both
+//! baselines in worlds this small; there they only keep this program from paying for the first with something else.
 
 use std::ops::Range;
 use std::path::Path;
@@ -17,20 +18,27 @@ use remuda::simulate::compare::{Comparison, Policy, Row, Run, Setting, jobs};
 /// Seeds of each policy.
 const SEEDS: u32 = 2;
 
-/// A shipped scenario with one in `part` of its mail, to receivers that are used to as much less, on these of its days.
+/// Share of the mail that counts as nothing where shares delivered are compared.
+const TOLERANCE: f64 = 0.002;
+
+/// A shipped scenario with one in `part` of its mail, to receivers that are used to as much less and on
+/// ladders that are as much lower, on these of its days.
 fn small(name: &str, part: u64, days: Range<u32>) -> Setting {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/scenarios");
     let path = directory.join(format!("{name}.toml"));
     let text = std::fs::read_to_string(&path).expect("a shipped scenario");
     let mut scenario = Scenario::read(&path, &text).unwrap_or_else(|mistakes| panic!("{mistakes}"));
     let config = directory.join(scenario.config.clone().expect("it names its configuration"));
-    let config = Config::load(&config).unwrap_or_else(|mistakes| panic!("{mistakes}")).config;
+    let mut config = Config::load(&config).unwrap_or_else(|mistakes| panic!("{mistakes}")).config;
     scenario.check_against(&config).unwrap_or_else(|mistakes| panic!("{mistakes}"));
     // One day more, within which all may be delivered.
     scenario.days = days.end + 1;
     for traffic in &mut scenario.traffic {
         traffic.per_day /= part;
         traffic.days = days.clone();
+    }
+    for warmup in config.bindings.iter_mut().filter_map(|binding| Arc::make_mut(binding).warmup.as_mut()) {
+        warmup.ladder = warmup.ladder.iter().map(|stage| stage / part).collect();
     }
     for model in scenario.receivers.values_mut() {
         let known = &mut model.knows;
@@ -64,11 +72,13 @@ fn compared(setting: &Setting) -> Comparison {
 /// A demand: what is wrong with a policy's figures, if anything.
 type Demand = fn(&Comparison, Policy) -> Option<String>;
 
-/// The policy keeps every demand, and the one that does nothing fails at least one of those that can be failed.
-fn holds(comparison: &Comparison, demands: &[Demand], can_be_failed_by: Policy) {
-    let wrong = |policy| demands.iter().filter_map(move |demand| demand(comparison, policy)).collect::<Vec<_>>();
-    assert_eq!(wrong(Policy::Remuda), [""; 0], "{}: {}", comparison.title, shown(comparison));
-    assert!(!wrong(can_be_failed_by).is_empty(), "{}: nobody fails this", comparison.title);
+/// This program keeps every demand, and the baseline fails each of the first `demands`.
+fn holds(comparison: &Comparison, demands: &[Demand], besides: &[Demand], failed_by: Policy) {
+    let all = demands.iter().chain(besides);
+    let wrong: Vec<String> = all.filter_map(|demand| demand(comparison, Policy::Remuda)).collect();
+    assert_eq!(wrong, [""; 0], "{}: {}", comparison.title, shown(comparison));
+    let failed = demands.iter().filter(|demand| demand(comparison, failed_by).is_some()).count();
+    assert_eq!(failed, demands.len(), "{}: {failed_by:?} keeps one: {}", comparison.title, shown(comparison));
     assert_eq!(comparison.violations(), 0);
 }
 
@@ -110,33 +120,45 @@ fn finds_the_guilty(comparison: &Comparison, policy: Policy) -> Option<String> {
 fn delivers_as_much(comparison: &Comparison, policy: Policy) -> Option<String> {
     let (ours, theirs) =
         (of(comparison, "delivered_24h_innocent", policy), baseline(comparison, "delivered_24h_innocent"));
-    (ours < theirs - 0.005)
+    (ours < theirs - TOLERANCE)
         .then(|| format!("{ours} of the innocents' mail in a day, {theirs} under the better baseline"))
 }
 
 #[test]
 fn an_address_that_turns_bad_is_left_before_most_of_its_refusals() {
-    let comparison = compared(&small("bad-address", 50, 0..3));
-    holds(&comparison, &[is_refused_half_as_much, finds_the_guilty, delivers_as_much], Policy::Nothing);
+    let comparison = compared(&small("bad-address", 80, 0..3));
+    holds(&comparison, &[is_refused_half_as_much, finds_the_guilty], &[delivers_as_much], Policy::Nothing);
 }
 
 #[test]
 fn providers_that_are_gone_cost_nobody_an_address() {
     let comparison = compared(&small("outage", 8, 2..3));
     // What a directory that is down bounces is lost, and a fuse that takes out everybody happens to save some of it.
-    holds(&comparison, &[takes_out_nobody_innocent], Policy::FixedFuse);
+    holds(&comparison, &[takes_out_nobody_innocent], &[], Policy::FixedFuse);
 }
 
 #[test]
 fn a_rotten_list_costs_its_tenant_and_no_address() {
-    let comparison = compared(&small("rotten-list", 3, 1..2));
-    let demands: [Demand; 3] = [takes_out_no_innocent_binding, finds_the_guilty, delivers_as_much];
-    holds(&comparison, &demands, Policy::Nothing);
+    let comparison = compared(&small("rotten-list", 4, 1..2));
+    // Who takes out nothing takes out no innocent.
+    holds(&comparison, &[finds_the_guilty], &[takes_out_no_innocent_binding, delivers_as_much], Policy::Nothing);
+}
+
+#[test]
+fn an_address_that_declines_is_left_before_most_of_its_refusals() {
+    let comparison = compared(&small("decline", 35, 0..6));
+    holds(&comparison, &[is_refused_half_as_much, finds_the_guilty], &[delivers_as_much], Policy::Nothing);
+}
+
+#[test]
+fn new_addresses_are_pushed_half_as_much() {
+    let comparison = compared(&small("warming", 25, 0..4));
+    holds(&comparison, &[is_refused_half_as_much], &[delivers_as_much], Policy::Nothing);
 }
 
 #[test]
 fn the_same_seeds_give_the_same_table() {
-    let mut setting = small("loud-list", 80, 0..2);
+    let mut setting = small("loud-list", 400, 0..2);
     let [first, second] = [(); 2].map(|()| compared(&setting));
     assert_eq!(first.runs, second.runs);
     setting.scenario.seed += 1;

@@ -12,22 +12,17 @@
 //! ## Why the baselines are fair
 //!
 //! They are stronger than the real ones, never weaker. Under both, queue, retries, sticky tries, the tenants' fair shares,
-//! caps, paces, rates, warm-up ladders and backup tiers are the program's own, and as configured: those are limits and
-//! manners, not reputation. They also profit from the classifier: a 5xx that blames the address does not bounce the mail
-//! (as it would in most relays) but defers it and sends it on over another binding, twice at most, and a ladder does not
-//! climb on a day of blame. What is taken from them is what concludes and acts: suspensions, throttles, probation and
-//! holds (`[reputation] automation = "watch"`), the judgement whether mail or address is at fault, prediction
-//! (`spread = "weighted"`), windows that follow the receiver (`[window] adaptive = false`: the configured number of
-//! connections from the first message on), and whatever a rule asks to be done beyond the fate of the mail, such as
-//! the pause after a receiver's wish for less: the relay reads its replies and obeys none of them.
+//! caps, paces, rates, warm-up ladders, backup tiers, windows that follow the receiver (`[window]`) and the back-off after
+//! its wish for less are the program's own, and as configured: those are limits and manners, not reputation. They also
+//! profit from the classifier: a 5xx that blames the address does not bounce the mail (as it would in most relays) but
+//! defers it and sends it on over another binding, twice at most, and a ladder does not climb on a day of blame. What is
+//! taken from them is what concludes and acts: suspensions, throttles, probation and holds (`[reputation] automation =
+//! "watch"`), those that a rule asks for among them ([`Policy::heeds`]), the judgement whether mail or address is at fault,
+//! and prediction (`spread = "weighted"`).
 //!
 //! The fuse counts replies that begin with 5 and nothing else. With deferrals in the count it is the weaker baseline: one
 //! recipient in five of a company's server is greylisted at the first try, so that it blows on every address on a quiet
-//! day. Tried in five of the shipped scenarios (one seed, a tenth of the mail or less) it then had all addresses out for
-//! nothing in each of them, the slowest hundredth of the mail waited ten to seventeen times as long (a third longer in the
-//! outage), and it was refused for the IP more often where one address turns bad or declines (1,574 times against 964, and
-//! 1,372 against 877), less often only in a warm-up (12,129 against 14,392). It takes out the whole binding, as simple
-//! automation does, and as many as trip it: no last one is spared.
+//! day. It takes out the whole binding, as simple automation does, and as many as trip it: no last one is spared.
 //!
 //! ## How it runs
 //!

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::config::{Automation, Config, Spread};
+use crate::outcome::Action;
 
 /// Who decides about bindings and mail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -43,13 +44,23 @@ impl Policy {
         self != Self::Remuda
     }
 
-    /// The configuration under which it decides. Limits stay: caps, rates, paces, warm-up ladders, backups.
+    /// The configuration under which it decides. Limits and manners stay: caps, rates,
+    /// paces, windows, warm-up ladders, backups.
     pub fn configured(self, mut config: Config) -> Config {
         if self.is_baseline() {
             config.pools.iter_mut().for_each(|pool| pool.spread = Spread::Weighted);
             config.reputation.automation = Automation::Watch;
-            config.window.adaptive = false;
         }
         config
+    }
+
+    /// What it makes of what a rule asks for beyond the fate of the mail. A receiver's wish for less is heeded by all of
+    /// them, since that is manners; what takes out or holds back is left to Remuda.
+    pub fn heeds(self, action: Action) -> Action {
+        match action {
+            Action::BackOff(_) => action,
+            _ if self.is_baseline() => Action::None,
+            _ => action,
+        }
     }
 }

@@ -57,7 +57,7 @@ pub struct Measure {
 }
 
 /// All rows, in order.
-pub const MEASURES: [Measure; 17] = [
+pub const MEASURES: [Measure; 22] = [
     share("delivered_24h", "delivered within 24 h", |m| number(m.delivered_24h)),
     share("delivered_24h_innocent", "… of innocent tenants", |m| number(m.delivered_24h_innocent)),
     count("ip_refusals", "refused for the IP", |m| Figure::Number(m.ip_refusals as f64)),
@@ -70,6 +70,10 @@ pub const MEASURES: [Measure; 17] = [
     mean("false_routes_unprovoked", "… that were well thought of", |m| {
         Figure::Number(m.false_routes_unprovoked as f64)
     }),
+    mean("too_wide", "IPs bad somewhere out everywhere", |m| Figure::Number(m.too_wide as f64)),
+    mean("false_throttles", "innocent IPs and routes throttled", |m| Figure::Number(m.false_throttles as f64)),
+    mean("held_innocent", "innocent tenants held", |m| Figure::Number(m.held_innocent as f64)),
+    mean("holds_innocent", "… holds of their mail", |m| Figure::Number(m.holds_innocent as f64)),
     mean("burnt", "innocent IPs burnt", |m| Figure::Number(m.burnt as f64)),
     mean("burnt_named", "IPs of the truth burnt", |m| Figure::Number(m.burnt_guilty as f64)),
     seconds("detect_seconds", "found after", |m| if_any(m.has_guilty, m.detect_seconds)),
@@ -77,6 +81,7 @@ pub const MEASURES: [Measure; 17] = [
     seconds("recover_seconds", "back after", |m| if_any(m.has_end, m.recover_seconds)),
     seconds("wait_median_seconds", "innocent mail waits, median", |m| Figure::Number(m.wait_median_seconds)),
     seconds("wait_p99_seconds", "… 99 %", |m| Figure::Number(m.wait_p99_seconds)),
+    count("waiting_innocent", "… still waits at the end", |m| Figure::Number(m.waiting_innocent as f64)),
 ];
 
 const fn share(key: &'static str, title: &'static str, of: fn(&Measures) -> Figure) -> Measure {

@@ -149,6 +149,9 @@ impl<'a> Check<'a> {
     fn truth(&mut self, truth: &Truth) {
         self.bindings(&truth.bindings, "truth");
         self.receivers(&truth.receivers, "truth");
+        for (index, binding) in truth.at_risk.iter().enumerate() {
+            self.name("binding", binding.as_str(), &format!("truth.at_risk[{index}]"));
+        }
         for (index, tenant) in truth.tenants.iter().enumerate() {
             self.name("tenant", tenant.as_str(), &format!("truth.tenants[{index}]"));
         }

@@ -96,6 +96,7 @@ table!(DiesTable { list: String, how: Death, receivers_believe: bool });
 table!(TruthTable {
     bindings: List<String>,
     receivers: List<String>,
+    at_risk: List<String>,
     tenants: List<String>,
     from: Moment,
     until: Moment,

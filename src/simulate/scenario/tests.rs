@@ -184,7 +184,7 @@ fn names_go_sour_lists_die_and_receivers_go_in_many_ways() {
          [[event]]\nat = \"1d\"\noutage = {{ receiver = \"other\", how = \"unknown_users\" }}\n\
          [[event]]\nat = \"1d\"\ndies = {{ list = \"z\" }}\n\
          [[event]]\nat = \"1d\"\ndies = {{ list = \"y\", how = \"refusing\", receivers_believe = true }}\n\
-         [truth]\nbindings = [\"m1\"]\nfrom = \"1d\"\n"
+         [truth]\nbindings = [\"m1\"]\nat_risk = [\"m2\"]\nfrom = \"1d\"\n"
     );
     let scenario = Scenario::from_toml(&text).unwrap_or_else(|error| panic!("{error}"));
     let what: Vec<Happening> = scenario.events.iter().map(|event| event.what.clone()).collect();
@@ -202,7 +202,12 @@ fn names_go_sour_lists_die_and_receivers_go_in_many_ways() {
     assert_eq!(what, expected);
     assert!(scenario.receivers.contains_key("gmail") && scenario.receivers.contains_key("yahoo"), "named only there");
     assert_eq!(scenario.lists.len(), 2);
-    let truth = Truth { bindings: vec!["m1".into()], from: Duration::from_secs(86_400), ..Truth::default() };
+    let truth = Truth {
+        bindings: vec!["m1".into()],
+        at_risk: vec!["m2".into()],
+        from: Duration::from_secs(86_400),
+        ..Truth::default()
+    };
     assert_eq!(scenario.truth, Some(truth));
 }
 
@@ -312,6 +317,10 @@ fn every_mistake_is_named_with_line_path_and_hint() {
             "8:9: truth.until: it would be over before it begins; leave it out where it does not end",
         ),
         ("[truth]\nfrom = \"9d\"\n", "7:8: truth.from: the scenario lasts 3 days"),
+        (
+            "[truth]\nbindings = [\"m1\", \"m2\"]\nat_risk = [\"m2\"]\n",
+            "8:12: truth.at_risk[0]: it is among the bindings that are bad; leave it out here",
+        ),
         (
             "[truth]\nreceivers = [\"other\"]\n",
             "7:13: truth.receivers: no bindings are named that are bad there; write bindings = [\"mta1\"]",
@@ -441,6 +450,7 @@ dies = { list = "trops" }
 bindings = ["mta7"]
 receivers = ["gmali"]
 tenants = ["acne"]
+at_risk = ["mta1", "mta8"]
 "#;
     let scenario = Scenario::from_toml(text).unwrap_or_else(|error| panic!("{error}"));
     let found = shown(scenario.check_against(&config));
@@ -467,6 +477,7 @@ tenants = ["acne"]
             "40:13: truth.bindings[0]: the configuration has no binding \"mta7\"; did you mean \"mta1\"?",
             "41:14: truth.receivers[0]: the configuration has no provider \"gmali\"; did you mean \"gmail\"?",
             "42:12: truth.tenants[0]: the configuration has no tenant \"acne\"; did you mean \"acme\"?",
+            "43:20: truth.at_risk[1]: the configuration has no binding \"mta8\"; did you mean \"mta1\"?",
         ]
     );
 }

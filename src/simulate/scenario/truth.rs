@@ -13,6 +13,8 @@ pub struct Truth {
     pub bindings: Vec<BindingName>,
     /// Where they are bad; empty: everywhere.
     pub receivers: Vec<ProviderName>,
+    /// Bindings that are not bad and of which it is asked whether they are burnt: named, and excused of nothing.
+    pub at_risk: Vec<BindingName>,
     /// Tenants whose mail is really bad.
     pub tenants: Vec<TenantName>,
     /// When it begins, from the start of the scenario.
@@ -34,9 +36,14 @@ pub(super) fn truth(file: &File, days: u32, out: &mut Findings) -> Option<Truth>
     if let Some(at) = table.receivers.given().filter(|_| table.bindings.values().is_empty()) {
         out.mistake(&at.place, "no bindings are named that are bad there", "write bindings = [\"mta1\"]");
     }
+    let bindings = table.bindings.values();
+    for both in table.at_risk.items().iter().filter(|name| bindings.contains(&name.value)) {
+        out.mistake(&both.place, "it is among the bindings that are bad", "leave it out here");
+    }
     Some(Truth {
         bindings: table.bindings.values().iter().map(BindingName::new).collect(),
         receivers: table.receivers.values().iter().map(ProviderName::new).collect(),
+        at_risk: table.at_risk.values().iter().map(BindingName::new).collect(),
         tenants: table.tenants.values().iter().map(TenantName::new).collect(),
         from,
         until: table.until.value().map(|moment| moment.0),

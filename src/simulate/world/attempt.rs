@@ -19,7 +19,7 @@ use super::measuring::recipient_number;
 use super::{Traced, World};
 use crate::clock::{Now, Wall};
 use crate::message::EntryId;
-use crate::outcome::{Action, Disposition, Outcome};
+use crate::outcome::{Disposition, Outcome};
 use crate::queue::core::Start;
 use crate::queue::state::Answered;
 use crate::reputation::Evidence;
@@ -94,11 +94,10 @@ impl World {
         let Flight { start, site, began, took, lines } = flight;
         self.internet.disconnect(site, start.lease.binding.0);
         let replies = self.internet.replies();
-        let obeys = !self.policy.is_baseline();
+        let policy = self.policy;
         let answered = |(recipient, line): (usize, &LineId)| {
             let line = replies.line(*line);
-            let action = if obeys { line.outcome.action } else { Action::None };
-            let outcome = Outcome { action, ..line.outcome.clone() };
+            let outcome = Outcome { action: policy.heeds(line.outcome.action), ..line.outcome.clone() };
             Answered { recipient, outcome, text: line.text.clone(), host: None }
         };
         let answers: SmallVec<[Answered; 4]> = lines.iter().enumerate().map(answered).collect();

@@ -195,7 +195,8 @@ impl World {
 
     /// Everything so far.
     pub fn report(&self) -> Report {
-        self.recorder.report(self.invariants.fates(), self.meter.measures(), self.invariants.violations())
+        let waiting = self.disk.entries().map(|stored| (&stored.seen, stored.entry.recipients.len() as u64));
+        self.recorder.report(self.invariants.fates(), self.meter.measures(waiting), self.invariants.violations())
     }
 
     /// Runs the whole scenario.

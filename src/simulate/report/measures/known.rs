@@ -15,6 +15,8 @@ const WAY_BACK: Duration = Duration::from_secs(24 * 3600);
 pub(super) struct Known {
     names: Vec<BindingName>,
     pub(super) bindings: Vec<bool>,
+    /// Named, and innocent.
+    pub(super) at_risk: Vec<bool>,
     pub(super) tenants: Vec<bool>,
     /// Where bindings are bad; `None`: everywhere.
     receivers: Option<Vec<String>>,
@@ -32,6 +34,7 @@ impl Known {
         let names: Vec<BindingName> = config.bindings.iter().map(|binding| binding.name.clone()).collect();
         Self {
             bindings: names.iter().map(|name| truth.bindings.contains(name)).collect(),
+            at_risk: names.iter().map(|name| truth.at_risk.contains(name)).collect(),
             tenants: config.tenants.iter().map(|tenant| truth.tenants.contains(&tenant.name)).collect(),
             receivers: (!truth.receivers.is_empty())
                 .then(|| truth.receivers.iter().map(|name| name.as_str().to_owned()).collect()),

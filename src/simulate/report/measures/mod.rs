@@ -5,13 +5,18 @@
 //! | delivered within 24 h | of the recipients taken in whose 24 hours lie within the scenario, without those that are refused whatever brings them (nobody of that name, the message's own content): of all mail, and of the tenants that are not at fault |
 //! | refused for the IP | recipients' answers that count against the address as the classifier reads them, before anything is concluded; temporary and for good |
 //! | suspended falsely | distinct bindings, and distinct routes, that were taken out although the truth does not name them, or not there or not then; penalties may run on for 24 h after it is over, and as long as the receiver itself (for a binding: any) still defers or blocks an address that is named. The operator's acts do not count, a baseline's fuse does. Of the routes, those whose receiver thought well of the address at that moment are told besides |
-//! | burnt | distinct bindings that the truth does not name and that a receiver blocked or a list listed for what they did (looked at once an hour; blocks last longer) |
+//! | too wide | distinct bindings that the truth names for some receivers and that were taken out everywhere |
+//! | throttled falsely | distinct bindings and routes that were throttled although the truth does not say so, a receiver's own wish for less aside |
+//! | innocents held | distinct tenants that are not at fault and whose mail automation held somewhere, all of it or that of one domain or stream; and how many such holds there were (a hold that a refused probe prolongs is the same) |
+//! | burnt | distinct bindings that the truth does not name and that a receiver blocked or a list listed for what they did (looked at once an hour; blocks last longer). Those it names, as guilty or at risk, are told besides |
 //! | time to detect | from the beginning of the truth to the first of: a suspension of the guilty binding or its route there; four fifths of its volume there shifted away ([`Shift`]); a hold of the guilty tenant's mail. Of several who are guilty the median |
 //! | sent until then | recipients tried over it there (of the tenant: anywhere) in that time |
 //! | time to recover | from the end of the truth until the binding carries half of its fair share of an hour's mail there again, or half of what the tenant hands in within an hour is delivered. Of several the median |
 //! | others' delay | waiting until delivery of the mail of tenants that are not at fault: median and 99 %, within a twentieth |
+//! | left waiting | recipients of mail of tenants that are not at fault, not delivered, refused or given up when the scenario ends |
 //!
-//! A truth that is there from the beginning names who is at risk: there is nothing to detect, and nobody to be back.
+//! With a truth that is there from the beginning there is nothing to detect, and nobody to be back. `at_risk` excuses
+//! nothing: whoever it names is innocent everywhere above, and only told besides where it is burnt.
 //!
 //! Everything streams: counts by number, a few rings of five minutes for who is guilty, nothing per message.
 
@@ -34,6 +39,7 @@ use super::waits::Waits;
 use crate::clock::Wall;
 use crate::config::Config;
 use crate::outcome::{Disposition, Scope};
+use crate::reputation::holds::HoldKey;
 use crate::reputation::{Health, HealthChange, HoldChange, HoldState, Reason, Subject};
 use crate::simulate::compare::fuse;
 use crate::simulate::disk::Seen;
@@ -66,9 +72,13 @@ pub struct Measures {
     pub false_throttles: u64,
     /// Bindings that the truth names for some receivers and that were suspended everywhere.
     pub too_wide: u64,
-    /// Bindings burnt that the truth does not name.
+    /// Tenants that are not at fault and whose mail automation held.
+    pub held_innocent: u64,
+    /// Holds of their mail.
+    pub holds_innocent: u64,
+    /// Bindings burnt that the truth does not name as guilty.
     pub burnt: u64,
-    /// Bindings burnt that it names.
+    /// Bindings burnt that it names, as guilty or at risk.
     pub burnt_guilty: u64,
     /// Whether anybody becomes guilty: the next measures apply.
     pub has_guilty: bool,
@@ -86,6 +96,8 @@ pub struct Measures {
     pub wait_median_seconds: f64,
     /// 99 % of it no longer.
     pub wait_p99_seconds: f64,
+    /// Recipients of the innocent tenants' mail that wait.
+    pub waiting_innocent: u64,
 }
 
 /// Recipients with 24 hours, and how many of them were delivered in time.
@@ -117,6 +129,10 @@ pub struct Meter {
     unprovoked: BTreeSet<Subject>,
     false_throttles: BTreeSet<Subject>,
     too_wide: BTreeSet<usize>,
+    held: BTreeSet<usize>,
+    /// Of the innocent, those that last.
+    holds: BTreeSet<HoldKey>,
+    hold_count: u64,
     burnt: Vec<bool>,
     burnt_guilty: Vec<bool>,
     waits: Waits<512>,
@@ -146,6 +162,9 @@ impl Meter {
             unprovoked: BTreeSet::new(),
             false_throttles: BTreeSet::new(),
             too_wide: BTreeSet::new(),
+            held: BTreeSet::new(),
+            holds: BTreeSet::new(),
+            hold_count: 0,
             burnt: vec![false; config.bindings.len()],
             burnt_guilty: vec![false; config.bindings.len()],
             waits: Waits::default(),
@@ -263,7 +282,14 @@ impl Meter {
 
     /// A hold began or ended.
     pub fn held(&mut self, change: &HoldChange, tenant: usize, now: Wall) {
-        if matches!(change.to, HoldState::Held { .. }) && self.known.is_time(now) {
+        let begins = matches!(change.to, HoldState::Held { .. });
+        if change.to == HoldState::Released {
+            self.holds.remove(&change.key);
+        } else if begins && !self.known.tenants[tenant] && self.holds.insert(change.key.clone()) {
+            self.held.insert(tenant);
+            self.hold_count += 1;
+        }
+        if begins && self.known.is_time(now) {
             let found = self.flows.iter_mut().filter(|flow| flow.tenant == tenant);
             found.for_each(|flow| flow.found(now));
         }
@@ -272,7 +298,8 @@ impl Meter {
     /// A receiver blocks the address of this binding, or a list names it, for what it did.
     pub fn burnt(&mut self, binding: usize, group: Option<u16>, now: Wall) {
         let guilty = self.known.is_guilty(binding, group, now);
-        (if guilty { &mut self.burnt_guilty } else { &mut self.burnt })[binding] = true;
+        self.burnt[binding] |= !guilty;
+        self.burnt_guilty[binding] |= guilty || self.known.at_risk[binding];
     }
 
     /// Whether volumes are to be looked at ([`look`](Self::look)).
@@ -290,8 +317,9 @@ impl Meter {
         }
     }
 
-    /// All of it.
-    pub fn measures(&self) -> Measures {
+    /// All of it. `waiting` is the mail that has not come to an end: who it is of, and its recipients.
+    pub fn measures<'a>(&self, waiting: impl Iterator<Item = (&'a Seen, u64)>) -> Measures {
+        let waiting = waiting.filter(|(seen, _)| !seen.is_report && self.is_innocent(seen));
         let all = self.shifts.iter().map(|shift| &shift.guilty).chain(self.flows.iter().map(|flow| &flow.guilty));
         let guilty: Vec<&Guilty> = all.filter(|_| self.known.from > self.start).collect();
         let since = |from: Wall| move |at: Wall| at.since(from).as_secs_f64();
@@ -309,6 +337,8 @@ impl Meter {
             false_routes_unprovoked: self.unprovoked.len() as u64,
             false_throttles: self.false_throttles.len() as u64,
             too_wide: self.too_wide.len() as u64,
+            held_innocent: self.held.len() as u64,
+            holds_innocent: self.hold_count,
             burnt: count(&self.burnt),
             burnt_guilty: count(&self.burnt_guilty),
             has_guilty: !guilty.is_empty(),
@@ -320,6 +350,7 @@ impl Meter {
                 .and_then(|until| half(guilty.iter().map(|guilty| guilty.recovered.map(since(until))))),
             wait_median_seconds: self.waits.quantile(0.5),
             wait_p99_seconds: self.waits.quantile(0.99),
+            waiting_innocent: waiting.map(|(_, recipients)| recipients).sum(),
         }
     }
 }
