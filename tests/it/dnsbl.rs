@@ -22,6 +22,7 @@ fn watched(sink: &Sink) -> Settings {
         .set("monitor", "timeout", "\"200ms\"")
         .set("monitor", "confirmations", "2")
         .set("monitor", "confirm_after", "\"50ms\"")
+        .set("reputation", "dwell", "\"0s\"")
         .set("reputation", "suspend_first", "\"500ms\"")
         .set("reputation", "probation_period", "\"500ms\"")
         .set("reputation", "probation_periods", "2")

@@ -184,6 +184,7 @@ async fn a_list_that_was_honest_and_dies_loudly_suspends_nobody_more() {
     let mut settings = Settings::new()
         .set("monitor", "interval", "\"300ms\"")
         .set("monitor", "jitter", "0.0")
+        .set("reputation", "dwell", "\"0s\"")
         .set("monitor", "timeout", "\"200ms\"")
         .set("monitor", "confirm_after", "\"50ms\"")
         .set("monitor.zone.bl", "zone", "\"bl.test\"")

@@ -28,6 +28,7 @@ async fn broken_reverse_dns_takes_a_binding_out_and_silence_does_not() {
         .set("monitor", "timeout", "\"200ms\"")
         .set("monitor", "confirmations", "2")
         .set("monitor", "confirm_after", "\"50ms\"")
+        .set("reputation", "dwell", "\"0s\"")
         .set("reputation", "suspend_first", "\"500ms\"")
         .binding("a", 11, "public_address = \"192.0.2.11\"")
         .binding("b", 12, "public_address = \"192.0.2.12\"")
