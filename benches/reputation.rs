@@ -25,6 +25,9 @@ use remuda::reputation::{Evidence, Reputation};
 
 const BINDINGS: usize = 32;
 const PROVIDERS: usize = 6;
+/// What comes of the recipient of this number.
+type Answer = Box<dyn Fn(u64) -> AttemptResult>;
+
 const STEP: Duration = Duration::from_millis(10);
 
 struct Run {
@@ -131,7 +134,7 @@ fn updates(c: &mut Criterion) {
     for tenants in [20, 1_000] {
         let mut group = c.benchmark_group(format!("reputation/{tenants}_tenants"));
         let every = |n: u64, of: u64| n.is_multiple_of(of);
-        let cases: [(&str, usize, Box<dyn Fn(u64) -> AttemptResult>); 5] = [
+        let cases: [(&str, usize, Answer); 5] = [
             ("accepted", 0, Box::new(|_| AttemptResult::Accepted)),
             ("one_in_fifty", 0, Box::new(move |n| if every(n, 50) { bounce() } else { AttemptResult::Accepted })),
             ("one_in_five", 0, Box::new(move |n| if every(n, 5) { bounce() } else { AttemptResult::Accepted })),

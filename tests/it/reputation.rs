@@ -103,7 +103,7 @@ async fn a_blocked_network_waits_as_a_whole_and_goes_on_elsewhere() {
             let routes = array(named(&status, "/bindings", name), "/routes");
             routes.iter().any(|route| route["destination"] == "one" && route["health"] == "suspended")
         };
-        ["a", "b", "c", "spare"].iter().all(|name| is_out(&name)).then_some(status)
+        ["a", "b", "c", "spare"].iter().all(is_out).then_some(status)
     })
     .await;
     for binding in array(&status, "/bindings") {

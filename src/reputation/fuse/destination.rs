@@ -9,7 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::gates::{ACQUITTAL, is_bad};
+use super::gates::{ACQUITTAL, is_above};
 use super::{WELL_BESIDE, in_words};
 use crate::clock::Wall;
 use crate::config;
@@ -25,9 +25,9 @@ const TENANTS_MIN: usize = 3;
 const BINDINGS_MIN: usize = 2;
 
 /// Sixtieths of the window that are looked at: the shortest in which enough was sent tells soonest.
-const STRETCHES: [i64; 4] = [1, 2, 5, LATELY];
+const STRETCHES: [i64; 6] = [1, 2, 5, LATELY, 20, 40];
 
-/// The longest of them.
+/// Who sent within these waits with the others.
 const LATELY: i64 = 10;
 
 /// Attempts below which nobody is asked.
@@ -87,9 +87,12 @@ impl Reputation {
             }
             bindings.push(own);
         }
-        let (steps, total) = (Steps::new(&self.rules), bindings.iter().copied().sum());
+        let (steps, total): (Steps, Count) = (Steps::new(&self.rules), bindings.iter().copied().sum());
         let of_tenants: Vec<Count> = tenants.values().copied().collect();
-        let is_everybody = is_bad(total, &self.rules)
+        // Many tenants over many addresses are evidence of their own: so much mail as one address needs is not asked for.
+        let (limit, certainty) = (self.rules.hard_bounce_ratio, self.rules.fuse_certainty);
+        let is_bad = total.events >= 2 * self.rules.min_events && is_above(total, 1.0, limit, certainty);
+        let is_everybody = is_bad
             && is_everybody(&of_tenants, TENANTS_MIN, steps, &self.rules)
             && is_everybody(&bindings, BINDINGS_MIN, steps, &self.rules);
         let bindings = bindings.iter().filter(|own| own.attempts > 0).count();
