@@ -132,6 +132,13 @@ pub struct HoldKey {
     pub destination: DestinationName,
 }
 
+impl HoldKey {
+    /// All of a tenant's mail to a destination.
+    fn of_all(tenant: &TenantName, to: &DestinationName) -> Self {
+        Self { tenant: tenant.clone(), sender_domain: None, stream: None, destination: to.clone() }
+    }
+}
+
 /// What became of a hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HoldState {
@@ -287,7 +294,7 @@ impl Holds {
     /// Where a hold of `key` is kept: there or, where the tenant has too many, at the whole tenant's, for which the one of
     /// its holds that ends first makes room.
     fn place(&mut self, key: HoldKey) -> HoldKey {
-        let first = HoldKey { sender_domain: None, stream: None, destination: DestinationName::new(""), ..key.clone() };
+        let first = HoldKey::of_all(&key.tenant, &DestinationName::new(""));
         let own = || self.holds.range(&first..).take_while(|(other, _)| other.tenant == key.tenant);
         if self.holds.contains_key(&key) || own().nth(HOLDS_MAX - 1).is_none() {
             return key;
@@ -346,7 +353,7 @@ impl Holds {
         rules: &config::Reputation,
         now: Wall,
     ) {
-        let key = HoldKey { tenant: tenant.clone(), sender_domain: None, stream: None, destination: to.clone() };
+        let key = HoldKey::of_all(tenant, to);
         let begins = self.holds.get(&key).is_none_or(|hold| now >= hold.until);
         self.stop_mail(key.clone(), evidence, rules, now);
         if let Some(hold) = self.holds.get_mut(&key).filter(|_| begins) {
@@ -364,18 +371,13 @@ impl Holds {
         rules: &config::Reputation,
         now: Wall,
     ) {
-        let key = HoldKey { tenant: tenant.clone(), sender_domain: None, stream: None, destination: to.clone() };
+        let key = HoldKey::of_all(tenant, to);
         self.stop_mail(key, evidence, rules, now);
     }
 
     /// Whether mail of the tenant is held (or probes) anywhere because its list is bad.
     pub(super) fn has_bad_list(&self, tenant: &TenantName) -> bool {
-        let first = HoldKey {
-            tenant: tenant.clone(),
-            sender_domain: None,
-            stream: None,
-            destination: DestinationName::new(""),
-        };
+        let first = HoldKey::of_all(tenant, &DestinationName::new(""));
         let mut own = self.holds.range(&first..).take_while(|(key, _)| key.tenant == *tenant);
         own.any(|(_, hold)| hold.for_its_list)
     }
@@ -399,7 +401,7 @@ impl Holds {
         if self.holds.is_empty() || self.inert {
             return false;
         }
-        let key = HoldKey { tenant: tenant.clone(), sender_domain: None, stream: None, destination: to.clone() };
+        let key = HoldKey::of_all(tenant, to);
         self.holds.get(&key).is_some_and(|hold| now < hold.until)
     }
 
