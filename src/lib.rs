@@ -44,11 +44,13 @@
 //! | [`store`] | S | durable spool and facts | what the records mean |
 //! | [`admin`] | S | HTTP: status, metrics | |
 //! | [`telemetry`] | S | metrics, attempt log | |
+//! | [`alerts`] | S | tells people by itself (what holds is P) | how it came about |
 //! | [`simulate`] | P | a world of modelled receivers for the core to run in; `remuda simulate` | sockets, the clock |
 //! | [`demo`] | S | scripted receivers and DNS on loopback; `remuda demo` | |
 //! | [`cli`], [`app`] | S | command line; composition root | |
 
 pub mod admin;
+pub mod alerts;
 pub mod app;
 pub mod assignment;
 pub mod cli;

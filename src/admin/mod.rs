@@ -15,8 +15,12 @@ use std::sync::Arc;
 use axum::Router;
 use axum::routing::get;
 
+use crate::alerts::Alerts;
 use crate::ingress::IngressStats;
 use crate::monitor::Monitor;
+use crate::monitor::feeds::Feeds;
+use crate::monitor::identity::Identity;
+use crate::monitor::spf::Cover;
 use crate::queue::dispatcher::Dispatcher;
 use crate::store::committer::Committer;
 
@@ -29,6 +33,14 @@ pub struct Sources {
     pub ingress: Arc<IngressStats>,
     /// DNSBL and reverse DNS.
     pub monitor: Arc<Monitor>,
+    /// Resolver and names.
+    pub identity: Arc<Identity>,
+    /// SPF of the tenants' domains.
+    pub cover: Arc<Cover>,
+    /// What others say.
+    pub feeds: Arc<Feeds>,
+    /// Pushed alerts.
+    pub alerts: Arc<Alerts>,
     /// Group commits.
     pub committer: Committer,
     /// Addresses of the listeners.

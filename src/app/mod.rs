@@ -7,6 +7,7 @@
 
 pub mod intake;
 mod remember;
+mod watching;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,11 +23,10 @@ use crate::feedback::keys;
 use crate::feedback::token::Directory;
 use crate::ingress::smtp::server::{self, Server};
 use crate::ingress::{IngressStats, Intake};
-use crate::monitor::Monitor;
 use crate::outcome::classify::Classifier;
 use crate::queue::core::Core;
 use crate::queue::dispatcher::{Dispatcher, Parts};
-use crate::reputation::{self, Evidence};
+use crate::reputation;
 use crate::scheduler::{self, cap::GrantFact};
 use crate::store::committer::{CommitThread, Committer};
 use crate::store::fjall::{FjallOptions, FjallSpool};
@@ -95,7 +95,7 @@ impl Relay {
         remember::recall(&dispatcher);
         let (stop, stopped) = watch::channel(false);
         tokio::spawn(remember::keep(Arc::clone(&dispatcher), committer.clone(), stopped.clone()));
-        let monitor = start_monitor(&config, &clock, &dispatcher, stopped.clone())?;
+        let watching = watching::start(&config, &clock, &dispatcher, &stopped)?;
         let dispatch = tokio::spawn(Arc::clone(&dispatcher).run(stopped.clone()));
 
         let reception = Arc::new(Reception::new(Arc::clone(&dispatcher)));
@@ -106,7 +106,19 @@ impl Relay {
         let server =
             bound.start(Arc::clone(&reception) as Arc<dyn Intake>, Arc::clone(&ingress)).map_err(|e| other(&e))?;
         let listeners = server.addresses().to_vec();
-        let sources = Sources { dispatcher, ingress, monitor, committer, listeners: listeners.clone() };
+        let watching::Watching { monitor, identity, cover, feeds, alerts } = watching;
+        let listeners_too = listeners.clone();
+        let sources = Sources {
+            dispatcher,
+            ingress,
+            monitor,
+            identity,
+            cover,
+            feeds,
+            alerts,
+            committer,
+            listeners: listeners_too,
+        };
         let admin = start_admin(&config, &sources, stopped).await?;
         let relay =
             Self { listeners, admin, sources, stop, reception, server, dispatch, commit_thread, config, _lock: lock };
@@ -303,35 +315,6 @@ fn grant(key: &str, value: &[u8], broken: &mut Vec<String>) -> GrantFact {
         broken.push(key.to_owned());
         unreadable.fact
     })
-}
-
-fn start_monitor(
-    config: &Arc<Config>,
-    clock: &Arc<dyn Clock>,
-    dispatcher: &Arc<Dispatcher>,
-    mut stopped: watch::Receiver<bool>,
-) -> Result<Arc<Monitor>, StartError> {
-    let (news, mut evidence) = tokio::sync::mpsc::unbounded_channel::<Evidence>();
-    // The receiver lives as long as the program; on the way down news may go nowhere.
-    let sink = Arc::new(move |evidence| drop(news.send(evidence)));
-    let monitor =
-        Arc::new(Monitor::new(config, Arc::clone(clock), sink).map_err(|e| StartError::Other(e.to_string()))?);
-    dispatcher.with_core(|core| {
-        for binding in &config.bindings {
-            monitor.restore(&binding.name, core.reputation().listings(&binding.name));
-        }
-    });
-    let looker = Arc::clone(&monitor);
-    dispatcher.on_blame(Arc::new(move |binding| looker.check_now(binding)));
-    let hearing = Arc::clone(dispatcher);
-    tokio::spawn(async move {
-        while let Some(item) = evidence.recv().await {
-            hearing.observe(item).await;
-        }
-    });
-    let rounds = Arc::clone(&monitor);
-    tokio::spawn(async move { rounds.run(async move { drop(stopped.wait_for(|stop| *stop).await) }).await });
-    Ok(monitor)
 }
 
 async fn start_admin(

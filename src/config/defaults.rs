@@ -116,6 +116,8 @@ impl Config {
             reputation: Reputation::default(),
             warmup: WarmupRules::default(),
             monitor: Monitor::default(),
+            feeds: Vec::new(),
+            alerts: super::Alerts::default(),
             admin: Admin::default(),
             log: Log::default(),
             classify: Classify::default(),

@@ -4,10 +4,13 @@
 //! units converted, references resolved, defaults filled in. Only `check` makes these from those, and it gathers every
 //! mistake with file, line and key path before it gives up. The rest of the program sees only the types here.
 
+mod alerts;
 pub mod check;
 mod defaults;
+mod feeds;
 pub mod load;
 pub(crate) mod mistake;
+mod monitor;
 mod origins;
 pub mod raw;
 pub(crate) mod read;
@@ -15,13 +18,15 @@ mod reputation;
 pub(crate) mod tree;
 pub mod units;
 
+pub use alerts::Alerts;
 pub use check::{Loaded, Mistake, Mistakes, NamedFiles, SourceFile};
+pub use feeds::Feed;
 pub(crate) use mistake::suggest;
+pub use monitor::{CodeMeaning, Monitor, Zone, ZoneCode};
 pub use origins::{Origin, Origins};
 pub use reputation::{Automation, Prediction, Reputation};
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -30,7 +35,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::message::{BindingName, Domain, Mailbox, PoolName, ProviderName, StreamName, TenantName, ZoneName};
+use crate::message::{BindingName, Domain, Mailbox, PoolName, ProviderName, StreamName, TenantName};
 
 /// The path of a key, as mistakes and [`Origins`] write it: names are quoted where TOML would ask for it.
 pub fn key_path<'a>(parts: impl IntoIterator<Item = &'a str>) -> String {
@@ -80,6 +85,10 @@ pub struct Config {
     pub log: Log,
     /// `[classify]`
     pub classify: Classify,
+    /// `[feed.NAME]`, in the order of the file.
+    pub feeds: Vec<Feed>,
+    /// `[alerts]`
+    pub alerts: Alerts,
     /// `[feedback]`, where bounces and complaints are taken back
     pub feedback: Option<Feedback>,
     /// Where each key was written
@@ -586,95 +595,6 @@ pub struct BackOff {
     pub pause: Duration,
     /// Least time between two connections more, afterwards. Default 1 min.
     pub add_every: Duration,
-}
-
-/// `[monitor]`
-#[derive(Clone, Debug)]
-pub struct Monitor {
-    /// Time between two rounds over all bindings × zones. Default 15 min.
-    pub interval: Duration,
-    /// Rounds start this share earlier or later. Default 0.2.
-    pub jitter: f64,
-    /// Time for one question. Default 5 s.
-    pub timeout: Duration,
-    /// Conclusive answers, one after the other, that make or clear a listing. Default 2.
-    pub confirmations: u32,
-    /// Pause between confirming questions. Default 60 s.
-    pub confirm_after: Duration,
-    /// Summed weight at which a binding is throttled. Default 3.
-    pub throttle_weight: f64,
-    /// Summed weight at which a binding is suspended. Default 4.
-    pub suspend_weight: f64,
-    /// Share of own addresses newly listed in one round above which the zone is distrusted instead. Default 0.3
-    /// (and at least 3 addresses).
-    pub blast_radius: f64,
-    /// Reverse DNS checks. Default on.
-    pub fcrdns: bool,
-    /// Name servers for reverse DNS and for zones without their own; empty takes `[dns]`'s.
-    pub servers: Vec<SocketAddr>,
-    /// `[monitor.zone.NAME]`
-    pub zones: Vec<Zone>,
-}
-
-/// `[monitor.zone.NAME]`: one DNSBL (RFC 5782). Its `Debug` masks the DNS name.
-#[derive(Clone)]
-pub struct Zone {
-    /// Name in logs and metrics.
-    pub name: ZoneName,
-    /// DNS name below which addresses are looked up. May hold a key: never printed.
-    pub zone: String,
-    /// Its own name servers; empty takes `monitor.servers`.
-    pub servers: Vec<SocketAddr>,
-    /// Weight of a listing without a code of its own. Default 1 (notice).
-    pub weight: f64,
-    /// Meaning of return codes; the first that matches wins. Empty: 127.0.0.2 – 127.0.0.254 is a listing.
-    pub codes: Vec<ZoneCode>,
-    /// Address that must be listed. Default 127.0.0.2; `None` where the zone publishes none.
-    pub positive_probe: Option<IpAddr>,
-    /// Address that must not be listed. Default 127.0.0.1; `None` where the zone breaks RFC 5782 §5.
-    pub negative_probe: Option<IpAddr>,
-}
-
-impl fmt::Debug for Zone {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, zone: _, servers, weight, codes, positive_probe, negative_probe } = self;
-        f.debug_struct("Zone")
-            .field("name", name)
-            .field("zone", &format_args!("(masked)"))
-            .field("servers", servers)
-            .field("weight", weight)
-            .field("codes", codes)
-            .field("positive_probe", positive_probe)
-            .field("negative_probe", negative_probe)
-            .finish()
-    }
-}
-
-/// Meaning of some return codes of a zone.
-#[derive(Clone, Debug)]
-pub struct ZoneCode {
-    /// Inclusive ranges of the four octets.
-    pub octets: [(u8, u8); 4],
-    /// Bits of the last octet, of which one must be set, for lists that answer in bit masks.
-    pub mask: Option<u8>,
-    /// What such an answer means.
-    pub meaning: CodeMeaning,
-}
-
-/// What a return code means.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum CodeMeaning {
-    /// A listing of this weight.
-    Listed {
-        /// 0 ignore · 1 notice · 2 warn · 3 throttle · 4 suspend; negative for whitelists.
-        weight: f64,
-        /// The evidence is certain (SBL, XBL): may take out even a pool's last binding.
-        certain: bool,
-    },
-    /// The list refuses to answer us; says nothing about the address.
-    Refused,
-    /// Good words (whitelist).
-    Good,
 }
 
 /// `[admin]`: HTTP for status and metrics.

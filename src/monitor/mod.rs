@@ -12,8 +12,11 @@ pub mod answer;
 mod dns;
 pub mod dnsbl;
 pub mod fcrdns;
+pub mod feeds;
+pub mod identity;
 pub mod reverse;
 pub mod rounds;
+pub mod spf;
 pub mod watch;
 pub mod zone;
 

@@ -4,8 +4,10 @@
 //! only at the end does anyone ask whether there were mistakes. A value that was refused once is not refused again for
 //! what follows from it: a binding with a bad address still counts as a binding when a pool names it.
 
+mod alerts;
 mod binding;
 mod feedback;
+mod feeds;
 mod monitor;
 mod pool;
 mod reputation;
@@ -221,6 +223,8 @@ impl<'a> Context<'a> {
         let warmup = self.warmup_rules(file);
         let monitor = self.monitor(file);
         self.check_public_addresses(file, &bindings, &monitor);
+        let feeds = self.feeds(file);
+        let alerts = self.alerts(file);
         let admin = self.admin(file);
         let log = self.log(file);
         let classify = self.classify(file);
@@ -248,6 +252,8 @@ impl<'a> Context<'a> {
             admin,
             log,
             classify,
+            feeds,
+            alerts,
             feedback,
             origins: Arc::default(),
         })

@@ -42,6 +42,8 @@ table!(File {
     reputation: Reputation,
     warmup: WarmupRules,
     monitor: Monitor,
+    feed: Map<Feed>,
+    alerts: Alerts,
     admin: Admin,
     log: Log,
     classify: Classify,
@@ -340,6 +342,10 @@ pub(super) enum Meaning {
 }
 
 words!(Meaning { "listed" => Meaning::Listed, "refused" => Meaning::Refused, "good" => Meaning::Good });
+
+table!(Feed { url: String });
+
+table!(Alerts { alertmanagers: List<String> });
 
 table!(Admin { address: OrOff<SocketAddr>, });
 

@@ -2,7 +2,15 @@
 //!
 //! Prefix `remuda_`, base units, `_total` for counters. Labels are bounded by configuration: binding, pool, tenant, zone
 //! and *destination* — a provider's name, or `other` for all receivers that belong to none; never recipients or ids.
+//! Metrics of one subject have a file of their own below this one.
 //! Counters are counted where things happen; gauges are filled in from a snapshot when somebody scrapes.
+
+pub mod alerting;
+pub mod feeds;
+pub mod identity;
+pub mod lists;
+pub mod operation;
+pub mod reaction;
 
 use prometheus::core::Collector;
 use prometheus::{
@@ -111,6 +119,18 @@ pub struct Metrics {
     pub dnsbl_answer_age_seconds: GaugeVec,
     /// Reverse DNS: 1 confirmed, 0 broken, −1 unknown.
     pub fcrdns_confirmed: IntGaugeVec,
+    /// Lists that are asked: their health, what they say of our addresses and domains, what the questions cost.
+    pub lists: lists::ListMetrics,
+    /// DNS identity: the resolver itself, reverse DNS, EHLO names, SPF cover.
+    pub identity: identity::IdentityMetrics,
+    /// How fast mail stops once a binding is listed.
+    pub reaction: reaction::ReactionMetrics,
+    /// What others say, how old it is and how long our credentials hold.
+    pub feeds: feeds::FeedMetrics,
+    /// Alerts that the program pushes by itself.
+    pub alerting: alerting::AlertMetrics,
+    /// Whether the relay itself is well: configuration, disk, pools, wait reasons.
+    pub operation: operation::OperationMetrics,
     /// Spool records set aside since start.
     pub spool_quarantined: IntGauge,
     /// Commits to disk (one sync each).
@@ -285,6 +305,12 @@ impl Metrics {
                 "Part of its weight that the binding keeps at the provider, where the pool follows reputation.",
                 &["binding", "destination"],
             )?,
+            lists: lists::ListMetrics::new(&r)?,
+            identity: identity::IdentityMetrics::new(&r)?,
+            reaction: reaction::ReactionMetrics::new(&r)?,
+            feeds: feeds::FeedMetrics::new(&r)?,
+            alerting: alerting::AlertMetrics::new(&r)?,
+            operation: operation::OperationMetrics::new(&r)?,
             spool_quarantined: gauge(&r, "spool_quarantined_records", "Spool records set aside.")?,
             spool_commits: gauge(&r, "spool_commits", "Group commits since start.")?,
             registry: r,

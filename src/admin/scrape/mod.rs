@@ -1,5 +1,11 @@
 //! `GET /metrics`: fills the gauges from a snapshot, then writes everything out. Never asks the network.
 
+mod alerting;
+mod feeds;
+mod identity;
+mod lists;
+mod operation;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::extract::State;
@@ -9,7 +15,6 @@ use axum::response::{IntoResponse, Response};
 use super::Sources;
 use super::status::Status;
 use crate::message::DestinationName;
-use crate::monitor::zone::ZoneHealth;
 use crate::scheduler::cap::Owner;
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::OTHER;
@@ -59,7 +64,11 @@ fn fill(metrics: &Metrics, sources: &Sources) {
     caps(metrics, sources);
     windows(metrics, sources);
     ingress(metrics, sources);
-    monitor(metrics, sources);
+    lists::fill(metrics, sources);
+    identity::fill(metrics, sources);
+    feeds::fill(metrics, sources);
+    alerting::fill(metrics, sources);
+    operation::fill(metrics, sources);
 }
 
 /// Ladders. Reset first: what is warm leaves no series.
@@ -149,26 +158,4 @@ fn ingress(metrics: &Metrics, sources: &Sources) {
 /// Brings a counter to the total that somebody else has counted. It never goes back.
 fn catch_up(counter: &prometheus::IntCounter, total: u64) {
     counter.inc_by(total.saturating_sub(counter.get()));
-}
-
-fn monitor(metrics: &Metrics, sources: &Sources) {
-    let snapshot = sources.monitor.snapshot();
-    let now = sources.dispatcher.now().wall;
-    for zone in &snapshot.zones {
-        for state in ZoneHealth::ALL {
-            let labels = [zone.zone.as_str(), state.as_str()];
-            metrics.dnsbl_zone_health.with_label_values(&labels).set(i64::from(zone.health == state.as_str()));
-        }
-    }
-    for listing in &snapshot.listings {
-        let labels = [listing.binding.as_str(), listing.zone.as_str()];
-        metrics.dnsbl_listed.with_label_values(&labels).set(i64::from(listing.state));
-        if let Some(at) = listing.last_conclusive {
-            metrics.dnsbl_answer_age_seconds.with_label_values(&labels).set(now.since(at).as_secs_f64());
-        }
-    }
-    for reverse in &snapshot.reverse {
-        let value = reverse.confirmed.map_or(-1, i64::from);
-        metrics.fcrdns_confirmed.with_label_values(&[reverse.binding.as_str()]).set(value);
-    }
 }

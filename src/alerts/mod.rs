@@ -1,0 +1,26 @@
+//! Tells people that something is wrong, without a Prometheus in between: Alertmanager and webhooks.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use crate::clock::Clock;
+use crate::config::Config;
+
+/// Conditions that hold, and whom they were told.
+pub struct Alerts {
+    _clock: Arc<dyn Clock>,
+}
+
+impl Alerts {
+    /// Sets everything up; asks nothing yet.
+    pub fn new(_config: &Config, clock: Arc<dyn Clock>) -> Self {
+        Self { _clock: clock }
+    }
+
+    /// Works until `stopped` turns true.
+    pub async fn run(&self, mut stopped: watch::Receiver<bool>) {
+        // An error means that the sender is gone, which is a stop as well.
+        drop(stopped.wait_for(|stop| *stop).await);
+    }
+}
