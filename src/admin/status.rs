@@ -191,6 +191,9 @@ pub struct WaitingStatus {
     /// Arrival of the oldest.
     #[serde(with = "rfc3339")]
     pub oldest: Wall,
+    /// Arrival of the oldest of those that were never tried.
+    #[serde(default, with = "rfc3339::option")]
+    pub oldest_untried: Option<Wall>,
     /// When the first may move by itself.
     #[serde(with = "rfc3339::option")]
     pub next_at: Option<Wall>,
@@ -438,6 +441,7 @@ struct Group {
     count: u64,
     recipients: u64,
     oldest: Option<Wall>,
+    oldest_untried: Option<Wall>,
     next_at: Option<Wall>,
     attempts: u32,
 }
@@ -448,6 +452,7 @@ impl Group {
         self.recipients += other.recipients;
         self.attempts = self.attempts.max(other.attempts);
         self.oldest = self.oldest.into_iter().chain(other.oldest).min();
+        self.oldest_untried = self.oldest_untried.into_iter().chain(other.oldest_untried).min();
         self.next_at = self.next_at.into_iter().chain(other.next_at).min();
     }
 }
@@ -467,6 +472,7 @@ impl Groups {
                 count: 1,
                 recipients: u64::from(waiting.recipients),
                 oldest: Some(waiting.arrived),
+                oldest_untried: (waiting.attempts == 0).then_some(waiting.arrived),
                 next_at,
                 attempts: waiting.attempts,
             });
@@ -497,6 +503,7 @@ fn waiting(slice: impl Fn(usize) -> Option<Groups>) -> Vec<WaitingStatus> {
         count: group.count,
         recipients: group.recipients,
         oldest: group.oldest.unwrap_or_default(),
+        oldest_untried: group.oldest_untried,
         next_at: group.next_at,
         attempts: group.attempts,
     };

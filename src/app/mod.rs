@@ -93,6 +93,7 @@ impl Relay {
         let outside = Outside::new(&config)?;
         let dispatcher = recover(&config, &clock, spool, committer.clone(), outside).map_err(state)?;
         remember::recall(&dispatcher);
+        dispatcher.metrics().operation.started(clock.now().wall);
         let (stop, stopped) = watch::channel(false);
         tokio::spawn(remember::keep(Arc::clone(&dispatcher), committer.clone(), stopped.clone()));
         let watching = watching::start(&config, &clock, &dispatcher, &stopped)?;

@@ -38,6 +38,7 @@ mod headroom;
 mod order;
 mod picks;
 pub mod pool;
+mod pool_use;
 pub mod prediction;
 pub mod range;
 pub mod rate;
@@ -67,6 +68,7 @@ pub mod warmup;
 pub mod window;
 
 pub use cap::{GrantFact, GrantRequest};
+pub use pool_use::PoolUse;
 pub use prediction::Prediction;
 pub use shared::Everywhere;
 pub use state::{BindingUse, CapUsage, Scheduler};

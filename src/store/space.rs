@@ -6,11 +6,20 @@ use std::mem::MaybeUninit;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// Octets that an unprivileged process may still write to the file system that holds `path`.
+/// A file system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    /// Octets that an unprivileged process may still write.
+    pub free: u64,
+    /// Octets in all.
+    pub size: u64,
+}
+
+/// The file system that holds `path`.
 ///
 /// # Errors
 /// What `statvfs` says: no such path, no access, a dead network file system.
-pub fn free_bytes(path: &Path) -> io::Result<u64> {
+pub fn of(path: &Path) -> io::Result<Space> {
     let path = CString::new(path.as_os_str().as_bytes())
         .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "path has a NUL in it"))?;
     let mut answer = MaybeUninit::<libc::statvfs>::uninit();
@@ -20,7 +29,18 @@ pub fn free_bytes(path: &Path) -> io::Result<u64> {
     }
     // SAFETY: the call succeeded, so it filled all of `answer`.
     let answer = unsafe { answer.assume_init() };
-    Ok(answer.f_bavail.saturating_mul(answer.f_frsize))
+    Ok(Space {
+        free: answer.f_bavail.saturating_mul(answer.f_frsize),
+        size: answer.f_blocks.saturating_mul(answer.f_frsize),
+    })
+}
+
+/// Octets that an unprivileged process may still write to the file system that holds `path`.
+///
+/// # Errors
+/// As [`of`].
+pub fn free_bytes(path: &Path) -> io::Result<u64> {
+    Ok(of(path)?.free)
 }
 
 /// Whether less than `floor` octets are free where `path` lies.
@@ -40,6 +60,8 @@ mod tests {
         let here = tempfile::tempdir().expect("directory");
         assert!(!low_space(here.path(), 1).expect("statvfs"));
         assert!(low_space(here.path(), u64::MAX).expect("statvfs"));
+        let space = of(here.path()).expect("statvfs");
+        assert!(space.size > 0 && space.free <= space.size, "{space:?}");
     }
 
     #[test]

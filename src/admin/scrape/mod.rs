@@ -68,7 +68,7 @@ fn fill(metrics: &Metrics, sources: &Sources) {
     identity::fill(metrics, sources);
     feeds::fill(metrics, sources);
     alerting::fill(metrics, sources);
-    operation::fill(metrics, sources);
+    operation::fill(metrics, sources, &status);
 }
 
 /// Ladders. Reset first: what is warm leaves no series.

@@ -117,8 +117,10 @@ impl Core {
         if let Some((_, kept_back)) = &kept_back {
             request.excluded = kept_back;
         }
+        let request_pool = request.pool;
         let selection = self.scheduler.select(&request, now);
         self.ask_for_grants();
+        self.asked.count(request_pool, said(&selection));
         match selection {
             Selection::Assigned(lease) => {
                 self.index.take_head(lane, tenant, id, Place::InFlight, lease.recipients);
@@ -320,6 +322,15 @@ pub(super) fn request<'a>(
 }
 
 /// The verdict that decides over the waiting: that of the binding which is free first, caps before suspensions.
+/// The answer in a word.
+fn said(selection: &Selection) -> &'static str {
+    match selection {
+        Selection::Assigned(_) => "eligible",
+        Selection::Later { tenant: Some(verdict), .. } => verdict.as_str(),
+        Selection::Later { tenant: None, verdicts, .. } | Selection::Exhausted { verdicts } => reason(verdicts),
+    }
+}
+
 fn reason(verdicts: &[(BindingId, Verdict)]) -> &'static str {
     let far = Wall::from_millis(i64::MAX);
     verdicts

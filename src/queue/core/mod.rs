@@ -9,6 +9,7 @@
 //! that a receiver refuses, [`moves`] has refusals judged before they count, and keeps mail that moves no further to the
 //! bindings it has met.
 
+mod asked;
 mod domains;
 pub mod explain;
 mod held;
@@ -32,6 +33,7 @@ use std::time::Duration;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
+use self::asked::Asked;
 use self::domains::Domains;
 use self::held::{Aside, Senders};
 use self::lanes::request;
@@ -129,6 +131,7 @@ pub struct Core {
     domains: Domains,
     senders: Senders,
     aside: Aside,
+    asked: Asked,
     actions: VecDeque<Action>,
     lines: Lines,
     slots: Slots,
@@ -183,6 +186,7 @@ impl Core {
             domains: Domains::default(),
             senders: Senders::default(),
             aside: Aside::default(),
+            asked: Asked::default(),
             actions: VecDeque::new(),
             lines: Lines::default(),
             slots: Slots::new(config.queue.max_attempts_in_flight, config.tenants.iter().map(|tenant| tenant.weight)),
@@ -427,6 +431,11 @@ impl Core {
     /// Caps, windows, names.
     pub fn scheduler(&self) -> &Scheduler {
         &self.scheduler
+    }
+
+    /// What the scheduler answered so far.
+    pub fn asked(&self) -> &Asked {
+        &self.asked
     }
 
     /// What waits.

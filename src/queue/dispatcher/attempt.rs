@@ -19,6 +19,7 @@ use crate::outcome::classify::Context;
 use crate::outcome::{Cause, Disposition};
 use crate::scheduler::Settlement;
 use crate::store::SpoolError;
+use crate::telemetry::metrics::operation::SpoolWork;
 use crate::telemetry::{attempt_log, metrics, unmatched};
 
 /// When to look again at an entry the spool would not hand out.
@@ -61,6 +62,7 @@ impl Dispatcher {
             Err(Unreadable::Broken(problem)) => return self.abandon(held, &problem),
             Err(Unreadable::Later(error)) => {
                 tracing::error!(%error, %id, "spool not readable; the entry waits");
+                self.metrics.operation.spool_error(SpoolWork::Read);
                 return held.give_back(Settlement::Unused, SPOOL_PAUSE);
             }
         };

@@ -45,6 +45,7 @@ use crate::scheduler::cap::GrantRequest;
 use crate::store::committer::{Committer, Pending};
 use crate::store::{Batch, Op, Spool, SpoolError};
 use crate::telemetry::events::{Events, Kind};
+use crate::telemetry::metrics::operation::SpoolWork;
 use crate::telemetry::{Metrics, health_log, warmup_log};
 
 /// Longest sleep of the loop: a clock that is set forward, or a machine that was suspended, is noticed this soon.
@@ -341,7 +342,8 @@ impl Dispatcher {
         batch.extend(facts);
         batch.push(Op::PutBody(id, body.clone()));
         batch.extend(entries.iter().map(|entry| Op::PutEntry(Box::new(entry.clone()))));
-        self.committer.commit(batch).await.inspect_err(|error| self.probe_disk(error))?;
+        let failed = |error: &SpoolError| self.spool_failed(SpoolWork::Mail, error);
+        self.committer.commit(batch).await.inspect_err(failed)?;
         if entries.len() > 1 {
             self.shared_bodies.lock().insert(id, entries.len() as u32);
         }
@@ -359,7 +361,7 @@ impl Dispatcher {
 
     /// Puts facts on disk. Returns once they are.
     pub async fn note(self: &Arc<Self>, facts: Batch) -> Result<(), SpoolError> {
-        self.committer.commit(facts).await.inspect_err(|error| self.probe_disk(error))
+        self.committer.commit(facts).await.inspect_err(|error| self.spool_failed(SpoolWork::Fact, error))
     }
 
     /// Takes in one entry that recovery found. [`Dispatcher::recovery_done`] follows the last.
@@ -474,7 +476,7 @@ impl Dispatcher {
         let Some(Told { number, facts, pending }) = told else { return };
         let Err(error) = pending.await else { return self.telling.lock().done(number, &facts) };
         tracing::error!(%error, "health, hold or warm-up not written to disk; it is tried again");
-        self.probe_disk(&error);
+        self.spool_failed(SpoolWork::Fact, &error);
         tokio::spawn(Arc::clone(self).write_again(number, facts));
     }
 
@@ -497,7 +499,7 @@ impl Dispatcher {
                     tracing::warn!("health, hold or warm-up written to disk after all");
                     return self.telling.lock().done(number, &facts);
                 }
-                Err(error) => self.probe_disk(&error),
+                Err(error) => self.spool_failed(SpoolWork::Fact, &error),
             }
         }
     }
@@ -550,7 +552,7 @@ impl Dispatcher {
         let result = pending.await;
         if let Err(error) = &result {
             tracing::error!(%error, "daily cap grants not written; bindings with caps wait");
-            self.probe_disk(error);
+            self.spool_failed(SpoolWork::Grant, error);
         }
         self.core.lock().grants_written(&grants, result.is_ok(), self.clock.now());
         self.wake.notify_one();

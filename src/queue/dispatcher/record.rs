@@ -15,6 +15,7 @@ use crate::feedback::senders::Sender;
 use crate::message::{Entry, EntryId, EntryState, MessageId, Recipient};
 use crate::outcome::{Disposition, EnhancedCode, dsn};
 use crate::store::{Batch, Op, SpoolError};
+use crate::telemetry::metrics::operation::SpoolWork;
 
 /// How much of a message a DSN quotes: its header, at most this.
 const DSN_QUOTE_MAX: usize = 16 * 1024;
@@ -86,6 +87,12 @@ impl Dispatcher {
         }
     }
 
+    /// Counts a write that failed, and has the disk probed.
+    pub(super) fn spool_failed(self: &Arc<Self>, work: SpoolWork, error: &SpoolError) {
+        self.metrics.operation.spool_error(work);
+        self.probe_disk(error);
+    }
+
     /// After a commit that failed although nobody will repeat it: finds out whether the disk takes writes at all, pausing
     /// attempts and in the end stopping the program as for an outcome.
     pub(super) fn probe_disk(self: &Arc<Self>, error: &SpoolError) {
@@ -102,6 +109,7 @@ impl Dispatcher {
     /// Commits, again and again until it is done.
     async fn commit_for_sure(&self, batch: Batch) {
         let Err(error) = self.committer.commit(batch.clone()).await else { return };
+        self.metrics.operation.spool_error(SpoolWork::Outcome);
         tracing::error!(%error, "outcome not written to disk; no attempt is started until it is");
         self.core.lock().pause();
         let resume = Rescue::new(|| {
@@ -262,7 +270,10 @@ impl Dispatcher {
                 return self.forget_set_aside(&mut self.core.lock(), id);
             }
             // The rescue brings it back.
-            Err(error) => return tracing::error!(%error, %id, "spool not readable; the entry waits"),
+            Err(error) => {
+                self.metrics.operation.spool_error(SpoolWork::Read);
+                return tracing::error!(%error, %id, "spool not readable; the entry waits");
+            }
         };
         let before = entry.clone();
         let mut decided = state::expire(&mut entry);

@@ -1,6 +1,6 @@
 //! Alerts that the program pushes by itself.
 
-use prometheus::Registry;
+use super::Registry;
 
 /// See the module.
 #[derive(Debug)]

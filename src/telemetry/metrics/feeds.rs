@@ -1,6 +1,6 @@
 //! What others say, how old it is and how long our credentials hold.
 
-use prometheus::Registry;
+use super::Registry;
 
 /// See the module.
 #[derive(Debug)]

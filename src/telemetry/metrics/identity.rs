@@ -1,6 +1,6 @@
 //! DNS identity: the resolver itself, reverse DNS, EHLO names, SPF cover.
 
-use prometheus::Registry;
+use super::Registry;
 
 /// See the module.
 #[derive(Debug)]

@@ -1,6 +1,6 @@
 //! Lists that are asked: their health, what they say of our addresses and domains, what the questions cost.
 
-use prometheus::Registry;
+use super::Registry;
 
 /// See the module.
 #[derive(Debug)]

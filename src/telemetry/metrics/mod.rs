@@ -11,11 +11,14 @@ pub mod identity;
 pub mod lists;
 pub mod operation;
 pub mod reaction;
+mod registry;
+
+pub use registry::{Family, Registry};
 
 use prometheus::core::Collector;
 use prometheus::{
     Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder,
+    TextEncoder,
 };
 
 /// The label of receivers that belong to no configured provider.
@@ -140,7 +143,7 @@ pub struct Metrics {
 impl Metrics {
     /// All metrics at zero, in a registry of their own.
     pub fn new() -> Result<Self, prometheus::Error> {
-        let r = Registry::new();
+        let r = Registry::default();
         let metrics = Self {
             accepted_messages: counters(&r, "messages_accepted_total", "Messages answered 250.", &["tenant"])?,
             accepted_recipients: counters(
@@ -331,10 +334,15 @@ impl Metrics {
     pub fn names(&self) -> Vec<String> {
         self.registry.gather().iter().map(|family| family.name().to_owned()).collect()
     }
+
+    /// All metrics there are, with their labels, also those without a series yet.
+    pub fn families(&self) -> Vec<Family> {
+        self.registry.families()
+    }
 }
 
 fn register<C: Collector + Clone + 'static>(registry: &Registry, metric: C) -> Result<C, prometheus::Error> {
-    registry.register(Box::new(metric.clone()))?;
+    registry.register(metric.clone())?;
     Ok(metric)
 }
 
@@ -377,5 +385,16 @@ mod tests {
         let text = metrics.encode().expect("encodes");
         assert!(text.contains("remuda_messages_accepted_total{tenant=\"acme\"} 1"));
         assert!(metrics.names().iter().all(|name| name.starts_with("remuda_")));
+    }
+
+    #[test]
+    fn what_has_no_series_yet_is_known_with_its_labels() {
+        let metrics = Metrics::new().expect("registers");
+        let families = metrics.families();
+        let of = |name: &str| families.iter().find(|family| family.name == name).expect("declared");
+        assert_eq!(of("remuda_attempts_total").labels, ["binding", "destination", "disposition", "cause"]);
+        assert!(of("remuda_attempts_total").is_counter && of("remuda_delivery_delay_seconds").is_histogram);
+        assert!(!metrics.names().contains(&"remuda_attempts_total".to_owned()), "it has no series yet");
+        assert!(families.windows(2).all(|pair| pair[0].name < pair[1].name), "each once");
     }
 }

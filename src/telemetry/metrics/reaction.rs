@@ -1,6 +1,6 @@
 //! How fast mail stops once a binding is listed.
 
-use prometheus::Registry;
+use super::Registry;
 
 /// See the module.
 #[derive(Debug)]
