@@ -13,6 +13,7 @@ mod bounce;
 mod cap;
 mod clients;
 mod command_line;
+mod dashboards;
 mod dnsbl;
 mod events;
 mod explain;
