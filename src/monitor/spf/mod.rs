@@ -1,5 +1,7 @@
 //! Which bindings the SPF records of the tenants' domains cover.
 
+pub mod ask;
+
 use std::sync::Arc;
 
 use tokio::sync::watch;
