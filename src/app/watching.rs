@@ -12,6 +12,7 @@ use crate::monitor::Monitor;
 use crate::monitor::feeds::Feeds;
 use crate::monitor::identity::Identity;
 use crate::monitor::spf::Cover;
+use crate::queue::core::Core;
 use crate::queue::dispatcher::Dispatcher;
 use crate::reputation::Evidence;
 
@@ -33,7 +34,7 @@ pub(super) fn start(
 ) -> Result<Watching, StartError> {
     let monitor = start_monitor(config, clock, dispatcher, stopped.clone())?;
     let identity = start_identity(config, clock, stopped.clone());
-    let cover = start_cover(config, clock, stopped.clone());
+    let cover = start_cover(config, clock, dispatcher, stopped.clone())?;
     let feeds = start_feeds(config, clock, stopped.clone());
     let alerts = start_alerts(config, clock, stopped.clone());
     Ok(Watching { monitor, identity, cover, feeds, alerts })
@@ -75,11 +76,24 @@ fn start_identity(config: &Config, clock: &Arc<dyn Clock>, stopped: watch::Recei
     identity
 }
 
-fn start_cover(config: &Config, clock: &Arc<dyn Clock>, stopped: watch::Receiver<bool>) -> Arc<Cover> {
-    let cover = Arc::new(Cover::new(config, Arc::clone(clock)));
+fn start_cover(
+    config: &Config,
+    clock: &Arc<dyn Clock>,
+    dispatcher: &Arc<Dispatcher>,
+    stopped: watch::Receiver<bool>,
+) -> Result<Arc<Cover>, StartError> {
+    let hearing = Arc::clone(dispatcher);
+    let sink = Arc::new(move |heard| hearing.heard_of_spf(heard));
+    let cover = Cover::new(config, Arc::clone(clock), sink).map_err(|e| StartError::Other(e.to_string()))?;
+    let cover = Arc::new(cover);
+    let seeing = Arc::clone(&cover);
+    dispatcher.on_sender(Arc::new(move |tenant, domain| seeing.seen(tenant, domain)));
+    for (tenant, domain) in dispatcher.with_core(Core::sender_domains) {
+        cover.seen(&tenant, &domain);
+    }
     let running = Arc::clone(&cover);
     tokio::spawn(async move { running.run(stopped).await });
-    cover
+    Ok(cover)
 }
 
 fn start_feeds(config: &Config, clock: &Arc<dyn Clock>, stopped: watch::Receiver<bool>) -> Arc<Feeds> {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::{
     Admin, Assignment, Automation, BackOff, Binding, Classify, Config, Day, Delivery, Dns, DomainPattern, EhloName,
     FailoverReason, Limits, Listener, Log, LogFormat, Member, Monitor, Pace, Pool, Prediction, Provider, Queue,
-    Reputation, Server, Spread, Tenant, TenantMatch, Timeouts, UnknownPolicy, WarmupRules, Window,
+    Reputation, Server, SpfPolicy, Spread, Tenant, TenantMatch, Timeouts, UnknownPolicy, WarmupRules, Window,
 };
 use crate::message::{BindingName, Domain, PoolName, ProviderName, TenantName};
 
@@ -180,6 +180,7 @@ impl Tenant {
             engaged: BTreeSet::new(),
             region: None,
             return_path_domain: None,
+            spf: None,
         }
     }
 }
@@ -366,6 +367,8 @@ impl Default for Monitor {
             suspend_weight: 4.0,
             blast_radius: 0.3,
             fcrdns: true,
+            spf: SpfPolicy::Require,
+            spf_interval: hours(1),
             servers: Vec::new(),
             zones: Vec::new(),
         }

@@ -129,14 +129,14 @@ fn found<T>(records: Result<Vec<RData>, Failure>, read: impl Fn(&RData) -> Optio
     }
 }
 
-fn name_server(server: SocketAddr) -> NameServerConfig {
+pub(super) fn name_server(server: SocketAddr) -> NameServerConfig {
     let (mut udp, mut tcp) = (ConnectionConfig::udp(), ConnectionConfig::tcp());
     (udp.port, tcp.port) = (server.port(), server.port());
     // NXDOMAIN is the commonest answer of a DNSBL and not to be asked again elsewhere.
     NameServerConfig::new(server.ip(), true, vec![udp, tcp])
 }
 
-fn options(timeout: Duration) -> ResolverOpts {
+pub(super) fn options(timeout: Duration) -> ResolverOpts {
     let mut options = ResolverOpts::default();
     // What hickory calls attempts are repetitions, each with the full time.
     options.attempts = 1;

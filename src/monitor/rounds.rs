@@ -371,7 +371,7 @@ mod tests {
         fn listed_a(&self) -> Vec<Vec<String>> {
             let all = std::mem::take(&mut *self.evidence.lock());
             let of_a = all.into_iter().filter_map(|e| match e {
-                Evidence::Listings { binding, listed } if binding.as_str() == "a" => Some(listed),
+                Evidence::Listings { binding, listed, .. } if binding.as_str() == "a" => Some(listed),
                 _ => None,
             });
             of_a.map(|listed| listed.iter().map(|l| format!("{} {} {}", l.zone, l.codes, l.weight)).collect()).collect()

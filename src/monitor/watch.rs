@@ -71,6 +71,7 @@ impl Known {
 struct Pending {
     what: Known,
     count: u32,
+    first: Wall,
     last: Wall,
 }
 
@@ -80,6 +81,10 @@ struct Cell {
     confirmed: Option<Known>,
     pending: Option<Pending>,
     last_conclusive: Option<Wall>,
+    /// When the zone last said that it does not list the address.
+    last_clean: Option<Wall>,
+    /// Of a confirmed listing: when the first answer of its row came, and what `last_clean` was then.
+    seen: Option<(Wall, Option<Wall>)>,
     /// From when on a confirmed state ages.
     fresh: Option<Wall>,
 }
@@ -209,7 +214,14 @@ impl Watch {
         for (binding, listed) in current {
             if self.told.get(&binding) != Some(&listed) {
                 self.told.insert(binding.clone(), listed.clone());
-                news.push(Evidence::Listings { binding, listed });
+                let seen = self.zones.iter().filter_map(|zone| zone.cells.get(&binding)?.seen);
+                let newest = seen.max_by_key(|(first, _)| *first);
+                news.push(Evidence::Listings {
+                    binding,
+                    listed,
+                    first_seen: newest.map(|(first, _)| first),
+                    last_clean: newest.and_then(|(_, clean)| clean),
+                });
             }
         }
         news
@@ -284,6 +296,10 @@ impl Watched {
 impl Cell {
     fn conclude(&mut self, known: Known, rules: &config::Monitor, now: Wall) {
         self.last_conclusive = Some(now);
+        let clean_before = self.last_clean;
+        if !known.is_listed() {
+            self.last_clean = Some(now);
+        }
         let nothing_at_stake = self.confirmed.is_none() && !known.is_listed();
         if self.confirmed.as_ref() == Some(&known) || nothing_at_stake {
             self.confirmed = Some(known);
@@ -291,28 +307,31 @@ impl Cell {
             self.fresh = Some(now);
             return;
         }
-        let count = match &self.pending {
+        let (count, first) = match &self.pending {
             Some(pending) if pending.what.is_listed() == known.is_listed() => {
                 if now.since(pending.last) < rules.confirm_after {
                     return;
                 }
-                pending.count + 1
+                (pending.count + 1, pending.first)
             }
-            _ => 1,
+            _ => (1, now),
         };
         if count >= rules.confirmations.max(1) {
+            // Other codes of a listing that stands are the same listing.
+            let stands = self.confirmed.as_ref().is_some_and(Known::is_listed);
+            self.seen = known.is_listed().then(|| self.seen.filter(|_| stands).unwrap_or((first, clean_before)));
             self.confirmed = Some(known);
             self.pending = None;
             self.fresh = Some(now);
         } else {
-            self.pending = Some(Pending { what: known, count, last: now });
+            self.pending = Some(Pending { what: known, count, first, last: now });
         }
     }
 
     fn drop_stale(&mut self, now: Wall) {
         let stale = self.fresh.max(self.last_conclusive).is_some_and(|at| now.since(at) >= STALE_AFTER);
         if stale {
-            (self.confirmed, self.pending) = (None, None);
+            (self.confirmed, self.pending, self.seen) = (None, None, None);
         }
     }
 }
@@ -419,7 +438,7 @@ mod tests {
 
     fn told(evidence: Vec<Evidence>) -> Vec<(String, Vec<String>)> {
         let text = |e: Evidence| match e {
-            Evidence::Listings { binding, listed } => {
+            Evidence::Listings { binding, listed, .. } => {
                 (binding.to_string(), listed.iter().map(|l| l.zone.to_string()).collect())
             }
             other => panic!("{other:?}"),
@@ -455,6 +474,27 @@ mod tests {
             assert_eq!(news.into_iter().next().map(|(_, zones)| zones), expected, "{answer:?} at {second}");
             assert_eq!(states(&watch), [state], "{answer:?} at {second}");
         }
+    }
+
+    #[test]
+    fn evidence_says_when_the_newest_listing_was_first_seen_and_when_its_zone_last_said_clean() {
+        let mut watch = watch(&["y", "z"], 1);
+        let seen = |evidence: Vec<Evidence>| match evidence.as_slice() {
+            [Evidence::Listings { first_seen, last_clean, .. }] => (*first_seen, *last_clean),
+            other => panic!("{other:?}"),
+        };
+        watch.round(0, &good(), &answers(1, 0, &listed()), at(0));
+        watch.round(1, &good(), &answers(1, 1, &listed()), at(10));
+        watch.evidence(at(10));
+        watch.round(1, &good(), &answers(1, 1, &listed()), at(70));
+        assert_eq!(seen(watch.evidence(at(70))), (Some(at(10)), None), "z never said clean");
+        watch.round(0, &good(), &answers(1, 1, &listed()), at(100));
+        watch.round(0, &good(), &answers(1, 1, &listed()), at(160));
+        assert_eq!(seen(watch.evidence(at(160))), (Some(at(100)), Some(at(0))));
+        for second in [200, 260] {
+            watch.round(0, &good(), &answers(1, 0, &listed()), at(second));
+        }
+        assert_eq!(seen(watch.evidence(at(260))), (Some(at(10)), None), "what is left");
     }
 
     #[test]

@@ -94,6 +94,11 @@ pub enum Evidence {
         binding: BindingName,
         /// Zones that list it, with the weight of the worst code of each.
         listed: Vec<Listing>,
+        /// When the newest of them was first seen: the first answer of the row that confirmed it. `None` without a
+        /// listing, and for one that was remembered from before a restart.
+        first_seen: Option<Wall>,
+        /// When the zone of the newest of them had last said that the address is not on it; `None` where it never did.
+        last_clean: Option<Wall>,
     },
     /// Outcome of a reverse-DNS check. Only proven states; temporary errors are no evidence.
     ReverseDns {

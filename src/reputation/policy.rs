@@ -223,7 +223,7 @@ impl Reputation {
             Evidence::Bindable { binding } => {
                 self.change(&Subject::Binding(binding.clone()), "address can be bound", out, |s, _| s.bindable());
             }
-            Evidence::Listings { binding, listed } => self.weigh(binding, listed, now, out),
+            Evidence::Listings { binding, listed, .. } => self.weigh(binding, listed, now, out),
             Evidence::ReverseDns { binding, confirmed, detail } => {
                 self.reverse_dns(binding, *confirmed, detail, now, out);
             }

@@ -59,7 +59,7 @@ pub(super) fn listing(zone: &str, weight: f64, certain: bool) -> Listing {
 }
 
 pub(super) fn listings(name: &str, listed: Vec<Listing>) -> Evidence {
-    Evidence::Listings { binding: name.into(), listed }
+    Evidence::Listings { binding: name.into(), listed, first_seen: None, last_clean: None }
 }
 
 /// Three bindings in one pool.

@@ -110,7 +110,7 @@ mod tests {
         let weight = reputation.suspend_weight / 2.0;
         let zone = ZoneName::new("zone.example");
         let listing = Listing { zone, weight, certain: false, codes: "127.0.0.2".into() };
-        let evidence = |listed| Evidence::Listings { binding: "m2".into(), listed };
+        let evidence = |listed| Evidence::Listings { binding: "m2".into(), listed, first_seen: None, last_clean: None };
         reputation.observe(&evidence(vec![listing]), NOW);
         let told = |reputation: &mut Reputation| -> Vec<f64> {
             reputation.take_signals(NOW).iter().map(|signal| signal.listed).collect()

@@ -179,7 +179,7 @@ mod tests {
         let mut last = BTreeMap::new();
         for minute in (from..from + 120).step_by(15) {
             for evidence in watcher.round(at(minute)).into_iter().chain(watcher.confirm(at(minute + 2))) {
-                let Evidence::Listings { binding, listed } = evidence else { panic!("{evidence:?}") };
+                let Evidence::Listings { binding, listed, .. } = evidence else { panic!("{evidence:?}") };
                 last.insert(binding, !listed.is_empty());
             }
         }

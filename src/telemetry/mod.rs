@@ -9,6 +9,7 @@ pub mod health_log;
 pub mod log;
 pub mod metrics;
 pub mod process;
+pub mod spf_log;
 pub mod unmatched;
 pub mod warmup_log;
 

@@ -21,6 +21,7 @@ impl Context<'_> {
         let default = Monitor::default();
         self.not_instant(&raw.interval);
         self.not_instant(&raw.timeout);
+        self.not_instant(&raw.spf_interval);
         self.within(&raw.jitter, 0.0, 0.5);
         self.at_least_one(&raw.confirmations);
         self.within(&raw.throttle_weight, 0.0, HEAVIEST);
@@ -48,6 +49,8 @@ impl Context<'_> {
             suspend_weight,
             blast_radius: raw.blast_radius.or(default.blast_radius),
             fcrdns: raw.fcrdns.or(default.fcrdns),
+            spf: raw.spf.or(default.spf),
+            spf_interval: raw.spf_interval.or(default.spf_interval),
             servers: name_servers(&raw.servers),
             zones,
         }

@@ -18,7 +18,7 @@ use super::read::{
     Field, List, Map, NameServer, OrOff, Readable, Size, as_table, as_text, field, quoted, refuse_unknown, table, words,
 };
 use super::tree::{Node, Table, Value};
-use super::{Automation, DomainPattern, FailoverReason, LogFormat, Pace, Rate, Spread, UnknownPolicy};
+use super::{Automation, DomainPattern, FailoverReason, LogFormat, Pace, Rate, SpfPolicy, Spread, UnknownPolicy};
 use crate::message::{Domain, Mailbox};
 
 table!(File {
@@ -211,6 +211,7 @@ table!(Tenant {
     engaged: List<String>,
     region: String,
     return_path_domain: Domain,
+    spf: SpfPolicy,
 });
 
 table!(TenantTowards { daily_cap: u64 });
@@ -319,9 +320,13 @@ table!(Monitor {
     suspend_weight: f64,
     blast_radius: f64,
     fcrdns: bool,
+    spf: SpfPolicy,
+    spf_interval: Duration,
     servers: List<NameServer>,
     zone: Map<Zone>,
 });
+
+words!(SpfPolicy { "require" => SpfPolicy::Require, "report" => SpfPolicy::Report, "off" => SpfPolicy::Off });
 
 table!(Zone {
     zone: ZoneDomain,

@@ -9,7 +9,7 @@ use crate::outcome::{Action, Cause, Scope};
 use crate::reputation::evidence::{AttemptResult, Listing};
 use crate::reputation::fixtures::config;
 use crate::reputation::holds::Mail;
-use crate::reputation::scenarios::{HOUR, MINUTE, START, restarted, write};
+use crate::reputation::scenarios::{HOUR, MINUTE, START, listings, restarted, write};
 use crate::reputation::{Evidence, Health, HoldState, Reputation, Subject};
 
 use Whose::{Binding, Mail as TheMail};
@@ -187,7 +187,7 @@ fn a_binding_that_our_own_monitor_finds_listed_is_believed_to_be_bad() {
     at.refuses(CAMPAIGN, "a");
     for (weight, expected) in [(3.0, Binding), (0.5, TheMail)] {
         let listing = Listing { zone: "zen".into(), weight, certain: false, codes: "127.0.0.2".into() };
-        at.r.observe(&Evidence::Listings { binding: "b".into(), listed: vec![listing] }, at.now);
+        at.r.observe(&listings("b", vec![listing]), at.now);
         assert_eq!(at.refuses(CAMPAIGN, "b"), expected, "{weight}");
     }
 }

@@ -176,10 +176,11 @@ fn complaint(mark: &str) -> String {
 
 /// The mark of some message that `sink` took from acme.
 fn mark(sink: &Sink) -> String {
-    let marks = sink.log().into_iter().filter(|taken| taken.reverse_path.contains("bounces.acme.test")).find_map(|taken| {
-        let body = String::from_utf8_lossy(taken.body.as_deref()?).into_owned();
-        body.lines().find_map(|line| line.strip_prefix("X-Remuda-Id: ").map(str::to_owned))
-    });
+    let marks =
+        sink.log().into_iter().filter(|taken| taken.reverse_path.contains("bounces.acme.test")).find_map(|taken| {
+            let body = String::from_utf8_lossy(taken.body.as_deref()?).into_owned();
+            body.lines().find_map(|line| line.strip_prefix("X-Remuda-Id: ").map(str::to_owned))
+        });
     marks.expect("a marked message")
 }
 
@@ -204,8 +205,11 @@ async fn live_through_something(relay: &Relay, one: &Sink, two: &Sink, zone: &Zo
     stranger(relay, "fbl@relay.test", &complaint(&mark(two))).await;
     zone.listed("bl.test", "192.0.2.11".parse().unwrap(), "127.0.0.2".parse().unwrap());
     pause().await;
-    let rotten = |n: u64| vec![if n.is_multiple_of(2) { format!("gone{n}@two.test") } else { format!("u{n}@two.test") }];
-    all_accepted(&relay.load(1_500).first(10_000).reverse_path(|_| "news@bolt.test".into()).recipients(rotten).run().await);
+    let rotten =
+        |n: u64| vec![if n.is_multiple_of(2) { format!("gone{n}@two.test") } else { format!("u{n}@two.test") }];
+    all_accepted(
+        &relay.load(1_500).first(10_000).reverse_path(|_| "news@bolt.test".into()).recipients(rotten).run().await,
+    );
     wait_until("bolt's mail is held and a is listed", async || {
         let status = relay.status().await;
         let is_out = named(&status, "/bindings", "a")["health"] == "suspended";
@@ -311,7 +315,11 @@ fn hasty_routing(hook: SocketAddr) -> String {
     let (_, routing) = routing.split_once("\nroute:").unwrap();
     let names = receivers.lines().filter_map(|line| line.trim().strip_prefix("- name: "));
     let hooks: Vec<String> = names
-        .map(|name| format!("  - name: {name}\n    webhook_configs:\n      - url: http://{hook}/{name}\n        send_resolved: true"))
+        .map(|name| {
+            format!(
+                "  - name: {name}\n    webhook_configs:\n      - url: http://{hook}/{name}\n        send_resolved: true"
+            )
+        })
         .collect();
     let hasty = routing.lines().map(|line| match line.split_once(": ") {
         Some((key, _)) if key.trim() == "group_wait" => format!("{key}: 0s"),
@@ -353,7 +361,8 @@ async fn a_refused_binding_ends_as_an_alert_and_its_recovery_ends_the_alert() {
     let (hook, told) = hook().await;
     let arguments = ["--storage.path=alerts", "--cluster.listen-address="];
     let manager = Daemon::start("prometheus-alertmanager", directory.path(), &hasty_routing(hook), &arguments).await;
-    let further = format!("alerting: {{alertmanagers: [{{static_configs: [{{targets: [\"{}\"]}}]}}]}}\n", manager.address);
+    let further =
+        format!("alerting: {{alertmanagers: [{{static_configs: [{{targets: [\"{}\"]}}]}}]}}\n", manager.address);
     let prometheus = prometheus(directory.path(), &relay, &further).await;
 
     let send = async |first: u64| {

@@ -27,6 +27,7 @@ impl Settings {
             .set("dns", "servers", "[\"127.0.0.1:9\"]")
             .set("dns", "timeout", "\"200ms\"")
             .set("monitor", "fcrdns", "false")
+            .set("monitor", "spf", "\"off\"")
             .set("queue", "retry_first", "\"300ms\"")
             .set("queue", "retry_max", "\"2s\"")
             .set("tenant.acme", "match", "{ client = [\"127.0.0.0/8\"] }")
