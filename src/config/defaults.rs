@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::{
     Admin, Assignment, Automation, BackOff, Binding, Classify, Config, Day, Delivery, Dns, DomainPattern, EhloName,
-    FailoverReason, Limits, Listener, Log, LogFormat, Member, Monitor, Pace, Pool, Prediction, Provider, Queue,
+    FailoverReason, Ipv6Names, Limits, Listener, Log, LogFormat, Member, Monitor, Pace, Pool, Prediction, Provider, Queue,
     Reputation, Server, Spread, Tenant, TenantMatch, Timeouts, UnknownPolicy, WarmupRules, Window,
 };
 use crate::message::{BindingName, Domain, PoolName, ProviderName, TenantName};
@@ -366,6 +366,8 @@ impl Default for Monitor {
             suspend_weight: 4.0,
             blast_radius: 0.3,
             fcrdns: true,
+            ipv6_names: Ipv6Names::Require,
+            self_check: Some(hours(1)),
             servers: Vec::new(),
             zones: Vec::new(),
         }

@@ -28,10 +28,24 @@ pub struct Monitor {
     pub blast_radius: f64,
     /// Reverse DNS checks. Default on.
     pub fcrdns: bool,
+    /// What an IPv6 address must have before its first use. Default require.
+    pub ipv6_names: Ipv6Names,
+    /// Time between two checks of the resolvers themselves; `None` leaves them out. Default 1 h.
+    pub self_check: Option<Duration>,
     /// Name servers for reverse DNS and for zones without their own; empty takes `[dns]`'s.
     pub servers: Vec<SocketAddr>,
     /// `[monitor.zone.NAME]`
     pub zones: Vec<Zone>,
+}
+
+/// What becomes of an IPv6 address whose reverse DNS is proven broken before it was ever proven good. Large receivers
+/// refuse such addresses outright, where they are lenient about IPv4.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ipv6Names {
+    /// It is out from the first proof on.
+    Require,
+    /// As with IPv4: out once it is proven as often as a listing.
+    Report,
 }
 
 /// `[monitor.zone.NAME]`: one DNSBL (RFC 5782). Its `Debug` masks the DNS name.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use super::sections::name_servers;
 use super::{Context, Named, place_of, section};
@@ -21,6 +22,7 @@ impl Context<'_> {
         let default = Monitor::default();
         self.not_instant(&raw.interval);
         self.not_instant(&raw.timeout);
+        self.not_too_often(&raw.self_check);
         self.within(&raw.jitter, 0.0, 0.5);
         self.at_least_one(&raw.confirmations);
         self.within(&raw.throttle_weight, 0.0, HEAVIEST);
@@ -48,8 +50,22 @@ impl Context<'_> {
             suspend_weight,
             blast_radius: raw.blast_radius.or(default.blast_radius),
             fcrdns: raw.fcrdns.or(default.fcrdns),
+            ipv6_names: raw.ipv6_names.or(default.ipv6_names),
+            self_check: match raw.self_check.value() {
+                None => default.self_check,
+                Some(OrOff::On(every)) => Some(*every),
+                Some(OrOff::Off) => None,
+            },
             servers: name_servers(&raw.servers),
             zones,
+        }
+    }
+
+    fn not_too_often(&mut self, field: &Field<OrOff<Duration>>) {
+        if let Some(At { value: OrOff::On(every), place }) = field.given()
+            && every.is_zero()
+        {
+            self.out.mistake(place, "must be longer than 0", "write false for no check");
         }
     }
 

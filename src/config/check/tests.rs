@@ -399,6 +399,8 @@ fn every_mistake_is_named_with_line_path_and_hint() {
             "2:17: reputation.suspend_first: suspend_first is longer than suspend_max",
         ),
         // monitor
+        ("[monitor]\nself_check = \"0s\"\n", "2:14: monitor.self_check: must be longer than 0; write false for no check"),
+        ("[monitor]\nipv6_names = \"demand\"\n", "2:14: monitor.ipv6_names: "),
         ("[monitor]\nthrottle_weight = 5\n", "2:19: monitor.throttle_weight: throttle_weight is above suspend_weight"),
         (
             "[monitor.zone.z]\nzone = \"secret key.bl.example\"\n",

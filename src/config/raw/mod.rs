@@ -18,7 +18,7 @@ use super::read::{
     Field, List, Map, NameServer, OrOff, Readable, Size, as_table, as_text, field, quoted, refuse_unknown, table, words,
 };
 use super::tree::{Node, Table, Value};
-use super::{Automation, DomainPattern, FailoverReason, LogFormat, Pace, Rate, Spread, UnknownPolicy};
+use super::{Automation, DomainPattern, FailoverReason, Ipv6Names, LogFormat, Pace, Rate, Spread, UnknownPolicy};
 use crate::message::{Domain, Mailbox};
 
 table!(File {
@@ -319,9 +319,13 @@ table!(Monitor {
     suspend_weight: f64,
     blast_radius: f64,
     fcrdns: bool,
+    ipv6_names: Ipv6Names,
+    self_check: OrOff<Duration>,
     servers: List<NameServer>,
     zone: Map<Zone>,
 });
+
+words!(Ipv6Names { "require" => Ipv6Names::Require, "report" => Ipv6Names::Report });
 
 table!(Zone {
     zone: ZoneDomain,
