@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use super::{
     Admin, Assignment, Automation, BackOff, Binding, Classify, Config, Day, Delivery, Dns, DomainPattern, EhloName,
-    FailoverReason, Ipv6Names, Limits, Listener, Log, LogFormat, Member, Monitor, Pace, Pool, Prediction, Provider, Queue,
-    Reputation, Server, Spread, Tenant, TenantMatch, Timeouts, UnknownPolicy, WarmupRules, Window,
+    FailoverReason, Ipv6Names, Limits, Listener, Log, LogFormat, Member, Monitor, Pace, Pool, Prediction, Provider,
+    Queue, Reputation, Server, Spread, Tenant, TenantMatch, Timeouts, UnknownPolicy, WarmupRules, Window,
 };
 use crate::message::{BindingName, Domain, PoolName, ProviderName, TenantName};
 

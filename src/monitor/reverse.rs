@@ -87,7 +87,9 @@ impl ReverseState {
         let mut news = Vec::new();
         for new in checked {
             match known(new.check) {
-                Some(old) if new.grade == Grade::Unknown => self.checks.push(Checked { detail: new.detail, ..old.clone() }),
+                Some(old) if new.grade == Grade::Unknown => {
+                    self.checks.push(Checked { detail: new.detail, ..old.clone() })
+                }
                 old => {
                     // That all is well at first is no news.
                     let expected = old.map_or(Grade::Good, |old| old.grade);

@@ -86,7 +86,8 @@ fn used(config: &Config) -> BTreeMap<String, Used> {
 fn leaves_from(config: &Config, tenant: &Tenant) -> BTreeSet<BindingName> {
     let split = tenant.split.values().flatten().map(|(pool, _)| pool);
     let pools: BTreeSet<_> = tenant.pools.values().chain(split).collect();
-    let members = config.pools.iter().filter(|pool| pools.contains(&pool.name)).flat_map(|pool| pool.tiers.iter().flatten());
+    let members =
+        config.pools.iter().filter(|pool| pools.contains(&pool.name)).flat_map(|pool| pool.tiers.iter().flatten());
     members.map(|member| member.binding.clone()).collect()
 }
 
@@ -114,8 +115,9 @@ fn spf(domain: &str, binding: &Binding, outcome: Outcome, reason: Option<String>
 
 async fn dmarc(look: &Look, domain: &str) -> Finding {
     let absent = || {
-        Finding::new("dmarc", State::Warning, "there is no DMARC record")
-            .remedy(format!("publish TXT \"v=DMARC1; p=none; rua=mailto:…\" at _dmarc.{domain}: large receivers ask for it"))
+        Finding::new("dmarc", State::Warning, "there is no DMARC record").remedy(format!(
+            "publish TXT \"v=DMARC1; p=none; rua=mailto:…\" at _dmarc.{domain}: large receivers ask for it"
+        ))
     };
     let mut labels: Vec<&str> = domain.split('.').collect();
     for step in 0..WALK {

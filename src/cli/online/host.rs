@@ -46,7 +46,8 @@ impl FromStr for Target {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || "write a host such as mx.example.org, mx.example.org:2525, 192.0.2.1:25 or [2001:db8::1]:25".to_owned();
+        let wrong =
+            || "write a host such as mx.example.org, mx.example.org:2525, 192.0.2.1:25 or [2001:db8::1]:25".to_owned();
         if let Ok(at) = text.parse::<SocketAddr>() {
             return Ok(Self { host: at.ip().to_string(), port: at.port() });
         }
@@ -67,7 +68,11 @@ impl FromStr for Target {
 
 impl std::fmt::Display for Target {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.host.contains(':') { write!(f, "[{}]:{}", self.host, self.port) } else { write!(f, "{}:{}", self.host, self.port) }
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
     }
 }
 
@@ -90,7 +95,9 @@ pub(super) async fn look(
         if !report.is_bindable() {
             report.findings.push(Finding::new("route", State::Unknown, "the address cannot be bound"));
             if let Some((to, _)) = peer {
-                report.findings.push(Finding::new("port", State::Unknown, "the address cannot be bound").about(to.to_string()));
+                report
+                    .findings
+                    .push(Finding::new("port", State::Unknown, "the address cannot be bound").about(to.to_string()));
             }
             continue;
         }
@@ -191,8 +198,10 @@ fn greeted(line: &str) -> Finding {
     let shown = clipped(&super::super::terminal::visible(line), SHOWN);
     match line.as_bytes() {
         [b'2', b'2', b'0', b' ' | b'-', ..] | [b'2', b'2', b'0'] => Finding::good("port", shown),
-        [b'4' | b'5', b'0'..=b'9', b'0'..=b'9', ..] => Finding::new("port", State::Fault, format!("refused with {shown}"))
-            .remedy("the receiver does not take mail from this address: what it says, and lists, tell why"),
+        [b'4' | b'5', b'0'..=b'9', b'0'..=b'9', ..] => {
+            Finding::new("port", State::Fault, format!("refused with {shown}"))
+                .remedy("the receiver does not take mail from this address: what it says, and lists, tell why")
+        }
         _ => Finding::new("port", State::Fault, format!("no SMTP: {shown}"))
             .remedy("something between takes the connection (a proxy, a portal), or this is no mail server"),
     }
@@ -223,10 +232,11 @@ async fn greeting(mut stream: TcpStream) -> io::Result<String> {
     }
 }
 
-/// The last line of a reply once it is there: the first whose code is not followed by `-`.
+/// The last line of a reply once it is there: the first that is not a code followed by `-`.
 fn last_line(got: &[u8]) -> Option<String> {
     let whole = got.split_inclusive(|b| *b == b'\n').filter(|line| line.ends_with(b"\n"));
-    let mut ends = whole.filter(|line| line.get(3) != Some(&b'-'));
+    let goes_on = |line: &[u8]| line.get(3) == Some(&b'-') && line[..3].iter().all(u8::is_ascii_digit);
+    let mut ends = whole.filter(|line| !goes_on(line));
     ends.next().map(|line| String::from_utf8_lossy(line).trim_end().to_owned())
 }
 
@@ -263,6 +273,7 @@ mod tests {
             ("220-mx\r\n", None),
             ("220 mx", None),
             ("HTTP/1.1 400\r\n", Some("HTTP/1.1 400")),
+            ("SSH-2.0-x\r\n", Some("SSH-2.0-x")),
             ("\r\n", Some("")),
             ("", None),
         ] {

@@ -52,7 +52,8 @@ fn finding(answer: &AnswerClass, config: &Config) -> Finding {
                 (false, false) => State::Good,
             };
             let detail = format!("listed with {}, weight {weight}; one answer, unconfirmed", codes.join(" "));
-            Finding::new("listed", state, detail).remedy("find out why (the list's page says it), stop that, then ask for delisting")
+            Finding::new("listed", state, detail)
+                .remedy("find out why (the list's page says it), stop that, then ask for delisting")
         }
         AnswerClass::Good => Finding::good("listed", "not listed; a good word"),
         AnswerClass::NotListed => Finding::good("listed", "not listed"),

@@ -156,8 +156,7 @@ impl Report {
         domains: Vec<DomainReport>,
     ) -> Self {
         let resolvers = resolvers.into_iter().map(resolver).collect();
-        let mut report =
-            Self { verdict: State::Good, counts: Counts::default(), resolvers, zones, bindings, domains };
+        let mut report = Self { verdict: State::Good, counts: Counts::default(), resolvers, zones, bindings, domains };
         let (mut counts, mut verdict) = (Counts::default(), State::Good);
         for (_, finding) in report.findings() {
             verdict = verdict.max(finding.state);

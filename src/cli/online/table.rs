@@ -29,7 +29,8 @@ pub(super) fn text(report: &Report, width: Option<usize>) -> String {
     }
     parts.push(bindings);
 
-    let mut domains = Columns::new([("domain", Side::Left), ("tenants", Side::Left), ("dmarc", Side::Left), ("dkim", Side::Left)]);
+    let mut domains =
+        Columns::new([("domain", Side::Left), ("tenants", Side::Left), ("dmarc", Side::Left), ("dkim", Side::Left)]);
     for domain in &report.domains {
         let of = |check| cell(&domain.findings, &[check]);
         domains.row([&domain.domain, &domain.tenants.join(", "), &of("dmarc"), &of("dkim")]);
@@ -125,13 +126,8 @@ mod tests {
             Finding::new("spf", State::Warning, "softfail").about("example.com").remedy("add ip4"),
             Finding::new("listed", State::Unknown, "timeout").about("bl"),
         ];
-        let binding = BindingReport {
-            binding: "a".into(),
-            bind_address: address,
-            public_address: address,
-            ehlo: None,
-            findings,
-        };
+        let binding =
+            BindingReport { binding: "a".into(), bind_address: address, public_address: address, ehlo: None, findings };
         let shown = text(&Report::new(Vec::new(), Vec::new(), vec![binding], Vec::new()), None);
         assert_eq!(
             shown,

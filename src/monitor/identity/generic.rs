@@ -13,15 +13,54 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Words of lines: with any number beside them.
 const LINES: [&str; 30] = [
-    "adsl", "broadband", "cable", "catv", "cpe", "dhcp", "dial", "dialin", "dialup", "dip", "docsis", "dsl", "dyn",
-    "dynamic", "fios", "ftth", "gpon", "gprs", "hsd", "lte", "mobile", "ppp", "pppoe", "residential", "sdsl", "umts",
-    "vdsl", "wifi", "wireless", "xdsl",
+    "adsl",
+    "broadband",
+    "cable",
+    "catv",
+    "cpe",
+    "dhcp",
+    "dial",
+    "dialin",
+    "dialup",
+    "dip",
+    "docsis",
+    "dsl",
+    "dyn",
+    "dynamic",
+    "fios",
+    "ftth",
+    "gpon",
+    "gprs",
+    "hsd",
+    "lte",
+    "mobile",
+    "ppp",
+    "pppoe",
+    "residential",
+    "sdsl",
+    "umts",
+    "vdsl",
+    "wifi",
+    "wireless",
+    "xdsl",
 ];
 
 /// Words of unclaimed servers and customers: with the last part of the address.
 const CUSTOMERS: [&str; 14] = [
-    "client", "clients", "cust", "customer", "customers", "pool", "pools", "res", "reverse", "static", "unallocated",
-    "unassigned", "unused", "user",
+    "client",
+    "clients",
+    "cust",
+    "customer",
+    "customers",
+    "pool",
+    "pools",
+    "res",
+    "reverse",
+    "static",
+    "unallocated",
+    "unassigned",
+    "unused",
+    "user",
 ];
 
 /// Words of any machine: with the last two parts of the address.
@@ -57,7 +96,7 @@ fn generic_v4(host: &str, address: Ipv4Addr) -> Option<&'static str> {
         return Some("the address stands in it");
     }
     let last = |count: usize| holds_all(&numbers, &octets[4 - count..]);
-    by_words(host, !numbers.is_empty(), last(1), last(2))
+    by_words(host, last(1), last(2))
 }
 
 fn generic_v6(host: &str, address: Ipv6Addr) -> Option<&'static str> {
@@ -78,13 +117,13 @@ fn generic_v6(host: &str, address: Ipv6Addr) -> Option<&'static str> {
     if bare.contains(low) || bare.contains(low_reversed) || written.iter().any(has) {
         return Some("the address stands in it");
     }
-    let digits = host.bytes().any(|b| b.is_ascii_digit());
     let tokens: Vec<&str> = host.split(|c: char| !c.is_ascii_alphanumeric()).collect();
     let group = |at: usize| tokens.contains(&groups[at].as_str());
-    by_words(host, digits, group(7) && groups[7].len() > 1, group(6) && group(7) && groups[7].len() > 1)
+    by_words(host, group(7) && groups[7].len() > 1, group(6) && group(7) && groups[7].len() > 1)
 }
 
-fn by_words(host: &str, number: bool, last: bool, last_two: bool) -> Option<&'static str> {
+fn by_words(host: &str, last: bool, last_two: bool) -> Option<&'static str> {
+    let number = host.bytes().any(|b| b.is_ascii_digit());
     let word = |words: &[&str]| words_of(host).any(|word| words.contains(&word));
     if number && word(&LINES) || (number || host.contains('-')) && word(&["dynamic", "dynip"]) {
         Some("it is named like an access line")
@@ -136,9 +175,8 @@ fn in_one_piece_v4(host: &str, octets: [u8; 4]) -> bool {
 /// Whether `text` stands in `host` with no further letter or digit at its ends.
 fn holds_word(host: &str, text: &str) -> bool {
     let edge = |c: Option<char>| c.is_none_or(|c| !c.is_ascii_hexdigit());
-    host.match_indices(text).any(|(at, _)| {
-        edge(host[..at].chars().next_back()) && edge(host[at + text.len()..].chars().next())
-    })
+    host.match_indices(text)
+        .any(|(at, _)| edge(host[..at].chars().next_back()) && edge(host[at + text.len()..].chars().next()))
 }
 
 #[cfg(test)]

@@ -111,7 +111,9 @@ impl Identity {
         let now_distrusted = resolver::belief(distrust, monitor.map_or(&[], |report| &report.checks));
         if now_distrusted != distrust {
             match now_distrusted {
-                Some(check) => warn!(check = check.as_str(), "listings are neither made nor cleared until the resolver is mended"),
+                Some(check) => {
+                    warn!(check = check.as_str(), "listings are neither made nor cleared until the resolver is mended")
+                }
                 None => info!("the resolver is believed again"),
             }
             self.monitor.distrust(now_distrusted.map(ResolverCheck::as_str));

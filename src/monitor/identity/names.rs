@@ -86,7 +86,9 @@ impl NameCheck {
     pub fn remedy(self) -> &'static str {
         match self {
             Self::Ptr => "have whoever owns the address (provider, data centre) set a PTR record to the EHLO name",
-            Self::Fcrdns => "give the PTR name an A or AAAA record with this address, or let the PTR name one that has it",
+            Self::Fcrdns => {
+                "give the PTR name an A or AAAA record with this address, or let the PTR name one that has it"
+            }
             Self::SinglePtr => "keep one PTR record: some receivers look at the first only",
             Self::OwnName => "have the PTR record set to a name of your own, such as mta1.example.org",
             Self::EhloForm => "set ehlo_hostname of the binding (or server.hostname) to a full name in public DNS",
@@ -298,11 +300,7 @@ mod tests {
                 seen(names(&["o.example.org"]), way("o.example.org", at(HERE)), at(HERE)),
                 "++++++",
             ),
-            (
-                "EHLO elsewhere",
-                seen(names(&["o.example.org"]), way("o.example.org", at(HERE)), at(other)),
-                "+++++-",
-            ),
+            ("EHLO elsewhere", seen(names(&["o.example.org"]), way("o.example.org", at(HERE)), at(other)), "+++++-"),
             ("PTR silent", seen(failed.clone(), vec![], Found::Absent), "????+?"),
             ("PTR silent, EHLO leads here", seen(failed, vec![], at(HERE)), "????++"),
             ("forward silent", seen(names(&[mta]), way(mta, Found::Failed("servfail")), Found::Absent), "+?+++?"),
@@ -326,8 +324,19 @@ mod tests {
             assert_eq!(ehlo_form(good).0, Grade::Good, "{good}");
         }
         for bad in [
-            "localhost", "LocalHost", "relay", "[192.0.2.1]", "[IPv6:2001:db8::1]", "192.0.2.1", "mta.local",
-            "mta.localdomain", "mta1.corp", "a.home.arpa", "mta_1.example.org", "mta.300", "",
+            "localhost",
+            "LocalHost",
+            "relay",
+            "[192.0.2.1]",
+            "[IPv6:2001:db8::1]",
+            "192.0.2.1",
+            "mta.local",
+            "mta.localdomain",
+            "mta1.corp",
+            "a.home.arpa",
+            "mta_1.example.org",
+            "mta.300",
+            "",
         ] {
             assert_eq!(ehlo_form(bad).0, Grade::Bad, "{bad}");
         }

@@ -52,13 +52,19 @@ impl ResolverCheck {
     /// What to do about it, in words.
     pub fn remedy(self) -> &'static str {
         match self {
-            Self::Answers => "see whether the name server runs and is reached, or name another in [dns] or [monitor] servers",
-            Self::Nxdomain => "use a resolver of your own that recurses by itself: this one answers names that do not exist",
+            Self::Answers => {
+                "see whether the name server runs and is reached, or name another in [dns] or [monitor] servers"
+            }
+            Self::Nxdomain => {
+                "use a resolver of your own that recurses by itself: this one answers names that do not exist"
+            }
             Self::Loopback => {
                 "switch off its protection against rebinding for 127.0.0.0/8: in unbound take it out of private-address, \
                  or name the lists in private-domain; in dnsmasq drop stop-dns-rebind or add rebind-domain-ok"
             }
-            Self::Public => "lists refuse public resolvers: run one of your own (unbound) and name it in [monitor] servers",
+            Self::Public => {
+                "lists refuse public resolvers: run one of your own (unbound) and name it in [monitor] servers"
+            }
         }
     }
 
@@ -136,9 +142,7 @@ fn answers(said: &Said, slow: Duration) -> (Grade, String) {
     }
     if all.iter().any(|outcome| is_answer(outcome)) {
         return match said.slowest {
-            Some(took) if took > slow => {
-                (Grade::Bad, format!("took {:.1} s for a question", took.as_secs_f64()))
-            }
+            Some(took) if took > slow => (Grade::Bad, format!("took {:.1} s for a question", took.as_secs_f64())),
             _ => (Grade::Good, "answers".to_owned()),
         };
     }
@@ -168,7 +172,8 @@ fn nxdomain(said: &Said) -> (Grade, String) {
 }
 
 fn loopback(said: &Said) -> (Grade, String) {
-    let through = |outcome: &DnsOutcome| matches!(outcome, DnsOutcome::Addresses(all) if all.iter().any(Ipv4Addr::is_loopback));
+    let through =
+        |outcome: &DnsOutcome| matches!(outcome, DnsOutcome::Addresses(all) if all.iter().any(Ipv4Addr::is_loopback));
     let empty = |outcome: &DnsOutcome| match outcome {
         DnsOutcome::NxDomain | DnsOutcome::NoData => true,
         DnsOutcome::Addresses(all) => all.is_empty(),
@@ -178,9 +183,8 @@ fn loopback(said: &Said) -> (Grade, String) {
         return (Grade::Good, "answers from 127/8 come through".to_owned());
     }
     // NXDOMAIN does not count here: the resolver may simply not know a list that only its own servers have.
-    let taken = |point: &&TestPoint| {
-        matches!(point.here, DnsOutcome::NoData) && point.there.as_ref().is_some_and(through)
-    };
+    let taken =
+        |point: &&TestPoint| matches!(point.here, DnsOutcome::NoData) && point.there.as_ref().is_some_and(through);
     if said.test_points.iter().any(|point| taken(&point)) {
         return (Grade::Bad, "a list's own servers give its test entry, this resolver does not".to_owned());
     }
@@ -200,9 +204,11 @@ fn public(said: &Said) -> (Grade, String) {
     }
     let refusal = Ipv4Addr::new(127, 255, 255, 254);
     // A list with servers of its own may have them because of this.
-    let refused = said.test_points.iter().filter(|point| point.there.is_none()).any(
-        |point| matches!(&point.here, DnsOutcome::Addresses(all) if all.contains(&refusal)),
-    );
+    let refused = said
+        .test_points
+        .iter()
+        .filter(|point| point.there.is_none())
+        .any(|point| matches!(&point.here, DnsOutcome::Addresses(all) if all.contains(&refusal)));
     if let Some(server) = said.servers.iter().find(|server| is_well_known(**server)) {
         return (Grade::Bad, format!("{server} is a public resolver"));
     }
@@ -343,18 +349,17 @@ mod tests {
             ("no list at all", with(&|s| (s.random, s.test_points) = (vec![], vec![])), "++?+"),
             (
                 "well known, for delivery only",
-                with(&|s| (s.random, s.test_points, s.for_lists, s.servers) = (vec![], vec![], false, vec![[8, 8, 8, 8].into()])),
+                with(&|s| {
+                    (s.random, s.test_points, s.for_lists, s.servers) =
+                        (vec![], vec![], false, vec![[8, 8, 8, 8].into()])
+                }),
                 "++?+",
             ),
             ("127/8 stripped", with(&|s| s.test_points.iter_mut().for_each(|p| p.here = NoData)), "++-+"),
             ("names of lists filtered", with(&|s| s.test_points.iter_mut().for_each(|p| p.here = NxDomain)), "++-+"),
             ("one list hollow", with(&|s| s.test_points[0].here = NoData), "++++"),
             ("the only list hollow", with(&|s| s.test_points = vec![point(NoData)]), "++?+"),
-            (
-                "one hollow, one silent",
-                with(&|s| s.test_points = vec![point(NoData), point(Timeout)]),
-                "++?+",
-            ),
+            ("one hollow, one silent", with(&|s| s.test_points = vec![point(NoData), point(Timeout)]), "++?+"),
             (
                 "its own servers know better",
                 with(&|s| s.test_points = vec![TestPoint { here: NoData, there: Some(at([127, 0, 0, 2])) }]),
@@ -378,14 +383,16 @@ mod tests {
             ("slow", with(&|s| s.slowest = Some(SLOW * 2)), "-+++"),
             (
                 "dead",
-                Said { nowhere: Some(Timeout), random: vec![Timeout], test_points: vec![point(Timeout)], for_lists: true, ..Said::default() },
+                Said {
+                    nowhere: Some(Timeout),
+                    random: vec![Timeout],
+                    test_points: vec![point(Timeout)],
+                    for_lists: true,
+                    ..Said::default()
+                },
                 "-???",
             ),
-            (
-                "authoritative only, for its lists",
-                with(&|s| s.nowhere = Some(Refused)),
-                "+?++",
-            ),
+            ("authoritative only, for its lists", with(&|s| s.nowhere = Some(Refused)), "+?++"),
             (
                 "broken",
                 Said { nowhere: Some(ServFail), random: vec![ServFail], test_points: vec![point(Refused)], ..well() },
@@ -416,7 +423,9 @@ mod tests {
 
     #[test]
     fn public_resolvers_are_known_and_neighbours_are_not() {
-        for public in ["8.8.8.8", "1.1.1.1", "9.9.9.9", "208.67.222.222", "2001:4860:4860::8844", "2620:fe::fe", "::ffff:8.8.4.4"] {
+        for public in
+            ["8.8.8.8", "1.1.1.1", "9.9.9.9", "208.67.222.222", "2001:4860:4860::8844", "2620:fe::fe", "::ffff:8.8.4.4"]
+        {
             assert!(is_well_known(public.parse().unwrap()), "{public}");
         }
         for own in ["127.0.0.1", "::1", "192.0.2.53", "8.8.8.9", "10.0.0.1", "2001:db8::53"] {

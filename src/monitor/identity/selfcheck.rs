@@ -72,7 +72,8 @@ impl Resolvers {
         }
         let (mut subjects, mut failed) = (Vec::<Subject>::new(), Vec::new());
         for (purpose, servers, zones) in wanted {
-            let zones = zones.into_iter().filter(|zone| !is_keyed(zone)).map(|zone| Tested { zone: zone.clone(), own: None });
+            let zones =
+                zones.into_iter().filter(|zone| !is_keyed(zone)).map(|zone| Tested { zone: zone.clone(), own: None });
             if let Some(same) = subjects.iter_mut().find(|subject| subject.servers == servers) {
                 same.purposes.push(purpose);
                 same.zones.extend(zones);
@@ -181,7 +182,9 @@ fn cross_examine(subjects: &mut [Subject]) {
         .filter(|subject| subject.purposes.iter().all(|purpose| purpose != MONITOR))
         .flat_map(|subject| subject.zones.iter().map(|tested| (tested.zone.clone(), Arc::clone(&subject.asker))))
         .collect();
-    let Some(monitor) = subjects.iter_mut().find(|s| s.purposes.iter().any(|purpose| purpose == MONITOR)) else { return };
+    let Some(monitor) = subjects.iter_mut().find(|s| s.purposes.iter().any(|purpose| purpose == MONITOR)) else {
+        return;
+    };
     let missing = 2usize.saturating_sub(monitor.zones.len());
     let own = witnesses.into_iter().take(missing).map(|(zone, own)| Tested { zone, own: Some(own) });
     monitor.zones.extend(own);
@@ -211,10 +214,8 @@ mod tests {
 
     fn config(server: &Server, lists: &[&str]) -> Config {
         let mut config = fixtures::config(&["a"], &[("p", &["a"])]);
-        config.monitor.zones = lists
-            .iter()
-            .map(|list| Zone { zone: format!("{list}.example.org"), ..zone(list) })
-            .collect();
+        config.monitor.zones =
+            lists.iter().map(|list| Zone { zone: format!("{list}.example.org"), ..zone(list) }).collect();
         config.monitor.servers = vec![server.addr()];
         config.dns.servers = vec![server.addr()];
         config.monitor.timeout = Duration::from_millis(300);
@@ -241,7 +242,8 @@ mod tests {
             server.mood(&format!("{list}.example.org"), Mood::Dnsbl);
         }
         let config = config(&server, &["x", "y"]);
-        let both = |signs: &str| vec![("monitor".to_owned(), signs.to_owned()), ("delivery".to_owned(), signs.to_owned())];
+        let both =
+            |signs: &str| vec![("monitor".to_owned(), signs.to_owned()), ("delivery".to_owned(), signs.to_owned())];
         assert_eq!(check(&config).await, both("++++"));
 
         for list in ["x", "y"] {
