@@ -36,6 +36,10 @@ const PURE: &[&str] = &[
     "src/monitor/spf/outcome",
     "src/monitor/spf/table",
     "src/monitor/spf/views",
+    "src/monitor/identity/generic",
+    "src/monitor/identity/names",
+    "src/monitor/identity/resolver",
+    "src/monitor/reverse",
     "src/monitor/watch",
     "src/monitor/zone",
     "src/outcome",
@@ -53,8 +57,17 @@ const PURE: &[&str] = &[
 const NOT_PURE: &[&str] = &["src/config/load.rs", "src/outcome/load.rs"];
 
 /// Modules of mixed directories whose *types* pure code may name: contracts and values, no I/O when named.
-const VALUES: &[&str] =
-    &["delivery", "delivery::mx", "feedback", "ingress", "ingress::smtp", "monitor", "queue", "store"];
+const VALUES: &[&str] = &[
+    "delivery",
+    "delivery::mx",
+    "feedback",
+    "ingress",
+    "ingress::smtp",
+    "monitor",
+    "monitor::identity",
+    "queue",
+    "store",
+];
 
 /// No pure module says these words.
 const IMPURE_WORDS: &[&str] = &[

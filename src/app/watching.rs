@@ -11,10 +11,12 @@ use crate::config::Config;
 use crate::monitor::Monitor;
 use crate::monitor::feeds::Feeds;
 use crate::monitor::identity::Identity;
+use crate::monitor::identity::resolver::Checked;
 use crate::monitor::spf::Cover;
 use crate::queue::core::Core;
 use crate::queue::dispatcher::Dispatcher;
 use crate::reputation::Evidence;
+use crate::telemetry::events::Kind;
 
 /// What was started.
 pub(super) struct Watching {
@@ -32,19 +34,19 @@ pub(super) fn start(
     dispatcher: &Arc<Dispatcher>,
     stopped: &watch::Receiver<bool>,
 ) -> Result<Watching, StartError> {
-    let monitor = start_monitor(config, clock, dispatcher, stopped.clone())?;
-    let identity = start_identity(config, clock, stopped.clone());
+    let monitor = set_up_monitor(config, clock, dispatcher)?;
+    let identity = start_identity(config, clock, dispatcher, &monitor, stopped.clone());
+    start_rounds(&monitor, &identity, stopped.clone());
     let cover = start_cover(config, clock, dispatcher, stopped.clone())?;
     let feeds = start_feeds(config, clock, stopped.clone());
     let alerts = start_alerts(config, clock, stopped.clone());
     Ok(Watching { monitor, identity, cover, feeds, alerts })
 }
 
-fn start_monitor(
+fn set_up_monitor(
     config: &Arc<Config>,
     clock: &Arc<dyn Clock>,
     dispatcher: &Arc<Dispatcher>,
-    mut stopped: watch::Receiver<bool>,
 ) -> Result<Arc<Monitor>, StartError> {
     let (news, mut evidence) = tokio::sync::mpsc::unbounded_channel::<Evidence>();
     // The receiver lives as long as the program; on the way down news may go nowhere.
@@ -64,13 +66,45 @@ fn start_monitor(
             hearing.observe(item).await;
         }
     });
-    let rounds = Arc::clone(&monitor);
-    tokio::spawn(async move { rounds.run(async move { drop(stopped.wait_for(|stop| *stop).await) }).await });
+    let names = Arc::clone(dispatcher);
+    monitor.on_names(Arc::new(move |binding, checked| {
+        let (check, state) = (checked.check.as_str(), checked.grade.as_str());
+        note(&names, [("binding", binding.as_str()), ("check", check), ("state", state), ("detail", &checked.detail)]);
+    }));
     Ok(monitor)
 }
 
-fn start_identity(config: &Config, clock: &Arc<dyn Clock>, stopped: watch::Receiver<bool>) -> Arc<Identity> {
-    let identity = Arc::new(Identity::new(config, Arc::clone(clock)));
+/// The rounds begin when the resolvers were tested: through a liar the first would list or clear.
+fn start_rounds(monitor: &Arc<Monitor>, identity: &Arc<Identity>, mut stopped: watch::Receiver<bool>) {
+    let (rounds, tested) = (Arc::clone(monitor), Arc::clone(identity));
+    tokio::spawn(async move {
+        let stop = async move { drop(stopped.wait_for(|stop| *stop).await) };
+        tokio::pin!(stop);
+        tokio::select! {
+            () = tested.ready() => rounds.run(stop).await,
+            () = &mut stop => {}
+        }
+    });
+}
+
+fn note<const N: usize>(dispatcher: &Dispatcher, fields: [(&'static str, &str); N]) {
+    let fields = fields.map(|(name, text)| (name, text.to_owned()));
+    dispatcher.events().note(Kind::Note, fields, dispatcher.now().wall);
+}
+
+fn start_identity(
+    config: &Config,
+    clock: &Arc<dyn Clock>,
+    dispatcher: &Arc<Dispatcher>,
+    monitor: &Arc<Monitor>,
+    stopped: watch::Receiver<bool>,
+) -> Arc<Identity> {
+    let hearing = Arc::clone(dispatcher);
+    let sink = Arc::new(move |purpose: &str, checked: &Checked| {
+        let (check, state) = (checked.check.as_str(), checked.grade.as_str());
+        note(&hearing, [("resolver", purpose), ("check", check), ("state", state), ("detail", &checked.detail)]);
+    });
+    let identity = Arc::new(Identity::new(config, Arc::clone(clock), Arc::clone(monitor), sink));
     let running = Arc::clone(&identity);
     tokio::spawn(async move { running.run(stopped).await });
     identity

@@ -1,6 +1,7 @@
 //! The command line: verbs, their options, their exit codes.
 //!
-//! `0` done · `1` the thing asked for did not hold (bad configuration, demo that does not add up) · `2` wrong usage.
+//! `0` done · `1` the thing asked for did not hold (bad configuration, demo that does not add up) · `2` wrong usage · `3`
+//! of `check --online`: nothing is wrong for certain, but something is not as it should be.
 
 mod check;
 mod classify;
@@ -9,6 +10,7 @@ mod columns;
 mod demo;
 mod events;
 mod explain;
+mod online;
 mod rule_stub;
 mod run;
 mod simulate;
@@ -18,7 +20,8 @@ mod terminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, Subcommand};
 
 use events::Form;
 
@@ -42,11 +45,24 @@ enum Verb {
         log_format: Option<LogFormatArg>,
     },
     /// Check a configuration file: all mistakes at once, with line and remedy. Exit code 1 if there is one.
+    ///
+    /// With --online also what the world sees of it, asked from this host now: a table with a line per binding (can it be
+    /// bound, is there a route, PTR and its way back, EHLO name, SPF of the tenants' domains, listings), DMARC and DKIM of
+    /// the domains, health of the lists and of the name servers, and a remedy for each fault. Needs no running relay and
+    /// sends no mail. Exit code 0 where all is well, 1 where there is a fault, 3 where there are only warnings or questions
+    /// that nobody answered.
     Check {
         /// Configuration file.
         #[arg(short, long, value_name = "FILE", default_value = "/etc/remuda/remuda.toml")]
         config: PathBuf,
+        /// Ask the world as well; the options below belong to this.
+        #[arg(long)]
+        online: bool,
+        #[command(flatten)]
+        options: online::Options,
     },
+    /// The same as check --online.
+    Doctor(online::Doctor),
     /// Show on loopback what the relay does: thousands of messages, a block, a listing, a fail-over. Needs no privileges.
     Demo {
         /// Messages to send.
@@ -171,7 +187,12 @@ enum LogFormatArg {
 pub fn main() -> ExitCode {
     match Cli::parse().verb {
         Verb::Run { config, log_format } => run::main(&config, log_format),
-        Verb::Check { config } => check::main(&config),
+        Verb::Check { config, online: true, options } => online::main(&config, &options),
+        Verb::Check { options, .. } if options.given() => {
+            Cli::command().error(ErrorKind::MissingRequiredArgument, "these options belong to --online").exit()
+        }
+        Verb::Check { config, .. } => check::main(&config),
+        Verb::Doctor(doctor) => online::main(&doctor.config, &doctor.options),
         Verb::Demo { messages } => demo::main(messages),
         Verb::Classify { raw, rules, explain, table, provider, stage, mail } => {
             classify::main(&classify::Options { raw, explain, table, provider, stage, mail }, &rules)

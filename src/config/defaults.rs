@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use super::{
     Admin, Assignment, Automation, BackOff, Binding, Classify, Config, Day, Delivery, Dns, DomainPattern, EhloName,
-    FailoverReason, Limits, Listener, Log, LogFormat, Member, Monitor, Pace, Pool, Prediction, Provider, Queue,
-    Reputation, Server, SpfPolicy, Spread, Tenant, TenantMatch, Timeouts, UnknownPolicy, WarmupRules, Window,
+    FailoverReason, Ipv6Names, Limits, Listener, Log, LogFormat, Member, Monitor, Pace, Pool, Prediction, Provider,
+    Queue, Reputation, Server, SpfPolicy, Spread, Tenant, TenantMatch, Timeouts, UnknownPolicy, WarmupRules, Window,
 };
 use crate::message::{BindingName, Domain, PoolName, ProviderName, TenantName};
 
@@ -369,6 +369,8 @@ impl Default for Monitor {
             fcrdns: true,
             spf: SpfPolicy::Require,
             spf_interval: hours(1),
+            ipv6_names: Ipv6Names::Require,
+            self_check: Some(hours(1)),
             servers: Vec::new(),
             zones: Vec::new(),
         }

@@ -22,7 +22,7 @@ pub use alerts::Alerts;
 pub use check::{Loaded, Mistake, Mistakes, NamedFiles, SourceFile};
 pub use feeds::Feed;
 pub(crate) use mistake::suggest;
-pub use monitor::{CodeMeaning, Monitor, SpfPolicy, Zone, ZoneCode};
+pub use monitor::{CodeMeaning, Ipv6Names, Monitor, SpfPolicy, Zone, ZoneCode};
 pub use origins::{Origin, Origins};
 pub use reputation::{Automation, Prediction, Reputation};
 

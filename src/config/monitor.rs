@@ -32,6 +32,10 @@ pub struct Monitor {
     pub spf: SpfPolicy,
     /// Time between two evaluations of the SPF of a domain, give or take `jitter`. Default 1 h.
     pub spf_interval: Duration,
+    /// What an IPv6 address must have before its first use. Default require.
+    pub ipv6_names: Ipv6Names,
+    /// Time between two checks of the resolvers themselves; `None` leaves them out. Default 1 h.
+    pub self_check: Option<Duration>,
     /// Name servers for reverse DNS, SPF and for zones without their own; empty takes `[dns]`'s.
     pub servers: Vec<SocketAddr>,
     /// `[monitor.zone.NAME]`
@@ -48,6 +52,16 @@ pub enum SpfPolicy {
     Report,
     /// No record is asked for.
     Off,
+}
+
+/// What becomes of an IPv6 address whose reverse DNS is proven broken before it was ever proven good. Large receivers
+/// refuse such addresses outright, where they are lenient about IPv4.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ipv6Names {
+    /// It is out from the first proof on.
+    Require,
+    /// As with IPv4: out once it is proven as often as a listing.
+    Report,
 }
 
 /// `[monitor.zone.NAME]`: one DNSBL (RFC 5782). Its `Debug` masks the DNS name.

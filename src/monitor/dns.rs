@@ -107,6 +107,15 @@ impl Asker {
         })
     }
 
+    /// TXT records of `name`, the strings of each joined (RFC 7208 §3.3), and what is not UTF-8 in them replaced.
+    pub(super) async fn texts(&self, name: &str) -> Found<String> {
+        let name = format!("{}.", name.trim_end_matches('.'));
+        found(self.ask(&name, RecordType::TXT).await, |data| match data {
+            RData::TXT(txt) => Some(String::from_utf8_lossy(&txt.txt_data.concat()).into_owned()),
+            _ => None,
+        })
+    }
+
     async fn ask(&self, name: &str, kind: RecordType) -> Result<Vec<RData>, Failure> {
         // The semaphore is never closed; were it, an unlimited question is still a question.
         let _slot = self.gate.acquire().await.ok();
@@ -116,6 +125,12 @@ impl Asker {
             Ok(Ok(lookup)) => Ok(lookup.answers().iter().map(|record| record.data.clone()).collect()),
         }
     }
+}
+
+/// Addresses of the name servers that the system uses; none where they cannot be read.
+pub(super) fn system_servers() -> Vec<IpAddr> {
+    let read = system_conf::read_system_conf();
+    read.map(|(config, _)| config.name_servers().iter().map(|server| server.ip).collect()).unwrap_or_default()
 }
 
 fn found<T>(records: Result<Vec<RData>, Failure>, read: impl Fn(&RData) -> Option<T>) -> Found<T> {

@@ -1,12 +1,14 @@
-//! The questions of one reverse-DNS check: PTR of the public address, then the addresses of its names.
+//! The questions about one binding's names: PTR of the public address, then the addresses of those names and of the EHLO
+//! name.
 
 use std::net::IpAddr;
 
 use super::dns::Asker;
-use super::reverse::{Found, MAX_NAMES, Seen, judge};
+use super::identity::names::Observed;
+use super::reverse::{Found, MAX_NAMES};
 
-/// Checks one address.
-pub(super) async fn check(asker: &Asker, address: IpAddr) -> Seen {
+/// Asks about one address and the EHLO name that goes with it, if it is always the same.
+pub(super) async fn check(asker: &Asker, address: IpAddr, ehlo: Option<&str>) -> Observed {
     let ptr = asker.ptr(address).await;
     let mut forward = Vec::new();
     if let Found::Records(names) = &ptr {
@@ -14,5 +16,15 @@ pub(super) async fn check(asker: &Asker, address: IpAddr) -> Seen {
             forward.push((name.clone(), asker.addresses(name, address).await));
         }
     }
-    judge(address, &ptr, &forward)
+    let ehlo = match ehlo {
+        // Asked already where it is a PTR name.
+        Some(ehlo) => match forward.iter().find(|(name, _)| name.eq_ignore_ascii_case(ehlo)) {
+            Some((_, found)) => Some(found.clone()),
+            // An address literal is no name.
+            None if ehlo.starts_with('[') => Some(Found::Absent),
+            None => Some(asker.addresses(ehlo, address).await),
+        },
+        None => None,
+    };
+    Observed { ptr, forward, ehlo }
 }

@@ -7,6 +7,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::identity::names::{Checked, Grade, NameCheck};
 use crate::clock::Wall;
 
 /// Names of one PTR answer that are followed; the rest is noise.
@@ -67,6 +68,8 @@ pub struct ReverseState {
     pub ehlo_agrees: Option<bool>,
     /// When it was last seen for certain.
     pub last_conclusive: Option<Wall>,
+    /// Each check of the names: what was last known for certain, and how it was last seen.
+    pub checks: Vec<Checked>,
     pending: Option<(bool, u32, Wall)>,
 }
 
@@ -74,6 +77,30 @@ impl ReverseState {
     /// Whether a change waits for its confirmation.
     pub fn is_pending(&self) -> bool {
         self.pending.is_some()
+    }
+
+    /// Takes in the checks of one round. Returns those whose outcome is new and certain; where nothing was proven, what was
+    /// known before stands.
+    pub fn names_seen(&mut self, checked: Vec<Checked>) -> Vec<Checked> {
+        let before = std::mem::take(&mut self.checks);
+        let known = |check: NameCheck| before.iter().find(|old| old.check == check && old.grade != Grade::Unknown);
+        let mut news = Vec::new();
+        for new in checked {
+            match known(new.check) {
+                Some(old) if new.grade == Grade::Unknown => {
+                    self.checks.push(Checked { detail: new.detail, ..old.clone() })
+                }
+                old => {
+                    // That all is well at first is no news.
+                    let expected = old.map_or(Grade::Good, |old| old.grade);
+                    if new.grade != Grade::Unknown && new.grade != expected {
+                        news.push(new.clone());
+                    }
+                    self.checks.push(new);
+                }
+            }
+        }
+        news
     }
 
     /// Takes in one check. Returns the proven state where it is new: good ones at once, a broken one and the repair of
@@ -163,6 +190,30 @@ mod tests {
             };
             assert_eq!(got, expected, "{ptr:?} {forward:?}");
         }
+    }
+
+    #[test]
+    fn a_change_of_a_check_is_news_once_and_silence_is_none() {
+        let mut state = ReverseState::default();
+        let seen = |grade| vec![Checked { check: NameCheck::Ehlo, grade, detail: format!("{grade:?}") }];
+        // (seen, whether it is news, what is known then)
+        let story = [
+            (Grade::Unknown, false, Grade::Unknown),
+            (Grade::Good, false, Grade::Good),
+            (Grade::Bad, true, Grade::Bad),
+            (Grade::Bad, false, Grade::Bad),
+            (Grade::Unknown, false, Grade::Bad),
+            (Grade::Bad, false, Grade::Bad),
+            (Grade::Good, true, Grade::Good),
+            (Grade::Unknown, false, Grade::Good),
+        ];
+        for (step, (grade, news, known)) in story.into_iter().enumerate() {
+            assert_eq!(state.names_seen(seen(grade)).len(), usize::from(news), "step {step}");
+            assert_eq!(state.checks[0].grade, known, "step {step}");
+            assert_eq!(state.checks[0].detail, format!("{grade:?}"), "the words are those of the last look");
+        }
+        let mut fresh = ReverseState::default();
+        assert_eq!(fresh.names_seen(seen(Grade::Bad)).len(), 1, "a fault at the start is news");
     }
 
     #[test]

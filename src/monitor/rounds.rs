@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::hash::BuildHasher;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
 
 use crate::clock::{Clock, Wall};
-use crate::config::{Config, EhloName};
+use crate::config::{Config, EhloName, Ipv6Names};
 use crate::message::BindingName;
 use crate::reputation::Evidence;
 use crate::reputation::evidence::Listing;
@@ -29,12 +29,16 @@ use super::dns::Asker;
 pub use super::dns::SetupError;
 use super::dnsbl::Dnsbl;
 use super::fcrdns;
+use super::identity::names::{self, Checked, Grade, Observed};
 use super::reverse::{ReverseState, Seen};
 use super::watch::{Note, ReverseSnapshot, Snapshot, Watch};
 use super::zone::ZoneHealth;
 
 /// Where evidence goes.
 pub type Sink = Arc<dyn Fn(Evidence) + Send + Sync>;
+
+/// Where news of a binding's names goes: a check whose outcome is new.
+pub type NamesSink = Arc<dyn Fn(&BindingName, &Checked) + Send + Sync>;
 
 /// Addresses whose reverse DNS is checked at the same time.
 const REVERSE_IN_FLIGHT: usize = 16;
@@ -65,6 +69,7 @@ pub struct Monitor {
     state: Mutex<State>,
     snapshot: Arc<Mutex<Snapshot>>,
     wake: Notify,
+    names: OnceLock<NamesSink>,
 }
 
 impl Monitor {
@@ -102,7 +107,7 @@ impl Monitor {
         };
         let snapshot = Arc::new(Mutex::new(state.snapshot(rules.fcrdns)));
         let (state, wake) = (Mutex::new(state), Notify::new());
-        Ok(Self { rules, targets, zones: zones?, reverse, clock, sink, state, snapshot, wake })
+        Ok(Self { rules, targets, zones: zones?, reverse, clock, sink, state, snapshot, wake, names: OnceLock::new() })
     }
 
     /// Starts from listings that were confirmed before the restart
@@ -111,6 +116,20 @@ impl Monitor {
     pub fn restore(&self, binding: &BindingName, listed: &[Listing]) {
         let mut state = self.state.lock();
         state.watch.restore(binding, listed, self.clock.now().wall);
+        *self.snapshot.lock() = state.snapshot(self.rules.fcrdns);
+    }
+
+    /// Who hears of checks of names whose outcome is new, besides the log. Set it once, before the first round.
+    pub fn on_names(&self, sink: NamesSink) {
+        // Whoever comes second hears nothing; there is one composition root.
+        let _ = self.names.set(sink);
+    }
+
+    /// The resolver of [`Config::monitor`] is proven to lie, and why, or not any more. While it is, no zone counts that is
+    /// asked through it, nothing is listed or cleared there, and no name is judged.
+    pub fn distrust(&self, why: Option<&'static str>) {
+        let mut state = self.state.lock();
+        state.watch.distrust(why);
         *self.snapshot.lock() = state.snapshot(self.rules.fcrdns);
     }
 
@@ -242,14 +261,15 @@ impl Monitor {
         news.into_iter().for_each(|evidence| (self.sink)(evidence));
     }
 
-    async fn ask_reverse(&self, targets: &[&Target]) -> Vec<(BindingName, Seen)> {
+    async fn ask_reverse(&self, targets: &[&Target]) -> Vec<(BindingName, Observed)> {
         let Some(asker) = &self.reverse else { return Vec::new() };
         let mut seen = Vec::new();
         for chunk in targets.chunks(REVERSE_IN_FLIGHT) {
             let mut checks = JoinSet::new();
             for target in chunk {
                 let (asker, binding, address) = (Arc::clone(asker), target.binding.clone(), target.address);
-                checks.spawn(async move { (binding, fcrdns::check(&asker, address).await) });
+                let ehlo = target.ehlo.clone();
+                checks.spawn(async move { (binding, fcrdns::check(&asker, address, ehlo.as_deref()).await) });
             }
             while let Some(check) = checks.join_next().await {
                 seen.extend(check.ok());
@@ -258,15 +278,22 @@ impl Monitor {
         seen
     }
 
-    fn conclude_reverse(&self, state: &mut State, seen: Vec<(BindingName, Seen)>, now: Wall) -> Vec<Evidence> {
+    fn conclude_reverse(&self, state: &mut State, seen: Vec<(BindingName, Observed)>, now: Wall) -> Vec<Evidence> {
         let mut news = Vec::new();
-        for (binding, seen) in seen {
-            let ehlo = self.targets.iter().find(|t| t.binding == binding).and_then(|t| t.ehlo.as_deref());
+        let distrusted = state.watch.distrusted();
+        for (binding, observed) in seen {
+            let Some(target) = self.targets.iter().find(|t| t.binding == binding) else { continue };
+            let ehlo = target.ehlo.as_deref();
             let reverse = state.reverse.entry(binding.clone()).or_default();
-            let agreed = reverse.ehlo_agrees;
-            let proven = reverse.seen(&seen, ehlo, self.rules.confirmations, self.rules.confirm_after, now);
-            if reverse.ehlo_agrees == Some(false) && agreed != Some(false) {
-                warn!(%binding, ehlo, detail = %reverse.detail, "EHLO name is not the PTR name");
+            let seen = match distrusted {
+                Some(why) => Seen::Unknown(format!("the resolver is not to be believed: {why}")),
+                None => observed.reverse(target.address),
+            };
+            let proof = self.proof(target, reverse.confirmed);
+            let proven = reverse.seen(&seen, ehlo, proof, self.rules.confirm_after, now);
+            if distrusted.is_none() {
+                let told = reverse.names_seen(names::checks(target.address, ehlo, &observed));
+                told.iter().for_each(|checked| self.tell_name(&binding, checked));
             }
             if let Some(confirmed) = proven {
                 news.push(Evidence::ReverseDns { binding, confirmed, detail: reverse.detail.clone() });
@@ -277,6 +304,24 @@ impl Monitor {
             _ => std::cmp::Ordering::Equal,
         });
         news
+    }
+
+    /// How many rounds prove reverse DNS broken: one where an IPv6 address must pass before its first use.
+    fn proof(&self, target: &Target, known: Option<bool>) -> u32 {
+        let must_pass_first = target.address.to_canonical().is_ipv6() && self.rules.ipv6_names == Ipv6Names::Require;
+        if must_pass_first && known.is_none() { 1 } else { self.rules.confirmations }
+    }
+
+    fn tell_name(&self, binding: &BindingName, checked: &Checked) {
+        let (check, detail) = (checked.check.as_str(), &checked.detail);
+        if checked.grade == Grade::Good {
+            info!(%binding, check, detail, "name of a binding is as it should be again");
+        } else {
+            warn!(%binding, check, detail, remedy = checked.check.remedy(), "name of a binding is not as it should be");
+        }
+        if let Some(sink) = self.names.get() {
+            sink(binding, checked);
+        }
     }
 }
 
@@ -295,6 +340,7 @@ impl State {
             ehlo_agrees: reverse.ehlo_agrees,
             detail: reverse.detail.clone(),
             last_conclusive: reverse.last_conclusive,
+            checks: reverse.checks.clone(),
         });
         let reverse = reverse.collect();
         Snapshot { reverse, rounds: self.rounds, last_round: self.last_round, ..self.watch.snapshot() }
@@ -321,7 +367,7 @@ fn random() -> SmallRng {
 }
 
 /// A label that no list can hold.
-fn random_label() -> String {
+pub(super) fn random_label() -> String {
     format!("remuda-{:016x}", random().random::<u64>())
 }
 

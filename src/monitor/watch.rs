@@ -24,6 +24,7 @@ use crate::reputation::Evidence;
 use crate::reputation::evidence::Listing;
 
 use super::answer::AnswerClass;
+use super::identity::names::Checked;
 use super::zone::{Probes, ZoneHealth, ZoneState};
 
 /// Age after which a listing that no healthy zone confirms any more is dropped.
@@ -95,6 +96,8 @@ struct Watched {
     state: ZoneState,
     cells: BTreeMap<BindingName, Cell>,
     strange: Vec<std::net::Ipv4Addr>,
+    /// Asked through the servers that all lists share, not through its own.
+    shares_resolver: bool,
 }
 
 /// All zones × bindings.
@@ -105,6 +108,8 @@ pub struct Watch {
     /// Last told to reputation; a binding is missing until something is known about it.
     told: BTreeMap<BindingName, Vec<Listing>>,
     notes: Vec<Note>,
+    /// Why the resolver that lists share is not to be believed.
+    distrust: Option<&'static str>,
 }
 
 impl Watch {
@@ -119,9 +124,10 @@ impl Watch {
                 state: ZoneState::new(now),
                 cells: cells.clone(),
                 strange: Vec::new(),
+                shares_resolver: zone.servers.is_empty(),
             })
             .collect();
-        Self { rules: rules.clone(), zones, told: BTreeMap::new(), notes: Vec::new() }
+        Self { rules: rules.clone(), zones, told: BTreeMap::new(), notes: Vec::new(), distrust: None }
     }
 
     /// Takes over what reputation remembers from before the restart: it stands until its zones say otherwise. Listings
@@ -137,10 +143,29 @@ impl Watch {
         }
     }
 
+    /// The resolver that lists share is proven to lie (`why`), or not any more. While it is, no zone that is asked through
+    /// it counts: nothing new is listed there and nothing cleared.
+    pub fn distrust(&mut self, why: Option<&'static str>) {
+        self.distrust = why;
+        if why.is_some() {
+            let shared = self.zones.iter_mut().filter(|zone| zone.shares_resolver);
+            shared.flat_map(|zone| zone.cells.values_mut()).for_each(|cell| cell.pending = None);
+        }
+    }
+
+    /// Why the resolver that lists share is not to be believed; `None` while it is.
+    pub fn distrusted(&self) -> Option<&'static str> {
+        self.distrust
+    }
+
     /// Takes in one zone's round: its probes, then the answers for our addresses (all, or those to be confirmed).
     pub fn round(&mut self, zone: usize, probes: &Probes, answers: &[(BindingName, AnswerClass)], now: Wall) {
         let limit = (self.rules.blast_radius * self.addresses() as f64).max(BLAST_MIN as f64);
+        let distrusted = self.distrust.is_some();
         let Some(watched) = self.zones.get_mut(zone) else { return };
+        if distrusted && watched.shares_resolver {
+            return;
+        }
         let from = watched.state.health;
         let counts = watched.state.probed(probes, now);
         if counts && let Some((health, reason)) = watched.unfit(answers, limit) {
@@ -234,11 +259,13 @@ impl Watch {
 
     /// State for status and metrics.
     pub fn snapshot(&self) -> Snapshot {
-        let zones = self.zones.iter().map(|zone| ZoneSnapshot {
-            zone: zone.name.clone(),
-            health: zone.state.health.as_str(),
-            reason: zone.state.reason.clone(),
-            since: zone.state.since,
+        let zones = self.zones.iter().map(|zone| {
+            let (health, reason) = match self.distrust.filter(|_| zone.shares_resolver) {
+                Some(why) => (ZoneHealth::Resolver, format!("its resolver is not to be believed: {why}")),
+                None => (zone.state.health, zone.state.reason.clone()),
+            };
+            let (zone, since) = (zone.name.clone(), zone.state.since);
+            ZoneSnapshot { zone, health: health.as_str(), reason, since }
         });
         let listings = self.zones.iter().flat_map(|zone| {
             zone.cells.iter().map(|(binding, cell)| {
@@ -408,6 +435,8 @@ pub struct ReverseSnapshot {
     pub detail: String,
     /// When it was last seen for certain.
     pub last_conclusive: Option<Wall>,
+    /// Each check of the names of the binding.
+    pub checks: Vec<Checked>,
 }
 
 #[cfg(test)]
@@ -548,6 +577,40 @@ mod tests {
         assert!(watch.evidence(at(60 + 86_399)).is_empty());
         assert_eq!(told(watch.evidence(at(60 + 86_400))), [("b0".to_owned(), vec![])]);
         assert_eq!(states(&watch), [-1]);
+    }
+
+    #[test]
+    fn nothing_is_listed_or_cleared_through_a_resolver_that_lies() {
+        let mut rules = fixtures::config(&[], &[]).monitor;
+        rules.zones = vec![zone("shared"), zone("own")];
+        rules.zones[1].servers = vec!["192.0.2.53:53".parse().unwrap()];
+        let mut watch = Watch::new(&rules, &names(2), at(0));
+        for second in [0, 60] {
+            watch.round(0, &good(), &answers(2, 1, &listed()), at(second));
+        }
+        assert_eq!(told(watch.evidence(at(60))).len(), 2);
+        watch.round(0, &good(), &answers(2, 2, &listed()), at(120));
+        watch.distrust(Some("nxdomain"));
+        assert!(watch.pending().is_empty(), "nor is anything left half confirmed");
+        for second in [180, 240, 300] {
+            let liar = Probes { positive: Some(listed()), negative: Some(listed()), random: listed() };
+            watch.round(0, &liar, &answers(2, 0, &listed()), at(second));
+            watch.round(1, &good(), &answers(2, 2, &listed()), at(second));
+        }
+        let heard = told(watch.evidence(at(300)));
+        let both = vec![
+            ("b0".to_owned(), vec!["shared".to_owned(), "own".to_owned()]),
+            ("b1".to_owned(), vec!["own".to_owned()]),
+        ];
+        assert_eq!(heard, both, "a list with servers of its own goes on");
+        let health = |watch: &Watch| watch.snapshot().zones.iter().map(|z| z.health).collect::<Vec<_>>();
+        assert_eq!(health(&watch), ["resolver", "healthy"]);
+        watch.distrust(None);
+        for second in [360, 420] {
+            watch.round(0, &good(), &answers(2, 0, &listed()), at(second));
+        }
+        assert_eq!(health(&watch), ["healthy", "healthy"]);
+        assert_eq!(told(watch.evidence(at(420)))[0], ("b0".to_owned(), vec!["own".to_owned()]));
     }
 
     #[test]

@@ -35,6 +35,9 @@ pub enum ZoneHealth {
     Unreachable,
     /// It newly listed more of our addresses in one round than is believable.
     Quarantined,
+    /// It is asked through a resolver that is proven to lie
+    /// ([`Monitor::distrust`](crate::monitor::Monitor::distrust)).
+    Resolver,
 }
 
 impl ZoneHealth {
@@ -48,12 +51,21 @@ impl ZoneHealth {
             Self::Hollow => "hollow",
             Self::Unreachable => "unreachable",
             Self::Quarantined => "quarantined",
+            Self::Resolver => "resolver",
         }
     }
 
     /// All, in the order of the documentation.
-    pub const ALL: [Self; 7] =
-        [Self::Probing, Self::Healthy, Self::Blocked, Self::Dead, Self::Hollow, Self::Unreachable, Self::Quarantined];
+    pub const ALL: [Self; 8] = [
+        Self::Probing,
+        Self::Healthy,
+        Self::Blocked,
+        Self::Dead,
+        Self::Hollow,
+        Self::Unreachable,
+        Self::Quarantined,
+        Self::Resolver,
+    ];
 }
 
 /// Answers to the probes of one round; `None` where the zone has no such probe.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use super::sections::name_servers;
 use super::{Context, Named, place_of, section};
@@ -22,6 +23,7 @@ impl Context<'_> {
         self.not_instant(&raw.interval);
         self.not_instant(&raw.timeout);
         self.not_instant(&raw.spf_interval);
+        self.not_too_often(&raw.self_check);
         self.within(&raw.jitter, 0.0, 0.5);
         self.at_least_one(&raw.confirmations);
         self.within(&raw.throttle_weight, 0.0, HEAVIEST);
@@ -51,8 +53,22 @@ impl Context<'_> {
             fcrdns: raw.fcrdns.or(default.fcrdns),
             spf: raw.spf.or(default.spf),
             spf_interval: raw.spf_interval.or(default.spf_interval),
+            ipv6_names: raw.ipv6_names.or(default.ipv6_names),
+            self_check: match raw.self_check.value() {
+                None => default.self_check,
+                Some(OrOff::On(every)) => Some(*every),
+                Some(OrOff::Off) => None,
+            },
             servers: name_servers(&raw.servers),
             zones,
+        }
+    }
+
+    fn not_too_often(&mut self, field: &Field<OrOff<Duration>>) {
+        if let Some(At { value: OrOff::On(every), place }) = field.given()
+            && every.is_zero()
+        {
+            self.out.mistake(place, "must be longer than 0", "write false for no check");
         }
     }
 

@@ -399,6 +399,14 @@ fn every_mistake_is_named_with_line_path_and_hint() {
             "2:17: reputation.suspend_first: suspend_first is longer than suspend_max",
         ),
         // monitor
+        (
+            "[monitor]\nself_check = \"0s\"\n",
+            "2:14: monitor.self_check: must be longer than 0; write false for no check",
+        ),
+        (
+            "[monitor]\nipv6_names = \"demand\"\n",
+            "2:14: monitor.ipv6_names: \"demand\" is not known here; write one of \"require\", \"report\"",
+        ),
         ("[monitor]\nthrottle_weight = 5\n", "2:19: monitor.throttle_weight: throttle_weight is above suspend_weight"),
         (
             "[monitor.zone.z]\nzone = \"secret key.bl.example\"\n",
@@ -685,7 +693,7 @@ fn the_key_of_a_list_is_never_printed() {
 // --- the annotated example ---
 
 fn is_key_line(line: &str) -> bool {
-    let word = |c: char| c.is_ascii_lowercase() || c == '_';
+    let word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
     line.split_once(" = ").is_some_and(|(key, _)| !key.is_empty() && key.chars().all(word))
 }
 

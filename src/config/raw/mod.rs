@@ -18,7 +18,9 @@ use super::read::{
     Field, List, Map, NameServer, OrOff, Readable, Size, as_table, as_text, field, quoted, refuse_unknown, table, words,
 };
 use super::tree::{Node, Table, Value};
-use super::{Automation, DomainPattern, FailoverReason, LogFormat, Pace, Rate, SpfPolicy, Spread, UnknownPolicy};
+use super::{
+    Automation, DomainPattern, FailoverReason, Ipv6Names, LogFormat, Pace, Rate, SpfPolicy, Spread, UnknownPolicy,
+};
 use crate::message::{Domain, Mailbox};
 
 table!(File {
@@ -322,11 +324,14 @@ table!(Monitor {
     fcrdns: bool,
     spf: SpfPolicy,
     spf_interval: Duration,
+    ipv6_names: Ipv6Names,
+    self_check: OrOff<Duration>,
     servers: List<NameServer>,
     zone: Map<Zone>,
 });
 
 words!(SpfPolicy { "require" => SpfPolicy::Require, "report" => SpfPolicy::Report, "off" => SpfPolicy::Off });
+words!(Ipv6Names { "require" => Ipv6Names::Require, "report" => Ipv6Names::Report });
 
 table!(Zone {
     zone: ZoneDomain,

@@ -15,8 +15,8 @@ pub(crate) struct Settings {
 
 impl Settings {
     /// One trusted listener and the status page on ports the system chooses, one tenant `acme` for everybody on
-    /// loopback with the pool `main`, name servers that nobody listens at, no reverse DNS checks. Bindings, the pool
-    /// and where mail goes are the scenario's.
+    /// loopback with the pool `main`, name servers that nobody listens at, no checks of reverse DNS and
+    /// of resolvers. Bindings, the pool and where mail goes are the scenario's.
     pub(crate) fn new() -> Self {
         let mut settings = Self { tables: BTreeMap::new(), blocks: Vec::new() }
             .set("server", "hostname", "\"relay.test\"")
@@ -28,6 +28,7 @@ impl Settings {
             .set("dns", "timeout", "\"200ms\"")
             .set("monitor", "fcrdns", "false")
             .set("monitor", "spf", "\"off\"")
+            .set("monitor", "self_check", "false")
             .set("queue", "retry_first", "\"300ms\"")
             .set("queue", "retry_max", "\"2s\"")
             .set("tenant.acme", "match", "{ client = [\"127.0.0.0/8\"] }")

@@ -1,0 +1,426 @@
+//! `remuda check --online` against a name server of our own, a receiver on loopback, and each fault planted.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::process::{Command, Output};
+
+use hickory_resolver::proto::op::ResponseCode;
+use remuda::demo::zone::{Mood, Zone, reversed};
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+use crate::support::{Settings, anywhere, array, local, sink, text};
+
+/// RSA keys of which only the length is of interest.
+const KEY_1024: &str = "v=DKIM1; p=MIIAojANBgkqhkiG9w0BAQEFAAOCAI8AMIIAigKCAIEA//////////////////////////////////////////////////////////////////////////////////////////////////////////////////////////////////////////////////////////////////////////8CAwEAAQ==";
+const KEY_512: &str = "v=DKIM1; p=MFwwDQYJKoZIhvcNAQEBBQADSwAwSAJBAP////////////////////////////////////////////////////////////////////////////////////8CAwEAAQ==";
+
+fn public() -> IpAddr {
+    IpAddr::from([192, 0, 2, 11])
+}
+
+/// A world in which nothing is wrong with the binding `a` and the tenant's domain.
+async fn good_world() -> Zone {
+    let zone = Zone::start(anywhere()).await.unwrap();
+    zone.ptr(public(), "a.test").unwrap();
+    zone.a("a.test", public());
+    for list in ["bl.test", "wl.test"] {
+        zone.mood(list, Mood::Dnsbl);
+    }
+    zone.txt("acme.test", "v=spf1 ip4:192.0.2.0/24 -all");
+    zone.txt("_dmarc.acme.test", "v=DMARC1; p=reject");
+    zone.txt("s1._domainkey.acme.test", KEY_1024);
+    zone
+}
+
+fn settings(zone: &Zone) -> Settings {
+    Settings::new()
+        .set("monitor", "servers", &format!("[\"{}\"]", zone.addr()))
+        .set("monitor", "timeout", "\"400ms\"")
+        .set("dns", "servers", &format!("[\"{}\"]", zone.addr()))
+        .set("monitor.zone.bl", "zone", "\"bl.test\"")
+        .set("monitor.zone.bl", "weight", "4.0")
+        .set("monitor.zone.wl", "zone", "\"wl.test\"")
+        .set("tenant.acme", "match", "{ sender_domain = [\"acme.test\"] }")
+        .binding("a", 11, "public_address = \"192.0.2.11\"")
+        .pool("active = [\"a\"]")
+}
+
+/// Exit code, the JSON document, the table.
+struct Said {
+    code: Option<i32>,
+    json: Value,
+    table: String,
+}
+
+impl Said {
+    /// The finding of `check` about `about` (or whatever it is about), of whatever it belongs to.
+    fn finding(&self, check: &str, about: Option<&str>) -> &Value {
+        let groups = ["/resolvers", "/zones", "/bindings", "/domains"];
+        let all = groups.iter().flat_map(|group| array(&self.json, group)).flat_map(|one| array(one, "/findings"));
+        let mut fitting = all.filter(|f| f["check"] == check && about.is_none_or(|about| f["about"] == about));
+        fitting.next().unwrap_or_else(|| panic!("no {check} {about:?} in {:#}", self.json))
+    }
+}
+
+async fn run(settings: &Settings, arguments: &[&str]) -> Output {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("remuda.toml");
+    std::fs::write(&file, settings.text(&directory.path().join("state"))).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_remuda"));
+    command.args(["check", "--online", "-c"]).arg(&file).args(arguments);
+    tokio::task::spawn_blocking(move || {
+        let output = command.output().unwrap();
+        drop(directory);
+        output
+    })
+    .await
+    .unwrap()
+}
+
+/// Looks twice: as a table and as JSON; both must end the same way.
+async fn doctor(settings: &Settings, to: SocketAddr, more: &[&str]) -> Said {
+    let to = to.to_string();
+    let base = [&["--to", &to, "--wait", "2", "--dkim-selector", "s1"], more].concat();
+    let json = run(settings, &[base.as_slice(), &["--json"]].concat()).await;
+    let table = run(settings, &base).await;
+    let said = String::from_utf8_lossy(&json.stderr).into_owned();
+    assert_eq!(json.status.code(), table.status.code(), "{said}");
+    let document = serde_json::from_slice(&json.stdout).unwrap_or_else(|e| panic!("{e}: {said}"));
+    Said { code: json.status.code(), json: document, table: String::from_utf8(table.stdout).unwrap() }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_nothing_is_wrong_everything_is_good() {
+    let (zone, sink) = (good_world().await, sink().await);
+    let said = doctor(&settings(&zone), sink.addr(), &[]).await;
+    assert_eq!(said.code, Some(0), "{}", said.table);
+    assert_eq!(text(&said.json, "/verdict"), "good");
+    for check in
+        ["bind", "route", "port", "ptr", "fcrdns", "single_ptr", "own_name", "ehlo_form", "ehlo", "spf", "listed"]
+    {
+        assert_eq!(said.finding(check, None)["state"], "good", "{check}");
+    }
+    for check in ["answers", "nxdomain", "loopback", "public", "list", "dmarc", "dkim"] {
+        assert_eq!(said.finding(check, None)["state"], "good", "{check}");
+    }
+    assert!(said.table.contains("0 faults, 0 warnings, 0 unknown"), "{}", said.table);
+    assert_eq!(sink.messages(), 0, "no mail is sent");
+}
+
+/// A fault: what is done to the world, where it must show, in which state, with which word.
+type Fault = (&'static str, fn(&Zone), (&'static str, Option<&'static str>), &'static str, &'static str);
+
+const LISTED: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+
+fn retxt(zone: &Zone, name: &str, text: &str) {
+    zone.remove(name);
+    zone.txt(name, text);
+}
+
+fn reptr(zone: &Zone, name: &str) {
+    zone.remove(&reversed(public(), "in-addr.arpa"));
+    zone.ptr(public(), name).unwrap();
+}
+
+const FAULTS: &[Fault] = &[
+    ("no PTR", |z| z.remove(&reversed(public(), "in-addr.arpa")), ("ptr", None), "fault", "no PTR record"),
+    ("PTR to a name without address", |z| reptr(z, "gone.test"), ("fcrdns", None), "fault", "does not lead back"),
+    (
+        "PTR to elsewhere",
+        |z| {
+            reptr(z, "b.test");
+            z.a("b.test", IpAddr::from([192, 0, 2, 99]));
+        },
+        ("fcrdns", None),
+        "fault",
+        "does not lead back",
+    ),
+    (
+        "two PTRs",
+        |z| {
+            z.ptr(public(), "b.test").unwrap();
+            z.a("b.test", public());
+        },
+        ("single_ptr", None),
+        "warning",
+        "2 PTR records",
+    ),
+    (
+        "generic PTR",
+        |z| {
+            reptr(z, "192-0-2-11.static.provider.test");
+            z.a("192-0-2-11.static.provider.test", public());
+        },
+        ("own_name", None),
+        "warning",
+        "looks generic",
+    ),
+    (
+        "EHLO name elsewhere",
+        |z| {
+            reptr(z, "b.test");
+            z.a("b.test", public());
+            z.remove("a.test");
+            z.a("a.test", IpAddr::from([192, 0, 2, 99]));
+        },
+        ("ehlo", None),
+        "warning",
+        "leads to 192.0.2.99",
+    ),
+    (
+        "EHLO name without address",
+        |z| {
+            reptr(z, "b.test");
+            z.a("b.test", public());
+            z.remove("a.test");
+        },
+        ("ehlo", None),
+        "warning",
+        "has no address",
+    ),
+    (
+        "reverse DNS that fails",
+        |z| z.mood("in-addr.arpa", Mood::Code(ResponseCode::ServFail)),
+        ("ptr", None),
+        "unknown",
+        "servfail",
+    ),
+    ("reverse DNS that is silent", |z| z.mood("in-addr.arpa", Mood::Silent), ("ptr", None), "unknown", "timeout"),
+    (
+        "SPF that does not name the address",
+        |z| retxt(z, "acme.test", "v=spf1 ip4:192.0.2.99 -all"),
+        ("spf", Some("acme.test")),
+        "fault",
+        "fail",
+    ),
+    (
+        "SPF that is not sure",
+        |z| retxt(z, "acme.test", "v=spf1 ip4:192.0.2.99 ~all"),
+        ("spf", Some("acme.test")),
+        "warning",
+        "softfail",
+    ),
+    (
+        "SPF with a mistake",
+        |z| retxt(z, "acme.test", "v=spf1 ip4:192.0.2.999 -all"),
+        ("spf", Some("acme.test")),
+        "fault",
+        "permerror",
+    ),
+    (
+        "SPF with too many look-ups",
+        |z| {
+            for n in 0..12 {
+                z.txt(&format!("i{n}.acme.test"), &format!("v=spf1 include:i{}.acme.test -all", n + 1));
+            }
+            retxt(z, "acme.test", "v=spf1 include:i0.acme.test -all");
+        },
+        ("spf", Some("acme.test")),
+        "fault",
+        "permerror",
+    ),
+    ("no SPF", |z| retxt(z, "acme.test", "something else"), ("spf", Some("acme.test")), "warning", "none"),
+    (
+        "SPF that cannot be asked",
+        |z| z.mood("acme.test", Mood::Code(ResponseCode::ServFail)),
+        ("spf", Some("acme.test")),
+        "unknown",
+        "temperror",
+    ),
+    ("no DMARC", |z| z.remove("_dmarc.acme.test"), ("dmarc", None), "warning", "no DMARC record"),
+    ("two DMARCs", |z| z.txt("_dmarc.acme.test", "v=DMARC1; p=none"), ("dmarc", None), "fault", "more than one"),
+    (
+        "DMARC without policy",
+        |z| retxt(z, "_dmarc.acme.test", "v=DMARC1; p=maybe"),
+        ("dmarc", None),
+        "fault",
+        "is no policy",
+    ),
+    (
+        "DMARC that cannot be asked",
+        |z| z.mood("_dmarc.acme.test", Mood::Code(ResponseCode::ServFail)),
+        ("dmarc", None),
+        "unknown",
+        "servfail",
+    ),
+    ("no DKIM key", |z| z.remove("s1._domainkey.acme.test"), ("dkim", None), "fault", "no key"),
+    ("short DKIM key", |z| retxt(z, "s1._domainkey.acme.test", KEY_512), ("dkim", None), "fault", "512 bit"),
+    ("revoked DKIM key", |z| retxt(z, "s1._domainkey.acme.test", "v=DKIM1; p="), ("dkim", None), "fault", "revoked"),
+    ("listed", |z| z.listed("bl.test", public(), LISTED), ("listed", Some("bl")), "fault", "unconfirmed"),
+    (
+        "listed where it weighs little",
+        |z| z.listed("wl.test", public(), LISTED),
+        ("listed", Some("wl")),
+        "warning",
+        "weight 1",
+    ),
+    ("a list that refuses", |z| z.mood("wl.test", Mood::refusing()), ("list", None), "good", "healthy"),
+    (
+        "resolver that lists take for public",
+        |z| z.mood("wl.test", Mood::refusing()),
+        ("public", None),
+        "warning",
+        "127.255.255.254",
+    ),
+    (
+        "a list that lists the world",
+        |z| z.mood("bl.test", Mood::lists_everything()),
+        ("list", None),
+        "warning",
+        "lists everything",
+    ),
+    (
+        "resolver that rewrites NXDOMAIN",
+        |z| z.mood(".", Mood::Always([203, 0, 113, 80].into())),
+        ("nxdomain", None),
+        "fault",
+        "203.0.113.80",
+    ),
+    (
+        "resolver that takes 127/8 away",
+        |z| ["bl.test", "wl.test"].iter().for_each(|list| z.mood(list, Mood::Records)),
+        ("loopback", None),
+        "fault",
+        "test entries of all 2 lists",
+    ),
+    ("resolver that is dead", |z| z.mood(".", Mood::Silent), ("nxdomain", None), "good", "no answer"),
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_planted_fault_shows_in_table_json_and_exit_code() {
+    let sink = sink().await;
+    for (what, plant, (check, about), state, word) in FAULTS {
+        let zone = good_world().await;
+        plant(&zone);
+        let said = doctor(&settings(&zone), sink.addr(), &[]).await;
+        let finding = said.finding(check, *about);
+        assert_eq!(finding["state"], *state, "{what}: {finding:#}");
+        assert!(text(finding, "/detail").contains(word), "{what}: {finding:#}");
+        let counts = |state: &str| said.json["counts"][state].as_u64().unwrap();
+        let expected = match (counts("fault"), counts("warning") + counts("unknown")) {
+            (0, 0) => 0,
+            (0, _) => 3,
+            _ => 1,
+        };
+        assert_eq!(said.code, Some(expected), "{what}");
+        if *state != "good" {
+            let mark = match *state {
+                "fault" => "FAULT: ",
+                "warning" => "warning: ",
+                _ => "?: ",
+            };
+            let shows =
+                |line: &str| line.starts_with(mark) && line.contains(&format!(" {check}")) && line.contains(word);
+            assert!(said.table.lines().any(shows), "{what} is not in\n{}", said.table);
+            let nothing_to_do = *state == "unknown";
+            assert!(nothing_to_do || finding["remedy"].as_str().is_some_and(|r| !r.is_empty()), "{what}: {finding:#}");
+            assert_ne!(said.code, Some(0), "{what}");
+        }
+        if *state == "unknown" {
+            assert_eq!(counts("fault"), 0, "{what}: no answer is no fault\n{}", said.table);
+        }
+    }
+}
+
+/// A port that takes connections, says `greeting` and waits.
+async fn greeter(greeting: &'static str) -> SocketAddr {
+    let listener = TcpListener::bind(anywhere()).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let _ = stream.write_all(greeting.as_bytes()).await;
+                let _ = stream.read_to_end(&mut Vec::new()).await;
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn port_25_is_open_or_it_is_said_how_it_is_not() {
+    let zone = good_world().await;
+    let closed = TcpListener::bind(anywhere()).await.unwrap();
+    let refused = closed.local_addr().unwrap();
+    drop(closed);
+    let cases = [
+        (refused, "refused"),
+        (greeter("").await, "no greeting within 2 s"),
+        (greeter("554 5.7.1 go away \u{1b}[2J\r\n").await, "refused with 554 5.7.1 go away \\u{1b}"),
+        (greeter("SSH-2.0-x\r\n").await, "no SMTP"),
+    ];
+    for (to, word) in cases {
+        let said = doctor(&settings(&zone), to, &[]).await;
+        let finding = said.finding("port", None);
+        assert_eq!(finding["state"], "fault", "{word}: {finding:#}");
+        assert!(text(finding, "/detail").to_lowercase().contains(&word.to_lowercase()), "{word}: {finding:#}");
+        assert_eq!(said.code, Some(1), "{word}");
+        assert!(!said.table.contains('\u{1b}'), "{}", said.table);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_address_that_is_not_here_cannot_be_bound_and_only_looks_at_what_is_asked() {
+    let (zone, sink) = (good_world().await, sink().await);
+    zone.ptr(IpAddr::from([192, 0, 2, 12]), "away.test").unwrap();
+    zone.a("away.test", IpAddr::from([192, 0, 2, 12]));
+    let settings = settings(&zone).binding_at("away", "192.0.2.12", "");
+    let said = doctor(&settings, sink.addr(), &[]).await;
+    assert_eq!(said.code, Some(1));
+    let away = array(&said.json, "/bindings").iter().find(|b| b["binding"] == "away").unwrap();
+    let state = |check: &str| &array(away, "/findings").iter().find(|f| f["check"] == check).unwrap()["state"];
+    assert_eq!((state("bind"), state("route"), state("port")), (&"fault".into(), &"unknown".into(), &"unknown".into()));
+    assert_eq!(state("fcrdns"), "good", "the names are looked at all the same");
+    assert!(said.table.contains("FAULT: away: bind: bind 192.0.2.12"), "{}", said.table);
+
+    let only = doctor(&settings, sink.addr(), &["--only", "a"]).await;
+    assert_eq!((only.code, array(&only.json, "/bindings").len()), (Some(0), 1), "{}", only.table);
+    let wrong = run(&settings, &["--only", "awya"]).await;
+    assert_eq!(wrong.status.code(), Some(2));
+    let said = String::from_utf8_lossy(&wrong.stderr).into_owned();
+    assert!(said.contains("no binding awya") && said.contains("\"away\""), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_host_no_connection_is_made_and_loopback_is_said_to_lead_nowhere() {
+    let zone = good_world().await;
+    let output = run(&settings(&zone), &["--json"]).await;
+    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let said = Said { code: output.status.code(), json, table: String::new() };
+    assert_eq!(said.code, Some(3));
+    assert_eq!(said.finding("route", None)["state"], "warning");
+    let checks: Vec<&Value> = array(&said.json, "/bindings/0/findings").iter().map(|f| &f["check"]).collect();
+    assert!(!checks.contains(&&Value::from("port")), "{checks:?}");
+    assert_eq!(text(&said.json, "/bindings/0/bind_address"), local(11).to_string());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_key_of_a_list_is_in_nothing_that_is_printed() {
+    let zone = good_world().await;
+    let settings = settings(&zone).set("monitor.zone.keyed", "zone", "\"topsecretkey0123456789ab.dq.test\"");
+    for mood in [Mood::Records, Mood::Dnsbl, Mood::Code(ResponseCode::ServFail), Mood::refusing()] {
+        zone.mood("topsecretkey0123456789ab.dq.test", mood);
+        for form in [&["--json"][..], &[]] {
+            let output = run(&settings, form).await;
+            let said = [output.stdout, output.stderr].concat();
+            let said = String::from_utf8_lossy(&said).into_owned();
+            assert!(said.contains("keyed") && !said.contains("topsecret"), "{said}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn options_of_online_alone_are_wrong_usage_and_doctor_is_the_same() {
+    let remuda =
+        |arguments: &'static [&str]| Command::new(env!("CARGO_BIN_EXE_remuda")).args(arguments).output().unwrap();
+    let alone = remuda(&["check", "--to", "mx.test"]);
+    assert_eq!(alone.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&alone.stderr).contains("--online"));
+    for help in [remuda(&["doctor", "--help"]), remuda(&["check", "--help"])] {
+        let help = String::from_utf8_lossy(&help.stdout).into_owned();
+        for word in ["--only", "--to", "--dkim-selector", "--json", "--wait"] {
+            assert!(help.contains(word), "{word}: {help}");
+        }
+    }
+}
