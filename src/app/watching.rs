@@ -9,11 +9,12 @@ use crate::alerts::Alerts;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::monitor::Monitor;
-use crate::monitor::feeds::Feeds;
+use crate::monitor::feeds::{Feeds, Word};
 use crate::monitor::identity::Identity;
 use crate::monitor::spf::Cover;
 use crate::queue::dispatcher::Dispatcher;
 use crate::reputation::Evidence;
+use crate::telemetry::events::Kind;
 
 /// What was started.
 pub(super) struct Watching {
@@ -34,7 +35,7 @@ pub(super) fn start(
     let monitor = start_monitor(config, clock, dispatcher, stopped.clone())?;
     let identity = start_identity(config, clock, stopped.clone());
     let cover = start_cover(config, clock, stopped.clone());
-    let feeds = start_feeds(config, clock, stopped.clone());
+    let feeds = start_feeds(config, clock, dispatcher, stopped.clone());
     let alerts = start_alerts(config, clock, stopped.clone());
     Ok(Watching { monitor, identity, cover, feeds, alerts })
 }
@@ -82,10 +83,26 @@ fn start_cover(config: &Config, clock: &Arc<dyn Clock>, stopped: watch::Receiver
     cover
 }
 
-fn start_feeds(config: &Config, clock: &Arc<dyn Clock>, stopped: watch::Receiver<bool>) -> Arc<Feeds> {
-    let feeds = Arc::new(Feeds::new(config, Arc::clone(clock)));
-    let running = Arc::clone(&feeds);
-    tokio::spawn(async move { running.run(stopped).await });
+fn start_feeds(
+    config: &Config,
+    clock: &Arc<dyn Clock>,
+    dispatcher: &Arc<Dispatcher>,
+    stopped: watch::Receiver<bool>,
+) -> Arc<Feeds> {
+    let (news, mut words) = tokio::sync::mpsc::unbounded_channel::<Word>();
+    // The receiver lives as long as the program; on the way down news may go nowhere.
+    let sink = Arc::new(move |word| drop(news.send(word)));
+    let feeds = Arc::new(Feeds::new(config, Arc::clone(clock), sink));
+    let hearing = Arc::clone(dispatcher);
+    tokio::spawn(async move {
+        while let Some(word) = words.recv().await {
+            match word {
+                Word::Evidence(evidence) => hearing.observe(evidence).await,
+                Word::Event(fields) => hearing.events().note(Kind::Feed, fields, hearing.now().wall),
+            }
+        }
+    });
+    tokio::spawn(Arc::clone(&feeds).run(stopped));
     feeds
 }
 
