@@ -9,7 +9,7 @@ use crate::alerts::Alerts;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::monitor::Monitor;
-use crate::monitor::feeds::Feeds;
+use crate::monitor::feeds::{Feeds, Word};
 use crate::monitor::identity::Identity;
 use crate::monitor::identity::resolver::Checked;
 use crate::monitor::spf::Cover;
@@ -38,7 +38,7 @@ pub(super) fn start(
     let identity = start_identity(config, clock, dispatcher, &monitor, stopped.clone());
     start_rounds(&monitor, &identity, stopped.clone());
     let cover = start_cover(config, clock, dispatcher, stopped.clone())?;
-    let feeds = start_feeds(config, clock, stopped.clone());
+    let feeds = start_feeds(config, clock, dispatcher, stopped.clone());
     let alerts = start_alerts(config, clock, stopped.clone());
     Ok(Watching { monitor, identity, cover, feeds, alerts })
 }
@@ -130,10 +130,26 @@ fn start_cover(
     Ok(cover)
 }
 
-fn start_feeds(config: &Config, clock: &Arc<dyn Clock>, stopped: watch::Receiver<bool>) -> Arc<Feeds> {
-    let feeds = Arc::new(Feeds::new(config, Arc::clone(clock)));
-    let running = Arc::clone(&feeds);
-    tokio::spawn(async move { running.run(stopped).await });
+fn start_feeds(
+    config: &Config,
+    clock: &Arc<dyn Clock>,
+    dispatcher: &Arc<Dispatcher>,
+    stopped: watch::Receiver<bool>,
+) -> Arc<Feeds> {
+    let (news, mut words) = tokio::sync::mpsc::unbounded_channel::<Word>();
+    // The receiver lives as long as the program; on the way down news may go nowhere.
+    let sink = Arc::new(move |word| drop(news.send(word)));
+    let feeds = Arc::new(Feeds::new(config, Arc::clone(clock), sink));
+    let hearing = Arc::clone(dispatcher);
+    tokio::spawn(async move {
+        while let Some(word) = words.recv().await {
+            match word {
+                Word::Evidence(evidence) => hearing.observe(evidence).await,
+                Word::Event(fields) => hearing.events().note(Kind::Feed, fields, hearing.now().wall),
+            }
+        }
+    });
+    tokio::spawn(Arc::clone(&feeds).run(stopped));
     feeds
 }
 

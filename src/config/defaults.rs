@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use super::{
     Admin, Assignment, Automation, BackOff, Binding, Classify, Config, Day, Delivery, Dns, DomainPattern, EhloName,
-    FailoverReason, Ipv6Names, Limits, Listener, Log, LogFormat, Member, Monitor, Pace, Pool, Prediction, Provider,
-    Queue, Reputation, Server, SpfPolicy, Spread, Tenant, TenantMatch, Timeouts, UnknownPolicy, WarmupRules, Window,
+    FailoverReason, FeedKind, FeedMetric, Ipv6Names, Limits, Listener, Log, LogFormat, Member, Monitor, Pace, Pool,
+    Prediction, Provider, Queue, Reputation, Server, SpfPolicy, Spread, Tenant, TenantMatch, Timeouts, UnknownPolicy,
+    WarmupRules, Window,
 };
 use crate::message::{BindingName, Domain, PoolName, ProviderName, TenantName};
 
@@ -55,6 +56,64 @@ pub(super) const ZONE_WEIGHT: f64 = 1.0;
 pub(super) const POSITIVE_PROBE: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
 /// `monitor.zone.NAME.negative_probe` (RFC 5782 §5)
 pub(super) const NEGATIVE_PROBE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+/// `feed.NAME.interval`
+pub(super) const FEED_INTERVAL: Duration = hours(6);
+/// `feed.NAME.timeout`
+pub(super) const FEED_TIMEOUT: Duration = seconds(30);
+/// `feed.NAME.max_bytes`
+pub(super) const FEED_BYTES: u64 = 16 << 20;
+/// `feed.NAME.half_life`: reports come one to two days late.
+pub(super) const FEED_HALF_LIFE: Duration = days(2);
+/// `feed.NAME.max_age`
+pub(super) const FEED_MAX_AGE: Duration = days(7);
+/// `feed.NAME.lists`
+pub(super) const FEED_LIST: &str = "zen";
+/// `feed.NAME.daily_budget`
+pub(super) const FEED_BUDGET: u32 = 1000;
+/// `feed.NAME.auth_header`
+pub(super) const FEED_HEADER: &str = "Authorization";
+/// `feed.NAME.url` of kind `snds`
+pub(super) const SNDS_URL: &str = "https://substrate.office.com/ip-domain-management-snds";
+/// `feed.NAME.token_url` of kind `snds`
+pub(super) const SNDS_TOKEN_URL: &str = "https://login.microsoftonline.com/consumers/oauth2/v2.0/token";
+/// `feed.NAME.url` of kind `postmaster`
+pub(super) const POSTMASTER_URL: &str = "https://gmailpostmastertools.googleapis.com";
+/// `feed.NAME.oauth_scope` of kind `postmaster`
+pub(super) const POSTMASTER_SCOPE: &str =
+    "https://www.googleapis.com/auth/postmaster.traffic.readonly https://www.googleapis.com/auth/postmaster.domain";
+/// `feed.NAME.url` of kind `wqs`
+pub(super) const WQS_URL: &str = "https://apibl.spamhaus.net/lookup/v1";
+
+/// Metrics that the kinds with a shape of their own have, and what of them is bad. Verdicts of SNDS are 0 green,
+/// 1 yellow, 2 red; states of its addresses and listings are 1 or 0; the rest are shares and counts.
+pub(super) fn feed_metrics(kind: FeedKind, reputation: &Reputation) -> Vec<(String, FeedMetric)> {
+    let metric = |name: &str, warn, throttle| (name.to_owned(), FeedMetric::above(warn, throttle));
+    let snds = || {
+        vec![
+            metric("filter_result", Some(0.0), Some(1.0)),
+            metric("complaint_ratio", None, Some(reputation.complaint_throttle)),
+            metric("trap_hits", None, Some(0.0)),
+            metric("blocked", None, Some(0.0)),
+            metric("abnormal", Some(0.0), None),
+            metric("rcpt_commands", None, None),
+            metric("data_commands", None, None),
+            metric("message_recipients", None, None),
+        ]
+    };
+    match kind {
+        FeedKind::Snds | FeedKind::SndsCsv => snds(),
+        FeedKind::Wqs => vec![metric("listed", None, Some(0.0))],
+        FeedKind::Postmaster => vec![
+            metric("spam_rate", Some(reputation.complaint_throttle), None),
+            metric("low_ip_reputation", Some(0.0), Some(0.01)),
+            metric("ip_in_rbls", Some(0.0), Some(0.01)),
+            metric("bad_or_missing_ptr_record", Some(0.0), None),
+            metric("needs_work", Some(0.0), None),
+        ],
+        FeedKind::Json | FeedKind::Csv => Vec::new(),
+    }
+}
+
 /// `binding.NAME.warmup.ladder`
 pub(super) const LADDER: &str = "standard";
 

@@ -20,7 +20,7 @@ pub mod units;
 
 pub use alerts::Alerts;
 pub use check::{Loaded, Mistake, Mistakes, NamedFiles, SourceFile};
-pub use feeds::Feed;
+pub use feeds::{Feed, FeedAuth, FeedKind, FeedMetric, FeedRows, FeedScope};
 pub(crate) use mistake::suggest;
 pub use monitor::{CodeMeaning, Ipv6Names, Monitor, SpfPolicy, Zone, ZoneCode};
 pub use origins::{Origin, Origins};

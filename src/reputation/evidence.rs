@@ -109,6 +109,18 @@ pub enum Evidence {
         /// What was seen.
         detail: String,
     },
+    /// What others report of a binding, all feeds taken together ([`crate::monitor::feeds`]). They are days late: this
+    /// throttles, and never suspends.
+    Reported {
+        /// Which.
+        binding: BindingName,
+        /// At this destination only.
+        destination: Option<DestinationName>,
+        /// When what is bad has aged; `None` where nothing bad is reported (any more).
+        until: Option<Wall>,
+        /// What was said.
+        detail: String,
+    },
     /// The operator took it out.
     OperatorSuspend {
         /// Which.

@@ -94,6 +94,8 @@ pub enum Reason {
     Listed,
     /// PTR or forward confirmation proven broken.
     ReverseDns,
+    /// What a feed reports.
+    Reported,
     /// Source address not on this host.
     Unbindable,
     /// The operator's word.
@@ -119,6 +121,7 @@ impl Reason {
             Self::RateLimited => "rate_limited",
             Self::Listed => "listed",
             Self::ReverseDns => "reverse_dns",
+            Self::Reported => "reported",
             Self::Unbindable => "unbindable",
             Self::Operator => "operator",
         }

@@ -14,6 +14,7 @@
 //! | hard bounces that come back later | as if they had come at once, where that still matters ([`late`](super::late)) |
 //! | routes suspended for the IP or its set-up at `providers_for_binding` configured providers | the binding |
 //! | listings, reverse DNS, an address that cannot be bound | the binding, until the cause is gone |
+//! | what feeds report | the route to the feed's receiver, or the binding, is throttled while that is fresh; never suspended |
 //! | the operator's word | the binding or one route, before everything else; brought back for a span, automation does not suspend it meanwhile |
 //!
 //! Nothing else touches a binding as a whole: one receiver's refusal stays that receiver's.
@@ -226,6 +227,9 @@ impl Reputation {
             Evidence::Listings { binding, listed, .. } => self.weigh(binding, listed, now, out),
             Evidence::ReverseDns { binding, confirmed, detail } => {
                 self.reverse_dns(binding, *confirmed, detail, now, out);
+            }
+            Evidence::Reported { binding, destination, until, detail } => {
+                self.reported(binding, destination.as_ref(), *until, detail, now, out);
             }
             Evidence::OperatorSuspend { binding, destination, reason, span } => {
                 self.operator_suspend(binding, destination.as_ref(), reason, *span, now, out);

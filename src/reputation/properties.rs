@@ -68,6 +68,14 @@ fn any_evidence() -> impl Strategy<Value = Evidence> {
         1 => (name.clone(), any::<bool>()).prop_map(|(n, confirmed)| {
             Evidence::ReverseDns { binding: n.into(), confirmed, detail: "ptr".into() }
         }),
+        2 => (name.clone(), prop::option::of(to.clone()), prop::option::of(-300i64..3000)).prop_map(|(n, to, minutes)| {
+            Evidence::Reported {
+                binding: n.into(),
+                destination: to.map(Into::into),
+                until: minutes.map(|m| Wall::from_millis(START.as_millis() + 60_000 * m)),
+                detail: "red".into(),
+            }
+        }),
         1 => name.clone().prop_map(|n| Evidence::Unbindable { binding: n.into(), detail: "no".into() }),
         1 => name.clone().prop_map(|n| Evidence::Bindable { binding: n.into() }),
         1 => (name.clone(), prop::option::of(to.clone()), prop::option::of(span.clone())).prop_map(|(n, to, span)| {
@@ -124,6 +132,7 @@ proptest! {
                     match change.to {
                         Health::Suspended { until, reason } => {
                             prop_assert!(until > now);
+                            prop_assert_ne!(reason, Reason::Reported, "a feed suspends nobody");
                             // The guard: automation leaves the pool a usable binding.
                             if matches!(change.subject, Subject::Binding(_))
                                 && reason != Reason::Operator
@@ -138,7 +147,9 @@ proptest! {
                             }
                         }
                         Health::Throttled { divisor, until, .. } => prop_assert!(until > now && divisor >= 2),
-                        Health::Probation { allowance, until, .. } => prop_assert!(until > now && allowance >= 1),
+                        Health::Probation { allowance, until, reason } => {
+                            prop_assert!(until > now && allowance >= 1 && reason != Reason::Reported);
+                        }
                         Health::Active => {}
                     }
                 }

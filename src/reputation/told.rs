@@ -1,4 +1,4 @@
-//! What is known of a binding without mail: listings, reverse DNS, whether its address can be bound, the operator's word.
+//! What is known of a binding without mail: listings, reverse DNS, what others report, whether its address can be bound, the operator's word.
 
 use std::time::Duration;
 
@@ -79,6 +79,35 @@ impl Reputation {
         self.change(&Subject::Binding(binding.clone()), &text, out, |state, rules| match confirmed {
             true => state.lift(Reason::ReverseDns, rules, now),
             false => state.hold(Reason::ReverseDns, until_cleared(Effect::Suspend, false, &text), now),
+        });
+    }
+
+    /// What feeds say. A word that ends sooner than the last one, or takes it back, is believed: it is the newer one.
+    pub(super) fn reported(
+        &mut self,
+        binding: &BindingName,
+        destination: Option<&DestinationName>,
+        until: Option<Wall>,
+        detail: &str,
+        now: Wall,
+        out: &mut Vec<HealthChange>,
+    ) {
+        let subject = subject(binding, destination);
+        let until = until.filter(|until| *until > now);
+        let known =
+            self.cell(&subject).and_then(|cell| cell.state.causes.get(&Reason::Reported)).map(|held| held.until);
+        if until.is_none() && known.is_none() {
+            return;
+        }
+        let text = clipped(detail);
+        self.change(&subject, &text, out, |state, rules| {
+            if known > until {
+                state.lift(Reason::Reported, rules, now);
+            }
+            if let Some(until) = until {
+                let cause = Cause { effect: Effect::Throttle, until, certain: false, evidence: text.clone() };
+                state.hold(Reason::Reported, cause, now);
+            }
         });
     }
 

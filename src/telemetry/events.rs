@@ -30,11 +30,13 @@ pub enum Kind {
     Report,
     /// A stage of a warm-up moved.
     Warmup,
+    /// A feed began or ceased to answer, or says something new of us.
+    Feed,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 4] = [Self::Health, Self::Note, Self::Report, Self::Warmup];
+    pub const ALL: [Self; 5] = [Self::Health, Self::Note, Self::Report, Self::Warmup, Self::Feed];
 
     /// Stable text.
     pub fn as_str(self) -> &'static str {
@@ -43,6 +45,7 @@ impl Kind {
             Self::Note => "note",
             Self::Report => "report",
             Self::Warmup => "warmup",
+            Self::Feed => "feed",
         }
     }
 
@@ -75,7 +78,7 @@ pub struct Event {
 pub struct Events {
     /// Replies that no rule knew: not events one by one, but counted.
     pub unmatched: Unmatched,
-    kept: Mutex<[VecDeque<Event>; 4]>,
+    kept: Mutex<[VecDeque<Event>; Kind::ALL.len()]>,
 }
 
 impl Events {
@@ -147,6 +150,6 @@ mod tests {
     #[test]
     fn kinds_are_found_by_their_names() {
         assert!(Kind::ALL.into_iter().all(|kind| Kind::of(kind.as_str()) == Some(kind)));
-        assert_eq!((Kind::of("unmatched"), Kind::names().as_str()), (None, "health, note, report, warmup"));
+        assert_eq!((Kind::of("unmatched"), Kind::names().as_str()), (None, "health, note, report, warmup, feed"));
     }
 }

@@ -1,6 +1,53 @@
-//! Gauges of feeds.
+//! Gauges of feeds. What is no more known leaves no series.
 
+use super::catch_up;
 use crate::admin::Sources;
+use crate::clock::Wall;
+use crate::monitor::feeds::FeedSnapshot;
+use crate::monitor::feeds::answer::Outcome;
 use crate::telemetry::Metrics;
 
-pub(super) fn fill(_metrics: &Metrics, _sources: &Sources) {}
+pub(super) fn fill(metrics: &Metrics, sources: &Sources) {
+    let own = &metrics.feeds;
+    let gauges = [&own.age_seconds, &own.last_success, &own.credential_expiry, &own.value];
+    gauges.iter().for_each(|gauge| gauge.reset());
+    let now = sources.dispatcher.now().wall;
+    for feed in sources.feeds.snapshot() {
+        one(metrics, &feed, now);
+    }
+}
+
+fn one(metrics: &Metrics, feed: &FeedSnapshot, now: Wall) {
+    let (own, name) = (&metrics.feeds, [feed.feed.as_str()]);
+    let seconds = |at: Wall| at.as_millis() as f64 / 1000.0;
+    if let Some(up) = feed.up {
+        own.up.with_label_values(&name).set(i64::from(up));
+    }
+    own.credentials_refused.with_label_values(&name).set(i64::from(feed.credentials_refused));
+    let known = [
+        (&own.age_seconds, feed.newest.map(|newest| now.since(newest).as_secs_f64())),
+        (&own.last_success, feed.last_success.map(seconds)),
+        (&own.credential_expiry, feed.credential_expires.map(seconds)),
+    ];
+    for (gauge, value) in known {
+        if let Some(value) = value {
+            gauge.with_label_values(&name).set(value);
+        }
+    }
+    for outcome in Outcome::ALL {
+        let count = feed.fetches.get(outcome.as_str()).copied().unwrap_or_default();
+        catch_up(&own.fetches.with_label_values(&[name[0], outcome.as_str()]), count);
+    }
+    catch_up(&own.unknown_fields.with_label_values(&name), feed.unknown_fields);
+    for (binding, state) in &feed.states {
+        own.state.with_label_values(&[name[0], binding]).set(i64::from(*state));
+    }
+    for seen in &feed.observations {
+        let (metric, value) = (seen.observation.metric.as_str(), seen.observation.value.number);
+        let bindings = seen.bindings.iter().map(|binding| [name[0], metric, binding, ""]);
+        let others = seen.name.iter().map(|domain| [name[0], metric, "", domain]);
+        for labels in bindings.chain(others) {
+            own.value.with_label_values(&labels).set(value);
+        }
+    }
+}

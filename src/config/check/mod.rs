@@ -223,7 +223,7 @@ impl<'a> Context<'a> {
         let warmup = self.warmup_rules(file);
         let monitor = self.monitor(file);
         self.check_public_addresses(file, &bindings, &monitor);
-        let feeds = self.feeds(file);
+        let feeds = self.feeds(file, &reputation);
         let alerts = self.alerts(file);
         let admin = self.admin(file);
         let log = self.log(file);

@@ -680,6 +680,86 @@ fn files_that_include_one_another_end() {
 }
 
 #[test]
+fn every_mistake_of_a_feed_is_named_with_its_remedy() {
+    let wqs = "kind = \"wqs\"\nsecret_file = \"k\"\n";
+    let json = "kind = \"json\"\nurl = \"https://a.example/x\"\n";
+    let metric = "[feed.f.metric.m]\nvalue = \"/v\"\n";
+    // (lines of [feed.f], its only mistake)
+    let table: &[(String, &str)] = &[
+        (
+            String::new(),
+            "1:7: feed.f.kind: missing; write kind = \"snds\", \"snds_csv\", \"postmaster\", \"wqs\", \"json\" or \"csv\"",
+        ),
+        ("kind = \"sndz\"\n".into(), "2:8: feed.f.kind: \"sndz\" is not known here; did you mean \"snds\"?"),
+        ("kind = \"wqs\"\n".into(), "1:7: feed.f.secret_file: missing; write the file that holds the DQS key"),
+        (
+            "kind = \"snds\"\ntoken_file = \"t\"\n".into(),
+            "1:7: feed.f.client_id: missing; write the OAuth client with which the refresh token was got",
+        ),
+        (
+            format!("{wqs}url = \"http://a.example/topsecret\"\n"),
+            "4:7: feed.f.url: plain HTTP shows the key to everybody on the way; write https://, or allow_plain = true where you know the way there is safe",
+        ),
+        (
+            format!("{wqs}url = \"https://topsecret@a.example/\"\n"),
+            "4:7: feed.f.url: user and password must not stand in an address; write them into secret_file",
+        ),
+        (
+            format!("{wqs}url = \"a.example\"\n"),
+            "4:7: feed.f.url: this is no web address; write it as \"https://feeds.example.org/reputation\"",
+        ),
+        (
+            format!("{wqs}url = \"https://a.example/?key=topsecret\"\n"),
+            "4:7: feed.f.url: this kind of feed appends its own paths: no query can stand here; write the address without it; a key belongs in secret_file",
+        ),
+        (
+            format!("{wqs}domains = [\"a.example\"]\n"),
+            "4:11: feed.f.domains: domains means nothing to a feed of kind wqs; leave it out; it is for postmaster",
+        ),
+        (format!("{wqs}provider = \"nobody\"\n"), "4:12: feed.f.provider: no provider \"nobody\""),
+        (format!("{wqs}interval = \"0s\"\n"), "4:12: feed.f.interval: must be longer than 0"),
+        (
+            format!("{wqs}[feed.f.metric.red]\nwarn_above = 1\n"),
+            "4:16: feed.f.metric.red: a feed of kind wqs has no metric \"red\"; known: listed",
+        ),
+        (
+            format!("{json}{metric}"),
+            "1:7: feed.f.scope: missing; write scope = { address = \"/ip\" }, or range, domain, tenant or binding",
+        ),
+        (
+            format!("{json}scope = {{ address = \"/a\", domain = \"/d\" }}\n{metric}"),
+            "4:9: feed.f.scope: names 2 kinds of subject instead of one; write scope = { address = \"/ip\" }, or range, domain, tenant or binding",
+        ),
+        (
+            format!("{json}scope = {{ address = \"ip\" }}\n{metric}"),
+            "4:21: feed.f.scope.address: \"ip\" is no JSON pointer; write \"/name\", or \"/outer/inner\"; empty is the document itself",
+        ),
+        (
+            format!("{json}scope = {{ address = \"/ip\" }}\n"),
+            "1:7: feed.f.metric: no metric: nothing would be kept; add [feed.f.metric.NAME] with value = \"…\" and throttle_above = …",
+        ),
+        (
+            format!("{json}scope = {{ address = \"/ip\" }}\n{metric}warn_above = 3\nthrottle_above = 2\n"),
+            "8:18: feed.f.metric.m.throttle_above: warn_above is above throttle_above",
+        ),
+        (
+            "kind = \"postmaster\"\ncredentials_file = \"c\"\ncarried_by = { \"a.example\" = [\"mta9\"] }\n".into(),
+            "4:31: feed.f.carried_by.\"a.example\"[0]: no binding \"mta9\"; did you mean \"mta1\"?",
+        ),
+    ];
+    for (lines, mistake) in table {
+        let found = complaints(&format!("[feed.f]\n{lines}"));
+        assert_eq!(found, [*mistake], "{lines}");
+        assert!(!found[0].contains("topsecret"));
+    }
+    let config = good(
+        &(minimal()
+            + "[feed.f]\nkind = \"csv\"\nurl = \"https://a.example/x?key=topsecret\"\nscope = { binding = \"b\" }\n[feed.f.metric.m]\nvalue = \"v\"\n"),
+    );
+    assert!(config.feeds[0].url.contains("topsecret") && !format!("{config:?}").contains("topsecret"));
+}
+
+#[test]
 fn the_key_of_a_list_is_never_printed() {
     let text =
         minimal() + "[monitor.zone.z]\nzone = \"topsecret.dq.example\"\npositive_probe = 3\nweight = \"topsecret\"\n";
@@ -735,6 +815,12 @@ fn what_the_example_shows_in_comments_exists_and_defaults_are_the_true_ones() {
     assert_eq!(format!("{:?}", full.queue), format!("{:?}", Queue::default()));
     assert_eq!(format!("{:?}", full.delivery), format!("{:?}", Delivery::default()));
     assert_eq!(full.window, Window::default());
+    let [shown, bare] = [&full.feeds[0], &full.feeds[1]];
+    let timing = |feed: &crate::config::Feed| {
+        (feed.interval, feed.timeout, feed.max_bytes, feed.half_life, feed.max_age, feed.auth.allow_plain)
+    };
+    assert_eq!(timing(shown), timing(bare), "feeds");
+    assert_eq!((full.feeds[3].daily_budget, &full.feeds[3].lists[..]), (1000, &["zen".to_owned()][..]));
     assert_eq!(format!("{:?}", full.reputation), format!("{:?}", Reputation::default()));
     assert_eq!(full.warmup, WarmupRules::default());
     assert_eq!(format!("{:?}", full.listeners), format!("{:?}", plain.listeners));
@@ -761,7 +847,8 @@ fn what_the_example_shows_in_comments_exists_and_defaults_are_the_true_ones() {
 
 #[test]
 fn alternatives_in_the_example_load_as_well() {
-    let lines: Vec<&str> = EXAMPLE.lines().collect();
+    let full = uncommented();
+    let lines: Vec<&str> = full.lines().collect();
     let mut tried = 0;
     for (at, line) in lines.iter().enumerate() {
         let Some(other) = line.strip_prefix("# or: ").filter(|rest| is_key_line(rest)) else { continue };
@@ -804,7 +891,11 @@ fn the_example_shows_every_key_there_is() {
     // The alternatives count as shown; each is proved to load above.
     let mut texts = vec![uncommented()];
     texts.extend(EXAMPLE.lines().filter_map(|line| line.strip_prefix("# or: ")).filter(|l| is_key_line(l)).map(|l| {
-        let header = if l.starts_with("warmup") { "[binding.x]" } else { "[admin]" };
+        let header = match l.split(" = ").next() {
+            Some("warmup") => "[binding.x]",
+            Some("scope") => "[feed.x]",
+            _ => "[admin]",
+        };
         // A binding's warm-up, and the same towards one provider.
         let towards = if l.starts_with("warmup") { format!("[binding.x.provider.x]\n{l}\n") } else { String::new() };
         format!("{header}\n{l}\n{towards}")

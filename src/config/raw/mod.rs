@@ -19,7 +19,8 @@ use super::read::{
 };
 use super::tree::{Node, Table, Value};
 use super::{
-    Automation, DomainPattern, FailoverReason, Ipv6Names, LogFormat, Pace, Rate, SpfPolicy, Spread, UnknownPolicy,
+    Automation, DomainPattern, FailoverReason, FeedKind, Ipv6Names, LogFormat, Pace, Rate, SpfPolicy, Spread,
+    UnknownPolicy,
 };
 use crate::message::{Domain, Mailbox};
 
@@ -353,7 +354,48 @@ pub(super) enum Meaning {
 
 words!(Meaning { "listed" => Meaning::Listed, "refused" => Meaning::Refused, "good" => Meaning::Good });
 
-table!(Feed { url: String });
+table!(Feed {
+    kind: FeedKind,
+    url: String,
+    allow_plain: bool,
+    interval: Duration,
+    timeout: Duration,
+    max_bytes: Size,
+    half_life: Duration,
+    max_age: Duration,
+    provider: String,
+    networks: List<IpNet>,
+    domains: List<Domain>,
+    carried_by: Map<List<String>>,
+    lists: List<String>,
+    daily_budget: u32,
+    secret_file: String,
+    auth_header: String,
+    token_file: String,
+    credentials_file: String,
+    client_id: String,
+    oauth_scope: String,
+    token_url: String,
+    credential_expires: Date,
+    rows: String,
+    scope: FeedScope,
+    metric_name: String,
+    time: String,
+    metric: Map<FeedMetric>,
+});
+
+words!(FeedKind {
+    "snds" => FeedKind::Snds,
+    "snds_csv" => FeedKind::SndsCsv,
+    "postmaster" => FeedKind::Postmaster,
+    "wqs" => FeedKind::Wqs,
+    "json" => FeedKind::Json,
+    "csv" => FeedKind::Csv,
+});
+
+table!(FeedScope { address: String, range: String, domain: String, tenant: String, binding: String });
+
+table!(FeedMetric { value: String, warn_above: f64, warn_below: f64, throttle_above: f64, throttle_below: f64 });
 
 table!(Alerts { alertmanagers: List<String> });
 

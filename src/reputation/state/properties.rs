@@ -10,7 +10,7 @@ use super::*;
 const MINUTE: Duration = Duration::from_secs(60);
 const START: Wall = Wall::from_millis(1_800_000_000_000);
 
-const REASONS: [Reason; 7] = [
+const REASONS: [Reason; 8] = [
     Reason::HardBounces,
     Reason::Complaints,
     Reason::Deferrals,
@@ -18,6 +18,7 @@ const REASONS: [Reason; 7] = [
     Reason::Misconfigured,
     Reason::Listed,
     Reason::ReverseDns,
+    Reason::Reported,
 ];
 
 #[derive(Clone, Debug)]

@@ -193,6 +193,8 @@ fn blame(reason: Reason) -> Blame {
         Reason::HardBounces | Reason::Complaints | Reason::Deferrals | Reason::Latency | Reason::RateLimited => {
             Blame::Unclear
         }
-        Reason::Misconfigured | Reason::ReverseDns | Reason::Unbindable | Reason::Operator => Blame::Nobody,
+        Reason::Misconfigured | Reason::ReverseDns | Reason::Reported | Reason::Unbindable | Reason::Operator => {
+            Blame::Nobody
+        }
     }
 }

@@ -1,0 +1,1 @@
+//! Feeds against a local server.
