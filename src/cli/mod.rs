@@ -2,6 +2,7 @@
 //!
 //! `0` done · `1` the thing asked for did not hold (bad configuration, demo that does not add up) · `2` wrong usage.
 
+mod alerts;
 mod check;
 mod classify;
 mod classify_mail;
@@ -150,6 +151,15 @@ enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// What is wrong on a running relay now, since when, and who was told.
+    Alerts {
+        /// Its HTTP address (`admin.address`).
+        #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8025")]
+        admin: String,
+        /// Print the JSON as it is.
+        #[arg(long)]
+        json: bool,
+    },
     /// Ask a running relay how it is.
     Status {
         /// Its HTTP address (`admin.address`).
@@ -191,6 +201,7 @@ pub fn main() -> ExitCode {
                 (None, None) => fail("say what to explain: an id, select or limits"),
             }
         }
+        Verb::Alerts { admin, json } => alerts::main(&admin, json),
         Verb::Status { admin, json } => status::main(&admin, json),
     }
 }

@@ -6,7 +6,7 @@
 mod forms;
 
 pub(crate) use forms::Date;
-pub(super) use forms::{Host, Octets, TimeOfDay, ZoneDomain};
+pub(super) use forms::{Host, Octets, TargetUrl, TimeOfDay, ZoneDomain};
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -18,7 +18,7 @@ use super::read::{
     Field, List, Map, NameServer, OrOff, Readable, Size, as_table, as_text, field, quoted, refuse_unknown, table, words,
 };
 use super::tree::{Node, Table, Value};
-use super::{Automation, DomainPattern, FailoverReason, LogFormat, Pace, Rate, Spread, UnknownPolicy};
+use super::{Automation, DomainPattern, FailoverReason, LogFormat, Pace, Rate, Severity, Spread, UnknownPolicy};
 use crate::message::{Domain, Mailbox};
 
 table!(File {
@@ -345,7 +345,64 @@ words!(Meaning { "listed" => Meaning::Listed, "refused" => Meaning::Refused, "go
 
 table!(Feed { url: String });
 
-table!(Alerts { alertmanagers: List<String> });
+table!(Alerts {
+    every: Duration,
+    clear_after: Duration,
+    resend: Duration,
+    repeat: OrOff<Duration>,
+    timeout: Duration,
+    runbook: String,
+    window: Duration,
+    min_recipients: u64,
+    cap_used: f64,
+    hard_bounce_ratio: f64,
+    complaint_ratio: f64,
+    deferral_ratio: f64,
+    unmatched_ratio: f64,
+    listing_weight: f64,
+    queue_age: Duration,
+    no_deliveries: Duration,
+    spool_space: Size,
+    credential_life: Duration,
+    rule: Map<AlertRule>,
+    alertmanager: Map<Alertmanager>,
+    webhook: Map<Webhook>,
+});
+
+table!(AlertRule { hold as "for": Duration, severity: Severity, enabled: bool });
+
+words!(Severity {
+    "critical" => Severity::Critical,
+    "warning" => Severity::Warning,
+    "info" => Severity::Info,
+});
+
+table!(Alertmanager {
+    url: TargetUrl,
+    user: String,
+    password_file: String,
+    bearer_file: String,
+    ca_file: String,
+    allow_plain: bool,
+});
+
+table!(Webhook {
+    url: TargetUrl,
+    secret_file: String,
+    bearer_file: String,
+    ca_file: String,
+    min_severity: Severity,
+    events: List<AlertEvent>,
+    allow_plain: bool,
+});
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AlertEvent {
+    Firing,
+    Resolved,
+}
+
+words!(AlertEvent { "firing" => AlertEvent::Firing, "resolved" => AlertEvent::Resolved });
 
 table!(Admin { address: OrOff<SocketAddr>, });
 
