@@ -105,7 +105,12 @@ impl Alerts {
     }
 
     async fn look(&self, sources: &Sources) {
-        let (view, totals) = gather::view(sources);
+        // Of a queue of a million entries the look takes long enough to be in the way of others on this thread.
+        let from = sources.clone();
+        let seen = tokio::task::spawn_blocking(move || gather::view(&from)).await;
+        let Ok((view, totals)) = seen.inspect_err(|error| tracing::error!(%error, "conditions not looked at")) else {
+            return;
+        };
         self.book.lock().look(view, &totals, self.clock.now().wall);
         self.write(sources).await;
         self.looks.send_modify(|looks| *looks += 1);

@@ -1,4 +1,30 @@
 //! (pure) What goes over the wire: the array of Alertmanager's API v2, and the body and signature of a webhook.
+//!
+//! A webhook gets one POST for each change:
+//!
+//! ```text
+//! Content-Type: application/json
+//! Remuda-Delivery: 5b0e…            the same for every try: who has seen it answers 200 and does nothing
+//! Remuda-Signature: t=1800000000,v1=9f…     where secret_file is set
+//!
+//! {"version":1,"id":"5b0e…","event":"firing","reminder":false,"relay":"relay.example.net",
+//!  "at":"2027-01-15T08:00:00.000Z",
+//!  "alert":{"name":"BindingListed","severity":"warning","labels":{"binding":"mta1","zone":"spamhaus"},
+//!           "summary":"…","description":"…","runbook_url":null,"fired_at":"2027-01-15T08:00:00.000Z"}}
+//! ```
+//!
+//! `event` is `firing` or `resolved`; `reminder` is true where it was told before and still fires. An answer of 2xx is
+//! the end of a delivery, and so is another 4xx than 408, 410, 425 and 429; 410 switches the webhook off until a restart;
+//! everything else is tried again for a day, after 1 s, 2 s, … 5 min, or when `Retry-After` says. To verify, in Python:
+//!
+//! ```python
+//! import hashlib, hmac
+//!
+//! def is_genuine(secret: bytes, header: str, body: bytes, now: float, tolerance: float = 300) -> bool:
+//!     parts = dict(part.split("=", 1) for part in header.split(","))
+//!     expected = hmac.new(secret, parts["t"].encode() + b"." + body, hashlib.sha256).hexdigest()
+//!     return hmac.compare_digest(expected, parts["v1"]) and abs(now - int(parts["t"])) <= tolerance
+//! ```
 
 use std::collections::BTreeMap;
 

@@ -204,3 +204,7 @@ async fn beginning(mut answer: reqwest::Response) -> String {
     read.truncate(ANSWER_MAX);
     visible(String::from_utf8_lossy(&read).trim().chars())
 }
+
+#[cfg(test)]
+#[path = "push_tests.rs"]
+mod tests;

@@ -321,4 +321,18 @@ mod tests {
             assert_eq!(is_plain(url), plain, "{url}");
         }
     }
+
+    #[test]
+    fn the_example_lists_every_alert_with_what_holds_of_it() {
+        let example = include_str!("../../../config/remuda.toml");
+        for name in AlertName::ALL {
+            let line = example.lines().find(|line| line.starts_with(&format!("#   {} ", name.as_str())));
+            let line = line.unwrap_or_else(|| panic!("{} is not listed", name.as_str()));
+            let words: Vec<&str> = line.split_whitespace().skip(2).take(2).collect();
+            let usual = name.usual();
+            assert_eq!(words[0], usual.severity.as_str(), "{line}");
+            assert_eq!(crate::config::units::parse_duration(words[1]).ok(), Some(usual.hold), "{line}");
+            assert!(line.ends_with(name.meaning()), "{line}");
+        }
+    }
 }
