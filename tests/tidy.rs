@@ -10,6 +10,15 @@ use std::path::{Path, PathBuf};
 
 /// What decides and never acts: modules with all below them, whether they are a file or a directory.
 const PURE: &[&str] = &[
+    "src/alerts/book",
+    "src/alerts/conditions",
+    "src/alerts/kept",
+    "src/alerts/ledger",
+    "src/alerts/outbox",
+    "src/alerts/payload",
+    "src/alerts/shown",
+    "src/alerts/trend",
+    "src/alerts/view",
     "src/assignment",
     "src/config",
     "src/delivery/breaker",

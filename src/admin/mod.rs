@@ -1,9 +1,10 @@
 //! HTTP: `/metrics`, `/healthz`, `/api/v1/status`, `/api/v1/queue`, `/api/v1/explain`, `/api/v1/limits`,
-//! `/api/v1/events`, `/api/v1/unmatched`, `/api/v1/spf`, `/api/v1/feeds`.
+//! `/api/v1/events`, `/api/v1/unmatched`, `/api/v1/spf`, `/api/v1/feeds`, `/api/v1/alerts`.
 //!
 //! Loopback only until there is authentication (the configuration refuses anything else). Reads snapshots of the
 //! dispatcher's core; never acts.
 
+pub mod alerts;
 pub mod api;
 pub mod explain;
 pub mod feeds;
@@ -63,6 +64,7 @@ pub fn router(sources: Sources) -> Router {
         .route("/api/v1/unmatched", get(api::unmatched))
         .route("/api/v1/spf", get(spf::list))
         .route("/api/v1/feeds", get(feeds::feeds))
+        .route("/api/v1/alerts", get(alerts::alerts))
         .with_state(sources)
 }
 

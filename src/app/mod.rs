@@ -120,6 +120,7 @@ impl Relay {
             committer,
             listeners: listeners_too,
         };
+        watching::start_alerts(&sources, stopped.clone());
         let admin = start_admin(&config, &sources, stopped).await?;
         let relay =
             Self { listeners, admin, sources, stop, reception, server, dispatch, commit_thread, config, _lock: lock };

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::StartError;
+use crate::admin::Sources;
 use crate::alerts::Alerts;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -27,7 +28,7 @@ pub(super) struct Watching {
     pub(super) alerts: Arc<Alerts>,
 }
 
-/// Starts everything; it ends when `stopped` turns true.
+/// Starts everything but alerts, which look at the rest ([`start_alerts`]); it ends when `stopped` turns true.
 pub(super) fn start(
     config: &Arc<Config>,
     clock: &Arc<dyn Clock>,
@@ -39,7 +40,7 @@ pub(super) fn start(
     start_rounds(&monitor, &identity, stopped.clone());
     let cover = start_cover(config, clock, dispatcher, stopped.clone())?;
     let feeds = start_feeds(config, clock, dispatcher, stopped.clone());
-    let alerts = start_alerts(config, clock, stopped.clone());
+    let alerts = Arc::new(Alerts::new(config, Arc::clone(clock)));
     Ok(Watching { monitor, identity, cover, feeds, alerts })
 }
 
@@ -153,9 +154,7 @@ fn start_feeds(
     feeds
 }
 
-fn start_alerts(config: &Config, clock: &Arc<dyn Clock>, stopped: watch::Receiver<bool>) -> Arc<Alerts> {
-    let alerts = Arc::new(Alerts::new(config, Arc::clone(clock)));
-    let running = Arc::clone(&alerts);
-    tokio::spawn(async move { running.run(stopped).await });
-    alerts
+/// Starts to tell people: last, since it looks at everything else.
+pub(super) fn start_alerts(sources: &Sources, stopped: watch::Receiver<bool>) {
+    tokio::spawn(Arc::clone(&sources.alerts).run(sources.clone(), stopped));
 }

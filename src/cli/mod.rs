@@ -3,6 +3,7 @@
 //! `0` done · `1` the thing asked for did not hold (bad configuration, demo that does not add up) · `2` wrong usage · `3`
 //! of `check --online`: nothing is wrong for certain, but something is not as it should be.
 
+mod alerts;
 mod check;
 mod classify;
 mod classify_mail;
@@ -166,6 +167,15 @@ enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// What is wrong on a running relay now, since when, and who was told.
+    Alerts {
+        /// Its HTTP address (`admin.address`).
+        #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8025")]
+        admin: String,
+        /// Print the JSON as it is.
+        #[arg(long)]
+        json: bool,
+    },
     /// Ask a running relay how it is.
     Status {
         /// Its HTTP address (`admin.address`).
@@ -212,6 +222,7 @@ pub fn main() -> ExitCode {
                 (None, None) => fail("say what to explain: an id, select or limits"),
             }
         }
+        Verb::Alerts { admin, json } => alerts::main(&admin, json),
         Verb::Status { admin, json } => status::main(&admin, json),
     }
 }

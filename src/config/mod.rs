@@ -18,7 +18,7 @@ mod reputation;
 pub(crate) mod tree;
 pub mod units;
 
-pub use alerts::Alerts;
+pub use alerts::{AlertLimits, AlertName, AlertRule, Alertmanager, Alerts, Credentials, SecretUrl, Severity, Webhook};
 pub use check::{Loaded, Mistake, Mistakes, NamedFiles, SourceFile};
 pub use feeds::{Feed, FeedAuth, FeedKind, FeedMetric, FeedRows, FeedScope};
 pub(crate) use mistake::suggest;

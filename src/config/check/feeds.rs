@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::path::PathBuf;
 
 use super::{Context, is_header_name, place_of, section};
 use crate::clock::Wall;
@@ -184,11 +183,6 @@ impl Context<'_> {
             token_url: raw.token_url.value().cloned().or(customary),
             allow_plain,
         }
-    }
-
-    /// As with include: relative to the file in which it is written.
-    fn beside(&self, field: &Field<String>) -> Option<PathBuf> {
-        field.given().map(|at| self.lines.directory(&at.place).join(&at.value))
     }
 
     fn carried_by(&mut self, raw: &raw::Feed) -> BTreeMap<Domain, Vec<BindingName>> {

@@ -201,6 +201,11 @@ impl<'a> Context<'a> {
     }
 
     /// Checks everything; `None` where something is missing without which there is no configuration.
+    /// A file that is named: as with include, relative to the file in which that is written.
+    fn beside(&self, field: &Field<String>) -> Option<PathBuf> {
+        field.given().map(|at| self.lines.directory(&at.place).join(&at.value))
+    }
+
     fn config(&mut self, file: &raw::File) -> Option<Config> {
         self.check_presence(file);
         let server = self.server(file);

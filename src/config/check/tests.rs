@@ -843,6 +843,11 @@ fn what_the_example_shows_in_comments_exists_and_defaults_are_the_true_ones() {
         format!("{monitor:?}")
     };
     assert_eq!(without(full.monitor), without(plain.monitor));
+    let without = |mut alerts: crate::config::Alerts| {
+        (alerts.runbook, alerts.alertmanagers, alerts.webhooks) = (None, Vec::new(), Vec::new());
+        format!("{alerts:?}")
+    };
+    assert_eq!(without(full.alerts), without(crate::config::Alerts::default()));
 }
 
 #[test]

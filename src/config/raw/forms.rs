@@ -149,6 +149,22 @@ impl Readable for ZoneDomain {
     }
 }
 
+/// A URL to push to. No message repeats it: it may hold a key.
+#[derive(Clone)]
+pub(in crate::config) struct TargetUrl(pub(in crate::config) String);
+
+impl std::fmt::Debug for TargetUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("(masked)")
+    }
+}
+
+impl Readable for TargetUrl {
+    fn read(node: &Node, place: &Place, out: &mut Findings) -> Option<Self> {
+        as_text(node, place, "a URL", out).map(|text| Self(text.to_owned()))
+    }
+}
+
 /// Ranges of the four octets of a return code: `127.0.0.2-11`, `127.0.*.1`.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::config) struct Octets(pub(in crate::config) [(u8, u8); 4]);

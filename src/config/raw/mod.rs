@@ -6,7 +6,7 @@
 mod forms;
 
 pub(crate) use forms::Date;
-pub(super) use forms::{Host, Octets, TimeOfDay, ZoneDomain};
+pub(super) use forms::{Host, Octets, TargetUrl, TimeOfDay, ZoneDomain};
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -19,7 +19,7 @@ use super::read::{
 };
 use super::tree::{Node, Table, Value};
 use super::{
-    Automation, DomainPattern, FailoverReason, FeedKind, Ipv6Names, LogFormat, Pace, Rate, SpfPolicy, Spread,
+    Automation, DomainPattern, FailoverReason, FeedKind, Ipv6Names, LogFormat, Pace, Rate, Severity, SpfPolicy, Spread,
     UnknownPolicy,
 };
 use crate::message::{Domain, Mailbox};
@@ -397,7 +397,64 @@ table!(FeedScope { address: String, range: String, domain: String, tenant: Strin
 
 table!(FeedMetric { value: String, warn_above: f64, warn_below: f64, throttle_above: f64, throttle_below: f64 });
 
-table!(Alerts { alertmanagers: List<String> });
+table!(Alerts {
+    every: Duration,
+    clear_after: Duration,
+    resend: Duration,
+    repeat: OrOff<Duration>,
+    timeout: Duration,
+    runbook: String,
+    window: Duration,
+    min_recipients: u64,
+    cap_used: f64,
+    hard_bounce_ratio: f64,
+    complaint_ratio: f64,
+    deferral_ratio: f64,
+    unmatched_ratio: f64,
+    listing_weight: f64,
+    queue_age: Duration,
+    no_deliveries: Duration,
+    spool_space: Size,
+    credential_life: Duration,
+    rule: Map<AlertRule>,
+    alertmanager: Map<Alertmanager>,
+    webhook: Map<Webhook>,
+});
+
+table!(AlertRule { hold as "for": Duration, severity: Severity, enabled: bool });
+
+words!(Severity {
+    "critical" => Severity::Critical,
+    "warning" => Severity::Warning,
+    "info" => Severity::Info,
+});
+
+table!(Alertmanager {
+    url: TargetUrl,
+    user: String,
+    password_file: String,
+    bearer_file: String,
+    ca_file: String,
+    allow_plain: bool,
+});
+
+table!(Webhook {
+    url: TargetUrl,
+    secret_file: String,
+    bearer_file: String,
+    ca_file: String,
+    min_severity: Severity,
+    events: List<AlertEvent>,
+    allow_plain: bool,
+});
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AlertEvent {
+    Firing,
+    Resolved,
+}
+
+words!(AlertEvent { "firing" => AlertEvent::Firing, "resolved" => AlertEvent::Resolved });
 
 table!(Admin { address: OrOff<SocketAddr>, });
 

@@ -87,6 +87,8 @@ pub struct Counts {
     pub dsn: AtomicU64,
     /// Attempts of unknown fate.
     pub duplicates_possible: AtomicU64,
+    /// Writes of counts of daily caps that failed.
+    pub grant_errors: AtomicU64,
 }
 
 /// Is told of each binding whose address a reply blames.
@@ -559,6 +561,7 @@ impl Dispatcher {
         let result = pending.await;
         if let Err(error) = &result {
             tracing::error!(%error, "daily cap grants not written; bindings with caps wait");
+            self.counts.grant_errors.fetch_add(1, Ordering::Relaxed);
             self.spool_failed(SpoolWork::Grant, error);
         }
         self.core.lock().grants_written(&grants, result.is_ok(), self.clock.now());

@@ -1,0 +1,278 @@
+//! (pure) Everything the program knows of its alerts: the ledger, what each target is to be told, what is on disk.
+//!
+//! One value, so that a look at the conditions, the changes it makes and what follows for every target happen at one
+//! moment and can be tested without a network.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::conditions;
+use super::kept::{self, Kept};
+use super::ledger::{Alert, Change, Identity, Ledger};
+use super::outbox::{Deliveries, Delivery, Outcome, Push, States};
+use super::payload::Origin;
+use super::shown::{AlertShown, Snapshot, TargetShown};
+use super::trend::Trend;
+use super::view::{Counted, View};
+use crate::clock::Wall;
+use crate::config::Alerts as Rules;
+
+/// Over how long "within the last minutes" is.
+const LATELY: Duration = Duration::from_secs(300);
+
+/// A durable change to hand to the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fact {
+    /// Store this under this key.
+    Put(String, Vec<u8>),
+    /// Forget this key.
+    Remove(String),
+}
+
+/// What is to be told to a target.
+#[derive(Clone, Debug)]
+enum Outbox {
+    Alertmanager(States),
+    Webhook(usize, Deliveries),
+}
+
+#[derive(Clone, Debug)]
+struct Target {
+    name: String,
+    outbox: Outbox,
+    last_success: Option<Wall>,
+    last_error: Option<String>,
+}
+
+/// One push, made for a target.
+#[derive(Clone, Debug)]
+pub enum Job {
+    /// To an Alertmanager.
+    States(Push),
+    /// To a webhook.
+    Delivery(Delivery),
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Book {
+    rules: Rules,
+    ledger: Ledger,
+    trend: Trend,
+    targets: Vec<Target>,
+    /// What is on disk; `None` where that is not known.
+    written: BTreeMap<String, Option<Kept>>,
+    started: Wall,
+    looked: Option<Wall>,
+}
+
+impl Book {
+    /// Nothing known. Targets are numbered: first the Alertmanagers, then the webhooks, as in the configuration.
+    pub fn new(rules: &Rules, now: Wall) -> Self {
+        let target =
+            |name: &str, outbox| Target { name: name.to_owned(), outbox, last_success: None, last_error: None };
+        let managers = rules.alertmanagers.iter().map(|m| target(&m.name, Outbox::Alertmanager(States::default())));
+        let hooks = rules.webhooks.iter().enumerate();
+        let hooks = hooks.map(|(n, hook)| target(&hook.name, Outbox::Webhook(n, Deliveries::new(&hook.name))));
+        Self {
+            ledger: Ledger::default(),
+            trend: Trend::new(rules.limits.window, now),
+            targets: managers.chain(hooks).collect(),
+            written: BTreeMap::new(),
+            started: now,
+            looked: None,
+            rules: rules.clone(),
+        }
+    }
+
+    /// Goes on where an earlier run stopped; returns the keys of facts that cannot be read.
+    pub fn restore(&mut self, facts: Vec<(String, Vec<u8>)>) -> Vec<String> {
+        let mut bad = Vec::new();
+        let mut alerts = Vec::new();
+        for (key, bytes) in facts {
+            let kept = Kept::read(&bytes);
+            let Some((kept, alert)) = kept.and_then(|kept| kept.alert(&self.rules).map(|alert| (kept, alert))) else {
+                // Goes with the next facts.
+                self.written.insert(key.clone(), None);
+                bad.push(key);
+                continue;
+            };
+            for target in &mut self.targets {
+                let Outbox::Webhook(n, deliveries) = &mut target.outbox else { continue };
+                match kept.ended.get(&target.name) {
+                    Some(at) => deliveries.restore_ended(&alert, *at, &self.rules.webhooks[*n]),
+                    None if kept.ended.is_empty() => {
+                        deliveries.restore(&alert, kept.told.get(&target.name).copied(), &self.rules.webhooks[*n]);
+                    }
+                    None => {}
+                }
+            }
+            if kept.ended.is_empty() {
+                alerts.push(alert);
+            }
+            self.written.insert(key, Some(kept.mark()));
+        }
+        self.ledger.restore(alerts);
+        bad
+    }
+
+    /// Judges `view`, whose counts since the start are `totals`.
+    pub fn look(&mut self, mut view: View, totals: &Counted, now: Wall) {
+        self.trend.add(totals, now);
+        (view.window, view.window_span) = self.trend.within(self.rules.limits.window, totals, now);
+        (view.lately, _) = self.trend.within(LATELY, totals, now);
+        view.last_delivery = self.trend.last_delivery();
+        let judgement = conditions::of(&view, &self.rules, now);
+        let changes = self.ledger.look(judgement, &self.rules, now);
+        self.looked = Some(now);
+        self.note(&changes, now);
+    }
+
+    fn note(&mut self, changes: &[Change], now: Wall) {
+        for target in &mut self.targets {
+            match &mut target.outbox {
+                Outbox::Alertmanager(states) => states.note(changes),
+                Outbox::Webhook(n, deliveries) => {
+                    let rules = &self.rules.webhooks[*n];
+                    deliveries.note(changes, rules);
+                    deliveries.remind(self.ledger.firing(), self.rules.repeat, rules, now);
+                }
+            }
+        }
+    }
+
+    /// How long until target `number` is to be told something; `None` where nothing is known to tell.
+    pub fn wait(&self, number: usize, now: Wall) -> Option<Duration> {
+        match &self.targets.get(number)?.outbox {
+            Outbox::Alertmanager(states) => states.wait(self.ledger.firing().next().is_some(), self.rules.resend, now),
+            Outbox::Webhook(_, deliveries) => deliveries.wait(now),
+        }
+    }
+
+    /// What to tell target `number` now.
+    pub fn job(&mut self, number: usize, now: Wall) -> Option<Job> {
+        match &mut self.targets.get_mut(number)?.outbox {
+            Outbox::Alertmanager(states) => Some(Job::States(states.push(self.ledger.firing(), now))),
+            Outbox::Webhook(_, deliveries) => deliveries.push(now).map(Job::Delivery),
+        }
+    }
+
+    /// How that ended; `unit` is random in 0..1, `error` says more of a failure.
+    pub fn learn(&mut self, number: usize, job: &Job, outcome: Outcome, error: Option<String>, unit: f64, now: Wall) {
+        let resend = self.rules.resend;
+        let Some(target) = self.targets.get_mut(number) else { return };
+        match (&mut target.outbox, job) {
+            (Outbox::Alertmanager(states), Job::States(push)) => states.learn(push, outcome, resend, unit, now),
+            (Outbox::Webhook(_, deliveries), Job::Delivery(sent)) => deliveries.learn(sent, outcome, unit, now),
+            _ => {}
+        }
+        target.last_error = error;
+        if outcome == Outcome::Accepted {
+            target.last_success = Some(now);
+        }
+    }
+
+    /// What must be written, and is taken as written: see [`Book::not_written`].
+    pub fn facts(&mut self) -> Vec<Fact> {
+        let mut wanted: BTreeMap<String, Kept> = BTreeMap::new();
+        for alert in self.ledger.worth_keeping(&self.rules) {
+            let identity = alert.identity();
+            let told = self.targets.iter().filter_map(|target| match &target.outbox {
+                Outbox::Webhook(_, deliveries) => Some((target.name.clone(), deliveries.told(&identity)?)),
+                Outbox::Alertmanager(_) => None,
+            });
+            let mut kept = Kept::of(alert);
+            kept.told = told.collect();
+            wanted.insert(kept::key(&identity), kept);
+        }
+        for target in &self.targets {
+            let Outbox::Webhook(_, deliveries) = &target.outbox else { continue };
+            for (alert, at) in deliveries.unresolved() {
+                // One that fires again is on disk as that.
+                let kept = wanted.entry(kept::key(&alert.identity())).or_insert_with(|| {
+                    let mut kept = Kept::of(alert);
+                    kept.ended.insert(target.name.clone(), at);
+                    kept
+                });
+                if !kept.ended.is_empty() {
+                    kept.ended.insert(target.name.clone(), at);
+                }
+            }
+        }
+        let gone = self.written.keys().filter(|key| !wanted.contains_key(*key)).cloned();
+        let mut facts: Vec<Fact> = gone.map(Fact::Remove).collect();
+        for (key, kept) in &wanted {
+            if self.written.get(key) != Some(&Some(kept.mark())) {
+                facts.push(Fact::Put(key.clone(), kept.bytes()));
+            }
+        }
+        self.written = wanted.into_iter().map(|(key, kept)| (key, Some(kept.mark()))).collect();
+        facts
+    }
+
+    /// These could not be written: they come again.
+    pub fn not_written(&mut self, facts: &[Fact]) {
+        for fact in facts {
+            let (Fact::Put(key, _) | Fact::Remove(key)) = fact;
+            self.written.insert(key.clone(), None);
+        }
+    }
+
+    /// For people.
+    pub fn snapshot(&self, origin: &Origin, now: Wall) -> Snapshot {
+        let alerts = self.ledger.all().map(|alert| self.shown(alert, origin));
+        Snapshot {
+            at: now,
+            looked_at: self.looked,
+            alerts: alerts.collect(),
+            left_out: self.ledger.left_out(),
+            targets: self.targets.iter().map(|target| self.target_shown(target, now)).collect(),
+        }
+    }
+
+    fn shown(&self, alert: &Alert, origin: &Origin) -> AlertShown {
+        let told = self.targets.iter().filter(|target| self.knows(target, alert, &alert.identity()));
+        AlertShown {
+            name: alert.condition.name.as_str().to_owned(),
+            severity: alert.severity.as_str().to_owned(),
+            state: alert.stage.as_str().to_owned(),
+            since: alert.since,
+            fired_at: alert.stage.fired(),
+            labels: alert.condition.labels.clone(),
+            summary: alert.condition.summary.clone(),
+            description: alert.condition.description.clone(),
+            runbook_url: origin.runbook_of(alert),
+            told: told.map(|target| target.name.clone()).collect(),
+        }
+    }
+
+    fn knows(&self, target: &Target, alert: &Alert, identity: &Identity) -> bool {
+        match (&target.outbox, alert.stage.fired()) {
+            (Outbox::Webhook(_, deliveries), Some(_)) => deliveries.told(identity).is_some(),
+            (Outbox::Alertmanager(_), Some(fired)) => target.last_success.is_some_and(|at| at >= fired),
+            (_, None) => false,
+        }
+    }
+
+    fn target_shown(&self, target: &Target, now: Wall) -> TargetShown {
+        let (kind, waiting, failures, lost, is_gone) = match &target.outbox {
+            Outbox::Alertmanager(states) => ("alertmanager", states.waiting(), states.patience.failures(), 0, false),
+            Outbox::Webhook(_, d) => ("webhook", d.waiting(), d.patience.failures(), d.lost(), d.is_gone()),
+        };
+        TargetShown {
+            name: target.name.clone(),
+            kind: kind.to_owned(),
+            last_success: target.last_success,
+            age_seconds: now.since(target.last_success.unwrap_or(self.started)).as_secs(),
+            failures,
+            waiting,
+            lost,
+            is_gone,
+            last_error: target.last_error.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "book_tests.rs"]
+mod tests;

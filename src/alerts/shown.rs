@@ -1,0 +1,74 @@
+//! (pure) Alerts and targets as people and programs see them: `/api/v1/alerts`, `remuda alerts`.
+
+use serde::{Deserialize, Serialize};
+
+use super::conditions::Labels;
+use crate::clock::{Wall, rfc3339};
+
+/// `GET /api/v1/alerts`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// When it was taken.
+    #[serde(with = "rfc3339")]
+    pub at: Wall,
+    /// When the conditions were last looked at.
+    #[serde(with = "rfc3339::option")]
+    pub looked_at: Option<Wall>,
+    /// Pending, firing, clearing.
+    pub alerts: Vec<AlertShown>,
+    /// Conditions beyond the most that are kept.
+    pub left_out: usize,
+    /// Whom the program tells.
+    pub targets: Vec<TargetShown>,
+}
+
+/// One alert.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct AlertShown {
+    /// Its name.
+    pub name: String,
+    /// critical, warning, info.
+    pub severity: String,
+    /// pending, firing, clearing.
+    pub state: String,
+    /// Since when its condition holds.
+    #[serde(with = "rfc3339")]
+    pub since: Wall,
+    /// Since when it fires.
+    #[serde(with = "rfc3339::option")]
+    pub fired_at: Option<Wall>,
+    /// What tells it from others.
+    pub labels: Labels,
+    /// In one line.
+    pub summary: String,
+    /// With evidence.
+    pub description: String,
+    /// What to do.
+    pub runbook_url: Option<String>,
+    /// Targets that know of it.
+    pub told: Vec<String>,
+}
+
+/// One target.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct TargetShown {
+    /// Its configured name.
+    pub name: String,
+    /// alertmanager or webhook.
+    pub kind: String,
+    /// When it last took something.
+    #[serde(with = "rfc3339::option")]
+    pub last_success: Option<Wall>,
+    /// Seconds since then, or since the start.
+    pub age_seconds: u64,
+    /// Pushes in a row that failed.
+    pub failures: u32,
+    /// Deliveries (webhook) or ended alerts (Alertmanager) that it has not taken yet.
+    pub waiting: usize,
+    /// Deliveries refused, given up or pushed out since the start.
+    pub lost: u64,
+    /// It answered 410 and is left alone until a restart.
+    pub is_gone: bool,
+    /// Why the last push failed.
+    pub last_error: Option<String>,
+}
