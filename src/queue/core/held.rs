@@ -29,12 +29,14 @@ const UNCOVERED_MAX: usize = 10_000;
 /// How long a tenant's turn rests where more than that is to be set aside.
 pub(super) const ASIDE_PAUSE: Duration = Duration::from_millis(10);
 
+type Numbered = (Option<(Domain, StreamName)>, u32, CoverId);
+
 /// Sender domains with their streams by number, so that a waiting entry pays four octets for its own. Only those of
 /// waiting mail have one: domains are the tenants' choice, and there may be a new one for every message.
 #[derive(Debug, Default)]
 pub(super) struct Senders {
-    /// Domain and stream, how many wait, and which bindings the domain's SPF allows.
-    names: Vec<(Option<(Domain, StreamName)>, u32, CoverId)>,
+    /// Domain and stream (unless the number is unused), how many wait, and which bindings the domain's SPF allows.
+    names: Vec<Numbered>,
     ids: HashMap<Domain, SmallVec<[SenderId; 1]>>,
     unused: Vec<SenderId>,
 }
