@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Sources;
 use crate::clock::{Wall, rfc3339};
+use crate::message::{Domain, TenantName};
 use crate::monitor::spf::outcome::{Outcome, State as Known};
 use crate::monitor::spf::views::{CellView, RowView};
 
@@ -86,9 +87,9 @@ pub async fn list(State(sources): State<Sources>, Query(query): Query<SpfQuery>)
         }
     };
     let domain = query.domain.map(|domain| domain.trim_end_matches('.').to_ascii_lowercase());
-    let is_wanted = |row: &RowView| {
-        domain.as_ref().is_none_or(|domain| row.domain.as_str() == domain)
-            && query.tenant.as_ref().is_none_or(|tenant| row.tenants.iter().any(|known| known.as_str() == tenant))
+    let is_wanted = |name: &Domain, tenants: &[TenantName]| {
+        domain.as_ref().is_none_or(|domain| name.as_str() == domain)
+            && query.tenant.as_ref().is_none_or(|tenant| tenants.iter().any(|known| known.as_str() == tenant))
     };
     let (views, total) = sources.cover.views(is_wanted, limit);
     Json(SpfList { domains: views.into_iter().map(SpfDomain::of).collect(), total }).into_response()

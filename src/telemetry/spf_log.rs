@@ -7,6 +7,14 @@ use crate::monitor::spf::table::Note;
 pub fn write(note: &Note) {
     let words = |name: &str| fields(note).into_iter().find(|(known, _)| *known == name).map(|(_, text)| text);
     let text = |name: &str| words(name).unwrap_or_default();
+    if let Note::Back { domain, .. } = note {
+        return tracing::info!(
+            target: "spf",
+            what = text("what").as_str(),
+            sender_domain = %domain,
+            bindings = text("bindings").as_str(),
+        );
+    }
     tracing::warn!(
         target: "spf",
         what = text("what").as_str(),

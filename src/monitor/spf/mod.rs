@@ -135,13 +135,10 @@ impl Cover {
         }
     }
 
-    /// What is known of each domain, at most `limit` of those that `wanted` asks for, and how many there are of them.
-    pub fn views(&self, wanted: impl Fn(&RowView) -> bool, limit: usize) -> (Vec<RowView>, usize) {
-        let table = self.table.lock();
-        let mut views: Vec<RowView> = table.views().filter(wanted).collect();
-        let total = views.len();
-        views.truncate(limit);
-        (views, total)
+    /// What is known of the first `limit` of the domains that `wanted` asks for by name and tenants, and how many there
+    /// are of them.
+    pub fn views(&self, wanted: impl Fn(&Domain, &[TenantName]) -> bool, limit: usize) -> (Vec<RowView>, usize) {
+        self.table.lock().some(wanted, limit)
     }
 
     /// Sums for metrics.

@@ -1,6 +1,6 @@
 //! The table by itself.
 
-use super::outcome::{Answer, Outcome};
+use super::outcome::{Answer, Outcome, State};
 use super::table::*;
 use super::*;
 use crate::clock::Wall;
@@ -146,6 +146,26 @@ fn of_each_tenant_the_domains_seen_last_are_kept_and_those_named_always() {
     let other = TenantName::new("bolt");
     assert!(!table.seen(&other, &nth(0), at(102)), "another tenant's as well");
     assert_eq!(table.views().find(|row| row.domain == nth(0)).unwrap().tenants.len(), 2);
+}
+
+#[test]
+fn the_sums_count_every_domain_of_a_tenant_once_for_each_binding_of_its_pools() {
+    let mut table = table();
+    for second in [0, 60] {
+        say(&mut table, [Pass, Fail], second);
+    }
+    table.seen(&"acme".into(), &"new.example".parse().unwrap(), at(70));
+    let totals = table.totals();
+    let some = |binding: &str, state: State| {
+        let found = totals.domains.iter().find(|(_, name, known, _)| name.as_str() == binding && *known == state);
+        found.unwrap().3
+    };
+    assert_eq!(totals.domains.len(), 2 * State::ALL.len());
+    assert_eq!((some("a", State::Covered), some("a", State::Unknown), some("a", State::NotCovered)), (1, 1, 0));
+    assert_eq!((some("b", State::Covered), some("b", State::Unknown), some("b", State::NotCovered)), (0, 1, 1));
+    assert_eq!(totals.uncovered, [("acme".into(), "p".into(), 0)]);
+    let (rows, total) = table.some(|name, _| name.as_str().ends_with("example"), 1);
+    assert_eq!((rows.len(), total, rows[0].domain.as_str()), (1, 2, "acme.example"));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::outcome::{Answer, State};
-use super::table::{Cell, Table};
+use super::table::{Cell, Row, Table};
 use crate::clock::Wall;
 use crate::message::{BindingName, Domain, PoolName, TenantName};
 
@@ -47,19 +47,36 @@ pub struct Totals {
 impl Table {
     /// Everything known, by domain.
     pub fn views(&self) -> impl Iterator<Item = RowView> {
-        self.rows.iter().map(|(domain, row)| RowView {
+        self.rows.iter().map(|(domain, row)| self.view(domain, row))
+    }
+
+    /// What is known of the first `limit` of the domains that `wanted` asks for by name and tenants, and how many there
+    /// are of them.
+    pub fn some(&self, wanted: impl Fn(&Domain, &[TenantName]) -> bool, limit: usize) -> (Vec<RowView>, usize) {
+        let (mut views, mut total) = (Vec::new(), 0);
+        for (domain, row) in self.rows.iter().filter(|(domain, row)| wanted(domain, &row.tenants())) {
+            total += 1;
+            if views.len() < limit {
+                views.push(self.view(domain, row));
+            }
+        }
+        (views, total)
+    }
+
+    fn view(&self, domain: &Domain, row: &Row) -> RowView {
+        RowView {
             domain: domain.clone(),
             tenants: row.tenants(),
             asked: row.asked,
             bindings: self.bindings.iter().zip(&row.cells).map(|(name, cell)| cell.view(name)).collect(),
             uncovered: row.uncovered.iter().cloned().collect(),
-        })
+        }
     }
 
     /// Sums over all domains.
     pub fn totals(&self) -> Totals {
         let mut totals = Totals::default();
-        let mut of_tenant: BTreeMap<&TenantName, Vec<&super::table::Row>> = BTreeMap::new();
+        let mut of_tenant: BTreeMap<&TenantName, Vec<&Row>> = BTreeMap::new();
         let tenants: Vec<_> = self.rows.values().map(|row| (row.tenants(), row)).collect();
         for (tenant, row) in tenants.iter().flat_map(|(all, row)| all.iter().map(move |tenant| (tenant, *row))) {
             of_tenant.entry(tenant).or_default().push(row);

@@ -9,7 +9,8 @@ use std::collections::BTreeSet;
 
 use super::super::index::SenderId;
 use super::Core;
-use crate::message::{BindingName, Domain, TenantName};
+use super::held::is_set_aside;
+use crate::message::{BindingName, Domain, EntryId, TenantName};
 use crate::scheduler::{CoverId, TenantId};
 
 impl Core {
@@ -41,9 +42,16 @@ impl Core {
             return;
         }
         self.senders.set_cover(sender_domain, cover);
+        self.aside.wake_for_cover(before);
         if before != CoverId::NONE {
             self.wake_cover(before);
         }
+    }
+
+    /// Notes an entry that was set aside because other bindings may not carry its sender's mail.
+    pub(super) fn keep_for_cover(&mut self, cover: CoverId, id: EntryId) {
+        let Self { aside, index, .. } = self;
+        aside.keep_for_cover(cover, id, |id| index.get(id).is_some_and(is_set_aside));
     }
 
     /// Sender domains of what waits, each with its tenant.

@@ -23,15 +23,20 @@ use crate::scheduler::{BindingId, CoverId, DestinationId, TenantId, Verdict};
 /// Entries that one call sets aside, and that one wakes.
 pub(super) const ASIDE_MAX: usize = 1_000;
 
+/// Entries of one cover that are known by it, to be woken when it changes.
+const UNCOVERED_MAX: usize = 10_000;
+
 /// How long a tenant's turn rests where more than that is to be set aside.
 pub(super) const ASIDE_PAUSE: Duration = Duration::from_millis(10);
+
+type Numbered = (Option<(Domain, StreamName)>, u32, CoverId);
 
 /// Sender domains with their streams by number, so that a waiting entry pays four octets for its own. Only those of
 /// waiting mail have one: domains are the tenants' choice, and there may be a new one for every message.
 #[derive(Debug, Default)]
 pub(super) struct Senders {
-    /// Domain and stream, how many wait, and which bindings the domain's SPF allows.
-    names: Vec<(Option<(Domain, StreamName)>, u32, CoverId)>,
+    /// Domain and stream (unless the number is unused), how many wait, and which bindings the domain's SPF allows.
+    names: Vec<Numbered>,
     ids: HashMap<Domain, SmallVec<[SenderId; 1]>>,
     unused: Vec<SenderId>,
 }
@@ -132,6 +137,8 @@ pub(super) struct Aside {
     waking: VecDeque<EntryId>,
     /// How many more may be set aside in this call.
     room: usize,
+    /// Set aside since other bindings may not carry its sender's mail, by cover. Holds entries that have moved on since.
+    uncovered: HashMap<CoverId, BTreeSet<EntryId>>,
     /// Groups that were stopped from moving and whose binding carries nothing now: until when, and why.
     resting: HashMap<Key, Rest>,
 }
@@ -165,6 +172,22 @@ impl Aside {
             !ids.is_empty()
         });
         self.count = self.ids.values().map(BTreeSet::len).sum();
+    }
+
+    /// An entry waits for its sender's SPF. Beyond [`UNCOVERED_MAX`] of one cover they wait for their timer alone.
+    pub(super) fn keep_for_cover(&mut self, cover: CoverId, id: EntryId, waits: impl Fn(EntryId) -> bool) {
+        let ids = self.uncovered.entry(cover).or_default();
+        if ids.len() >= UNCOVERED_MAX {
+            ids.retain(|id| waits(*id));
+        }
+        if ids.len() < UNCOVERED_MAX {
+            ids.insert(id);
+        }
+    }
+
+    /// A cover holds for a domain less: what waits for it looks again.
+    pub(super) fn wake_for_cover(&mut self, cover: CoverId) {
+        self.waking.extend(self.uncovered.remove(&cover).unwrap_or_default());
     }
 
     /// The group rests. Those whose rest is over are forgotten as others come.
@@ -298,8 +321,10 @@ impl Core {
     }
 }
 
-fn is_set_aside(waiting: &Waiting) -> bool {
-    matches!(waiting.place, Place::Delayed { reason, .. } if reason == self::reason())
+/// Whether an entry waits beside the lanes for its tenant's hold or its sender's SPF, and for nothing else.
+pub(super) fn is_set_aside(waiting: &Waiting) -> bool {
+    let is_ours = |reason| reason == self::reason() || reason == Verdict::SpfNotCovered.as_str();
+    matches!(waiting.place, Place::Delayed { reason, .. } if is_ours(reason))
 }
 
 fn reason() -> &'static str {

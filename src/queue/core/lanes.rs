@@ -11,6 +11,7 @@
 //! | tenant's `grant_pending` | the tenant's turn | the grant |
 //! | `slots` (no verdict of a binding: see [`super::slots`]) | the tenant's turn, or the lane of a crowded destination | an attempt that ends |
 //! | `excluded` | the entry | end of the exclusion, or soon where another binding is only busy |
+//! | `excluded` and `spf_not_covered` | the entry | the same, or when what is known of the SPF record changes |
 //! | `address_family` at every binding | the entry: its domain's hosts may change | after `retry_max` |
 //! | `reserved` | what of the lane is not engaged, whosever it is | its moment, with jitter |
 //! | `window_full` | the lane | a connection that is free |
@@ -54,6 +55,10 @@ const LINE_WAIT: Duration = Duration::from_secs(180);
 
 /// How long an entry whose own exclusions leave only busy bindings rests, and as much again at random.
 const BUSY_WAIT: Duration = Duration::from_secs(1);
+
+/// How long an entry rests at least that may not go to the bindings it has not met for its sender's SPF, and as much again
+/// at random: a safety net, for it is woken when the record has changed.
+const COVER_WAIT: Duration = Duration::from_secs(300);
 
 /// From so long a wait on, lanes of one pool that wake by themselves are spread by [`PER_LANE`] each at least, however late
 /// they began to wait.
@@ -229,6 +234,11 @@ impl Core {
         if has(|v| matches!(v, Verdict::Excluded { .. })) {
             // Others behind it may use what it may not.
             let wake = if by_event { self.later(BUSY_WAIT, now) } else { self.jittered(until, now) };
+            if has(|v| matches!(v, Verdict::SpfNotCovered)) {
+                let wake = wake.min(self.later(COVER_WAIT, now));
+                self.keep_for_cover(head.key.cover, head.id);
+                return self.set_aside(head, wake, Verdict::SpfNotCovered.as_str());
+            }
             return self.set_aside(head, wake, reason(verdicts));
         }
         let Head { lane, key: LaneKey { pool, .. }, .. } = head;

@@ -1,8 +1,10 @@
 //! What the scenarios share: a relay in a directory of its own, its configuration, and looking at it from outside.
 
+mod rbldnsd;
 mod relay;
 mod settings;
 
+pub(crate) use rbldnsd::Rbldnsd;
 pub(crate) use relay::Relay;
 pub(crate) use settings::Settings;
 

@@ -1,5 +1,6 @@
 //! The machine as its shell sees it: what goes in, which actions come out.
 
+mod covers;
 mod parking;
 mod shares;
 
