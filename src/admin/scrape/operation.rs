@@ -161,8 +161,10 @@ mod tests {
             routes,
             feedback: Vec::new(),
         };
-        let routes = || vec![route("one", "suspended"), route("two", "throttled"), route("a-site.example", "suspended")];
-        let table = [("active", [3, 1, 0]), ("throttled", [3, 1, 1]), ("probation", [3, 2, 2]), ("suspended", [3, 3, 3])];
+        let routes =
+            || vec![route("one", "suspended"), route("two", "throttled"), route("a-site.example", "suspended")];
+        let table =
+            [("active", [3, 1, 0]), ("throttled", [3, 1, 1]), ("probation", [3, 2, 2]), ("suspended", [3, 3, 3])];
         for (health, expected) in table {
             let binding = binding(health, routes());
             assert_eq!(["one", "two", "three"].map(|provider| towards(&binding, provider)), expected, "{health}");

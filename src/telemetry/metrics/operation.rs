@@ -133,7 +133,12 @@ impl OperationMetrics {
             spool_free: gauge(r, "spool_free_bytes", "Octets free on the spool's file system.")?,
             spool_size: gauge(r, "spool_size_bytes", "Octets of the spool's file system.")?,
             spool_floor: gauge(r, "spool_floor_bytes", "Free octets below which new mail is refused.")?,
-            spool_errors: counters(r, "spool_errors_total", "Reads and writes of the spool that failed.", &["operation"])?,
+            spool_errors: counters(
+                r,
+                "spool_errors_total",
+                "Reads and writes of the spool that failed.",
+                &["operation"],
+            )?,
             resident_memory: gauge(r, "process_resident_memory_bytes", "Resident memory.")?,
             open_fds: gauge(r, "process_open_fds", "Open file descriptors.")?,
             max_fds: gauge(r, "process_max_fds", "Limit of open file descriptors.")?,

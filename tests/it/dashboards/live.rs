@@ -1,9 +1,7 @@
-//! The real Prometheus and Alertmanager.
+//! The program under the eyes of the real Prometheus and Alertmanager.
 
-use std::fs::{self, File};
 use std::net::SocketAddr;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -14,6 +12,7 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
+use super::daemons::{Daemon, ask, ask_range, prometheus};
 use super::{Query, dashboards, dashboards_dir, is_promised_only, promql, queries, read};
 use crate::support::{Relay, Settings, all_accepted, anywhere, array, keeping_sink, local, named, sink, wait_until};
 
@@ -24,99 +23,6 @@ const MAY_BE_EMPTY: &[(&str, &str)] = &[
 ];
 
 const BLOCKED: &str = "550 5.7.1 Service unavailable; client host blocked using our blocklist";
-
-/// Something from Debian that listens where the system wants and says where in its log.
-struct Daemon {
-    child: Child,
-    address: SocketAddr,
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Daemon {
-    async fn start(program: &str, directory: &Path, config: &str, arguments: &[&str]) -> Self {
-        let (file, log) = (directory.join(format!("{program}.yml")), directory.join(format!("{program}.log")));
-        fs::write(&file, config).unwrap();
-        let out = File::create(&log).unwrap();
-        let child = Command::new(program)
-            .arg(format!("--config.file={}", file.display()))
-            .arg("--web.listen-address=127.0.0.1:0")
-            .args(arguments)
-            .current_dir(directory)
-            .stdin(Stdio::null())
-            .stdout(out.try_clone().unwrap())
-            .stderr(out)
-            .spawn()
-            .unwrap_or_else(|e| panic!("{program}: {e}"));
-        let mut daemon = Self { child, address: anywhere() };
-        daemon.address = wait_until("it listens", async || {
-            let said = fs::read_to_string(&log).unwrap();
-            assert!(daemon.child.try_wait().unwrap().is_none(), "{program} left: {said}");
-            let (_, address) = said.lines().find(|line| line.contains("\"Listening on\""))?.split_once("address=")?;
-            address.split_whitespace().next()?.parse().ok()
-        })
-        .await;
-        daemon
-    }
-
-    fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
-    }
-}
-
-/// Prometheus in `directory`, reading `relay` every second with these rules; `further` goes to its configuration.
-async fn prometheus(directory: &Path, relay: &Relay, further: &str) -> Daemon {
-    // What the rules wait for in life is not waited for here.
-    let rules = read(&dashboards_dir().join("alerts.yml"));
-    let hasty = rules.lines().map(|line| {
-        let indent = line.len() - line.trim_start().len();
-        if line.trim_start().starts_with("for:") { format!("{}for: 0s", &line[..indent]) } else { line.to_owned() }
-    });
-    fs::write(directory.join("alerts.yml"), hasty.collect::<Vec<_>>().join("\n")).unwrap();
-    let config = format!(
-        "global: {{scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}}\nrule_files: [alerts.yml]\n\
-         scrape_configs:\n  - job_name: remuda\n    static_configs:\n      - targets: [\"{}\"]\n{further}",
-        relay.admin()
-    );
-    let daemon = Daemon::start("prometheus", directory, &config, &["--storage.tsdb.path=data"]).await;
-    wait_until("Prometheus is ready", async || {
-        let answer = reqwest::get(daemon.url("/-/ready")).await.ok()?;
-        answer.status().is_success().then_some(())
-    })
-    .await;
-    wait_until("Prometheus reads the relay", async || {
-        let up = ask(&daemon, "up{job=\"remuda\"}").await;
-        (up.iter().any(|series| series["value"][1] == "1")).then_some(())
-    })
-    .await;
-    daemon
-}
-
-async fn post(daemon: &Daemon, path: &str, form: &[(&str, &str)]) -> Value {
-    let answer = reqwest::Client::new().post(daemon.url(path)).form(form).send().await.unwrap();
-    let answer: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
-    assert_eq!(answer["status"], "success", "{form:?}: {answer:#}");
-    answer["data"]["result"].as_array().unwrap().clone()[..].to_vec().into()
-}
-
-/// What an expression gives now.
-async fn ask(daemon: &Daemon, expression: &str) -> Vec<Value> {
-    post(daemon, "/api/v1/query", &[("query", expression)]).await.as_array().unwrap().clone()
-}
-
-/// What it gave at any second since `from`.
-async fn ask_range(daemon: &Daemon, expression: &str, from: jiff::Timestamp) -> Vec<Value> {
-    let (from, to) = (from.as_second().to_string(), jiff::Timestamp::now().as_second().to_string());
-    let form = [("query", expression), ("start", &from), ("end", &to), ("step", "1")];
-    let result = post(daemon, "/api/v1/query_range", &form).await;
-    let has_value = |series: &&Value| series["values"].as_array().unwrap().iter().any(|at| at[1] != "NaN");
-    result.as_array().unwrap().iter().filter(has_value).cloned().collect()
-}
 
 /// Fills in what Grafana fills in.
 fn substituted(expression: &str, binding: &str) -> String {
@@ -181,10 +87,11 @@ fn complaint(mark: &str) -> String {
 
 /// The mark of some message that `sink` took from acme.
 fn mark(sink: &Sink) -> String {
-    let marks = sink.log().into_iter().filter(|taken| taken.reverse_path.contains("bounces.acme.test")).find_map(|taken| {
-        let body = String::from_utf8_lossy(taken.body.as_deref()?).into_owned();
-        body.lines().find_map(|line| line.strip_prefix("X-Remuda-Id: ").map(str::to_owned))
-    });
+    let marks =
+        sink.log().into_iter().filter(|taken| taken.reverse_path.contains("bounces.acme.test")).find_map(|taken| {
+            let body = String::from_utf8_lossy(taken.body.as_deref()?).into_owned();
+            body.lines().find_map(|line| line.strip_prefix("X-Remuda-Id: ").map(str::to_owned))
+        });
     marks.expect("a marked message")
 }
 
@@ -209,8 +116,11 @@ async fn live_through_something(relay: &Relay, one: &Sink, two: &Sink, zone: &Zo
     stranger(relay, "fbl@relay.test", &complaint(&mark(two))).await;
     zone.listed("bl.test", "192.0.2.11".parse().unwrap(), "127.0.0.2".parse().unwrap());
     pause().await;
-    let rotten = |n: u64| vec![if n.is_multiple_of(2) { format!("gone{n}@two.test") } else { format!("u{n}@two.test") }];
-    all_accepted(&relay.load(1_500).first(10_000).reverse_path(|_| "news@bolt.test".into()).recipients(rotten).run().await);
+    let rotten =
+        |n: u64| vec![if n.is_multiple_of(2) { format!("gone{n}@two.test") } else { format!("u{n}@two.test") }];
+    all_accepted(
+        &relay.load(1_500).first(10_000).reverse_path(|_| "news@bolt.test".into()).recipients(rotten).run().await,
+    );
     wait_until("bolt's mail is held and a is listed", async || {
         let status = relay.status().await;
         let is_out = named(&status, "/bindings", "a")["health"] == "suspended";
@@ -319,7 +229,11 @@ fn hasty_routing(hook: SocketAddr) -> String {
     let (_, routing) = routing.split_once("\nroute:").unwrap();
     let names = receivers.lines().filter_map(|line| line.trim().strip_prefix("- name: "));
     let hooks: Vec<String> = names
-        .map(|name| format!("  - name: {name}\n    webhook_configs:\n      - url: http://{hook}/{name}\n        send_resolved: true"))
+        .map(|name| {
+            format!(
+                "  - name: {name}\n    webhook_configs:\n      - url: http://{hook}/{name}\n        send_resolved: true"
+            )
+        })
         .collect();
     let hasty = routing.lines().map(|line| match line.split_once(": ") {
         Some((key, _)) if key.trim() == "group_wait" => format!("{key}: 0s"),
@@ -361,7 +275,8 @@ async fn a_refused_binding_ends_as_an_alert_and_its_recovery_ends_the_alert() {
     let (hook, told) = hook().await;
     let arguments = ["--storage.path=alerts", "--cluster.listen-address="];
     let manager = Daemon::start("prometheus-alertmanager", directory.path(), &hasty_routing(hook), &arguments).await;
-    let further = format!("alerting: {{alertmanagers: [{{static_configs: [{{targets: [\"{}\"]}}]}}]}}\n", manager.address);
+    let further =
+        format!("alerting: {{alertmanagers: [{{static_configs: [{{targets: [\"{}\"]}}]}}]}}\n", manager.address);
     let prometheus = prometheus(directory.path(), &relay, &further).await;
 
     let send = async |first: u64| {
@@ -377,7 +292,8 @@ async fn a_refused_binding_ends_as_an_alert_and_its_recovery_ends_the_alert() {
     for route in alerts(&manager, "RouteSuspended").await {
         assert_eq!(route["status"]["state"], "suppressed", "the binding's alert speaks for its routes: {route:#}");
     }
-    drop(prometheus_is_alive(&prometheus).await);
+    let firing = ask(&prometheus, "ALERTS{alertname=\"BindingSuspended\", alertstate=\"firing\"}").await;
+    assert!(!firing.is_empty(), "Prometheus itself says so");
 
     // The receivers forgive.
     sinks.iter().for_each(|sink| sink.unblock(local(11)));
@@ -398,12 +314,6 @@ async fn a_refused_binding_ends_as_an_alert_and_its_recovery_ends_the_alert() {
         (fired && told.iter().any(resolved)).then_some(())
     })
     .await;
-}
-
-async fn prometheus_is_alive(daemon: &Daemon) -> Vec<Value> {
-    let firing = ask(daemon, "ALERTS{alertname=\"BindingSuspended\", alertstate=\"firing\"}").await;
-    assert!(!firing.is_empty(), "Prometheus itself says so");
-    firing
 }
 
 fn said(command: &mut Command) -> (bool, String) {

@@ -2,6 +2,7 @@
 //! the runbook and its test; and, with the real Prometheus and Alertmanager, every panel shows something after some
 //! traffic, and a binding that is refused ends as an alert and its end as the alert's.
 
+mod daemons;
 mod live;
 mod promql;
 
@@ -102,7 +103,9 @@ fn mistakes(families: &BTreeMap<String, Family>, expression: &str, shown: &BTree
             }
         }
     }
-    wrong.extend(grouped.iter().chain(shown).filter(|label| !all.contains(*label)).map(|label| format!("no label {label}")));
+    wrong.extend(
+        grouped.iter().chain(shown).filter(|label| !all.contains(*label)).map(|label| format!("no label {label}")),
+    );
     wrong
 }
 
@@ -232,7 +235,12 @@ fn every_alert_says_what_to_do_and_is_tested() {
         let address = format!("runbook_url: https://example.org/remuda/runbook#{}\n", name.to_lowercase());
         assert!(format!("{}\n", text.trim_end()).contains(&address), "{name}: {address}");
         assert!(sections.contains(name.as_str()), "docs/runbook.md has no section {name}");
-        let tested = [format!("alertname=\"{name}\""), format!("alertname: {name}\n"), format!("alertname=~\"{name}|"), format!("|{name}")];
+        let tested = [
+            format!("alertname=\"{name}\""),
+            format!("alertname: {name}\n"),
+            format!("alertname=~\"{name}|"),
+            format!("|{name}"),
+        ];
         let family = name.starts_with("Feed") && tests.contains("alertname=~\"Feed.*\"");
         assert!(family || tested.iter().any(|mark| tests.contains(mark)), "{name} has no test");
         names.insert(name);
@@ -276,7 +284,10 @@ fn dashboards_are_of_one_style() {
         }
         for panel in panels(dashboard) {
             let title = panel["title"].as_str().unwrap();
-            assert!(panel["description"].as_str().is_some_and(|text| text.ends_with('.')), "{name}/{title}: description");
+            assert!(
+                panel["description"].as_str().is_some_and(|text| text.ends_with('.')),
+                "{name}/{title}: description"
+            );
             for target in panel["targets"].as_array().unwrap().iter().chain([panel]) {
                 assert_eq!(target["datasource"]["uid"], "${datasource}", "{name}/{title}");
             }
