@@ -264,6 +264,21 @@ def rate(metric, labels="", by="", window="$__rate_interval"):
     return f"sum{grouped} (rate(remuda_{metric}{{{inside}}}[{window}]))"
 
 
+def rise(metric, labels="", by=""):
+    """How much a counter rose in an hour, from its first appearance on.
+
+    increase() alone misses the first: a series that appears with the value 4 never rose, and the first refusals of a
+    route are just what a dashboard is for. The difference to an hour ago alone misses what was counted before a restart.
+    The larger of the two is right in both cases.
+    """
+    inside = ", ".join(part for part in (HERE, labels) if part)
+    grouped = f" by ({by})" if by else ""
+    series = f"remuda_{metric}{{{inside}}}"
+    now, before = f"sum{grouped} ({series})", f"sum{grouped} ({series} offset 1h)"
+    grown = f"sum{grouped} (increase({series}[1h]))"
+    return f"(({now} - ({before} or {now} * 0)) > {grown} or {grown})"
+
+
 def quantile(share, metric):
     return f"histogram_quantile({share}, {rate(f'{metric}_bucket', by='le')})"
 
@@ -309,7 +324,7 @@ def overview():
                   'ALERTS{alertname!="", job="remuda", ' + HERE + "}", ["alertname", "severity", "alertstate", "binding", "pool", "tenant"],
                   width=6),
             lines("Moves of health", "Bindings and routes that changed state, per hour, by new state and reason.",
-                  target(f"sum by (state, reason) (increase(remuda_health_changes_total{{{HERE}}}[1h]))", "{{state}}: {{reason}}"), steps=True),
+                  target(rise("health_changes_total", by="state, reason"), "{{state}}: {{reason}}"), steps=True),
             lines("Why recipients were not delivered", "Recipients per second by cause, whatever became of them later.",
                   target(rate("attempts_total", 'disposition!="delivered"', by="cause"), "{{cause}}"), unit="ops", stack=True),
             Row("The relay"),
@@ -329,8 +344,11 @@ def overview():
 
 def matrices():
     pair = f'{HERE}, binding=~"$binding", destination=~"$provider"'
-    tried = f"sum by (binding, destination) (increase(remuda_attempts_total{{{pair}}}[1h]))"
-    delivered = f'sum by (binding, destination) (increase(remuda_attempts_total{{{pair}, disposition="delivered"}}[1h]))'
+    routes = 'binding=~"$binding", destination=~"$provider"'
+    each = "binding, destination"
+    tried = rise("attempts_total", routes, by=each)
+    delivered = rise("attempts_total", f'{routes}, disposition="delivered"', by=each)
+    blamed = rise("attempts_total", f'{routes}, cause=~"spam_block_ip|protocol_or_config|rate_limited"', by=each)
     return dashboard(
         "matrix",
         "Each binding against each receiver: health, acceptance, volume. One bad column is a receiver, one bad row a binding.",
@@ -339,12 +357,12 @@ def matrices():
             matrix("Health", "The worse of the binding's state and that of its route to the receiver.",
                    f"max by (binding, destination) (remuda_route_health{{{pair}}})", "binding", "destination", words=HEALTH),
             matrix("Accepted, last hour", "Part of the recipients tried that the receiver took. Empty: none tried.",
-                   f"(({delivered}) or ({tried}) * 0) / (({tried}) > 0)", "binding", "destination", unit="percentunit",
+                   f"({delivered} or {tried} * 0) / ({tried} > 0)", "binding", "destination", unit="percentunit",
                    steps=((None, RED), (0.5, ORANGE), (0.8, YELLOW), (0.95, GREEN))),
             matrix("Recipients tried, last hour", "How much each route carries. A route on probation shows a trickle.",
                    f"round({tried})", "binding", "destination", steps=((None, GREY), (1, BLUE))),
             matrix("Blamed, last hour", "Recipients refused or put off because of our address.",
-                   f'round(sum by (binding, destination) (increase(remuda_attempts_total{{{pair}, cause=~"spam_block_ip|protocol_or_config|rate_limited"}}[1h])))',
+                   f"round({blamed})",
                    "binding", "destination", steps=((None, GREEN), (1, YELLOW), (20, RED))),
             matrix("Connections allowed", "How many connections the route may have now; 0 while the receiver wants none.",
                    f"sum by (binding, destination) (remuda_window_limit{{{pair}}})", "binding", "destination",
@@ -406,7 +424,7 @@ def binding():
             table("Names", "EHLO name, PTR record and what else is checked of them.",
                   f"min by (check) (remuda_name_check{{{one}}})", ["check"], words=GOOD, width=6),
             lines("Moves of health", "Per hour, by level, new state and reason.",
-                  target(f"sum by (level, state, reason) (increase(remuda_health_changes_total{{{one}}}[1h]))", "{{level}} {{state}}: {{reason}}"),
+                  target(rise("health_changes_total", 'binding="$binding"', by="level, state, reason"), "{{level}} {{state}}: {{reason}}"),
                   width=9, steps=True),
             lines("Expected acceptance", "The chance that the next recipient is accepted, and the part of its weight the binding keeps, where its pool follows reputation.",
                   target(f"max by (destination) (remuda_predicted_chance{{{one}}})", "chance {{destination}}"),
@@ -423,8 +441,8 @@ def binding():
 
 def tenants():
     whose = f'{HERE}, tenant=~"$tenant"'
-    decided = f"sum by (tenant) (increase(remuda_dispositions_total{{{whose}}}[1h]))"
-    bounced = f'sum by (tenant) (increase(remuda_dispositions_total{{{whose}, disposition="bounced"}}[1h]))'
+    decided = rise("dispositions_total", 'tenant=~"$tenant"', by="tenant")
+    bounced = rise("dispositions_total", 'tenant=~"$tenant", disposition="bounced"', by="tenant")
     return dashboard(
         "tenants",
         "Who sends how much, with what success, and who is held.",
@@ -435,7 +453,7 @@ def tenants():
             lines("Recipients decided", "Per second, by tenant and what became of them.",
                   target(rate("dispositions_total", 'tenant=~"$tenant"', by="tenant, disposition"), "{{tenant}} {{disposition}}"), unit="ops"),
             bars("Bounced, last hour", "Part of the recipients decided that bounced. Lists with more than 5 % harm everybody.",
-                 f"(({bounced}) or ({decided}) * 0) / (({decided}) > 0)", "{{tenant}}", most=0.2,
+                 f"({bounced} or {decided} * 0) / ({decided} > 0)", "{{tenant}}", most=0.2,
                  steps=((None, GREEN), (0.02, YELLOW), (0.05, RED)), width=8),
             bars("Daily caps", "Used part of the tenants' caps, also towards providers.",
                  f'remuda_daily_cap_used{{{HERE}, name=~"$tenant", of=~"tenant|tenant_route"}} / (remuda_daily_cap_limit{{{HERE}, name=~"$tenant", of=~"tenant|tenant_route"}} > 0)',
@@ -444,9 +462,9 @@ def tenants():
                   f"sum by (tenant, destination) (remuda_tenant_holds{{{whose}}})", ["tenant", "destination"], value="holds",
                   steps=((None, RED),), width=8),
             lines("Complaints", "Per hour, by tenant and receiver.",
-                  target(f"sum by (tenant, destination) (increase(remuda_complaints_total{{{whose}}}[1h]))", "{{tenant}} at {{destination}}")),
+                  target(rise("complaints_total", 'tenant=~"$tenant"', by="tenant, destination"), "{{tenant}} at {{destination}}")),
             lines("Moves of holds", "Per hour: held, probing, released.",
-                  target(f"sum by (tenant, state) (increase(remuda_tenant_hold_changes_total{{{whose}}}[1h]))", "{{tenant}} {{state}}"), steps=True),
+                  target(rise("tenant_hold_changes_total", 'tenant=~"$tenant"', by="tenant, state"), "{{tenant}} {{state}}"), steps=True),
             table("SPF", "Sender domains by whether their SPF record covers the binding.",
                   f"sum by (tenant, binding, state) (remuda_spf_domains{{{whose}}})", ["tenant", "binding", "state"], value="domains"),
             lines("Refused at the door", "Messages per second that were refused at the end of data, by reason.",
@@ -491,15 +509,15 @@ def queue():
             lines("Commits", "Group commits per second: each one sync of the disk.",
                   target(f"sum (deriv(remuda_spool_commits{{{HERE}}}[$__rate_interval]))", "commits"), unit="ops", width=8),
             lines("Errors of the spool", "Per hour, by operation; and records set aside in all.",
-                  target(f"sum by (operation) (increase(remuda_spool_errors_total{{{HERE}}}[1h]))", "{{operation}}"),
+                  target(rise("spool_errors_total", by="operation"), "{{operation}}"),
                   target(f"sum (remuda_spool_quarantined_records{{{HERE}}})", "set aside"), width=8),
             lines("SMTP sessions", "Open now.", target(f"sum (remuda_ingress_sessions{{{HERE}}})", "open"), width=8),
             lines("New sessions", "Per second, and those refused by a limit.",
                   target(rate("ingress_sessions_total"), "new"),
                   target(rate("ingress_refused_connections_total"), "refused"), unit="ops", width=8),
             lines("Reports", "Reports of failed delivery sent, and mails that came to addresses for reports, per hour.",
-                  target(f"sum (increase(remuda_dsns_total{{{HERE}}}[1h]))", "sent"),
-                  target(f"sum by (kind, verdict) (increase(remuda_reports_total{{{HERE}}}[1h]))", "{{kind}} {{verdict}}"), width=8),
+                  target(rise("dsns_total"), "sent"),
+                  target(rise("reports_total", by="kind, verdict"), "{{kind}} {{verdict}}"), width=8),
             lines("Memory", "Resident.", target(f"max by (instance) (remuda_process_resident_memory_bytes{{{HERE}}})", "{{instance}}"), unit="bytes", width=8),
             lines("Processor", "Processors in use.", target(rate("process_cpu_seconds_total", by="instance"), "{{instance}}"), width=8),
             lines("File descriptors", "Open, and the limit.",
@@ -547,9 +565,9 @@ def monitor():
             lines("Alerts of the relay itself", "Alerts it pushes, by severity.",
                   target(f"sum by (severity) (remuda_alerts_firing{{{HERE}}})", "{{severity}}"), width=6, steps=True),
             lines("Pushes of alerts", "Per hour, by target and outcome.",
-                  target(f"sum by (target, outcome) (increase(remuda_alert_pushes_total{{{HERE}}}[1h]))", "{{target}} {{outcome}}"), steps=True),
+                  target(rise("alert_pushes_total", by="target, outcome"), "{{target}} {{outcome}}"), steps=True),
             lines("Replies that no rule knows", "Per hour, by receiver and class of code.",
-                  target(f"sum by (provider, class) (increase(remuda_unmatched_replies_total{{{HERE}}}[1h]))", "{{provider}} {{class}}xx")),
+                  target(rise("unmatched_replies_total", by="provider, class"), "{{provider}} {{class}}xx")),
         ],
     )
 

@@ -67,3 +67,57 @@ impl Scheduler {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Bench, TestConfig};
+    use super::*;
+    use crate::reputation::Health;
+
+    fn of(bench: &Bench) -> PoolUse {
+        bench.scheduler.pool_uses().remove(0)
+    }
+
+    #[test]
+    fn who_is_out_is_counted_by_what_keeps_it_out() {
+        let mut bench = TestConfig::default()
+            .binding("a", |_| {})
+            .binding("b", |binding| binding.limits.daily_cap = Some(1))
+            .binding("c", |_| {})
+            .binding("gone", |binding| binding.suspend_delivery = true)
+            .binding("spare", |_| {})
+            .pool("p", &[&[("a", 1), ("b", 1), ("c", 0), ("gone", 1)], &[("spare", 1)]], |_| {})
+            .start();
+        let at_first = of(&bench);
+        assert_eq!((at_first.bindings, at_first.eligible, at_first.on_backup), (4, 3, false));
+        assert_eq!(at_first.out, BTreeMap::from([("drained", 1), ("operator_suspended", 1)]));
+
+        bench.set("a", bench.suspended(3_600));
+        let request = bench.request("x");
+        let lease = bench.lease(&request);
+        assert_eq!(bench.scheduler.binding_name(lease.binding).as_str(), "b");
+        let later = of(&bench);
+        assert_eq!((later.eligible, later.on_backup), (1, true), "only the spare is left");
+        let expected = [("cap", 1), ("drained", 1), ("operator_suspended", 1), ("suspended", 1)];
+        assert_eq!(later.out, BTreeMap::from(expected));
+
+        bench.set("a", Health::Active);
+        assert!(!of(&bench).on_backup, "and it closes again");
+    }
+
+    #[test]
+    fn a_trickle_is_eligible_until_it_is_used_up_and_busy_is_not_out() {
+        let mut bench = TestConfig::default()
+            .binding("a", |_| {})
+            .binding("b", |binding| binding.limits.max_outbound_connections = Some(1))
+            .pool("p", &[&[("a", 1)], &[("b", 1)]], |_| {})
+            .start();
+        bench.set("a", bench.probation(1, 900));
+        assert_eq!((of(&bench).eligible, of(&bench).on_backup), (2, true));
+        let request = bench.request("x");
+        let (leases, _) = bench.all_leases(&request);
+        assert_eq!(leases.len(), 2, "the trickle, and the one connection of the backup");
+        let busy = of(&bench);
+        assert_eq!((busy.eligible, busy.out), (1, BTreeMap::from([("probation", 1)])), "a connection will be free");
+    }
+}

@@ -2,6 +2,7 @@
 //! the runbook and its test; and, with the real Prometheus and Alertmanager, every panel shows something after some
 //! traffic, and a binding that is refused ends as an alert and its end as the alert's.
 
+mod daemons;
 mod live;
 mod promql;
 
