@@ -48,6 +48,8 @@ pub mod policy;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
+mod reported_tests;
+#[cfg(test)]
 mod scenarios;
 mod showing;
 pub mod signals;

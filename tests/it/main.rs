@@ -21,6 +21,7 @@ mod events;
 mod explain;
 mod failover;
 mod feedback;
+mod feeds;
 mod marks;
 mod metrics;
 mod mx;
