@@ -28,7 +28,7 @@ use remuda::config::*;
 use remuda::message::{BindingName, DestinationName, ProviderName, TenantName};
 use remuda::reputation::{Health, Reason, Subject};
 use remuda::scheduler::cap::{Calendar, Ledger, Owner};
-use remuda::scheduler::{BindingId, Experience, Families, Lease, Request, Scheduler, Selection, Settlement};
+use remuda::scheduler::{BindingId, CoverId, Experience, Families, Lease, Request, Scheduler, Selection, Settlement};
 
 struct Counting;
 
@@ -119,6 +119,7 @@ impl Run {
             excluded: &[],
             engaged: false,
             region: None,
+            cover: CoverId::NONE,
         };
         Self { scheduler, request, nanos: 1, held: Vec::new() }
     }

@@ -1,5 +1,5 @@
 //! HTTP: `/metrics`, `/healthz`, `/api/v1/status`, `/api/v1/queue`, `/api/v1/explain`, `/api/v1/limits`,
-//! `/api/v1/events`, `/api/v1/unmatched`.
+//! `/api/v1/events`, `/api/v1/unmatched`, `/api/v1/spf`.
 //!
 //! Loopback only until there is authentication (the configuration refuses anything else). Reads snapshots of the
 //! dispatcher's core; never acts.
@@ -7,6 +7,7 @@
 pub mod api;
 pub mod explain;
 pub mod scrape;
+pub mod spf;
 pub mod status;
 
 use std::net::SocketAddr;
@@ -59,6 +60,7 @@ pub fn router(sources: Sources) -> Router {
         .route("/api/v1/limits", get(explain::limits))
         .route("/api/v1/events", get(api::events))
         .route("/api/v1/unmatched", get(api::unmatched))
+        .route("/api/v1/spf", get(spf::list))
         .with_state(sources)
 }
 

@@ -13,6 +13,7 @@ use crate::monitor::feeds::Feeds;
 use crate::monitor::identity::Identity;
 use crate::monitor::identity::resolver::Checked;
 use crate::monitor::spf::Cover;
+use crate::queue::core::Core;
 use crate::queue::dispatcher::Dispatcher;
 use crate::reputation::Evidence;
 use crate::telemetry::events::Kind;
@@ -36,7 +37,7 @@ pub(super) fn start(
     let monitor = set_up_monitor(config, clock, dispatcher)?;
     let identity = start_identity(config, clock, dispatcher, &monitor, stopped.clone());
     start_rounds(&monitor, &identity, stopped.clone());
-    let cover = start_cover(config, clock, stopped.clone());
+    let cover = start_cover(config, clock, dispatcher, stopped.clone())?;
     let feeds = start_feeds(config, clock, stopped.clone());
     let alerts = start_alerts(config, clock, stopped.clone());
     Ok(Watching { monitor, identity, cover, feeds, alerts })
@@ -109,11 +110,24 @@ fn start_identity(
     identity
 }
 
-fn start_cover(config: &Config, clock: &Arc<dyn Clock>, stopped: watch::Receiver<bool>) -> Arc<Cover> {
-    let cover = Arc::new(Cover::new(config, Arc::clone(clock)));
+fn start_cover(
+    config: &Config,
+    clock: &Arc<dyn Clock>,
+    dispatcher: &Arc<Dispatcher>,
+    stopped: watch::Receiver<bool>,
+) -> Result<Arc<Cover>, StartError> {
+    let hearing = Arc::clone(dispatcher);
+    let sink = Arc::new(move |heard| hearing.heard_of_spf(heard));
+    let cover = Cover::new(config, Arc::clone(clock), sink).map_err(|e| StartError::Other(e.to_string()))?;
+    let cover = Arc::new(cover);
+    let seeing = Arc::clone(&cover);
+    dispatcher.on_sender(Arc::new(move |tenant, domain| seeing.seen(tenant, domain)));
+    for (tenant, domain) in dispatcher.with_core(Core::sender_domains) {
+        cover.seen(&tenant, &domain);
+    }
     let running = Arc::clone(&cover);
     tokio::spawn(async move { running.run(stopped).await });
-    cover
+    Ok(cover)
 }
 
 fn start_feeds(config: &Config, clock: &Arc<dyn Clock>, stopped: watch::Receiver<bool>) -> Arc<Feeds> {

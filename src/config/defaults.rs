@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::{
     Admin, Assignment, Automation, BackOff, Binding, Classify, Config, Day, Delivery, Dns, DomainPattern, EhloName,
     FailoverReason, Ipv6Names, Limits, Listener, Log, LogFormat, Member, Monitor, Pace, Pool, Prediction, Provider,
-    Queue, Reputation, Server, Spread, Tenant, TenantMatch, Timeouts, UnknownPolicy, WarmupRules, Window,
+    Queue, Reputation, Server, SpfPolicy, Spread, Tenant, TenantMatch, Timeouts, UnknownPolicy, WarmupRules, Window,
 };
 use crate::message::{BindingName, Domain, PoolName, ProviderName, TenantName};
 
@@ -180,6 +180,7 @@ impl Tenant {
             engaged: BTreeSet::new(),
             region: None,
             return_path_domain: None,
+            spf: None,
         }
     }
 }
@@ -368,6 +369,8 @@ impl Default for Monitor {
             fcrdns: true,
             ipv6_names: Ipv6Names::Require,
             self_check: Some(hours(1)),
+            spf: SpfPolicy::Require,
+            spf_interval: hours(1),
             servers: Vec::new(),
             zones: Vec::new(),
         }

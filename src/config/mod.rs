@@ -22,7 +22,7 @@ pub use alerts::Alerts;
 pub use check::{Loaded, Mistake, Mistakes, NamedFiles, SourceFile};
 pub use feeds::Feed;
 pub(crate) use mistake::suggest;
-pub use monitor::{CodeMeaning, Ipv6Names, Monitor, Zone, ZoneCode};
+pub use monitor::{CodeMeaning, Ipv6Names, Monitor, SpfPolicy, Zone, ZoneCode};
 pub use origins::{Origin, Origins};
 pub use reputation::{Automation, Prediction, Reputation};
 
@@ -388,6 +388,24 @@ pub struct Tenant {
     pub region: Option<String>,
     /// Domain under which its return paths are rewritten, so that bounces come back to us; `None` leaves them alone.
     pub return_path_domain: Option<Domain>,
+    /// Its own `monitor.spf`, where it has one.
+    pub spf: Option<SpfPolicy>,
+}
+
+impl Tenant {
+    /// What SPF means for its mail.
+    pub fn spf_policy(&self, monitor: &Monitor) -> SpfPolicy {
+        match monitor.spf {
+            // Without evaluations there is nothing to keep to.
+            SpfPolicy::Off => SpfPolicy::Off,
+            policy => self.spf.unwrap_or(policy),
+        }
+    }
+
+    /// The sender domain that its mail leaves with, where its return paths are rewritten.
+    pub fn sends_as<'a>(&'a self, config: &Config) -> Option<&'a Domain> {
+        self.return_path_domain.as_ref().filter(|_| config.feedback.is_some())
+    }
 }
 
 /// Marks by which a tenant's mail is known; tried in the order header, sender domain, client.

@@ -32,7 +32,11 @@ pub struct Monitor {
     pub ipv6_names: Ipv6Names,
     /// Time between two checks of the resolvers themselves; `None` leaves them out. Default 1 h.
     pub self_check: Option<Duration>,
-    /// Name servers for reverse DNS and for zones without their own; empty takes `[dns]`'s.
+    /// What the SPF records of senders mean for the choice of bindings. Default [`SpfPolicy::Require`].
+    pub spf: SpfPolicy,
+    /// Time between two evaluations of the SPF of a domain, give or take `jitter`. Default 1 h.
+    pub spf_interval: Duration,
+    /// Name servers for reverse DNS, SPF and for zones without their own; empty takes `[dns]`'s.
     pub servers: Vec<SocketAddr>,
     /// `[monitor.zone.NAME]`
     pub zones: Vec<Zone>,
@@ -46,6 +50,18 @@ pub enum Ipv6Names {
     Require,
     /// As with IPv4: out once it is proven as often as a listing.
     Report,
+}
+
+/// What is done with what SPF records say of our bindings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SpfPolicy {
+    /// Mail does not leave from a binding that its sender's SPF record is proven not to cover, as long as a binding of its
+    /// pool is covered.
+    Require,
+    /// Records are evaluated and reported; mail goes from any binding.
+    Report,
+    /// No record is asked for.
+    Off,
 }
 
 /// `[monitor.zone.NAME]`: one DNSBL (RFC 5782). Its `Debug` masks the DNS name.

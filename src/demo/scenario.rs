@@ -341,6 +341,7 @@ interval = "1s"
 confirm_after = "200ms"
 timeout = "1s"
 fcrdns = false
+spf = "off"
 
 [monitor.zone.demo]
 zone = "{LIST}"

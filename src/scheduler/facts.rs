@@ -5,6 +5,7 @@
 
 use super::binding::RouteLimits;
 use super::cap::{AccountId, Ledger, Room};
+use super::cover::Covers;
 use super::pool::{Class, Pool};
 use super::refresh::on_wall;
 use super::state::{Binding, Destination, Route, RouteTable, Routes, Tenant};
@@ -24,6 +25,7 @@ pub(super) struct Facts<'a> {
     pub(super) routes: &'a Routes,
     pub(super) ledger: &'a Ledger,
     pub(super) warmups: &'a Warmups,
+    pub(super) covers: &'a Covers,
 }
 
 /// Whether a candidate may carry this request, apart from what keeps it out everywhere.
@@ -48,6 +50,9 @@ impl Facts<'_> {
 
     pub(super) fn admits(&self, seat: &Seat, pace: Pace, request: &Request<'_>, now: Now) -> Admission {
         if !reaches(seat, request) || excluded(seat.binding, request, now.wall).is_some() {
+            return Admission::No;
+        }
+        if self.is_barred(seat, request) {
             return Admission::No;
         }
         let binding = &self.bindings[seat.binding.index()];
@@ -84,8 +89,31 @@ impl Facts<'_> {
         }
     }
 
+    /// Whether the sender's SPF record allows another binding of the pool and not this one.
+    fn is_barred(&self, seat: &Seat, request: &Request<'_>) -> bool {
+        self.covers.bars(request.cover, seat.binding)
+            && self.covers.holds(request.cover, request.pool, request.families)
+    }
+
+    /// How many of those that can be counted on are barred by the sender's SPF record. Those that the request excludes are
+    /// left out: they are subtracted for themselves.
+    fn counted_and_barred(&self, pool: &Pool, tier: usize, scope: Scope, request: &Request<'_>, now: Now) -> usize {
+        if !self.covers.holds(request.cover, request.pool, request.families) {
+            return 0;
+        }
+        let tier = &pool.tiers[tier];
+        let is_counted = |seat: &&Seat| {
+            let stands = seat.weight > 0 && pool.counts_on(seat.class) && tier.covers(scope, seat);
+            let route = || self.route(seat.binding, request).map_or(Class::Free, |route| route.class);
+            stands && self.covers.bars(request.cover, seat.binding) && pool.counts_on(route())
+        };
+        let is_excluded =
+            |seat: &&Seat| !pool.counts_on(Class::Suspended) && excluded(seat.binding, request, now.wall).is_some();
+        tier.seats.iter().filter(is_counted).filter(|seat| !is_excluded(seat)).count()
+    }
+
     /// How many seats of a tier can be counted on for this request. Kept up as things change: nothing is walked but what
-    /// the request itself excludes.
+    /// the request itself excludes, and for mail with a cover the tier.
     pub(super) fn counted(
         &self,
         pool: &Pool,
@@ -99,6 +127,9 @@ impl Facts<'_> {
         let mut counted = seats.counted(scope);
         if counted > 0 && self.destinations[request.destination.index()].routes_out > 0 {
             counted -= seats.uncounted(scope, request.destination).min(counted);
+        }
+        if counted > 0 {
+            counted -= self.counted_and_barred(pool, tier, scope, request, now).min(counted);
         }
         if counted == 0 || request.excluded.is_empty() || pool.counts_on(Class::Suspended) {
             return counted;
@@ -169,6 +200,7 @@ impl Facts<'_> {
             .or_else(|| self.route(seat.binding, request)?.standing.verdict_for_route())
             .or_else(|| (!reaches(seat, request)).then_some(Verdict::AddressFamily))
             .or_else(|| excluded(seat.binding, request, now.wall).map(|until| Verdict::Excluded { until }))
+            .or_else(|| self.is_barred(seat, request).then_some(Verdict::SpfNotCovered))
     }
 
     fn cap_verdict(&self, seat: &Seat, pace: Pace, request: &Request<'_>, now: Now) -> Option<Verdict> {

@@ -8,6 +8,7 @@
 //! ```text
 //!   Request ──▶ tenant: cap, rate                          once per request
 //!               tiers: which are open, for which region    pool, tier
+//!               cover: whom the sender's SPF allows        cover
 //!               order: who is next                         picks: fair (exact weights) or headroom, whole or in a view
 //!                 route: health, family, excluded, cap, window, rate     per candidate
 //!               limiters: asked once, last                 rate
@@ -31,6 +32,9 @@ pub mod binding;
 pub mod cap;
 #[cfg(test)]
 mod cap_tests;
+pub mod cover;
+#[cfg(test)]
+mod cover_tests;
 pub mod explain;
 mod facts;
 pub mod fair;
@@ -67,6 +71,7 @@ pub mod warmup;
 pub mod window;
 
 pub use cap::{GrantFact, GrantRequest};
+pub use cover::CoverId;
 pub use prediction::Prediction;
 pub use shared::Everywhere;
 pub use state::{BindingUse, CapUsage, Scheduler};
@@ -139,6 +144,8 @@ pub struct Request<'a> {
     pub engaged: bool,
     /// Bindings of this region are preferred where one of them is eligible.
     pub region: Option<RegionId>,
+    /// Which bindings the SPF record of its sender allows.
+    pub cover: CoverId,
 }
 
 /// The answer.

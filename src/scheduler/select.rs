@@ -3,7 +3,7 @@
 //! [`Scheduler::select`] takes the short way: tenant, open tiers, whose turn, reasons of this request. Only when it finds
 //! nobody does it walk every binding for its [`Verdict`], in the order of checks that `explain` shows as well:
 //!
-//! drained · operator · health · route health · address family · excluded · caps of binding, route, tenant (and warm-up,
+//! drained · operator · health · route health · address family · excluded · SPF cover · caps of binding, route, tenant (and warm-up,
 //! pace) · windows of binding, route · rates of binding, route, tenant.
 //!
 //! Nothing is spent before everything has been looked at: limiters have an honest look ([`super::rate`]), the ledger and
@@ -73,6 +73,7 @@ impl Scheduler {
             routes: &self.routes,
             ledger: &self.ledger,
             warmups: &self.warmups,
+            covers: &self.covers,
         }
     }
 
@@ -154,14 +155,14 @@ impl Scheduler {
     }
 
     fn pick(&mut self, request: &Request<'_>, scope: Scope, tier: usize, now: Now) -> Option<usize> {
-        let Self { pools, bindings, tenants, destinations, table, routes, ledger, warmups, wants, .. } = self;
+        let Self { pools, bindings, tenants, destinations, table, routes, ledger, warmups, covers, wants, .. } = self;
         let pool = &mut pools[request.pool.index()];
         let (pace, tier) = (pool.pace, &mut pool.tiers[tier]);
         if tier.weight_in_play(scope) == 0 {
             return None;
         }
         let key = tier.key(scope, destinations[request.destination.index()].column);
-        let facts = Facts { bindings, tenants, destinations, table, routes, ledger, warmups };
+        let facts = Facts { bindings, tenants, destinations, table, routes, ledger, warmups, covers };
         tier.pick(key, request.destination, now.mono, |seat| match facts.admits(seat, pace, request, now) {
             Admission::Yes => Judgement::Yes,
             Admission::No => Judgement::No,

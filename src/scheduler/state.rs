@@ -15,6 +15,7 @@ use smallvec::SmallVec;
 
 use super::binding::{RouteLimits, WholeLimits};
 use super::cap::{AccountId, Calendar, GrantFact, GrantRequest, Ledger, Owner};
+use super::cover::Covers;
 use super::pool::{Class, Pool};
 use super::prediction::Predictions;
 use super::rate::{Limiter, Told};
@@ -56,6 +57,7 @@ pub struct Scheduler {
     /// Routes that only their window keeps in memory, by the time to look at them again.
     pub(super) fading: VecDeque<(Mono, BindingId, DestinationId)>,
     pub(super) regions: Regions,
+    pub(super) covers: Covers,
     /// Empty where no pool asks for it.
     pub(super) predictions: Predictions,
     /// Keys that were met in need of a grant during one selection.
@@ -238,6 +240,7 @@ impl Scheduler {
             window: config.window,
             fading: VecDeque::new(),
             regions: Regions::default(),
+            covers: Covers::default(),
             predictions: Predictions::default(),
             wants: Vec::new(),
         };
@@ -495,6 +498,11 @@ impl Scheduler {
             })
         };
         self.ledger.accounts().filter_map(usage).collect()
+    }
+
+    /// Attempts that a binding has on the wire.
+    pub fn attempts_of(&self, binding: BindingId) -> u32 {
+        self.bindings[binding.index()].window.in_use()
     }
 
     /// The connection window of every binding of the configuration.

@@ -35,6 +35,7 @@ impl Scheduler {
         self.take_over_warmups(config);
         self.take_over_routes();
         self.take_over_pools(config, now);
+        self.take_over_covers();
         self.set_limits_of_day();
         self.ledger.ask_for_first();
         self.refresh_all(now);

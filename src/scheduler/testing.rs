@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{BindingId, DestinationId, Families, GrantRequest, Lease, Request, Scheduler, Selection, Verdict};
+use super::{BindingId, CoverId, DestinationId, Families, GrantRequest, Lease, Request, Scheduler, Selection, Verdict};
 use crate::clock::{Mono, Now, Wall};
 use crate::config::*;
 use crate::message::{BindingName, DestinationName, ProviderName};
@@ -128,6 +128,7 @@ impl Bench {
             excluded: &[],
             engaged: false,
             region: None,
+            cover: CoverId::NONE,
         }
     }
 

@@ -59,6 +59,8 @@ pub enum Verdict {
     },
     /// The destination has no address of its family.
     AddressFamily,
+    /// The SPF record of the sender's domain does not allow its address, and allows another of the pool (RFC 7208).
+    SpfNotCovered,
     /// Daily cap used up.
     Cap {
         /// Whose cap.
@@ -126,6 +128,7 @@ impl Verdict {
             Self::Probation { .. } => "probation",
             Self::Excluded { .. } => "excluded",
             Self::AddressFamily => "address_family",
+            Self::SpfNotCovered => "spf_not_covered",
             Self::Cap { .. } => "cap",
             Self::Pace { .. } => "pace",
             Self::Warmup { .. } => "warmup",
@@ -157,6 +160,7 @@ impl Verdict {
             Self::Probation { .. } => "on probation; the trickle of this period is used up".into(),
             Self::Excluded { .. } => "its address was blamed for this very message".into(),
             Self::AddressFamily => "the destination has no address of its family".into(),
+            Self::SpfNotCovered => "the SPF record of the sender's domain does not allow its address".into(),
             Self::Cap { of: whose, .. } => format!("daily cap {} used up", of(whose)),
             Self::Pace { .. } => "the day's cap is ahead of its pace".into(),
             Self::Warmup { .. } => "today's allowance of the warm-up is used up".into(),
@@ -188,6 +192,7 @@ impl Verdict {
             | Self::TierClosed
             | Self::OtherRegion
             | Self::AddressFamily
+            | Self::SpfNotCovered
             | Self::GrantPending
             | Self::WindowFull => None,
         }

@@ -8,6 +8,7 @@ pub mod events;
 pub mod health_log;
 pub mod log;
 pub mod metrics;
+pub mod spf_log;
 pub mod unmatched;
 pub mod warmup_log;
 

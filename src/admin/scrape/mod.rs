@@ -5,6 +5,7 @@ mod feeds;
 mod identity;
 mod lists;
 mod operation;
+mod spf;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -66,6 +67,7 @@ fn fill(metrics: &Metrics, sources: &Sources) {
     ingress(metrics, sources);
     lists::fill(metrics, sources);
     identity::fill(metrics, sources);
+    spf::fill(metrics, sources);
     feeds::fill(metrics, sources);
     alerting::fill(metrics, sources);
     operation::fill(metrics, sources);

@@ -23,6 +23,7 @@ impl Context<'_> {
         self.not_instant(&raw.interval);
         self.not_instant(&raw.timeout);
         self.not_too_often(&raw.self_check);
+        self.not_instant(&raw.spf_interval);
         self.within(&raw.jitter, 0.0, 0.5);
         self.at_least_one(&raw.confirmations);
         self.within(&raw.throttle_weight, 0.0, HEAVIEST);
@@ -56,6 +57,8 @@ impl Context<'_> {
                 Some(OrOff::On(every)) => Some(*every),
                 Some(OrOff::Off) => None,
             },
+            spf: raw.spf.or(default.spf),
+            spf_interval: raw.spf_interval.or(default.spf_interval),
             servers: name_servers(&raw.servers),
             zones,
         }

@@ -36,6 +36,7 @@ impl Context<'_> {
                 engaged: self.engaged(raw),
                 region: self.region(&raw.region),
                 return_path_domain: self.return_path_domain(&raw.return_path_domain),
+                spf: raw.spf.value().copied(),
             });
         }
         tenants

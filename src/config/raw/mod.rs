@@ -18,7 +18,9 @@ use super::read::{
     Field, List, Map, NameServer, OrOff, Readable, Size, as_table, as_text, field, quoted, refuse_unknown, table, words,
 };
 use super::tree::{Node, Table, Value};
-use super::{Automation, DomainPattern, FailoverReason, Ipv6Names, LogFormat, Pace, Rate, Spread, UnknownPolicy};
+use super::{
+    Automation, DomainPattern, FailoverReason, Ipv6Names, LogFormat, Pace, Rate, SpfPolicy, Spread, UnknownPolicy,
+};
 use crate::message::{Domain, Mailbox};
 
 table!(File {
@@ -211,6 +213,7 @@ table!(Tenant {
     engaged: List<String>,
     region: String,
     return_path_domain: Domain,
+    spf: SpfPolicy,
 });
 
 table!(TenantTowards { daily_cap: u64 });
@@ -321,11 +324,14 @@ table!(Monitor {
     fcrdns: bool,
     ipv6_names: Ipv6Names,
     self_check: OrOff<Duration>,
+    spf: SpfPolicy,
+    spf_interval: Duration,
     servers: List<NameServer>,
     zone: Map<Zone>,
 });
 
 words!(Ipv6Names { "require" => Ipv6Names::Require, "report" => Ipv6Names::Report });
+words!(SpfPolicy { "require" => SpfPolicy::Require, "report" => SpfPolicy::Report, "off" => SpfPolicy::Off });
 
 table!(Zone {
     zone: ZoneDomain,

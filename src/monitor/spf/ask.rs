@@ -23,9 +23,9 @@ use mail_auth::common::parse::TxtRecordParser as _;
 use mail_auth::spf::Spf;
 use mail_auth::spf::verify::SpfParameters;
 use mail_auth::{MessageAuthenticator, SpfResult};
-use serde::Serialize;
 
 use super::super::dns::{self, SetupError};
+pub use super::outcome::{Answer, Outcome};
 use crate::config::Config;
 
 /// Time for a whole evaluation. RFC 7208 §4.6.4 asks for at least 20 s.
@@ -39,58 +39,6 @@ const KEPT_MAX: u64 = 1_024;
 
 /// Characters of a record or an explanation that are quoted.
 const QUOTED_MAX: usize = 300;
-
-/// What SPF says (RFC 7208 §2.6).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Outcome {
-    /// The address may send for the domain (§2.6.3).
-    Pass,
-    /// It may not (§2.6.4).
-    Fail,
-    /// It probably may not (§2.6.5).
-    SoftFail,
-    /// The domain says nothing about it (§2.6.2).
-    Neutral,
-    /// The domain has no record (§2.6.1).
-    None,
-    /// DNS did not answer in full: nothing is known (§2.6.6).
-    TempError,
-    /// The record cannot be interpreted (§2.6.7): to many receivers as bad as a fail.
-    PermError,
-}
-
-impl Outcome {
-    /// As in `Received-SPF` (§9.1).
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pass => "pass",
-            Self::Fail => "fail",
-            Self::SoftFail => "softfail",
-            Self::Neutral => "neutral",
-            Self::None => "none",
-            Self::TempError => "temperror",
-            Self::PermError => "permerror",
-        }
-    }
-}
-
-/// The answer of one evaluation.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Answer {
-    /// What SPF says.
-    pub outcome: Outcome,
-    /// Why, in words, where it can be told. A stranger's text in it has no control characters and is cut short.
-    pub reason: Option<String>,
-    /// The domain's record, cut short and without control characters.
-    pub record: Option<String>,
-}
-
-impl Answer {
-    fn without_record(outcome: Outcome, reason: impl Into<String>) -> Self {
-        Self { outcome, reason: Some(reason.into()), record: None }
-    }
-}
 
 /// Asks our name servers.
 pub struct Asker {

@@ -266,14 +266,15 @@ impl Core {
     /// Puts an entry into the lane of its destination, or asks where that is.
     pub(super) fn route(&mut self, id: EntryId, domain: DomainId, now: Now) {
         let Some(waiting) = self.index.get(id) else { return };
-        let (pool, tenant) = (waiting.pool, waiting.tenant);
+        let (pool, tenant, sender) = (waiting.pool, waiting.tenant, waiting.sender);
         let (name, state) = &mut self.domains[domain];
         match &state.plan {
             Some((plan, destination, until)) if *until > now.wall => {
                 let (destination, families) = (*destination, families(plan));
                 let region = self.domains.region(domain, tenant, destination, &self.scheduler);
+                let cover = self.cover_of(tenant, sender);
                 let weight = self.tenants.get(tenant.index()).map_or(1, |tenant| tenant.weight);
-                self.index.enter_lane(id, LaneKey { pool, destination, families, region }, weight);
+                self.index.enter_lane(id, LaneKey { pool, destination, families, region, cover }, weight);
             }
             // DNS did not answer a moment ago: this one waits with the others instead of asking again.
             _ if !state.asking && state.retry_at.is_some_and(|at| at > now.wall) => {

@@ -11,7 +11,7 @@ use crate::message::{
     BindingName, DestinationName, Domain, EntryId, MessageId, PoolName, ProviderName, StreamName, TenantName,
 };
 use crate::reputation::holds::Mail;
-use crate::scheduler::{BindingId, DestinationId, Families, PoolId, Prediction, Request, Verdict};
+use crate::scheduler::{BindingId, CoverId, DestinationId, Families, PoolId, Prediction, Request, Verdict};
 
 /// The answer.
 #[derive(Clone, Debug)]
@@ -98,7 +98,8 @@ impl Core {
         };
         if let Some((plan, destination, _)) = plan {
             let region = self.scheduler.region_of(waiting.tenant, *destination, domain);
-            let verdicts = self.scheduler.explain(&request(waiting, *destination, plan, region), now);
+            let cover = self.cover_of(waiting.tenant, waiting.sender);
+            let verdicts = self.scheduler.explain(&request(waiting, *destination, plan, region, cover), now);
             explanation.bindings =
                 self.said(waiting.pool, *destination, verdicts, self.held_until(waiting, *destination, now), now);
         }
@@ -122,6 +123,7 @@ impl Core {
             excluded: &[],
             engaged: supposed.engaged,
             region: self.scheduler.region_of(tenant, destination, supposed.domain),
+            cover: supposed.sender_domain.map_or(CoverId::NONE, |domain| self.cover_of_domain(tenant, domain)),
         };
         let verdicts = self.scheduler.explain(&request, now);
         let holds = self.reputation.holds();

@@ -18,7 +18,7 @@ use super::Core;
 use crate::clock::{Now, Wall};
 use crate::message::{Domain, EntryId, MessageId, StreamName};
 use crate::reputation::holds::{Freed, Held, HoldKey, Mail};
-use crate::scheduler::{BindingId, DestinationId, TenantId, Verdict};
+use crate::scheduler::{BindingId, CoverId, DestinationId, TenantId, Verdict};
 
 /// Entries that one call sets aside, and that one wakes.
 pub(super) const ASIDE_MAX: usize = 1_000;
@@ -30,22 +30,28 @@ pub(super) const ASIDE_PAUSE: Duration = Duration::from_millis(10);
 /// waiting mail have one: domains are the tenants' choice, and there may be a new one for every message.
 #[derive(Debug, Default)]
 pub(super) struct Senders {
-    /// Domain and stream, and how many wait.
-    names: Vec<(Option<(Domain, StreamName)>, u32)>,
+    /// Domain and stream, how many wait, and which bindings the domain's SPF allows.
+    names: Vec<(Option<(Domain, StreamName)>, u32, CoverId)>,
     ids: HashMap<Domain, SmallVec<[SenderId; 1]>>,
     unused: Vec<SenderId>,
 }
 
 impl Senders {
     /// One more entry of `stream` from `domain` waits.
-    pub(super) fn enter(&mut self, domain: Option<Domain>, stream: &StreamName) -> SenderId {
+    pub(super) fn enter(
+        &mut self,
+        domain: Option<Domain>,
+        stream: &StreamName,
+        cover: impl FnOnce(&Domain) -> CoverId,
+    ) -> SenderId {
         let Some(domain) = domain else { return SenderId::NULL };
         let known = self.of(&domain).iter().copied().find(|&id| self.name(id).is_some_and(|(_, own)| own == stream));
         if let Some(id) = known {
             self.names[id.0 as usize].1 += 1;
             return id;
         }
-        let fresh = (Some((domain.clone(), stream.clone())), 1);
+        let cover = cover(&domain);
+        let fresh = (Some((domain.clone(), stream.clone())), 1, cover);
         let id = match self.unused.pop() {
             Some(id) => {
                 self.names[id.0 as usize] = fresh;
@@ -62,7 +68,7 @@ impl Senders {
 
     /// One entry less.
     pub(super) fn leave(&mut self, id: SenderId) {
-        let Some((name, waiting)) = self.names.get_mut(id.0 as usize) else { return };
+        let Some((name, waiting, _)) = self.names.get_mut(id.0 as usize) else { return };
         *waiting = waiting.saturating_sub(1);
         if *waiting == 0
             && let Some((domain, _)) = name.take()
@@ -79,6 +85,23 @@ impl Senders {
 
     fn name(&self, id: SenderId) -> Option<&(Domain, StreamName)> {
         self.names.get(id.0 as usize)?.0.as_ref()
+    }
+
+    /// The domain of a number.
+    pub(super) fn domain(&self, id: SenderId) -> Option<&Domain> {
+        self.name(id).map(|(domain, _)| domain)
+    }
+
+    /// Which bindings the SPF of a sender's domain allows.
+    pub(super) fn cover(&self, id: SenderId) -> CoverId {
+        self.names.get(id.0 as usize).map_or(CoverId::NONE, |(.., cover)| *cover)
+    }
+
+    /// Tells the cover of a domain.
+    pub(super) fn set_cover(&mut self, domain: &Domain, cover: CoverId) {
+        for id in self.ids.get(domain).into_iter().flatten() {
+            self.names[id.0 as usize].2 = cover;
+        }
     }
 
     /// The numbers of a domain, one for each stream that waits.

@@ -17,10 +17,10 @@
 //! | `grant_pending` | the lane | the grant |
 //! | `rate_limited`, `pace` | the lane | at the gate of its pool, one lane after the other |
 //! | `suspended`, `route_suspended`, `probation`, `operator_suspended`, `cap`, `warmup`, `back_off` | the lane | the earliest moment of all verdicts, with jitter, or a move of health |
-//! | `drained`, `tier_closed`, `other_region` | nothing by themselves | – |
+//! | `drained`, `tier_closed`, `other_region`, `spf_not_covered` | nothing by themselves | – |
 //!
 //! Where several bindings give several verdicts, the narrowest block among them holds (entry, engaged, lane), and the
-//! earliest moment. What could go from other bindings, for its address families or its region, is in a lane of its own; a
+//! earliest moment. What could go from other bindings, for its address families, its region or its sender's SPF, is in a lane of its own; a
 //! preferred binding never blocks: another one goes. [`super::wake`] has the events.
 
 use std::sync::Arc;
@@ -37,7 +37,8 @@ use crate::clock::{Now, Wall};
 use crate::delivery::plan::MxPlan;
 use crate::message::EntryId;
 use crate::scheduler::{
-    BindingId, DestinationId, Everywhere, Families, PoolId, RegionId, Request, Selection, TenantId, Verdict, retry,
+    BindingId, CoverId, DestinationId, Everywhere, Families, PoolId, RegionId, Request, Selection, TenantId, Verdict,
+    retry,
 };
 
 /// Safety net for lanes that wait for a connection of a route or for a slot, and as much again at random.
@@ -75,6 +76,7 @@ impl Core {
         let (key, tenant, id) = self.index.head(lane)?;
         let destination = key.destination;
         let waiting = self.index.get(id)?;
+        let cover = self.cover_of(tenant, waiting.sender);
         if waiting.expires <= now.wall {
             // Its timer is due as well, behind thousands of others.
             self.index.hold(id);
@@ -84,8 +86,11 @@ impl Core {
         }
         let domain = waiting.domain;
         let plan = match &self.domains[domain].1.plan {
-            Some((plan, known, _)) if *known == destination && families(plan) == key.families => Arc::clone(plan),
-            // Its hosts are elsewhere by now: limits and health of this lane are those of others.
+            Some((plan, known, _)) if *known == destination && families(plan) == key.families && cover == key.cover => {
+                Arc::clone(plan)
+            }
+            // Its hosts are elsewhere by now, or other bindings may carry it: limits and health of this lane are those of
+            // others.
             _ => {
                 self.index.take_head(lane, tenant, id, Place::Resolving, 0);
                 self.index.again(lane);
@@ -113,7 +118,7 @@ impl Core {
             return None;
         }
         let kept_back = next_probe.map(|next| (next, self.all_but(next, waiting, now.wall.plus(KEPT_BACK_MAX))));
-        let mut request = request(waiting, destination, &plan, key.region);
+        let mut request = request(waiting, destination, &plan, key.region, cover);
         if let Some((_, kept_back)) = &kept_back {
             request.excluded = kept_back;
         }
@@ -163,7 +168,11 @@ impl Core {
         let of_message = |verdict: &Verdict| {
             matches!(
                 verdict,
-                Verdict::Excluded { .. } | Verdict::AddressFamily | Verdict::Reserved { .. } | Verdict::OtherRegion
+                Verdict::Excluded { .. }
+                    | Verdict::AddressFamily
+                    | Verdict::Reserved { .. }
+                    | Verdict::OtherRegion
+                    | Verdict::SpfNotCovered
             )
         };
         if !own.is_some_and(of_message) {
@@ -305,6 +314,7 @@ pub(super) fn request<'a>(
     destination: DestinationId,
     plan: &MxPlan,
     region: Option<RegionId>,
+    cover: CoverId,
 ) -> Request<'a> {
     Request {
         pool: waiting.pool,
@@ -316,6 +326,7 @@ pub(super) fn request<'a>(
         excluded: waiting.excluded.as_deref().unwrap_or_default(),
         engaged: waiting.class.is_engaged(),
         region,
+        cover,
     }
 }
 
@@ -324,7 +335,7 @@ fn reason(verdicts: &[(BindingId, Verdict)]) -> &'static str {
     let far = Wall::from_millis(i64::MAX);
     verdicts
         .iter()
-        .filter(|(_, v)| !matches!(v, Verdict::Drained | Verdict::TierClosed))
+        .filter(|(_, v)| !matches!(v, Verdict::Drained | Verdict::TierClosed | Verdict::SpfNotCovered))
         .min_by_key(|(_, v)| match v {
             Verdict::GrantPending => Wall::from_millis(i64::MIN),
             Verdict::WindowFull => Wall::from_millis(i64::MIN + 1),

@@ -6,9 +6,10 @@
 //!
 //! [`domains`] knows where the mail of each domain goes, [`lanes`] asks the scheduler for the heads of lanes, [`wake`] lets
 //! those that stood still look again, [`slots`] shares out the attempts under way, [`held`] keeps back the mail of tenants
-//! that a receiver refuses, [`moves`] has refusals judged before they count, and keeps mail that moves no further to the
+//! that a receiver refuses, [`cover`] which bindings may carry a sender's mail, [`reaction`] measures how fast it stops once a binding is listed, [`moves`] has refusals judged before they count, and keeps mail that moves no further to the
 //! bindings it has met.
 
+mod cover;
 mod domains;
 pub mod explain;
 mod held;
@@ -16,6 +17,7 @@ mod lanes;
 mod moves;
 #[cfg(test)]
 mod moves_tests;
+pub mod reaction;
 mod slots;
 mod tenants;
 #[cfg(test)]
@@ -35,6 +37,7 @@ use rand::rngs::SmallRng;
 use self::domains::Domains;
 use self::held::{Aside, Senders};
 use self::lanes::request;
+use self::reaction::{Reaction, Reactions};
 use self::slots::Slots;
 use self::tenants::TenantPlan;
 use self::wake::Lines;
@@ -109,13 +112,16 @@ pub struct Observed {
     pub stages: Vec<StageChange>,
     /// What must be on disk for a restart to know.
     pub facts: Vec<Fact>,
+    /// How fast mail stopped from bindings that were listed.
+    pub reactions: Vec<Reaction>,
 }
 
 impl Observed {
     /// Whether there is nothing to tell.
     pub fn is_empty(&self) -> bool {
-        let Self { changes, holds, notes, stages, facts } = self;
-        changes.is_empty() && holds.is_empty() && notes.is_empty() && stages.is_empty() && facts.is_empty()
+        let Self { changes, holds, notes, stages, facts, reactions } = self;
+        let is_quiet = changes.is_empty() && holds.is_empty() && notes.is_empty() && reactions.is_empty();
+        is_quiet && stages.is_empty() && facts.is_empty()
     }
 }
 
@@ -128,6 +134,7 @@ pub struct Core {
     index: Index,
     domains: Domains,
     senders: Senders,
+    reactions: Reactions,
     aside: Aside,
     actions: VecDeque<Action>,
     lines: Lines,
@@ -176,12 +183,13 @@ impl Core {
         }
         let core = Self {
             queue: config.queue.clone(),
-            tenants: config.tenants.iter().map(TenantPlan::of).collect(),
+            tenants: config.tenants.iter().map(|tenant| TenantPlan::of(tenant, config)).collect(),
             scheduler,
             reputation,
             index: Index::default(),
             domains: Domains::default(),
             senders: Senders::default(),
+            reactions: Reactions::default(),
             aside: Aside::default(),
             actions: VecDeque::new(),
             lines: Lines::default(),
@@ -206,12 +214,13 @@ impl Core {
         };
         self.drop_entry(entry.id);
         let domain = self.domains.enter(&entry.domain);
+        let sender_domain = entry.reverse_path.as_ref().map(|from| from.domain());
         let waiting = Waiting {
             message: entry.message,
             pool,
             tenant,
             domain,
-            sender: self.senders.enter(entry.reverse_path.as_ref().map(|from| from.domain()), &entry.stream),
+            sender: self.senders.enter(sender_domain, &entry.stream, |domain| self.scheduler.cover_of(domain)),
             class: self.tenants.get(tenant.index()).map_or(TenantPlan::PLAIN, |known| known.class(&entry.stream)),
             recipients: entry.recipients.len() as u32,
             attempts: entry.state.attempts,
@@ -303,6 +312,7 @@ impl Core {
         now: Now,
     ) -> (Observed, Settled) {
         let binding = Arc::clone(self.scheduler.binding(lease.binding));
+        self.note_end(lease.binding, now);
         let answers = &*self.judged(lease, entry, answers, now);
         let neighbours = self.neighbours(lease.binding, answers);
         let destination = self.scheduler.destination_name(lease.destination);
@@ -330,6 +340,7 @@ impl Core {
             None => self.drop_entry(id),
             Some(entry) => self.put_back(entry, now),
         }
+        self.measure(binding);
         self.wake_for_slot(binding, destination);
     }
 
@@ -341,6 +352,7 @@ impl Core {
         self.scheduler.settle(lease, settlement, now);
         self.ask_for_grants();
         self.look_again(id, until);
+        self.measure(binding);
         self.wake_for_slot(binding, destination);
     }
 
@@ -395,6 +407,7 @@ impl Core {
 
     /// News from the monitor or the operator.
     pub fn observe(&mut self, evidence: &Evidence, now: Now) -> Observed {
+        self.note_listing(evidence);
         self.reported(std::slice::from_ref(evidence), now)
     }
 
@@ -445,7 +458,8 @@ impl Core {
         let (name, state) = &self.domains[waiting.domain];
         let (plan, destination, _) = state.plan.as_ref()?;
         let region = self.scheduler.region_of(waiting.tenant, *destination, name);
-        let request = request(waiting, *destination, plan, region);
+        let cover = self.cover_of(waiting.tenant, waiting.sender);
+        let request = request(waiting, *destination, plan, region, cover);
         let mut verdicts = self.scheduler.explain(&request, now);
         if let Some(held) = self.held(waiting, *destination, now) {
             // Asked before the bindings, whatever they would say.
@@ -519,6 +533,7 @@ impl Core {
         for signal in self.reputation.take_signals(now.wall) {
             self.scheduler.signalled(&signal, now);
         }
+        self.note_suspensions(&changes);
         self.wake_concerned(&changes);
         let freed = self.reputation.take_freed();
         self.wake_freed(freed, now);
@@ -530,6 +545,7 @@ impl Core {
             notes: self.reputation.take_notes(),
             stages: self.scheduler.take_stage_changes(),
             facts,
+            reactions: self.take_reactions(),
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::message::{BindingName, Entry};
 use crate::outcome::Scope;
 use crate::reputation::holds::Mail;
 use crate::reputation::{Refusal, Whose};
-use crate::scheduler::{BindingId, DestinationId, Lease, PoolId};
+use crate::scheduler::{BindingId, DestinationId, Families, Lease, PoolId};
 
 impl Core {
     /// The answers with what is the mail's own fault told as such.
@@ -83,9 +83,12 @@ impl Core {
         let mail = self.mail((waiting.tenant, waiting.sender, destination), waiting.message);
         let (_, met) = self.reputation.holds().stopped(mail)?;
         let mut met = met.iter().filter_map(|name| self.scheduler.binding_id(name));
+        let cover = self.cover_of(waiting.tenant, waiting.sender);
+        let any = Families { v4: true, v6: true };
         let can_carry = |id: &BindingId| {
             let is_out = self.reputation.is_out(self.scheduler.binding_name(*id), mail);
-            !is_out && self.scheduler.is_member(*id, waiting.pool)
+            let is_barred = self.scheduler.is_barred(cover, waiting.pool, any, *id);
+            !is_out && !is_barred && self.scheduler.is_member(*id, waiting.pool)
         };
         met.find(can_carry)
     }

@@ -24,7 +24,7 @@ use super::Core;
 use crate::clock::{Now, Wall};
 use crate::reputation::{HealthChange, Subject};
 use crate::scheduler::cap::Owner;
-use crate::scheduler::{BindingId, DestinationId, PoolId, TenantId};
+use crate::scheduler::{BindingId, CoverId, DestinationId, PoolId, TenantId};
 
 /// Lanes that one call lets look after a move of health, before any other.
 pub(super) const STAGED_MAX: usize = 64;
@@ -338,6 +338,11 @@ impl Core {
                 }
             }
         }
+    }
+
+    /// The mail of a domain with this cover has another now: its lanes look again.
+    pub(super) fn wake_cover(&mut self, cover: CoverId) {
+        self.index.lanes_of_cover(cover).for_each(|lane| self.lines.staged.push(lane));
     }
 
     /// Health has moved: those that stand still and are concerned look again.

@@ -149,6 +149,9 @@ impl Dispatcher {
             let mut core = self.core.lock();
             self.count_decided(&before, &settled, now);
             core.settled(entry.id, lease, settlement(&answers, report), rest, self.clock.now());
+            let reactions = core.take_reactions();
+            drop(core);
+            self.note_reactions(&reactions);
         }
         self.wake.notify_one();
         self.take_in_dsn(dsn);

@@ -15,6 +15,7 @@ mod record;
 mod telling;
 #[cfg(test)]
 mod tests;
+mod watched;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -90,6 +91,9 @@ pub struct Counts {
 /// Is told of each binding whose address a reply blames.
 pub type OnBlame = Arc<dyn Fn(&BindingName) + Send + Sync>;
 
+/// Is told of each message that is taken in: its tenant and the domain of its sender.
+pub type OnSender = Arc<dyn Fn(&TenantName, &Domain) + Send + Sync>;
+
 /// Records set aside: how many, and the last of them in words.
 #[derive(Clone, Debug, Default)]
 pub struct SetAside {
@@ -129,6 +133,7 @@ pub struct Dispatcher {
     counts: Counts,
     set_aside: Mutex<SetAside>,
     on_blame: Mutex<Option<OnBlame>>,
+    on_sender: Mutex<Option<OnSender>>,
     events: Events,
     /// Tenants whose return paths are rewritten.
     rewritten: HashSet<TenantName>,
@@ -210,6 +215,7 @@ impl Dispatcher {
             counts: Counts::default(),
             set_aside: Mutex::default(),
             on_blame: Mutex::default(),
+            on_sender: Mutex::default(),
             events: Events::default(),
         })
     }
@@ -389,6 +395,7 @@ impl Dispatcher {
     /// under the core's lock, like every count of recipients, so that a snapshot adds up at any instant.
     fn take_in(&self, entries: Vec<Entry>, body: Option<Bytes>, count: impl FnOnce(&Counts)) {
         let now = self.clock.now();
+        self.tell_of_sender(&entries);
         let mut core = self.core.lock();
         count(&self.counts);
         for entry in entries {
@@ -590,6 +597,7 @@ impl Dispatcher {
             warmup_log::count(&self.metrics, change);
             self.events.note(Kind::Warmup, warmup_log::fields(change), now);
         }
+        self.note_reactions(&observed.reactions);
         for note in &observed.notes {
             health_log::write_note(note);
             self.events.note(Kind::Note, note.fields(), now);

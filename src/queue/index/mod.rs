@@ -2,7 +2,7 @@
 //!
 //! A *lane* holds the entries that could leave now from one pool to one destination ([`lane`] orders them: tenants by
 //! weighted turns, streams by priority, then age). Hosts of one destination may differ in the address families they have, and
-//! its mail in the region whose bindings it prefers; each combination has its own lane, so that all mail of a lane can use
+//! its mail in the region whose bindings it prefers and in those that its sender's SPF allows; each combination has its own lane, so that all mail of a lane can use
 //! the same bindings. A lane whose head cannot go
 //! (cap, suspension, full window …) is blocked as a whole, with the reason and the moment that `explain` and the queue
 //! listing show: a hundred thousand entries behind one suspended route cost one look, not a hundred thousand. Where only
@@ -29,7 +29,7 @@ use self::waiting::Table;
 pub use self::waiting::{Class, DomainId, Place, SenderId, Waiting};
 use crate::clock::Wall;
 use crate::message::{Entry, EntryId};
-use crate::scheduler::{DestinationId, Families, PoolId, RegionId, TenantId};
+use crate::scheduler::{CoverId, DestinationId, Families, PoolId, RegionId, TenantId};
 
 /// Number of a lane that has entries; one that had them is not found by it any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -57,6 +57,8 @@ pub struct LaneKey {
     pub families: Families,
     /// Region whose bindings they prefer.
     pub region: Option<RegionId>,
+    /// Which bindings the SPF records of their senders allow.
+    pub cover: CoverId,
 }
 
 /// What a timer that fired asks the core to do.
@@ -314,7 +316,12 @@ impl Index {
         self.drop_if_empty(lane);
     }
 
-    /// The lanes to a destination: one per pool that has mail for it, set of address families and region.
+    /// The lanes of mail with this cover.
+    pub fn lanes_of_cover(&self, cover: CoverId) -> impl Iterator<Item = LaneId> {
+        self.lane_ids.iter().filter(move |(key, _)| key.cover == cover).map(|(_, lane)| *lane)
+    }
+
+    /// The lanes to a destination: one per pool that has mail for it, set of address families, region and cover.
     pub fn lanes_to(&self, destination: DestinationId) -> &[LaneId] {
         self.by_destination.get(&destination).map_or(&[], Vec::as_slice)
     }

@@ -9,7 +9,8 @@ const BOLT: TenantId = TenantId(1);
 const CORP: TenantId = TenantId(2);
 const BOTH: Families = Families { v4: true, v6: true };
 const PLAIN: Class = Class::new(5, false);
-const LANE: LaneKey = LaneKey { pool: PoolId(0), destination: HERE, families: BOTH, region: None };
+const LANE: LaneKey =
+    LaneKey { pool: PoolId(0), destination: HERE, families: BOTH, region: None, cover: CoverId::NONE };
 
 fn to(destination: u32) -> LaneKey {
     LaneKey { destination: DestinationId(destination), ..LANE }

@@ -11,6 +11,7 @@ pub mod identity;
 pub mod lists;
 pub mod operation;
 pub mod reaction;
+pub mod spf;
 
 use prometheus::core::Collector;
 use prometheus::{
@@ -123,6 +124,8 @@ pub struct Metrics {
     pub lists: lists::ListMetrics,
     /// DNS identity: the resolver itself, reverse DNS, EHLO names, SPF cover.
     pub identity: identity::IdentityMetrics,
+    /// What SPF says of our bindings.
+    pub spf: spf::SpfMetrics,
     /// How fast mail stops once a binding is listed.
     pub reaction: reaction::ReactionMetrics,
     /// What others say, how old it is and how long our credentials hold.
@@ -307,6 +310,7 @@ impl Metrics {
             )?,
             lists: lists::ListMetrics::new(&r)?,
             identity: identity::IdentityMetrics::new(&r)?,
+            spf: spf::SpfMetrics::new(&r)?,
             reaction: reaction::ReactionMetrics::new(&r)?,
             feeds: feeds::FeedMetrics::new(&r)?,
             alerting: alerting::AlertMetrics::new(&r)?,

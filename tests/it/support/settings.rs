@@ -28,6 +28,7 @@ impl Settings {
             .set("dns", "timeout", "\"200ms\"")
             .set("monitor", "fcrdns", "false")
             .set("monitor", "self_check", "false")
+            .set("monitor", "spf", "\"off\"")
             .set("queue", "retry_first", "\"300ms\"")
             .set("queue", "retry_max", "\"2s\"")
             .set("tenant.acme", "match", "{ client = [\"127.0.0.0/8\"] }")

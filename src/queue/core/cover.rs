@@ -1,0 +1,61 @@
+//! Which bindings may carry a sender's mail by its domain's SPF record.
+//!
+//! What counts is the domain that the mail leaves with: the tenant's own where its return paths are rewritten, else that of
+//! the reverse path. The null reverse path has none: SPF then looks at the EHLO name (RFC 7208 §2.4), which is the
+//! operator's and the monitor's business. Mail of different covers is in different lanes; where a cover changes, mail finds
+//! its new lane when its turn comes, and lanes of the old cover look again at once, since another binding may carry them.
+
+use std::collections::BTreeSet;
+
+use super::super::index::SenderId;
+use super::Core;
+use crate::message::{BindingName, Domain, TenantName};
+use crate::scheduler::{CoverId, TenantId};
+
+impl Core {
+    /// The cover of mail that waits.
+    pub(super) fn cover_of(&self, tenant: TenantId, sender: SenderId) -> CoverId {
+        if sender == SenderId::NULL {
+            return CoverId::NONE;
+        }
+        match self.tenants.get(tenant.index()) {
+            Some(plan) if !plan.keeps_to_spf => CoverId::NONE,
+            Some(plan) => match &plan.sends_as {
+                Some(domain) => self.scheduler.cover_of(domain),
+                None => self.senders.cover(sender),
+            },
+            None => CoverId::NONE,
+        }
+    }
+
+    /// The cover of mail that might come, from a domain.
+    pub(super) fn cover_of_domain(&self, tenant: TenantId, sender_domain: &Domain) -> CoverId {
+        let plan = self.tenants.get(tenant.index()).filter(|plan| plan.keeps_to_spf);
+        plan.map_or(CoverId::NONE, |plan| self.scheduler.cover_of(plan.sends_as.as_ref().unwrap_or(sender_domain)))
+    }
+
+    /// Takes over which bindings a sender domain's record is proven to allow, and which not.
+    pub fn covered(&mut self, sender_domain: &Domain, allowed: &[BindingName], barred: &[BindingName]) {
+        let (before, cover) = self.scheduler.set_cover(sender_domain, allowed, barred);
+        if before == cover {
+            return;
+        }
+        self.senders.set_cover(sender_domain, cover);
+        if before != CoverId::NONE {
+            self.wake_cover(before);
+        }
+    }
+
+    /// Sender domains of what waits, each with its tenant.
+    pub fn sender_domains(&self) -> BTreeSet<(TenantName, Domain)> {
+        let mut pairs = BTreeSet::new();
+        for (_, waiting) in self.index.iter() {
+            pairs.insert((waiting.tenant, waiting.sender));
+        }
+        let named = |(tenant, sender)| {
+            let domain = self.senders.domain(sender)?;
+            Some((self.scheduler.tenant_name(tenant).clone(), domain.clone()))
+        };
+        pairs.into_iter().filter_map(named).collect()
+    }
+}
