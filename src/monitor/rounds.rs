@@ -519,6 +519,54 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn an_ipv6_address_must_have_its_names_before_its_first_use() {
+        let dns = healthy().await;
+        for (policy, proofs) in [(Ipv6Names::Require, 1), (Ipv6Names::Report, 2)] {
+            let mut config = fixtures::config(&["a"], &[("p", &["a"])]);
+            let mut binding = (*config.bindings[0]).clone();
+            binding.public_address = "2001:db8::1".parse().unwrap();
+            config.bindings = vec![Arc::new(binding)];
+            config.monitor.servers = vec![dns.address];
+            (config.monitor.fcrdns, config.monitor.ipv6_names) = (true, policy);
+            let clock = ManualClock::at(Wall::from_millis(1_800_000_000_000));
+            let heard = Arc::new(Mutex::new(0));
+            let sink: Sink = {
+                let heard = Arc::clone(&heard);
+                Arc::new(move |e| {
+                    *heard.lock() += usize::from(matches!(e, Evidence::ReverseDns { confirmed: false, .. }))
+                })
+            };
+            let monitor = Monitor::new(&config, Arc::new(clock.clone()), sink).unwrap();
+            for proof in 1..=proofs {
+                assert_eq!(*heard.lock(), 0, "{policy:?} before proof {proof}");
+                monitor.round().await;
+                clock.advance(Duration::from_secs(60));
+            }
+            assert_eq!(*heard.lock(), 1, "{policy:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn while_the_resolver_lies_no_name_is_judged() {
+        let dns = healthy().await;
+        let bench = bench(&dns, true);
+        bench.monitor.distrust(Some("nxdomain"));
+        for _ in 0..3 {
+            bench.monitor.round().await;
+            bench.later();
+        }
+        assert!(bench.evidence.lock().is_empty());
+        assert_eq!(bench.zone_health(), "resolver");
+        let reverse = bench.monitor.snapshot().reverse;
+        assert!(reverse[0].detail.contains("not to be believed") && reverse[0].checks.is_empty(), "{reverse:?}");
+        bench.monitor.distrust(None);
+        bench.monitor.round().await;
+        bench.later();
+        bench.monitor.confirm().await;
+        assert!(!bench.evidence.lock().is_empty(), "and then they are");
+    }
+
+    #[tokio::test]
     async fn reverse_dns_is_judged_by_proof_only() {
         let dns = healthy().await;
         dns.set("1.2.0.192.in-addr.arpa.", Reply::Ptr("relay.example.net."));

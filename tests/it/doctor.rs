@@ -424,3 +424,31 @@ async fn options_of_online_alone_are_wrong_usage_and_doctor_is_the_same() {
         }
     }
 }
+
+mod peers {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    #[ignore = "needs root, unshare and ip; tests/run has them"]
+    async fn an_address_without_a_route_is_said_to_have_none() {
+        let zone = good_world().await;
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("remuda.toml");
+        let settings = settings(&zone).binding_at("island", "192.0.2.12", "");
+        std::fs::write(&file, settings.text(&directory.path().join("state"))).unwrap();
+        // A network of its own, in which the address exists and nothing leads anywhere; nor do name servers answer.
+        let script = "ip link set lo up && ip address add 192.0.2.12/32 dev lo && exec \"$@\"";
+        let mut command = Command::new("unshare");
+        command.args(["-n", "sh", "-c", script, "sh", env!("CARGO_BIN_EXE_remuda"), "doctor", "--json"]);
+        command.args(["--only", "island", "-c"]).arg(&file);
+        let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        let json = serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {errors}"));
+        let said = Said { code: output.status.code(), json, table: String::new() };
+        assert_eq!(said.finding("bind", None)["state"], "good", "{:#}", said.json);
+        assert_eq!(said.finding("route", None)["state"], "fault", "{:#}", said.json);
+        assert!(text(said.finding("route", None), "/detail").contains("no route towards 192.0.2.1"));
+        assert_eq!(said.finding("ptr", None)["state"], "unknown");
+        assert_eq!(said.code, Some(1));
+    }
+}

@@ -1,6 +1,6 @@
 //! The domains of the tenants: SPF for each binding they may leave from, DMARC, DKIM keys.
 //!
-//! A tenant's domains are those by which it is recognised (`match.sender_domain`, exact names) and its
+//! A tenant's domains are those by which it or a stream of it is recognised (`sender_domain`, exact names) and its
 //! `return_path_domain`. Where return paths are rewritten, SPF is asked of that domain, since receivers do the same; DMARC
 //! and DKIM belong to the sender's own.
 
@@ -63,13 +63,12 @@ pub(super) async fn look(
 fn used(config: &Config) -> BTreeMap<String, Used> {
     let mut domains: BTreeMap<String, Used> = BTreeMap::new();
     for tenant in &config.tenants {
-        let own: BTreeSet<&str> = tenant
-            .matches
-            .sender_domain
-            .iter()
+        let rules = tenant.streams.iter().filter_map(|rule| rule.sender_domain.as_ref());
+        let patterns = tenant.matches.sender_domain.iter().chain(rules);
+        let own: BTreeSet<&str> = patterns
             .filter_map(|pattern| if let DomainPattern::Exact(domain) = pattern { Some(domain.as_str()) } else { None })
             .collect();
-        let rewritten = tenant.return_path_domain.as_ref().map(|domain| domain.as_str());
+        let rewritten = tenant.sends_as(config).map(crate::message::Domain::as_str);
         for domain in own.iter().copied().chain(rewritten) {
             let used = domains.entry(domain.to_owned()).or_default();
             used.tenants.insert(tenant.name.to_string());
