@@ -60,7 +60,7 @@ const NOT_PURE: &[&str] = &["src/config/load.rs", "src/outcome/load.rs"];
 
 /// Modules of mixed directories whose *types* pure code may name: contracts and values, no I/O when named.
 const VALUES: &[&str] =
-    &["delivery", "delivery::mx", "feedback", "ingress", "ingress::smtp", "monitor", "queue", "store"];
+    &["alerts", "delivery", "delivery::mx", "feedback", "ingress", "ingress::smtp", "monitor", "queue", "store"];
 
 /// No pure module says these words.
 const IMPURE_WORDS: &[&str] = &[
