@@ -79,6 +79,7 @@ const NOT_PURE: &[&str] = &["src/config/load.rs", "src/outcome/load.rs"];
 
 /// Modules of mixed directories whose *types* pure code may name: contracts and values, no I/O when named.
 const VALUES: &[&str] = &[
+    "alerts",
     "delivery",
     "delivery::mx",
     "feedback",

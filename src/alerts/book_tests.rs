@@ -1,3 +1,5 @@
+//! From a view to what every target is told, and over restarts.
+
 use super::*;
 use crate::alerts::view::{BindingView, OutView};
 use crate::config::{Alertmanager, Credentials, SecretUrl, Severity, Webhook};

@@ -1,5 +1,10 @@
+//! Looks in, what is told out: beginnings, ends, flapping, doubt, restarts, storms.
+
 use super::*;
 use crate::alerts::conditions::Doubt;
+
+/// At which second what is seen.
+type Look = (i64, fn() -> Judgement);
 
 fn at(seconds: i64) -> Wall {
     Wall::from_millis(seconds * 1_000)
@@ -36,7 +41,7 @@ fn unsure() -> Judgement {
 }
 
 /// What is told at each look: `f` fired, `e` ended, `.` nothing.
-fn told(looks: &[(i64, fn() -> Judgement)]) -> String {
+fn told(looks: &[Look]) -> String {
     let (mut ledger, rules) = (Ledger::default(), rules());
     let mut out = String::new();
     for (second, judgement) in looks {
@@ -53,7 +58,7 @@ fn told(looks: &[(i64, fn() -> Judgement)]) -> String {
 
 #[test]
 fn an_alert_begins_after_its_time_and_ends_after_its_time() {
-    let looks: &[(i64, fn() -> Judgement)] = &[
+    let looks: &[Look] = &[
         (0, holds),
         (15, holds),
         (29, holds),
@@ -69,14 +74,13 @@ fn an_alert_begins_after_its_time_and_ends_after_its_time() {
 
 #[test]
 fn what_comes_and_goes_within_its_time_is_told_nobody() {
-    let looks: &[(i64, fn() -> Judgement)] =
-        &[(0, holds), (15, gone), (30, holds), (45, holds), (59, gone), (75, holds)];
+    let looks: &[Look] = &[(0, holds), (15, gone), (30, holds), (45, holds), (59, gone), (75, holds)];
     assert_eq!(told(looks), "......");
 }
 
 #[test]
 fn a_flapping_alert_is_one_alert() {
-    let looks: &[(i64, fn() -> Judgement)] = &[
+    let looks: &[Look] = &[
         (0, holds),
         (30, holds),
         (45, gone),
@@ -94,7 +98,7 @@ fn a_flapping_alert_is_one_alert() {
 fn doubt_neither_begins_nor_ends_anything() {
     assert_eq!(told(&[(0, unsure), (600, unsure)]), "..");
     assert_eq!(told(&[(0, holds), (30, holds), (45, unsure), (9_000, unsure), (9_015, gone), (9_075, gone)]), ".f...e");
-    let pending: &[(i64, fn() -> Judgement)] = &[(0, holds), (15, unsure), (30, holds)];
+    let pending: &[Look] = &[(0, holds), (15, unsure), (30, holds)];
     assert_eq!(told(pending), "..f", "it has held all the while, as far as anybody can tell");
 }
 

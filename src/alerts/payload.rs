@@ -57,9 +57,9 @@ impl Origin {
         labels
     }
 
-    /// Where people read what to do about it.
+    /// Where people read what to do about it: in lower case, as headings become anchors.
     pub fn runbook_of(&self, alert: &Alert) -> Option<String> {
-        self.runbook.as_ref().map(|base| format!("{base}{}", alert.condition.name.as_str()))
+        self.runbook.as_ref().map(|base| format!("{base}{}", alert.condition.name.as_str().to_ascii_lowercase()))
     }
 
     fn annotations(&self, alert: &Alert) -> BTreeMap<&'static str, String> {
@@ -202,7 +202,7 @@ mod tests {
         assert_eq!(first["labels"], labels);
         assert_eq!(first["startsAt"], "1970-01-01T00:01:00.000Z");
         assert_eq!(first["endsAt"], "1970-01-01T00:04:10.000Z");
-        assert_eq!(first["annotations"]["runbook_url"], "https://wiki.example.org/remuda#BindingListed");
+        assert_eq!(first["annotations"]["runbook_url"], "https://wiki.example.org/remuda#bindinglisted");
         assert_eq!(told[1]["endsAt"], told[1]["startsAt"]);
         assert_eq!(first.get("generatorURL"), None);
     }

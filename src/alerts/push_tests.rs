@@ -1,3 +1,5 @@
+//! One push against servers on loopback: what they answer, what files hold.
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 

@@ -52,7 +52,7 @@ macro_rules! alerts {
             /// All of them, in the order of the documentation.
             pub const ALL: &'static [Self] = &[$(Self::$name,)+];
 
-            /// Stable text: the label `alertname`, the table `[alerts.rule.NAME]`, the anchor in the runbook.
+            /// Stable text: the label `alertname`, the table `[alerts.rule.NAME]`; in lower case the anchor in the runbook.
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$name => stringify!($name),)+ }
             }
@@ -191,7 +191,7 @@ pub struct Alerts {
     pub repeat: Option<Duration>,
     /// Time for one push. Default 10 s.
     pub timeout: Duration,
-    /// Where people read what to do: the alert's name follows as anchor.
+    /// Where people read what to do: the alert's name follows in lower case, as anchor.
     pub runbook: Option<String>,
     /// Thresholds.
     pub limits: AlertLimits,

@@ -168,7 +168,7 @@ async fn a_webhook_hears_of_a_suspension_and_of_its_end_once_each_through_failur
     assert_eq!(begin["alert"]["labels"], serde_json::json!({ "binding": "a", "destination": "one" }));
     assert_eq!(begin["alert"]["fired_at"], end["alert"]["fired_at"]);
     assert!(text(&begin, "/alert/description").contains("5.7.1"), "{begin:#}");
-    assert_eq!(text(&begin, "/alert/runbook_url"), "https://wiki.example.org/remuda#RouteSuspended");
+    assert_eq!(text(&begin, "/alert/runbook_url"), "https://wiki.example.org/remuda#routesuspended");
     assert!(!relay.log().contains("topsecret"), "a URL may hold a key");
     assert!(!alerts(&relay, &["--json"]).contains("topsecret"));
 }

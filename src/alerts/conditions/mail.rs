@@ -64,7 +64,7 @@ pub(super) fn ratios(view: &View, alerts: &Alerts, out: &mut Judgement) {
         if is_high(*unmatched, refused, limits.unmatched_ratio) {
             out.say(
                 AlertName::UnmatchedReplies,
-                &[("destination", destination)],
+                &[("provider", destination)],
                 format!("{:.0} % of the refusals at {destination} are not understood", percent(*unmatched, refused)),
                 format!("{unmatched} of {refused}; remuda events --kind unmatched --rule-stub shows them as rules."),
             );

@@ -115,7 +115,9 @@ fn bindings(view: &View, out: &mut Judgement) {
             let summary = format!("binding {name} is suspended: {}", binding.own.reason);
             out.say(AlertName::BindingSuspended, &labels, summary, because(&binding.own));
         }
-        for route in binding.routes.iter().filter(|route| route.suspended && !route.wanted) {
+        // What is out everywhere is out there as well: one alert says so.
+        let routes = binding.routes.iter().filter(|route| route.suspended && !route.wanted && !binding.own.suspended);
+        for route in routes {
             let labels = [("binding", name), ("destination", route.destination.as_str())];
             let summary = format!("binding {name} is suspended at {}: {}", route.destination, route.reason);
             out.say(AlertName::RouteSuspended, &labels, summary, because(route));

@@ -1,3 +1,5 @@
+//! Every alert just over its threshold and just under it; doubts; strangers' words.
+
 use super::*;
 use crate::alerts::view::{
     BindingView, CapView, ComplaintView, FeedView, HoldView, ListingView, PoolView, ReverseView, Tried, WaitingView,
@@ -66,6 +68,11 @@ fn each_condition_holds_from_its_threshold_on_and_not_before() {
         ("RouteSuspended binding=a destination=gmail", |view, on| {
             view.bindings[0].routes = vec![OutView { suspended: on, ..out("gmail") }];
         }),
+        ("RouteSuspended binding=a destination=gmail", |view, on| {
+            // What the operator took out everywhere is nobody's alert, and its routes are not either.
+            view.bindings[0].own = OutView { suspended: !on, wanted: true, ..out("") };
+            view.bindings[0].routes = vec![out("gmail")];
+        }),
         ("BindingSuspended binding=a", |view, on| {
             view.bindings[0].own = OutView { wanted: !on, ..out("") };
         }),
@@ -118,7 +125,7 @@ fn each_condition_holds_from_its_threshold_on_and_not_before() {
             view.complaints =
                 vec![ComplaintView { binding: "a".into(), destination: "yahoo".into(), accepted: 10_000, complaints }];
         }),
-        ("UnmatchedReplies destination=gmail", |view, on| {
+        ("UnmatchedReplies provider=gmail", |view, on| {
             let tried = Tried { all: 10_000, bounced: 100, ..Tried::default() };
             view.window.attempts.insert(("a".into(), "gmail".into()), tried);
             view.window.unmatched.insert("gmail".into(), if on { 6 } else { 5 });

@@ -1,3 +1,5 @@
+//! Targets that take, refuse, hang and come back, without a network.
+
 use std::time::Duration;
 
 use super::*;
