@@ -284,7 +284,13 @@ const FAULTS: &[Fault] = &[
         "fault",
         "test entries of all 2 lists",
     ),
-    ("resolver that is dead", |z| z.mood(".", Mood::Silent), ("nxdomain", None), "good", "no answer"),
+    (
+        "resolver that says nothing of names that are none",
+        |z| z.mood(".", Mood::Silent),
+        ("nxdomain", None),
+        "unknown",
+        "no answer",
+    ),
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -49,5 +49,7 @@ fn finding(checked: Checked, report: &BindingReport) -> Option<Finding> {
         NameCheck::Ehlo | NameCheck::OwnName if v6 => State::Fault,
         NameCheck::Ehlo | NameCheck::OwnName | NameCheck::SinglePtr => State::Warning,
     };
-    Some(Finding::new(check.as_str(), state_of(grade, bad), detail).remedy(check.remedy()))
+    let found = Finding::new(check.as_str(), state_of(grade, bad), detail);
+    // What to do about a question that nobody answered is not known.
+    Some(if grade == Grade::Unknown { found } else { found.remedy(check.remedy()) })
 }

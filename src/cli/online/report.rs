@@ -28,6 +28,7 @@ use std::net::IpAddr;
 use serde::Serialize;
 
 use crate::monitor::identity::names::Grade;
+use crate::monitor::identity::resolver::{Checked, NO_LISTS, ResolverCheck};
 use crate::monitor::identity::selfcheck;
 
 /// How a check ended, from good to bad.
@@ -183,17 +184,18 @@ impl Report {
 }
 
 fn resolver(report: selfcheck::Report) -> ResolverReport {
-    let finding = |checked: crate::monitor::identity::resolver::Checked| {
-        // What cannot be judged for want of lists is nothing to worry about.
-        let state = match (checked.grade, checked.check.is_lie()) {
-            (Grade::Unknown, _) => State::Good,
-            (grade, true) => state_of(grade, State::Fault),
-            (grade, false) if checked.check.as_str() == "answers" => state_of(grade, State::Fault),
-            (grade, false) => state_of(grade, State::Warning),
-        };
-        Finding::new(checked.check.as_str(), state, checked.detail).remedy(checked.check.remedy())
+    // A list's own servers may know nothing but the list, and without lists there is nothing to test some things by: no
+    // answer is to be expected then, and nothing is missing.
+    let of_zone = report.purpose.starts_with("zone:");
+    let expected = |checked: &Checked| checked.grade == Grade::Unknown && (of_zone || checked.detail == NO_LISTS);
+    let finding = |checked: Checked| {
+        let bad = if checked.check == ResolverCheck::Public { State::Warning } else { State::Fault };
+        let state = state_of(checked.grade, bad);
+        let found = Finding::new(checked.check.as_str(), state, checked.detail);
+        if state == State::Unknown { found } else { found.remedy(checked.check.remedy()) }
     };
-    ResolverReport { purpose: report.purpose, findings: report.checks.into_iter().map(finding).collect() }
+    let findings = report.checks.into_iter().filter(|checked| !expected(checked)).map(finding).collect();
+    ResolverReport { purpose: report.purpose, findings }
 }
 
 #[cfg(test)]

@@ -21,6 +21,9 @@ use serde::Serialize;
 use super::names::Grade;
 use crate::monitor::answer::DnsOutcome;
 
+/// What is said where there is nothing to test answers from 127/8 by.
+pub const NO_LISTS: &str = "no list with a test entry is configured";
+
 /// One of the checks of a resolver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -191,7 +194,7 @@ fn loopback(said: &Said) -> (Grade, String) {
     let asked = said.test_points.len();
     let gone = said.test_points.iter().filter(|point| empty(&point.here)).count();
     match (asked, gone) {
-        (0, _) => (Grade::Unknown, "no list with a test entry is configured".to_owned()),
+        (0, _) => (Grade::Unknown, NO_LISTS.to_owned()),
         (2.., gone) if gone == asked => (Grade::Bad, format!("the test entries of all {asked} lists are missing")),
         (_, 0) => (Grade::Unknown, "no list answered about its test entry".to_owned()),
         _ => (Grade::Unknown, format!("{gone} of {asked} test entries are missing, which may be the lists")),
