@@ -6,6 +6,7 @@
 
 pub mod api;
 pub mod explain;
+mod monitor;
 pub mod scrape;
 pub mod status;
 
@@ -57,6 +58,7 @@ pub fn router(sources: Sources) -> Router {
         .route("/api/v1/explain", get(explain::select))
         .route("/api/v1/explain/{id}", get(explain::entry))
         .route("/api/v1/limits", get(explain::limits))
+        .route("/api/v1/monitor", get(monitor::monitor))
         .route("/api/v1/events", get(api::events))
         .route("/api/v1/unmatched", get(api::unmatched))
         .with_state(sources)

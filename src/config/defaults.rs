@@ -55,6 +55,10 @@ pub(super) const ZONE_WEIGHT: f64 = 1.0;
 pub(super) const POSITIVE_PROBE: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
 /// `monitor.zone.NAME.negative_probe` (RFC 5782 §5)
 pub(super) const NEGATIVE_PROBE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+/// `monitor.zone.NAME.positive_probe` of a list of domains (RFC 5782 §5)
+pub(super) const POSITIVE_NAME: &str = "test";
+/// `monitor.zone.NAME.negative_probe` of a list of domains (RFC 5782 §5)
+pub(super) const NEGATIVE_NAME: &str = "invalid";
 /// `binding.NAME.warmup.ladder`
 pub(super) const LADDER: &str = "standard";
 
@@ -358,6 +362,7 @@ impl Default for Monitor {
     fn default() -> Self {
         Self {
             interval: minutes(15),
+            light_interval: minutes(60),
             jitter: 0.2,
             timeout: seconds(5),
             confirmations: 2,
@@ -365,8 +370,10 @@ impl Default for Monitor {
             throttle_weight: 3.0,
             suspend_weight: 4.0,
             blast_radius: 0.3,
+            sentinels: Vec::new(),
             fcrdns: true,
             servers: Vec::new(),
+            second_servers: Vec::new(),
             zones: Vec::new(),
         }
     }

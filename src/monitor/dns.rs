@@ -86,6 +86,16 @@ impl Asker {
         }
     }
 
+    /// TXT records of `name`, which must be fully qualified; none where there are none or nobody answers.
+    pub(super) async fn txt(&self, name: &str) -> Vec<String> {
+        let records = self.ask(name, RecordType::TXT).await.unwrap_or_default();
+        let text = |data: &RData| match data {
+            RData::TXT(txt) => Some(txt.txt_data.iter().map(|part| String::from_utf8_lossy(part)).collect::<String>()),
+            _ => None,
+        };
+        records.iter().filter_map(text).collect()
+    }
+
     /// PTR names of `address`, without the trailing dot.
     pub(super) async fn ptr(&self, address: IpAddr) -> Found<String> {
         let arpa = if address.is_ipv4() { "in-addr.arpa" } else { "ip6.arpa" };

@@ -26,6 +26,8 @@ pub enum Kind {
     Health,
     /// Something worth knowing that moved no health: a tenant held, a suspension withheld.
     Note,
+    /// A list names us or no longer, or is not to be believed.
+    Listing,
     /// A mail came to an address for reports.
     Report,
     /// A stage of a warm-up moved.
@@ -34,13 +36,14 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 4] = [Self::Health, Self::Note, Self::Report, Self::Warmup];
+    pub const ALL: [Self; 5] = [Self::Health, Self::Note, Self::Listing, Self::Report, Self::Warmup];
 
     /// Stable text.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Health => "health",
             Self::Note => "note",
+            Self::Listing => "listing",
             Self::Report => "report",
             Self::Warmup => "warmup",
         }
@@ -75,7 +78,7 @@ pub struct Event {
 pub struct Events {
     /// Replies that no rule knew: not events one by one, but counted.
     pub unmatched: Unmatched,
-    kept: Mutex<[VecDeque<Event>; 4]>,
+    kept: Mutex<[VecDeque<Event>; Kind::ALL.len()]>,
 }
 
 impl Events {
@@ -147,6 +150,6 @@ mod tests {
     #[test]
     fn kinds_are_found_by_their_names() {
         assert!(Kind::ALL.into_iter().all(|kind| Kind::of(kind.as_str()) == Some(kind)));
-        assert_eq!((Kind::of("unmatched"), Kind::names().as_str()), (None, "health, note, report, warmup"));
+        assert_eq!((Kind::of("unmatched"), Kind::names().as_str()), (None, "health, note, listing, report, warmup"));
     }
 }

@@ -87,8 +87,8 @@ pub struct Counts {
     pub duplicates_possible: AtomicU64,
 }
 
-/// Is told of each binding whose address a reply blames.
-pub type OnBlame = Arc<dyn Fn(&BindingName) + Send + Sync>;
+/// Is told of each binding whose address a reply blames, with the reply.
+pub type OnBlame = Arc<dyn Fn(&BindingName, &str) + Send + Sync>;
 
 /// Records set aside: how many, and the last of them in words.
 #[derive(Clone, Debug, Default)]
@@ -214,7 +214,7 @@ impl Dispatcher {
         })
     }
 
-    /// Calls `f` with the binding whenever a reply blames its IP, so that the monitor can look at once.
+    /// Calls `f` with the binding and the reply whenever one blames its IP, so that the monitor can look at once.
     pub fn on_blame(&self, f: OnBlame) {
         *self.on_blame.lock() = Some(f);
     }
