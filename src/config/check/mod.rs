@@ -32,6 +32,7 @@ use super::tree::{self, Table, Value};
 pub use super::tree::{Files, SourceFile};
 use super::{Config, Origins, lists, raw};
 use crate::message::Domain;
+use zone::zone_keys;
 
 /// Octets of a name. Two of them and a word make a key of the store, which has at most 1,024.
 const NAME_MAX: usize = 255;
@@ -58,16 +59,6 @@ impl Loaded {
             zone_keys: zone_keys(&self.config.monitor, &self.config.origins),
         }
     }
-}
-
-/// The key files of zones, and where they are written.
-fn zone_keys(monitor: &super::Monitor, origins: &Origins) -> Vec<ZoneKeyFile> {
-    let of = |zone: &super::Zone| {
-        let path = super::key_path(["monitor", "zone", zone.name.as_str(), "key_file"]);
-        let file = zone.key_file.clone()?;
-        Some(ZoneKeyFile { zone: zone.name.clone(), file, at: origins.get(&path).cloned() })
-    };
-    monitor.zones.iter().filter_map(of).collect()
 }
 
 /// Reads `main` and what it includes through `files`, and checks it all.

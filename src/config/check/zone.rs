@@ -10,7 +10,9 @@ use crate::config::defaults::{NEGATIVE_NAME, NEGATIVE_PROBE, POSITIVE_NAME, POSI
 use crate::config::mistake::Place;
 use crate::config::raw::{Family, Meaning};
 use crate::config::read::{At, Field, OrOff};
-use crate::config::{CodeMeaning, Families, HEAVY, Probe, Zone, ZoneCode, ZoneKind, lists, raw};
+use crate::config::{
+    CodeMeaning, Families, HEAVY, Monitor, Origins, Probe, Zone, ZoneCode, ZoneKeyFile, ZoneKind, key_path, lists, raw,
+};
 use crate::message::ZoneName;
 
 impl Context<'_> {
@@ -176,4 +178,14 @@ fn probe(field: &Field<OrOff<Probe>>, default: Probe) -> Option<Probe> {
         Some(OrOff::On(probe)) => Some(probe.clone()),
         Some(OrOff::Off) => None,
     }
+}
+
+/// The key files of zones, and where they are written.
+pub(super) fn zone_keys(monitor: &Monitor, origins: &Origins) -> Vec<ZoneKeyFile> {
+    let of = |zone: &Zone| {
+        let path = key_path(["monitor", "zone", zone.name.as_str(), "key_file"]);
+        let file = zone.key_file.clone()?;
+        Some(ZoneKeyFile { zone: zone.name.clone(), file, at: origins.get(&path).cloned() })
+    };
+    monitor.zones.iter().filter_map(of).collect()
 }

@@ -1,5 +1,7 @@
 //! Rounds against a name server on loopback.
 
+use std::time::Duration;
+
 use super::super::responder::{Reply, Responder};
 use super::super::zone::tests::zone;
 use super::*;
@@ -226,4 +228,186 @@ fn the_dns_name_of_a_zone_is_not_printed() {
     let monitor = Monitor::new(&config, clock, Arc::new(|_| {})).unwrap();
     let text = format!("{monitor:?} {}", serde_json::to_string(&monitor.snapshot()).unwrap());
     assert!(!text.contains("secretkey"), "{text}");
+}
+
+/// `a` at 192.0.2.1, `b` at 192.0.2.2 and `six` at 2001:db8::1, asked of a name server with moods.
+fn with(zone: &crate::demo::zone::Zone, change: impl FnOnce(&mut Config)) -> Bench {
+    let mut config = fixtures::config(&["a", "b"], &[("p", &["a", "b"])]);
+    let six = crate::config::Binding::new("six", "2001:db8::1".parse().unwrap());
+    config.bindings.push(Arc::new(six));
+    config.monitor.servers = vec![zone.addr()];
+    config.monitor.timeout = Duration::from_millis(600);
+    config.monitor.fcrdns = false;
+    change(&mut config);
+    let clock = ManualClock::at(Wall::from_millis(1_800_000_000_000));
+    let evidence = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&evidence);
+    let monitor = Monitor::new(&config, Arc::new(clock.clone()), Arc::new(move |e| seen.lock().push(e))).unwrap();
+    Bench { monitor, clock, evidence }
+}
+
+async fn name_server() -> crate::demo::zone::Zone {
+    crate::demo::zone::Zone::start("127.0.0.1:0".parse().unwrap()).await.unwrap()
+}
+
+const CODE: std::net::Ipv4Addr = std::net::Ipv4Addr::new(127, 0, 0, 2);
+
+/// State of `a` in the zone `name`; `None` where it is not asked.
+fn state_in(bench: &Bench, name: &str) -> Option<i8> {
+    let snapshot = bench.monitor.snapshot();
+    snapshot.listings.iter().find(|l| l.zone.as_str() == name && l.binding.as_str() == "a").map(|l| l.state)
+}
+
+#[tokio::test]
+async fn each_way_of_a_list_leads_to_its_own_health_and_state() {
+    use crate::demo::zone::Mood;
+    use hickory_resolver::proto::op::ResponseCode;
+    // name, mood, health of the zone, state of `a`, which is recorded as listed everywhere
+    let table = [
+        ("healthy", Mood::Dnsbl, "healthy", 1),
+        ("truncated", Mood::Truncated, "healthy", 1),
+        ("alias", Mood::Alias, "healthy", 1),
+        ("flapping", Mood::Flapping, "healthy", 0),
+        ("hollow", Mood::hollow(), "hollow", -1),
+        ("world", Mood::lists_everything(), "dead", -1),
+        ("parked", Mood::parked(), "dead", -1),
+        ("refusing", Mood::refusing(), "blocked", -1),
+        ("silent", Mood::Silent, "unreachable", -1),
+        ("servfail", Mood::Code(ResponseCode::ServFail), "unreachable", -1),
+        ("refused", Mood::Code(ResponseCode::Refused), "unreachable", -1),
+    ];
+    let dns = name_server().await;
+    for (name, mood, ..) in &table {
+        dns.mood(&format!("{name}.example"), mood.clone());
+        dns.listed(&format!("{name}.example"), [192, 0, 2, 1].into(), CODE);
+        dns.txt(&format!("1.2.0.192.{name}.example"), &format!("because\u{7}of {name}.example"));
+    }
+    let bench = with(&dns, |config| config.monitor.zones = table.iter().map(|(name, ..)| zone(name)).collect());
+    for _ in 0..4 {
+        bench.monitor.round().await;
+        bench.later();
+    }
+    let snapshot = bench.monitor.snapshot();
+    for (name, _, health, state) in &table {
+        let zone = snapshot.zones.iter().find(|zone| zone.zone.as_str() == *name).unwrap();
+        assert_eq!((zone.health, state_in(&bench, name)), (*health, Some(*state)), "{name}: {}", zone.reason);
+        assert_eq!(zone.not_asked.len(), 1, "the IPv6 binding");
+    }
+    let healthy = snapshot.listings.iter().find(|l| l.state == 1).unwrap();
+    assert_eq!((healthy.text.as_str(), healthy.codes.as_str()), ("because of ***", "127.0.0.2"));
+    let count = |name: &str, outcome: &str| {
+        let zone = snapshot.zones.iter().find(|zone| zone.zone.as_str() == name).unwrap();
+        zone.answers.iter().find(|a| a.outcome == outcome).map_or(0, |a| a.count)
+    };
+    // Four rounds: the positive probe and `a`; the two other probes and `b`.
+    assert_eq!((count("healthy", "listed"), count("healthy", "not_listed")), (8, 12));
+    assert_eq!(count("servfail", "servfail"), 12, "of a list whose probes fail nothing else is asked");
+}
+
+#[tokio::test]
+async fn a_dead_server_beside_a_good_one_does_not_matter() {
+    let dns = name_server().await;
+    dns.listed("z.example", [192, 0, 2, 1].into(), CODE);
+    let dead = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let bench = with(&dns, |config| {
+        config.monitor.servers = vec![dead.local_addr().unwrap(), dns.addr()];
+        config.monitor.timeout = Duration::from_secs(2);
+        config.monitor.zones = vec![zone("z")];
+    });
+    for _ in 0..2 {
+        bench.monitor.round().await;
+        bench.later();
+    }
+    let zone = &bench.monitor.snapshot().zones[0];
+    assert_eq!((zone.health, state_in(&bench, "z")), ("healthy", Some(1)), "{:?}", zone.answers);
+}
+
+#[tokio::test]
+async fn an_ipv6_binding_is_asked_where_the_list_knows_ipv6_and_passes_its_tests() {
+    let (dns, six): (_, IpAddr) = (name_server().await, "2001:db8::1".parse().unwrap());
+    dns.listed("z.example", six, CODE);
+    let bench = with(&dns, |config| {
+        let families = crate::config::Families { ipv4: true, ipv6: true };
+        config.monitor.zones = vec![crate::config::Zone { families, ..zone("z") }];
+    });
+    for _ in 0..2 {
+        bench.monitor.round().await;
+        bench.later();
+    }
+    assert_eq!(bench.states(), [0, 0, 1]);
+    assert_eq!(bench.zone_health(), "healthy");
+}
+
+#[tokio::test]
+async fn a_list_of_domains_is_asked_for_ehlo_names_and_those_above_them() {
+    let dns = name_server().await;
+    dns.mood("dbl.example", crate::demo::zone::Mood::Wildcard);
+    let bench = with(&dns, |config| {
+        config.server.hostname = "mta.shop.example.net".parse().unwrap();
+        let names =
+            (Some(crate::config::Probe::Name("test".into())), Some(crate::config::Probe::Name("invalid".into())));
+        config.monitor.zones = vec![crate::config::Zone {
+            kind: crate::config::ZoneKind::Domain,
+            positive_probe: names.0,
+            negative_probe: names.1,
+            ..zone("dbl")
+        }];
+    });
+    bench.monitor.round().await;
+    assert_eq!(bench.zone_health(), "healthy");
+    dns.listed_domain("dbl.example", "example.net", CODE);
+    for _ in 0..2 {
+        bench.later();
+        bench.monitor.round().await;
+    }
+    let snapshot = bench.monitor.snapshot();
+    let listed: Vec<&str> = snapshot.domains.iter().filter(|d| d.state == 1).map(|d| d.domain.as_str()).collect();
+    assert_eq!(listed, ["example.net", "mta.shop.example.net", "shop.example.net"]);
+    let told = bench.listed_a();
+    assert!(matches!(&told[..], [one] if one.len() == 1 && one[0].contains("for ")), "{told:?}");
+}
+
+#[tokio::test]
+async fn a_new_listing_needs_the_second_resolver_and_a_reply_that_names_the_list_saves_a_minute() {
+    let (first, second) = (name_server().await, name_server().await);
+    second.mood("z.example", crate::demo::zone::Mood::Dnsbl);
+    first.listed("z.example", [192, 0, 2, 1].into(), CODE);
+    let bench = with(&first, |config| {
+        config.monitor.second_servers = vec![second.addr()];
+        config.monitor.zones = vec![zone("z")];
+    });
+    bench.monitor.check_now(&"a".into(), "550 blocked using z.example");
+    for _ in 0..3 {
+        bench.monitor.round().await;
+        bench.later();
+    }
+    assert_eq!(state_in(&bench, "z"), Some(-1), "one of them sees nothing");
+    second.listed("z.example", [192, 0, 2, 1].into(), CODE);
+    bench.monitor.round().await;
+    assert_eq!(state_in(&bench, "z"), Some(1));
+
+    let alone = with(&first, |config| config.monitor.zones = vec![zone("z")]);
+    alone.monitor.check_now(&"a".into(), "550 blocked using z.example");
+    alone.monitor.round().await;
+    assert_eq!(state_in(&alone, "z"), Some(1), "the reply and one answer");
+}
+
+#[tokio::test]
+async fn a_list_whose_budget_is_used_up_is_asked_less_and_that_is_noted_once() {
+    let dns = name_server().await;
+    dns.mood("z.example", crate::demo::zone::Mood::Dnsbl);
+    let bench = with(&dns, |config| {
+        config.monitor.zones = vec![crate::config::Zone { queries_per_day: Some(40), ..zone("z") }];
+    });
+    let notes = Arc::new(Mutex::new(Vec::new()));
+    let heard = Arc::clone(&notes);
+    bench.monitor.on_note(Arc::new(move |note, _| heard.lock().push(note.what())));
+    for _ in 0..5 {
+        bench.monitor.round().await;
+    }
+    assert_eq!(dns.queries(), 5, "one round; the bucket holds ten questions, a quarter of them in reserve");
+    assert_eq!(*notes.lock(), ["zone", "budget"]);
+    let zone = &bench.monitor.snapshot().zones[0];
+    assert_eq!((zone.budget_left, zone.budget_denied > 0), (Some(5), true));
+    assert!(zone.interval_seconds > 900.0, "{}", zone.interval_seconds);
 }

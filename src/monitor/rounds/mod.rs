@@ -7,21 +7,25 @@
 //! that a flood of such replies does not become a flood of questions. Never on scrape: metrics read
 //! [`Monitor::snapshot`], which is what the last look left.
 
+mod conclude;
+#[cfg(test)]
+mod tests;
+mod work;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::hash::BuildHasher;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use parking_lot::Mutex;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
-use tracing::{debug, warn};
+use tracing::debug;
 
-use crate::clock::{Clock, Mono, Wall};
+use crate::clock::{Clock, Wall};
 use crate::config::{Config, EhloName};
 use crate::message::BindingName;
 use crate::reputation::Evidence;
@@ -34,9 +38,8 @@ use super::fcrdns;
 use super::named::named;
 use super::reverse::{ReverseState, Seen as SeenReverse};
 use super::subject::{Subject, domains};
-use super::tell;
-use super::timetable::{Timetable, later};
-use super::watch::{AnswersSnapshot, Note, ReverseSnapshot, Seen, Snapshot, Watch};
+use super::watch::{Note, Seen, Snapshot, Watch};
+use work::{Task, Work, pending_reverse};
 
 /// Where evidence goes.
 pub type Sink = Arc<dyn Fn(Evidence) + Send + Sync>;
@@ -49,9 +52,6 @@ const REVERSE_IN_FLIGHT: usize = 16;
 
 /// Questions to lists in flight, over all of them.
 const IN_FLIGHT: usize = 256;
-
-/// Longest sleep of the loop: a clock that was set shows soon.
-const NAP_MAX: Duration = Duration::from_secs(60);
 
 struct Target {
     binding: BindingName,
@@ -306,100 +306,6 @@ impl Monitor {
             Looked::Reverse(seen)
         }
     }
-
-    fn conclude(&self, done: Vec<Looked>) {
-        let now = self.clock.now().wall;
-        let (news, notes) = {
-            let mut state = self.state.lock();
-            let mut news = Vec::new();
-            for looked in done {
-                match looked {
-                    Looked::Zone(zone, whole, Some(seen)) => {
-                        state.watch.saw(zone, &seen, now);
-                        state.starved.remove(&zone);
-                        state.count_round(whole, now);
-                    }
-                    Looked::Zone(zone, _, None) => {
-                        let asked_for_nothing = state.watch.subjects(zone).is_empty();
-                        if !asked_for_nothing && state.starved.insert(zone) {
-                            state.watch.out_of_budget(zone);
-                        }
-                    }
-                    Looked::Reverse(seen) => {
-                        state.count_round(!seen.is_empty(), now);
-                        news.extend(self.conclude_reverse(&mut state, seen, now));
-                    }
-                }
-            }
-            news.extend(state.watch.evidence(now));
-            self.leave_snapshot(&state);
-            (news, state.watch.take_notes())
-        };
-        // Outside the lock: the sinks may ask for a snapshot.
-        let hearing = self.notes.lock().clone();
-        for note in &notes {
-            tell::log(note);
-            if let Some(hearing) = &hearing {
-                hearing(note, now);
-            }
-        }
-        news.into_iter().for_each(|evidence| (self.sink)(evidence));
-    }
-
-    fn conclude_reverse(&self, state: &mut State, seen: Vec<(BindingName, SeenReverse)>, now: Wall) -> Vec<Evidence> {
-        let rules = &self.config.monitor;
-        let mut news = Vec::new();
-        let mut has_new_names = false;
-        for (binding, seen) in seen {
-            if let SeenReverse::Confirmed(names) = &seen {
-                has_new_names |= state.names.get(&binding) != Some(names);
-                state.names.insert(binding.clone(), names.clone());
-            }
-            let ehlo = self.targets.iter().find(|t| t.binding == binding).and_then(|t| t.ehlo.as_deref());
-            let reverse = state.reverse.entry(binding.clone()).or_default();
-            let agreed = reverse.ehlo_agrees;
-            let proven = reverse.seen(&seen, ehlo, rules.confirmations, rules.confirm_after, now);
-            if reverse.ehlo_agrees == Some(false) && agreed != Some(false) {
-                warn!(%binding, ehlo, detail = %reverse.detail, "EHLO name is not the PTR name");
-            }
-            if let Some(confirmed) = proven {
-                news.push(Evidence::ReverseDns { binding, confirmed, detail: reverse.detail.clone() });
-            }
-        }
-        if has_new_names {
-            let names = state.names.iter().map(|(binding, names)| (binding, names.as_slice()));
-            let domains = domains(&self.config, names);
-            state.watch.set_domains(domains);
-        }
-        news.sort_by(|a, b| match (a, b) {
-            (Evidence::ReverseDns { binding: a, .. }, Evidence::ReverseDns { binding: b, .. }) => a.cmp(b),
-            _ => std::cmp::Ordering::Equal,
-        });
-        news
-    }
-
-    fn leave_snapshot(&self, state: &State) {
-        let reverse = state.reverse.iter().filter(|_| self.config.monitor.fcrdns);
-        let reverse = reverse.map(|(binding, reverse)| ReverseSnapshot {
-            binding: binding.clone(),
-            confirmed: reverse.confirmed,
-            ehlo_agrees: reverse.ehlo_agrees,
-            detail: reverse.detail.clone(),
-            last_conclusive: reverse.last_conclusive,
-        });
-        let mut snapshot = Snapshot {
-            reverse: reverse.collect(),
-            rounds: state.rounds,
-            last_round: state.last_round,
-            ..state.watch.snapshot()
-        };
-        for (shown, zone) in snapshot.zones.iter_mut().zip(&self.zones) {
-            (shown.budget_left, shown.budget_denied) = zone.budget();
-            let answers = zone.answers().into_iter().map(|(outcome, count)| AnswersSnapshot { outcome, count });
-            shown.answers = answers.collect();
-        }
-        *self.snapshot.lock() = snapshot;
-    }
 }
 
 fn targets(config: &Config) -> Vec<Target> {
@@ -413,129 +319,6 @@ fn targets(config: &Config) -> Vec<Target> {
         },
     };
     config.bindings.iter().map(target).collect()
-}
-
-fn pending_reverse(state: &State) -> Vec<BindingName> {
-    state.reverse.iter().filter(|(_, r)| r.is_pending()).map(|(name, _)| name.clone()).collect()
-}
-
-impl State {
-    fn count_round(&mut self, whole: bool, now: Wall) {
-        if whole {
-            self.rounds += 1;
-            self.last_round = Some(now);
-        }
-    }
-}
-
-/// What is to be done by the loop.
-enum Task {
-    Zone(usize, Vec<Question>, bool),
-    Reverse(Vec<BindingName>),
-}
-
-/// What is due and what is under way; one row per zone, and one for reverse DNS.
-struct Work {
-    table: Timetable,
-    random: SmallRng,
-    /// Rounds that are due.
-    rounds: BTreeSet<usize>,
-    busy: BTreeMap<usize, tokio::task::Id>,
-    looked: Vec<Mono>,
-    confirm_after: Duration,
-}
-
-impl Work {
-    fn new(monitor: &Monitor) -> Self {
-        let (rules, now) = (&monitor.config.monitor, monitor.clock.now().mono);
-        let subjects = |zone| monitor.state.lock().watch.subjects(zone).len() + rules.sentinels.len();
-        let zones = rules.zones.iter().enumerate().map(|(index, zone)| zone.round_every(subjects(index)));
-        let every: Vec<Duration> = zones.chain([rules.interval]).collect();
-        Self {
-            looked: vec![now; every.len()],
-            table: Timetable::new(every, rules.jitter, now),
-            random: random(),
-            rounds: BTreeSet::new(),
-            busy: BTreeMap::new(),
-            confirm_after: rules.confirm_after,
-        }
-    }
-
-    /// Whom to ask now, by row. A row that is under way waits until it is done.
-    fn due(&mut self, monitor: &Monitor, now: Mono) -> Vec<(usize, Task)> {
-        self.rounds.extend(self.table.take_due(&mut self.random, now));
-        let reverse = monitor.zones.len();
-        let mut tasks = Vec::new();
-        for row in (0..=reverse).filter(|row| !self.busy.contains_key(row)) {
-            let is_round = self.rounds.remove(&row);
-            let task = if row == reverse {
-                let names = match is_round {
-                    true => monitor.targets.iter().map(|t| t.binding.clone()).collect(),
-                    false if self.may_confirm(row, now) => pending_reverse(&monitor.state.lock()),
-                    false => Vec::new(),
-                };
-                let asks = monitor.reverse.is_some() && !names.is_empty();
-                asks.then_some(Task::Reverse(names))
-            } else if is_round {
-                // The round asks about everybody.
-                monitor.state.lock().wanted.values_mut().for_each(|zones| zones.retain(|zone| *zone != row));
-                Some(Task::Zone(row, monitor.questions(row, None), true))
-            } else {
-                let subjects = self.urgent(monitor, row, now);
-                let questions = monitor.questions(row, Some(&subjects));
-                (!questions.is_empty()).then_some(Task::Zone(row, questions, false))
-            };
-            tasks.extend(task.map(|task| (row, task)));
-        }
-        tasks
-    }
-
-    /// Whom a zone is asked about outside its rounds.
-    fn urgent(&self, monitor: &Monitor, zone: usize, now: Mono) -> Vec<Subject> {
-        let mut state = monitor.state.lock();
-        let mut subjects = BTreeSet::new();
-        for (binding, zones) in &mut state.wanted {
-            if zones.remove(&zone) {
-                subjects.insert(Subject::Binding(binding.clone()));
-            }
-        }
-        state.wanted.retain(|_, zones| !zones.is_empty());
-        // Of whom the zone is not asked, it is not asked now.
-        let known = state.watch.subjects(zone);
-        subjects.retain(|subject| known.contains(subject));
-        if self.may_confirm(zone, now) {
-            subjects.extend(state.watch.pending().into_iter().filter(|(of, _)| *of == zone).flat_map(|(_, all)| all));
-        }
-        subjects.into_iter().collect()
-    }
-
-    fn may_confirm(&self, row: usize, now: Mono) -> bool {
-        self.looked.get(row).is_some_and(|&at| now >= later(at, self.confirm_after))
-    }
-
-    fn done(&mut self, id: tokio::task::Id, now: Mono) {
-        let rows: Vec<usize> = self.busy.extract_if(.., |_, of| *of == id).map(|(row, _)| row).collect();
-        for row in rows {
-            if let Some(at) = self.looked.get_mut(row) {
-                *at = now;
-            }
-        }
-    }
-
-    /// How long until something is due.
-    fn nap(&self, monitor: &Monitor, now: Mono) -> Duration {
-        let state = monitor.state.lock();
-        let mut waiting: Vec<usize> = state.watch.pending().into_iter().map(|(zone, _)| zone).collect();
-        if state.reverse.values().any(ReverseState::is_pending) {
-            waiting.push(monitor.zones.len());
-        }
-        let idle = waiting.into_iter().filter(|row| !self.busy.contains_key(row));
-        let confirmations = idle.filter_map(|row| self.looked.get(row).map(|&at| later(at, self.confirm_after)));
-        let next = confirmations.chain(self.table.next()).min();
-        let nap = next.map_or(NAP_MAX, |next| next.since(now)).min(NAP_MAX);
-        // At least a moment passes, whatever the configuration says.
-        nap.max(Duration::from_millis(1))
-    }
 }
 
 impl std::fmt::Debug for Monitor {
@@ -554,7 +337,3 @@ fn random() -> SmallRng {
 fn random_label() -> String {
     format!("remuda-{:016x}", random().random::<u64>())
 }
-
-#[cfg(test)]
-#[path = "rounds_tests.rs"]
-mod tests;
