@@ -8,6 +8,7 @@ pub mod alerts;
 pub mod api;
 pub mod explain;
 pub mod feeds;
+mod monitor;
 pub mod scrape;
 pub mod spf;
 pub mod status;
@@ -60,6 +61,7 @@ pub fn router(sources: Sources) -> Router {
         .route("/api/v1/explain", get(explain::select))
         .route("/api/v1/explain/{id}", get(explain::entry))
         .route("/api/v1/limits", get(explain::limits))
+        .route("/api/v1/monitor", get(monitor::monitor))
         .route("/api/v1/events", get(api::events))
         .route("/api/v1/unmatched", get(api::unmatched))
         .route("/api/v1/spf", get(spf::list))

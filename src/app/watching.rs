@@ -60,7 +60,9 @@ fn set_up_monitor(
         }
     });
     let looker = Arc::clone(&monitor);
-    dispatcher.on_blame(Arc::new(move |binding| looker.check_now(binding)));
+    dispatcher.on_blame(Arc::new(move |binding, reply| looker.check_now(binding, reply)));
+    let teller = Arc::clone(dispatcher);
+    monitor.on_note(Arc::new(move |note, at| teller.events().note(Kind::Listing, note.fields(), at)));
     let hearing = Arc::clone(dispatcher);
     tokio::spawn(async move {
         while let Some(item) = evidence.recv().await {

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use crate::config::{Config, Loaded, NamedFiles};
 use crate::feedback::keys;
+use crate::monitor::keys as zone_keys;
 use crate::outcome::classify::Classifier;
 use crate::outcome::rules::RuleError;
 
@@ -14,14 +15,16 @@ pub(super) struct Checked {
     classifier: Classifier,
     /// What is odd about the key file.
     key_file: Option<String>,
+    /// What is odd about key files of lists.
+    zone_keys: Vec<String>,
 }
 
 pub(super) fn main(path: &Path) -> ExitCode {
-    let Some(Checked { loaded, classifier, key_file }) = load(path) else { return ExitCode::FAILURE };
+    let Some(Checked { loaded, classifier, key_file, zone_keys }) = load(path) else { return ExitCode::FAILURE };
     for warning in &loaded.warnings {
         eprintln!("warning: {warning}");
     }
-    if let Some(odd) = key_file {
+    for odd in key_file.into_iter().chain(zone_keys) {
         eprintln!("warning: {odd}");
     }
     let config = loaded.config;
@@ -68,7 +71,29 @@ pub(super) fn load(path: &Path) -> Option<Checked> {
     if let Err(error) = &key_file {
         eprintln!("{error}");
     }
-    Some(Checked { loaded: loaded.ok()?, classifier: classifier.ok()?, key_file: key_file.ok()? })
+    let zone_keys = zone_keys(named);
+    Some(Checked {
+        loaded: loaded.ok()?,
+        classifier: classifier.ok()?,
+        key_file: key_file.ok()?,
+        zone_keys: zone_keys?,
+    })
+}
+
+/// What is odd about key files of lists; nothing where one cannot be used, which was printed then.
+fn zone_keys(named: &NamedFiles) -> Option<Vec<String>> {
+    let (mut odd, mut all_good) = (Vec::new(), true);
+    for key in &named.zone_keys {
+        match zone_keys::check(key) {
+            Ok(found) => odd.extend(found),
+            Err(error) => {
+                let at = key.at.as_ref().map(|at| format!("{at}: ")).unwrap_or_default();
+                eprintln!("{at}{error}");
+                all_good = false;
+            }
+        }
+    }
+    all_good.then_some(odd)
 }
 
 /// `remuda.toml:12: classify.rules: ` before the complaint that one of the named files cannot be read.

@@ -114,6 +114,10 @@ pub(super) fn feed_metrics(kind: FeedKind, reputation: &Reputation) -> Vec<(Stri
     }
 }
 
+/// `monitor.zone.NAME.positive_probe` of a list of domains (RFC 5782 §5)
+pub(super) const POSITIVE_NAME: &str = "test";
+/// `monitor.zone.NAME.negative_probe` of a list of domains (RFC 5782 §5)
+pub(super) const NEGATIVE_NAME: &str = "invalid";
 /// `binding.NAME.warmup.ladder`
 pub(super) const LADDER: &str = "standard";
 
@@ -418,6 +422,7 @@ impl Default for Monitor {
     fn default() -> Self {
         Self {
             interval: minutes(15),
+            light_interval: minutes(60),
             jitter: 0.2,
             timeout: seconds(5),
             confirmations: 2,
@@ -425,12 +430,14 @@ impl Default for Monitor {
             throttle_weight: 3.0,
             suspend_weight: 4.0,
             blast_radius: 0.3,
+            sentinels: Vec::new(),
             fcrdns: true,
             spf: SpfPolicy::Require,
             spf_interval: hours(1),
             ipv6_names: Ipv6Names::Require,
             self_check: Some(hours(1)),
             servers: Vec::new(),
+            second_servers: Vec::new(),
             zones: Vec::new(),
         }
     }

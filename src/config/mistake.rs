@@ -187,6 +187,19 @@ pub struct NamedFiles {
     pub key_file: Option<PathBuf>,
     /// `server.state_dir`, which is made at the start; empty where it is not known.
     pub state_dir: PathBuf,
+    /// `monitor.zone.NAME.key_file` of each keyed zone.
+    pub zone_keys: Vec<ZoneKeyFile>,
+}
+
+/// The file that holds the key of a zone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ZoneKeyFile {
+    /// Whose.
+    pub zone: crate::message::ZoneName,
+    /// The file.
+    pub file: PathBuf,
+    /// File and line where it is named.
+    pub at: Option<Origin>,
 }
 
 fn lines(mistakes: &[Mistake]) -> String {

@@ -8,6 +8,7 @@ mod alerts;
 pub mod check;
 mod defaults;
 mod feeds;
+mod lists;
 pub mod load;
 pub(crate) mod mistake;
 mod monitor;
@@ -19,10 +20,10 @@ pub(crate) mod tree;
 pub mod units;
 
 pub use alerts::{AlertLimits, AlertName, AlertRule, Alertmanager, Alerts, Credentials, SecretUrl, Severity, Webhook};
-pub use check::{Loaded, Mistake, Mistakes, NamedFiles, SourceFile};
+pub use check::{Loaded, Mistake, Mistakes, NamedFiles, SourceFile, ZoneKeyFile};
 pub use feeds::{Feed, FeedAuth, FeedKind, FeedMetric, FeedRows, FeedScope};
 pub(crate) use mistake::suggest;
-pub use monitor::{CodeMeaning, Ipv6Names, Monitor, SpfPolicy, Zone, ZoneCode};
+pub use monitor::{CodeMeaning, Families, HEAVY, Ipv6Names, Monitor, Probe, SpfPolicy, Zone, ZoneCode, ZoneKind};
 pub use origins::{Origin, Origins};
 pub use reputation::{Automation, Prediction, Reputation};
 

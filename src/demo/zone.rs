@@ -13,7 +13,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use hickory_resolver::proto::op::{Message, MessageType, OpCode, ResponseCode};
-use hickory_resolver::proto::rr::rdata::{A, AAAA, MX, PTR, SOA, TXT};
+use hickory_resolver::proto::rr::rdata::{A, AAAA, CNAME, MX, PTR, SOA, TXT};
 use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -32,6 +32,14 @@ pub enum Mood {
     /// Every A question with this address: `127.255.255.254` is a list that refuses us, `127.0.0.2` one that lists the
     /// world.
     Always(Ipv4Addr),
+    /// As [`Mood::Dnsbl`], but datagrams are always truncated: only TCP tells.
+    Truncated,
+    /// As [`Mood::Dnsbl`], but each answer comes through an alias.
+    Alias,
+    /// As [`Mood::Dnsbl`], but every other question about a listed name is answered as if it were not.
+    Flapping,
+    /// As [`Mood::Dnsbl`] with a record covering all names below it, as lists of domains have it.
+    Wildcard,
     /// No answer at all.
     Silent,
     /// This response code, such as SERVFAIL or REFUSED.
@@ -48,6 +56,20 @@ impl Mood {
     pub fn lists_everything() -> Self {
         Self::Always(Ipv4Addr::new(127, 0, 0, 2))
     }
+
+    /// A DNSBL whose domain expired and now shows advertisements.
+    pub fn parked() -> Self {
+        Self::Always(Ipv4Addr::new(203, 0, 113, 80))
+    }
+
+    /// A DNSBL that was emptied, test entry and all.
+    pub fn hollow() -> Self {
+        Self::Records
+    }
+
+    fn is_dnsbl(&self) -> bool {
+        matches!(self, Self::Dnsbl | Self::Truncated | Self::Alias | Self::Flapping | Self::Wildcard)
+    }
 }
 
 #[derive(Default)]
@@ -55,6 +77,8 @@ struct Data {
     records: HashMap<String, Vec<RData>>,
     moods: BTreeMap<String, Mood>,
     asked: BTreeMap<String, u64>,
+    /// A questions about names in a flapping list.
+    flips: BTreeMap<String, u64>,
     total: u64,
 }
 
@@ -130,6 +154,13 @@ impl Zone {
     /// Takes `address` off the DNSBL `zone`.
     pub fn delisted(&self, zone: &str, address: IpAddr) {
         self.remove(&reversed(address, zone));
+    }
+
+    /// Lists `domain` in the list of domains `zone`, besides what it already answers; makes `zone` a [`Mood::Dnsbl`] if it
+    /// has no mood yet.
+    pub fn listed_domain(&self, zone: &str, domain: &str, code: Ipv4Addr) {
+        self.data.lock().moods.entry(key(zone)).or_insert(Mood::Dnsbl);
+        self.add(&format!("{domain}.{zone}"), RData::A(A(code)));
     }
 
     /// Sets how names at and below `suffix` are answered; `.` is everything. The longest suffix rules.
@@ -266,7 +297,16 @@ fn answer(question: &[u8], data: &Mutex<Data>, datagram: bool) -> Option<Vec<u8>
     reply.add_query(query.clone());
 
     let name = key(&query.name().to_ascii());
-    match data.lock().look_up(&name, query.query_type()) {
+    let (found, truncated) = {
+        let mut data = data.lock();
+        (data.look_up(&name, query.query_type()), data.mood_of(&name) == Some(&Mood::Truncated))
+    };
+    match found {
+        Found::Alias(records) => {
+            let alias = Name::from_ascii("alias.test.").ok()?;
+            reply.add_answer(Record::from_rdata(query.name().clone(), TTL, RData::CNAME(CNAME(alias.clone()))));
+            reply.add_answers(records.into_iter().map(|r| Record::from_rdata(alias.clone(), TTL, r)));
+        }
         Found::Silence => return None,
         Found::Code(code) => reply.metadata.response_code = code,
         Found::Records(records) if !records.is_empty() => {
@@ -279,7 +319,7 @@ fn answer(question: &[u8], data: &Mutex<Data>, datagram: bool) -> Option<Vec<u8>
         }
     }
     let bytes = reply.to_vec().ok()?;
-    if datagram && bytes.len() > usize::from(request.max_payload()) {
+    if datagram && (truncated || bytes.len() > usize::from(request.max_payload())) {
         reply.truncate().to_vec().ok()
     } else {
         Some(bytes)
@@ -296,6 +336,8 @@ enum Found {
     Silence,
     Code(ResponseCode),
     Records(Vec<RData>),
+    /// Through a CNAME.
+    Alias(Vec<RData>),
     NoName,
 }
 
@@ -303,21 +345,49 @@ impl Data {
     fn look_up(&mut self, name: &str, wanted: RecordType) -> Found {
         self.total += 1;
         *self.asked.entry(name.to_owned()).or_insert(0) += 1;
-        let ruling = self.moods.iter().filter(|(suffix, _)| below(name, suffix)).max_by_key(|(suffix, _)| suffix.len());
-        match ruling {
+        let is_away = wanted == RecordType::A && self.mood_of(name) == Some(&Mood::Flapping) && {
+            let times = self.flips.entry(name.to_owned()).or_insert(0);
+            *times += 1;
+            *times % 2 == 0
+        };
+        match self.ruling(name) {
             Some((_, Mood::Silent)) => Found::Silence,
             Some((_, Mood::Code(code))) => Found::Code(*code),
             Some((suffix, Mood::Always(code))) if name != suffix => match wanted {
                 RecordType::A => Found::Records(vec![RData::A(A(*code))]),
                 _ => Found::Records(Vec::new()),
             },
-            Some((suffix, Mood::Dnsbl)) if is_test_point(name, suffix) => match wanted {
+            Some((suffix, mood)) if mood.is_dnsbl() && is_test_point(name, suffix) => match wanted {
                 RecordType::A => Found::Records(vec![RData::A(A(Ipv4Addr::new(127, 0, 0, 2)))]),
                 RecordType::TXT => Found::Records(vec![RData::TXT(TXT::new(vec!["test point".to_owned()]))]),
                 _ => Found::Records(Vec::new()),
             },
+            Some((_, Mood::Alias)) => match self.recorded(name, wanted) {
+                Found::Records(records) if !records.is_empty() => Found::Alias(records),
+                found => found,
+            },
+            Some((_, Mood::Flapping)) if is_away => Found::NoName,
+            Some((suffix, Mood::Wildcard)) => {
+                let mut above = name;
+                while !self.records.contains_key(above) {
+                    match above.split_once('.') {
+                        Some((_, rest)) if below(rest, suffix) && rest != suffix => above = rest,
+                        _ => return self.recorded(name, wanted),
+                    }
+                }
+                self.recorded(above, wanted)
+            }
             _ => self.recorded(name, wanted),
         }
+    }
+
+    /// The mood that rules a name, with its suffix.
+    fn ruling(&self, name: &str) -> Option<(&String, &Mood)> {
+        self.moods.iter().filter(|(suffix, _)| below(name, suffix)).max_by_key(|(suffix, _)| suffix.len())
+    }
+
+    fn mood_of(&self, name: &str) -> Option<&Mood> {
+        self.ruling(name).map(|(_, mood)| mood)
     }
 
     fn recorded(&self, name: &str, wanted: RecordType) -> Found {
@@ -330,11 +400,12 @@ impl Data {
     }
 }
 
-/// RFC 5782 §5: 127.0.0.2, and for IPv6 ::FFFF:7F00:2, must be listed.
+/// RFC 5782 §5: 127.0.0.2, and for IPv6 ::FFFF:7F00:2, must be listed; TEST in a list of domains.
 fn is_test_point(name: &str, suffix: &str) -> bool {
     let v4 = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
     let v6 = IpAddr::V6(Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0x7f00, 2));
-    name == reversed(v4, suffix) || name == reversed(v6, suffix)
+    let domain = name.strip_suffix(suffix).is_some_and(|rest| rest == "test.");
+    domain || name == reversed(v4, suffix) || name == reversed(v6, suffix)
 }
 
 #[cfg(test)]

@@ -43,7 +43,12 @@ pub enum AnswerClass {
     /// The list does not want to answer us.
     Refused(Ipv4Addr),
     /// A good word.
-    Good,
+    Good {
+        /// The codes that say so, sorted.
+        codes: Vec<Ipv4Addr>,
+        /// 0 or less: what the best of them takes off the weight of other lists.
+        weight: f64,
+    },
     /// A code that the configuration does not know.
     Unknown(Ipv4Addr),
     /// Not an answer of a DNSBL: an address outside 127/8 (expired domain, rewriting resolver).
@@ -55,6 +60,20 @@ pub enum AnswerClass {
 }
 
 impl AnswerClass {
+    /// Stable text for counting: listed, good, not_listed, blocked (the list refuses us), unknown, bogus, or why there was
+    /// no answer (servfail, refused, timeout …).
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Listed { .. } => "listed",
+            Self::Refused(_) => "blocked",
+            Self::Good { .. } => "good",
+            Self::Unknown(_) => "unknown",
+            Self::Bogus(_) => "bogus",
+            Self::NotListed => "not_listed",
+            Self::NoAnswer(why) => why,
+        }
+    }
+
     /// Whether an A record came back.
     pub fn has_address(&self) -> bool {
         !matches!(self, Self::NotListed | Self::NoAnswer(_))
@@ -78,20 +97,30 @@ pub fn classify(outcome: &DnsOutcome, zone: &Zone) -> AnswerClass {
     if let Some(&(code, _)) = meanings.iter().find(|(_, m)| *m == Some(CodeMeaning::Refused)) {
         return AnswerClass::Refused(code);
     }
-    let mut codes = Vec::new();
-    let mut worst: Option<(f64, bool)> = None;
+    let (mut codes, mut good) = (Vec::new(), Vec::new());
+    let (mut worst, mut best): (Option<(f64, bool)>, f64) = (None, 0.0);
     for (code, meaning) in &meanings {
-        if let Some(CodeMeaning::Listed { weight, certain }) = *meaning {
-            codes.push(*code);
-            worst = Some(worst.map_or((weight, certain), |(w, c)| (w.max(weight), c || certain)));
+        match *meaning {
+            Some(CodeMeaning::Listed { weight, certain }) if weight >= 0.0 => {
+                codes.push(*code);
+                worst = Some(worst.map_or((weight, certain), |(w, c)| (w.max(weight), c || certain)));
+            }
+            // A list of good senders whose operator wrote negative weights instead of `meaning = "good"`.
+            Some(CodeMeaning::Listed { weight, .. } | CodeMeaning::Good { weight }) => {
+                good.push(*code);
+                best = best.min(weight);
+            }
+            Some(CodeMeaning::Refused) | None => {}
         }
     }
-    codes.sort_unstable();
-    codes.dedup();
-    match (worst, meanings.iter().find(|(_, m)| m.is_none())) {
+    for codes in [&mut codes, &mut good] {
+        codes.sort_unstable();
+        codes.dedup();
+    }
+    match (worst, meanings.first()) {
         (Some((weight, certain)), _) => AnswerClass::Listed { codes, weight, certain },
-        (None, Some(&(code, _))) if meanings.iter().all(|(_, m)| m.is_none()) => AnswerClass::Unknown(code),
-        (None, _) => AnswerClass::Good,
+        (None, Some(&(code, _))) if good.is_empty() => AnswerClass::Unknown(code),
+        (None, _) => AnswerClass::Good { codes: good, weight: best },
     }
 }
 
@@ -130,6 +159,38 @@ pub fn query_name(address: IpAddr, zone: &str) -> String {
     }
 }
 
+/// The name to ask for `domain` in `zone` (RFC 5782 §3), fully qualified.
+pub fn domain_query_name(domain: &str, zone: &str) -> String {
+    format!("{}.{}.", domain.trim_end_matches('.'), zone.trim_end_matches('.'))
+}
+
+/// Characters kept of what a list says of its reason.
+const TEXT_CHARS: usize = 300;
+
+/// What a list says of its reason (TXT), fit to be shown: one line, no control characters, clipped, and without `secrets`
+/// (the key, the list's own name): some lists repeat the question.
+pub fn shown_text(parts: &[String], secrets: &[&str]) -> String {
+    let mut text: String = parts.join("; ").chars().take(TEXT_CHARS * 4).collect();
+    for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
+        text = masked(&text, secret);
+    }
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(TEXT_CHARS).collect::<String>().trim().to_owned()
+}
+
+/// `text` without `secret`, in whatever case it is written.
+fn masked(text: &str, secret: &str) -> String {
+    let (low, secret) = (text.to_ascii_lowercase(), secret.to_ascii_lowercase());
+    let (mut out, mut from) = (String::with_capacity(text.len()), 0);
+    // ASCII lower case moves no octet.
+    for (at, found) in low.match_indices(&secret) {
+        out.push_str(&text[from..at]);
+        out.push_str("***");
+        from = at + found.len();
+    }
+    out.push_str(&text[from..]);
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::zone::tests::zone;
@@ -137,6 +198,10 @@ mod tests {
 
     fn listed(codes: &[[u8; 4]], weight: f64, certain: bool) -> AnswerClass {
         AnswerClass::Listed { codes: codes.iter().map(|&o| o.into()).collect(), weight, certain }
+    }
+
+    fn good(codes: &[[u8; 4]], weight: f64) -> AnswerClass {
+        AnswerClass::Good { codes: codes.iter().map(|&o| o.into()).collect(), weight }
     }
 
     fn code(last: (u8, u8), mask: Option<u8>, meaning: CodeMeaning) -> ZoneCode {
@@ -176,22 +241,30 @@ mod tests {
             code((1, 1), None, CodeMeaning::Refused),
             code((2, 2), None, CodeMeaning::Listed { weight: 4.0, certain: true }),
             code((3, 4), None, CodeMeaning::Listed { weight: 2.0, certain: false }),
-            code((18, 20), None, CodeMeaning::Good),
+            code((18, 20), None, CodeMeaning::Good { weight: -1.0 }),
+            code((21, 21), None, CodeMeaning::Good { weight: 0.0 }),
         ];
         let table = [
             (&[[127, 0, 0, 2], [127, 0, 0, 3]][..], listed(&[[127, 0, 0, 2], [127, 0, 0, 3]], 4.0, true)),
             (&[[127, 0, 0, 4]], listed(&[[127, 0, 0, 4]], 2.0, false)),
             (&[[127, 0, 0, 1]], AnswerClass::Refused([127, 0, 0, 1].into())),
             (&[[127, 0, 0, 2], [127, 0, 0, 1]], AnswerClass::Refused([127, 0, 0, 1].into())),
-            (&[[127, 0, 0, 18]], AnswerClass::Good),
+            (&[[127, 0, 0, 18], [127, 0, 0, 21]], good(&[[127, 0, 0, 18], [127, 0, 0, 21]], -1.0)),
+            (&[[127, 0, 0, 21]], good(&[[127, 0, 0, 21]], 0.0)),
             (&[[127, 0, 0, 18], [127, 0, 0, 3]], listed(&[[127, 0, 0, 3]], 2.0, false)),
-            (&[[127, 0, 0, 18], [127, 0, 0, 7]], AnswerClass::Good),
+            (&[[127, 0, 0, 18], [127, 0, 0, 7]], good(&[[127, 0, 0, 18]], -1.0)),
             (&[[127, 0, 0, 7]], AnswerClass::Unknown([127, 0, 0, 7].into())),
             (&[[127, 255, 255, 252]], AnswerClass::Refused([127, 255, 255, 252].into())),
         ];
         for (octets, expected) in table {
             assert_eq!(answer(&zone, octets), expected, "{octets:?}");
         }
+    }
+
+    #[test]
+    fn a_negative_weight_is_a_good_word() {
+        let zone = Zone { weight: -2.0, ..zone("z") };
+        assert_eq!(answer(&zone, &[[127, 0, 0, 2]]), good(&[[127, 0, 0, 2]], -2.0));
     }
 
     #[test]
@@ -222,6 +295,14 @@ mod tests {
         for (outcome, expected) in table {
             assert_eq!(classify(&outcome, &zone), expected);
         }
+    }
+
+    #[test]
+    fn a_text_is_shown_without_keys_and_control_characters() {
+        let parts = ["see https://bl.example/?q=SecretKey.zen\u{1b}[2J".to_owned(), "Secretkey!".to_owned()];
+        assert_eq!(shown_text(&parts, &["secretkey", ""]), "see https://bl.example/?q=***.zen [2J; ***!");
+        assert_eq!(shown_text(&["é".repeat(1000)], &["key"]).chars().count(), TEXT_CHARS);
+        assert_eq!(shown_text(&[], &["key"]), "");
     }
 
     #[test]

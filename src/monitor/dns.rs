@@ -1,15 +1,18 @@
 //! Questions to name servers: the one place of the monitor that knows hickory.
 //!
-//! Each [`Asker`] is a resolver of its own, with nothing cached (a change must be seen in the round it happens), one
+//! Each [`Asker`] has resolvers of its own, with nothing cached (a change must be seen in the round it happens), one
 //! server asked at a time (two at once would double what a list is asked), one repetition within the time for a
 //! question, and a bounded number in flight: name servers and socket buffers drop what comes in floods, and a dropped
-//! question costs the whole time-out.
+//! question costs the whole time-out. Of several servers the one that answered last is asked first, and the next when it is
+//! silent or fails: each is a resolver of its own, because hickory's pool counts NXDOMAIN, the commonest answer of a list,
+//! against a server, and gives no second server its time once the first has used it up.
 //!
 //! Errors are mapped by hand. hickory reports NXDOMAIN and NODATA as errors beside SERVFAIL and time-outs; taking
 //! "error" for "clean" or for "listed" are both classic mistakes. No error text leaves here: it may hold the name that
 //! was asked, and that name may hold a key.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts};
@@ -22,6 +25,9 @@ use tokio::sync::Semaphore;
 
 use super::answer::DnsOutcome;
 use super::reverse::Found;
+
+/// Servers asked about one name.
+const SERVERS_MAX: usize = 3;
 
 /// Questions in flight per resolver.
 const IN_FLIGHT: usize = 64;
@@ -38,7 +44,10 @@ pub struct SetupError {
 
 /// A resolver for one purpose.
 pub(super) struct Asker {
-    resolver: TokioResolver,
+    /// One per server; at least one.
+    resolvers: Vec<TokioResolver>,
+    /// The one that answered last.
+    first: AtomicUsize,
     patience: Duration,
     gate: Semaphore,
 }
@@ -56,18 +65,28 @@ impl Asker {
     /// Asks `servers`, or the system's where there are none. `timeout` is for a question with its repetition.
     pub(super) fn new(what: &str, servers: &[SocketAddr], timeout: Duration) -> Result<Self, SetupError> {
         let failed = |why: String| SetupError { what: what.to_owned(), why };
-        let config = if servers.is_empty() {
+        let mut servers: Vec<NameServerConfig> = if servers.is_empty() {
             let (system, _) = system_conf::read_system_conf()
                 .map_err(|e| failed(format!("no servers are configured and the system's cannot be read: {e}")))?;
-            ResolverConfig::from_name_servers(system.name_servers().to_vec())
+            system.name_servers().to_vec()
         } else {
-            ResolverConfig::from_name_servers(servers.iter().map(|server| name_server(*server)).collect())
+            servers.iter().map(|server| name_server(*server)).collect()
         };
-        let mut builder = Resolver::builder_with_config(config, TokioRuntimeProvider::default());
-        *builder.options_mut() = options(timeout);
-        let resolver = builder.build().map_err(|e| failed(e.to_string()))?;
-        // The resolver keeps its own time; this is for the day it does not.
-        Ok(Self { resolver, patience: timeout + Duration::from_secs(2), gate: Semaphore::new(IN_FLIGHT) })
+        servers.truncate(SERVERS_MAX);
+        if servers.is_empty() {
+            return Err(failed("no servers are configured and the system knows none".to_owned()));
+        }
+        let options = options(timeout, servers.len());
+        let resolver = |server: NameServerConfig| {
+            let config = ResolverConfig::from_name_servers(vec![server]);
+            let mut builder = Resolver::builder_with_config(config, TokioRuntimeProvider::default());
+            *builder.options_mut() = options.clone();
+            builder.build().map_err(|e| failed(e.to_string()))
+        };
+        let resolvers = servers.into_iter().map(resolver).collect::<Result<_, _>>()?;
+        let gate = Semaphore::new(IN_FLIGHT);
+        // The resolvers keep their own time; this is for the day they do not.
+        Ok(Self { resolvers, first: AtomicUsize::new(0), patience: timeout + Duration::from_secs(2), gate })
     }
 
     /// A records of `name`, which must be fully qualified.
@@ -84,6 +103,16 @@ impl Asker {
             Err(Failure::Timeout) => DnsOutcome::Timeout,
             Err(Failure::Other(why)) => DnsOutcome::Other(why),
         }
+    }
+
+    /// TXT records of `name`, which must be fully qualified; none where there are none or nobody answers.
+    pub(super) async fn txt(&self, name: &str) -> Vec<String> {
+        let records = self.ask(name, RecordType::TXT).await.unwrap_or_default();
+        let text = |data: &RData| match data {
+            RData::TXT(txt) => Some(txt.txt_data.iter().map(|part| String::from_utf8_lossy(part)).collect::<String>()),
+            _ => None,
+        };
+        records.iter().filter_map(text).collect()
     }
 
     /// PTR names of `address`, without the trailing dot.
@@ -119,11 +148,29 @@ impl Asker {
     async fn ask(&self, name: &str, kind: RecordType) -> Result<Vec<RData>, Failure> {
         // The semaphore is never closed; were it, an unlimited question is still a question.
         let _slot = self.gate.acquire().await.ok();
-        match tokio::time::timeout(self.patience, self.resolver.lookup(name, kind)).await {
-            Err(_) => Err(Failure::Timeout),
-            Ok(Err(error)) => Err(failure(&error)),
-            Ok(Ok(lookup)) => Ok(lookup.answers().iter().map(|record| record.data.clone()).collect()),
+        tokio::time::timeout(self.patience, self.ask_servers(name, kind)).await.unwrap_or(Err(Failure::Timeout))
+    }
+
+    async fn ask_servers(&self, name: &str, kind: RecordType) -> Result<Vec<RData>, Failure> {
+        let count = self.resolvers.len();
+        let from = self.first.load(Ordering::Relaxed);
+        let mut last = Failure::Other("no_connections");
+        for turn in 0..count {
+            let at = (from + turn) % count;
+            let Some(resolver) = self.resolvers.get(at) else { continue };
+            let said = match resolver.lookup(name, kind).await {
+                Ok(lookup) => Ok(lookup.answers().iter().map(|record| record.data.clone()).collect()),
+                Err(error) => Err(failure(&error)),
+            };
+            match said {
+                Err(Failure::NxDomain | Failure::NoData) | Ok(_) => {
+                    self.first.store(at, Ordering::Relaxed);
+                    return said;
+                }
+                Err(failure) => last = failure,
+            }
         }
+        Err(last)
     }
 }
 
@@ -151,11 +198,13 @@ pub(super) fn name_server(server: SocketAddr) -> NameServerConfig {
     NameServerConfig::new(server.ip(), true, vec![udp, tcp])
 }
 
-pub(super) fn options(timeout: Duration) -> ResolverOpts {
+/// Options of one of `servers` resolvers: all their tries together take `timeout`.
+pub(super) fn options(timeout: Duration, servers: usize) -> ResolverOpts {
     let mut options = ResolverOpts::default();
-    // What hickory calls attempts are repetitions, each with the full time.
-    options.attempts = 1;
-    options.timeout = (timeout / 2).max(Duration::from_millis(1));
+    // What hickory calls attempts are repetitions, each with the full time. The next server is repetition enough.
+    options.attempts = usize::from(servers == 1);
+    let tries = u32::try_from(servers.max(2)).unwrap_or(2);
+    options.timeout = (timeout / tries).max(Duration::from_millis(1));
     options.num_concurrent_reqs = 1;
     options.cache_size = 0;
     // A cache without room still holds the newest answers for a moment; without time to live it does not.

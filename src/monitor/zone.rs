@@ -10,9 +10,12 @@
 //! ```
 //!
 //! Lists die about once a year, also first-class ones: loudly (everything is listed: negative and random probe) or
-//! silently (nothing is, or nothing answers: positive probe). A list that lied must be good twice before it is believed
-//! again; one that was merely unreachable is believed at once. The probes are asked in every round, before our own
-//! addresses, and a round counts only when they were good.
+//! silently (nothing is, or nothing answers: positive probe). The probes are asked with every question, before our own
+//! addresses, and answers count only when they were good.
+//!
+//! The way out of each state: Probing by good probes, once at the start and twice after a lie; Unreachable by good probes,
+//! once; Blocked, Dead, Hollow and Quarantined by two good whole rounds (the probes right, no sentinel listed, no more of
+//! our addresses newly listed than is believable), between which it is Probing. A look outside the rounds helps no list out.
 
 use crate::clock::Wall;
 
@@ -76,33 +79,70 @@ pub struct Probes {
     /// The address that must not be listed.
     pub negative: Option<AnswerClass>,
     /// A random label, which cannot exist.
-    pub random: AnswerClass,
+    pub random: Option<AnswerClass>,
+    /// The same for IPv6: what must be listed and what must not, where the zone knows IPv6 and we have such addresses.
+    pub ipv6: Option<(AnswerClass, AnswerClass)>,
 }
+
+impl Probes {
+    /// Those of a zone without IPv6.
+    pub fn new(positive: Option<AnswerClass>, negative: Option<AnswerClass>, random: Option<AnswerClass>) -> Self {
+        Self { positive, negative, random, ipv6: None }
+    }
+
+    fn named(&self) -> impl Iterator<Item = (&'static str, &AnswerClass)> {
+        let all = [
+            (POSITIVE, self.positive.as_ref()),
+            ("negative probe", self.negative.as_ref()),
+            ("random name", self.random.as_ref()),
+            ("negative IPv6 probe", self.ipv6.as_ref().map(|(_, negative)| negative)),
+        ];
+        all.into_iter().filter_map(|(what, answer)| answer.map(|answer| (what, answer)))
+    }
+
+    /// Whether what the zone says of IPv6 counts: its test entry there is listed. (That nothing is listed which must not
+    /// be is asked of the zone as a whole.)
+    pub fn ipv6_counts(&self) -> bool {
+        let there = |answer: &AnswerClass| {
+            matches!(answer, AnswerClass::Listed { .. } | AnswerClass::Good { .. } | AnswerClass::Unknown(_))
+        };
+        self.ipv6.as_ref().is_none_or(|(positive, _)| there(positive))
+    }
+
+    /// Each probe by name (positive, negative, random) and whether it was as it should be; what got no answer is left out.
+    pub fn seen(&self) -> Vec<(&'static str, bool)> {
+        let told = |answer: &AnswerClass| !matches!(answer, AnswerClass::NoAnswer(_));
+        let right = |answer: &AnswerClass| {
+            answer.has_address() && !matches!(answer, AnswerClass::Bogus(_) | AnswerClass::Refused(_))
+        };
+        let positive = self.positive.iter().filter(|a| told(a)).map(|a| ("positive", right(a)));
+        let absent = |name, answer: &Option<AnswerClass>| {
+            answer.iter().filter(|a| told(a)).map(|a| (name, *a == AnswerClass::NotListed)).collect::<Vec<_>>()
+        };
+        positive.chain(absent("negative", &self.negative)).chain(absent("random", &self.random)).collect()
+    }
+}
+
+const POSITIVE: &str = "positive probe";
 
 /// What is wrong by these probes; `Ok` when nothing is.
 pub fn judge(probes: &Probes) -> Result<(), (ZoneHealth, String)> {
-    let named = [
-        ("positive probe", probes.positive.as_ref()),
-        ("negative probe", probes.negative.as_ref()),
-        ("random name", Some(&probes.random)),
-    ];
-    let asked = || named.iter().filter_map(|(what, answer)| answer.map(|a| (*what, a)));
-    for (what, answer) in asked() {
+    for (what, answer) in probes.named() {
         if let AnswerClass::Bogus(address) = answer {
             return Err((ZoneHealth::Dead, format!("{what} answered {address}, which is no return code")));
         }
     }
-    for (what, answer) in asked() {
+    for (what, answer) in probes.named() {
         if let AnswerClass::Refused(code) = answer {
             return Err((ZoneHealth::Blocked, format!("{what} answered {code}: the list refuses us")));
         }
     }
-    for (what, answer) in asked().filter(|(what, _)| *what != "positive probe") {
+    for (what, answer) in probes.named().filter(|(what, _)| *what != POSITIVE) {
         if answer.has_address() {
             return Err((ZoneHealth::Dead, format!("{what} is listed: it lists everything")));
         }
     }
-    for (what, answer) in asked() {
+    for (what, answer) in probes.named() {
         if let AnswerClass::NoAnswer(why) = answer {
             return Err((ZoneHealth::Unreachable, format!("{what}: {why}")));
         }
@@ -122,34 +162,40 @@ pub struct ZoneState {
     pub reason: String,
     /// Since when.
     pub since: Wall,
-    /// Good probes in a row that are still missing.
+    /// Good looks in a row that are still missing.
     missing: u8,
+    /// It was worse than away, and is not healthy since: only whole rounds help it out.
+    lied: bool,
 }
 
 impl ZoneState {
     /// A zone about which nothing is known.
     pub fn new(now: Wall) -> Self {
-        Self { health: ZoneHealth::Probing, reason: "not probed yet".to_owned(), since: now, missing: 1 }
+        Self { health: ZoneHealth::Probing, reason: "not probed yet".to_owned(), since: now, missing: 1, lied: false }
     }
 
-    /// Takes in the probes of a round. Returns whether the zone's answers of this round count.
-    pub fn probed(&mut self, probes: &Probes, now: Wall) -> bool {
-        match judge(probes) {
-            Err((health, reason)) => self.fail(health, reason, now),
-            Ok(()) => {
+    /// Takes in a look at the zone: what is wrong with it, if anything, and whether it was a whole round. Returns whether
+    /// the zone's answers of this look count.
+    pub fn saw(&mut self, trouble: Option<(ZoneHealth, String)>, whole: bool, now: Wall) -> bool {
+        match trouble {
+            Some((health, reason)) => self.fail(health, reason, now),
+            None if self.lied && !whole => {}
+            None => {
                 self.missing = self.missing.saturating_sub(1);
-                let reason = if self.missing > 0 { "good again, once" } else { "" };
-                let health = if self.missing > 0 { ZoneHealth::Probing } else { ZoneHealth::Healthy };
+                self.lied &= self.missing > 0;
+                let (health, reason) = match self.missing {
+                    0 => (ZoneHealth::Healthy, ""),
+                    _ => (ZoneHealth::Probing, "good again, once"),
+                };
                 self.turn(health, reason.to_owned(), now);
             }
         }
         self.health == ZoneHealth::Healthy
     }
 
-    /// Something else than the probes proves it unfit.
-    pub fn fail(&mut self, health: ZoneHealth, reason: String, now: Wall) {
-        let honest = health == ZoneHealth::Unreachable && self.missing <= 1;
-        self.missing = if honest { 1 } else { 2 };
+    fn fail(&mut self, health: ZoneHealth, reason: String, now: Wall) {
+        self.lied |= health != ZoneHealth::Unreachable;
+        self.missing = if self.lied { 2 } else { 1 };
         self.turn(health, reason, now);
     }
 
@@ -169,15 +215,7 @@ pub(super) mod tests {
 
     /// A zone of weight 3 with the usual probes.
     pub(in crate::monitor) fn zone(name: &str) -> Zone {
-        Zone {
-            name: name.into(),
-            zone: format!("{name}.example"),
-            servers: Vec::new(),
-            weight: 3.0,
-            codes: Vec::new(),
-            positive_probe: Some([127, 0, 0, 2].into()),
-            negative_probe: Some([127, 0, 0, 1].into()),
-        }
+        Zone { weight: 3.0, ..Zone::new(name, format!("{name}.example")) }
     }
 
     pub(in crate::monitor) fn listed() -> AnswerClass {
@@ -189,7 +227,7 @@ pub(super) mod tests {
     }
 
     fn probes(positive: AnswerClass, negative: AnswerClass, random: AnswerClass) -> Probes {
-        Probes { positive: Some(positive), negative: Some(negative), random }
+        Probes::new(Some(positive), Some(negative), Some(random))
     }
 
     const NOW: Wall = Wall::from_millis(0);
@@ -201,7 +239,10 @@ pub(super) mod tests {
         let table = [
             (good(), None),
             (probes(Unknown([127, 0, 0, 1].into()), NotListed, NotListed), None),
-            (Probes { positive: None, negative: None, random: NotListed }, None),
+            (Probes::new(None, None, Some(NotListed)), None),
+            (Probes::new(None, None, None), None),
+            (Probes { ipv6: Some((NotListed, NotListed)), ..good() }, None),
+            (Probes { ipv6: Some((listed(), listed())), ..good() }, Some(ZoneHealth::Dead)),
             (probes(listed(), listed(), listed()), Some(ZoneHealth::Dead)),
             (probes(listed(), NotListed, listed()), Some(ZoneHealth::Dead)),
             (probes(listed(), Unknown([127, 0, 0, 1].into()), NotListed), Some(ZoneHealth::Dead)),
@@ -218,19 +259,30 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_list_that_lied_must_be_good_twice_and_one_that_was_away_once() {
+    fn a_list_that_lied_must_be_good_in_two_whole_rounds_and_one_that_was_away_once() {
         let mut state = ZoneState::new(NOW);
-        assert!(state.probed(&good(), NOW), "at the start one good round is enough");
-        let silent = AnswerClass::NoAnswer("timeout");
-        let away = probes(silent.clone(), silent.clone(), silent);
-        assert!(!state.probed(&away, NOW));
+        assert!(state.saw(None, true, NOW), "at the start one good look is enough");
+        let away = || Some((ZoneHealth::Unreachable, "timeout".to_owned()));
+        let dead = || Some((ZoneHealth::Dead, "lists everything".to_owned()));
+        assert!(!state.saw(away(), true, NOW));
         assert_eq!(state.health, ZoneHealth::Unreachable);
-        assert!(state.probed(&good(), NOW));
-        assert!(!state.probed(&probes(listed(), listed(), listed()), NOW));
-        assert!(!state.probed(&away, NOW), "being away does not make it honest");
-        assert!(!state.probed(&good(), NOW));
+        assert!(state.saw(None, false, NOW));
+        assert!(!state.saw(dead(), true, NOW));
+        assert!(!state.saw(away(), true, NOW), "being away does not make it honest");
+        assert!(!state.saw(None, false, NOW));
+        assert_eq!(state.health, ZoneHealth::Unreachable, "a look outside the rounds does not help it out");
+        assert!(!state.saw(None, true, NOW));
         assert_eq!(state.health, ZoneHealth::Probing);
-        assert!(state.probed(&good(), NOW));
+        assert!(!state.saw(None, false, NOW));
+        assert!(state.saw(None, true, NOW));
         assert_eq!((state.health, state.reason.as_str()), (ZoneHealth::Healthy, ""));
+        assert!(state.saw(None, false, NOW));
+    }
+
+    #[test]
+    fn each_probe_is_told_for_itself_and_silence_is_not_told() {
+        let silent = AnswerClass::NoAnswer("timeout");
+        assert_eq!(good().seen(), [("positive", true), ("negative", true), ("random", true)]);
+        assert_eq!(probes(silent, listed(), AnswerClass::NotListed).seen(), [("negative", false), ("random", true)]);
     }
 }

@@ -15,7 +15,8 @@ use crate::clock::Wall;
 use crate::config::{self, Config};
 use crate::message::{BindingName, ZoneName};
 use crate::monitor::answer::{DnsOutcome, classify};
-use crate::monitor::watch::Watch;
+use crate::monitor::subject::Subject;
+use crate::monitor::watch::{Seen, Watch};
 use crate::monitor::zone::Probes;
 use crate::reputation::Evidence;
 use crate::reputation::evidence::Listing;
@@ -50,7 +51,7 @@ impl Watcher {
     /// The monitor was started again: it knows what reputation remembers.
     pub fn restart<'a>(&mut self, remembered: impl Fn(&BindingName) -> &'a [Listing], now: Wall) {
         let names: Vec<BindingName> = self.targets.iter().map(|(name, _)| name.clone()).collect();
-        self.watch = Watch::new(&self.rules, &names, now);
+        self.watch = Watch::new(&self.rules, &self.targets, now);
         for name in names.iter().filter(|name| !remembered(name).is_empty()) {
             self.watch.restore(name, remembered(name), now);
         }
@@ -99,15 +100,19 @@ impl Watcher {
     pub fn round(&mut self, now: Wall) -> Vec<Evidence> {
         let all: Vec<BindingName> = self.targets.iter().map(|(name, _)| name.clone()).collect();
         for zone in 0..self.rules.zones.len() {
-            self.ask(zone, &all, now);
+            self.ask(zone, &all, true, now);
         }
         self.watch.evidence(now)
     }
 
     /// Asks again about what waits for its confirmation.
     pub fn confirm(&mut self, now: Wall) -> Vec<Evidence> {
-        for (zone, bindings) in self.watch.pending() {
-            self.ask(zone, &bindings, now);
+        for (zone, subjects) in self.watch.pending() {
+            let bindings = subjects.into_iter().filter_map(|subject| match subject {
+                Subject::Binding(binding) => Some(binding),
+                Subject::Domain(_) => None,
+            });
+            self.ask(zone, &bindings.collect::<Vec<_>>(), false, now);
         }
         self.watch.evidence(now)
     }
@@ -117,7 +122,7 @@ impl Watcher {
         !self.watch.pending().is_empty()
     }
 
-    fn ask(&mut self, zone: usize, bindings: &[BindingName], now: Wall) {
+    fn ask(&mut self, zone: usize, bindings: &[BindingName], whole: bool, now: Wall) {
         let rules = &self.rules.zones[zone];
         let list = self.lists.get(&rules.name);
         let ask = |question| {
@@ -128,12 +133,12 @@ impl Watcher {
         };
         let asked = self.targets.iter().filter(|(name, _)| bindings.contains(name));
         let answers: Vec<_> = asked.map(|(name, address)| (name.clone(), ask(Question::Address(*address)))).collect();
-        let probes = Probes {
-            positive: rules.positive_probe.map(|_| ask(Question::Positive)),
-            negative: rules.negative_probe.map(|_| ask(Question::Negative)),
-            random: ask(Question::Negative),
-        };
-        self.watch.round(zone, &probes, &answers, now);
+        let probes = Probes::new(
+            rules.positive_probe.as_ref().map(|_| ask(Question::Positive)),
+            rules.negative_probe.as_ref().map(|_| ask(Question::Negative)),
+            rules.random_probe.then(|| ask(Question::Negative)),
+        );
+        self.watch.saw(zone, &Seen { whole, ..Seen::round(probes, answers) }, now);
         // They are for the log, and nobody reads one here.
         drop(self.watch.take_notes());
     }
@@ -155,15 +160,7 @@ mod tests {
         let mut config = Config::bare("relay.example.net".parse().expect("a domain"));
         let binding = |n: u8| Arc::new(Binding::new(format!("m{n}").as_str(), [192, 0, 2, n].into()));
         config.bindings = (1..=BINDINGS).map(binding).collect();
-        config.monitor.zones = vec![Zone {
-            name: "list".into(),
-            zone: "list.example".to_owned(),
-            servers: Vec::new(),
-            weight: 4.0,
-            codes: Vec::new(),
-            positive_probe: Some([127, 0, 0, 2].into()),
-            negative_probe: Some([127, 0, 0, 1].into()),
-        }];
+        config.monitor.zones = vec![Zone { weight: 4.0, ..Zone::new("list", "list.example") }];
         let text = "days = 1\n[[traffic]]\ntenant = \"a\"\nper_day = 1\nto = { other = 1 }\n[list.list]\n";
         let scenario = Scenario::from_toml(text).unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(scenario.lists[&ZoneName::new("list")], ListModel::TYPICAL);

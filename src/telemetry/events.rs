@@ -26,6 +26,8 @@ pub enum Kind {
     Health,
     /// Something worth knowing that moved no health: a tenant held, a suspension withheld.
     Note,
+    /// A list names us or no longer, or is not to be believed.
+    Listing,
     /// A mail came to an address for reports.
     Report,
     /// A stage of a warm-up moved.
@@ -36,13 +38,14 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 5] = [Self::Health, Self::Note, Self::Report, Self::Warmup, Self::Feed];
+    pub const ALL: [Self; 6] = [Self::Health, Self::Note, Self::Listing, Self::Report, Self::Warmup, Self::Feed];
 
     /// Stable text.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Health => "health",
             Self::Note => "note",
+            Self::Listing => "listing",
             Self::Report => "report",
             Self::Warmup => "warmup",
             Self::Feed => "feed",
@@ -150,6 +153,9 @@ mod tests {
     #[test]
     fn kinds_are_found_by_their_names() {
         assert!(Kind::ALL.into_iter().all(|kind| Kind::of(kind.as_str()) == Some(kind)));
-        assert_eq!((Kind::of("unmatched"), Kind::names().as_str()), (None, "health, note, report, warmup, feed"));
+        assert_eq!(
+            (Kind::of("unmatched"), Kind::names().as_str()),
+            (None, "health, note, listing, report, warmup, feed")
+        );
     }
 }

@@ -126,6 +126,148 @@ async fn lists_that_refuse_lie_or_stay_silent_suspend_nobody() {
     assert_eq!(sink.source(local(11)).messages, 10);
 }
 
+/// Fifty bindings at 127.0.0.101 to .150, known outside as 192.0.2.1 to .50.
+fn fleet(sink: &Sink) -> Settings {
+    let names: Vec<String> = (1..=50).map(|n| format!("\"m{n}\"")).collect();
+    let herd = (1..=50u8).fold(Settings::new(), |settings, n| {
+        settings.binding(&format!("m{n}"), 100 + n, &format!("public_address = \"192.0.2.{n}\""))
+    });
+    herd.set("monitor", "interval", "\"300ms\"")
+        .set("monitor", "jitter", "0.0")
+        .set("monitor", "timeout", "\"2s\"")
+        .set("monitor", "confirm_after", "\"50ms\"")
+        .set("reputation", "pool_guard", "1.0")
+        .pool(&format!("active = [{}]", names.join(", ")))
+        .to(sink.addr())
+}
+
+async fn zone_is(relay: &Relay, health: &str) {
+    wait_until(&format!("the zone is {health}"), async || {
+        (array(&relay.status().await, "/zones")[0]["health"] == health).then_some(())
+    })
+    .await;
+}
+
+async fn listing_events(relay: &Relay) -> Vec<Value> {
+    let events: Value = serde_json::from_str(&relay.get("/api/v1/events?kind=listing&limit=10000").await).unwrap();
+    array(&events, "/events").to_vec()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_a_fleet_a_dying_list_takes_nobody_and_a_listed_network_just_its_own() {
+    let (sink, zone) = (sink().await, Zone::start(anywhere()).await.unwrap());
+    zone.mood("bl.test", Mood::Dnsbl);
+    let settings = zone_at(fleet(&sink), "bl", "bl.test", zone.addr()).set(
+        "monitor.zone.bl",
+        "delisting",
+        "\"https://bl.example.org/removal\"",
+    );
+    let relay = Relay::start(&settings).await;
+    zone_is(&relay, "healthy").await;
+
+    zone.mood("bl.test", Mood::lists_everything());
+    zone_is(&relay, "dead").await;
+    let (asked, next) = (zone.queries(), 15);
+    wait_until("five more rounds", async || (zone.queries() > asked + next).then_some(())).await;
+    let status = relay.status().await;
+    let suspended = array(&status, "/bindings").iter().filter(|b| b["health"] != "active").count();
+    assert_eq!(suspended, 0, "{status:#}");
+    let events = listing_events(&relay).await;
+    let deaths = events.iter().filter(|event| event["to"] == "dead").count();
+    assert_eq!((deaths, events.iter().filter(|e| e["what"] == "listed").count()), (1, 0), "{events:#?}");
+
+    zone.mood("bl.test", Mood::Dnsbl);
+    zone_is(&relay, "healthy").await;
+    for n in 16..32 {
+        zone.listed("bl.test", [192, 0, 2, n].into(), CODE);
+    }
+    wait_until("the sixteen are out", async || {
+        let status = relay.status().await;
+        let out = array(&status, "/bindings").iter().filter(|b| b["health"] == "suspended").count();
+        (out == 16).then_some(())
+    })
+    .await;
+    let status = relay.status().await;
+    for n in 1..=50 {
+        let expected = if (16..32).contains(&n) { "suspended" } else { "active" };
+        assert_eq!(named(&status, "/bindings", &format!("m{n}"))["health"], expected, "m{n}");
+    }
+    let events = listing_events(&relay).await;
+    let of = |what: &str| events.iter().filter(|event| event["what"] == what).count();
+    assert_eq!((of("networks"), of("listed")), (1, 16), "{events:#?}");
+    let report: Value = serde_json::from_str(&relay.get("/api/v1/monitor").await).unwrap();
+    assert_eq!(report["zones"][0]["networks"], "192.0.2.16/28", "{report:#}");
+    let listed = array(&report, "/listings").iter().filter(|l| l["state"] == 1 && l["confirmed_at"].is_string());
+    assert_eq!((listed.count(), &report["zones"][0]["delisting"]), (16, &"https://bl.example.org/removal".into()));
+    let metrics = relay.metrics().await;
+    for series in [
+        "remuda_dnsbl_listed{binding=\"m16\",zone=\"bl\"} 1",
+        "remuda_dnsbl_listed{binding=\"m15\",zone=\"bl\"} 0",
+        "remuda_dnsbl_probe_ok{probe=\"positive\",zone=\"bl\"} 1",
+        "remuda_dnsbl_queries_total{outcome=\"listed\",zone=\"bl\"} ",
+        "remuda_dnsbl_zone_since_timestamp_seconds{zone=\"bl\"} ",
+        "remuda_dnsbl_listed_since_timestamp_seconds{binding=\"m16\",zone=\"bl\"} ",
+    ] {
+        assert!(metrics.contains(series), "{series} in\n{metrics}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_key_of_a_list_is_seen_by_the_list_alone() {
+    const KEY: &str = "q7topsecretkey";
+    let (sink, zone) = (sink().await, Zone::start(anywhere()).await.unwrap());
+    let domain = format!("{KEY}.dq.test");
+    zone.mood(&domain, Mood::Dnsbl);
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("key");
+    std::fs::write(&file, format!("{}\n", KEY.to_uppercase())).unwrap();
+    let settings = zone_at(watched(&sink), "bl", "{key}.dq.test", zone.addr())
+        .set("monitor.zone.bl", "key_file", &format!("{:?}", file.display().to_string()))
+        .set("monitor.zone.bl", "queries_per_day", "100000000")
+        .set("log", "filter", "\"debug\"");
+    let relay = Relay::start(&settings).await;
+    zone_is(&relay, "healthy").await;
+    zone.listed(&domain, public(), CODE);
+    zone.txt(&format!("11.2.0.192.{domain}"), &format!("see https://bl.example.org/?q=11.2.0.192.{domain}"));
+    binding_is(&relay, "a", "suspended").await;
+    zone.mood(&domain, Mood::Code(ResponseCode::ServFail));
+    zone_is(&relay, "unreachable").await;
+    let report = relay.get("/api/v1/monitor").await;
+    assert!(report.contains("is the key active?") && report.contains("see https://bl.example.org/?q="), "{report}");
+    let mut said = vec![report, relay.metrics().await, relay.log()];
+    for path in ["status", "events", "queue", "unmatched", "explain"] {
+        said.push(relay.ask(&format!("/api/v1/{path}")).await.1);
+    }
+    for text in said {
+        assert!(!text.to_lowercase().contains(KEY), "{text}");
+    }
+    assert!(zone.queries_below(&domain) > 10, "it was asked");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refusal_that_names_the_list_and_one_answer_take_the_binding_out_long_before_the_next_round() {
+    let (sink, zone) = (sink().await, Zone::start(anywhere()).await.unwrap());
+    zone.mood("bl.test", Mood::Dnsbl);
+    let settings = zone_at(watched(&sink), "bl", "bl.test", zone.addr()).set("monitor", "interval", "\"1h\"").set(
+        "monitor",
+        "confirm_after",
+        "\"30m\"",
+    );
+    let relay = Relay::start(&settings).await;
+    zone_is(&relay, "healthy").await;
+    zone.listed("bl.test", public(), CODE);
+    sink.block(local(11), "554 5.7.1 Service unavailable; Client host [192.0.2.11] blocked using bl.test");
+    all_accepted(&relay.load(4).run().await);
+    let binding = binding_is(&relay, "a", "suspended").await;
+    assert!(
+        binding["reason"] == "listed" || binding["evidence"].as_str().is_some_and(|e| e.contains("bl")),
+        "{binding:#}"
+    );
+    let report: Value = serde_json::from_str(&relay.get("/api/v1/monitor").await).unwrap();
+    let a = array(&report, "/listings").iter().find(|l| l["binding"] == "a").unwrap();
+    assert_eq!(a["state"], 1, "{report:#}");
+}
+
 mod peers {
     use std::fs;
     use std::net::UdpSocket;

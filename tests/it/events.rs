@@ -164,7 +164,7 @@ async fn wrong_kinds_and_limits_are_told_the_right_ones() {
     let sink = sink().await;
     let relay = Relay::start(&settings(&sink)).await;
     for (path, says) in [
-        ("/api/v1/events?kind=nonsense", "health, note, report"),
+        ("/api/v1/events?kind=nonsense", "health, note, listing, report"),
         ("/api/v1/events?limit=0", "1 to 10000"),
         ("/api/v1/unmatched?limit=x", "1 to 10000"),
     ] {
@@ -180,7 +180,7 @@ async fn wrong_kinds_and_limits_are_told_the_right_ones() {
         (done.status.code(), String::from_utf8(done.stderr).unwrap())
     };
     let (code, said) = failed(&["--kind", "nonsense"]);
-    assert!(code == Some(2) && said.contains("health, note, report, warmup, unmatched"), "{said}");
+    assert!(code == Some(2) && said.contains("health, note, listing, report, warmup, unmatched"), "{said}");
     let (code, said) = failed(&["--kind", "health", "--rule-stub"]);
     assert!(code == Some(2) && said.contains("--kind unmatched"), "{said}");
     let (code, said) = failed(&["--limit", "0"]);

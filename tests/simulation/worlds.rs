@@ -157,13 +157,8 @@ fn zone(dice: &mut Dice) -> Zone {
         meaning: CodeMeaning::Listed { weight, certain },
     };
     Zone {
-        name: "list".into(),
-        zone: "list.example".to_owned(),
-        servers: Vec::new(),
-        weight: 1.0,
         codes: vec![dice.one(&[code(2.0, false), code(3.0, false), code(4.0, false), code(4.0, true)])],
-        positive_probe: Some([127, 0, 0, 2].into()),
-        negative_probe: Some([127, 0, 0, 1].into()),
+        ..Zone::new("list", "list.example")
     }
 }
 

@@ -1,27 +1,80 @@
-//! Gauges of lists: health of zones, listings, age of answers; and of reverse DNS.
+//! Gauges of lists: health of zones, listings, age of answers, budgets; and of reverse DNS.
 
+use std::collections::BTreeMap;
+
+use super::catch_up;
 use crate::admin::Sources;
+use crate::clock::Wall;
+use crate::monitor::Snapshot;
 use crate::monitor::zone::ZoneHealth;
 use crate::telemetry::Metrics;
 
 pub(super) fn fill(metrics: &Metrics, sources: &Sources) {
     let snapshot = sources.monitor.snapshot();
-    let now = sources.dispatcher.now().wall;
+    zones(metrics, &snapshot);
+    listings(metrics, &snapshot, sources.dispatcher.now().wall);
+    domains(metrics, &snapshot);
+    for reverse in &snapshot.reverse {
+        let value = reverse.confirmed.map_or(-1, i64::from);
+        metrics.fcrdns_confirmed.with_label_values(&[reverse.binding.as_str()]).set(value);
+    }
+}
+
+fn seconds(at: Wall) -> f64 {
+    at.as_millis() as f64 / 1000.0
+}
+
+fn zones(metrics: &Metrics, snapshot: &Snapshot) {
+    let lists = &metrics.lists;
+    lists.probe_ok.reset();
     for zone in &snapshot.zones {
+        let name = zone.zone.as_str();
         for state in ZoneHealth::ALL {
-            let labels = [zone.zone.as_str(), state.as_str()];
+            let labels = [name, state.as_str()];
             metrics.dnsbl_zone_health.with_label_values(&labels).set(i64::from(zone.health == state.as_str()));
         }
+        for probe in &zone.probes {
+            lists.probe_ok.with_label_values(&[name, probe.probe]).set(i64::from(probe.ok));
+        }
+        for answers in &zone.answers {
+            catch_up(&lists.queries.with_label_values(&[name, answers.outcome]), answers.count);
+        }
+        if let Some(left) = zone.budget_left {
+            lists.budget_left.with_label_values(&[name]).set(i64::try_from(left).unwrap_or(i64::MAX));
+            catch_up(&lists.budget_denied.with_label_values(&[name]), zone.budget_denied);
+        }
+        lists.zone_since.with_label_values(&[name]).set(seconds(zone.since));
     }
+}
+
+/// Of listings that ended no series is left.
+fn listings(metrics: &Metrics, snapshot: &Snapshot, now: Wall) {
+    metrics.lists.listed_since.reset();
     for listing in &snapshot.listings {
         let labels = [listing.binding.as_str(), listing.zone.as_str()];
         metrics.dnsbl_listed.with_label_values(&labels).set(i64::from(listing.state));
         if let Some(at) = listing.last_conclusive {
             metrics.dnsbl_answer_age_seconds.with_label_values(&labels).set(now.since(at).as_secs_f64());
         }
+        if let Some(first) = listing.first_seen.filter(|_| listing.state == 1) {
+            metrics.lists.listed_since.with_label_values(&labels).set(seconds(first));
+        }
     }
-    for reverse in &snapshot.reverse {
-        let value = reverse.confirmed.map_or(-1, i64::from);
-        metrics.fcrdns_confirmed.with_label_values(&[reverse.binding.as_str()]).set(value);
+}
+
+/// Labels are bindings and tenants, not domains: of those there may be thousands.
+fn domains(metrics: &Metrics, snapshot: &Snapshot) {
+    let mut listed: BTreeMap<(&str, &str, &str), i64> = BTreeMap::new();
+    for domain in &snapshot.domains {
+        let count = i64::from(domain.state == 1);
+        let bindings = domain.bindings.iter().map(|binding| ("binding", binding.as_str()));
+        for (of, name) in bindings.chain(domain.tenants.iter().map(|tenant| ("tenant", tenant.as_str()))) {
+            *listed.entry((domain.zone.as_str(), of, name)).or_insert(0) += count;
+        }
+    }
+    let gauge = &metrics.lists.domain_listed;
+    gauge.reset();
+    for ((zone, of, name), count) in listed {
+        gauge.with_label_values(&[zone, of, name]).set(count);
     }
 }

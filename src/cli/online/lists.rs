@@ -55,7 +55,7 @@ fn finding(answer: &AnswerClass, config: &Config) -> Finding {
             Finding::new("listed", state, detail)
                 .remedy("find out why (the list's page says it), stop that, then ask for delisting")
         }
-        AnswerClass::Good => Finding::good("listed", "not listed; a good word"),
+        AnswerClass::Good { .. } => Finding::good("listed", "not listed; a good word"),
         AnswerClass::NotListed => Finding::good("listed", "not listed"),
         AnswerClass::Refused(code) => {
             Finding::new("listed", State::Unknown, format!("the list refuses us with {code}"))

@@ -17,6 +17,7 @@ mod tenant;
 #[cfg(test)]
 mod tests;
 mod window;
+mod zone;
 
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -25,12 +26,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::mistake::{Findings, LineTable, Place, join};
-pub use super::mistake::{Mistake, Mistakes, NamedFiles};
+pub use super::mistake::{Mistake, Mistakes, NamedFiles, ZoneKeyFile};
 use super::read::{At, Field, List, Map, Named};
 use super::tree::{self, Table, Value};
 pub use super::tree::{Files, SourceFile};
-use super::{Config, Origins, raw};
+use super::{Config, Origins, lists, raw};
 use crate::message::Domain;
+use zone::zone_keys;
 
 /// Octets of a name. Two of them and a word make a key of the store, which has at most 1,024.
 const NAME_MAX: usize = 255;
@@ -54,6 +56,7 @@ impl Loaded {
             rules_at: self.config.origins.get("classify.rules").cloned(),
             key_file: self.config.feedback.as_ref().map(|feedback| feedback.key_file.clone()),
             state_dir: self.config.server.state_dir.clone(),
+            zone_keys: zone_keys(&self.config.monitor, &self.config.origins),
         }
     }
 }
@@ -95,7 +98,9 @@ fn check_gathered(files: &[SourceFile], mut out: Findings) -> Result<Loaded, Mis
     if !out.is_clean() {
         return Err(refusal(out, files));
     }
-    let lines = LineTable::new(files);
+    // The shipped lists count as one more file: what is laid under the operator's tables stands somewhere, too.
+    let with_shipped: Vec<SourceFile> = files.iter().cloned().chain([lists::source()]).collect();
+    let lines = LineTable::new(&with_shipped);
     let mut all = Table::default();
     for mut table in tables {
         // Each file has its own; they were followed before and do not contradict one another.
@@ -105,12 +110,13 @@ fn check_gathered(files: &[SourceFile], mut out: Findings) -> Result<Loaded, Mis
     }
     let mut origins = Origins::default();
     collect_origins("", &all, &lines, files, &mut origins);
+    lists::lay_under(&mut all, files.len(), &mut out);
     let file = raw::File::from_tree(all, &mut out);
     let mut context = Context::new(&file, lines, out);
     let config = context.config(&file);
     match config {
         Some(mut config) if context.out.is_clean() => {
-            let (_, warnings) = context.out.locate(files);
+            let (_, warnings) = context.out.locate(&with_shipped);
             config.origins = Arc::new(origins);
             Ok(Loaded { config, warnings, files: files.iter().map(|file| file.path.clone()).collect() })
         }
@@ -118,7 +124,7 @@ fn check_gathered(files: &[SourceFile], mut out: Findings) -> Result<Loaded, Mis
             // Sections that are asked again find the same mistakes again.
             let out = std::mem::take(&mut context.out);
             let named = Box::new(context.named_files(&file, &origins));
-            Err(Mistakes { named, ..refusal(out, files) })
+            Err(Mistakes { named, ..refusal(out, &with_shipped) })
         }
     }
 }
@@ -228,6 +234,7 @@ impl<'a> Context<'a> {
         let warmup = self.warmup_rules(file);
         let monitor = self.monitor(file);
         self.check_public_addresses(file, &bindings, &monitor);
+        self.check_budgets(file, bindings.len(), &monitor);
         let feeds = self.feeds(file, &reputation);
         let alerts = self.alerts(file);
         let admin = self.admin(file);
@@ -276,6 +283,7 @@ impl<'a> Context<'a> {
             rules_at: origins.get("classify.rules").cloned(),
             key_file: feedback.map(|feedback| feedback.key_file).filter(known),
             state_dir: state_dir.unwrap_or_default(),
+            zone_keys: zone_keys(&self.monitor(file), origins),
         }
     }
 

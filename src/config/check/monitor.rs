@@ -1,26 +1,26 @@
-//! The monitor and its zones. No message here repeats the DNS name of a zone: it may hold a key.
+//! `[monitor]` as a whole; its zones are in [`super::zone`].
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::time::Duration;
 
 use super::sections::name_servers;
-use super::{Context, Named, place_of, section};
-use crate::config::defaults::{NEGATIVE_PROBE, POSITIVE_PROBE, ZONE_WEIGHT};
+use super::{Context, place_of, section};
 use crate::config::mistake::Place;
-use crate::config::raw::Meaning;
 use crate::config::read::{At, Field, OrOff};
-use crate::config::{CodeMeaning, Monitor, Zone, ZoneCode, raw};
-use crate::message::ZoneName;
+use crate::config::{Monitor, Zone, ZoneKind, raw};
 
 /// Weights beyond this are typing errors: 4 suspends.
-const HEAVIEST: f64 = 100.0;
+pub(super) const HEAVIEST: f64 = 100.0;
+
+/// Own addresses that are asked about in every round, besides those that send.
+const SENTINELS_MAX: usize = 8;
 
 impl Context<'_> {
     pub(super) fn monitor(&mut self, file: &raw::File) -> Monitor {
         let raw = section(&file.monitor);
         let default = Monitor::default();
         self.not_instant(&raw.interval);
+        self.not_instant(&raw.light_interval);
         self.not_instant(&raw.timeout);
         self.not_instant(&raw.spf_interval);
         self.not_too_often(&raw.self_check);
@@ -36,13 +36,15 @@ impl Context<'_> {
             (suspend_weight, place_of(&raw.suspend_weight)),
             "throttle_weight is above suspend_weight",
         );
+        let intervals = (raw.interval.or(default.interval), raw.light_interval.or(default.light_interval));
         let mut zones = Vec::new();
         let mut names: HashMap<String, Place> = HashMap::new();
         for (entry, raw) in self.named(&raw.zone) {
-            zones.extend(self.zone(entry, raw, &mut names));
+            zones.extend(self.zone(entry, raw, intervals, &mut names));
         }
         Monitor {
-            interval: raw.interval.or(default.interval),
+            interval: intervals.0,
+            light_interval: intervals.1,
             jitter: raw.jitter.or(default.jitter),
             timeout: raw.timeout.or(default.timeout),
             confirmations: raw.confirmations.or(default.confirmations),
@@ -50,6 +52,7 @@ impl Context<'_> {
             throttle_weight,
             suspend_weight,
             blast_radius: raw.blast_radius.or(default.blast_radius),
+            sentinels: self.sentinels(&raw),
             fcrdns: raw.fcrdns.or(default.fcrdns),
             spf: raw.spf.or(default.spf),
             spf_interval: raw.spf_interval.or(default.spf_interval),
@@ -60,6 +63,7 @@ impl Context<'_> {
                 Some(OrOff::Off) => None,
             },
             servers: name_servers(&raw.servers),
+            second_servers: name_servers(&raw.second_servers),
             zones,
         }
     }
@@ -72,64 +76,44 @@ impl Context<'_> {
         }
     }
 
-    fn zone(&mut self, entry: &Named<raw::Zone>, raw: &raw::Zone, names: &mut HashMap<String, Place>) -> Option<Zone> {
-        let hint = "write the DNS name below which addresses are looked up, such as \"bl.example.org\"";
-        let zone = raw.zone.required(&entry.place, "zone", hint, &mut self.out);
-        if let Some(at) = zone {
-            if let Some(first) = names.get(&at.value.0) {
-                let what = format!("the same DNS name as at {}", self.lines.name(first));
-                self.out.mistake(&at.place, what, "a listing would count twice");
-            }
-            names.entry(at.value.0.clone()).or_insert_with(|| at.place.clone());
+    fn sentinels(&mut self, raw: &raw::Monitor) -> Vec<std::net::IpAddr> {
+        let items = raw.sentinels.items();
+        if let Some(at) = items.get(SENTINELS_MAX) {
+            let what = format!("more than {SENTINELS_MAX} sentinels: every list is asked about each in every round");
+            self.out.mistake(&at.place, what, "two or three say as much");
         }
-        self.within(&raw.weight, -HEAVIEST, HEAVIEST);
-        let weight = raw.weight.or(ZONE_WEIGHT);
-        let codes = raw.codes.items().iter().filter_map(|code| self.zone_code(code, weight)).collect();
-        let positive_probe = probe(&raw.positive_probe, POSITIVE_PROBE);
-        let negative_probe = probe(&raw.negative_probe, NEGATIVE_PROBE);
-        if let (true, Some(place)) = (
-            positive_probe.is_some() && positive_probe == negative_probe,
-            place_of(&raw.negative_probe).or(place_of(&raw.positive_probe)),
-        ) {
-            self.out.mistake(place, "one address cannot be both listed and not listed", "");
-        }
-        Some(Zone {
-            name: ZoneName::new(&entry.name),
-            zone: zone?.value.0.clone(),
-            servers: name_servers(&raw.servers),
-            weight,
-            codes,
-            positive_probe,
-            negative_probe,
-        })
+        items.iter().map(|at| at.value).collect()
     }
 
-    fn zone_code(&mut self, At { value: raw, place }: &At<raw::ZoneCode>, zone_weight: f64) -> Option<ZoneCode> {
-        let hint = "write octets = \"127.0.0.2-11\"";
-        let octets = raw.octets.required(place, "octets", hint, &mut self.out);
-        self.not_zero(&raw.mask, "a mask of 0 never matches", "leave it out where codes are no bit masks");
-        self.within(&raw.weight, -HEAVIEST, HEAVIEST);
-        let meaning = raw.meaning.or(Meaning::Listed);
-        if meaning != Meaning::Listed {
-            for stray in place_of(&raw.weight).into_iter().chain(place_of(&raw.certain)) {
-                self.out.mistake(stray, "only a listing has a weight or can be certain", "leave it out");
-            }
+    /// Says where a list's terms stretch the time between rounds, and by how much.
+    pub(super) fn check_budgets(&mut self, file: &raw::File, bindings: usize, monitor: &Monitor) {
+        let entries = file.monitor.value().map_or(&[][..], |raw| raw.zone.entries());
+        for zone in monitor.zones.iter().filter(|zone| zone.kind == ZoneKind::Address) {
+            let subjects = bindings + monitor.sentinels.len();
+            let every = zone.round_every(subjects);
+            let Some(place) = stretched(zone, every, entries) else { continue };
+            let (per_day, asked) = (zone.queries_per_day.unwrap_or(0), zone.questions(subjects));
+            let wanted = asked as f64 * 86_400.0 / zone.interval.as_secs_f64().max(0.001);
+            let what = format!(
+                "{asked} questions every {} are {wanted:.0} a day, more than the {per_day} of queries_per_day: \
+                 rounds will be {} apart",
+                minutes(zone.interval),
+                minutes(every),
+            );
+            self.out.warning(&place, what, "ask the list for more and raise queries_per_day, or run a mirror of it");
         }
-        let meaning = match meaning {
-            Meaning::Listed => {
-                CodeMeaning::Listed { weight: raw.weight.or(zone_weight), certain: raw.certain.or(false) }
-            }
-            Meaning::Refused => CodeMeaning::Refused,
-            Meaning::Good => CodeMeaning::Good,
-        };
-        Some(ZoneCode { octets: octets?.value.0, mask: raw.mask.value().copied(), meaning })
     }
 }
 
-fn probe(field: &Field<OrOff<IpAddr>>, default: IpAddr) -> Option<IpAddr> {
-    match field.value() {
-        None => Some(default),
-        Some(OrOff::On(address)) => Some(*address),
-        Some(OrOff::Off) => None,
+fn stretched(zone: &Zone, every: Duration, entries: &[super::Named<raw::Zone>]) -> Option<Place> {
+    let entry = entries.iter().find(|entry| entry.name == zone.name.as_str());
+    entry.filter(|_| every > zone.interval).map(|entry| entry.place.clone())
+}
+
+fn minutes(span: Duration) -> String {
+    if span.as_secs() < 60 {
+        format!("{:.1} s", span.as_secs_f64())
+    } else {
+        format!("{:.0} min", span.as_secs_f64() / 60.0)
     }
 }

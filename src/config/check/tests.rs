@@ -422,11 +422,59 @@ fn every_mistake_is_named_with_line_path_and_hint() {
         ),
         (
             "[monitor.zone.z]\nzone = \"bl.example\"\ncodes = [{ octets = \"127.0.0.2\", meaning = \"good\", weight = 1 }]\n",
-            "3:61: monitor.zone.z.codes[0].weight: only a listing has a weight or can be certain; leave it out",
+            "3:61: monitor.zone.z.codes[0].weight: good words cannot weigh against us; write 0 or less",
+        ),
+        (
+            "[monitor.zone.z]\nzone = \"bl.example\"\ncodes = [{ octets = \"127.0.0.2\", meaning = \"refused\", weight = 1 }]\n",
+            "3:64: monitor.zone.z.codes[0].weight: a refusal weighs nothing; leave it out",
+        ),
+        (
+            "[monitor.zone.z]\nzone = \"{key}.bl.example\"\n",
+            "1:15: monitor.zone.z.key_file: missing: this list is asked with a key of yours; write key_file = \"FILE\" with the key in it",
+        ),
+        (
+            "[monitor.zone.z]\nzone = \"bl.example\"\nkey_file = \"k\"\n",
+            "3:12: monitor.zone.z.key_file: the name of this list has no place for a key; write {key} as the first label of zone, such as zone = \"{key}.bl.example.org\"",
+        ),
+        (
+            "[monitor]\nlists = [\"spamhaus-zne\"]\n",
+            "2:10: monitor.lists[0]: no shipped list \"spamhaus-zne\"; did you mean \"spamhaus-zen\"? a list of your own is a [monitor.zone.spamhaus-zne]",
+        ),
+        (
+            "[monitor]\nlists = [\"psbl\", \"psbl\"]\n",
+            "2:18: monitor.lists[1]: \"psbl\" is named twice; keep one of the two",
+        ),
+        (
+            "[monitor]\nlists = [\"spamhaus-zen-dqs\"]\n",
+            "2:10: monitor.zone.spamhaus-zen-dqs.key_file: missing: this list is asked with a key of yours; write key_file = \"FILE\" with the key in it",
+        ),
+        (
+            "[monitor.zone.z]\nzone = \"dnsbl.sorbs.net\"\n",
+            "2:8: monitor.zone.z.zone: the list at sorbs.net is dead: closed on 2024-06-05 and emptied: clean for ever; take it out",
+        ),
+        (
+            "[monitor.zone.z]\nzone = \"ix.dnsbl.manitu.net\"\n",
+            "2:8: monitor.zone.z.zone: the list at dnsbl.manitu.net is dead: NiX Spam closed on 2025-01-16 and was emptied: clean for ever; take it out",
+        ),
+        (
+            "[monitor.zone.z]\nzone = \"bl.example\"\nkind = \"domain\"\nfamilies = [\"ipv6\"]\n",
+            "4:12: monitor.zone.z.families: a list of domains knows no addresses; leave it out",
+        ),
+        (
+            "[monitor.zone.z]\nzone = \"bl.example\"\nkind = \"domain\"\npositive_probe = \"127.0.0.2\"\n",
+            "4:18: monitor.zone.z.positive_probe: not what a list of domains can be asked; kind = \"domain\" is for lists of names, kind = \"address\" for lists of addresses",
+        ),
+        (
+            "[monitor.zone.z]\nzone = \"bl.example\"\naliases = [\"x\"]\n",
+            "3:12: monitor.zone.z.aliases[0]: \"x\" would be found in replies that mean something else; write at least three characters",
+        ),
+        (
+            "[monitor.zone.psbl]\nqueries_per_day = 0\n",
+            "2:19: monitor.zone.psbl.queries_per_day: no questions a day; leave it out for no limit, or the list itself",
         ),
         (
             "[monitor.zone.z]\nzone = \"bl.example\"\npositive_probe = true\n",
-            "3:18: monitor.zone.z.positive_probe: expected an IP address, found true or false",
+            "3:18: monitor.zone.z.positive_probe: expected an address or a name, found true or false",
         ),
         // the rest
         (
@@ -801,7 +849,9 @@ fn the_example_loads_without_a_word() {
     let warmup = config.bindings[3].warmup.as_ref().expect("mta3 is warming up");
     assert_eq!(warmup.position, WarmupStart::Started(jiff::civil::date(2026, 11, 1)));
     assert_eq!(warmup.ladder[..3], [200, 500, 1_000]);
-    let spamhaus = &config.monitor.zones[0];
+    let names: Vec<&str> = config.monitor.zones.iter().map(|zone| zone.name.as_str()).collect();
+    assert_eq!(names, ["spamcop", "own", "spamhaus-zen", "psbl", "dnswl"]);
+    let spamhaus = &config.monitor.zones[2];
     assert_eq!(spamhaus.codes[0].meaning, CodeMeaning::Refused);
     assert_eq!(spamhaus.codes[1].meaning, CodeMeaning::Listed { weight: 4.0, certain: true });
 }
@@ -835,10 +885,14 @@ fn what_the_example_shows_in_comments_exists_and_defaults_are_the_true_ones() {
     assert_eq!(full.assignment.unknown, plain.assignment.unknown);
     assert_eq!(format!("{:?}", full.pools[0]), format!("{:?}", plain.pools[0]));
     assert_eq!(full.bindings[0].public_address, plain.bindings[0].public_address);
-    assert_eq!(full.monitor.zones[0].positive_probe, plain.monitor.zones[0].positive_probe);
-    assert_eq!(full.monitor.zones[0].negative_probe, plain.monitor.zones[0].negative_probe);
+    let own = |config: &Config| {
+        let zone = config.monitor.zones.iter().find(|zone| zone.name.as_str() == "own").expect("shown").clone();
+        format!("{:?} {:?} {}", zone.positive_probe, zone.negative_probe, zone.random_probe)
+    };
+    assert_eq!(own(&full), own(&plain));
     let without = |mut monitor: crate::config::Monitor| {
         monitor.servers.clear();
+        monitor.second_servers.clear();
         monitor.zones.clear();
         format!("{monitor:?}")
     };

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use crate::config::mistake::{Findings, Place};
 use crate::config::read::{Readable, as_text};
 use crate::config::tree::{Node, Value};
-use crate::config::{HourShares, Pace};
+use crate::config::{HourShares, Pace, Probe};
 use crate::message::Domain;
 
 /// Local time at which a day starts, as `"07:30"` or as TOML's own `07:30:00`.
@@ -141,11 +141,45 @@ impl std::fmt::Debug for ZoneDomain {
 impl Readable for ZoneDomain {
     fn read(node: &Node, place: &Place, out: &mut Findings) -> Option<Self> {
         let text = as_text(node, place, "the DNS name of a list", out)?;
-        let domain = text.parse::<Domain>().ok().filter(|domain| !domain.as_str().starts_with('['));
+        // In the place of one label may stand what a file holds.
+        let (keyed, plain) = match text.strip_prefix(KEY) {
+            Some(rest) if rest.starts_with('.') => (true, &rest[1..]),
+            _ => (false, text),
+        };
+        let domain = plain.parse::<Domain>().ok().filter(|domain| !domain.as_str().starts_with('['));
         if domain.is_none() {
             out.mistake(place, "not a DNS name", "write the name below which addresses are looked up");
         }
-        domain.map(|domain| Self(domain.as_str().to_owned()))
+        domain.map(|domain| if keyed { Self(format!("{KEY}.{domain}")) } else { Self(domain.as_str().to_owned()) })
+    }
+}
+
+/// What stands for the key in the name of a zone, as its first label.
+const KEY: &str = "{key}";
+
+impl ZoneDomain {
+    /// The name without the place of its key.
+    pub(in crate::config) fn bare(&self) -> &str {
+        self.0.strip_prefix(KEY).map_or(&self.0, |rest| rest.trim_start_matches('.'))
+    }
+
+    /// Whether it asks for a key.
+    pub(in crate::config) fn is_keyed(&self) -> bool {
+        self.0.starts_with(KEY)
+    }
+}
+
+/// An address, or a name below the list.
+impl Readable for Probe {
+    fn read(node: &Node, place: &Place, out: &mut Findings) -> Option<Self> {
+        let text = as_text(node, place, "an address or a name", out)?;
+        let address = text.parse().map(Self::Address).ok();
+        let read = address.or_else(|| text.parse::<Domain>().ok().map(|name| Self::Name(name.as_str().to_owned())));
+        if read.is_none() {
+            let hint = "write \"127.0.0.2\" for a list of addresses, \"test\" for one of domains";
+            out.mistake(place, format!("{text:?} is neither an address nor a name"), hint);
+        }
+        read
     }
 }
 

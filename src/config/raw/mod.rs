@@ -19,8 +19,8 @@ use super::read::{
 };
 use super::tree::{Node, Table, Value};
 use super::{
-    Automation, DomainPattern, FailoverReason, FeedKind, Ipv6Names, LogFormat, Pace, Rate, Severity, SpfPolicy, Spread,
-    UnknownPolicy,
+    Automation, DomainPattern, FailoverReason, FeedKind, Ipv6Names, LogFormat, Pace, Probe, Rate, Severity, SpfPolicy,
+    Spread, UnknownPolicy, ZoneKind,
 };
 use crate::message::{Domain, Mailbox};
 
@@ -314,7 +314,10 @@ table!(Reputation {
 });
 
 table!(Monitor {
+    #[allow(dead_code, reason = "known here, but the shipped lists are laid under the tables before those are read")]
+    lists: List<String>,
     interval: Duration,
+    light_interval: Duration,
     jitter: f64,
     timeout: Duration,
     confirmations: u32,
@@ -322,12 +325,14 @@ table!(Monitor {
     throttle_weight: f64,
     suspend_weight: f64,
     blast_radius: f64,
+    sentinels: List<IpAddr>,
     fcrdns: bool,
     spf: SpfPolicy,
     spf_interval: Duration,
     ipv6_names: Ipv6Names,
     self_check: OrOff<Duration>,
     servers: List<NameServer>,
+    second_servers: List<NameServer>,
     zone: Map<Zone>,
 });
 
@@ -336,12 +341,31 @@ words!(Ipv6Names { "require" => Ipv6Names::Require, "report" => Ipv6Names::Repor
 
 table!(Zone {
     zone: ZoneDomain,
+    key_file: String,
+    kind: ZoneKind,
+    families: List<Family>,
     servers: List<NameServer>,
     weight: f64,
     codes: List<ZoneCode>,
-    positive_probe: OrOff<IpAddr>,
-    negative_probe: OrOff<IpAddr>,
+    positive_probe: OrOff<Probe>,
+    negative_probe: OrOff<Probe>,
+    random_probe: bool,
+    interval: Duration,
+    queries_per_day: u64,
+    aliases: List<String>,
+    terms: String,
+    delisting: String,
 });
+
+words!(ZoneKind { "address" => ZoneKind::Address, "domain" => ZoneKind::Domain });
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Family {
+    Ipv4,
+    Ipv6,
+}
+
+words!(Family { "ipv4" => Family::Ipv4, "ipv6" => Family::Ipv6 });
 
 table!(ZoneCode { octets: Octets, mask: u8, meaning: Meaning, weight: f64, certain: bool });
 

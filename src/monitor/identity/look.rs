@@ -4,18 +4,24 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
+
 use super::names::{self, Checked};
 use super::selfcheck::{Report, Resolvers};
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, ZoneKind};
 use crate::message::{BindingName, ZoneName};
 use crate::monitor::answer::AnswerClass;
 use crate::monitor::dns::Asker;
-use crate::monitor::dnsbl::Dnsbl;
+use crate::monitor::dnsbl::{Dnsbl, Question, Shared};
 use crate::monitor::reverse::Found;
 use crate::monitor::rounds::{SetupError, random_label};
 use crate::monitor::spf::ask;
+use crate::monitor::subject::Subject;
 use crate::monitor::{fcrdns, zone};
+
+/// Questions to lists in flight.
+const IN_FLIGHT: usize = 64;
 
 /// What a list says.
 #[derive(Clone, Debug)]
@@ -44,12 +50,19 @@ impl Look {
     pub fn new(config: &Config, clock: Arc<dyn Clock>) -> Result<Self, SetupError> {
         let monitor = &config.monitor;
         let servers = if monitor.servers.is_empty() { &config.dns.servers } else { &monitor.servers };
+        let gate = Arc::new(Semaphore::new(IN_FLIGHT));
+        let shared = Shared { servers, second: &[], timeout: monitor.timeout, gate, clock: Arc::clone(&clock) };
         let list = |zone: &crate::config::Zone| {
-            Dnsbl::new(zone, servers, monitor.timeout).map(|list| (zone.name.clone(), list))
+            Dnsbl::new(zone, &shared, config.bindings.len()).map(|list| (zone.name.clone(), list))
         };
         Ok(Self {
             asker: Asker::new("names", servers, monitor.timeout)?,
-            lists: monitor.zones.iter().map(list).collect::<Result<_, _>>()?,
+            lists: monitor
+                .zones
+                .iter()
+                .filter(|zone| zone.kind == ZoneKind::Address)
+                .map(list)
+                .collect::<Result<_, _>>()?,
             resolvers: Resolvers::new(config, clock).0,
             spf: ask::Asker::new(config)?,
         })
@@ -85,9 +98,20 @@ impl Look {
     pub async fn lists(&self, targets: &[(BindingName, IpAddr)]) -> Vec<ListLook> {
         let mut looks = Vec::new();
         for (zone, list) in &self.lists {
-            let round = list.round(targets, &random_label()).await;
-            let fit = zone::judge(&round.probes);
-            looks.push(ListLook { zone: zone.clone(), fit, answers: round.answers });
+            let question = |(binding, address): &(BindingName, IpAddr)| Question {
+                subject: Subject::Binding(binding.clone()),
+                address: Some(address.to_canonical()),
+                is_new: false,
+                wants_text: false,
+            };
+            let questions = targets.iter().map(question).collect();
+            let Some(seen) = list.look(questions, &[], &random_label(), false).await else { continue };
+            let fit = zone::judge(&seen.probes);
+            let answers = seen.answers.into_iter().filter_map(|(subject, answer)| match subject {
+                Subject::Binding(binding) => Some((binding, answer)),
+                Subject::Domain(_) => None,
+            });
+            looks.push(ListLook { zone: zone.clone(), fit, answers: answers.collect() });
         }
         looks
     }

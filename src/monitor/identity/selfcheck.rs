@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 
 use super::resolver::{self, Checked, Said, TestPoint};
 use crate::clock::Clock;
-use crate::config::{Config, Zone};
+use crate::config::{Config, Probe, Zone, ZoneKind};
 use crate::monitor::answer::{DnsOutcome, query_name};
 use crate::monitor::dns::{self, Asker};
 
@@ -72,8 +72,10 @@ impl Resolvers {
         }
         let (mut subjects, mut failed) = (Vec::<Subject>::new(), Vec::new());
         for (purpose, servers, zones) in wanted {
-            let zones =
-                zones.into_iter().filter(|zone| !is_keyed(zone)).map(|zone| Tested { zone: zone.clone(), own: None });
+            let zones = zones
+                .into_iter()
+                .filter(|zone| bears_witness(zone))
+                .map(|zone| Tested { zone: zone.clone(), own: None });
             if let Some(same) = subjects.iter_mut().find(|subject| subject.servers == servers) {
                 same.purposes.push(purpose);
                 same.zones.extend(zones);
@@ -126,7 +128,7 @@ impl Resolvers {
             if own.is_none() {
                 put(Part::Random, &subject.asker, format!("{random}.{}.", zone.zone.trim_end_matches('.')));
             }
-            if let Some(probe) = zone.positive_probe {
+            if let Some(Probe::Address(probe)) = zone.positive_probe {
                 put(Part::Here(at), &subject.asker, query_name(probe, &zone.zone));
                 if let Some(own) = own {
                     put(Part::There(at), own, query_name(probe, &zone.zone));
@@ -190,8 +192,14 @@ fn cross_examine(subjects: &mut [Subject]) {
     monitor.zones.extend(own);
 }
 
-/// Whether a key of the operator's is likely to stand in the zone's name: one long label of letters and digits. Such a
-/// list answers by the state of the key, which says nothing about the resolver.
+/// Whether the list's answers say something about the resolver: that of domains may have wildcards, and one with a key
+/// answers by the state of the key.
+fn bears_witness(zone: &Zone) -> bool {
+    zone.kind == ZoneKind::Address && zone.random_probe && zone.key_file.is_none() && !is_keyed(zone)
+}
+
+/// Whether a key of the operator's is likely to stand in the zone's name: one long label of letters and digits. For names
+/// written with their key instead of with `key_file`.
 fn is_keyed(zone: &Zone) -> bool {
     zone.zone.split('.').any(|label| {
         let has = |what: fn(&u8) -> bool| label.bytes().any(|b| what(&b));

@@ -68,7 +68,7 @@ impl Asker {
         } else {
             servers.iter().map(|server| dns::name_server(*server)).collect()
         };
-        let mut options = dns::options(timeout);
+        let mut options = dns::options(timeout, 1);
         options.cache_size = KEPT_MAX;
         (options.positive_max_ttl, options.negative_max_ttl) = (Some(KEPT), Some(KEPT));
         let config = ResolverConfig::from_name_servers(servers);

@@ -232,11 +232,11 @@ impl Dispatcher {
             self.metrics.failovers.with_label_values(&[before.pool.as_str()]).inc();
         }
         self.metrics.attempt_seconds.observe(report.latency.as_secs_f64());
-        if answers.iter().any(|a| a.outcome.counts_against_ip) {
+        if let Some(blaming) = answers.iter().find(|a| a.outcome.counts_against_ip) {
             // Not called under its lock: what it does is not ours to know.
             let on_blame = self.on_blame.lock().clone();
             if let Some(on_blame) = on_blame {
-                on_blame(&way.binding.name);
+                on_blame(&way.binding.name, &blaming.text);
             }
         }
     }

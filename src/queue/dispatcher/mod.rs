@@ -91,8 +91,8 @@ pub struct Counts {
     pub grant_errors: AtomicU64,
 }
 
-/// Is told of each binding whose address a reply blames.
-pub type OnBlame = Arc<dyn Fn(&BindingName) + Send + Sync>;
+/// Is told of each binding whose address a reply blames, with the reply.
+pub type OnBlame = Arc<dyn Fn(&BindingName, &str) + Send + Sync>;
 
 /// Is told of each message that is taken in: its tenant and the domain of its sender.
 pub type OnSender = Arc<dyn Fn(&TenantName, &Domain) + Send + Sync>;
@@ -223,7 +223,7 @@ impl Dispatcher {
         })
     }
 
-    /// Calls `f` with the binding whenever a reply blames its IP, so that the monitor can look at once.
+    /// Calls `f` with the binding and the reply whenever one blames its IP, so that the monitor can look at once.
     pub fn on_blame(&self, f: OnBlame) {
         *self.on_blame.lock() = Some(f);
     }

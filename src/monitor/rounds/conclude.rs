@@ -1,0 +1,146 @@
+//! From what was seen to evidence, notes and the snapshot.
+
+use tracing::{info, warn};
+
+use super::{Looked, Monitor, State, Target};
+use crate::clock::Wall;
+use crate::config::Ipv6Names;
+use crate::message::BindingName;
+use crate::monitor::identity::names::{self, Checked, Grade, Observed};
+use crate::monitor::reverse::Seen as SeenReverse;
+use crate::monitor::subject::domains;
+use crate::monitor::tell;
+use crate::monitor::watch::{AnswersSnapshot, ReverseSnapshot, Snapshot};
+use crate::reputation::Evidence;
+
+impl Monitor {
+    pub(super) fn conclude(&self, done: Vec<Looked>) {
+        let now = self.clock.now().wall;
+        let (news, notes) = {
+            let mut state = self.state.lock();
+            let mut news = Vec::new();
+            for looked in done {
+                match looked {
+                    Looked::Zone(zone, whole, Some(seen)) => {
+                        state.watch.saw(zone, &seen, now);
+                        state.starved.remove(&zone);
+                        state.count_round(whole, now);
+                    }
+                    Looked::Zone(zone, _, None) => {
+                        let asked_for_nothing = state.watch.subjects(zone).is_empty();
+                        if !asked_for_nothing && state.starved.insert(zone) {
+                            state.watch.out_of_budget(zone);
+                        }
+                    }
+                    Looked::Reverse(seen) => {
+                        state.count_round(!seen.is_empty(), now);
+                        news.extend(self.conclude_reverse(&mut state, seen, now));
+                    }
+                }
+            }
+            news.extend(state.watch.evidence(now));
+            self.leave_snapshot(&state);
+            (news, state.watch.take_notes())
+        };
+        // Outside the lock: the sinks may ask for a snapshot.
+        let hearing = self.notes.lock().clone();
+        for note in &notes {
+            tell::log(note);
+            if let Some(hearing) = &hearing {
+                hearing(note, now);
+            }
+        }
+        news.into_iter().for_each(|evidence| (self.sink)(evidence));
+    }
+
+    fn conclude_reverse(&self, state: &mut State, seen: Vec<(BindingName, Observed)>, now: Wall) -> Vec<Evidence> {
+        let rules = &self.config.monitor;
+        let distrusted = state.watch.distrusted();
+        let mut news = Vec::new();
+        let mut has_new_names = false;
+        for (binding, observed) in seen {
+            let Some(target) = self.targets.iter().find(|t| t.binding == binding) else { continue };
+            let ehlo = target.ehlo.as_deref();
+            let seen = match distrusted {
+                Some(why) => SeenReverse::Unknown(format!("the resolver is not to be believed: {why}")),
+                None => observed.reverse(target.address),
+            };
+            if let SeenReverse::Confirmed(names) = &seen {
+                has_new_names |= state.names.get(&binding) != Some(names);
+                state.names.insert(binding.clone(), names.clone());
+            }
+            let reverse = state.reverse.entry(binding.clone()).or_default();
+            let proof = self.proof(target, reverse.confirmed);
+            let proven = reverse.seen(&seen, ehlo, proof, rules.confirm_after, now);
+            if distrusted.is_none() {
+                let told = reverse.names_seen(names::checks(target.address, ehlo, &observed));
+                told.iter().for_each(|checked| self.tell_name(&binding, checked));
+            }
+            if let Some(confirmed) = proven {
+                news.push(Evidence::ReverseDns { binding, confirmed, detail: reverse.detail.clone() });
+            }
+        }
+        if has_new_names {
+            let names = state.names.iter().map(|(binding, names)| (binding, names.as_slice()));
+            let domains = domains(&self.config, names);
+            state.watch.set_domains(domains);
+        }
+        news.sort_by(|a, b| match (a, b) {
+            (Evidence::ReverseDns { binding: a, .. }, Evidence::ReverseDns { binding: b, .. }) => a.cmp(b),
+            _ => std::cmp::Ordering::Equal,
+        });
+        news
+    }
+
+    /// How many rounds prove reverse DNS broken: one where an IPv6 address must pass before its first use.
+    fn proof(&self, target: &Target, known: Option<bool>) -> u32 {
+        let rules = &self.config.monitor;
+        let must_pass_first = target.address.to_canonical().is_ipv6() && rules.ipv6_names == Ipv6Names::Require;
+        if must_pass_first && known.is_none() { 1 } else { rules.confirmations }
+    }
+
+    fn tell_name(&self, binding: &BindingName, checked: &Checked) {
+        let (check, detail) = (checked.check.as_str(), &checked.detail);
+        if checked.grade == Grade::Good {
+            info!(%binding, check, detail, "name of a binding is as it should be again");
+        } else {
+            warn!(%binding, check, detail, remedy = checked.check.remedy(), "name of a binding is not as it should be");
+        }
+        if let Some(sink) = self.names.get() {
+            sink(binding, checked);
+        }
+    }
+
+    pub(super) fn leave_snapshot(&self, state: &State) {
+        let reverse = state.reverse.iter().filter(|_| self.config.monitor.fcrdns);
+        let reverse = reverse.map(|(binding, reverse)| ReverseSnapshot {
+            binding: binding.clone(),
+            confirmed: reverse.confirmed,
+            ehlo_agrees: reverse.ehlo_agrees,
+            detail: reverse.detail.clone(),
+            last_conclusive: reverse.last_conclusive,
+            checks: reverse.checks.clone(),
+        });
+        let mut snapshot = Snapshot {
+            reverse: reverse.collect(),
+            rounds: state.rounds,
+            last_round: state.last_round,
+            ..state.watch.snapshot()
+        };
+        for (shown, zone) in snapshot.zones.iter_mut().zip(&self.zones) {
+            (shown.budget_left, shown.budget_denied) = zone.budget();
+            let answers = zone.answers().into_iter().map(|(outcome, count)| AnswersSnapshot { outcome, count });
+            shown.answers = answers.collect();
+        }
+        *self.snapshot.lock() = snapshot;
+    }
+}
+
+impl State {
+    fn count_round(&mut self, whole: bool, now: Wall) {
+        if whole {
+            self.rounds += 1;
+            self.last_round = Some(now);
+        }
+    }
+}

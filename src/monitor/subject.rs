@@ -1,0 +1,169 @@
+//! What a list is asked about: the address of a binding, or a domain, and who stands behind that domain.
+//!
+//! A domain is asked as it is written and with each name above it that may be a registered domain: lists differ in
+//! whether a listed domain covers the names below it (RFC 5782 §3 has no convention), and a receiver looks up either.
+//! Evidence about an EHLO or PTR name falls on every binding that uses it; a domain of a tenant is the tenant's affair.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
+
+use crate::config::{Config, DomainPattern, EhloName};
+use crate::message::{BindingName, TenantName};
+
+/// Names looked up for one host name: itself and those above it.
+const LEVELS_MAX: usize = 3;
+
+/// Domains asked about in all; what comes later in the alphabet is left out. A list's budget is not a tenant's to spend.
+pub const DOMAINS_MAX: usize = 2_000;
+
+/// What a list is asked about.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Subject {
+    /// The public address of a binding.
+    Binding(BindingName),
+    /// A domain, in lower case and without a final dot.
+    Domain(String),
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Binding(binding) => f.pad(binding.as_str()),
+            Self::Domain(domain) => f.pad(domain),
+        }
+    }
+}
+
+/// Who uses a domain.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Users {
+    /// Bindings that say it in EHLO or have it as PTR name, sorted.
+    pub bindings: Vec<BindingName>,
+    /// Tenants that send from it, sorted.
+    pub tenants: Vec<TenantName>,
+}
+
+/// All domains to ask about, with those who use them.
+pub type Domains = BTreeMap<String, Users>;
+
+/// The domains of a configuration: EHLO names, domains of senders and return paths; and `reverse`, the PTR names that
+/// were confirmed for each binding.
+pub fn domains<'a>(config: &Config, reverse: impl IntoIterator<Item = (&'a BindingName, &'a [String])>) -> Domains {
+    let mut all = Domains::new();
+    for binding in &config.bindings {
+        let name = match &binding.ehlo_hostname {
+            EhloName::Literal(name) => name.as_str(),
+            EhloName::Hostname => config.server.hostname.as_str(),
+            // It is one of the tenants' domains.
+            EhloName::Message => continue,
+        };
+        used_by_binding(&mut all, name, &binding.name);
+    }
+    for (binding, names) in reverse {
+        names.iter().for_each(|name| used_by_binding(&mut all, name, binding));
+    }
+    for tenant in &config.tenants {
+        let senders = tenant.matches.sender_domain.iter().filter_map(|pattern| match pattern {
+            DomainPattern::Exact(domain) | DomainPattern::Below(domain) => Some(domain),
+            DomainPattern::Any => None,
+        });
+        for domain in senders.chain(&tenant.return_path_domain) {
+            for name in levels(domain.as_str()) {
+                let tenants = &mut all.entry(name).or_default().tenants;
+                if let Err(at) = tenants.binary_search(&tenant.name) {
+                    tenants.insert(at, tenant.name.clone());
+                }
+            }
+        }
+    }
+    while all.len() > DOMAINS_MAX {
+        all.pop_last();
+    }
+    all
+}
+
+fn used_by_binding(all: &mut Domains, name: &str, binding: &BindingName) {
+    for name in levels(name) {
+        let bindings = &mut all.entry(name).or_default().bindings;
+        if let Err(at) = bindings.binary_search(binding) {
+            bindings.insert(at, binding.clone());
+        }
+    }
+}
+
+/// The names to look up for `name`: itself and what stands above it, down to two labels; none for an address literal.
+fn levels(name: &str) -> Vec<String> {
+    let name = name.trim_end_matches('.').to_ascii_lowercase();
+    if name.starts_with('[') || name.parse::<IpAddr>().is_ok() {
+        return Vec::new();
+    }
+    let labels: Vec<&str> = name.split('.').collect();
+    let above = (0..labels.len().saturating_sub(1)).map(|from| labels[from..].join("."));
+    above.take(LEVELS_MAX).enumerate().filter(|(level, name)| *level == 0 || !is_suffix(name)).map(|(_, n)| n).collect()
+}
+
+/// `co.uk`, `com.au`: two short labels below a country are nobody's domain. (A list would not say anything of them; the
+/// question is saved.)
+fn is_suffix(name: &str) -> bool {
+    let labels: Vec<&str> = name.split('.').collect();
+    matches!(labels[..], [second, top] if top.len() == 2 && second.len() <= 3)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reputation::fixtures;
+
+    #[test]
+    fn a_host_name_is_asked_with_the_names_above_it() {
+        let table: &[(&str, &[&str])] = &[
+            ("MTA1.example.net.", &["mta1.example.net", "example.net"]),
+            ("example.net", &["example.net"]),
+            ("mta1.eu.example.co.uk", &["mta1.eu.example.co.uk", "eu.example.co.uk", "example.co.uk"]),
+            ("mta1.example.co.uk", &["mta1.example.co.uk", "example.co.uk"]),
+            ("localhost", &[]),
+            ("[192.0.2.1]", &[]),
+            ("192.0.2.1", &[]),
+            ("", &[]),
+        ];
+        for (name, expected) in table {
+            assert_eq!(levels(name), *expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn domains_know_who_uses_them() {
+        let mut config = fixtures::config(&["a", "b"], &[("p", &["a", "b"])]);
+        let tenant = crate::config::Tenant {
+            matches: crate::config::TenantMatch {
+                sender_domain: vec![
+                    DomainPattern::Exact("acme.example".parse().unwrap()),
+                    DomainPattern::Below("shop.example".parse().unwrap()),
+                    DomainPattern::Any,
+                ],
+                ..crate::config::TenantMatch::default()
+            },
+            return_path_domain: Some("bounces.acme.example".parse().unwrap()),
+            ..crate::config::Tenant::new("acme")
+        };
+        config.tenants = vec![tenant];
+        let (a, ptr) = (BindingName::new("a"), ["ptr.example.org".to_owned()]);
+        let all = domains(&config, [(&a, &ptr[..])]);
+        let shown: Vec<String> = all
+            .iter()
+            .map(|(domain, users)| format!("{domain} {} {}", users.bindings.len(), users.tenants.len()))
+            .collect();
+        let hostname = config.server.hostname.as_str();
+        assert!(shown.contains(&format!("{hostname} 2 0")), "{shown:?}");
+        for expected in [
+            "acme.example 0 1",
+            "bounces.acme.example 0 1",
+            "shop.example 0 1",
+            "ptr.example.org 1 0",
+            "example.org 1 0",
+        ] {
+            assert!(shown.iter().any(|shown| shown == expected), "{expected} in {shown:?}");
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! What is told of all that: evidence for reputation, a snapshot for those who look.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use crate::clock::Wall;
+use crate::config::{self, ZoneKind};
+use crate::message::BindingName;
+use crate::monitor::subject::{Domains, Subject, Users};
+use crate::monitor::zone::ZoneHealth;
+use crate::reputation::Evidence;
+use crate::reputation::evidence::Listing;
+
+use super::cell::{Cell, Known};
+use super::{
+    DomainSnapshot, ListingSnapshot, Note, ProbeSnapshot, STALE_AFTER, Snapshot, Watch, Watched, ZoneSnapshot,
+};
+
+/// Bindings named in a text; there may be hundreds with one EHLO name.
+const NAMED_MAX: usize = 5;
+
+/// The note of a listing that was just confirmed.
+pub(super) fn listed(
+    zone: &config::Zone,
+    subject: &Subject,
+    cell: &Cell,
+    (addresses, domains): (&BTreeMap<BindingName, IpAddr>, &Domains),
+) -> Option<Note> {
+    let Some(Known::Listed(listing)) = &cell.confirmed else { return None };
+    let users = if let Subject::Domain(domain) = subject { domains.get(domain) } else { None };
+    Some(Note::Listed {
+        zone: zone.name.clone(),
+        subject: subject.clone(),
+        address: if let Subject::Binding(binding) = subject { addresses.get(binding).copied() } else { None },
+        codes: listing.codes.clone(),
+        weight: listing.weight,
+        certain: listing.certain,
+        text: cell.text.clone().unwrap_or_default(),
+        first_seen: cell.seen.map(|(first, _)| first),
+        delisting: zone.delisting.clone(),
+        used_by: users.map(used_by).unwrap_or_default(),
+        tenants: users.map(|users| users.tenants.clone()).unwrap_or_default(),
+    })
+}
+
+fn used_by(users: &Users) -> String {
+    let named: Vec<&str> = users.bindings.iter().take(NAMED_MAX).map(BindingName::as_str).collect();
+    let more = users.bindings.len().saturating_sub(NAMED_MAX);
+    let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{}{rest}", named.join(", "))
+}
+
+/// A listing of a domain, as it is held against a binding.
+fn of_domain(listing: &Listing, domain: &str, users: &Users) -> Listing {
+    let codes = format!("{} for {domain}, EHLO or PTR name of {}", listing.codes, used_by(users));
+    Listing { codes, ..listing.clone() }
+}
+
+/// What one zone holds against a binding, or says in its favour, and when that was seen.
+type Held = (Listing, Option<(Wall, Option<Wall>)>);
+
+impl Watch {
+    /// The listings of each binding whose confirmed set is new.
+    pub fn evidence(&mut self, now: Wall) -> Vec<Evidence> {
+        self.zones.iter_mut().for_each(|zone| zone.drop_stale(&self.domains, now));
+        // Whoever was told of a listing must hear of its end, also when no zone is left to say so.
+        let mut known: BTreeSet<BindingName> = self.told.keys().cloned().collect();
+        known.extend(self.zones.iter().flat_map(|zone| zone.spoke_of(&self.domains)));
+        let mut news = Vec::new();
+        for binding in known {
+            let held: Vec<Held> = self.zones.iter().filter_map(|zone| zone.holds(&binding, &self.domains)).collect();
+            let listed = weighed(&held);
+            if self.told.get(&binding) != Some(&listed) {
+                let told_of = held.iter().filter(|(listing, _)| listed.contains(listing));
+                let newest = told_of.filter(|(l, _)| l.weight >= 0.0).filter_map(|(_, seen)| *seen).max_by_key(|s| s.0);
+                self.told.insert(binding.clone(), listed.clone());
+                news.push(Evidence::Listings {
+                    binding,
+                    listed,
+                    first_seen: newest.map(|(first, _)| first),
+                    last_clean: newest.and_then(|(_, clean)| clean),
+                });
+            }
+        }
+        news
+    }
+
+    /// State for status and metrics. What only the shell knows (budgets, counts) is left empty.
+    pub fn snapshot(&self) -> Snapshot {
+        let zones = self.zones.iter().map(|zone| self.zone_snapshot(zone)).collect();
+        let mut snapshot = Snapshot { zones, ..Snapshot::default() };
+        for zone in &self.zones {
+            for (subject, cell) in &zone.cells {
+                match subject {
+                    Subject::Binding(binding) => snapshot.listings.push(of_binding(zone, binding, cell)),
+                    Subject::Domain(domain) => {
+                        let users = self.domains.get(domain).cloned().unwrap_or_default();
+                        snapshot.domains.push(of_a_domain(zone, domain, users, cell));
+                    }
+                }
+            }
+        }
+        snapshot
+    }
+
+    fn zone_snapshot(&self, zone: &Watched) -> ZoneSnapshot {
+        let is_address = zone.rules.kind == ZoneKind::Address;
+        let not_asked = self.addresses.keys().filter(|b| !zone.cells.contains_key(&Subject::Binding((*b).clone())));
+        let (health, reason) = match self.distrusted().filter(|_| zone.shares_resolver()) {
+            Some(why) => (ZoneHealth::Resolver, format!("its resolver is not to be believed: {why}")),
+            None => (zone.state.health, zone.state.reason.clone()),
+        };
+        ZoneSnapshot {
+            zone: zone.name.clone(),
+            health: health.as_str(),
+            reason,
+            since: zone.state.since,
+            kind: zone.rules.kind.as_str(),
+            probes: zone.probes.iter().map(|&(probe, ok)| ProbeSnapshot { probe, ok }).collect(),
+            not_asked: if is_address { not_asked.cloned().collect() } else { Vec::new() },
+            networks: zone.networks.clone(),
+            interval_seconds: zone.rules.round_every(zone.cells.len()).as_secs_f64(),
+            queries_per_day: zone.rules.queries_per_day,
+            budget_left: None,
+            budget_denied: 0,
+            answers: Vec::new(),
+            delisting: zone.rules.delisting.clone(),
+            terms: zone.rules.terms.clone(),
+        }
+    }
+}
+
+/// What is told: nothing where nothing is held against the binding; good words only beside what they can excuse.
+fn weighed(held: &[Held]) -> Vec<Listing> {
+    let all = || held.iter().map(|(listing, _)| listing);
+    if !all().any(|listing| listing.weight >= 0.0) {
+        return Vec::new();
+    }
+    let certain = all().any(|listing| listing.certain);
+    all().filter(|listing| listing.weight >= 0.0 || !certain).cloned().collect()
+}
+
+impl Watched {
+    fn drop_stale(&mut self, domains: &Domains, now: Wall) {
+        self.cells.values_mut().for_each(|cell| cell.drop_stale(now));
+        let cells = &self.cells;
+        self.kept.retain(|binding, (_, at)| {
+            let mut own = domains.iter().filter(|(_, users)| users.bindings.binary_search(binding).is_ok());
+            let is_open = |domain: &String| {
+                cells.get(&Subject::Domain(domain.clone())).is_none_or(|cell| cell.confirmed.is_none())
+            };
+            now.since(*at) < STALE_AFTER && (domains.is_empty() || own.any(|(domain, _)| is_open(domain)))
+        });
+    }
+
+    /// Bindings of whose addresses something is known, and those that answer for a domain on the list.
+    fn spoke_of(&self, domains: &Domains) -> Vec<BindingName> {
+        let known = self.cells.iter().filter(|(_, cell)| cell.confirmed.is_some());
+        let of = |(subject, cell): (&Subject, &Cell)| match subject {
+            Subject::Binding(binding) => vec![binding.clone()],
+            Subject::Domain(domain) if cell.is_listed() => {
+                domains.get(domain).map(|users| users.bindings.clone()).unwrap_or_default()
+            }
+            // That a domain is clean says nothing of an address.
+            Subject::Domain(_) => Vec::new(),
+        };
+        known.flat_map(of).collect()
+    }
+
+    fn holds(&self, binding: &BindingName, domains: &Domains) -> Option<Held> {
+        if self.rules.kind == ZoneKind::Address {
+            let cell = self.cells.get(&Subject::Binding(binding.clone()))?;
+            return match &cell.confirmed {
+                Some(Known::Listed(listing) | Known::Good(listing)) => Some((listing.clone(), cell.seen)),
+                _ => None,
+            };
+        }
+        let of = |(domain, users): (&String, &Users)| {
+            users.bindings.binary_search(binding).ok()?;
+            let cell = self.cells.get(&Subject::Domain(domain.clone()))?;
+            let Some(Known::Listed(listing)) = &cell.confirmed else { return None };
+            Some((of_domain(listing, domain, users), cell.seen))
+        };
+        let worst = domains.iter().filter_map(of).max_by(|(a, _), (b, _)| a.weight.total_cmp(&b.weight));
+        worst.or_else(|| self.kept.get(binding).map(|(listing, _)| (listing.clone(), None)))
+    }
+}
+
+/// State, listing or good word, as snapshots have them.
+fn state_of(cell: &Cell) -> (i8, f64, bool, String) {
+    match &cell.confirmed {
+        Some(Known::Listed(listing)) => (1, listing.weight, listing.certain, listing.codes.clone()),
+        Some(Known::Good(listing)) => (0, listing.weight, false, listing.codes.clone()),
+        Some(Known::Clean) => (0, 0.0, false, String::new()),
+        None => (-1, 0.0, false, String::new()),
+    }
+}
+
+fn of_binding(zone: &Watched, binding: &BindingName, cell: &Cell) -> ListingSnapshot {
+    let (state, weight, certain, codes) = state_of(cell);
+    ListingSnapshot {
+        binding: binding.clone(),
+        zone: zone.name.clone(),
+        state,
+        weight,
+        certain,
+        codes,
+        text: cell.text.clone().unwrap_or_default(),
+        pending: cell.pending.is_some(),
+        first_seen: cell.on_list_since(),
+        confirmed_at: cell.confirmed_at,
+        last_clean: cell.last_clean,
+        last_conclusive: cell.last_conclusive,
+    }
+}
+
+fn of_a_domain(zone: &Watched, domain: &str, users: Users, cell: &Cell) -> DomainSnapshot {
+    let (state, weight, _, codes) = state_of(cell);
+    DomainSnapshot {
+        domain: domain.to_owned(),
+        bindings: users.bindings,
+        tenants: users.tenants,
+        zone: zone.name.clone(),
+        state,
+        weight,
+        codes,
+        text: cell.text.clone().unwrap_or_default(),
+        pending: cell.pending.is_some(),
+        first_seen: cell.on_list_since(),
+        last_conclusive: cell.last_conclusive,
+    }
+}
