@@ -12,6 +12,7 @@ use super::view::{
 use crate::admin::Sources;
 use crate::admin::status::{BindingStatus, Status};
 use crate::config::{Config, Member};
+use crate::monitor::feeds::FeedSnapshot;
 use crate::outcome::{Cause, Disposition};
 use crate::scheduler::cap::Owner;
 use crate::store::space;
@@ -167,9 +168,16 @@ fn holds(status: &Status, config: &Config) -> Vec<HoldView> {
     views.collect()
 }
 
-/// Feeds tell nothing of their age yet.
-fn feeds(_sources: &Sources) -> Vec<FeedView> {
-    Vec::new()
+/// A feed is stale by the age from which on it has no more to say.
+fn feeds(sources: &Sources) -> Vec<FeedView> {
+    let (config, now) = (sources.dispatcher.config(), sources.dispatcher.now().wall);
+    let max_age = |name: &str| config.feeds.iter().find(|feed| feed.name == name).map(|feed| feed.max_age);
+    let view = |feed: FeedSnapshot| FeedView {
+        age: feed.newest.and_then(|newest| Some((now.since(newest), max_age(&feed.feed)?))),
+        expires: feed.credential_expires,
+        name: feed.feed,
+    };
+    sources.feeds.snapshot().into_iter().map(view).collect()
 }
 
 fn totals(sources: &Sources) -> Counted {
