@@ -161,7 +161,7 @@ impl Book {
                 let until = seen.ends.plus(feed.bad_for());
                 verdict.until = verdict.until.max(Some(until));
                 let Observation { scope, metric, value, ends, .. } = seen;
-                verdict.words.push(format!("{}: {metric} {value} for {scope}, until {ends}", feed.name));
+                verdict.words.push(format!("{}: {metric} {value} for {scope}, period to {ends}", feed.name));
             }
         }
     }

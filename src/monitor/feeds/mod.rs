@@ -300,7 +300,7 @@ fn told(feed: &config::Feed, herd: &Herd, turn: &Turn) -> Option<Word> {
         ("value", seen.value.to_string()),
         ("from", from.map_or("unknown", Grade::as_str).to_owned()),
         ("to", to.as_str().to_owned()),
-        ("until", seen.ends.to_string()),
+        ("period_end", seen.ends.to_string()),
         ("evidence", seen.raw.clone()),
     ];
     Some(event(feed, "reported", fields))

@@ -367,7 +367,7 @@ async fn every_bad_answer_is_told_apart_and_changes_nothing_that_is_known() {
         let feed = bench.round_after(HOUR * 7).await;
         assert_eq!(feed.outcome, Some(outcome), "{}", feed.detail);
         assert_eq!((feed.states["a"], bench.evidence().len()), (2, 0), "{outcome}");
-        assert_eq!(feed.fetches[outcome] > 0, true);
+        assert!(feed.fetches[outcome] > 0);
     }
     assert!(elsewhere.asked("").is_empty(), "the key went nowhere else");
     // On the same host a redirect is followed.
