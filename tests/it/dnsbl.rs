@@ -203,6 +203,7 @@ async fn of_a_fleet_a_dying_list_takes_nobody_and_a_listed_network_just_its_own(
     for series in [
         "remuda_dnsbl_listed{binding=\"m16\",zone=\"bl\"} 1",
         "remuda_dnsbl_listed{binding=\"m15\",zone=\"bl\"} 0",
+        "remuda_dnsbl_listing_weight{binding=\"m16\",zone=\"bl\"} 4\n",
         "remuda_dnsbl_probe_ok{probe=\"positive\",zone=\"bl\"} 1",
         "remuda_dnsbl_queries_total{outcome=\"listed\",zone=\"bl\"} ",
         "remuda_dnsbl_zone_since_timestamp_seconds{zone=\"bl\"} ",
@@ -210,6 +211,8 @@ async fn of_a_fleet_a_dying_list_takes_nobody_and_a_listed_network_just_its_own(
     ] {
         assert!(metrics.contains(series), "{series} in\n{metrics}");
     }
+    let weights = metrics.lines().filter(|line| line.starts_with("remuda_dnsbl_listing_weight{"));
+    assert_eq!(weights.count(), 16, "what is not listed has no weight");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
