@@ -216,6 +216,41 @@ async fn of_a_fleet_a_dying_list_takes_nobody_and_a_listed_network_just_its_own(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn listed_domains_of_a_tenant_are_counted_and_weigh_what_the_heaviest_weighs() {
+    let (sink, zone) = (sink().await, Zone::start(anywhere()).await.unwrap());
+    zone.mood("uri.test", Mood::Dnsbl);
+    zone.listed_domain("uri.test", "bolt.test", CODE);
+    zone.listed_domain("uri.test", "bolt-news.test", Ipv4Addr::new(127, 0, 0, 3));
+    let settings = zone_at(watched(&sink), "uri", "uri.test", zone.addr())
+        .set("monitor.zone.uri", "kind", "\"domain\"")
+        .set("monitor.zone.uri", "interval", "\"400ms\"")
+        .set(
+            "monitor.zone.uri",
+            "codes",
+            "[{ octets = \"127.0.0.2\", weight = 1 }, { octets = \"127.0.0.3\", weight = 2.5 }]",
+        )
+        .set("tenant.bolt", "match", "{ sender_domain = [\"bolt.test\", \"bolt-news.test\"] }")
+        .set("tenant.bolt", "pools", "{ default = \"main\" }");
+    let relay = Relay::start(&settings).await;
+    let says = async |count: &str, weight: Option<&str>| {
+        wait_until(&format!("{count} listed, weight {weight:?}"), async || {
+            let metrics = relay.metrics().await;
+            let of = |metric: &str| {
+                let line = format!("remuda_dnsbl_domain_{metric}{{name=\"bolt\",of=\"tenant\",zone=\"uri\"}} ");
+                metrics.lines().find_map(|said| said.strip_prefix(&line)).map(str::to_owned)
+            };
+            (of("listed").as_deref() == Some(count) && of("listing_weight").as_deref() == weight).then_some(())
+        })
+        .await;
+    };
+    says("2", Some("2.5")).await;
+    zone.remove("bolt-news.test.uri.test");
+    says("1", Some("1")).await;
+    zone.remove("bolt.test.uri.test");
+    says("0", None).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_key_of_a_list_is_seen_by_the_list_alone() {
     const KEY: &str = "q7topsecretkey";
     let (sink, zone) = (sink().await, Zone::start(anywhere()).await.unwrap());
