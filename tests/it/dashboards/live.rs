@@ -323,6 +323,58 @@ async fn a_refused_binding_ends_as_an_alert_and_its_recovery_ends_the_alert() {
     .await;
 }
 
+/// Hands alerts to Alertmanager as Prometheus does.
+async fn hand_in(manager: &Daemon, alerts: &[Value]) {
+    let body = serde_json::to_string(alerts).unwrap();
+    let request = reqwest::Client::new().post(manager.url("/api/v2/alerts")).header("content-type", "application/json");
+    let answer = request.body(body).send().await.unwrap();
+    assert!(answer.status().is_success(), "{answer:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs prometheus-alertmanager; tests/run installs it"]
+async fn a_resolver_silences_only_what_it_spoils() {
+    let (directory, (hook, _)) = (tempfile::tempdir().unwrap(), hook().await);
+    let arguments = ["--storage.path=alerts", "--cluster.listen-address="];
+    let manager = Daemon::start("prometheus-alertmanager", directory.path(), &hasty_routing(hook), &arguments).await;
+    let spoiled = ["ZoneUnhealthy", "ReverseDnsBroken", "EhloNameBroken", "SpfNotCovered"];
+    // (instance, alert, purpose, check, whether each of the above is silenced)
+    let resolvers = [
+        ("strips", "ResolverDistrusted", "monitor", "loopback", [true, false, false, false]),
+        ("invents", "ResolverDistrusted", "monitor", "nxdomain", [true; 4]),
+        ("slow", "ResolverPoor", "monitor", "answers", [false; 4]),
+        ("elsewhere", "ResolverDistrusted", "delivery", "answers", [false; 4]),
+    ];
+    let mut all = Vec::new();
+    for (instance, name, purpose, check, _) in resolvers {
+        let of = |name: &str| serde_json::json!({ "alertname": name, "instance": instance, "severity": "warning" });
+        let mut source = of(name);
+        (source["purpose"], source["check"]) = (purpose.into(), check.into());
+        all.push(serde_json::json!({ "labels": source }));
+        for (number, name) in spoiled.into_iter().enumerate() {
+            // Of another binding each: ReverseDnsBroken silences EhloNameBroken of its own.
+            let mut labels = of(name);
+            labels["binding"] = format!("b{number}").into();
+            all.push(serde_json::json!({ "labels": labels }));
+        }
+    }
+    hand_in(&manager, &all).await;
+    for (place, name) in spoiled.into_iter().enumerate() {
+        wait_until(&format!("{name} is silenced where it must be"), async || {
+            let found = alerts(&manager, name).await;
+            let state = |instance: &str| {
+                let alert = found.iter().find(|alert| alert["labels"]["instance"] == instance)?;
+                Some(alert["status"]["state"].as_str()?.to_owned())
+            };
+            let is_right = resolvers.iter().all(|(instance, .., silenced)| {
+                state(instance).as_deref() == Some(if silenced[place] { "suppressed" } else { "active" })
+            });
+            is_right.then_some(())
+        })
+        .await;
+    }
+}
+
 fn said(command: &mut Command) -> (bool, String) {
     let output = command.output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
     (output.status.success(), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
