@@ -8,8 +8,20 @@ use crate::clock::Wall;
 use crate::config::{AlertName, Alerts};
 
 /// Reasons of waiting that are our own or the operator's choice: such mail is not stuck.
-const CHOSEN: [&str; 8] =
-    ["cap", "pace", "warmup", "reserved", "tenant_held", "drained", "operator_suspended", "rate_limited"];
+pub(super) const CHOSEN: [&str; 9] = [
+    "cap",
+    "pace",
+    "warmup",
+    "reserved",
+    "tenant_held",
+    "drained",
+    "operator_suspended",
+    "rate_limited",
+    "spf_not_covered",
+];
+
+/// Name servers of a single domain that do not answer are that domain's matter; from so many entries on it is ours.
+const DNS_MANY: u64 = 10;
 
 pub(super) fn ratios(view: &View, alerts: &Alerts, out: &mut Judgement) {
     let limits = &alerts.limits;
@@ -92,7 +104,9 @@ pub(super) fn waiting(view: &View, alerts: &Alerts, now: Wall, out: &mut Judgeme
             );
         }
     }
-    let stuck = view.waiting.iter().filter(|group| !CHOSEN.contains(&group.reason.as_str()));
+    let for_dns: u64 = view.waiting.iter().filter(|group| group.reason == "dns").map(|group| group.count).sum();
+    let is_ours = |reason: &str| !CHOSEN.contains(&reason) && (reason != "dns" || for_dns > DNS_MANY);
+    let stuck = view.waiting.iter().filter(|group| is_ours(&group.reason));
     let stuck = stuck.filter(|group| now.since(group.oldest) > alerts.limits.no_deliveries);
     let entries: u64 = stuck.map(|group| group.count).sum();
     if entries > 0 && now.since(view.last_delivery) > alerts.limits.no_deliveries {

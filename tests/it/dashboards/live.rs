@@ -20,6 +20,7 @@ use crate::support::{Relay, Settings, all_accepted, anywhere, array, keeping_sin
 const MAY_BE_EMPTY: &[(&str, &str)] = &[
     ("Refused at the door", "nothing was refused at the end of data"),
     ("Attempts from backups", "the backup takes over only while no active can be counted on"),
+    ("Questions not put", "no list has a budget"),
 ];
 
 const BLOCKED: &str = "550 5.7.1 Service unavailable; client host blocked using our blocklist";
@@ -43,6 +44,10 @@ fn everything(one: &Sink, two: &Sink, zone: &Zone) -> Settings {
         .set("monitor.zone.bl", "zone", "\"bl.test\"")
         .set("monitor.zone.bl", "weight", "4.0")
         .set("monitor.zone.gone", "zone", "\"gone.test\"")
+        .set("monitor.zone.uri", "zone", "\"uri.test\"")
+        .set("monitor.zone.uri", "kind", "\"domain\"")
+        .set("monitor.zone.uri", "weight", "2.0")
+        .set("monitor.zone.uri", "interval", "\"500ms\"")
         .set("feedback", "addresses", "[\"fbl@relay.test\"]")
         .set("tenant.acme", "return_path_domain", "\"bounces.acme.test\"")
         .set("tenant.acme", "daily_cap", "5000")
@@ -154,6 +159,8 @@ async fn every_panel_shows_something_after_some_traffic() {
     let (one, two, zone) = (keeping_sink().await, keeping_sink().await, Zone::start(anywhere()).await.unwrap());
     zone.mood("bl.test", Mood::Dnsbl);
     zone.mood("gone.test", Mood::lists_everything());
+    zone.mood("uri.test", Mood::Dnsbl);
+    zone.listed_domain("uri.test", "bolt.test", "127.0.0.2".parse().unwrap());
     for (name, last) in [("a", 11), ("b", 12), ("c", 13), ("fresh", 14), ("spare", 15)] {
         let (host, address) = (format!("{name}.test"), std::net::IpAddr::from([192, 0, 2, last]));
         zone.ptr(address, &host).unwrap();
@@ -314,6 +321,58 @@ async fn a_refused_binding_ends_as_an_alert_and_its_recovery_ends_the_alert() {
         (fired && told.iter().any(resolved)).then_some(())
     })
     .await;
+}
+
+/// Hands alerts to Alertmanager as Prometheus does.
+async fn hand_in(manager: &Daemon, alerts: &[Value]) {
+    let body = serde_json::to_string(alerts).unwrap();
+    let request = reqwest::Client::new().post(manager.url("/api/v2/alerts")).header("content-type", "application/json");
+    let answer = request.body(body).send().await.unwrap();
+    assert!(answer.status().is_success(), "{answer:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs prometheus-alertmanager; tests/run installs it"]
+async fn a_resolver_silences_only_what_it_spoils() {
+    let (directory, (hook, _)) = (tempfile::tempdir().unwrap(), hook().await);
+    let arguments = ["--storage.path=alerts", "--cluster.listen-address="];
+    let manager = Daemon::start("prometheus-alertmanager", directory.path(), &hasty_routing(hook), &arguments).await;
+    let spoiled = ["ZoneUnhealthy", "ReverseDnsBroken", "EhloNameBroken", "SpfNotCovered"];
+    // (instance, alert, purpose, check, whether each of the above is silenced)
+    let resolvers = [
+        ("strips", "ResolverDistrusted", "monitor", "loopback", [true, false, false, false]),
+        ("invents", "ResolverDistrusted", "monitor", "nxdomain", [true; 4]),
+        ("slow", "ResolverPoor", "monitor", "answers", [false; 4]),
+        ("elsewhere", "ResolverDistrusted", "delivery", "answers", [false; 4]),
+    ];
+    let mut all = Vec::new();
+    for (instance, name, purpose, check, _) in resolvers {
+        let of = |name: &str| serde_json::json!({ "alertname": name, "instance": instance, "severity": "warning" });
+        let mut source = of(name);
+        (source["purpose"], source["check"]) = (purpose.into(), check.into());
+        all.push(serde_json::json!({ "labels": source }));
+        for (number, name) in spoiled.into_iter().enumerate() {
+            // Of another binding each: ReverseDnsBroken silences EhloNameBroken of its own.
+            let mut labels = of(name);
+            labels["binding"] = format!("b{number}").into();
+            all.push(serde_json::json!({ "labels": labels }));
+        }
+    }
+    hand_in(&manager, &all).await;
+    for (place, name) in spoiled.into_iter().enumerate() {
+        wait_until(&format!("{name} is silenced where it must be"), async || {
+            let found = alerts(&manager, name).await;
+            let state = |instance: &str| {
+                let alert = found.iter().find(|alert| alert["labels"]["instance"] == instance)?;
+                Some(alert["status"]["state"].as_str()?.to_owned())
+            };
+            let is_right = resolvers.iter().all(|(instance, .., silenced)| {
+                state(instance).as_deref() == Some(if silenced[place] { "suppressed" } else { "active" })
+            });
+            is_right.then_some(())
+        })
+        .await;
+    }
 }
 
 fn said(command: &mut Command) -> (bool, String) {

@@ -201,6 +201,33 @@ fn every_metric_and_label_of_the_rules_exists() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// Where −1 is "unknown", a plain minimum hides the relay that says "bad" behind one that does not know.
+#[test]
+fn no_panel_hides_what_is_bad_or_needs_quick_scrapes() {
+    let unknown = ["fcrdns_confirmed", "name_check", "resolver_ok"];
+    let (mut worst, mut rates) = (0, 0);
+    for (name, dashboard) in dashboards() {
+        for panel in panels(&dashboard) {
+            let title = panel["title"].as_str().unwrap();
+            for target in panel["targets"].as_array().unwrap() {
+                let expression = target["expr"].as_str().unwrap();
+                if unknown.iter().any(|metric| expression.contains(metric)) {
+                    assert!(expression.contains(">= 0)) or min"), "{name}/{title}: {expression}");
+                    worst += 1;
+                }
+                let is_rate = expression.contains("$__rate_interval");
+                let interval = target.get("interval").and_then(Value::as_str);
+                assert_eq!(interval, is_rate.then_some("1m"), "{name}/{title}: {expression}");
+                rates += usize::from(is_rate);
+                if expression.contains("listing_reaction_seconds") {
+                    assert!(expression.contains("by (le, from)"), "{name}/{title}: {expression}");
+                }
+            }
+        }
+    }
+    assert!(worst >= 5 && rates >= 20, "{worst} {rates}");
+}
+
 #[test]
 fn a_slip_of_the_pen_is_found() {
     let families = families();
