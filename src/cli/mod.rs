@@ -11,6 +11,7 @@ mod columns;
 mod demo;
 mod events;
 mod explain;
+mod later;
 mod online;
 mod rule_stub;
 mod run;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Doubt, Judgement};
-use crate::alerts::view::{Tried, View};
+use crate::alerts::view::{LATELY, Tried, View};
 use crate::clock::Wall;
 use crate::config::{AlertName, Alerts};
 
@@ -155,6 +155,18 @@ pub(super) fn relay(view: &View, alerts: &Alerts, out: &mut Judgement) {
             "They were set aside, and are not lost: remuda status names them.".into(),
         );
     }
+    if view.left_out > 0 {
+        out.say(
+            AlertName::AlertsLeftOut,
+            &[],
+            format!("{} conditions found no room among the alerts", view.left_out),
+            "The worst are told and these are not: remuda status shows everything. Once there is room they follow."
+                .into(),
+        );
+    }
+    if view.lately.grant_errors == 0 && view.lately_span < LATELY {
+        out.doubts.push(Doubt::new(AlertName::GrantErrors, &[]));
+    }
     if view.lately.grant_errors > 0 {
         out.say(
             AlertName::GrantErrors,
@@ -170,29 +182,5 @@ pub(super) fn relay(view: &View, alerts: &Alerts, out: &mut Judgement) {
             "a changed configuration was refused; the old one is in force".into(),
             why.clone(),
         );
-    }
-}
-
-pub(super) fn feeds(view: &View, alerts: &Alerts, now: Wall, out: &mut Judgement) {
-    for feed in &view.feeds {
-        let labels = [("feed", feed.name.as_str())];
-        match feed.age {
-            None => out.doubts.push(Doubt::new(AlertName::FeedStale, &labels)),
-            Some((age, most)) if age > most => out.say(
-                AlertName::FeedStale,
-                &labels,
-                format!("feed {} has had no news for {} h", feed.name, age.as_secs() / 3_600),
-                "What it said before counts less and less. Missing data is not good news.".into(),
-            ),
-            Some(_) => {}
-        }
-        if let Some(expires) = feed.expires.filter(|at| at.since(now) < alerts.limits.credential_life) {
-            out.say(
-                AlertName::FeedCredentialExpiring,
-                &labels,
-                format!("the credentials of feed {} expire at {expires}", feed.name),
-                "Renew them; afterwards the feed is silent.".into(),
-            );
-        }
     }
 }

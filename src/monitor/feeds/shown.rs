@@ -32,7 +32,7 @@ pub struct Seen {
 }
 
 /// One feed.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct FeedSnapshot {
     /// Its name.
     pub feed: String,

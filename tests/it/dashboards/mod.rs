@@ -19,19 +19,6 @@ use promql::Named;
 /// Labels that Prometheus adds to every series.
 const ADDED: [&str; 2] = ["job", "instance"];
 
-/// Metrics of parts that are on their way, with their labels. Each goes from here once it is registered.
-const PROMISED: &[(&str, &[&str])] = &[
-    ("remuda_resolver_ok", &["purpose", "check"]),
-    ("remuda_name_check", &["binding", "check"]),
-    ("remuda_spf_domains", &["tenant", "binding", "state"]),
-    ("remuda_listing_reaction_seconds", &["from"]),
-    ("remuda_feed_up", &["feed"]),
-    ("remuda_feed_age_seconds", &["feed"]),
-    ("remuda_feed_credential_expiry_timestamp_seconds", &["feed"]),
-    ("remuda_alerts_firing", &["alertname", "severity"]),
-    ("remuda_alert_pushes_total", &["target", "outcome"]),
-];
-
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
@@ -44,23 +31,9 @@ fn read(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
-/// Every metric there is or is promised, by name.
+/// Every metric there is, by name.
 fn families() -> BTreeMap<String, Family> {
-    let promised = PROMISED.iter().map(|(name, labels)| Family {
-        name: (*name).into(),
-        labels: labels.iter().map(ToString::to_string).collect(),
-        is_histogram: *name == "remuda_listing_reaction_seconds",
-        is_counter: name.ends_with("_total"),
-    });
-    // What is registered has the last word.
-    let registered = Metrics::new().unwrap().families();
-    promised.chain(registered).map(|family| (family.name.clone(), family)).collect()
-}
-
-fn is_promised_only(metric: &str) -> bool {
-    let registered = Metrics::new().unwrap().families();
-    PROMISED.iter().any(|(name, _)| metric.starts_with(name))
-        && !registered.iter().any(|family| metric.starts_with(&family.name))
+    Metrics::new().unwrap().families().into_iter().map(|family| (family.name.clone(), family)).collect()
 }
 
 /// The labels of a series, and whether it only grows.
