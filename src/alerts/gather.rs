@@ -6,12 +6,13 @@ use std::sync::atomic::Ordering;
 use prometheus::core::Collector;
 
 use super::view::{
-    BindingView, CapView, ComplaintView, Counted, FeedView, HoldView, ListingView, OutView, PoolView, ReverseView,
-    Tried, View, WaitingView, WarmupView, ZoneView,
+    BindingView, CapView, ComplaintView, Counted, DomainsView, FeedView, HoldView, ListingView, OutView, PoolView,
+    ReverseView, Tried, View, WaitingView, WarmupView, ZoneView,
 };
 use crate::admin::Sources;
 use crate::admin::status::{BindingStatus, Status};
 use crate::config::{Config, Member};
+use crate::monitor::Snapshot;
 use crate::monitor::feeds::FeedSnapshot;
 use crate::outcome::{Cause, Disposition};
 use crate::scheduler::cap::Owner;
@@ -21,6 +22,21 @@ use crate::telemetry::metrics::OTHER;
 /// Health and reason that speak of the operator's own act.
 const SUSPENDED: &str = "suspended";
 const OPERATOR: &str = "operator";
+
+/// Domains of bindings, by list; those of tenants alone are the tenants' affair.
+fn domains(monitor: &Snapshot) -> Vec<DomainsView> {
+    let mut lists: BTreeMap<&str, DomainsView> = BTreeMap::new();
+    for domain in monitor.domains.iter().filter(|domain| !domain.bindings.is_empty()) {
+        let zone = domain.zone.as_str();
+        let view = lists.entry(zone).or_insert_with(|| DomainsView { zone: zone.to_owned(), ..DomainsView::default() });
+        view.has_unknown |= domain.state < 0;
+        if domain.state == 1 {
+            let bindings = domain.bindings.iter().map(ToString::to_string).collect();
+            view.listed.push((domain.domain.clone(), bindings, domain.weight));
+        }
+    }
+    lists.into_values().collect()
+}
 
 /// The relay now, and what it counted since the start.
 pub(super) fn view(sources: &Sources) -> (View, Counted) {
@@ -49,6 +65,7 @@ pub(super) fn view(sources: &Sources) -> (View, Counted) {
         bindings: status.bindings.iter().map(|binding| self::binding(binding, config)).collect(),
         pools: pools(&status, &caps, config),
         listings: listings.collect(),
+        domains: domains(&monitor),
         zones: zones.collect(),
         reverse: reverse.collect(),
         caps,
