@@ -6,8 +6,8 @@ use std::sync::atomic::Ordering;
 use prometheus::core::Collector;
 
 use super::view::{
-    BindingView, CapView, ComplaintView, Counted, FeedView, HoldView, ListingView, OutView, PoolView, ResolverView,
-    ReverseView, SpfView, Tried, View, WaitingView, WarmupView, ZoneView,
+    BindingView, CapView, ComplaintView, Counted, DomainsView, FeedView, HoldView, ListingView, OutView, PoolView,
+    ResolverView, ReverseView, SpfView, Tried, View, WaitingView, WarmupView, ZoneView,
 };
 use crate::admin::Sources;
 use crate::admin::status::{BindingStatus, Status};
@@ -16,6 +16,7 @@ use crate::config::{Config, Member};
 use crate::message::TenantName;
 use crate::monitor::feeds::FeedSnapshot;
 use crate::monitor::identity::names::Grade;
+use crate::monitor::identity::selfcheck::MONITOR;
 use crate::monitor::spf::outcome::State;
 use crate::monitor::spf::views::Totals;
 use crate::monitor::{Snapshot, identity};
@@ -29,6 +30,21 @@ use crate::telemetry::metrics::OTHER;
 /// Health and reason that speak of the operator's own act.
 const SUSPENDED: &str = "suspended";
 const OPERATOR: &str = "operator";
+
+/// Domains of bindings, by list; those of tenants alone are the tenants' affair.
+fn domains(monitor: &Snapshot) -> Vec<DomainsView> {
+    let mut lists: BTreeMap<&str, DomainsView> = BTreeMap::new();
+    for domain in monitor.domains.iter().filter(|domain| !domain.bindings.is_empty()) {
+        let zone = domain.zone.as_str();
+        let view = lists.entry(zone).or_insert_with(|| DomainsView { zone: zone.to_owned(), ..DomainsView::default() });
+        view.has_unknown |= domain.state < 0;
+        if domain.state == 1 {
+            let bindings = domain.bindings.iter().map(ToString::to_string).collect();
+            view.listed.push((domain.domain.clone(), bindings, domain.weight));
+        }
+    }
+    lists.into_values().collect()
+}
 
 /// What the parts of the program say at one moment.
 struct Seen {
@@ -90,6 +106,7 @@ impl Seen {
             bindings: status.bindings.iter().map(|binding| self::binding(binding, &by_choice)).collect(),
             pools: pools(status, &caps, &by_choice, config),
             listings: listings.collect(),
+            domains: domains(monitor),
             zones: zones.collect(),
             reverse: reverse.collect(),
             resolvers: resolvers(&self.identity, config),

@@ -19,6 +19,8 @@ pub struct View {
     pub pools: Vec<PoolView>,
     /// Each binding in each list.
     pub listings: Vec<ListingView>,
+    /// Each list of domains.
+    pub domains: Vec<DomainsView>,
     /// Each list.
     pub zones: Vec<ZoneView>,
     /// Reverse DNS of each binding.
@@ -116,6 +118,17 @@ pub struct ListingView {
     pub weight: f64,
     /// Its return codes.
     pub codes: String,
+}
+
+/// The domains that bindings go by, in a list.
+#[derive(Clone, Debug, Default)]
+pub struct DomainsView {
+    /// Which list.
+    pub zone: String,
+    /// Of some of them nothing is known.
+    pub has_unknown: bool,
+    /// Those on the list: domain, bindings that use it, weight.
+    pub listed: Vec<(String, Vec<String>, f64)>,
 }
 
 /// A list.

@@ -82,6 +82,8 @@ alerts! {
     PoolWithoutEligibleBinding: Critical, minutes(1);
     /// A list has a binding's address on it, confirmed over time.
     BindingListed: Warning, Duration::ZERO;
+    /// A list has a domain on it that bindings go by (EHLO, PTR).
+    DomainListed: Warning, Duration::ZERO;
     /// A list does not answer as lists do, so it is not believed.
     ZoneUnhealthy: Warning, hours(1);
     /// The reverse DNS of a binding is proven broken.

@@ -108,7 +108,9 @@ pub struct Zone {
     pub queries_per_day: Option<u64>,
     /// Words by which receivers name it in replies, besides its DNS name. Lower case.
     pub aliases: Vec<String>,
-    /// Its terms of use, for the operator.
+    /// Who runs it: of the lists of one operator only the worst word counts. Empty: nobody else's.
+    pub operator: String,
+    /// Its terms of use, for whoever runs this program.
     pub terms: String,
     /// Where one asks to be taken off, for the operator.
     pub delisting: String,
@@ -191,6 +193,7 @@ impl Zone {
             interval: Monitor::default().interval,
             queries_per_day: None,
             aliases: Vec::new(),
+            operator: String::new(),
             terms: String::new(),
             delisting: String::new(),
         }
@@ -239,6 +242,7 @@ impl fmt::Debug for Zone {
             .field("interval", &self.interval)
             .field("queries_per_day", &self.queries_per_day)
             .field("aliases", &self.aliases)
+            .field("operator", &self.operator)
             .finish_non_exhaustive()
     }
 }

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use crate::clock::Clock;
 use crate::config::{Probe, Zone, ZoneKind};
 
-use super::answer::{AnswerClass, classify, domain_query_name, query_name, shown_text};
+use super::answer::{AnswerClass, classify, domain_query_name, likely_keys, query_name, shown_text};
 use super::budget::{Budget, Purpose};
 use super::dns::{Asker, SetupError};
 use super::keys;
@@ -34,7 +34,7 @@ pub(super) struct Question {
     pub(super) subject: Subject,
     /// Of a binding.
     pub(super) address: Option<IpAddr>,
-    /// A listing would be new: the second resolver is asked as well.
+    /// A listing would be new. The second resolver is asked as well about one, and about the end of one that stands.
     pub(super) is_new: bool,
     /// What the list says of its reason is not known yet.
     pub(super) wants_text: bool,
@@ -227,20 +227,22 @@ impl Dnsbl {
         seen.answers = answers.into_iter().map(|(question, _, answer)| (question.subject, answer)).collect();
     }
 
-    /// Asks the second resolver about new listings, and the list for its reasons.
+    /// Asks the second resolver about listings that begin or end, and the list for its reasons.
     async fn look_closer(&self, answers: &[(Question, String, AnswerClass)], seen: &mut Seen) {
         let (mut seconds, mut texts) = (JoinSet::new(), JoinSet::new());
-        let listed = answers.iter().filter(|(_, _, answer)| matches!(answer, AnswerClass::Listed { .. }));
-        for (question, name, _) in listed {
+        for (question, name, answer) in answers {
+            let is_listed = matches!(answer, AnswerClass::Listed { .. });
+            let is_clean = matches!(answer, AnswerClass::NotListed | AnswerClass::Good { .. });
+            let at_stake = if question.is_new { is_listed } else { is_clean };
             let name = || (question.subject.clone(), name.clone(), Arc::clone(&self.gate));
-            if let Some(second) = self.second.as_ref().filter(|_| question.is_new && self.may_ask()) {
+            if let Some(second) = self.second.as_ref().filter(|_| at_stake && self.may_ask()) {
                 let ((subject, name, gate), asker, zone) = (name(), Arc::clone(second), self.zone.clone());
                 seconds.spawn(async move {
                     let _slot = gate.acquire().await.ok();
                     (subject, classify(&asker.a(&name).await, &zone))
                 });
             }
-            if question.wants_text && self.may_ask() {
+            if is_listed && question.wants_text && self.may_ask() {
                 let ((subject, name, gate), asker) = (name(), Arc::clone(&self.asker));
                 texts.spawn(async move {
                     let _slot = gate.acquire().await.ok();
@@ -251,11 +253,12 @@ impl Dnsbl {
         while let Some(second) = seconds.join_next().await {
             seen.seconds.extend(second.ok());
         }
-        let key = self.key.as_deref().unwrap_or_default();
+        let keys = likely_keys(&self.zone.zone);
+        let secrets: Vec<&str> = self.key.iter().map(String::as_str).chain([&*self.zone.zone]).chain(keys).collect();
         while let Some(text) = texts.join_next().await {
             let Ok((subject, found)) = text else { continue };
             // An empty one is remembered as well: it is not asked for again.
-            seen.texts.push((subject, shown_text(&found, &[key, &self.zone.zone])));
+            seen.texts.push((subject, shown_text(&found, &secrets)));
         }
     }
 

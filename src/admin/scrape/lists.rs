@@ -39,6 +39,7 @@ fn zones(metrics: &Metrics, snapshot: &Snapshot) {
         for answers in &zone.answers {
             catch_up(&lists.queries.with_label_values(&[name, answers.outcome]), answers.count);
         }
+        catch_up(&lists.second_silent.with_label_values(&[name]), zone.second_silent);
         if let Some(left) = zone.budget_left {
             lists.budget_left.with_label_values(&[name]).set(i64::try_from(left).unwrap_or(i64::MAX));
             catch_up(&lists.budget_denied.with_label_values(&[name]), zone.budget_denied);

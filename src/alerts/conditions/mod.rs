@@ -95,6 +95,7 @@ pub fn of(view: &View, alerts: &Alerts, now: Wall) -> Judgement {
     let mut out = Judgement::default();
     bindings(view, &mut out);
     listings(view, alerts, &mut out);
+    domains(view, alerts, &mut out);
     reverse(view, &mut out);
     resolvers(view, &mut out);
     spf(view, alerts, &mut out);
@@ -167,6 +168,39 @@ fn listings(view: &View, alerts: &Alerts, out: &mut Judgement) {
             Some(_) => {}
         }
     }
+}
+
+/// Domains, and bindings of each, named in one text.
+const NAMED_MAX: usize = 5;
+
+fn domains(view: &View, alerts: &Alerts, out: &mut Judgement) {
+    for list in &view.domains {
+        let labels = [("zone", list.zone.as_str())];
+        let heavy = list.listed.iter().filter(|(.., weight)| *weight >= alerts.limits.listing_weight);
+        let named: Vec<String> =
+            heavy.map(|(domain, bindings, _)| format!("{domain} ({})", first(bindings, NAMED_MAX))).collect();
+        if !named.is_empty() {
+            out.say(
+                AlertName::DomainListed,
+                &labels,
+                format!("{} lists a domain that bindings go by", list.zone),
+                format!(
+                    "{}. It would be listed from any address: bindings are throttled for it at most, and others \
+                     that use it are refused as well.",
+                    first(&named, NAMED_MAX)
+                ),
+            );
+        } else if list.has_unknown {
+            out.doubts.push(Doubt::new(AlertName::DomainListed, &labels));
+        }
+    }
+}
+
+/// At most `max` of them, and how many more there are.
+fn first(names: &[String], max: usize) -> String {
+    let shown = names.iter().take(max).map(String::as_str).collect::<Vec<_>>().join(", ");
+    let more = names.len().saturating_sub(max);
+    if more > 0 { format!("{shown} and {more} more") } else { shown }
 }
 
 fn reverse(view: &View, out: &mut Judgement) {

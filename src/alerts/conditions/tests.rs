@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::alerts::view::{
-    BindingView, CapView, ComplaintView, FeedView, HoldView, ListingView, PoolView, ResolverView, ReverseView, SpfView,
-    Tried, WaitingView, WarmupView, ZoneView,
+    BindingView, CapView, ComplaintView, DomainsView, FeedView, HoldView, ListingView, PoolView, ResolverView,
+    ReverseView, SpfView, Tried, WaitingView, WarmupView, ZoneView,
 };
 use std::time::Duration;
 
@@ -100,6 +100,11 @@ fn each_condition_holds_from_its_threshold_on_and_not_before() {
                 weight,
                 codes: "127.0.0.2".into(),
             }];
+        }),
+        ("DomainListed zone=dbl", |view, on| {
+            let weight = if on { 3.0 } else { 2.9 };
+            let listed = vec![("mta.example.net".into(), vec!["a".into(), "b".into()], weight)];
+            view.domains = vec![DomainsView { zone: "dbl".into(), has_unknown: false, listed }];
         }),
         ("ZoneUnhealthy zone=z", |view, on| {
             let health = if on { "dead" } else { "healthy" };
@@ -214,6 +219,28 @@ fn a_rule_that_is_switched_off_is_not_looked_for() {
     alerts.rules.get_mut(&AlertName::SpoolRecordsSetAside).expect("there").enabled = false;
     let view = View { set_aside: 3, ..calm() };
     assert_eq!(said_by(&view, &alerts), Vec::<String>::new());
+}
+
+#[test]
+fn a_listed_domain_is_named_with_the_bindings_that_use_it() {
+    let mut view = calm();
+    let users = |count| (0..count).map(|n| format!("b{n}")).collect();
+    view.domains = vec![DomainsView {
+        zone: "dbl".into(),
+        has_unknown: true,
+        listed: vec![("mta.example.net".into(), users(2), 3.0), ("example.net".into(), users(7), 3.0)],
+    }];
+    let judged = of(&view, &Alerts::default(), now());
+    let told = format!("{:?}", judged.conditions);
+    assert!(told.contains("mta.example.net (b0, b1), example.net (b0, b1, b2, b3, b4 and 2 more)"), "{told}");
+    view.domains[0].listed.clear();
+    let judged = of(&view, &Alerts::default(), now());
+    assert!(
+        judged
+            .doubts
+            .iter()
+            .any(|doubt| { doubt.covers(AlertName::DomainListed, &Labels::from([("zone".into(), "dbl".into())])) })
+    );
 }
 
 #[test]

@@ -238,6 +238,7 @@ impl<'a> Context<'a> {
         let monitor = self.monitor(file);
         self.check_public_addresses(file, &bindings, &monitor);
         self.check_budgets(file, bindings.len(), &monitor);
+        self.check_witnesses(file, &bindings, &monitor);
         let feeds = self.feeds(file, &reputation);
         let alerts = self.alerts(file);
         let admin = self.admin(file);

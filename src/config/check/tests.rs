@@ -670,6 +670,29 @@ fn warnings_do_not_keep_it_from_loading() {
 }
 
 #[test]
+fn addresses_side_by_side_without_a_sentinel_are_worth_a_warning() {
+    let herd = |third: &[u8]| -> String {
+        let binding =
+            |(n, third): (usize, &u8)| format!("[binding.h{n}]\nbind_address = \"192.0.{third}.{}\"\n", 20 + n);
+        third.iter().enumerate().map(binding).collect()
+    };
+    let zone = |weight: f64| format!("[monitor.zone.z]\nzone = \"bl.example\"\nweight = {weight:.1}\n");
+    for (third, monitor, warned) in [
+        (&[2, 2, 2, 2][..], zone(3.0), true),
+        (&[2, 2, 7, 7], zone(3.0), true),
+        (&[2, 2, 7, 8], zone(3.0), false),
+        (&[2], zone(3.0), false),
+        (&[2, 2, 2, 2], zone(2.0), false),
+        (&[2, 2, 2, 2], format!("[monitor]\nsentinels = [\"198.51.100.9\"]\n{}", zone(3.0)), false),
+    ] {
+        let text = minimal() + &herd(third) + &monitor;
+        let loaded = check_text(&text).unwrap_or_else(|error| panic!("{error}"));
+        let found = loaded.warnings.iter().any(|warning| warning.path == "monitor.sentinels");
+        assert_eq!(found, warned, "{third:?} {monitor}");
+    }
+}
+
+#[test]
 fn a_broken_binding_is_no_second_mistake_where_it_is_named() {
     assert_eq!(complaints("[binding.mta1]\nbind_address = 5\n").len(), 1);
     assert_eq!(complaints("[pool.p]\nactive = 5\n").len(), 1);

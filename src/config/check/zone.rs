@@ -59,6 +59,7 @@ impl Context<'_> {
             interval: intervals.0,
             queries_per_day: raw.queries_per_day.value().copied(),
             aliases: raw.aliases.values().iter().map(|alias| alias.to_lowercase()).collect(),
+            operator: raw.operator.or(String::new()).to_lowercase(),
             terms: raw.terms.or(String::new()),
             delisting: raw.delisting.or(String::new()),
         };

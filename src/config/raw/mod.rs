@@ -354,6 +354,7 @@ table!(Zone {
     queries_per_day: u64,
     aliases: List<String>,
     terms: String,
+    operator: String,
     delisting: String,
 });
 

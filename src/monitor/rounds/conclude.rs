@@ -69,6 +69,9 @@ impl Monitor {
                 has_new_names |= state.names.get(&binding) != Some(names);
                 state.names.insert(binding.clone(), names.clone());
             }
+            if !matches!(seen, SeenReverse::Unknown(_)) {
+                state.watch.reverse_seen(&binding);
+            }
             let reverse = state.reverse.entry(binding.clone()).or_default();
             let proof = self.proof(target, reverse.confirmed);
             let proven = reverse.seen(&seen, ehlo, proof, rules.confirm_after, now);

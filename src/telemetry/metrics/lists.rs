@@ -15,6 +15,8 @@ pub struct ListMetrics {
     pub budget_left: IntGaugeVec,
     /// Questions not put because nothing was left.
     pub budget_denied: IntCounterVec,
+    /// New or ending listings of which the second resolver said nothing.
+    pub second_silent: IntCounterVec,
     /// Domains of a binding or tenant that a zone lists.
     pub domain_listed: IntGaugeVec,
     /// What the heaviest of them weighs; no series where none is listed.
@@ -52,6 +54,12 @@ impl ListMetrics {
                 r,
                 "dnsbl_budget_denied_total",
                 "Questions not put because the day's budget was used up.",
+                &["zone"],
+            )?,
+            second_silent: counters(
+                r,
+                "dnsbl_second_silent_total",
+                "Answers that the second resolver was to confirm and said nothing of.",
                 &["zone"],
             )?,
             domain_listed: gauges(
