@@ -55,6 +55,7 @@ const PURE: &[&str] = &[
     "src/monitor/feeds/memory",
     "src/monitor/feeds/oauth",
     "src/monitor/feeds/observation",
+    "src/monitor/feeds/page",
     "src/monitor/feeds/postmaster",
     "src/monitor/feeds/reading",
     "src/monitor/feeds/schedule",

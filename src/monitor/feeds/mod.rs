@@ -6,12 +6,14 @@
 //!
 //! Pure: [`reading`] (numbers, times, tables), one file per shape ([`snds`], [`postmaster`], [`wqs`], [`generic`]),
 //! [`answer`] (what an HTTP answer means), [`schedule`] and [`memory`] (when to ask what), [`oauth`] (tokens as texts),
-//! [`whose`] (which binding is meant) and [`book`], which decides what counts and for how long. Shell: `client` (one
-//! request), `credentials`, `fetch` (which requests), `kept` (files) and this module, which joins them.
+//! [`whose`] (which binding is meant), [`book`] (what is kept and believed) and [`page`] (what follows, for how long).
+//! Shell: `client` (one request), `credentials`, `fetch` (which requests), `kept` (files) and this module, which joins
+//! them.
 //!
 //! Three things that go wrong elsewhere. No data is neither good nor bad: the state is unknown, and the age of the newest
 //! period is a metric. Reports are days old when they come, so a feed only throttles, never suspends, and only while what
-//! it said is fresh. And credentials end quietly, so their end is a metric too, and a page to log in is no report.
+//! it said is fresh, and not where one report calls a share of the fleet bad at once. And credentials end quietly, so
+//! their end is a metric too, and a page to log in is no report.
 
 pub mod answer;
 pub mod book;
@@ -23,6 +25,7 @@ mod kept;
 pub mod memory;
 pub mod oauth;
 pub mod observation;
+pub mod page;
 pub mod postmaster;
 pub mod reading;
 pub mod schedule;
@@ -35,7 +38,7 @@ mod tests;
 pub mod whose;
 pub mod wqs;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::BuildHasher;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -48,15 +51,18 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use self::answer::{Failure, Outcome};
-use self::book::{Book, Grade, Turn, Verdict, tell};
+use self::book::{Book, Dropped, Grade, Turn, newest};
 use self::credentials::Credentials;
 use self::fetch::{Fetcher, Harvest};
-use self::memory::{Memory, Written};
-use self::observation::Scope;
+use self::memory::{Memory, Writing, Written};
+use self::observation::{Scope, clip};
+use self::page::{Verdict, tell};
+use self::shown::Glance;
 pub use self::shown::{FeedSnapshot, Seen};
 use self::whose::Herd;
 use crate::clock::{Clock, Wall};
 use crate::config::{self, Config};
+use crate::message::BindingName;
 use crate::reputation::{Evidence, Subject};
 
 /// The longest sleep: what was decided against a clock is looked at again.
@@ -84,6 +90,8 @@ struct State {
     fetches: BTreeMap<Outcome, u64>,
     unknown_fields: u64,
     unknown: Vec<String>,
+    notes: Vec<String>,
+    dropped: Dropped,
 }
 
 struct Runner {
@@ -162,22 +170,26 @@ impl Feeds {
         self.conclude();
     }
 
-    async fn turn(&self, runner: &Runner) {
+    async fn turn(&self, runner: &Arc<Runner>) {
         let began = self.clock.now().wall;
         let harvest = match &runner.fetcher {
             Err(failure) => Harvest { failure: Some(failure.clone()), ..Harvest::default() },
             Ok(fetcher) => {
-                let (memory, book) = {
-                    let state = runner.state.lock();
-                    (state.memory.clone(), Book::restored(state.book.all().cloned().collect()))
-                };
-                fetcher.fetch(&memory, &book, began).await
+                let memory = runner.state.lock().memory.clone();
+                fetcher.fetch(&memory, began).await
             }
         };
-        let refresh_ends = runner.credentials.refresh_ends().await;
+        let refresh = runner.credentials.refresh().await;
         let lot = SmallRng::seed_from_u64(std::collections::hash_map::RandomState::new().hash_one(0u8))
             .random_range(-1.0..=1.0);
-        let words = runner.settle(harvest, refresh_ends, &self.herd, lot, self.clock.now().wall);
+        let (own, herd, now) = (Arc::clone(runner), Arc::clone(&self.herd), self.clock.now().wall);
+        // It counts, writes and syncs.
+        let settled = tokio::task::spawn_blocking(move || own.settle(harvest, refresh, &herd, lot, now)).await;
+        let words = settled.unwrap_or_else(|_| {
+            let failure = Failure::new(Outcome::Unreadable, "what was fetched could not be taken in");
+            runner.state.lock().memory.schedule.failed(&failure, runner.feed.interval, lot, now);
+            Vec::new()
+        });
         words.into_iter().for_each(|word| (self.sink)(word));
         self.conclude();
     }
@@ -189,30 +201,51 @@ impl Feeds {
         let now = self.clock.now().wall;
         let mut verdicts = BTreeMap::new();
         for runner in &self.runners {
-            let mut state = runner.state.lock();
-            state.book.sweep(&runner.feed, now);
-            state.book.judge(&runner.feed, &self.herd, &mut verdicts, now);
+            let page = {
+                let mut state = runner.state.lock();
+                state.book.sweep(&runner.feed, now);
+                state.book.page()
+            };
+            page.judge(&runner.feed, &self.herd, &mut verdicts, now);
         }
         tell(&mut told, verdicts).into_iter().for_each(|evidence| (self.sink)(Word::Evidence(evidence)));
     }
 
     /// What is known now, feed by feed in the order of the configuration.
     pub fn snapshot(&self) -> Vec<FeedSnapshot> {
+        self.snapshots(true)
+    }
+
+    /// As [`Self::snapshot`], without the single observations.
+    pub fn states(&self) -> Vec<FeedSnapshot> {
+        self.snapshots(false)
+    }
+
+    fn snapshots(&self, is_whole: bool) -> Vec<FeedSnapshot> {
         let now = self.clock.now().wall;
-        self.runners
-            .iter()
-            .map(|runner| FeedSnapshot::of(&runner.feed, &runner.state.lock(), &self.herd, now))
-            .collect()
+        let of = |runner: &Arc<Runner>| {
+            let glance = Glance::at(&runner.state.lock());
+            FeedSnapshot::of(&runner.feed, glance, &self.herd, is_whole, now)
+        };
+        self.runners.iter().map(of).collect()
     }
 }
 
 impl Runner {
     /// Takes in what a fetch brought, and writes it down.
-    fn settle(&self, harvest: Harvest, refresh_ends: Option<Wall>, herd: &Herd, lot: f64, now: Wall) -> Vec<Word> {
+    fn settle(
+        &self,
+        harvest: Harvest,
+        refresh: (Option<String>, Option<Wall>),
+        herd: &Herd,
+        lot: f64,
+        now: Wall,
+    ) -> Vec<Word> {
         let (feed, outcome) = (&self.feed, harvest.outcome());
         let mut words = Vec::new();
         let mut state = self.state.lock();
         let detail = harvest.failure.as_ref().map_or_else(String::new, |failure| failure.detail.clone());
+        words.extend(state.noted(feed, harvest.notes, harvest.failure.is_none()));
         let unknown: Vec<String> =
             harvest.report.unknown.into_iter().filter(|name| !state.unknown.contains(name)).collect();
         state.unknown_fields += unknown.len() as u64;
@@ -222,11 +255,11 @@ impl Runner {
         }
         let room = 1000usize.saturating_sub(state.unknown.len());
         state.unknown.extend(unknown.into_iter().take(room));
-        let turns = state.book.take(harvest.report.observations, feed, now);
-        words.extend(turns.iter().filter_map(|turn| told(feed, herd, turn)));
+        words.extend(state.learned(harvest.report.observations, feed, herd, now));
         state.memory.got(&harvest.days, now);
         state.memory.spend(harvest.spent, now);
-        state.memory.refresh_ends = refresh_ends.or(state.memory.refresh_ends);
+        state.memory.tried(&harvest.tried, &harvest.of, now);
+        state.memory.holds_token(refresh.0, refresh.1);
         match &harvest.failure {
             None => state.memory.schedule.succeeded(feed.interval, lot, now),
             Some(failure) => state.memory.schedule.failed(failure, feed.interval, lot, now),
@@ -244,15 +277,76 @@ impl Runner {
         }
         state.last = Some((outcome, detail));
         state.book.sweep(feed, now);
-        let written = Written { memory: state.memory.clone(), observations: state.book.all().cloned().collect() };
+        let (memory, page) = (state.memory.clone(), state.book.page());
         drop(state);
+        let writing = Writing { memory: &memory, observations: page.all().map(|seen| &**seen).collect() };
         // Numbers are finite and keys are texts: this always serialises.
-        let bytes = serde_json::to_vec(&written).unwrap_or_default();
+        let bytes = serde_json::to_vec(&writing).unwrap_or_default();
         if let Err(error) = kept::write(&self.path, &bytes) {
             tracing::error!(feed = feed.name, path = %self.path.display(), %error, "what the feed said is not written down; after a restart it is asked again");
         }
         words
     }
+}
+
+impl State {
+    /// Takes in what was said. Returns what is news to people.
+    fn learned(
+        &mut self,
+        observations: Vec<observation::Observation>,
+        feed: &config::Feed,
+        herd: &Herd,
+        now: Wall,
+    ) -> Vec<Word> {
+        self.memory.newest = self.memory.newest.max(newest(&observations, feed.kind));
+        let before = self.book.held().clone();
+        let taken = self.book.take(observations, feed, herd, now);
+        let mut words: Vec<Word> = taken.turns.iter().filter_map(|turn| told(feed, herd, turn)).collect();
+        if taken.dropped != Dropped::default() {
+            let Dropped { ours, others } = taken.dropped;
+            self.dropped = Dropped { ours: self.dropped.ours + ours, others: self.dropped.others + others };
+            tracing::warn!(
+                feed = feed.name,
+                ours,
+                others,
+                "the feed says more than is kept; strangers are dropped first"
+            );
+        }
+        self.memory.held = self.book.held().clone();
+        words.extend(held(feed, &before, &self.memory.held));
+        words
+    }
+
+    /// Takes in what is wrong with a part; told is what was not there before.
+    fn noted(&mut self, feed: &config::Feed, notes: Vec<String>, is_whole: bool) -> Option<Word> {
+        let new: Vec<String> = notes.iter().filter(|note| !self.notes.contains(note)).cloned().collect();
+        match is_whole {
+            true => self.notes = notes,
+            // Of the rest nothing was heard.
+            false => self.notes.extend(new.iter().take(1000usize.saturating_sub(self.notes.len())).cloned()),
+        }
+        let first = new.first()?;
+        tracing::warn!(feed = feed.name, notes = new.len(), first, "a part of the feed cannot be had");
+        Some(event(feed, "note", [("evidence", clip(&new.join("; ")))]))
+    }
+}
+
+/// News of bad news that are not believed.
+fn held(feed: &config::Feed, before: &BTreeSet<BindingName>, now: &BTreeSet<BindingName>) -> Option<Word> {
+    if before.is_empty() == now.is_empty() {
+        return None;
+    }
+    let (what, whom) = if now.is_empty() { ("released", before) } else { ("held", now) };
+    let names: Vec<&str> = whom.iter().map(BindingName::as_str).collect();
+    let evidence = match now.is_empty() {
+        true => "no more bindings than blast_radius allows turned bad".to_owned(),
+        false => format!("{} bindings turned bad at once: nobody is throttled for it until there are fewer", now.len()),
+    };
+    match now.is_empty() {
+        true => tracing::info!(feed = feed.name, "the feed is believed again"),
+        false => tracing::warn!(feed = feed.name, bindings = now.len(), "the feed calls too many bad at once: held"),
+    }
+    Some(event(feed, what, [("binding", clip(&names.join(", "))), ("evidence", evidence)]))
 }
 
 /// What an earlier run has kept. What cannot be read is asked again.
@@ -268,9 +362,9 @@ fn recalled(feed: &config::Feed, path: &std::path::Path, now: Wall) -> State {
         None
     });
     let Written { memory, observations } = written.unwrap_or_default();
-    let mut book = Book::restored(observations);
+    let mut book = Book::restored(observations, memory.held.clone());
     book.sweep(feed, now);
-    State { book, memory, ..State::default() }
+    State { book, memory: memory.recalled(now), ..State::default() }
 }
 
 fn event<const N: usize>(feed: &config::Feed, what: &str, more: [(&'static str, String); N]) -> Word {
