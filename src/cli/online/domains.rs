@@ -43,7 +43,7 @@ pub(super) async fn look(
             if used.from.contains(&binding.name) {
                 let ehlo = report.ehlo.clone().unwrap_or_else(|| domain.clone());
                 let answer = look.spf(&domain, binding.public_address, &ehlo).await;
-                report.findings.push(spf(&domain, binding, answer.outcome, answer.reason));
+                report.findings.push(spf(&domain, binding, answer.outcome, answer.words()));
             }
         }
         let mut findings = Vec::new();

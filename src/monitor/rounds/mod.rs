@@ -167,6 +167,11 @@ impl Monitor {
         self.leave_snapshot(&state);
     }
 
+    /// Why the resolver of [`Config::monitor`] is not to be believed, where it is not.
+    pub fn distrusted(&self) -> Option<&'static str> {
+        self.state.lock().watch.distrusted()
+    }
+
     /// Starts from listings that were confirmed before the restart
     /// ([`Reputation::listings`](crate::reputation::Reputation::listings)). Call it for each binding before the first
     /// round; otherwise the first zone that answers clears what another, silent one had found.

@@ -34,7 +34,10 @@ impl Dispatcher {
             }
             Heard::Note(note) => {
                 spf_log::write(&note);
-                self.events.note(Kind::Note, spf_log::fields(&note), self.clock.now().wall);
+                self.events.note(Kind::Spf, spf_log::fields(&note), self.clock.now().wall);
+            }
+            Heard::PassedOver(tenant) => {
+                self.metrics.spf.passed_over.with_label_values(&[tenant.as_str()]).inc();
             }
             Heard::Evaluated(outcome) => self.metrics.spf.evaluations.with_label_values(&[outcome.as_str()]).inc(),
         }
