@@ -5,14 +5,14 @@
 
 use super::binding::RouteLimits;
 use super::cap::{AccountId, Ledger, Room};
-use super::cover::Covers;
+use super::cover::{Covers, Left};
 use super::pool::{Class, Pool};
 use super::refresh::on_wall;
 use super::state::{Binding, Destination, Route, RouteTable, Routes, Tenant};
-use super::tier::{Scope, Seat};
+use super::tier::{Scope, Seat, Tier};
 use super::verdict::CapOf;
 use super::warmup::Warmups;
-use super::{BindingId, DestinationId, Families, PoolId, Request, TenantId, Verdict};
+use super::{BindingId, DestinationId, Request, TenantId, Verdict};
 use crate::clock::{Mono, Now, Wall};
 use crate::config::Pace;
 
@@ -95,32 +95,28 @@ impl Facts<'_> {
             && self.covers.holds(request.cover, request.pool, request.families)
     }
 
-    /// How many of those that can be counted on are barred by the sender's SPF record. Those that the request excludes are
-    /// left out: they are subtracted for themselves.
-    fn counted_and_barred(&self, pool: &Pool, tier: usize, scope: Scope, request: &Request<'_>, now: Now) -> usize {
-        if !self.covers.holds(request.cover, request.pool, request.families) {
-            return 0;
-        }
-        let tier = &pool.tiers[tier];
-        let is_counted = |seat: &&Seat| {
-            let stands = seat.weight > 0 && pool.counts_on(seat.class) && tier.covers(scope, seat);
-            let route = || self.route(seat.binding, request).map_or(Class::Free, |route| route.class);
-            stands && self.covers.bars(request.cover, seat.binding) && pool.counts_on(route())
-        };
-        let is_excluded =
-            |seat: &&Seat| !pool.counts_on(Class::Suspended) && excluded(seat.binding, request, now.wall).is_some();
-        tier.seats.iter().filter(is_counted).filter(|seat| !is_excluded(seat)).count()
+    /// Whether a seat can be counted on for this request.
+    fn counts(&self, pool: &Pool, tier: &Tier, place: usize, scope: Scope, request: &Request<'_>, now: Now) -> bool {
+        let seat = &tier.seats[place];
+        let asks_route = self.destinations[request.destination.index()].routes_out > 0;
+        let route = || self.route(seat.binding, request).map_or(Class::Free, |route| route.class);
+        seat.weight > 0
+            && pool.counts_on(seat.class)
+            && tier.covers(scope, seat)
+            && (!asks_route || pool.counts_on(route()))
+            && (pool.counts_on(Class::Suspended) || excluded(seat.binding, request, now.wall).is_none())
     }
 
-    /// How many seats of a tier can be counted on for this request. Kept up as things change: nothing is walked but what
-    /// the request itself excludes, and for mail with a cover the tier.
+    /// How many seats of a tier can be counted on for this request; more than `most` need not be told apart. Kept up as
+    /// things change: nothing is walked but what the request itself excludes, and for mail with a cover what that leaves of
+    /// the tier, as far as is needed.
     pub(super) fn counted(
         &self,
         pool: &Pool,
-        id: PoolId,
         tier: usize,
         scope: Scope,
         request: &Request<'_>,
+        most: usize,
         now: Now,
     ) -> usize {
         let seats = &pool.tiers[tier];
@@ -128,15 +124,21 @@ impl Facts<'_> {
         if counted > 0 && self.destinations[request.destination.index()].routes_out > 0 {
             counted -= seats.uncounted(scope, request.destination).min(counted);
         }
-        if counted > 0 {
-            counted -= self.counted_and_barred(pool, tier, scope, request, now).min(counted);
+        if counted > 0
+            && let Some(left) = self.covers.left(scope.cover, request.pool, tier)
+        {
+            return left.iter().filter(|&seat| self.counts(pool, seats, seat, scope, request, now)).take(most).count();
         }
         if counted == 0 || request.excluded.is_empty() || pool.counts_on(Class::Suspended) {
             return counted;
         }
         let is_counted = |binding: BindingId| {
-            let known =
-                self.bindings.get(binding.index())?.seats.iter().find(|&&(p, t, _)| (p, t as usize) == (id, tier))?;
+            let known = self
+                .bindings
+                .get(binding.index())?
+                .seats
+                .iter()
+                .find(|&&(p, t, _)| (p, t as usize) == (request.pool, tier))?;
             let seat = &seats.seats[known.2 as usize];
             let route = self.route(binding, request).map_or(Class::Free, |route| route.class);
             Some(seat.weight > 0 && seats.covers(scope, seat) && pool.counts_on(seat.class) && pool.counts_on(route))
@@ -166,11 +168,13 @@ impl Facts<'_> {
 
     /// How many tiers are open for this request, and which of their seats come into question.
     pub(super) fn open_tiers(&self, pool: &Pool, request: &Request<'_>, now: Now) -> (usize, Scope) {
-        let anywhere = Scope { region: None, families: request.families };
-        let open = pool.open_tiers(|tier| self.counted(pool, request.pool, tier, anywhere, request, now));
+        let cover = self.covers.in_pool(request.cover, request.pool, request.families);
+        let anywhere = Scope { region: None, families: request.families, cover };
+        let count = |tier, scope, most| self.counted(pool, tier, scope, request, most, now);
+        let open = pool.open_tiers(|tier, most| count(tier, anywhere, most));
         let Some(region) = request.region else { return (open, anywhere) };
         let there = Scope { region: Some(region), ..anywhere };
-        let is_served = (0..open).any(|tier| self.counted(pool, request.pool, tier, there, request, now) > 0);
+        let is_served = (0..open).any(|tier| count(tier, there, 1) > 0);
         (open, if is_served { there } else { anywhere })
     }
 
@@ -314,7 +318,9 @@ impl Facts<'_> {
             if tier.seats.len() <= most {
                 tier.as_written.iter().copied().for_each(&mut list);
             } else if index < open {
-                tier.some(scope, request.destination, most).into_iter().for_each(&mut list);
+                tier.some(scope, self.covers.left(scope.cover, request.pool, index), request.destination, most)
+                    .into_iter()
+                    .for_each(&mut list);
             } else {
                 tier.as_written.iter().copied().take(most).for_each(&mut list);
             }
@@ -324,8 +330,8 @@ impl Facts<'_> {
 
     /// Whether no binding of the pool can ever carry this.
     pub(super) fn is_hopeless(&self, pool: &Pool, request: &Request<'_>) -> bool {
-        let all = Scope { region: None, families: Families { v4: true, v6: true } };
-        let reached = Scope { region: None, families: request.families };
+        let all = Scope::ALL;
+        let reached = Scope { families: request.families, ..all };
         let seats = |scope| pool.tiers.iter().map(|tier| tier.seats_in(scope)).sum::<usize>();
         seats(reached) == 0 && seats(all) > 0
     }

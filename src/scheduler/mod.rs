@@ -53,6 +53,7 @@ mod region;
 pub mod retry;
 pub mod select;
 mod shared;
+mod shown;
 #[cfg(test)]
 mod spread_tests;
 mod standing;

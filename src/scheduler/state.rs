@@ -87,6 +87,14 @@ pub(super) struct Binding {
     pub(super) mono_timer: Option<Mono>,
 }
 
+impl Binding {
+    /// Whether automation alone may keep it from mail: it is configured, and neither taken out by the operator nor without
+    /// its address.
+    pub(super) fn is_there(&self) -> bool {
+        self.exists && !self.config.suspend_delivery
+    }
+}
+
 pub(super) struct Tenant {
     pub(super) name: TenantName,
     pub(super) account: AccountId,
