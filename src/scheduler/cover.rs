@@ -5,9 +5,10 @@
 //! proven to allow, and those that it is proven not to allow (barred). Bindings of which nothing is proven are neither.
 //!
 //! The bars hold in a pool that has a binding the domain allows, in any tier, that could reach the destination at all. Where
-//! it has none they would only stop the mail, which then goes as if there were no record. Where there is one and it is
-//! suspended, full or has used up its day, the mail waits for it as it would for a cap: a wait costs time, a refusal for
-//! SPF costs the mail and the sender's name. It waits no longer than its lifetime, like all mail.
+//! it has none they would only stop the mail, which then goes as if there were no record. A binding that is drained, taken
+//! out by the operator or without its address is none: nobody knows when somebody brings it back ([`CoverMove`] tells).
+//! Where there is one and it is suspended, full or has used up its day, the mail waits for it as it would for a cap: a wait
+//! costs time, a refusal for SPF costs the mail and the sender's name. It waits no longer than its lifetime, like all mail.
 //!
 //! Domains with the same cover share a number: a request carries four octets, and a candidate is judged by one bit. The
 //! queue keeps mail of different numbers apart. For each tier that a cover bars somebody of, the seats it leaves are noted,
@@ -102,6 +103,21 @@ struct InPool {
     left: Vec<Option<Left>>,
 }
 
+/// A binding was taken out or came back, and with it the bars of covers that allow no other of a pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CoverMove {
+    /// Which binding.
+    pub binding: BindingId,
+    /// Where.
+    pub pool: PoolId,
+    /// Whether they hold again; else mail goes as if there were no record.
+    pub holds: bool,
+    /// Of these covers.
+    pub covers: Vec<CoverId>,
+    /// Sender domains that have one of them.
+    pub domains: u32,
+}
+
 /// All covers.
 #[derive(Debug, Default)]
 pub(super) struct Covers {
@@ -110,6 +126,7 @@ pub(super) struct Covers {
     /// The first has number 1.
     sets: Vec<Option<Set>>,
     unused: Vec<CoverId>,
+    moves: Vec<CoverMove>,
 }
 
 impl Covers {
@@ -231,6 +248,36 @@ impl Scheduler {
             }
         }
         found
+    }
+
+    /// A binding was taken out or is back.
+    pub(super) fn recount_covers(&mut self, id: BindingId) {
+        let mut sets = std::mem::take(&mut self.covers.sets);
+        let mut seen = None;
+        for &(pool, ..) in &self.bindings[id.index()].seats {
+            if seen.replace(pool) == Some(pool) {
+                continue;
+            }
+            let mut moves =
+                [false, true].map(|holds| CoverMove { binding: id, pool, holds, covers: Vec::new(), domains: 0 });
+            for (number, set) in (1..).zip(&mut sets) {
+                let Some(set) = set.as_mut().filter(|set| set.shape.allowed.has(id)) else { continue };
+                let allowed = self.allowed_in(&self.pools[pool.index()], &set.shape);
+                let before = std::mem::replace(&mut set.pools[pool.index()].allowed, allowed);
+                if before != allowed {
+                    let to = &mut moves[usize::from(allowed.v4 && !before.v4 || allowed.v6 && !before.v6)];
+                    to.covers.push(CoverId(number));
+                    to.domains += set.domains;
+                }
+            }
+            self.covers.moves.extend(moves.into_iter().filter(|moved| !moved.covers.is_empty()));
+        }
+        self.covers.sets = sets;
+    }
+
+    /// Covers that hold no more or hold again since the last call.
+    pub fn take_cover_moves(&mut self) -> Vec<CoverMove> {
+        std::mem::take(&mut self.covers.moves)
     }
 
     /// Pools and bindings are others.

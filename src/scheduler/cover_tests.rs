@@ -4,6 +4,7 @@ use super::testing::*;
 use super::{Families, Request, Scheduler, Selection, Settlement, Verdict};
 use crate::clock::Wall;
 use crate::message::BindingName;
+use crate::reputation::{Health, Reason};
 
 fn cover(scheduler: &mut Scheduler, allowed: &[&str], barred: &[&str]) -> super::CoverId {
     let names = |all: &[&str]| all.iter().map(|name| BindingName::new(*name)).collect::<Vec<_>>();
@@ -131,6 +132,49 @@ fn a_pool_that_loses_its_allowed_binding_is_free_again() {
     let request = Request { cover, ..bench.request("x") };
     assert_eq!(bench.pick(&request), "b");
     assert!(matches!(bench.ask(&request), Selection::Assigned(_)));
+}
+
+#[test]
+fn a_binding_that_somebody_took_out_keeps_nothing_waiting_and_one_that_automation_did_does() {
+    let mut bench = bench();
+    let cover = cover(&mut bench.scheduler, &["a"], &["b", "c"]);
+    let request = Request { cover, ..bench.request("x") };
+    for (reason, is_gone) in [(Reason::Operator, true), (Reason::Unbindable, true), (Reason::Listed, false)] {
+        bench.set("a", Health::Suspended { until: bench.later(600), reason });
+        let moves = bench.scheduler.take_cover_moves();
+        assert_eq!(
+            moves.iter().map(|moved| (moved.holds, moved.domains)).collect::<Vec<_>>(),
+            match is_gone {
+                true => vec![(false, 1)],
+                false => vec![],
+            }
+        );
+        match is_gone {
+            true => assert_eq!(picks(&mut bench, &request, 4), ["b"], "{reason:?}"),
+            false => assert_eq!(bench.refusal(&request).0, bench.later(600), "{reason:?}"),
+        }
+        bench.set("a", Health::Active);
+        let moves = bench.scheduler.take_cover_moves();
+        assert_eq!(moves.iter().filter(|moved| moved.holds).count(), usize::from(is_gone));
+        assert_eq!(picks(&mut bench, &request, 4), ["a"]);
+    }
+    // Another that is allowed is enough.
+    let both = super::cover_tests::cover(&mut bench.scheduler, &["a", "c"], &["b"]);
+    bench.set("a", Health::Suspended { until: bench.later(600), reason: Reason::Operator });
+    assert_eq!(bench.scheduler.take_cover_moves(), []);
+    assert_eq!(picks(&mut bench, &Request { cover: both, ..request }, 4), ["c"]);
+}
+
+#[test]
+fn what_a_barred_binding_waits_for_wakes_nobody() {
+    let mut bench = bench();
+    let cover = cover(&mut bench.scheduler, &["a"], &["b", "c"]);
+    let request = Request { cover, ..bench.request("x") };
+    for (name, seconds) in [("a", 600), ("b", 20), ("c", 30)] {
+        let suspended = bench.suspended(seconds);
+        bench.set(name, suspended);
+    }
+    assert_eq!(bench.refusal(&request).0, bench.later(600));
 }
 
 /// A pool of so many in one tier, of whom `allowed` are covered and the others barred.

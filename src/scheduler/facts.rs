@@ -5,14 +5,14 @@
 
 use super::binding::RouteLimits;
 use super::cap::{AccountId, Ledger, Room};
-use super::cover::{Covers, Left};
+use super::cover::Covers;
 use super::pool::{Class, Pool};
 use super::refresh::on_wall;
 use super::state::{Binding, Destination, Route, RouteTable, Routes, Tenant};
 use super::tier::{Scope, Seat, Tier};
 use super::verdict::CapOf;
 use super::warmup::Warmups;
-use super::{BindingId, DestinationId, Request, TenantId, Verdict};
+use super::{BindingId, CoverId, DestinationId, Request, TenantId, Verdict};
 use crate::clock::{Mono, Now, Wall};
 use crate::config::Pace;
 
@@ -37,6 +37,16 @@ pub(super) enum Admission {
     Shut(Option<Mono>),
     /// Not before this key has been granted something.
     Wants(AccountId),
+}
+
+/// A binding with its verdict.
+pub(super) struct Listed {
+    pub(super) binding: BindingId,
+    pub(super) verdict: Verdict,
+    /// It may become free for this request.
+    pub(super) may_go: bool,
+    /// It is free now, and nothing but the sender's SPF record keeps it from this request.
+    pub(super) only_spf: bool,
 }
 
 impl Facts<'_> {
@@ -181,7 +191,13 @@ impl Facts<'_> {
     /// The full answer for a seat of an open tier.
     fn verdict(&self, seat: &Seat, pace: Pace, request: &Request<'_>, now: Now) -> Verdict {
         self.standing_verdict(seat, request, now)
-            .or_else(|| self.cap_verdict(seat, pace, request, now))
+            .or_else(|| self.is_barred(seat, request).then_some(Verdict::SpfNotCovered))
+            .unwrap_or_else(|| self.spending_verdict(seat, pace, request, now))
+    }
+
+    /// The same of a seat that may be used as such.
+    fn spending_verdict(&self, seat: &Seat, pace: Pace, request: &Request<'_>, now: Now) -> Verdict {
+        self.cap_verdict(seat, pace, request, now)
             .or_else(|| self.reserved_verdict(seat, request, now))
             .or_else(|| self.tenant_cap_verdict(request, now))
             .or_else(|| self.window_verdict(seat, request, now))
@@ -204,7 +220,6 @@ impl Facts<'_> {
             .or_else(|| self.route(seat.binding, request)?.standing.verdict_for_route())
             .or_else(|| (!reaches(seat, request)).then_some(Verdict::AddressFamily))
             .or_else(|| excluded(seat.binding, request, now.wall).map(|until| Verdict::Excluded { until }))
-            .or_else(|| self.is_barred(seat, request).then_some(Verdict::SpfNotCovered))
     }
 
     fn cap_verdict(&self, seat: &Seat, pace: Pace, request: &Request<'_>, now: Now) -> Option<Verdict> {
@@ -289,15 +304,9 @@ impl Facts<'_> {
         (ready > now.mono).then(|| Verdict::RateLimited { until: on_wall(ready, now) })
     }
 
-    /// The seats of the pool, in the order of the configuration, with their verdicts and whether they may become free for
-    /// this request: all of them, or in a tier of more than `most` some of each kind.
-    pub(super) fn verdicts(
-        &self,
-        pool: &Pool,
-        request: &Request<'_>,
-        most: usize,
-        now: Now,
-    ) -> Vec<(bool, BindingId, Verdict)> {
+    /// The seats of the pool, in the order of the configuration, with their verdicts: all of them, or in a tier of more than
+    /// `most` some of each kind.
+    pub(super) fn verdicts(&self, pool: &Pool, request: &Request<'_>, most: usize, now: Now) -> Vec<Listed> {
         let (open, scope) = self.open_tiers(pool, request, now);
         let anywhere = Scope { region: None, ..scope };
         let listed = pool.tiers.iter().map(|tier| tier.seats.len().min(most));
@@ -313,7 +322,13 @@ impl Facts<'_> {
                     true => Verdict::OtherRegion,
                     false => Verdict::TierClosed,
                 };
-                verdicts.push((is_open, seat.binding, verdict));
+                let is_free = || self.spending_verdict(seat, pool.pace, request, now) == Verdict::Eligible;
+                verdicts.push(Listed {
+                    binding: seat.binding,
+                    may_go: is_open && !(scope.cover != CoverId::NONE && self.covers.bars(scope.cover, seat.binding)),
+                    only_spf: verdict == Verdict::SpfNotCovered && is_free(),
+                    verdict,
+                });
             };
             if tier.seats.len() <= most {
                 tier.as_written.iter().copied().for_each(&mut list);

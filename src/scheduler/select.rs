@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use super::cap::{AccountId, Ledger, Reservation, Room};
 use super::cover::Left;
-use super::facts::{Admission, Facts};
+use super::facts::{Admission, Facts, Listed};
 use super::picks::Judgement;
 use super::state::Scheduler;
 use super::tier::Scope;
@@ -40,10 +40,10 @@ const SAFETY: Duration = Duration::from_secs(1);
 const SAFETY_LONG: Duration = Duration::from_secs(300);
 
 /// The earliest moment at which one of these may change by itself.
-fn earliest(verdicts: &[(bool, BindingId, Verdict)], tenant: Option<&Verdict>, now: Now) -> Wall {
+fn earliest(verdicts: &[Listed], tenant: Option<&Verdict>, now: Now) -> Wall {
     let is_event = |verdict: &Verdict| matches!(verdict, Verdict::GrantPending | Verdict::WindowFull);
     let never = Wall::from_millis(i64::MAX);
-    let open = || verdicts.iter().filter(|(is_open, ..)| *is_open).map(|(.., verdict)| verdict);
+    let open = || verdicts.iter().filter(|listed| listed.may_go).map(|listed| &listed.verdict);
     let mut until = match tenant {
         // As long as the tenant must wait, it does not help that a binding comes back.
         Some(verdict) => verdict.until(),
@@ -323,17 +323,18 @@ impl Scheduler {
         let facts = self.facts();
         let pool = &self.pools[request.pool.index()];
         let mut listed = facts.verdicts(pool, request, LISTED_MAX, now);
-        for (.., verdict) in listed.iter_mut().filter(|(.., verdict)| *verdict == Verdict::Eligible) {
+        for listed in listed.iter_mut().filter(|listed| listed.verdict == Verdict::Eligible) {
             // What is eligible and was not taken has nothing granted yet: it was asked for, or will be by the next one.
-            *verdict = Verdict::GrantPending;
+            listed.verdict = Verdict::GrantPending;
         }
         let tenant = facts.tenant_cap_verdict(request, now).or_else(|| facts.tenant_rate_verdict(request.tenant, now));
         let until = earliest(&listed, tenant.as_ref(), now);
-        let verdicts: Vec<_> = listed.into_iter().map(|(_, id, verdict)| (id, verdict)).collect();
+        let only_spf = listed.iter().any(|listed| listed.only_spf);
+        let verdicts: Vec<_> = listed.into_iter().map(|listed| (listed.binding, listed.verdict)).collect();
         if facts.is_hopeless(pool, request) {
             Selection::Exhausted { verdicts }
         } else {
-            Selection::Later { until, tenant, verdicts }
+            Selection::Later { until, tenant, verdicts, only_spf }
         }
     }
 
@@ -341,7 +342,7 @@ impl Scheduler {
     /// [`tick`](Self::tick) first where nothing was selected for a while.
     pub fn explain(&self, request: &Request<'_>, now: Now) -> Vec<(BindingId, Verdict)> {
         let listed = self.facts().verdicts(&self.pools[request.pool.index()], request, usize::MAX, now);
-        listed.into_iter().map(|(_, id, verdict)| (id, verdict)).collect()
+        listed.into_iter().map(|listed| (listed.binding, listed.verdict)).collect()
     }
 }
 
