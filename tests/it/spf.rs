@@ -75,7 +75,7 @@ async fn mail_leaves_only_from_covered_bindings_waits_for_them_and_goes_on_when_
     send(&relay, 200, 5, DOMAIN).await;
     let entry = wait_until("an entry waits", async || {
         let queue = relay.queue().await;
-        queue.iter().find(|entry| entry["reason"] == "route_suspended").cloned()
+        queue.iter().find(|entry| entry["reason"] == "spf_not_covered").cloned()
     })
     .await;
     let explained = relay.get(&format!("/api/v1/explain/{}", text(&entry, "/id"))).await;
