@@ -6,6 +6,7 @@ use crate::clock::Wall;
 use crate::config;
 use crate::message::ZoneName;
 use crate::monitor::answer::AnswerClass;
+use crate::monitor::urgent::NEARLY;
 use crate::reputation::evidence::Listing;
 
 use super::STALE_AFTER;
@@ -136,7 +137,7 @@ impl Cell {
             _ => Pending { what: known.clone(), count: 0, needed: 0, agreed: false, first: now, last: now },
         };
         let is_first = pending.count == 0;
-        if is_first || now.since(pending.last) >= rules.confirm_after {
+        if is_first || now.since(pending.last) >= rules.confirm_after.mul_f64(NEARLY) {
             (pending.count, pending.last) = (pending.count.saturating_add(1), now);
         }
         pending.what = known;

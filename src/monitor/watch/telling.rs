@@ -62,13 +62,14 @@ type Held = (Listing, Option<(Wall, Option<Wall>)>);
 impl Watch {
     /// The listings of each binding whose confirmed set is new.
     pub fn evidence(&mut self, now: Wall) -> Vec<Evidence> {
-        self.zones.iter_mut().for_each(|zone| zone.drop_stale(&self.domains, now));
+        self.zones.iter_mut().for_each(|zone| zone.drop_stale(&self.domains_of, now));
         // Whoever was told of a listing must hear of its end, also when no zone is left to say so.
         let mut known: BTreeSet<BindingName> = self.told.keys().cloned().collect();
         known.extend(self.zones.iter().flat_map(|zone| zone.spoke_of(&self.domains)));
         let mut news = Vec::new();
         for binding in known {
-            let held: Vec<Held> = self.zones.iter().filter_map(|zone| zone.holds(&binding, &self.domains)).collect();
+            let held: Vec<Held> =
+                self.zones.iter().filter_map(|zone| zone.holds(&binding, self.names(&binding))).collect();
             let listed = weighed(&held);
             if self.told.get(&binding) != Some(&listed) {
                 let told_of = held.iter().filter(|(listing, _)| listed.contains(listing));
@@ -83,6 +84,10 @@ impl Watch {
             }
         }
         news
+    }
+
+    fn names(&self, binding: &BindingName) -> impl Iterator<Item = (&String, &Users)> {
+        self.domains_of(binding).iter().filter_map(|domain| self.domains.get_key_value(domain))
     }
 
     /// State for status and metrics. What only the shell knows (budgets, counts) is left empty.
@@ -141,15 +146,15 @@ fn weighed(held: &[Held]) -> Vec<Listing> {
 }
 
 impl Watched {
-    fn drop_stale(&mut self, domains: &Domains, now: Wall) {
+    fn drop_stale(&mut self, domains_of: &BTreeMap<BindingName, Vec<String>>, now: Wall) {
         self.cells.values_mut().for_each(|cell| cell.drop_stale(now));
         let cells = &self.cells;
         self.kept.retain(|binding, (_, at)| {
-            let mut own = domains.iter().filter(|(_, users)| users.bindings.binary_search(binding).is_ok());
+            let mut own = domains_of.get(binding).into_iter().flatten();
             let is_open = |domain: &String| {
                 cells.get(&Subject::Domain(domain.clone())).is_none_or(|cell| cell.confirmed.is_none())
             };
-            now.since(*at) < STALE_AFTER && (domains.is_empty() || own.any(|(domain, _)| is_open(domain)))
+            now.since(*at) < STALE_AFTER && (domains_of.is_empty() || own.any(is_open))
         });
     }
 
@@ -167,7 +172,11 @@ impl Watched {
         known.flat_map(of).collect()
     }
 
-    fn holds(&self, binding: &BindingName, domains: &Domains) -> Option<Held> {
+    fn holds<'d>(
+        &self,
+        binding: &BindingName,
+        mut names: impl Iterator<Item = (&'d String, &'d Users)>,
+    ) -> Option<Held> {
         if self.rules.kind == ZoneKind::Address {
             let cell = self.cells.get(&Subject::Binding(binding.clone()))?;
             return match &cell.confirmed {
@@ -176,12 +185,11 @@ impl Watched {
             };
         }
         let of = |(domain, users): (&String, &Users)| {
-            users.bindings.binary_search(binding).ok()?;
             let cell = self.cells.get(&Subject::Domain(domain.clone()))?;
             let Some(Known::Listed(listing)) = &cell.confirmed else { return None };
             Some((of_domain(listing, domain, users), cell.seen))
         };
-        let worst = domains.iter().filter_map(of).max_by(|(a, _), (b, _)| a.weight.total_cmp(&b.weight));
+        let worst = names.by_ref().filter_map(of).max_by(|(a, _), (b, _)| a.weight.total_cmp(&b.weight));
         worst.or_else(|| self.kept.get(binding).map(|(listing, _)| (listing.clone(), None)))
     }
 }
