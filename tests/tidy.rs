@@ -72,6 +72,7 @@ const PURE: &[&str] = &[
     "src/monitor/named",
     "src/monitor/subject",
     "src/monitor/timetable",
+    "src/monitor/urgent",
     "src/monitor/watch",
     "src/monitor/zone",
     "src/outcome",

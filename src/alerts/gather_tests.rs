@@ -100,7 +100,11 @@ fn seen(config: &Config) -> Seen {
         usage: vec![cap(Owner::Binding(BindingName::new("a")))],
         monitor,
         identity: identity::Snapshot { resolvers: vec![resolver], at: Some(now()) },
-        spf: Totals { domains: Vec::new(), uncovered: vec![(TenantName::new("acme"), PoolName::new("main"), 0)], overdue: 0 },
+        spf: Totals {
+            domains: Vec::new(),
+            uncovered: vec![(TenantName::new("acme"), PoolName::new("main"), 0)],
+            overdue: 0,
+        },
         feeds: vec![FeedSnapshot {
             feed: "snds".into(),
             up: Some(true),

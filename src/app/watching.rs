@@ -59,7 +59,12 @@ fn set_up_monitor(
         }
     });
     let looker = Arc::clone(&monitor);
-    dispatcher.on_blame(Arc::new(move |binding, reply| looker.check_now(binding, reply)));
+    dispatcher.on_blame(Arc::new(move |refusal| {
+        if refusal.counts_against_ip {
+            looker.check_now(refusal.binding, refusal.reply);
+        }
+        looker.check_domains(refusal.binding, refusal.sender, refusal.reply);
+    }));
     let teller = Arc::clone(dispatcher);
     monitor.on_note(Arc::new(move |note, at| teller.events().note(Kind::Listing, note.fields(), at)));
     let hearing = Arc::clone(dispatcher);

@@ -99,6 +99,8 @@ pub struct Watch {
     zones: Vec<Watched>,
     addresses: BTreeMap<BindingName, IpAddr>,
     domains: Domains,
+    /// The domains that each binding goes by: `domains`, the other way round.
+    domains_of: BTreeMap<BindingName, Vec<String>>,
     /// Last told to reputation; a binding is missing until something is known about it.
     told: BTreeMap<BindingName, Vec<Listing>>,
     notes: Vec<Note>,
@@ -136,6 +138,7 @@ impl Watch {
             zones: rules.zones.iter().map(watched).collect(),
             addresses: bindings.iter().cloned().collect(),
             domains: Domains::new(),
+            domains_of: BTreeMap::new(),
             told: BTreeMap::new(),
             notes: Vec::new(),
             reversed: BTreeSet::new(),
@@ -171,6 +174,12 @@ impl Watch {
                 zone.cells.entry(Subject::Domain(domain.clone())).or_default();
             }
         }
+        self.domains_of.clear();
+        for (domain, users) in &domains {
+            for binding in &users.bindings {
+                self.domains_of.entry(binding.clone()).or_default().push(domain.clone());
+            }
+        }
         self.domains = domains;
     }
 
@@ -180,6 +189,11 @@ impl Watch {
         if !self.reversed.contains(binding) {
             self.reversed.insert(binding.clone());
         }
+    }
+
+    /// The domains that a binding goes by, in order.
+    pub fn domains_of(&self, binding: &BindingName) -> &[String] {
+        self.domains_of.get(binding).map_or(&[], Vec::as_slice)
     }
 
     /// The domains that are asked about.
