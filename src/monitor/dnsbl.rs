@@ -15,7 +15,7 @@ use crate::config::{Probe, Zone, ZoneKind};
 
 use super::answer::{AnswerClass, classify, domain_query_name, query_name, shown_text};
 use super::budget::{Budget, Purpose};
-use super::dns::{Asker, SetupError};
+use super::dns::{Asker, Liars, SetupError};
 use super::keys;
 use super::subject::Subject;
 use super::watch::Seen;
@@ -62,6 +62,8 @@ pub(super) struct Shared<'a> {
     pub(super) timeout: Duration,
     pub(super) gate: Arc<Semaphore>,
     pub(super) clock: Arc<dyn Clock>,
+    /// Of `servers` and `second`.
+    pub(super) liars: Liars,
 }
 
 impl Dnsbl {
@@ -72,9 +74,12 @@ impl Dnsbl {
         let failed = |error: keys::Error| SetupError { what: what.clone(), why: error.to_string() };
         let (zone, key) = keys::unlocked(zone).map_err(failed)?;
         let servers = if zone.servers.is_empty() { shared.servers } else { &zone.servers };
-        let asker = Arc::new(Asker::new(&what, servers, shared.timeout)?);
+        let asker = Asker::new(&what, servers, shared.timeout, &shared.clock)?;
+        // Servers of its own answer for this list alone.
+        let asker = Arc::new(if zone.servers.is_empty() { asker.heeding(&shared.liars) } else { asker });
         let has_second = zone.servers.is_empty() && !shared.second.is_empty();
-        let second = has_second.then(|| Asker::new(&what, shared.second, shared.timeout)).transpose()?.map(Arc::new);
+        let second = || Asker::new(&what, shared.second, shared.timeout, &shared.clock);
+        let second = has_second.then(second).transpose()?.map(|second| Arc::new(second.heeding(&shared.liars)));
         let budget = Budget::new(zone.queries_per_day, zone.questions(subjects), shared.clock.now().mono);
         Ok(Self {
             zone,
@@ -233,7 +238,8 @@ impl Dnsbl {
         let listed = answers.iter().filter(|(_, _, answer)| matches!(answer, AnswerClass::Listed { .. }));
         for (question, name, _) in listed {
             let name = || (question.subject.clone(), name.clone(), Arc::clone(&self.gate));
-            if let Some(second) = self.second.as_ref().filter(|_| question.is_new && self.may_ask()) {
+            let second = self.second.as_ref().filter(|second| question.is_new && !second.is_all_lies());
+            if let Some(second) = second.filter(|_| self.may_ask()) {
                 let ((subject, name, gate), asker, zone) = (name(), Arc::clone(second), self.zone.clone());
                 seconds.spawn(async move {
                     let _slot = gate.acquire().await.ok();

@@ -12,7 +12,7 @@ use crate::config::{Config, DomainPattern, EhloName};
 use crate::message::{BindingName, TenantName};
 
 /// Names looked up for one host name: itself and those above it.
-const LEVELS_MAX: usize = 3;
+pub(super) const LEVELS_MAX: usize = 3;
 
 /// Domains asked about in all; what comes later in the alphabet is left out. A list's budget is not a tenant's to spend.
 pub const DOMAINS_MAX: usize = 2_000;
