@@ -19,7 +19,7 @@ use crate::config::{Probe, Zone, ZoneKind};
 
 use super::answer::{AnswerClass, classify, domain_query_name, likely_keys, query_name, shown_text};
 use super::budget::{Budget, Purpose, Wanted};
-use super::dns::{Asker, SetupError};
+use super::dns::{Asker, Liars, SetupError};
 use super::keys;
 use super::places::Gate;
 use super::subject::Subject;
@@ -86,6 +86,8 @@ pub(super) struct Shared<'a> {
     pub(super) timeout: Duration,
     pub(super) gate: Arc<Semaphore>,
     pub(super) clock: Arc<dyn Clock>,
+    /// Of `servers` and `second`.
+    pub(super) liars: Liars,
 }
 
 /// What came of a look.
@@ -114,9 +116,12 @@ impl Dnsbl {
         let failed = |error: keys::Error| SetupError { what: what.clone(), why: error.to_string() };
         let (zone, key) = keys::unlocked(zone).map_err(failed)?;
         let servers = if zone.servers.is_empty() { shared.servers } else { &zone.servers };
-        let asker = Arc::new(Asker::new(&what, servers, shared.timeout)?);
+        let asker = Asker::new(&what, servers, shared.timeout, &shared.clock)?;
+        // Servers of its own answer for this list alone.
+        let asker = Arc::new(if zone.servers.is_empty() { asker.heeding(&shared.liars) } else { asker });
         let has_second = zone.servers.is_empty() && !shared.second.is_empty();
-        let second = has_second.then(|| Asker::new(&what, shared.second, shared.timeout)).transpose()?.map(Arc::new);
+        let second = || Asker::new(&what, shared.second, shared.timeout, &shared.clock);
+        let second = has_second.then(second).transpose()?.map(|second| Arc::new(second.heeding(&shared.liars)));
         let budget = Budget::new(zone.queries_per_day, zone.questions(subjects), shared.clock.now().mono);
         Ok(Self {
             zone,
@@ -354,7 +359,8 @@ impl Dnsbl {
             let is_clean = matches!(answer, AnswerClass::NotListed | AnswerClass::Good { .. });
             let at_stake = if question.is_new { is_listed } else { is_clean };
             let name = || (question.subject.clone(), name.clone(), self.gate.clone());
-            if let Some(second) = self.second.as_ref().filter(|_| at_stake && self.may_ask()) {
+            let second = self.second.as_ref().filter(|second| at_stake && !second.is_all_lies());
+            if let Some(second) = second.filter(|_| self.may_ask()) {
                 let ((subject, name, gate), asker, zone) = (name(), Arc::clone(second), self.zone.clone());
                 seconds.spawn(async move {
                     let _places = gate.pass().await;

@@ -17,7 +17,7 @@ mod work;
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::hash::BuildHasher;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -34,8 +34,8 @@ use crate::message::BindingName;
 use crate::reputation::Evidence;
 use crate::reputation::evidence::Listing;
 
-use super::dns::Asker;
 pub use super::dns::SetupError;
+use super::dns::{Asker, Liars};
 use super::dnsbl::{Dnsbl, Look, Question, Shared};
 use super::fcrdns;
 use super::identity::names::{Checked, Observed};
@@ -92,6 +92,7 @@ pub struct Monitor {
     snapshot: Arc<Mutex<Snapshot>>,
     wake: Notify,
     names: OnceLock<NamesSink>,
+    liars: Liars,
 }
 
 /// What came of one task.
@@ -107,10 +108,11 @@ impl Monitor {
         let rules = &config.monitor;
         let servers = if rules.servers.is_empty() { &config.dns.servers } else { &rules.servers };
         let gate = Arc::new(Semaphore::new(IN_FLIGHT));
+        let (second, liars) = (&rules.second_servers, Liars::default());
         let shared =
-            Shared { servers, second: &rules.second_servers, timeout: rules.timeout, gate, clock: Arc::clone(&clock) };
+            Shared { servers, second, timeout: rules.timeout, gate, clock: Arc::clone(&clock), liars: liars.clone() };
         let reverse = match rules.fcrdns {
-            true => Some(Arc::new(Asker::new("reverse DNS", servers, rules.timeout)?)),
+            true => Some(Arc::new(Asker::new("reverse DNS", servers, rules.timeout, &clock)?.heeding(&liars))),
             false => None,
         };
         let targets = targets(config);
@@ -148,6 +150,7 @@ impl Monitor {
             snapshot: Arc::default(),
             wake: Notify::new(),
             names: OnceLock::new(),
+            liars,
         };
         monitor.leave_snapshot(&monitor.state.lock());
         Ok(monitor)
@@ -175,6 +178,15 @@ impl Monitor {
     /// Why the resolver of [`Config::monitor`] is not to be believed, where it is not.
     pub fn distrusted(&self) -> Option<&'static str> {
         self.state.lock().watch.distrusted()
+    }
+
+    /// These of the servers of [`Config::monitor`] (`servers`, `second_servers`) are proven to lie, and no others. They are
+    /// not asked while another can be; where all second ones lie, listings are confirmed as if there were none.
+    pub fn disbelieve(&self, liars: BTreeSet<SocketAddr>) {
+        let second = &self.config.monitor.second_servers;
+        let none_left = !second.is_empty() && second.iter().all(|server| liars.contains(server));
+        self.liars.set(liars);
+        self.state.lock().watch.without_second(none_left);
     }
 
     /// Starts from listings that were confirmed before the restart

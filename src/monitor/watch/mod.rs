@@ -110,6 +110,8 @@ pub struct Watch {
     left_out: usize,
     /// Why the resolver that lists share is not to be believed.
     distrust: Option<&'static str>,
+    /// The second resolver does not count.
+    no_second: bool,
 }
 
 impl Watch {
@@ -144,6 +146,7 @@ impl Watch {
             reversed: BTreeSet::new(),
             left_out: 0,
             distrust: None,
+            no_second: false,
         }
     }
 
@@ -219,6 +222,12 @@ impl Watch {
         }
     }
 
+    /// The second resolver is proven to lie, or not any more. While it is, listings are confirmed as if there were none: one
+    /// that sees no list would contradict every listing for ever.
+    pub fn without_second(&mut self, lies: bool) {
+        self.no_second = lies;
+    }
+
     /// Why the resolver that lists share is not to be believed; `None` while it is.
     pub fn distrusted(&self) -> Option<&'static str> {
         self.distrust
@@ -257,8 +266,9 @@ impl Watch {
         match to {
             ZoneHealth::Healthy => {
                 watched.note_networks(&blast, &mut self.notes);
-                let doubled = blast != Blast::Few;
-                watched.conclude(seen, doubled, &self.rules, (&self.addresses, &self.domains), &mut self.notes, now);
+                let asks_second = !self.no_second && !self.rules.second_servers.is_empty() && watched.shares_resolver();
+                let look = Look { second: asks_second.then_some(None), doubled: blast != Blast::Few };
+                watched.conclude(seen, look, &self.rules, (&self.addresses, &self.domains), &mut self.notes, now);
             }
             // A liar's earlier words are worth nothing either.
             ZoneHealth::Dead => {
@@ -360,13 +370,13 @@ impl Watched {
     fn conclude(
         &mut self,
         seen: &Seen,
-        doubled: bool,
+        look: Look,
         rules: &config::Monitor,
         whose: (&BTreeMap<BindingName, IpAddr>, &Domains),
         notes: &mut Vec<Note>,
         now: Wall,
     ) {
-        let asks_second = !rules.second_servers.is_empty() && self.rules.servers.is_empty();
+        let asks_second = look.second.is_some();
         let (mut heard, mut unheard) = (0u64, 0u64);
         for (subject, answer) in &seen.answers {
             self.strange(answer, notes);
@@ -380,7 +390,7 @@ impl Watched {
                 AnswerClass::NotListed | AnswerClass::Good { .. } => Some(false),
                 _ => None,
             });
-            let look = Look { second: asks_second.then_some(said), doubled };
+            let look = Look { second: asks_second.then_some(said), ..look };
             if asks_second && cell.is_at_stake(&known) {
                 *(if said.is_some() { &mut heard } else { &mut unheard }) += 1;
                 if said == Some(!known.is_listed()) && !cell.disputed {
