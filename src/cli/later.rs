@@ -66,12 +66,15 @@ mod tests {
 
     use super::*;
 
+    /// What is odd about a file, or wrong with it; beginnings of the words.
+    type Says = Result<Option<&'static str>, &'static str>;
+
     #[test]
     fn a_file_that_is_read_later_is_looked_at_now() {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("file");
         let authority = b"-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n";
-        let table: &[(Holds, Option<&[u8]>, u32, Result<Option<&str>, &str>)] = &[
+        let table: &[(Holds, Option<&[u8]>, u32, Says)] = &[
             (Holds::Secret, None, 0, Err("cannot be read: No such file")),
             (Holds::FirstToken, None, 0, Ok(Some("cannot be read: No such file"))),
             (Holds::Authorities, None, 0, Err("cannot be read")),
