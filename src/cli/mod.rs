@@ -105,7 +105,7 @@ enum Verb {
         /// Its HTTP address (`admin.address`).
         #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8025")]
         admin: String,
-        /// Only this kind: health, note, listing, report, warmup, unmatched.
+        /// Only this kind: health, note, listing, report, warmup, feed, spf, unmatched.
         #[arg(long, value_name = "KIND")]
         kind: Option<String>,
         /// At most so many.

@@ -24,6 +24,8 @@ mod table_tests;
 pub mod tally;
 pub mod views;
 pub mod work;
+#[cfg(test)]
+mod work_tests;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::hash::BuildHasher;
