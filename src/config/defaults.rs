@@ -50,6 +50,8 @@ pub(super) const FEEDBACK_ACCEPT_FOR: Duration = days(30);
 pub(super) const FEEDBACK_REPORT_BYTES: u64 = 10 << 20;
 /// `feedback.unattributed_kept`
 pub(super) const FEEDBACK_UNATTRIBUTED_KEPT: usize = 1000;
+/// `monitor.zone.NAME.queries_per_day` of a shipped list whose terms name no number: what most others allow.
+pub(super) const UNWRITTEN_LIMIT: u64 = 100_000;
 /// `monitor.zone.NAME.weight`
 pub(super) const ZONE_WEIGHT: f64 = 1.0;
 /// `monitor.zone.NAME.positive_probe` (RFC 5782 §5)
