@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::State;
 use super::answer::Outcome;
 use super::book::{Dropped, Grade};
 use super::memory::Memory;
 use super::observation::Observation;
 use super::page::Page;
+use super::runner::State;
 use super::whose::Herd;
 use crate::clock::{Wall, rfc3339};
 use crate::config::Feed;

@@ -1,6 +1,7 @@
 //! Silence is no good news, and neither one address, one row nor one bad day of the reporter's undoes the rest.
 
 use super::*;
+use crate::message::BindingName;
 
 const WQS: &str = "[feed.wqs]\nkind = \"wqs\"\nurl = \"URL\"\nsecret_file = \"DIR/key\"\n";
 const LINK: &str =

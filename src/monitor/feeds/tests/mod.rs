@@ -12,7 +12,7 @@ use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 
 use super::*;
-use crate::clock::ManualClock;
+use crate::clock::{ManualClock, Wall};
 
 mod doubt;
 mod google;
