@@ -67,7 +67,7 @@ pub(super) fn view(sources: &Sources) -> (View, Counted) {
         monitor: sources.monitor.snapshot(),
         identity: sources.identity.snapshot(),
         spf: sources.cover.totals(),
-        feeds: sources.feeds.snapshot(),
+        feeds: sources.feeds.states(),
         free_space: space::free_bytes(&dispatcher.config().server.state_dir).ok(),
     };
     let counts = dispatcher.counts();
@@ -264,7 +264,8 @@ fn feed(seen: &FeedSnapshot, config: &Config, now: Wall) -> FeedView {
         is_refused: seen.credentials_refused,
         detail: seen.detail.clone(),
         last_success: seen.last_success,
-        age: seen.newest.map(|newest| now.since(newest)),
+        // Where nothing was ever reported, from when the feed was set up.
+        age: Some(now.since(seen.newest.unwrap_or(seen.silent_since))),
         max_age: max_age.unwrap_or_default(),
         expires: seen.credential_expires,
     }
