@@ -32,6 +32,14 @@ impl CoverId {
     pub const NONE: Self = Self(0);
 }
 
+#[cfg(test)]
+impl CoverId {
+    /// Any number.
+    pub(crate) const fn for_tests(number: u32) -> Self {
+        Self(number)
+    }
+}
+
 /// A set of bindings or seats, a bit each.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 struct Bits(Box<[u64]>);

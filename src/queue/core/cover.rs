@@ -2,8 +2,8 @@
 //!
 //! What counts is the domain that the mail leaves with: the tenant's own where its return paths are rewritten, else that of
 //! the reverse path. The null reverse path has none: SPF then looks at the EHLO name (RFC 7208 §2.4), which is the
-//! operator's and the monitor's business. Mail of different covers is in different lanes; where a cover changes, mail finds
-//! its new lane when its turn comes, and lanes of the old cover look again at once, since another binding may carry them.
+//! operator's and the monitor's business. Mail of different covers is in different parts of a lane; where one changes, mail finds
+//! its new part when its turn comes, and lanes of the old cover look again at once, since another binding may carry it.
 
 use std::collections::BTreeSet;
 

@@ -1,7 +1,8 @@
 //! Lanes meet the scheduler: who goes next, what stands still and why.
 //!
 //! When the scheduler says "later", the cost of asking again is kept down by blocking as much as the answer covers, and
-//! never more, or mail that could go would wait:
+//! never more, or mail that could go would wait. (What is said of a lane here holds for the part of it that has the head's
+//! cover: [`super::super::index`].)
 //!
 //! | verdict | what it blocks | looks again |
 //! |---|---|---|
@@ -21,8 +22,9 @@
 //! | `drained`, `tier_closed`, `other_region`, `spf_not_covered` | nothing by themselves (as a reason the last says that another binding could carry it now) | – |
 //!
 //! Where several bindings give several verdicts, the narrowest block among them holds (entry, engaged, lane), and the
-//! earliest moment. What could go from other bindings, for its address families, its region or its sender's SPF, is in a lane of its own; a
-//! preferred binding never blocks: another one goes. [`super::wake`] has the events.
+//! earliest moment. What could go from other bindings, for its address families or its region, is in a lane of its own, and
+//! for its sender's SPF in another part of it; a preferred binding never blocks: another one goes. [`super::wake`] has the
+//! events.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -104,7 +106,7 @@ impl Core {
             }
         };
         if let Err(crowded) = self.slots.admit(tenant, destination) {
-            self.wait_for_less(lane, tenant, crowded, now);
+            self.wait_for_less(lane, cover, tenant, crowded, now);
             return None;
         }
         let head = Head { lane, key, tenant, id, is_engaged: waiting.class.is_engaged() };
@@ -135,6 +137,7 @@ impl Core {
             Selection::Assigned(lease) => {
                 self.index.take_head(lane, tenant, id, Place::InFlight, lease.recipients);
                 self.index.again(lane);
+                self.index.uses(lane, cover, lease.binding);
                 self.lines.goes(lane);
                 self.lines.uses(self.scheduler.pools_of(lease.binding), lease.binding);
                 self.slots.take(tenant, destination);
@@ -190,7 +193,7 @@ impl Core {
     }
 
     /// Attempts under way are many, and the tenant or the destination holds its share of them.
-    fn wait_for_less(&mut self, lane: LaneId, tenant: TenantId, crowded: Crowded, now: Now) {
+    fn wait_for_less(&mut self, lane: LaneId, cover: CoverId, tenant: TenantId, crowded: Crowded, now: Now) {
         let block = Block { until: None, reason: slots::REASON };
         let wake = self.later(EVENT_WAIT, now);
         match crowded {
@@ -199,7 +202,7 @@ impl Core {
                 self.slots.wait(tenant, lane);
             }
             Crowded::Destination => {
-                self.index.block_lane(lane, block, wake);
+                self.index.block_lane(lane, cover, block, wake);
                 self.slots.wait_all(lane);
             }
         }
@@ -248,7 +251,7 @@ impl Core {
             }
             return self.set_aside(head, wake, reason(verdicts));
         }
-        let Head { lane, key: LaneKey { pool, .. }, .. } = head;
+        let Head { lane, key: LaneKey { pool, cover, .. }, .. } = head;
         let here = |id: BindingId| self.scheduler.out_everywhere(pool, id, now);
         // Only where nothing narrower keeps the binding out for longer: the others in line have nothing to do with that.
         let slowed = |(id, v): &&(BindingId, Verdict)| match (v, here(*id)) {
@@ -277,11 +280,13 @@ impl Core {
         }
         let wake = wake.unwrap_or_else(|| self.parked_until(until, pool, now));
 
+        let is_used = |id: BindingId| gate == Some(id) || verdicts.contains(&(id, Verdict::WindowFull));
+        self.index.found_used(lane, is_used);
         let block = Block { until: (!by_event).then_some(until), reason: why };
         if !head.is_engaged && has(|v| matches!(v, Verdict::Reserved { .. })) {
-            self.index.block_plain(lane, block, wake);
+            self.index.block_plain(lane, cover, block, wake);
         } else {
-            self.index.block_lane(lane, block, wake);
+            self.index.block_lane(lane, cover, block, wake);
         }
         if for_connection {
             self.lines.found_full(pool, &full);

@@ -14,13 +14,19 @@
 //! - After a *move of health*, the lanes of the binding's pools or to that destination: the others it does not concern.
 //!   They look by and by, [`STAGED_MAX`] in one call.
 //!
+//! A lane stands in a line once, whichever of its parts (by the SPF records of the senders) wait for it. When its turn comes
+//! those parts look that may use the binding, by the turns of their tenants, and the first that finds it in use again lets
+//! the others stand still as before.
+//!
 //! The timers of those in line are a safety net and stand far apart.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::hash::Hash;
 
-use super::super::index::LaneId;
-use super::Core;
+use smallvec::SmallVec;
+
+use super::super::index::{Block, LaneId, LaneKey};
+use super::{Core, slots};
 use crate::clock::{Now, Wall};
 use crate::reputation::{HealthChange, Subject};
 use crate::scheduler::cap::Owner;
@@ -205,6 +211,11 @@ impl Lines {
     }
 }
 
+/// Ends with something that happens.
+fn is_event(block: &Block) -> bool {
+    block.until.is_none()
+}
+
 impl Core {
     /// The lane waits for an event.
     pub(super) fn wait_for(&mut self, event: Awaited, lane: LaneId) {
@@ -236,7 +247,7 @@ impl Core {
     pub(super) fn release_one(&mut self, now: Now) -> bool {
         while let Some((key, lane)) = self.lines.pass(now.wall) {
             match key {
-                GateKey::Pool(..) if self.index.is_parked(lane) => self.index.wake_first(lane),
+                GateKey::Pool(_, binding) if self.wake_usable(lane, binding, |_| true) => self.index.put_first(lane),
                 GateKey::Tenant(tenant) if self.index.is_tenant_blocked(lane, tenant) => {
                     self.index.wake_tenant(lane, tenant);
                 }
@@ -259,37 +270,55 @@ impl Core {
     pub(super) fn wake_for_slot(&mut self, binding: BindingId, destination: DestinationId) {
         for n in 0..self.index.lanes_to(destination).len() {
             let lane = self.index.lanes_to(destination)[n];
-            if self.index.waits_for_event(lane) {
-                self.index.wake_lane(lane);
-            }
+            self.wake_usable(lane, binding, is_event);
         }
-        for pool in self.scheduler.pools_of(binding) {
-            let Some(line) = self.lines.awaited.get_mut(&Awaited::Connection(pool)) else { continue };
-            while let Some(lane) = line.pop() {
-                if self.index.is_parked(lane) {
-                    self.index.wake_lane(lane);
-                    let freed = self.lines.freed.entry((pool, binding));
-                    let freed = freed.or_insert(Freed { connections: 0, offers: OFFERS_MAX });
-                    freed.connections += 1;
-                    break;
-                }
+        let pools: SmallVec<[PoolId; 4]> = self.scheduler.pools_of(binding).into_iter().collect();
+        for pool in pools {
+            if self.wake_in_line(pool, binding) {
+                let freed = self.lines.freed.entry((pool, binding));
+                let freed = freed.or_insert(Freed { connections: 0, offers: OFFERS_MAX });
+                freed.connections += 1;
             }
         }
         self.wake_tenant_for_slot();
         self.wake_lane_for_slot();
     }
 
+    /// Lets the parts of the lane look again that may use the binding, and for whose block `waits` holds.
+    fn wake_usable(&mut self, lane: LaneId, binding: BindingId, waits: impl Fn(&Block) -> bool) -> bool {
+        let Some(LaneKey { pool, families, .. }) = self.index.key(lane) else { return false };
+        let scheduler = &self.scheduler;
+        let may_use = |cover| !scheduler.is_barred(cover, pool, families, binding);
+        self.index.wake_some(lane, Some(binding), |cover, block| waits(block) && may_use(cover))
+    }
+
+    /// Lets the first in the pool's line for a connection look that may use this binding.
+    fn wake_in_line(&mut self, pool: PoolId, binding: BindingId) -> bool {
+        let Some(mut line) = self.lines.awaited.remove(&Awaited::Connection(pool)) else { return false };
+        let mut is_woken = false;
+        for _ in 0..line.len().min(OFFERS_MAX as usize) {
+            let Some(lane) = line.pop() else { break };
+            is_woken = self.wake_usable(lane, binding, is_event);
+            if self.index.waits_for_event(lane) {
+                // What waits in it may not use this one.
+                line.push(lane);
+            }
+            if is_woken {
+                break;
+            }
+        }
+        if !line.is_empty() {
+            self.lines.awaited.insert(Awaited::Connection(pool), line);
+        }
+        is_woken
+    }
+
     /// Nobody else has anything to send: what the last one woken could not use is offered to the next in line, a connection
     /// or an attempt less under way. False when there is nothing to offer or nobody in line.
     pub(super) fn offer_on(&mut self) -> bool {
         while let Some((&(pool, binding), _)) = self.lines.freed.first_key_value() {
-            if let Some(line) = self.lines.awaited.get_mut(&Awaited::Connection(pool)) {
-                while let Some(lane) = line.pop() {
-                    if self.index.is_parked(lane) {
-                        self.index.wake_lane(lane);
-                        return true;
-                    }
-                }
+            if self.wake_in_line(pool, binding) {
+                return true;
             }
             self.lines.freed.remove(&(pool, binding));
         }
@@ -309,8 +338,7 @@ impl Core {
 
     fn wake_lane_for_slot(&mut self) -> bool {
         while let Some(lane) = self.slots.next_lane() {
-            if self.index.is_parked(lane) {
-                self.index.wake_lane(lane);
+            if self.index.wake_some(lane, None, |_, block| block.reason == slots::REASON) {
                 return true;
             }
         }

@@ -1,25 +1,26 @@
-//! What stands still, and what lets it look again: blocks of lanes, of turns, and the timers of both.
+//! What stands still, and what lets it look again: blocks of parts of lanes, of turns, and the timers of both.
 
-use super::lane::Parked;
+use super::lane::{Lane, Parked, Part};
 use super::timers::Timer;
 use super::{Block, Due, Index, LaneId, Place};
 use crate::clock::Wall;
-use crate::scheduler::{PoolId, TenantId};
+use crate::scheduler::{BindingId, CoverId, PoolId, TenantId};
 
 impl Index {
-    /// Blocks the whole lane; at `wake` (the block's moment plus jitter) it looks again by itself.
-    pub fn block_lane(&mut self, id: LaneId, block: Block, wake: Wall) {
-        let Some(lane) = self.lanes.get_mut(id) else { return };
-        lane.blocked = Some(Parked { block, wake });
-        let pool = lane.key.pool;
-        self.parked.entry(pool).or_default().insert(id);
-        self.arm_lane(id);
+    /// Blocks a part of the lane; at `wake` (the block's moment plus jitter) it looks again by itself.
+    pub fn block_lane(&mut self, id: LaneId, cover: CoverId, block: Block, wake: Wall) {
+        self.park(id, cover, |part| part.block(Parked { block, wake }));
     }
 
-    /// Blocks what of the lane is not engaged, whosever it is.
-    pub fn block_plain(&mut self, id: LaneId, block: Block, wake: Wall) {
+    /// Blocks what of the part is not engaged, whosever it is.
+    pub fn block_plain(&mut self, id: LaneId, cover: CoverId, block: Block, wake: Wall) {
+        self.park(id, cover, |part| part.reserve(Parked { block, wake }));
+    }
+
+    fn park(&mut self, id: LaneId, cover: CoverId, how: impl FnOnce(&mut Part)) {
         let Some(lane) = self.lanes.get_mut(id) else { return };
-        lane.reserved = Some(Parked { block, wake });
+        let Some(part) = lane.parts.get_mut(cover) else { return };
+        how(part);
         let pool = lane.key.pool;
         self.parked.entry(pool).or_default().insert(id);
         self.arm_lane(id);
@@ -37,18 +38,69 @@ impl Index {
         self.make_ready(id);
     }
 
-    /// Lets a lane look again, also for what is not engaged.
+    /// Lets all of a lane look again, also what is not engaged.
     pub fn wake_lane(&mut self, id: LaneId) {
         let Some(lane) = self.lanes.get_mut(id) else { return };
-        (lane.blocked, lane.reserved) = (None, None);
+        lane.parts.iter_mut().for_each(Part::free);
         let pool = lane.key.pool;
         self.unpark(pool, id);
         self.make_ready(id);
     }
 
-    /// [`Index::wake_lane`], and the lane is the next of the round.
-    pub fn wake_first(&mut self, id: LaneId) {
-        self.wake_lane(id);
+    /// Lets parts of a lane look again for which `may` holds, given their cover and what blocks them. Those that do so for a
+    /// binding stand still as before when one of them finds it in use ([`Index::found_used`]). False where there are none.
+    pub fn wake_some(&mut self, id: LaneId, binding: Option<BindingId>, may: impl Fn(CoverId, &Block) -> bool) -> bool {
+        let Some(lane) = self.lanes.get_mut(id) else { return false };
+        let mut is_woken = false;
+        for part in lane.parts.iter_mut() {
+            let is_meant = part.all().any(|parked| may(part.cover, &parked.block));
+            match (is_meant, part.tries, binding) {
+                (false, ..) => {}
+                (true, None, Some(_)) => (part.tries, is_woken) = (binding, true),
+                // Two bindings may have something for it.
+                (true, Some(known), Some(new)) if known != new => part.free(),
+                (true, Some(_), Some(_)) => {}
+                (true, _, None) => {
+                    part.free();
+                    is_woken = true;
+                }
+            }
+        }
+        let (pool, is_parked) = (lane.key.pool, lane.is_parked());
+        if !is_parked {
+            self.unpark(pool, id);
+        }
+        if is_woken {
+            self.make_ready(id);
+        }
+        is_woken
+    }
+
+    /// Parts of the lane that look for one of these bindings need not: it is in use.
+    pub fn found_used(&mut self, id: LaneId, is_used: impl Fn(BindingId) -> bool) {
+        let Some(lane) = self.lanes.get_mut(id) else { return };
+        let mut is_changed = false;
+        for part in lane.parts.iter_mut().filter(|part| part.tries.is_some_and(&is_used)) {
+            (part.tries, is_changed) = (None, true);
+        }
+        if is_changed && lane.is_parked() {
+            let pool = lane.key.pool;
+            self.parked.entry(pool).or_default().insert(id);
+            self.arm_lane(id);
+        }
+    }
+
+    /// A part of the lane goes over this binding: if it was to look for another, it does so no more.
+    pub fn uses(&mut self, id: LaneId, cover: CoverId, binding: BindingId) {
+        if let Some(part) = self.lanes.get_mut(id).and_then(|lane| lane.parts.get_mut(cover))
+            && part.tries.is_some_and(|tried| tried != binding)
+        {
+            part.free();
+        }
+    }
+
+    /// Makes a lane that has just been let go on the next of the round.
+    pub fn put_first(&mut self, id: LaneId) {
         if self.ready.back() == Some(&id) && self.ready.len() > 1 {
             self.ready.pop_back();
             self.ready.push_front(id);
@@ -63,7 +115,7 @@ impl Index {
         }
     }
 
-    /// Lanes of a pool that stand still, altogether or for what is not engaged.
+    /// Lanes of a pool of which something stands still.
     pub fn parked(&self, pool: PoolId) -> impl Iterator<Item = LaneId> {
         self.parked.get(&pool).into_iter().flatten().copied()
     }
@@ -73,15 +125,15 @@ impl Index {
         self.parked.get(&pool).map_or(0, std::collections::BTreeSet::len)
     }
 
-    /// Whether the lane, or what of it is not engaged, stands still.
+    /// Whether something of the lane stands still.
     pub fn is_parked(&self, id: LaneId) -> bool {
-        self.lanes.get(id).is_some_and(|lane| lane.blocked.is_some() || lane.reserved.is_some())
+        self.lanes.get(id).is_some_and(Lane::is_parked)
     }
 
-    /// Whether the lane stands still until something happens (a connection is free, a grant is on disk).
+    /// Whether some of it stands still until something happens (a connection is free, a grant is on disk).
     pub fn waits_for_event(&self, id: LaneId) -> bool {
         let Some(lane) = self.lanes.get(id) else { return false };
-        [lane.blocked, lane.reserved].into_iter().flatten().any(|parked| parked.block.until.is_none())
+        lane.parts.iter().flat_map(Part::parked).any(|parked| parked.block.until.is_none())
     }
 
     /// Whether a tenant's turn in the lane stands still.
@@ -133,9 +185,8 @@ impl Index {
     fn lane_timer(&mut self, id: LaneId, at: Wall, now: Wall) {
         let Some(lane) = self.lanes.get_mut(id).filter(|lane| lane.armed == Some(at)) else { return };
         lane.armed = None;
-        lane.blocked = lane.blocked.filter(|parked| parked.wake > now);
-        lane.reserved = lane.reserved.filter(|parked| parked.wake > now);
-        let (pool, is_parked) = (lane.key.pool, lane.blocked.is_some() || lane.reserved.is_some());
+        lane.parts.iter_mut().for_each(|part| part.end(now));
+        let (pool, is_parked) = (lane.key.pool, lane.is_parked());
         if !is_parked {
             self.unpark(pool, id);
         }
@@ -161,7 +212,7 @@ impl Index {
 
     fn arm_lane(&mut self, id: LaneId) {
         let Some(lane) = self.lanes.get_mut(id) else { return };
-        let wake = [lane.blocked, lane.reserved].into_iter().flatten().map(|parked| parked.wake).min();
+        let wake = lane.parts.iter().flat_map(Part::parked).map(|parked| parked.wake).min();
         if let Some(wake) = wake.filter(|wake| lane.armed.is_none_or(|armed| armed > *wake)) {
             lane.armed = Some(wake);
             self.arm(wake, Timer::Lane(id));

@@ -2,11 +2,13 @@
 //!
 //! A *lane* holds the entries that could leave now from one pool to one destination ([`lane`] orders them: tenants by
 //! weighted turns, streams by priority, then age). Hosts of one destination may differ in the address families they have, and
-//! its mail in the region whose bindings it prefers and in those that its sender's SPF allows; each combination has its own lane, so that all mail of a lane can use
-//! the same bindings. A lane whose head cannot go
-//! (cap, suspension, full window …) is blocked as a whole, with the reason and the moment that `explain` and the queue
-//! listing show: a hundred thousand entries behind one suspended route cost one look, not a hundred thousand. Where only
-//! mail that is not engaged must wait, that part of the lane is blocked; where a tenant must, its turn.
+//! its mail in the region whose bindings it prefers; each combination has its own lane. Mail in it may differ in the
+//! bindings that its senders' SPF records allow: what they allow alike is a *part* of the lane, and all mail of a part can
+//! use the same bindings. A part whose head cannot go (cap, suspension, full window …) is blocked as a whole, with the
+//! reason and the moment that `explain` and the queue listing show: a hundred thousand entries behind one suspended route
+//! cost one look, not a hundred thousand. Where only mail that is not engaged must wait, that much is blocked; where a
+//! tenant must, its turn. Parts share the lane's turns, so that records of many kinds give a tenant no larger share, and
+//! its place in every line. What one of them finds in use stops those that wait for the same.
 //!
 //! Entries that wait for themselves (a retry, an exclusion) lie beside the lanes under a timer ([`timers`]).
 //!
@@ -23,7 +25,7 @@ mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
-use self::lane::Lane;
+use self::lane::{Lane, Part};
 use self::timers::{Timer, Timers};
 use self::waiting::Table;
 pub use self::waiting::{Class, DomainId, Place, SenderId, Waiting};
@@ -46,7 +48,7 @@ impl LaneId {
     }
 }
 
-/// What the entries of a lane have in common.
+/// What the entries of a lane have in common, and those of a part of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct LaneKey {
     /// Their pool.
@@ -57,7 +59,7 @@ pub struct LaneKey {
     pub families: Families,
     /// Region whose bindings they prefer.
     pub region: Option<RegionId>,
-    /// Which bindings the SPF records of their senders allow.
+    /// Which bindings the SPF records of their senders allow: tells the part, not the lane.
     pub cover: CoverId,
 }
 
@@ -88,7 +90,7 @@ pub struct LaneView {
     pub destination: DestinationId,
     /// Entries in it.
     pub entries: usize,
-    /// Why it stands still, if it does.
+    /// Why it stands still, if all of it does.
     pub blocked: Option<Block>,
 }
 
@@ -180,11 +182,11 @@ impl Index {
     /// Marks an entry as being worked on, wherever it was.
     pub fn hold(&mut self, id: EntryId) {
         let Some(waiting) = self.entries.get_mut(id) else { return };
-        if let Place::Lane(lane) = std::mem::replace(&mut waiting.place, Place::InFlight) {
+        if let Place::Lane(lane, cover) = std::mem::replace(&mut waiting.place, Place::InFlight) {
             // Its id stays in the turn and is passed over when it comes to the front: searching for it would make the
             // expiry of a long lane quadratic.
             if let Some(this) = self.lanes.get_mut(lane) {
-                this.len -= 1;
+                this.leave(cover);
             }
             self.drop_if_empty(lane);
         }
@@ -231,7 +233,13 @@ impl Index {
             pool: lane.key.pool,
             destination: lane.key.destination,
             entries: lane.len,
-            blocked: lane.blocked.map(|parked| parked.block),
+            blocked: lane
+                .parts
+                .iter()
+                .next()
+                .filter(|_| lane.is_blocked())
+                .and_then(Part::blocked)
+                .map(|parked| parked.block),
         })
     }
 
@@ -241,11 +249,12 @@ impl Index {
             Place::Resolving => ("resolving", None),
             Place::InFlight => ("in_flight", None),
             Place::Delayed { until, reason } => (reason, Some(until)),
-            Place::Lane(id) => {
+            Place::Lane(id, cover) => {
                 let lane = self.lanes.get(id);
+                let part = lane.and_then(|lane| lane.parts.get(cover));
                 let turn = || lane?.turns.iter().find(|turn| turn.tenant == waiting.tenant)?.blocked;
-                let reserved = || lane?.reserved.filter(|_| !waiting.class.is_engaged());
-                let parked = lane.and_then(|lane| lane.blocked).or_else(turn).or_else(reserved);
+                let reserved = || part?.reserved().filter(|_| !waiting.class.is_engaged());
+                let parked = part.and_then(Part::blocked).or_else(turn).or_else(reserved);
                 parked.map_or(("ready", None), |parked| (parked.block.reason, parked.block.until))
             }
         }
@@ -254,6 +263,8 @@ impl Index {
     /// Puts an entry at the end of its queue in this lane.
     pub fn enter_lane(&mut self, id: EntryId, key: LaneKey, tenant_weight: u32) {
         let Some(waiting) = self.entries.get_mut(id) else { return };
+        let LaneKey { cover, .. } = key;
+        let key = LaneKey { cover: CoverId::NONE, ..key };
         let lane = match self.lane_ids.get(&key) {
             Some(&lane) => lane,
             None => {
@@ -263,9 +274,9 @@ impl Index {
                 lane
             }
         };
-        waiting.place = Place::Lane(lane);
+        waiting.place = Place::Lane(lane, cover);
         if let Some(this) = self.lanes.get_mut(lane) {
-            this.push(waiting.tenant, tenant_weight, waiting.class, id);
+            this.push(waiting.tenant, tenant_weight, waiting.class, cover, id);
         }
         self.make_ready(lane);
     }
@@ -290,13 +301,18 @@ impl Index {
         None
     }
 
-    /// What the lane is, and whose turn it is with which entry.
+    /// What the part of the lane is, and whose turn it is with which entry.
     pub fn head(&mut self, id: LaneId) -> Option<(LaneKey, TenantId, EntryId)> {
-        let lane = self.lanes.get_mut(id).filter(|lane| lane.blocked.is_none())?;
+        let lane = self.lanes.get_mut(id).filter(|lane| !lane.is_blocked())?;
         let entries = &self.entries;
-        let here = Place::Lane(id);
-        let arrived = |entry| entries.get(entry).filter(|w| w.place == here).map(|w| w.arrived);
-        lane.head(arrived).map(|(tenant, entry)| (lane.key, tenant, entry))
+        let is_here = |waiting: &&Waiting, cover| waiting.place == Place::Lane(id, cover);
+        let arrived = |entry, cover| entries.get(entry).filter(|w| is_here(w, cover)).map(|w| w.arrived);
+        lane.head(arrived).map(|(tenant, cover, entry)| (LaneKey { cover, ..lane.key }, tenant, entry))
+    }
+
+    /// What the entries of a lane have in common; of its parts it tells nothing.
+    pub fn key(&self, id: LaneId) -> Option<LaneKey> {
+        self.lanes.get(id).map(|lane| lane.key)
     }
 
     /// Puts a lane at the end of the round, if it has anything.
@@ -307,7 +323,8 @@ impl Index {
     /// Takes an entry that [`Index::head`] gave out of the lane; its place becomes `place`. `cost` recipients count against
     /// the tenant's share: those it sends now, none where the entry may not go at all now.
     pub fn take_head(&mut self, lane: LaneId, tenant: TenantId, id: EntryId, place: Place, cost: u32) {
-        if !self.lanes.get_mut(lane).is_some_and(|this| this.take(tenant, id, cost)) {
+        let Some(Place::Lane(_, cover)) = self.entries.get(id).map(|waiting| waiting.place) else { return };
+        if !self.lanes.get_mut(lane).is_some_and(|this| this.take(tenant, cover, id, cost)) {
             return;
         }
         if let Some(waiting) = self.entries.get_mut(id) {
@@ -316,18 +333,24 @@ impl Index {
         self.drop_if_empty(lane);
     }
 
-    /// The lanes of mail with this cover.
+    /// The lanes that have mail with this cover.
     pub fn lanes_of_cover(&self, cover: CoverId) -> impl Iterator<Item = LaneId> {
-        self.lane_ids.iter().filter(move |(key, _)| key.cover == cover).map(|(_, lane)| *lane)
+        let has = move |id: &LaneId| self.lanes.get(*id).is_some_and(|lane| lane.parts.get(cover).is_some());
+        self.lane_ids.values().copied().filter(has)
     }
 
-    /// The lanes to a destination: one per pool that has mail for it, set of address families, region and cover.
+    /// The lanes to a destination: one per pool that has mail for it, set of address families and region.
     pub fn lanes_to(&self, destination: DestinationId) -> &[LaneId] {
         self.by_destination.get(&destination).map_or(&[], Vec::as_slice)
     }
 
     fn drop_if_empty(&mut self, id: LaneId) {
-        if self.lanes.get(id).is_none_or(|lane| lane.len > 0) {
+        let Some(lane) = self.lanes.get(id) else { return };
+        if lane.len > 0 {
+            // What stood still may have been a part that is gone.
+            if self.parked.get(&lane.key.pool).is_some_and(|parked| parked.contains(&id)) && !lane.is_parked() {
+                self.unpark(lane.key.pool, id);
+            }
             return;
         }
         let Some(Lane { key, .. }) = self.lanes.remove(id) else { return };
@@ -343,7 +366,7 @@ impl Index {
 
     fn make_ready(&mut self, id: LaneId) {
         let Some(lane) = self.lanes.get_mut(id) else { return };
-        if !lane.queued && lane.blocked.is_none() {
+        if !lane.queued && !lane.is_blocked() {
             lane.queued = true;
             self.ready.push_back(id);
         }

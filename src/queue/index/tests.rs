@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::message::{EntryState, MessageId};
+use crate::scheduler::BindingId;
 
 const HERE: DestinationId = DestinationId(0);
 const ACME: TenantId = TenantId(0);
@@ -107,7 +108,7 @@ impl Bench {
     fn block(&mut self, until: i64) {
         let lane = self.lane();
         assert_eq!(self.index.next_ready(), Some(lane));
-        self.index.block_lane(lane, Block { until: Some(at(until)), reason: "suspended" }, at(until));
+        self.index.block_lane(lane, CoverId::NONE, Block { until: Some(at(until)), reason: "suspended" }, at(until));
     }
 }
 
@@ -288,7 +289,7 @@ fn a_reserve_holds_back_what_is_not_engaged_of_all_tenants_and_nothing_else() {
     let engaged = bench.enter_class(BOLT, Class::new(2, true), 0);
     bench.enter(BOLT, 1, 1);
     let lane = bench.index.next_ready().expect("one");
-    bench.index.block_plain(lane, Block { until: Some(at(60)), reason: "reserved" }, at(70));
+    bench.index.block_plain(lane, CoverId::NONE, Block { until: Some(at(60)), reason: "reserved" }, at(70));
     assert_eq!(bench.take(), Some((BOLT, engaged)), "although its priority is lower");
     assert_eq!(bench.take(), None);
     assert_eq!(bench.index.why(bench.index.get(plain[0]).expect("waits")), ("reserved", Some(at(60))));
@@ -323,7 +324,7 @@ fn a_tenant_does_not_get_rid_of_its_debt_by_sending_one_message_at_a_time() {
     bench.enter(BOLT, 1, 1_000);
     let mut sent = [0u32; 2];
     for _ in 0..300 {
-        if !bench.index.iter().any(|(_, w)| w.tenant == ACME && matches!(w.place, Place::Lane(_))) {
+        if !bench.index.iter().any(|(_, w)| w.tenant == ACME && matches!(w.place, Place::Lane(..))) {
             bench.enter(ACME, 1, 1);
         }
         let lane = bench.index.next_ready().expect("one");
@@ -341,7 +342,7 @@ fn a_lane_without_entries_is_gone_and_old_numbers_find_nothing() {
     let mut bench = Bench::new();
     bench.enter(ACME, 1, 1);
     let old = bench.lane();
-    bench.index.block_lane(old, Block { until: Some(at(60)), reason: "suspended" }, at(60));
+    bench.index.block_lane(old, CoverId::NONE, Block { until: Some(at(60)), reason: "suspended" }, at(60));
     let id = bench.index.iter().next().map(|(id, _)| id).expect("one");
     bench.index.remove(id);
     assert!(!bench.index.has_lane(old) && bench.index.lanes_to(HERE).is_empty());
@@ -349,7 +350,7 @@ fn a_lane_without_entries_is_gone_and_old_numbers_find_nothing() {
     let new = bench.enter(ACME, 1, 1)[0];
     assert_ne!(bench.lane(), old);
     let _ = bench.index.next_ready();
-    bench.index.block_lane(bench.lane(), Block { until: Some(at(90)), reason: "cap" }, at(90));
+    bench.index.block_lane(bench.lane(), CoverId::NONE, Block { until: Some(at(90)), reason: "cap" }, at(90));
     bench.index.wake_lane(old);
     bench.index.again(old);
     assert_eq!(bench.index.next_due(at(60)), None, "its timer fires into nothing");
@@ -466,6 +467,7 @@ mod properties {
             steps in prop::collection::vec((0u8..7, 0u32..4, 0u32..3, 1u32..50), 1..200),
         ) {
             let mut bench = Bench::new();
+            let cover = |n: u32| CoverId::for_tests(n % 3);
             let mut alive: Vec<EntryId> = Vec::new();
             for (what, tenant, place, n) in steps {
                 let tenant = TenantId(tenant);
@@ -473,7 +475,7 @@ mod properties {
                     0 | 1 => {
                         let id = bench.insert(tenant, 1_000);
                         bench.index.update(id, |w| w.class = Class::new((n % 3) as u8, n % 2 == 0));
-                        bench.index.enter_lane(id, to(place), 1 + n % 3);
+                        bench.index.enter_lane(id, LaneKey { cover: cover(n), ..to(place) }, 1 + n % 3);
                         alive.push(id);
                     }
                     2 => {
@@ -491,21 +493,28 @@ mod properties {
                     4 if !alive.is_empty() => {
                         let id = alive[n as usize % alive.len()];
                         bench.index.hold(id);
-                        bench.index.enter_lane(id, to(place), 1);
+                        bench.index.enter_lane(id, LaneKey { cover: cover(n), ..to(place) }, 1);
                     }
                     5 => {
                         for lane in bench.index.lanes_to(DestinationId(place)).to_vec() {
                             let block = Block { until: None, reason: "window_full" };
                             match n % 3 {
-                                0 => bench.index.block_lane(lane, block, at(50)),
-                                1 => bench.index.block_plain(lane, block, at(50)),
+                                0 => bench.index.block_lane(lane, cover(n), block, at(50)),
+                                1 => bench.index.block_plain(lane, cover(n), block, at(50)),
                                 _ => bench.index.block_tenant(lane, tenant, block, at(50)),
                             }
                         }
                     }
                     6 => {
                         for lane in bench.index.lanes_to(DestinationId(place)).to_vec() {
-                            bench.index.wake_lane(lane);
+                            match n % 5 {
+                                0 => bench.index.wake_lane(lane),
+                                1 => bench.index.found_used(lane, |id| id.0 == n % 2),
+                                2 => bench.index.uses(lane, cover(n), BindingId(n % 2)),
+                                _ => drop(bench.index.wake_some(lane, Some(BindingId(n % 2)), |of, _| of != cover(n))),
+                            }
+                            let is_parked = bench.index.parked(PoolId(0)).any(|parked| parked == lane);
+                            prop_assert_eq!(bench.index.is_parked(lane), is_parked);
                         }
                     }
                     _ => {}
@@ -524,4 +533,67 @@ mod properties {
             prop_assert_eq!(left, alive);
         }
     }
+}
+
+const COVERED: LaneKey = LaneKey { cover: CoverId::for_tests(1), ..LANE };
+
+#[test]
+fn parts_of_a_lane_stand_still_for_themselves_and_share_the_turns_of_their_tenants() {
+    let mut bench = Bench::new();
+    let acme = bench.enter(ACME, 1, 4);
+    for cover in 1..=20 {
+        let id = bench.insert(ACME, 1_000);
+        bench.index.enter_lane(id, LaneKey { cover: CoverId::for_tests(cover), ..LANE }, 1);
+    }
+    let of_bolt: Vec<_> = (0..20).map(|_| bench.insert(BOLT, 1_000)).collect();
+    of_bolt.iter().for_each(|&id| bench.index.enter_lane(id, COVERED, 1));
+    assert_eq!(bench.index.lanes_len(), 1);
+    assert_eq!(bench.index.lanes_of_cover(CoverId::for_tests(20)).collect::<Vec<_>>(), [bench.lane()]);
+    let (lane, used) = (bench.lane(), Block { until: None, reason: "window_full" });
+    bench.index.block_lane(lane, CoverId::NONE, used, at(90));
+    let first = bench.index.get(acme[0]).expect("waits");
+    assert_eq!(bench.index.why(first), ("window_full", None));
+    assert_eq!(bench.index.lanes().next().and_then(|view| view.blocked), None, "other parts go on");
+    let taken: Vec<_> = (0..10).filter_map(|_| bench.take()).collect();
+    assert_eq!(taken.iter().filter(|(tenant, _)| *tenant == BOLT).count(), 5, "{taken:?}");
+    assert!(!taken.iter().any(|(_, id)| acme.contains(id)));
+    bench.index.wake_lane(lane);
+    let taken: Vec<_> = (0..2).filter_map(|_| bench.take()).collect();
+    assert!(taken.contains(&(ACME, acme[0])), "the oldest of its tenant: {taken:?}");
+}
+
+#[test]
+fn what_one_part_finds_in_use_the_others_need_not_look_for() {
+    let mut bench = Bench::new();
+    let [one, two] = [1, 2].map(CoverId::for_tests);
+    let binding = |n| Some(BindingId(n));
+    for cover in [one, two] {
+        for tenant in [ACME, BOLT] {
+            let id = bench.insert(tenant, 1_000);
+            bench.index.enter_lane(id, LaneKey { cover, ..LANE }, 1);
+        }
+    }
+    let (lane, used) = (bench.lane(), Block { until: None, reason: "window_full" });
+    let block = |bench: &mut Bench, cover| bench.index.block_lane(lane, cover, used, at(90));
+    [one, two].into_iter().for_each(|cover| block(&mut bench, cover));
+    assert!(bench.take().is_none() && bench.index.waits_for_event(lane));
+    assert!(!bench.index.wake_some(lane, binding(7), |cover, _| cover == CoverId::NONE), "nobody may use it");
+
+    assert!(bench.index.wake_some(lane, binding(7), |_, _| true) && !bench.index.is_parked(lane));
+    bench.take().expect("goes");
+    // The next finds it in use.
+    let (key, ..) = bench.index.next_ready().and_then(|lane| bench.index.head(lane)).expect("a head");
+    bench.index.found_used(lane, |id| id == BindingId(8));
+    assert!(!bench.index.is_parked(lane), "another binding");
+    bench.index.found_used(lane, |id| id == BindingId(7));
+    block(&mut bench, key.cover);
+    assert!(bench.take().is_none());
+    assert_eq!(bench.index.parked(PoolId(0)).collect::<Vec<_>>(), [lane]);
+
+    // Two have something for them: what one has no more says nothing of the other.
+    assert!(bench.index.wake_some(lane, binding(7), |_, _| true));
+    assert!(!bench.index.wake_some(lane, binding(8), |_, _| true), "they look already");
+    bench.index.found_used(lane, |id| id == BindingId(7));
+    assert_eq!(std::iter::from_fn(|| bench.take()).count(), 3);
+    assert_eq!(bench.index.lanes_len(), 0);
 }

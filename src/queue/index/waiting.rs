@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use super::LaneId;
 use crate::clock::Wall;
 use crate::message::{EntryId, MessageId};
-use crate::scheduler::{BindingId, PoolId, TenantId};
+use crate::scheduler::{BindingId, CoverId, PoolId, TenantId};
 
 /// Entries in one block of the table.
 const BLOCK: usize = 4096;
@@ -54,8 +54,8 @@ impl Class {
 pub enum Place {
     /// Its domain's hosts are being looked up.
     Resolving,
-    /// In a lane.
-    Lane(LaneId),
+    /// In a lane, in the part of its cover.
+    Lane(LaneId, CoverId),
     /// Beside the lanes until a moment, for this reason.
     Delayed {
         /// When it goes back into its lane.

@@ -267,3 +267,94 @@ fn another_reason_while_the_last_attempt_ends_does_not_lose_the_measurement() {
     let seconds: Vec<u64> = rig.core.take_reactions().iter().map(|known| known.from_first_answer.as_secs()).collect();
     assert_eq!(seconds, [25]);
 }
+
+/// Bindings m1 to m8 of which m1 and m2 are the pool, so that covers can differ and mean the same there, and what bounds
+/// connections: those of a binding, or of a binding to one destination.
+fn narrow(of_binding: bool) -> Rig {
+    let (line, more) = match of_binding {
+        true => ("max_outbound_connections = 1", ""),
+        false => ("", "[delivery]\nmax_outbound_connections = 1\n"),
+    };
+    let bindings: String = (1..=8).map(|n| binding(n, line)).collect();
+    Rig::new(&format!("{bindings}{TWO}{more}"))
+}
+
+/// A cover that allows m1 in the pool, like no other number's.
+fn cover_of_its_own(rig: &mut Rig, domain: &str, number: usize) {
+    let names = ["m3", "m4", "m5", "m6", "m7", "m8"];
+    let allowed: Vec<&str> =
+        std::iter::once("m1").chain((0..6).filter(|bit| number >> bit & 1 == 1).map(|bit| names[bit])).collect();
+    covered(rig, domain, &allowed, &["m2"]);
+}
+
+/// Mail of acme from so many domains with a cover each, of bolt from one; all to one place. Weight 1 to 3.
+fn crowded(rig: &mut Rig, covers: usize) {
+    rig.core.pause();
+    cover_of_its_own(rig, "bolt.example", 63);
+    for n in 0..covers {
+        cover_of_its_own(rig, &format!("d{n}.example"), n);
+    }
+    for n in 0..400 {
+        let entry = from(rig, "acme", &format!("u@d{}.example", n % covers));
+        rig.take_in(entry);
+        let entry = from(rig, "bolt", "u@bolt.example");
+        rig.take_in(entry);
+    }
+    rig.core.resume();
+}
+
+#[test]
+fn a_tenant_with_many_covers_has_the_share_of_one() {
+    for (of_binding, covers) in [(true, 1), (true, 40), (false, 1), (false, 40)] {
+        let mut rig = narrow(of_binding);
+        crowded(&mut rig, covers);
+        let mut of_bolt = 0;
+        for _ in 0..80 {
+            let mut started = rig.attempts();
+            assert_eq!((started.len(), by(&started)), (1, vec!["m1"]));
+            let start = started.remove(0);
+            of_bolt += usize::from(rig.entries[&start.entry].tenant.as_str() == "bolt");
+            rig.deliver(start);
+        }
+        assert!((58..=62).contains(&of_bolt), "{of_bolt} of 80 with {covers} covers, of a binding: {of_binding}");
+    }
+}
+
+#[test]
+fn an_attempt_that_ends_lets_one_cover_look_and_not_all_of_them() {
+    for of_binding in [true, false] {
+        let mut rig = narrow(of_binding);
+        crowded(&mut rig, 40);
+        let mut started = rig.attempts();
+        for _ in 0..20 {
+            let looks = rig.core.looks;
+            let start = started.pop().expect("one");
+            rig.deliver(start);
+            started = rig.attempts();
+            assert_eq!(started.len(), 1);
+            assert!(rig.core.looks - looks <= 3, "{}", rig.core.looks - looks);
+        }
+    }
+}
+
+#[test]
+fn a_free_connection_is_offered_to_those_whose_sender_allows_the_binding() {
+    for of_binding in [true, false] {
+        let mut rig = narrow(of_binding);
+        covered(&mut rig, "acme.example", &["m1"], &["m2"]);
+        covered(&mut rig, "bolt.example", &["m2"], &["m1"]);
+        for sender in ["u@acme.example", "u@bolt.example"].repeat(3) {
+            let entry = from(&rig, sender[2..6].into(), sender);
+            rig.take_in(entry);
+        }
+        let mut started = rig.attempts();
+        assert_eq!(by(&started), ["m1", "m2"]);
+        for name in ["m2", "m2", "m1", "m1"] {
+            let at = started.iter().position(|start| start.binding.name.as_str() == name).expect("on the wire");
+            rig.deliver(started.remove(at));
+            let next = rig.attempts();
+            assert_eq!(by(&next), [name], "of a binding: {of_binding}");
+            started.extend(next);
+        }
+    }
+}
