@@ -12,6 +12,7 @@ mod columns;
 mod demo;
 mod events;
 mod explain;
+mod later;
 mod online;
 mod rule_stub;
 mod run;
@@ -104,7 +105,7 @@ enum Verb {
         /// Its HTTP address (`admin.address`).
         #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8025")]
         admin: String,
-        /// Only this kind: health, note, listing, report, warmup, unmatched.
+        /// Only this kind: health, note, listing, report, warmup, feed, spf, unmatched.
         #[arg(long, value_name = "KIND")]
         kind: Option<String>,
         /// At most so many.

@@ -101,7 +101,7 @@ impl Questions {
             } else {
                 let answer = look.spf(domain, binding.public_address, ehlo).await;
                 unanswered = answer.outcome == Outcome::TempError;
-                spf(domain, binding, answer.outcome, answer.reason)
+                spf(domain, binding, answer.outcome, answer.words())
             };
             spfs.push((*at, finding));
         }
