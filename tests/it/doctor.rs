@@ -511,8 +511,7 @@ async fn a_host_without_ipv6_is_no_shortcoming_of_an_ipv6_binding() {
     zone.a("mx.test", sink.addr().ip());
     zone.remove("acme.test");
     zone.txt("acme.test", "v=spf1 ip4:192.0.2.0/24 ip6:2001:db8::/32 -all");
-    let more = "public_address = \"2001:db8::11\"\nehlo_hostname = \"six.test\"";
-    let settings = settings(&zone).binding_at("six", "::1", more);
+    let settings = settings(&zone).binding_at("six", "::1", "public_address = \"2001:db8::11\"");
     let to = format!("mx.test:{}", sink.addr().port());
     let said = looked(&settings, &["--to", &to]).await;
     let checks = |binding: &str| -> Vec<&str> {

@@ -184,7 +184,7 @@ async fn a_fallback_that_lies_is_passed_over_and_the_first_goes_on() {
         .pool("active = [\"a\"]")
         .to(sink.addr());
     let relay = Relay::start(&settings).await;
-    wait_until("a is out", async || (healths(&relay).await[0] == "suspended").then_some(())).await;
+    wait_until("a is listed", async || is_listed(&relay, "a").await.then_some(())).await;
     let metrics = relay.metrics().await;
     assert!(metrics.contains("remuda_resolver_ok{check=\"nxdomain\",purpose=\"monitor\"} 1"), "{metrics}");
     let own = format!("remuda_resolver_ok{{check=\"nxdomain\",purpose=\"monitor@{}\"}} 0", fallback.addr());

@@ -121,7 +121,7 @@ impl Questions {
     }
 }
 
-fn without_domain((tenant, returns_as): (String, Option<String>)) -> TenantReport {
+fn without_domain((tenant, returns_as): Nameless) -> TenantReport {
     let seen = match returns_as {
         Some(domain) => {
             format!("its senders' domains are not in the configuration; only SPF of {domain} was looked at")
@@ -132,8 +132,11 @@ fn without_domain((tenant, returns_as): (String, Option<String>)) -> TenantRepor
     TenantReport { tenant, findings: vec![finding] }
 }
 
-/// The domains of the tenants; and the tenants of which no sender's domain is known, with that of their return paths.
-fn used(config: &Config, more: &[Domain]) -> (BTreeMap<String, Used>, Vec<(String, Option<String>)>) {
+/// A tenant of which no sender's domain is known, and the domain of its return paths.
+type Nameless = (String, Option<String>);
+
+/// The domains of the tenants, and the tenants of which none is known.
+fn used(config: &Config, more: &[Domain]) -> (BTreeMap<String, Used>, Vec<Nameless>) {
     let (mut domains, mut nameless): (BTreeMap<String, Used>, _) = (BTreeMap::new(), Vec::new());
     let mut given = Used { author: true, ..Used::default() };
     for tenant in &config.tenants {

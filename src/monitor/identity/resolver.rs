@@ -145,17 +145,19 @@ pub fn judge(said: &Said, slow: Duration) -> Vec<Checked> {
 }
 
 /// What several servers that are asked one after the other are worth together, in the order of [`ResolverCheck::ALL`]. One
-/// that lies is not asked and one that is silent is passed over, so that is as good as the best of them; a list refuses
-/// whichever it is asked through.
+/// that lies is not asked and one that is silent is passed over, so that is as good as the best of them, unless all lie, each in its way; a
+/// list refuses whichever it is asked through.
 pub fn together(servers: &[Vec<Checked>]) -> Vec<Checked> {
     let best = |grade: Grade| match grade {
         Grade::Good => 0,
         Grade::Unknown => 1,
         Grade::Bad => 2,
     };
-    let of = |check| {
+    let all_lie = servers.iter().all(|checked| lie(checked).is_some());
+    let of = |check: ResolverCheck| {
         let all = servers.iter().flatten().filter(|checked: &&Checked| checked.check == check);
         match check {
+            _ if check.is_lie() && all_lie => all.min_by_key(|checked| 2 - best(checked.grade)),
             ResolverCheck::Public => all.min_by_key(|checked| 2 - best(checked.grade)),
             _ => all.min_by_key(|checked| best(checked.grade)),
         }
@@ -535,6 +537,8 @@ mod tests {
         assert_eq!(all(&[&lying, &good]), [Good; 5]);
         assert_eq!(all(&[&lying, &lying]), [Good, Good, Bad, Good, Good]);
         assert_eq!(all(&[&lying, &silent])[2], Unknown);
+        let stripping = with(&|s| s.test_points.iter_mut().for_each(|p| p.here = DnsOutcome::NoData));
+        assert_eq!(all(&[&lying, &stripping]), [Good, Good, Bad, Bad, Good], "nobody is left to be believed");
         assert_eq!(all(&[&good, &public])[4], Bad);
         assert_eq!(all(&[&silent, &good])[0], Good);
     }
