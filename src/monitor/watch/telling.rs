@@ -12,7 +12,7 @@ use crate::reputation::Evidence;
 use crate::reputation::evidence::Listing;
 
 use super::cell::{Cell, Known};
-use super::weight::{Held, counted};
+use super::weight::{Held, SeenOn, counted};
 use super::{
     DomainSnapshot, ListingSnapshot, Note, ProbeSnapshot, STALE_AFTER, Snapshot, Watch, Watched, ZoneSnapshot,
 };
@@ -173,7 +173,7 @@ impl Watched {
         Some(Held { listing, operator: self.rules.operator.clone(), kind: self.rules.kind, seen })
     }
 
-    fn said_of(&self, binding: &BindingName, domains: &Domains) -> Option<(Listing, Option<(Wall, Option<Wall>)>)> {
+    fn said_of(&self, binding: &BindingName, domains: &Domains) -> Option<(Listing, Option<SeenOn>)> {
         if self.rules.kind == ZoneKind::Address {
             let cell = self.cells.get(&Subject::Binding(binding.clone()))?;
             return match &cell.confirmed {
