@@ -9,6 +9,8 @@
 //! | `half_shut` | half of the pool is suspended at this one destination |
 //! | `backup` | all actives are suspended at this one destination, the backups carry it |
 //! | `regions` | a quarter of the pool is in the region of the mail |
+//! | `cover/…` | the sender's SPF record bars one binding, half of the pool, all but one |
+//! | `cover/half_backup` | it bars half of the actives and of the backups, and the actives it leaves are suspended |
 //! | `reputation` | weights are bent at a provider; every tenth binding does badly |
 //! | `headroom`, `sticky` | the other order; a preferred binding that may carry it |
 //! | `refusal/…` | nobody may: all suspended, all suspended there, all windows full |
@@ -131,6 +133,15 @@ impl Run {
         self
     }
 
+    /// Mail of a sender whose record bars these and allows the others.
+    fn barring(mut self, bindings: usize, is_barred: impl Fn(usize) -> bool) -> Self {
+        let (barred, allowed): (Vec<usize>, Vec<usize>) = (0..bindings).partition(|&n| is_barred(n));
+        let [allowed, barred] = [allowed, barred].map(|which| which.into_iter().map(name).collect::<Vec<_>>());
+        let domain = "acme.example".parse().expect("a domain");
+        self.request.cover = self.scheduler.set_cover(&domain, &allowed, &barred).1;
+        self
+    }
+
     fn set(mut self, subject: impl Fn(BindingName) -> Subject, which: impl Iterator<Item = usize>) -> Self {
         for n in which {
             self.scheduler.set_health(&subject(name(n)), &suspended(), self.now());
@@ -209,6 +220,11 @@ fn decisions(c: &mut Criterion) {
         let mut regional = Run::new(&plain, "site:example");
         regional.request.region = regional.scheduler.region_id("eu");
         measure("regions", regional.warm());
+        measure("cover/one_barred", Run::new(&plain, "site:example").barring(n, |n| n == 3).warm());
+        measure("cover/half_barred", Run::new(&plain, "site:example").barring(n, |n| n % 2 == 0).warm());
+        measure("cover/one_left", Run::new(&plain, "site:example").barring(n, |at| at != n / 2).warm());
+        let covered = Run::new(&tiers, "site:example").barring(n, |n| n % 2 == 0);
+        measure("cover/half_backup", covered.set(Subject::Binding, (0..n / 2).filter(|n| n % 2 == 1)).warm());
         let mut bent = config(n);
         bent.pools[0].spread = Spread::Reputation;
         measure("reputation", learnt(Run::new(&bent, "gmail").warm(), n));

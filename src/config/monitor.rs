@@ -104,7 +104,8 @@ pub struct Zone {
     pub random_probe: bool,
     /// Time between two rounds. Default `monitor.interval` or `light_interval`, by weight.
     pub interval: Duration,
-    /// Questions a day that the list's terms allow us; `None`: as many as it takes.
+    /// Questions a day that the list's terms allow us; `None`: as many as it takes. Default none, but 100,000 for a shipped
+    /// list that is not asked through servers of its own.
     pub queries_per_day: Option<u64>,
     /// Words by which receivers name it in replies, besides its DNS name. Lower case.
     pub aliases: Vec<String>,

@@ -14,7 +14,7 @@ use crate::config::{Config, DomainPattern, EhloName};
 use crate::message::{BindingName, TenantName};
 
 /// Names looked up for one host name: itself and those above it.
-const LEVELS_MAX: usize = 3;
+pub(super) const LEVELS_MAX: usize = 3;
 
 /// Domains asked about in all ([`bounded`]). A list's budget is not a tenant's to spend.
 pub const DOMAINS_MAX: usize = 2_000;

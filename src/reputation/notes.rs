@@ -71,6 +71,18 @@ pub enum Note {
         /// Why it was held back, and the evidence.
         evidence: String,
     },
+    /// The last binding of a pool that the SPF records of these senders cover was taken out by the operator or has lost its
+    /// address, and their mail goes as if there were no record; or it is back, and the records hold again.
+    SpfWaived {
+        /// Where.
+        pool: PoolName,
+        /// Which.
+        binding: BindingName,
+        /// How many sender domains.
+        domains: u32,
+        /// Gone, or back.
+        is_gone: bool,
+    },
     /// Automation would have suspended it, and does not: it only watches, or the operator keeps it in use.
     WouldSuspend {
         /// What.
@@ -86,7 +98,7 @@ pub enum Note {
 
 impl Note {
     /// Stable text: tenant_blamed, recipient_domain_blamed, destination_blamed, tenant_refused, misconfigured, complaints,
-    /// withheld, would_suspend.
+    /// withheld, spf_waived, spf_holds_again, would_suspend.
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::TenantBlamed { .. } => "tenant_blamed",
@@ -96,6 +108,8 @@ impl Note {
             Self::Misconfigured { .. } => "misconfigured",
             Self::Complaints { .. } => "complaints",
             Self::Withheld { .. } => "withheld",
+            Self::SpfWaived { is_gone: true, .. } => "spf_waived",
+            Self::SpfWaived { is_gone: false, .. } => "spf_holds_again",
             Self::WouldSuspend { .. } => "would_suspend",
         }
     }
@@ -134,6 +148,16 @@ impl Note {
                 fields.push(("pool", pool.to_string()));
                 fields.extend(names(subject));
                 fields.extend([("reason", reason.as_str().to_owned()), ("evidence", evidence.clone())]);
+            }
+            Self::SpfWaived { pool, binding, domains, is_gone } => {
+                let evidence = match is_gone {
+                    true => format!(
+                        "{domains} sender domains have no other binding here that their SPF records cover: their mail \
+                         leaves from any"
+                    ),
+                    false => format!("mail of {domains} sender domains keeps to what their SPF records cover"),
+                };
+                fields.extend([("pool", pool.to_string()), ("binding", binding.to_string()), ("evidence", evidence)]);
             }
             Self::WouldSuspend { subject, reason, until, evidence } => {
                 fields.extend(names(subject));

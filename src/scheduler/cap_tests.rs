@@ -71,7 +71,7 @@ fn a_tenants_cap_towards_a_provider_stops_its_mail_there_and_nowhere_else() {
     assert_eq!(recipients, 5);
     let capped = Verdict::Cap { of: CapOf::TenantRoute, until: MIDNIGHT };
     match bench.ask(&gmail) {
-        Selection::Later { until, tenant, verdicts } => {
+        Selection::Later { until, tenant, verdicts, .. } => {
             assert_eq!((until, tenant), (MIDNIGHT, Some(capped.clone())));
             assert_eq!(verdicts.into_iter().map(|(_, verdict)| verdict).collect::<Vec<_>>(), [capped]);
         }

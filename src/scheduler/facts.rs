@@ -9,10 +9,10 @@ use super::cover::Covers;
 use super::pool::{Class, Pool};
 use super::refresh::on_wall;
 use super::state::{Binding, Destination, Route, RouteTable, Routes, Tenant};
-use super::tier::{Scope, Seat};
+use super::tier::{Scope, Seat, Tier};
 use super::verdict::CapOf;
 use super::warmup::Warmups;
-use super::{BindingId, DestinationId, Families, PoolId, Request, TenantId, Verdict};
+use super::{BindingId, CoverId, DestinationId, Request, TenantId, Verdict};
 use crate::clock::{Mono, Now, Wall};
 use crate::config::Pace;
 
@@ -37,6 +37,16 @@ pub(super) enum Admission {
     Shut(Option<Mono>),
     /// Not before this key has been granted something.
     Wants(AccountId),
+}
+
+/// A binding with its verdict.
+pub(super) struct Listed {
+    pub(super) binding: BindingId,
+    pub(super) verdict: Verdict,
+    /// It may become free for this request.
+    pub(super) may_go: bool,
+    /// It is free now, and nothing but the sender's SPF record keeps it from this request.
+    pub(super) only_spf: bool,
 }
 
 impl Facts<'_> {
@@ -95,32 +105,28 @@ impl Facts<'_> {
             && self.covers.holds(request.cover, request.pool, request.families)
     }
 
-    /// How many of those that can be counted on are barred by the sender's SPF record. Those that the request excludes are
-    /// left out: they are subtracted for themselves.
-    fn counted_and_barred(&self, pool: &Pool, tier: usize, scope: Scope, request: &Request<'_>, now: Now) -> usize {
-        if !self.covers.holds(request.cover, request.pool, request.families) {
-            return 0;
-        }
-        let tier = &pool.tiers[tier];
-        let is_counted = |seat: &&Seat| {
-            let stands = seat.weight > 0 && pool.counts_on(seat.class) && tier.covers(scope, seat);
-            let route = || self.route(seat.binding, request).map_or(Class::Free, |route| route.class);
-            stands && self.covers.bars(request.cover, seat.binding) && pool.counts_on(route())
-        };
-        let is_excluded =
-            |seat: &&Seat| !pool.counts_on(Class::Suspended) && excluded(seat.binding, request, now.wall).is_some();
-        tier.seats.iter().filter(is_counted).filter(|seat| !is_excluded(seat)).count()
+    /// Whether a seat can be counted on for this request.
+    fn counts(&self, pool: &Pool, tier: &Tier, place: usize, scope: Scope, request: &Request<'_>, now: Now) -> bool {
+        let seat = &tier.seats[place];
+        let asks_route = self.destinations[request.destination.index()].routes_out > 0;
+        let route = || self.route(seat.binding, request).map_or(Class::Free, |route| route.class);
+        seat.weight > 0
+            && pool.counts_on(seat.class)
+            && tier.covers(scope, seat)
+            && (!asks_route || pool.counts_on(route()))
+            && (pool.counts_on(Class::Suspended) || excluded(seat.binding, request, now.wall).is_none())
     }
 
-    /// How many seats of a tier can be counted on for this request. Kept up as things change: nothing is walked but what
-    /// the request itself excludes, and for mail with a cover the tier.
+    /// How many seats of a tier can be counted on for this request; more than `most` need not be told apart. Kept up as
+    /// things change: nothing is walked but what the request itself excludes, and for mail with a cover what that leaves of
+    /// the tier, as far as is needed.
     pub(super) fn counted(
         &self,
         pool: &Pool,
-        id: PoolId,
         tier: usize,
         scope: Scope,
         request: &Request<'_>,
+        most: usize,
         now: Now,
     ) -> usize {
         let seats = &pool.tiers[tier];
@@ -128,15 +134,21 @@ impl Facts<'_> {
         if counted > 0 && self.destinations[request.destination.index()].routes_out > 0 {
             counted -= seats.uncounted(scope, request.destination).min(counted);
         }
-        if counted > 0 {
-            counted -= self.counted_and_barred(pool, tier, scope, request, now).min(counted);
+        if counted > 0
+            && let Some(left) = self.covers.left(scope.cover, request.pool, tier)
+        {
+            return left.iter().filter(|&seat| self.counts(pool, seats, seat, scope, request, now)).take(most).count();
         }
         if counted == 0 || request.excluded.is_empty() || pool.counts_on(Class::Suspended) {
             return counted;
         }
         let is_counted = |binding: BindingId| {
-            let known =
-                self.bindings.get(binding.index())?.seats.iter().find(|&&(p, t, _)| (p, t as usize) == (id, tier))?;
+            let known = self
+                .bindings
+                .get(binding.index())?
+                .seats
+                .iter()
+                .find(|&&(p, t, _)| (p, t as usize) == (request.pool, tier))?;
             let seat = &seats.seats[known.2 as usize];
             let route = self.route(binding, request).map_or(Class::Free, |route| route.class);
             Some(seat.weight > 0 && seats.covers(scope, seat) && pool.counts_on(seat.class) && pool.counts_on(route))
@@ -166,18 +178,26 @@ impl Facts<'_> {
 
     /// How many tiers are open for this request, and which of their seats come into question.
     pub(super) fn open_tiers(&self, pool: &Pool, request: &Request<'_>, now: Now) -> (usize, Scope) {
-        let anywhere = Scope { region: None, families: request.families };
-        let open = pool.open_tiers(|tier| self.counted(pool, request.pool, tier, anywhere, request, now));
+        let cover = self.covers.in_pool(request.cover, request.pool, request.families);
+        let anywhere = Scope { region: None, families: request.families, cover };
+        let count = |tier, scope, most| self.counted(pool, tier, scope, request, most, now);
+        let open = pool.open_tiers(|tier, most| count(tier, anywhere, most));
         let Some(region) = request.region else { return (open, anywhere) };
         let there = Scope { region: Some(region), ..anywhere };
-        let is_served = (0..open).any(|tier| self.counted(pool, request.pool, tier, there, request, now) > 0);
+        let is_served = (0..open).any(|tier| count(tier, there, 1) > 0);
         (open, if is_served { there } else { anywhere })
     }
 
     /// The full answer for a seat of an open tier.
     fn verdict(&self, seat: &Seat, pace: Pace, request: &Request<'_>, now: Now) -> Verdict {
         self.standing_verdict(seat, request, now)
-            .or_else(|| self.cap_verdict(seat, pace, request, now))
+            .or_else(|| self.is_barred(seat, request).then_some(Verdict::SpfNotCovered))
+            .unwrap_or_else(|| self.spending_verdict(seat, pace, request, now))
+    }
+
+    /// The same of a seat that may be used as such.
+    fn spending_verdict(&self, seat: &Seat, pace: Pace, request: &Request<'_>, now: Now) -> Verdict {
+        self.cap_verdict(seat, pace, request, now)
             .or_else(|| self.reserved_verdict(seat, request, now))
             .or_else(|| self.tenant_cap_verdict(request, now))
             .or_else(|| self.window_verdict(seat, request, now))
@@ -200,7 +220,6 @@ impl Facts<'_> {
             .or_else(|| self.route(seat.binding, request)?.standing.verdict_for_route())
             .or_else(|| (!reaches(seat, request)).then_some(Verdict::AddressFamily))
             .or_else(|| excluded(seat.binding, request, now.wall).map(|until| Verdict::Excluded { until }))
-            .or_else(|| self.is_barred(seat, request).then_some(Verdict::SpfNotCovered))
     }
 
     fn cap_verdict(&self, seat: &Seat, pace: Pace, request: &Request<'_>, now: Now) -> Option<Verdict> {
@@ -285,15 +304,9 @@ impl Facts<'_> {
         (ready > now.mono).then(|| Verdict::RateLimited { until: on_wall(ready, now) })
     }
 
-    /// The seats of the pool, in the order of the configuration, with their verdicts and whether they may become free for
-    /// this request: all of them, or in a tier of more than `most` some of each kind.
-    pub(super) fn verdicts(
-        &self,
-        pool: &Pool,
-        request: &Request<'_>,
-        most: usize,
-        now: Now,
-    ) -> Vec<(bool, BindingId, Verdict)> {
+    /// The seats of the pool, in the order of the configuration, with their verdicts: all of them, or in a tier of more than
+    /// `most` some of each kind.
+    pub(super) fn verdicts(&self, pool: &Pool, request: &Request<'_>, most: usize, now: Now) -> Vec<Listed> {
         let (open, scope) = self.open_tiers(pool, request, now);
         let anywhere = Scope { region: None, ..scope };
         let listed = pool.tiers.iter().map(|tier| tier.seats.len().min(most));
@@ -309,12 +322,20 @@ impl Facts<'_> {
                     true => Verdict::OtherRegion,
                     false => Verdict::TierClosed,
                 };
-                verdicts.push((is_open, seat.binding, verdict));
+                let is_free = || self.spending_verdict(seat, pool.pace, request, now) == Verdict::Eligible;
+                verdicts.push(Listed {
+                    binding: seat.binding,
+                    may_go: is_open && !(scope.cover != CoverId::NONE && self.covers.bars(scope.cover, seat.binding)),
+                    only_spf: verdict == Verdict::SpfNotCovered && is_free(),
+                    verdict,
+                });
             };
             if tier.seats.len() <= most {
                 tier.as_written.iter().copied().for_each(&mut list);
             } else if index < open {
-                tier.some(scope, request.destination, most).into_iter().for_each(&mut list);
+                tier.some(scope, self.covers.left(scope.cover, request.pool, index), request.destination, most)
+                    .into_iter()
+                    .for_each(&mut list);
             } else {
                 tier.as_written.iter().copied().take(most).for_each(&mut list);
             }
@@ -324,8 +345,8 @@ impl Facts<'_> {
 
     /// Whether no binding of the pool can ever carry this.
     pub(super) fn is_hopeless(&self, pool: &Pool, request: &Request<'_>) -> bool {
-        let all = Scope { region: None, families: Families { v4: true, v6: true } };
-        let reached = Scope { region: None, families: request.families };
+        let all = Scope::ALL;
+        let reached = Scope { families: request.families, ..all };
         let seats = |scope| pool.tiers.iter().map(|tier| tier.seats_in(scope)).sum::<usize>();
         seats(reached) == 0 && seats(all) > 0
     }

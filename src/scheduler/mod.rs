@@ -53,6 +53,7 @@ mod region;
 pub mod retry;
 pub mod select;
 mod shared;
+mod shown;
 #[cfg(test)]
 mod spread_tests;
 mod standing;
@@ -72,7 +73,7 @@ pub mod warmup;
 pub mod window;
 
 pub use cap::{GrantFact, GrantRequest};
-pub use cover::CoverId;
+pub use cover::{CoverId, CoverMove};
 pub use pool_use::PoolUse;
 pub use prediction::Prediction;
 pub use shared::Everywhere;
@@ -165,6 +166,8 @@ pub enum Selection {
         tenant: Option<Verdict>,
         /// Why each binding is out, in the order of tiers.
         verdicts: Vec<(BindingId, Verdict)>,
+        /// Another binding of an open tier could carry it at this moment, were it not for the SPF record of its sender.
+        only_spf: bool,
     },
     /// No binding of the pool can ever carry this (wrong address family everywhere).
     Exhausted {

@@ -5,6 +5,7 @@
 //! message per binding. Under reputation each provider has a whole of its own: what a binding carries where it does well
 //! must not cost it the trickle that measures it where it does badly.
 
+use super::cover::Left;
 use super::fair::{ALL_AT_ONCE, Fair};
 use super::headroom::Headroom;
 use super::order::{Answer, Order};
@@ -18,8 +19,11 @@ use crate::config::Spread;
 /// many that wait to be granted something end the pick: some of them are asked for, which takes them out of the way.
 const WALK_MAX: u32 = 64;
 
-/// Views of destinations: so many times the seats of the tier, and some.
+/// Members of all views of destinations and covers: so many times the seats of the tier, and some.
 const PLACES_MAX: usize = 16;
+
+/// How many of these views there are at most: each is told of those that come back into play.
+const PASSING_MAX: usize = 256;
 
 /// What a candidate says to a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,13 +55,16 @@ impl Tier {
     pub(super) fn key(&self, scope: Scope, column: u32) -> Key {
         let any = Families { v4: true, v6: true };
         let column = if self.spread == Spread::Reputation { column } else { 0 };
-        Key { families: if self.is_mixed { scope.families } else { any }, region: scope.region, column, place: None }
+        let families = if self.is_mixed { scope.families } else { any };
+        Key { families, region: scope.region, cover: scope.cover, column, place: None }
     }
 
-    /// Picks, charges and returns the next seat that `judge` says yes to, for mail to `at`.
+    /// Picks, charges and returns the next seat that `judge` says yes to, for mail to `at`. `left` are the seats that the
+    /// cover of the key leaves.
     pub(super) fn pick(
         &mut self,
         key: Key,
+        left: Option<&Left>,
         at: DestinationId,
         now: Mono,
         mut judge: impl FnMut(&Seat) -> Judgement,
@@ -66,7 +73,7 @@ impl Tier {
         if let Some(view) = self.find(placed) {
             return self.pick_in(Some(view), u32::MAX, now, &mut judge).0;
         }
-        let view = self.find_or_make(key, now);
+        let view = self.find_or_make(key, left, now);
         let limit = if self.seats.len() > ALL_AT_ONCE { WALK_MAX } else { u32::MAX };
         let (picked, refused) = self.pick_in(view, limit, now, &mut judge);
         if refused == 0 {
@@ -78,7 +85,7 @@ impl Tier {
             return picked;
         }
         self.passed_over.remove(&at);
-        let view = self.make(placed, now);
+        let view = self.make(placed, left, now);
         if picked.is_some() { picked } else { self.pick_in(Some(view), u32::MAX, now, &mut judge).0 }
     }
 
@@ -191,24 +198,27 @@ impl Tier {
     }
 
     /// `None` for the main order.
-    fn find_or_make(&mut self, key: Key, now: Mono) -> Option<usize> {
+    fn find_or_make(&mut self, key: Key, left: Option<&Left>, now: Mono) -> Option<usize> {
         if key == Key::all(0) {
             return None;
         }
         Some(match self.find(key) {
             Some(view) => view,
-            None => self.make(key, now),
+            None => self.make(key, left, now),
         })
     }
 
-    fn make(&mut self, key: Key, now: Mono) -> usize {
-        let scope = Scope { region: key.region, families: key.families };
+    fn make(&mut self, key: Key, left: Option<&Left>, now: Mono) -> usize {
+        let scope = Scope { region: key.region, families: key.families, cover: key.cover };
+        let in_scope = |seat: &usize| self.covers(scope, &self.seats[*seat]);
         let is_all = self.groups.iter().all(|group| scope.covers(group.region, group.is_v6));
-        let seats = 0..self.seats.len();
-        let members: Option<Vec<u32>> = (!is_all)
-            .then(|| seats.filter(|&seat| self.covers(scope, &self.seats[seat])).map(|seat| seat as u32).collect());
+        let members: Option<Vec<u32>> = match left {
+            Some(left) => Some(left.iter().filter(in_scope).map(|seat| seat as u32).collect()),
+            None if is_all => None,
+            None => Some((0..self.seats.len()).filter(in_scope).map(|seat| seat as u32).collect()),
+        };
         let count = members.as_ref().map_or(self.seats.len(), Vec::len);
-        if key.place.is_some() {
+        if key.is_passing() {
             self.make_way(count);
         }
         self.uses += 1;
@@ -224,17 +234,18 @@ impl Tier {
         self.views.len() - 1
     }
 
-    /// Gives up views of destinations until there is room for one of `count` members.
+    /// Gives up views of destinations and covers until there is room for one of `count` members.
     fn make_way(&mut self, count: usize) {
         let size = |view: &View| view.members.as_ref().map_or(self.seats.len(), Vec::len);
-        let of_places = self.views.iter().filter(|view| view.key.place.is_some());
-        let mut taken: usize = of_places.map(size).sum::<usize>() + count;
+        let passing = self.views.iter().filter(|view| view.key.is_passing());
+        let (mut views, mut taken) = passing.fold((1, count), |(views, taken), view| (views + 1, taken + size(view)));
         let most = PLACES_MAX * (self.seats.len() + 64);
-        while taken > most {
-            let places = self.views.iter().enumerate().filter(|(_, view)| view.key.place.is_some());
-            let Some((oldest, _)) = places.min_by_key(|(_, view)| view.used) else { return };
+        while taken > most || views > PASSING_MAX {
+            let passing = self.views.iter().enumerate().filter(|(_, view)| view.key.is_passing());
+            let Some((oldest, _)) = passing.min_by_key(|(_, view)| view.used) else { return };
             let gone = self.views.swap_remove(oldest);
             taken -= gone.members.as_ref().map_or(self.seats.len(), Vec::len);
+            views -= 1;
         }
     }
 

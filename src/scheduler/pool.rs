@@ -152,11 +152,12 @@ impl Pool {
         }
     }
 
-    /// How many tiers are open, given how many seats of a tier can be counted on.
-    pub(super) fn open_tiers(&self, mut count: impl FnMut(usize) -> usize) -> usize {
+    /// How many tiers are open, given how many seats of a tier can be counted on; more than its second argument need not be
+    /// told apart.
+    pub(super) fn open_tiers(&self, mut count: impl FnMut(usize, usize) -> usize) -> usize {
         let mut found = 0;
         for index in 0..self.tiers.len() {
-            found += count(index);
+            found += count(index, self.min_active.saturating_sub(found));
             if found >= self.min_active {
                 return index + 1;
             }

@@ -7,10 +7,10 @@
 
 use std::collections::BTreeMap;
 
+use super::Verdict;
 use super::pool::{Class, Pool};
 use super::state::Scheduler;
 use super::tier::{Scope, Seat};
-use super::{Families, Verdict};
 use crate::message::PoolName;
 
 /// One pool at one moment.
@@ -45,8 +45,7 @@ impl Scheduler {
                 Some(verdict) => *out.entry(verdict).or_default() += 1,
             }
         }
-        let all = Scope { region: None, families: Families { v4: true, v6: true } };
-        let on_backup = pool.open_tiers(|tier| pool.tiers[tier].counted(all)) > 1;
+        let on_backup = pool.open_tiers(|tier, _| pool.tiers[tier].counted(Scope::ALL)) > 1;
         PoolUse { pool: pool.name.clone(), bindings, eligible, out, on_backup }
     }
 

@@ -12,11 +12,13 @@
 use std::time::Duration;
 
 use super::cap::{AccountId, Ledger, Reservation, Room};
-use super::facts::{Admission, Facts};
+use super::cover::Left;
+use super::facts::{Admission, Facts, Listed};
 use super::picks::Judgement;
 use super::state::Scheduler;
 use super::tier::Scope;
-use super::{BindingId, Lease, Request, Selection, Settlement, Verdict, held};
+use super::views::Key;
+use super::{BindingId, Lease, PoolId, Request, Selection, Settlement, Verdict, held};
 use crate::clock::{Now, Wall};
 
 /// Keys for which one selection may ask for a first grant: others can be asked by the next one, and a pool of a thousand
@@ -38,10 +40,10 @@ const SAFETY: Duration = Duration::from_secs(1);
 const SAFETY_LONG: Duration = Duration::from_secs(300);
 
 /// The earliest moment at which one of these may change by itself.
-fn earliest(verdicts: &[(bool, BindingId, Verdict)], tenant: Option<&Verdict>, now: Now) -> Wall {
+fn earliest(verdicts: &[Listed], tenant: Option<&Verdict>, now: Now) -> Wall {
     let is_event = |verdict: &Verdict| matches!(verdict, Verdict::GrantPending | Verdict::WindowFull);
     let never = Wall::from_millis(i64::MAX);
-    let open = || verdicts.iter().filter(|(is_open, ..)| *is_open).map(|(.., verdict)| verdict);
+    let open = || verdicts.iter().filter(|listed| listed.may_go).map(|listed| &listed.verdict);
     let mut until = match tenant {
         // As long as the tenant must wait, it does not help that a binding comes back.
         Some(verdict) => verdict.until(),
@@ -97,8 +99,8 @@ impl Scheduler {
         let (open, scope) = self.facts().open_tiers(&self.pools[request.pool.index()], request, now);
         let column = self.destinations[request.destination.index()].column;
         if let Some((tier, seat)) = self.sticky(request, now) {
-            let tier_of = &mut self.pools[request.pool.index()].tiers[tier];
-            tier_of.charge(tier_of.key(scope, column), request.destination, seat);
+            let key = self.key(request.pool, tier, scope, column);
+            self.pools[request.pool.index()].tiers[tier].charge(key, request.destination, seat);
             return Some(Choice { scope, tier, seat });
         }
         let turn = if open > 1 { self.pools[request.pool.index()].turn(open, scope) } else { 0 };
@@ -112,6 +114,12 @@ impl Scheduler {
         }
         self.ask_for_wanted(request, now);
         None
+    }
+
+    /// The view of a tier that this scope sees.
+    fn key(&self, pool: PoolId, tier: usize, scope: Scope, column: u32) -> Key {
+        let left = self.covers.left(scope.cover, pool, tier);
+        self.pools[pool.index()].tiers[tier].key(scope.in_tier(left), column)
     }
 
     fn tenant_must_wait(&mut self, request: &Request<'_>, now: Now) -> bool {
@@ -157,13 +165,14 @@ impl Scheduler {
     fn pick(&mut self, request: &Request<'_>, scope: Scope, tier: usize, now: Now) -> Option<usize> {
         let Self { pools, bindings, tenants, destinations, table, routes, ledger, warmups, covers, wants, .. } = self;
         let pool = &mut pools[request.pool.index()];
+        let left = covers.left(scope.cover, request.pool, tier);
         let (pace, tier) = (pool.pace, &mut pool.tiers[tier]);
-        if tier.weight_in_play(scope) == 0 {
+        if tier.weight_in_play(scope) == 0 || left.is_some_and(Left::is_empty) {
             return None;
         }
-        let key = tier.key(scope, destinations[request.destination.index()].column);
+        let key = tier.key(scope.in_tier(left), destinations[request.destination.index()].column);
         let facts = Facts { bindings, tenants, destinations, table, routes, ledger, warmups, covers };
-        tier.pick(key, request.destination, now.mono, |seat| match facts.admits(seat, pace, request, now) {
+        tier.pick(key, left, request.destination, now.mono, |seat| match facts.admits(seat, pace, request, now) {
             Admission::Yes => Judgement::Yes,
             Admission::No => Judgement::No,
             Admission::Shut(until) => Judgement::Shut(until),
@@ -188,7 +197,7 @@ impl Scheduler {
     fn lease(&mut self, request: &Request<'_>, choice: Choice, now: Now) -> Option<Lease> {
         let Choice { scope, tier, seat } = choice;
         let pool = &self.pools[request.pool.index()];
-        let key = pool.tiers[tier].key(scope, self.destinations[request.destination.index()].column);
+        let key = self.key(request.pool, tier, scope, self.destinations[request.destination.index()].column);
         let (id, pace) = (pool.tiers[tier].seats[seat].binding, pool.pace);
         let recipients_per_message = self.facts().limits(id, request).recipients_per_message;
         let wanted = request.recipients.clamp(1, recipients_per_message);
@@ -314,17 +323,18 @@ impl Scheduler {
         let facts = self.facts();
         let pool = &self.pools[request.pool.index()];
         let mut listed = facts.verdicts(pool, request, LISTED_MAX, now);
-        for (.., verdict) in listed.iter_mut().filter(|(.., verdict)| *verdict == Verdict::Eligible) {
+        for listed in listed.iter_mut().filter(|listed| listed.verdict == Verdict::Eligible) {
             // What is eligible and was not taken has nothing granted yet: it was asked for, or will be by the next one.
-            *verdict = Verdict::GrantPending;
+            listed.verdict = Verdict::GrantPending;
         }
         let tenant = facts.tenant_cap_verdict(request, now).or_else(|| facts.tenant_rate_verdict(request.tenant, now));
         let until = earliest(&listed, tenant.as_ref(), now);
-        let verdicts: Vec<_> = listed.into_iter().map(|(_, id, verdict)| (id, verdict)).collect();
+        let only_spf = listed.iter().any(|listed| listed.only_spf);
+        let verdicts: Vec<_> = listed.into_iter().map(|listed| (listed.binding, listed.verdict)).collect();
         if facts.is_hopeless(pool, request) {
             Selection::Exhausted { verdicts }
         } else {
-            Selection::Later { until, tenant, verdicts }
+            Selection::Later { until, tenant, verdicts, only_spf }
         }
     }
 
@@ -332,7 +342,7 @@ impl Scheduler {
     /// [`tick`](Self::tick) first where nothing was selected for a while.
     pub fn explain(&self, request: &Request<'_>, now: Now) -> Vec<(BindingId, Verdict)> {
         let listed = self.facts().verdicts(&self.pools[request.pool.index()], request, usize::MAX, now);
-        listed.into_iter().map(|(_, id, verdict)| (id, verdict)).collect()
+        listed.into_iter().map(|listed| (listed.binding, listed.verdict)).collect()
     }
 }
 

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::testing::{Bench, TestConfig};
 use super::tier::Scope;
-use super::{BindingId, Experience, Families, Request, Selection, Settlement, Verdict};
+use super::{BindingId, CoverId, Experience, Families, Request, Selection, Settlement, Verdict};
 use crate::config::{FailoverReason, Spread};
 use crate::message::DestinationName;
 use crate::reputation::{Health, Reason};
@@ -491,9 +491,9 @@ proptest! {
                     let request = Request { region, sticky, excluded: &excluded, families, ..bench.request(places[place]) };
                     for tier in 0..3 {
                         for region in [None, region] {
-                            let scope = Scope { region, families };
+                            let scope = Scope { region, families, cover: CoverId::NONE };
                             let pool = &bench.scheduler.pools[request.pool.index()];
-                            let kept = bench.scheduler.facts().counted(pool, request.pool, tier, scope, &request, bench.now);
+                            let kept = bench.scheduler.facts().counted(pool, tier, scope, &request, 9, bench.now);
                             prop_assert_eq!(kept, walked(&bench, tier, scope, &request), "tier {} {:?}", tier, scope);
                         }
                     }
@@ -565,9 +565,9 @@ fn a_pick_in_a_large_tier_asks_few_of_those_that_wait_for_a_grant() {
         let mut bench = config.pool("p", &[&seats], |_| {}).start();
         let request = bench.request("x");
         let tier = &mut bench.scheduler.pools[request.pool.index()].tiers[0];
-        let key = tier.key(Scope { region: None, families: request.families }, 0);
+        let key = tier.key(Scope { families: request.families, ..Scope::ALL }, 0);
         let mut asked = 0;
-        let picked = tier.pick(key, request.destination, bench.now.mono, |_| {
+        let picked = tier.pick(key, None, request.destination, bench.now.mono, |_| {
             asked += 1;
             Judgement::Wants
         });

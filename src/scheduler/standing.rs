@@ -63,6 +63,11 @@ impl Standing {
         }
     }
 
+    /// Somebody has to bring it back: the operator took it out, or the host has lost its address.
+    pub(super) fn is_taken_out(&self) -> bool {
+        matches!(self.health, Health::Suspended { reason: Reason::Operator | Reason::Unbindable, .. })
+    }
+
     /// Recipients that may still be leased.
     pub(super) fn room(&self) -> u32 {
         match self.health {

@@ -87,6 +87,14 @@ pub(super) struct Binding {
     pub(super) mono_timer: Option<Mono>,
 }
 
+impl Binding {
+    /// Whether automation alone may keep it from mail: it is configured, and neither taken out by the operator nor without
+    /// its address.
+    pub(super) fn is_there(&self) -> bool {
+        self.exists && !self.config.suspend_delivery && !self.standing.is_taken_out()
+    }
+}
+
 pub(super) struct Tenant {
     pub(super) name: TenantName,
     pub(super) account: AccountId,
@@ -403,7 +411,12 @@ impl Scheduler {
         self.warm_up_health(id, subject, health, is_new);
         match subject {
             Subject::Binding(_) => {
-                self.bindings[id.index()].standing.set(health);
+                let binding = &mut self.bindings[id.index()];
+                let was_there = binding.is_there();
+                binding.standing.set(health);
+                if binding.is_there() != was_there {
+                    self.recount_covers(id);
+                }
                 self.refresh(id, now);
             }
             Subject::Route(_, destination) => {

@@ -11,13 +11,14 @@ use std::hash::BuildHasherDefault;
 use rand::Rng;
 use smallvec::SmallVec;
 
+use super::cover::Left;
 use super::fair::Fair;
 use super::order::Order;
 use super::pool::Class;
 use super::prediction;
 use super::state::PairHasher;
-use super::views::{Bars, View};
-use super::{BindingId, DestinationId, Families, RegionId};
+use super::views::View;
+use super::{BindingId, CoverId, DestinationId, Families, RegionId};
 use crate::clock::Mono;
 use crate::config::Spread;
 
@@ -58,6 +59,8 @@ const CLASSES: usize = 16;
 pub(super) struct Scope {
     pub(super) region: Option<RegionId>,
     pub(super) families: Families,
+    /// Where it bars anybody of the pool, else none.
+    pub(super) cover: CoverId,
 }
 
 /// Seats of the same region and family; only those with a weight are counted.
@@ -73,6 +76,15 @@ pub(super) struct Group {
 }
 
 impl Scope {
+    /// Every seat.
+    pub(super) const ALL: Self = Self { region: None, families: Families { v4: true, v6: true }, cover: CoverId::NONE };
+
+    /// What of it counts in a tier of which its cover leaves these seats (`None`: all).
+    pub(super) fn in_tier(self, left: Option<&Left>) -> Self {
+        if left.is_some() { self } else { Self { cover: CoverId::NONE, ..self } }
+    }
+
+    /// Whether seats of a group come into question, as far as that is a matter of groups.
     pub(super) fn covers(self, region: Option<RegionId>, is_v6: bool) -> bool {
         (self.region.is_none() || self.region == region) && if is_v6 { self.families.v6 } else { self.families.v4 }
     }
@@ -101,7 +113,7 @@ pub(super) struct Tier {
     /// Bent weights, by column, for reputation; columns where nothing is bent are missing.
     bent: HashMap<u32, Bent>,
     /// Seats with a weight by group and class, for looking at some of each.
-    by_class: Vec<[Vec<u32>; CLASSES]>,
+    pub(super) by_class: Vec<[Vec<u32>; CLASSES]>,
     /// The place of each in its list there.
     listed: Vec<u32>,
     /// Has seats of both address families.
@@ -176,7 +188,7 @@ impl Tier {
         }
     }
 
-    fn covered(&self, scope: Scope) -> impl Iterator<Item = (usize, &Group)> {
+    pub(super) fn covered(&self, scope: Scope) -> impl Iterator<Item = (usize, &Group)> {
         self.groups.iter().enumerate().filter(move |(_, group)| scope.covers(group.region, group.is_v6))
     }
 
@@ -360,20 +372,8 @@ impl Tier {
         self.uncounted.remove(&at);
     }
 
-    /// Some of the seats that come into question, of every class some: up to about `most`, those that may be free first
-    /// among them.
-    pub(super) fn some(&self, scope: Scope, at: DestinationId, most: usize) -> Vec<u32> {
-        let lists: SmallVec<[&Vec<u32>; 16]> =
-            self.covered(scope).flat_map(|(group, _)| &self.by_class[group]).filter(|list| !list.is_empty()).collect();
-        let each = (most / (lists.len() + 1)).max(1);
-        let mut some: Vec<u32> = lists.iter().flat_map(|list| list.iter().take(each).copied()).collect();
-        for view in self.views.iter().filter(|view| view.key.place == Some(at)) {
-            let barred = view.bars.iter().flat_map(Bars::some).take(each);
-            let seats = barred.map(|local| view.members.as_ref().map_or(local as u32, |members| members[local]));
-            some.extend(seats.filter(|&seat| self.covers(scope, &self.seats[seat as usize])));
-        }
-        some.sort_unstable();
-        some.dedup();
-        some
+    /// Forgets a cover: its number may be given to another.
+    pub(super) fn forget_cover(&mut self, cover: CoverId) {
+        self.views.retain(|view| view.key.cover != cover);
     }
 }

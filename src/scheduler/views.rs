@@ -5,14 +5,16 @@
 //! own, a *view*, with only the members it may use:
 //!
 //! - of a **region**, or of an **address family** in a tier that has both: members are left out for good;
+//! - of a **cover** ([`super::cover`]), where the sender's SPF record bars somebody of the tier;
 //! - at a **provider**, under `spread = "reputation"`: with weights bent by what was delivered there;
 //! - at one **destination** where routes were found shut: members that were refused there are *barred* until something may
 //!   have changed — a slot freed, a health, a grant ([`View::unbar`]), or the moment the refusal gave, at the latest
 //!   [`BAR_MAX`] on. A bar is a note, not a verdict: whoever comes up is still asked.
 //!
-//! Views of the first two kinds are as few as regions and providers and are made at the first need. Those of the third
-//! kind must be earned ([`Tier`](super::tier::Tier) counts whom mail to a destination had to pass over): making one costs
-//! about as much as the walks that earned it, and the least recently used make way.
+//! Views of regions, families and providers are few and are made at the first need, those of covers as well. Those of
+//! destinations must be earned ([`Tier`](super::tier::Tier) counts whom mail to a destination had to pass over): making one
+//! costs about as much as the walks that earned it. Of covers and destinations there may be many, and the least recently
+//! used make way.
 //!
 //! A member that goes out of play is not told to each view: it leaves when it comes up there. One that comes back is told
 //! to those it left.
@@ -22,7 +24,7 @@ use std::collections::BinaryHeap;
 use std::time::Duration;
 
 use super::order::Order;
-use super::{DestinationId, Families, RegionId};
+use super::{CoverId, DestinationId, Families, RegionId};
 use crate::clock::Mono;
 
 /// For how long a refusal is believed whose end is known: whoever changed it may have told nobody.
@@ -39,6 +41,8 @@ const USELESS_AFTER: Duration = Duration::from_secs(600);
 pub(super) struct Key {
     pub(super) region: Option<RegionId>,
     pub(super) families: Families,
+    /// Members that the sender's SPF record bars are out.
+    pub(super) cover: CoverId,
     /// Whose weights: 0 are those elsewhere, and where weights are not bent.
     pub(super) column: u32,
     /// Members barred at this destination are out.
@@ -48,7 +52,13 @@ pub(super) struct Key {
 impl Key {
     /// All members, with the weights of a column.
     pub(super) fn all(column: u32) -> Self {
-        Self { region: None, families: Families { v4: true, v6: true }, column, place: None }
+        let families = Families { v4: true, v6: true };
+        Self { region: None, families, cover: CoverId::NONE, column, place: None }
+    }
+
+    /// Of those that may be many and make way for each other.
+    pub(super) fn is_passing(&self) -> bool {
+        self.place.is_some() || self.cover != CoverId::NONE
     }
 }
 

@@ -7,6 +7,7 @@
 //! Labels are names from the configuration, and destinations of routes. Words may quote what others wrote (replies,
 //! answers of lists); [`Condition::new`] makes them visible and short.
 
+mod feeds;
 mod mail;
 mod pools;
 #[cfg(test)]
@@ -96,6 +97,8 @@ pub fn of(view: &View, alerts: &Alerts, now: Wall) -> Judgement {
     listings(view, alerts, &mut out);
     domains(view, alerts, &mut out);
     reverse(view, &mut out);
+    resolvers(view, &mut out);
+    spf(view, alerts, &mut out);
     pools::pools(view, &mut out);
     pools::caps(view, alerts, &mut out);
     pools::warmups(view, &mut out);
@@ -103,7 +106,7 @@ pub fn of(view: &View, alerts: &Alerts, now: Wall) -> Judgement {
     mail::waiting(view, alerts, now, &mut out);
     mail::holds(view, &mut out);
     mail::relay(view, alerts, &mut out);
-    mail::feeds(view, alerts, now, &mut out);
+    feeds::feeds(view, alerts, now, &mut out);
     out.conditions.retain(|condition| alerts.rule(condition.name).enabled);
     out
 }
@@ -212,6 +215,46 @@ fn reverse(view: &View, out: &mut Judgement) {
                 format!("reverse DNS of binding {} is broken", binding.binding),
                 binding.detail.clone(),
             ),
+        }
+    }
+}
+
+fn resolvers(view: &View, out: &mut Judgement) {
+    let Some(checks) = &view.resolvers else {
+        return out.doubts.push(Doubt::new(AlertName::ResolverDistrusted, &[]));
+    };
+    for seen in checks {
+        let labels = [("purpose", seen.purpose.as_str()), ("check", seen.check.as_str())];
+        match seen.good {
+            None => out.doubts.push(Doubt::new(AlertName::ResolverDistrusted, &labels)),
+            Some(true) => {}
+            Some(false) => out.say(
+                AlertName::ResolverDistrusted,
+                &labels,
+                format!("the name servers for {} cannot be trusted ({})", seen.purpose, seen.check),
+                seen.detail.clone(),
+            ),
+        }
+    }
+}
+
+fn spf(view: &View, alerts: &Alerts, out: &mut Judgement) {
+    // Soon after a start most is not asked yet; what is unknown for longer may stay so and keeps nothing open.
+    let is_fresh = view.window_span < alerts.limits.window;
+    for seen in &view.spf {
+        let labels = [("tenant", seen.tenant.as_str()), ("pool", seen.pool.as_str())];
+        if seen.uncovered > 0 {
+            out.say(
+                AlertName::SpfNotCovered,
+                &labels,
+                format!(
+                    "SPF of {} domains of tenant {} covers no binding of pool {}",
+                    seen.uncovered, seen.tenant, seen.pool
+                ),
+                "remuda explain and /api/v1/spf name them; their mail fails SPF wherever it leaves.".into(),
+            );
+        } else if seen.has_unknown && is_fresh {
+            out.doubts.push(Doubt::new(AlertName::SpfNotCovered, &labels));
         }
     }
 }

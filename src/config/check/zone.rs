@@ -6,7 +6,9 @@ use std::time::Duration;
 use super::monitor::HEAVIEST;
 use super::sections::name_servers;
 use super::{Context, Named, place_of};
-use crate::config::defaults::{NEGATIVE_NAME, NEGATIVE_PROBE, POSITIVE_NAME, POSITIVE_PROBE, ZONE_WEIGHT};
+use crate::config::defaults::{
+    NEGATIVE_NAME, NEGATIVE_PROBE, POSITIVE_NAME, POSITIVE_PROBE, UNWRITTEN_LIMIT, ZONE_WEIGHT,
+};
 use crate::config::mistake::Place;
 use crate::config::raw::{Family, Meaning};
 use crate::config::read::{At, Field, OrOff};
@@ -57,7 +59,7 @@ impl Context<'_> {
             negative_probe: negative,
             random_probe: raw.random_probe.or(true),
             interval: intervals.0,
-            queries_per_day: raw.queries_per_day.value().copied(),
+            queries_per_day: raw.queries_per_day.value().copied().or_else(|| unwritten_limit(&entry.name, raw)),
             aliases: raw.aliases.values().iter().map(|alias| alias.to_lowercase()).collect(),
             operator: raw.operator.or(String::new()).to_lowercase(),
             terms: raw.terms.or(String::new()),
@@ -189,4 +191,9 @@ pub(super) fn zone_keys(monitor: &Monitor, origins: &Origins) -> Vec<ZoneKeyFile
         Some(ZoneKeyFile { zone: zone.name.clone(), file, at: origins.get(&path).cloned() })
     };
     monitor.zones.iter().filter_map(of).collect()
+}
+
+/// The limit of a shipped list that publishes none, as long as we ask it and not a mirror of our own.
+fn unwritten_limit(name: &str, raw: &raw::Zone) -> Option<u64> {
+    (lists::is_shipped(name) && raw.servers.items().is_empty()).then_some(UNWRITTEN_LIMIT)
 }

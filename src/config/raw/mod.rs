@@ -389,6 +389,7 @@ table!(Feed {
     half_life: Duration,
     max_age: Duration,
     provider: String,
+    blast_radius: f64,
     networks: List<IpNet>,
     domains: List<Domain>,
     carried_by: Map<List<String>>,

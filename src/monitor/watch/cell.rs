@@ -11,6 +11,7 @@ use crate::clock::Wall;
 use crate::config;
 use crate::message::ZoneName;
 use crate::monitor::answer::AnswerClass;
+use crate::monitor::urgent::NEARLY;
 use crate::reputation::evidence::Listing;
 
 use super::STALE_AFTER;
@@ -21,7 +22,7 @@ pub(super) const NAMED_FOR: Duration = Duration::from_secs(60 * 60);
 /// Pause between two answers that count; a little less than asked for, because a look that is due on time may be answered
 /// sooner than the one before it.
 fn spacing(rules: &config::Monitor) -> Duration {
-    rules.confirm_after.mul_f64(0.9)
+    rules.confirm_after.mul_f64(NEARLY)
 }
 
 /// What a zone says of a subject.

@@ -99,6 +99,8 @@ pub struct Watch {
     zones: Vec<Watched>,
     addresses: BTreeMap<BindingName, IpAddr>,
     domains: Domains,
+    /// The domains that each binding goes by: `domains`, the other way round.
+    domains_of: BTreeMap<BindingName, Vec<String>>,
     /// Last told to reputation; a binding is missing until something is known about it.
     told: BTreeMap<BindingName, Vec<Listing>>,
     notes: Vec<Note>,
@@ -108,6 +110,8 @@ pub struct Watch {
     left_out: usize,
     /// Why the resolver that lists share is not to be believed.
     distrust: Option<&'static str>,
+    /// The second resolver does not count.
+    no_second: bool,
 }
 
 impl Watch {
@@ -136,11 +140,13 @@ impl Watch {
             zones: rules.zones.iter().map(watched).collect(),
             addresses: bindings.iter().cloned().collect(),
             domains: Domains::new(),
+            domains_of: BTreeMap::new(),
             told: BTreeMap::new(),
             notes: Vec::new(),
             reversed: BTreeSet::new(),
             left_out: 0,
             distrust: None,
+            no_second: false,
         }
     }
 
@@ -171,6 +177,12 @@ impl Watch {
                 zone.cells.entry(Subject::Domain(domain.clone())).or_default();
             }
         }
+        self.domains_of.clear();
+        for (domain, users) in &domains {
+            for binding in &users.bindings {
+                self.domains_of.entry(binding.clone()).or_default().push(domain.clone());
+            }
+        }
         self.domains = domains;
     }
 
@@ -180,6 +192,11 @@ impl Watch {
         if !self.reversed.contains(binding) {
             self.reversed.insert(binding.clone());
         }
+    }
+
+    /// The domains that a binding goes by, in order.
+    pub fn domains_of(&self, binding: &BindingName) -> &[String] {
+        self.domains_of.get(binding).map_or(&[], Vec::as_slice)
     }
 
     /// The domains that are asked about.
@@ -203,6 +220,12 @@ impl Watch {
             let shared = self.zones.iter_mut().filter(|zone| zone.shares_resolver());
             shared.flat_map(|zone| zone.cells.values_mut()).for_each(|cell| cell.pending = None);
         }
+    }
+
+    /// The second resolver is proven to lie, or not any more. While it is, listings are confirmed as if there were none: one
+    /// that sees no list would contradict every listing for ever.
+    pub fn without_second(&mut self, lies: bool) {
+        self.no_second = lies;
     }
 
     /// Why the resolver that lists share is not to be believed; `None` while it is.
@@ -243,8 +266,9 @@ impl Watch {
         match to {
             ZoneHealth::Healthy => {
                 watched.note_networks(&blast, &mut self.notes);
-                let doubled = blast != Blast::Few;
-                watched.conclude(seen, doubled, &self.rules, (&self.addresses, &self.domains), &mut self.notes, now);
+                let asks_second = !self.no_second && !self.rules.second_servers.is_empty() && watched.shares_resolver();
+                let look = Look { second: asks_second.then_some(None), doubled: blast != Blast::Few };
+                watched.conclude(seen, look, &self.rules, (&self.addresses, &self.domains), &mut self.notes, now);
             }
             // A liar's earlier words are worth nothing either.
             ZoneHealth::Dead => {
@@ -346,13 +370,13 @@ impl Watched {
     fn conclude(
         &mut self,
         seen: &Seen,
-        doubled: bool,
+        look: Look,
         rules: &config::Monitor,
         whose: (&BTreeMap<BindingName, IpAddr>, &Domains),
         notes: &mut Vec<Note>,
         now: Wall,
     ) {
-        let asks_second = !rules.second_servers.is_empty() && self.rules.servers.is_empty();
+        let asks_second = look.second.is_some();
         let (mut heard, mut unheard) = (0u64, 0u64);
         for (subject, answer) in &seen.answers {
             self.strange(answer, notes);
@@ -366,7 +390,7 @@ impl Watched {
                 AnswerClass::NotListed | AnswerClass::Good { .. } => Some(false),
                 _ => None,
             });
-            let look = Look { second: asks_second.then_some(said), doubled };
+            let look = Look { second: asks_second.then_some(said), ..look };
             if asks_second && cell.is_at_stake(&known) {
                 *(if said.is_some() { &mut heard } else { &mut unheard }) += 1;
                 if said == Some(!known.is_listed()) && !cell.disputed {

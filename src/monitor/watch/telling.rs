@@ -62,13 +62,14 @@ impl Watch {
     pub fn evidence(&mut self, now: Wall) -> Vec<Evidence> {
         let reversed = self.rules.fcrdns.then_some(&self.reversed);
         let confirmations = self.rules.confirmations.max(1);
-        self.zones.iter_mut().for_each(|zone| zone.drop_stale(&self.domains, reversed, confirmations, now));
+        self.zones.iter_mut().for_each(|zone| zone.drop_stale(&self.domains_of, reversed, confirmations, now));
         // Whoever was told of a listing must hear of its end, also when no zone is left to say so.
         let mut known: BTreeSet<BindingName> = self.told.keys().cloned().collect();
         known.extend(self.zones.iter().flat_map(|zone| zone.spoke_of(&self.domains)));
         let mut news = Vec::new();
         for binding in known {
-            let held: Vec<Held> = self.zones.iter().filter_map(|zone| zone.holds(&binding, &self.domains)).collect();
+            let held: Vec<Held> =
+                self.zones.iter().filter_map(|zone| zone.holds(&binding, self.names(&binding))).collect();
             let listed = counted(&held, &self.rules);
             if self.told.get(&binding) != Some(&listed) {
                 let against = held.iter().filter(|held| held.listing.weight >= 0.0);
@@ -83,6 +84,10 @@ impl Watch {
             }
         }
         news
+    }
+
+    fn names(&self, binding: &BindingName) -> impl Iterator<Item = (&String, &Users)> {
+        self.domains_of(binding).iter().filter_map(|domain| self.domains.get_key_value(domain))
     }
 
     /// State for status and metrics. What only the shell knows (budgets, counts) is left empty.
@@ -136,7 +141,7 @@ impl Watched {
     /// as often as the end of a listing asks for. `reversed`: whose PTR names are known, where they are looked for.
     fn drop_stale(
         &mut self,
-        domains: &Domains,
+        domains_of: &BTreeMap<BindingName, Vec<String>>,
         reversed: Option<&BTreeSet<BindingName>>,
         confirmations: u32,
         now: Wall,
@@ -148,9 +153,9 @@ impl Watched {
             cell.is_none_or(|cell| !cell.is_listed() && cell.cleans < confirmations)
         };
         self.kept.retain(|binding, (_, at)| {
-            let mut own = domains.iter().filter(|(_, users)| users.bindings.binary_search(binding).is_ok());
-            let all_known = !domains.is_empty() && reversed.is_none_or(|seen| seen.contains(binding));
-            now.since(*at) < STALE_AFTER && (!all_known || own.any(|(domain, _)| is_open(domain)))
+            let mut own = domains_of.get(binding).into_iter().flatten();
+            let all_known = !domains_of.is_empty() && reversed.is_none_or(|seen| seen.contains(binding));
+            now.since(*at) < STALE_AFTER && (!all_known || own.any(is_open))
         });
     }
 
@@ -168,12 +173,16 @@ impl Watched {
         known.flat_map(of).collect()
     }
 
-    fn holds(&self, binding: &BindingName, domains: &Domains) -> Option<Held> {
-        let (listing, seen) = self.said_of(binding, domains)?;
+    fn holds<'d>(&self, binding: &BindingName, names: impl Iterator<Item = (&'d String, &'d Users)>) -> Option<Held> {
+        let (listing, seen) = self.said_of(binding, names)?;
         Some(Held { listing, operator: self.rules.operator.clone(), kind: self.rules.kind, seen })
     }
 
-    fn said_of(&self, binding: &BindingName, domains: &Domains) -> Option<(Listing, Option<SeenOn>)> {
+    fn said_of<'d>(
+        &self,
+        binding: &BindingName,
+        mut names: impl Iterator<Item = (&'d String, &'d Users)>,
+    ) -> Option<(Listing, Option<SeenOn>)> {
         if self.rules.kind == ZoneKind::Address {
             let cell = self.cells.get(&Subject::Binding(binding.clone()))?;
             return match &cell.confirmed {
@@ -182,12 +191,11 @@ impl Watched {
             };
         }
         let of = |(domain, users): (&String, &Users)| {
-            users.bindings.binary_search(binding).ok()?;
             let cell = self.cells.get(&Subject::Domain(domain.clone()))?;
             let Some(Known::Listed(listing)) = &cell.confirmed else { return None };
             Some((of_domain(listing, domain, users), cell.seen))
         };
-        let worst = domains.iter().filter_map(of).max_by(|(a, _), (b, _)| a.weight.total_cmp(&b.weight));
+        let worst = names.by_ref().filter_map(of).max_by(|(a, _), (b, _)| a.weight.total_cmp(&b.weight));
         worst.or_else(|| self.kept.get(binding).map(|(listing, _)| (listing.clone(), None)))
     }
 }

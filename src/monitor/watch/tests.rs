@@ -339,6 +339,25 @@ fn a_second_resolver_must_agree_once_and_its_silence_is_no_agreement() {
 }
 
 #[test]
+fn a_second_resolver_that_lies_is_as_none() {
+    let mut rules = fixtures::config(&[], &[]).monitor;
+    rules.zones = vec![zone("z")];
+    rules.second_servers = vec!["127.0.0.1:53".parse().unwrap()];
+    let mut watch = Watch::new(&rules, &addressed(1), at(0));
+    let contradicted = Seen {
+        seconds: vec![(Subject::Binding("b00".into()), AnswerClass::NotListed)],
+        ..Seen::round(good(), answers(1, 1, &listed()))
+    };
+    for second in [0, 60] {
+        watch.saw(0, &contradicted, at(second));
+    }
+    assert_eq!(states(&watch), [-1]);
+    watch.without_second(true);
+    watch.saw(0, &contradicted, at(120));
+    assert_eq!(states(&watch), [1], "it contradicts nothing any more");
+}
+
+#[test]
 fn a_reply_that_names_the_list_counts_once_and_never_alone() {
     let mut watch = watch(&["z"], 1);
     watch.named(0, &"b00".into(), at(0));

@@ -11,7 +11,8 @@ use super::super::index::SenderId;
 use super::Core;
 use super::held::is_set_aside;
 use crate::message::{BindingName, Domain, EntryId, TenantName};
-use crate::scheduler::{CoverId, TenantId};
+use crate::reputation::Note;
+use crate::scheduler::{CoverId, CoverMove, TenantId};
 
 impl Core {
     /// The cover of mail that waits.
@@ -48,10 +49,29 @@ impl Core {
         }
     }
 
+    /// Bars hold no more, or again: what waits for them looks again, and people are told. Lanes of the pool look again
+    /// anyway, since a health has moved.
+    pub(super) fn follow_covers(&mut self) -> Vec<Note> {
+        let moves = self.scheduler.take_cover_moves();
+        moves.iter().flat_map(|moved| &moved.covers).for_each(|cover| self.aside.wake_for_cover(*cover));
+        let note = |CoverMove { binding, pool, holds, domains, .. }| Note::SpfWaived {
+            pool: self.scheduler.pool_name(pool).clone(),
+            binding: self.scheduler.binding_name(binding).clone(),
+            domains,
+            is_gone: !holds,
+        };
+        moves.into_iter().map(note).collect()
+    }
+
     /// Notes an entry that was set aside because other bindings may not carry its sender's mail.
     pub(super) fn keep_for_cover(&mut self, cover: CoverId, id: EntryId) {
         let Self { aside, index, .. } = self;
         aside.keep_for_cover(cover, id, |id| index.get(id).is_some_and(is_set_aside));
+    }
+
+    /// Whether mail from a sender domain waits.
+    pub fn waits_from(&self, sender_domain: &Domain) -> bool {
+        self.senders.has(sender_domain)
     }
 
     /// Sender domains of what waits, each with its tenant.

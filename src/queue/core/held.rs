@@ -23,8 +23,9 @@ use crate::scheduler::{BindingId, CoverId, DestinationId, TenantId, Verdict};
 /// Entries that one call sets aside, and that one wakes.
 pub(super) const ASIDE_MAX: usize = 1_000;
 
-/// Entries of one cover that are known by it, to be woken when it changes.
-const UNCOVERED_MAX: usize = 10_000;
+/// From so many entries of one cover on, and from twice as many as waited when that was last looked at, those that have
+/// moved on are looked for.
+const UNCOVERED_FEW: usize = 1_000;
 
 /// How long a tenant's turn rests where more than that is to be set aside.
 pub(super) const ASIDE_PAUSE: Duration = Duration::from_millis(10);
@@ -109,6 +110,11 @@ impl Senders {
         }
     }
 
+    /// Whether anything from a domain waits.
+    pub(super) fn has(&self, domain: &Domain) -> bool {
+        self.ids.contains_key(domain)
+    }
+
     /// The numbers of a domain, one for each stream that waits.
     fn of(&self, domain: &Domain) -> &[SenderId] {
         self.ids.get(domain).map_or(&[], SmallVec::as_slice)
@@ -127,6 +133,13 @@ type Key = (TenantId, SenderId, DestinationId);
 /// Until when, why, and the binding that carries nothing until then.
 type Rest = (Wall, &'static str, BindingId);
 
+#[derive(Debug, Default)]
+struct Uncovered {
+    ids: BTreeSet<EntryId>,
+    /// How many waited when those that had moved on were looked for last.
+    waited: usize,
+}
+
 /// What waits beside the lanes because its sender domain is held.
 #[derive(Debug, Default)]
 pub(super) struct Aside {
@@ -138,7 +151,7 @@ pub(super) struct Aside {
     /// How many more may be set aside in this call.
     room: usize,
     /// Set aside since other bindings may not carry its sender's mail, by cover. Holds entries that have moved on since.
-    uncovered: HashMap<CoverId, BTreeSet<EntryId>>,
+    uncovered: HashMap<CoverId, Uncovered>,
     /// Groups that were stopped from moving and whose binding carries nothing now: until when, and why.
     resting: HashMap<Key, Rest>,
 }
@@ -174,20 +187,19 @@ impl Aside {
         self.count = self.ids.values().map(BTreeSet::len).sum();
     }
 
-    /// An entry waits for its sender's SPF. Beyond [`UNCOVERED_MAX`] of one cover they wait for their timer alone.
+    /// An entry waits for its sender's SPF.
     pub(super) fn keep_for_cover(&mut self, cover: CoverId, id: EntryId, waits: impl Fn(EntryId) -> bool) {
-        let ids = self.uncovered.entry(cover).or_default();
-        if ids.len() >= UNCOVERED_MAX {
+        let Uncovered { ids, waited } = self.uncovered.entry(cover).or_default();
+        if ids.len() >= UNCOVERED_FEW.max(2 * *waited) {
             ids.retain(|id| waits(*id));
+            *waited = ids.len();
         }
-        if ids.len() < UNCOVERED_MAX {
-            ids.insert(id);
-        }
+        ids.insert(id);
     }
 
     /// A cover holds for a domain less: what waits for it looks again.
     pub(super) fn wake_for_cover(&mut self, cover: CoverId) {
-        self.waking.extend(self.uncovered.remove(&cover).unwrap_or_default());
+        self.waking.extend(self.uncovered.remove(&cover).unwrap_or_default().ids);
     }
 
     /// The group rests. Those whose rest is over are forgotten as others come.
@@ -329,4 +341,28 @@ pub(super) fn is_set_aside(waiting: &Waiting) -> bool {
 
 fn reason() -> &'static str {
     Verdict::TenantHeld { until: Default::default() }.as_str()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[test]
+    fn looking_for_those_that_have_moved_on_costs_each_that_waits_a_look_or_two() {
+        let (mut aside, looks) = (Aside::default(), Cell::new(0));
+        for id in 0..50_000 {
+            // One of four has moved on.
+            aside.keep_for_cover(CoverId::NONE, EntryId(id), |id| {
+                looks.set(looks.get() + 1);
+                id.0 % 4 > 0
+            });
+        }
+        assert!(looks.get() < 150_000, "{}", looks.get());
+        let kept = aside.uncovered[&CoverId::NONE].ids.len();
+        assert!((37_500..=50_000).contains(&kept), "all that wait are known by it: {kept}");
+        aside.wake_for_cover(CoverId::NONE);
+        assert_eq!(aside.waking.len(), kept);
+    }
 }

@@ -18,7 +18,7 @@
 //! | `grant_pending` | the lane | the grant |
 //! | `rate_limited`, `pace` | the lane | at the gate of its pool, one lane after the other |
 //! | `suspended`, `route_suspended`, `probation`, `operator_suspended`, `cap`, `warmup`, `back_off` | the lane | the earliest moment of all verdicts, with jitter, or a move of health |
-//! | `drained`, `tier_closed`, `other_region`, `spf_not_covered` | nothing by themselves | – |
+//! | `drained`, `tier_closed`, `other_region`, `spf_not_covered` | nothing by themselves (as a reason the last says that another binding could carry it now) | – |
 //!
 //! Where several bindings give several verdicts, the narrowest block among them holds (entry, engaged, lane), and the
 //! earliest moment. What could go from other bindings, for its address families, its region or its sender's SPF, is in a lane of its own; a
@@ -144,9 +144,9 @@ impl Core {
                 let messages_per_connection = self.scheduler.messages_per_connection(lease.binding, destination);
                 return Some(Start { entry: id, lease, binding, plan, messages_per_connection });
             }
-            Selection::Later { until, tenant: None, verdicts } => match kept_back {
+            Selection::Later { until, tenant: None, verdicts, only_spf } => match kept_back {
                 Some((next, _)) => self.keep_back(head, (tenant, sender, destination), next, &verdicts, now),
-                None => self.block(head, until, &verdicts, now),
+                None => self.block(head, until, &verdicts, reason_or_spf(&verdicts, only_spf), now),
             },
             Selection::Later { until, tenant: Some(verdict), .. } => self.block_tenant(head, until, &verdict, now),
             Selection::Exhausted { verdicts } => {
@@ -227,7 +227,14 @@ impl Core {
         }
     }
 
-    pub(super) fn block(&mut self, head: Head, until: Wall, verdicts: &[(BindingId, Verdict)], now: Now) {
+    pub(super) fn block(
+        &mut self,
+        head: Head,
+        until: Wall,
+        verdicts: &[(BindingId, Verdict)],
+        why: &'static str,
+        now: Now,
+    ) {
         let has = |kind: fn(&Verdict) -> bool| verdicts.iter().any(|(_, v)| kind(v));
         let for_grant = has(|v| matches!(v, Verdict::GrantPending));
         let by_event = for_grant || has(|v| matches!(v, Verdict::WindowFull));
@@ -270,7 +277,7 @@ impl Core {
         }
         let wake = wake.unwrap_or_else(|| self.parked_until(until, pool, now));
 
-        let block = Block { until: (!by_event).then_some(until), reason: reason(verdicts) };
+        let block = Block { until: (!by_event).then_some(until), reason: why };
         if !head.is_engaged && has(|v| matches!(v, Verdict::Reserved { .. })) {
             self.index.block_plain(lane, block, wake);
         } else {
@@ -342,17 +349,26 @@ pub(super) fn request<'a>(
     }
 }
 
-/// The verdict that decides over the waiting: that of the binding which is free first, caps before suspensions.
 /// The answer in a word.
 fn said(selection: &Selection) -> &'static str {
     match selection {
         Selection::Assigned(_) => "eligible",
         Selection::Later { tenant: Some(verdict), .. } => verdict.as_str(),
-        Selection::Later { tenant: None, verdicts, .. } | Selection::Exhausted { verdicts } => reason(verdicts),
+        Selection::Later { tenant: None, verdicts, only_spf, .. } => reason_or_spf(verdicts, *only_spf),
+        Selection::Exhausted { verdicts } => reason(verdicts),
     }
 }
 
-fn reason(verdicts: &[(BindingId, Verdict)]) -> &'static str {
+/// What the mail waits for where another binding could carry it but for its sender's SPF record: for that, unless it is a
+/// matter of milliseconds.
+fn reason_or_spf(verdicts: &[(BindingId, Verdict)], only_spf: bool) -> &'static str {
+    let reason = reason(verdicts);
+    let is_soon = reason == Verdict::GrantPending.as_str();
+    if only_spf && !is_soon { Verdict::SpfNotCovered.as_str() } else { reason }
+}
+
+/// The verdict that decides over the waiting: that of the binding which is free first, caps before suspensions.
+pub(super) fn reason(verdicts: &[(BindingId, Verdict)]) -> &'static str {
     let far = Wall::from_millis(i64::MAX);
     verdicts
         .iter()

@@ -412,7 +412,9 @@ impl Core {
     /// News from the monitor or the operator.
     pub fn observe(&mut self, evidence: &Evidence, now: Now) -> Observed {
         self.note_listing(evidence);
-        self.reported(std::slice::from_ref(evidence), now)
+        let observed = self.reported(std::slice::from_ref(evidence), now);
+        self.forget_listing(evidence);
+        observed
     }
 
     /// Moves that time alone brings: of health (end of a suspension, next period of probation), of warm-ups (a new day).
@@ -544,14 +546,17 @@ impl Core {
         }
         self.note_suspensions(&changes);
         self.wake_concerned(&changes);
+        let waived = self.follow_covers();
         let freed = self.reputation.take_freed();
         self.wake_freed(freed, now);
         let mut facts = self.reputation.take_facts();
         facts.extend(self.scheduler.take_facts());
+        let mut notes = self.reputation.take_notes();
+        notes.extend(waived);
         Observed {
             changes,
             holds: self.reputation.take_hold_changes(),
-            notes: self.reputation.take_notes(),
+            notes,
             stages: self.scheduler.take_stage_changes(),
             facts,
             reactions: self.take_reactions(),

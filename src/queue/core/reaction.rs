@@ -3,11 +3,13 @@
 //! Counted from two moments that the monitor tells with a listing: the first answer that showed it, and the last answer
 //! before it that did not (the binding was listed at some time between the two, so this is the outer bound). Counted to the
 //! end of the last attempt that the binding carried: those on the wire when the suspension takes hold count until they
-//! end. A binding that carried nothing after the first answer reacted in no time.
+//! end.
 //!
-//! Measured is a move of the binding to suspended for the reason `listed`. A listing that only throttles, one whose
-//! suspension is withheld (a pool's last binding), and one of a binding that is out already stop nothing and are not
-//! measured. A restart between the listing and the last attempt drops the measurement.
+//! Measured is a move of the binding to suspended for the reason `listed`, at the moment that the monitor tells the listing.
+//! One that only throttles, one whose suspension is withheld (a pool's last binding), and one of a binding that is out
+//! already stop nothing and are not measured, nor is a binding that carried nothing after the first answer: there was
+//! nothing to stop. What happens to a suspended binding while its last attempts end changes nothing, unless it carries mail
+//! again. A restart between the listing and the last attempt drops the measurement.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -61,8 +63,20 @@ impl Core {
     pub(super) fn note_listing(&mut self, evidence: &Evidence) {
         let Evidence::Listings { binding, listed, first_seen, last_clean } = evidence else { return };
         let Some(id) = self.scheduler.binding_id(binding) else { return };
+        if self.reactions.bindings.get(&id).is_some_and(|watched| watched.is_ending) {
+            return;
+        }
         let seen = first_seen.filter(|_| !listed.is_empty()).map(|first| Seen { first, clean: *last_clean });
         self.reactions.bindings.entry(id).or_default().seen = seen;
+    }
+
+    /// What the monitor told has been judged: where it stopped nothing, it explains nothing that comes later.
+    pub(super) fn forget_listing(&mut self, evidence: &Evidence) {
+        let Evidence::Listings { binding, .. } = evidence else { return };
+        let Some(id) = self.scheduler.binding_id(binding) else { return };
+        if let Some(watched) = self.reactions.bindings.get_mut(&id).filter(|watched| !watched.is_ending) {
+            watched.seen = None;
+        }
     }
 
     /// Healths have moved: whether one of them is what a listing brings about.
@@ -71,9 +85,13 @@ impl Core {
             let Subject::Binding(name) = &change.subject else { continue };
             let Some(id) = self.scheduler.binding_id(name) else { continue };
             let is_listed = matches!(change.to, Health::Suspended { reason: Reason::Listed, .. });
-            let was_out = matches!(change.from, Health::Suspended { .. });
+            let [was_out, is_out] = [&change.from, &change.to].map(|health| matches!(health, Health::Suspended { .. }));
             let watched = self.reactions.bindings.entry(id).or_default();
-            watched.is_ending = is_listed && !was_out && watched.seen.is_some();
+            if !is_out {
+                (watched.is_ending, watched.seen) = (false, None);
+            } else if is_listed && !was_out && watched.seen.is_some() {
+                watched.is_ending = true;
+            }
             self.measure(id);
         }
     }
@@ -91,11 +109,11 @@ impl Core {
         }
         watched.is_ending = false;
         let Some(seen) = watched.seen.take() else { return };
-        let since = |from: Wall| watched.last_end.map_or(Duration::ZERO, |end| end.since(from));
+        let Some(end) = watched.last_end.filter(|end| *end > seen.first) else { return };
         self.reactions.done.push(Reaction {
             binding: self.scheduler.binding_name(id).clone(),
-            from_first_answer: since(seen.first),
-            from_last_clean: seen.clean.map(since),
+            from_first_answer: end.since(seen.first),
+            from_last_clean: seen.clean.map(|clean| end.since(clean)),
         });
     }
 }

@@ -19,6 +19,10 @@ pub struct ListMetrics {
     pub second_silent: IntCounterVec,
     /// Domains of a binding or tenant that a zone lists.
     pub domain_listed: IntGaugeVec,
+    /// What the heaviest of them weighs; no series where none is listed.
+    pub domain_weight: GaugeVec,
+    /// What the listing of a binding weighs; no series without one.
+    pub listing_weight: GaugeVec,
     /// When the zone's health last changed.
     pub zone_since: GaugeVec,
     /// When the listing of a binding was first seen; no series without one.
@@ -63,6 +67,18 @@ impl ListMetrics {
                 "dnsbl_domain_listed",
                 "Domains of a binding (EHLO, PTR) or of a tenant (sender) that the list names.",
                 &["zone", "of", "name"],
+            )?,
+            domain_weight: ratios(
+                r,
+                "dnsbl_domain_listing_weight",
+                "Weight of the heaviest listing of a domain of the binding or tenant.",
+                &["zone", "of", "name"],
+            )?,
+            listing_weight: ratios(
+                r,
+                "dnsbl_listing_weight",
+                "Weight of the listing of the binding.",
+                &["binding", "zone"],
             )?,
             zone_since: ratios(
                 r,

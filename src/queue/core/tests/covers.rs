@@ -78,7 +78,7 @@ fn a_tenant_that_only_wants_reports_and_one_that_sends_as_another_domain_are_ask
 fn mail_that_waits_for_the_covered_binding_goes_when_its_record_covers_another() {
     let mut rig = rig("");
     covered(&mut rig, "acme.example", &["m1"], &["m2"]);
-    rig.bindable("m1", false);
+    listed(&mut rig, "m1", 0, None);
     let ids: Vec<EntryId> = (0..3)
         .map(|n| {
             let mut entry = from(&rig, "acme", "u@acme.example");
@@ -90,7 +90,9 @@ fn mail_that_waits_for_the_covered_binding_goes_when_its_record_covers_another()
         })
         .collect();
     assert!(rig.attempts().is_empty());
-    assert_eq!((rig.reason(ids[0]), rig.reason(ids[1])), ("suspended", "suspended"));
+    assert_eq!((rig.reason(ids[0]), rig.reason(ids[1])), ("spf_not_covered", "spf_not_covered"), "m2 could carry it");
+    let asked: Vec<_> = rig.core.asked().all().filter(|(_, verdict, _)| *verdict == "spf_not_covered").collect();
+    assert!(!asked.is_empty());
     let plain = from(&rig, "acme", "u@plain.example");
     rig.take_in(plain);
     let started = rig.attempts();
@@ -117,8 +119,12 @@ fn an_entry_set_aside_for_its_exclusion_is_woken_when_the_record_changes() {
 }
 
 fn listed(rig: &mut Rig, name: &str, first: i64, clean: Option<i64>) {
+    listed_by(rig, name, true, first, clean);
+}
+
+fn listed_by(rig: &mut Rig, name: &str, certain: bool, first: i64, clean: Option<i64>) {
     let at = |seconds: i64| Wall::from_millis(START.as_millis() + seconds * 1_000);
-    let listing = Listing { zone: ZoneName::new("z"), weight: 4.0, certain: true, codes: "127.0.0.2".into() };
+    let listing = Listing { zone: ZoneName::new("z"), weight: 4.0, certain, codes: "127.0.0.2".into() };
     let evidence = Evidence::Listings {
         binding: name.into(),
         listed: vec![listing],
@@ -157,17 +163,107 @@ fn the_time_from_a_listing_to_the_last_message_counts_what_is_on_the_wire() {
 }
 
 #[test]
-fn a_listed_binding_that_carried_nothing_since_reacted_in_no_time() {
+fn mail_goes_as_before_while_the_only_covered_binding_is_out_until_somebody_brings_it_back() {
     let mut rig = rig("");
-    rig.pass(Duration::from_secs(30));
-    let evidence = Evidence::Listings {
-        binding: "m1".into(),
-        listed: vec![Listing { zone: ZoneName::new("z"), weight: 4.0, certain: true, codes: "127.0.0.2".into() }],
-        first_seen: Some(START),
-        last_clean: None,
+    covered(&mut rig, "acme.example", &["m1"], &["m2"]);
+    let mut entry = from(&rig, "acme", "u@acme.example");
+    entry.state.excluded = vec![("m1".into(), rig.now.wall.plus(60 * MINUTE))];
+    let waits = rig.take_in(entry);
+    assert!(rig.attempts().is_empty());
+    assert_eq!(rig.reason(waits), "spf_not_covered");
+
+    let told = |observed: Observed| observed.notes.iter().map(Note::as_str).collect::<Vec<_>>();
+    let lost = Evidence::Unbindable { binding: "m1".into(), detail: "no such address".into() };
+    let observed = rig.core.observe(&lost, rig.now);
+    assert_eq!(told(observed), ["spf_waived"]);
+    let started = rig.attempts();
+    assert_eq!((started.len(), by(&started)), (1, vec!["m2"]), "what waited for it is woken");
+    started.into_iter().for_each(|start| rig.deliver(start));
+    assert_eq!(sent(&mut rig, "acme", "u@acme.example"), ["m2"]);
+
+    let observed = rig.core.observe(&Evidence::Bindable { binding: "m1".into() }, rig.now);
+    assert_eq!(told(observed), ["spf_holds_again"]);
+    assert_eq!(sent(&mut rig, "acme", "u@acme.example"), ["m1"]);
+}
+
+#[test]
+fn spf_is_the_reason_where_another_could_carry_it_and_no_other_time() {
+    let mut rig = Rig::new(&format!("{}{}{TWO}", binding(1, "daily_cap = 1"), binding(2, "daily_cap = 1")));
+    covered(&mut rig, "acme.example", &["m1"], &["m2"]);
+    let send = |rig: &mut Rig, sender: &str| {
+        let entry = from(rig, "acme", sender);
+        let id = rig.take_in(entry);
+        rig.attempts().into_iter().for_each(|start| rig.deliver(start));
+        id
     };
-    let observed = rig.core.observe(&evidence, rig.now);
-    assert_eq!(observed.reactions.len(), 1);
-    assert_eq!(observed.reactions[0].from_first_answer, Duration::ZERO);
-    assert_eq!(observed.reactions[0].from_last_clean, None);
+    send(&mut rig, "u@acme.example");
+    let waits = send(&mut rig, "u@acme.example");
+    assert_eq!(rig.reason(waits), "spf_not_covered", "m2 has its day before it");
+    send(&mut rig, "u@plain.example");
+    let waits = send(&mut rig, "u@plain.example");
+    assert_eq!(rig.reason(waits), "cap");
+    // In a lane of its own: what waits already is not asked again.
+    covered(&mut rig, "acme.example", &["m2"], &["m1"]);
+    let waits = send(&mut rig, "v@acme.example");
+    assert_eq!(rig.reason(waits), "cap", "m1 has nothing left either");
+}
+
+/// Starts an attempt over m1.
+fn on_the_wire(rig: &mut Rig) -> Start {
+    let entry = from(rig, "acme", "u@acme.example");
+    rig.take_in(entry);
+    rig.attempts().pop().expect("an attempt")
+}
+
+fn ends(rig: &mut Rig, start: Start) {
+    let mut entry = rig.entries[&start.entry].clone();
+    rig.core.concluded(&start.lease, &mut entry, &[], None, 0.5, rig.now);
+    rig.deliver(start);
+}
+
+fn watched() -> Rig {
+    let mut rig = rig("");
+    covered(&mut rig, "acme.example", &["m1"], &["m2"]);
+    rig
+}
+
+#[test]
+fn a_listed_binding_that_carried_nothing_since_is_not_measured() {
+    let mut rig = watched();
+    let start = on_the_wire(&mut rig);
+    ends(&mut rig, start);
+    rig.pass(Duration::from_secs(30));
+    listed(&mut rig, "m1", 10, None);
+    assert_eq!(rig.core.take_reactions(), []);
+}
+
+#[test]
+fn a_listing_that_stopped_nothing_explains_nothing_later() {
+    let mut rig = watched();
+    rig.bindable("m2", false);
+    rig.pass(Duration::from_secs(30));
+    // The guard keeps the last binding of the pool.
+    listed_by(&mut rig, "m1", false, 10, None);
+    rig.pass(60 * MINUTE);
+    let start = on_the_wire(&mut rig);
+    ends(&mut rig, start);
+    rig.core.observe(&Evidence::Bindable { binding: "m2".into() }, rig.now);
+    rig.pass(MINUTE);
+    let health = rig.core.reputation().health(&Subject::Binding("m1".into()));
+    assert!(matches!(health, Health::Suspended { .. }), "now it can be spared: {health:?}");
+    assert_eq!(rig.core.take_reactions(), []);
+}
+
+#[test]
+fn another_reason_while_the_last_attempt_ends_does_not_lose_the_measurement() {
+    let mut rig = watched();
+    let start = on_the_wire(&mut rig);
+    rig.pass(Duration::from_secs(30));
+    listed(&mut rig, "m1", 10, None);
+    let word = Evidence::OperatorSuspend { binding: "m1".into(), destination: None, reason: "seen".into(), span: None };
+    assert_eq!(rig.core.observe(&word, rig.now).changes.len(), 1);
+    rig.pass(Duration::from_secs(5));
+    ends(&mut rig, start);
+    let seconds: Vec<u64> = rig.core.take_reactions().iter().map(|known| known.from_first_answer.as_secs()).collect();
+    assert_eq!(seconds, [25]);
 }
