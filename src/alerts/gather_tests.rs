@@ -13,6 +13,7 @@ use crate::message::{BindingName, PoolName};
 use crate::monitor::Monitor;
 use crate::monitor::identity::resolver::{Checked, ResolverCheck};
 use crate::monitor::identity::selfcheck::Report;
+use crate::monitor::watch::DomainSnapshot;
 
 const CONFIG: &str = r#"
 [server]
@@ -132,6 +133,23 @@ fn said(seen: &Seen, config: &Config, metrics: &Metrics, grant_errors: u64) -> V
     judged.conditions.iter().map(|condition| condition.name).collect()
 }
 
+/// The EHLO name of binding `a`, on a list.
+fn listed_domain() -> DomainSnapshot {
+    DomainSnapshot {
+        domain: "mta1.example.net".into(),
+        bindings: vec!["a".into()],
+        tenants: Vec::new(),
+        zone: "bl".into(),
+        state: 1,
+        weight: 4.0,
+        codes: "127.0.1.2".into(),
+        text: String::new(),
+        pending: false,
+        first_seen: None,
+        last_conclusive: Some(now()),
+    }
+}
+
 fn suspended(status: &mut BindingStatus) {
     (status.health, status.reason) = (SUSPENDED.into(), Some("ip_blocked".into()));
 }
@@ -162,6 +180,7 @@ fn every_alert_can_come_about() {
             seen.status.bindings.iter_mut().for_each(suspended);
         }),
         (&[A::BindingListed], &|seen, _| (seen.monitor.listings[0].state, seen.monitor.listings[0].weight) = (1, 4.0)),
+        (&[A::DomainListed], &|seen, _| seen.monitor.domains = vec![listed_domain()]),
         (&[A::ZoneUnhealthy], &|seen, _| seen.monitor.zones[0].health = "dead"),
         (&[A::ReverseDnsBroken], &|seen, _| seen.monitor.reverse[0].confirmed = Some(false)),
         (&[A::ResolverDistrusted], &|seen, _| seen.identity.resolvers[0].checks[0].grade = Grade::Bad),

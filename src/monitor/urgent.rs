@@ -148,6 +148,8 @@ impl Urgent {
 
 #[cfg(test)]
 mod tests {
+    use std::slice::from_ref;
+
     use super::*;
 
     const MINUTE: Duration = Duration::from_secs(60);
@@ -242,12 +244,12 @@ mod tests {
     fn confirmations_without_budget_wait_a_turn_and_those_that_waited_longest_come_first() {
         let mut urgent = Urgent::new(1, MINUTE);
         let (a, b) = (binding("a"), binding("b"));
-        urgent.looked(0, over(&[b.clone()], &[b.clone()]), at(0));
+        urgent.looked(0, over(from_ref(&b), from_ref(&b)), at(0));
         let both = [a.clone(), b.clone()];
-        urgent.looked(0, over(&[a.clone()], &both), at(30));
+        urgent.looked(0, over(from_ref(&a), &both), at(30));
         let due = urgent.due(0, at(90));
         assert_eq!(due.confirming, [b.clone(), a.clone()]);
-        let part = Outcome { asked: &[b.clone()], refused: (&[a.clone()], &[]), pending: &both };
+        let part = Outcome { asked: from_ref(&b), refused: (from_ref(&a), &[]), pending: &both };
         urgent.looked(0, part, at(91));
         assert_eq!(urgent.next(0), Some(at(151)));
         assert_eq!(urgent.due(0, at(151)).confirming, [a, b]);
