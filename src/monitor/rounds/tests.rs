@@ -601,6 +601,17 @@ async fn a_new_listing_needs_the_second_resolver_and_a_reply_that_names_the_list
     second.listed("z.example", [192, 0, 2, 1].into(), CODE);
     bench.monitor.round().await;
     assert_eq!(state_in(&bench, "z"), Some(1));
+    first.delisted("z.example", [192, 0, 2, 1].into());
+    for _ in 0..3 {
+        bench.later();
+        bench.monitor.round().await;
+    }
+    assert_eq!(state_in(&bench, "z"), Some(1), "one of them sees it still");
+    second.delisted("z.example", [192, 0, 2, 1].into());
+    bench.later();
+    bench.monitor.round().await;
+    assert_eq!(state_in(&bench, "z"), Some(0));
+    first.listed("z.example", [192, 0, 2, 1].into(), CODE);
 
     let alone = with(&first, |config| config.monitor.zones = vec![zone("z")]);
     alone.monitor.check_now(&"a".into(), "550 blocked using z.example");

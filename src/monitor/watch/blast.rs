@@ -189,7 +189,7 @@ impl Watched {
     fn topmost<'d>(&self, domain: &'d str) -> &'d str {
         let is_asked = |name: &str| self.cells.contains_key(&Subject::Domain(name.to_owned()));
         let above = domain.match_indices('.').map(|(at, _)| &domain[at + 1..]);
-        above.filter(|name| is_asked(name)).last().unwrap_or(domain)
+        above.rev().find(|name| is_asked(name)).unwrap_or(domain)
     }
 
     /// It is doubted because it names too many at once, not because it is dead: what it has said since before the doubt

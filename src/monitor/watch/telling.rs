@@ -12,7 +12,7 @@ use crate::reputation::Evidence;
 use crate::reputation::evidence::Listing;
 
 use super::cell::{Cell, Known};
-use super::weight::{Held, counted};
+use super::weight::{Held, SeenOn, counted};
 use super::{
     DomainSnapshot, ListingSnapshot, Note, ProbeSnapshot, STALE_AFTER, Snapshot, Watch, Watched, ZoneSnapshot,
 };
@@ -182,7 +182,7 @@ impl Watched {
         &self,
         binding: &BindingName,
         mut names: impl Iterator<Item = (&'d String, &'d Users)>,
-    ) -> Option<(Listing, Option<(Wall, Option<Wall>)>)> {
+    ) -> Option<(Listing, Option<SeenOn>)> {
         if self.rules.kind == ZoneKind::Address {
             let cell = self.cells.get(&Subject::Binding(binding.clone()))?;
             return match &cell.confirmed {

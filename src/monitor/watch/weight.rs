@@ -19,6 +19,9 @@ use crate::reputation::evidence::Listing;
 /// Up to this a listing is a notice.
 const NOTICE: f64 = 1.0;
 
+/// When a listing was first seen, and when its zone had last said that it was clean.
+pub(super) type SeenOn = (Wall, Option<Wall>);
+
 /// What one zone holds against a binding, or says in its favour.
 #[derive(Clone, Debug)]
 pub(super) struct Held {
@@ -27,8 +30,7 @@ pub(super) struct Held {
     /// Who runs the list.
     pub(super) operator: String,
     pub(super) kind: ZoneKind,
-    /// When it was first seen, and when the zone had last said that it was clean.
-    pub(super) seen: Option<(Wall, Option<Wall>)>,
+    pub(super) seen: Option<SeenOn>,
 }
 
 impl Held {
