@@ -120,11 +120,10 @@ impl Context<'_> {
             ZoneKind::Domain => (name(POSITIVE_NAME), name(NEGATIVE_NAME)),
         };
         for at in [&raw.positive_probe, &raw.negative_probe].into_iter().filter_map(Field::given) {
-            let fits = match (&at.value, kind) {
-                (OrOff::On(Probe::Address(_)), ZoneKind::Domain) => false,
-                (OrOff::On(Probe::Name(_)), ZoneKind::Address) => false,
-                _ => true,
-            };
+            let fits = !matches!(
+                (&at.value, kind),
+                (OrOff::On(Probe::Address(_)), ZoneKind::Domain) | (OrOff::On(Probe::Name(_)), ZoneKind::Address)
+            );
             if !fits {
                 let what = format!(
                     "not what a list of {} can be asked",
