@@ -309,84 +309,16 @@ async fn a_refusal_that_names_the_list_and_one_answer_take_the_binding_out_long_
 }
 
 mod peers {
-    use std::fs;
-    use std::net::UdpSocket;
-    use std::os::unix::fs::PermissionsExt;
-    use std::path::Path;
-    use std::process::{Child, Command, Stdio};
-
     use super::*;
-
-    struct Rbldnsd(Child);
-
-    impl Drop for Rbldnsd {
-        fn drop(&mut self) {
-            let _ = self.0.kill();
-            let _ = self.0.wait();
-        }
-    }
-
-    fn write_zone(path: &Path, listed: &[&str]) {
-        let mut text = String::from(
-            "$SOA 1 ns.bl.test hostmaster.bl.test 0 1 1 1 1\n$TTL 1\n:127.0.0.2:listed for a test\n127.0.0.2\n",
-        );
-        for address in listed {
-            text.push_str(address);
-            text.push('\n');
-        }
-        // Renamed into place: rbldnsd must never read half a file.
-        let fresh = path.with_extension("fresh");
-        fs::write(&fresh, text).unwrap();
-        fs::set_permissions(&fresh, fs::Permissions::from_mode(0o644)).unwrap();
-        fs::rename(&fresh, path).unwrap();
-    }
+    use crate::support::Rbldnsd;
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     #[ignore = "needs rbldnsd; tests/run installs it"]
     async fn rbldnsd_lists_and_delists() {
-        let directory = tempfile::tempdir().unwrap();
-        // It gives up root and must still read its zone.
-        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        let file = directory.path().join("bl.zone");
-        write_zone(&file, &[]);
-        // It cannot be asked for a port of the system's choice; one that was free just now is the next best.
-        let address = UdpSocket::bind(anywhere()).unwrap().local_addr().unwrap();
-        let bind = format!("{}/{}", address.ip(), address.port());
-        let child = Command::new("rbldnsd")
-            .args(["-n", "-4", "-q", "-c", "1", "-b", &bind, "-w"])
-            .arg(directory.path())
-            .arg("bl.test:ip4set:bl.zone")
-            .stdin(Stdio::null())
-            .spawn()
-            .expect("rbldnsd");
-        let mut server = Rbldnsd(child);
-        wait_for_answers(address, &mut server).await;
-
-        let sink = sink().await;
-        let relay = Relay::start(&zone_at(watched(&sink), "bl", "bl.test", address)).await;
-        let list = async || write_zone(&file, &["192.0.2.11"]);
-        let delist = async || write_zone(&file, &[]);
+        let (sink, server) = (sink().await, Rbldnsd::start().await);
+        let relay = Relay::start(&zone_at(watched(&sink), "bl", "bl.test", server.addr())).await;
+        let list = async || server.list(&["192.0.2.11"]);
+        let delist = async || server.list(&[]);
         out_and_back(&relay, &sink, list, delist).await;
-    }
-
-    /// Asks for the test point until there is an answer.
-    async fn wait_for_answers(server: std::net::SocketAddr, process: &mut Rbldnsd) {
-        use hickory_resolver::proto::op::{Message, Query};
-        use hickory_resolver::proto::rr::{Name, RecordType};
-
-        let mut question = Message::query();
-        question.add_query(Query::query(Name::from_ascii("2.0.0.127.bl.test.").unwrap(), RecordType::A));
-        let question = question.to_vec().unwrap();
-        wait_until("rbldnsd answers", async || {
-            assert!(process.0.try_wait().unwrap().is_none(), "rbldnsd left");
-            let socket = tokio::net::UdpSocket::bind(anywhere()).await.unwrap();
-            socket.send_to(&question, server).await.ok()?;
-            let mut answer = [0; 512];
-            let wait = std::time::Duration::from_millis(100);
-            let length = tokio::time::timeout(wait, socket.recv(&mut answer)).await.ok()?.ok()?;
-            let answer = Message::from_vec(&answer[..length]).ok()?;
-            (!answer.answers.is_empty()).then_some(())
-        })
-        .await;
     }
 }
