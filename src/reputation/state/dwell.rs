@@ -124,8 +124,7 @@ impl State {
         let told = causes.clone().map(|held| held.since);
         let way = self.recovery.iter().flat_map(|way| [way.started, period_began(way, rules)]);
         // What is clean only later than any cause ends was so by another clock.
-        // (The operator's word has nothing to do with being clean.)
-        let earned = self.causes.iter().chain(&self.gone).filter(|(reason, _)| **reason != Reason::Operator);
+        let earned = self.causes.iter().chain(&self.gone).filter(|(reason, _)| is_earned(**reason));
         let latest_end = earned.filter_map(|(_, held)| finite_end(held)).max().unwrap_or(NEVER);
         let clean = Some(self.clean_since).filter(|&clean| clean > latest_end);
         let shield = self.shield.map(|shield| shield.since);
@@ -144,7 +143,7 @@ impl State {
                 held.until = moved(held.until, held.since, now);
                 held.since = now;
             }
-            let end = finite_end(held).filter(|_| *reason != Reason::Operator);
+            let end = finite_end(held).filter(|_| is_earned(*reason));
             latest_end = end.map_or(latest_end, |end| latest_end.max(end));
         }
         if let Some(Shield { since, until }) = self.shield.as_mut().filter(|shield| is_ahead(shield.since, now)) {
@@ -160,6 +159,12 @@ impl State {
         }
         self.clean_since = self.clean_since.min(latest_end);
     }
+}
+
+/// Whether being clean may begin with the end of it. The operator's word has nothing to do with that, and what feeds report
+/// ends by their calendar and not after a span of ours.
+fn is_earned(reason: Reason) -> bool {
+    !matches!(reason, Reason::Operator | Reason::Reported)
 }
 
 fn finite_end(held: &Held) -> Option<Wall> {
