@@ -20,9 +20,14 @@ GREEN, YELLOW, ORANGE, RED, BLUE, GREY = "green", "yellow", "orange", "red", "bl
 HEALTH = {0: ("active", GREEN), 1: ("throttled", YELLOW), 2: ("probation", ORANGE), 3: ("suspended", RED)}
 LISTED = {-1: ("unknown", GREY), 0: ("not listed", GREEN), 1: ("LISTED", RED)}
 GOOD = {-1: ("unknown", GREY), 0: ("bad", RED), 1: ("good", GREEN)}
+VERDICT = {-1: ("unknown", GREY), 0: ("good", GREEN), 1: ("warn", YELLOW), 2: ("BAD", RED)}
+REFUSED = {0: ("accepted", GREEN), 1: ("REFUSED", RED)}
 YES_IS_BAD = {0: ("no", GREEN), 1: ("yes", ORANGE)}
 
 HERE = 'instance=~"$instance"'
+
+# What mail waits for by choice, or for others: as in the alert QueueOld.
+CHOSEN = "cap|warmup|pace|reserved|tenant_held|drained|operator_suspended|rate_limited|spf_not_covered|dns"
 
 
 def mappings(words):
@@ -40,6 +45,10 @@ def thresholds(*steps):
 def target(expr, legend="", *, instant=False, ref="A"):
     query = {"refId": ref, "datasource": SOURCE, "editorMode": "code", "expr": expr, "legendFormat": legend or "__auto"}
     query |= {"instant": True, "range": False, "format": "table"} if instant else {"instant": False, "range": True}
+    if "$__rate_interval" in expr:
+        # Otherwise it follows the scrape interval that the data source is set to, 15 s by default: with a scrape a minute
+        # a rate would have one sample and show nothing.
+        query["interval"] = "1m"
     return query
 
 
@@ -279,8 +288,18 @@ def rise(metric, labels="", by=""):
     return f"(({now} - ({before} or {now} * 0)) > {grown} or {grown})"
 
 
-def quantile(share, metric):
-    return f"histogram_quantile({share}, {rate(f'{metric}_bucket', by='le')})"
+def quantile(share, metric, by=""):
+    grouped = f"le, {by}" if by else "le"
+    return f"histogram_quantile({share}, {rate(f'{metric}_bucket', by=grouped)})"
+
+
+def worst(series, by=""):
+    """The worst of what is 1 good, 0 bad, −1 unknown: unknown only where nobody knows.
+
+    The plain minimum would hide the one relay that says "bad" behind another that has not looked yet.
+    """
+    smallest = f"min by ({by})" if by else "min"
+    return f"({smallest} ({series} >= 0)) or {smallest} ({series})"
 
 
 def overview():
@@ -293,8 +312,8 @@ def overview():
                    rate("dispositions_total", 'disposition="delivered"'), unit="ops", decimals=2),
             number("Waiting", "Entries in the queue: message × pool × recipient domain.",
                    f"sum (remuda_queue_entries{{{HERE}}})"),
-            number("Never tried for", "The oldest entry nobody tried, leaving aside what waits for a cap, a warm-up or a hold.",
-                   f'max (remuda_queue_untried_oldest_seconds{{{HERE}, reason!~"cap|warmup|pace|reserved|tenant_held"}} or remuda_queue_oldest_seconds{{{HERE}}} * 0)',
+            number("Never tried for", "The oldest entry nobody tried, leaving aside what waits by choice (caps, warm-up, rates, holds) or for its domain's name servers.",
+                   f'max (remuda_queue_untried_oldest_seconds{{{HERE}, reason!~"{CHOSEN}"}} or remuda_queue_oldest_seconds{{{HERE}}} * 0)',
                    unit="s", steps=((None, GREEN), (900, YELLOW), (3600, RED))),
             number("Bindings out", "Bindings that are suspended everywhere.",
                    f'sum (remuda_binding_health{{{HERE}, state="suspended"}})', steps=((None, GREEN), (1, RED))),
@@ -398,7 +417,7 @@ def binding():
                  f'remuda_daily_cap_used{{{named}, of=~"binding|route"}} / (remuda_daily_cap_limit{{{named}, of=~"binding|route"}} > 0)',
                  "{{of}} {{provider}}", width=8, height=6),
             number("Connections", "Attempts on the wire.", f"sum (remuda_binding_connections{{{one}}})", height=6),
-            number("Reverse DNS", "Whether the PTR record leads back to the address.", f"min (remuda_fcrdns_confirmed{{{one}}})",
+            number("Reverse DNS", "Whether the PTR record leads back to the address.", worst(f"remuda_fcrdns_confirmed{{{one}}}"),
                    words=GOOD, height=6),
             timeline("Health", "The binding as a whole.", f"max by (state) (remuda_binding_health{{{one}}}) == 1", "{{state}}",
                      {1: ("so", BLUE)}, height=5),
@@ -422,7 +441,7 @@ def binding():
                   target(f"sum by (destination) (remuda_late_bounces_window{{{one}}}) / (sum by (destination) (remuda_complaint_base_window{{{one}}}) > 0)",
                          "bounces {{destination}}"), unit="percentunit"),
             table("Names", "EHLO name, PTR record and what else is checked of them.",
-                  f"min by (check) (remuda_name_check{{{one}}})", ["check"], words=GOOD, width=6),
+                  worst(f"remuda_name_check{{{one}}}", "check"), ["check"], words=GOOD, width=6),
             lines("Moves of health", "Per hour, by level, new state and reason.",
                   target(rise("health_changes_total", 'binding="$binding"', by="level, state, reason"), "{{level}} {{state}}: {{reason}}"),
                   width=9, steps=True),
@@ -542,26 +561,40 @@ def monitor():
                      {1: ("so", ORANGE)}, height=6),
             lines("Age of answers", "Since the last conclusive answer, the oldest of each list. Twice the interval of the rounds is fine.",
                   target(f'max by (zone) (remuda_dnsbl_answer_age_seconds{{{HERE}, binding=~"$binding"}})', "{{zone}}"), unit="s"),
-            lines("From listing to the last message", "From the first answer with a listing to the end of the last attempt: half and 95 % of the listings.",
-                  target(quantile(0.5, "listing_reaction_seconds"), "half"),
-                  target(quantile(0.95, "listing_reaction_seconds"), "95 %"), unit="s"),
+            lines("From listing to the last message", "To the end of the last attempt, from the first answer with the listing (first_answer) and from the last one without (last_clean): half and 95 % of the listings.",
+                  target(quantile(0.5, "listing_reaction_seconds", "from"), "half, from {{from}}"),
+                  target(quantile(0.95, "listing_reaction_seconds", "from"), "95 %, from {{from}}"), unit="s"),
+            table("Weights of listings", "What each listing weighs: 0 ignore, 1 notice, 2 warn, 3 throttle, 4 suspend.",
+                  f'max by (binding, zone) (remuda_dnsbl_listing_weight{{{HERE}, binding=~"$binding"}})', ["binding", "zone"], value="weight",
+                  steps=((None, GREY), (2, YELLOW), (3, ORANGE), (4, RED)), width=8),
+            table("Domains on lists", "Domains that a list names, of a binding (EHLO, PTR) or a tenant (senders), by the heaviest listing.",
+                  f"max by (zone, of, name) (remuda_dnsbl_domain_listing_weight{{{HERE}}})", ["zone", "of", "name"], value="weight",
+                  steps=((None, GREY), (2, YELLOW), (3, ORANGE)), width=8),
+            lines("Questions not put", "Per hour, because the day's budget of the list was used up.",
+                  target(rise("dnsbl_budget_denied_total", by="zone"), "{{zone}}"), width=8),
             Row("Names"),
             matrix("Names of bindings", "EHLO name and PTR record, check by check.",
-                   f'min by (binding, check) (remuda_name_check{{{HERE}, binding=~"$binding"}})', "binding", "check", words=GOOD, width=8),
+                   worst(f'remuda_name_check{{{HERE}, binding=~"$binding"}}', "binding, check"), "binding", "check", words=GOOD, width=8),
             table("Reverse DNS", "Whether the PTR record of the public address leads back to it.",
-                  f'min by (binding) (remuda_fcrdns_confirmed{{{HERE}, binding=~"$binding"}})', ["binding"], words=GOOD, width=8, height=10),
+                  worst(f'remuda_fcrdns_confirmed{{{HERE}, binding=~"$binding"}}', "binding"), ["binding"], words=GOOD, width=8, height=10),
             table("Resolvers", "Whether the name servers can be trusted: what they strip, rewrite or refuse.",
-                  f"min by (purpose, check) (remuda_resolver_ok{{{HERE}}})", ["purpose", "check"], words=GOOD, width=8, height=10),
+                  worst(f"remuda_resolver_ok{{{HERE}}}", "purpose, check"), ["purpose", "check"], words=GOOD, width=8, height=10),
             table("SPF not covered", "Sender domains whose SPF record does not cover a binding.",
                   f'sum by (tenant, binding) (remuda_spf_domains{{{HERE}, binding=~"$binding", state="not_covered"}}) > 0',
                   ["tenant", "binding"], value="domains", steps=((None, RED),)),
             Row("Feeds and alerts"),
-            table("Feeds", "Whether the last fetch was good.", f"min by (feed) (remuda_feed_up{{{HERE}}})", ["feed"], words=GOOD, width=6),
+            table("Feeds", "Whether the last fetch was good.", worst(f"remuda_feed_up{{{HERE}}}", "feed"), ["feed"], words=GOOD, width=6),
             lines("Age of feeds", "Of the newest observation. What is missing is neither good nor bad news.",
                   target(f"max by (feed) (remuda_feed_age_seconds{{{HERE}}})", "{{feed}}"), unit="s", width=6),
             table("Credentials", "Time until a feed's credentials expire.",
                   f"min by (feed) (remuda_feed_credential_expiry_timestamp_seconds{{{HERE}}}) - time()", ["feed"], unit="s", value="left",
                   steps=((None, RED), (14 * 86400, GREEN)), width=6),
+            matrix("What feeds say", "Of each binding, by the thresholds of the feed.",
+                   f'max by (feed, binding) (remuda_feed_state{{{HERE}, binding=~"$binding"}})', "binding", "feed", words=VERDICT, width=12, height=8),
+            table("Credentials accepted", "Whether those of the feed were refused, or a page to log in came instead of data.",
+                  f"max by (feed) (remuda_feed_credentials_refused{{{HERE}}})", ["feed"], value="refused", words=REFUSED, width=6),
+            lines("Since the test of the resolvers", "Hourly unless configured otherwise (monitor.self_check).",
+                  target(f"max by (instance) (remuda_resolver_check_age_seconds{{{HERE}}})", "{{instance}}"), unit="s", width=6),
             lines("Alerts of the relay itself", "Alerts it pushes, by severity.",
                   target(f"sum by (severity) (remuda_alerts_firing{{{HERE}}})", "{{severity}}"), width=6, steps=True),
             lines("Pushes of alerts", "Per hour, by target and outcome.",

@@ -1,4 +1,5 @@
-//! `GET /api/v1/spf`: which binding the SPF record of each sender domain covers.
+//! `GET /api/v1/spf`: which binding the SPF record of each sender domain covers, a page at a time: the table is locked
+//! while a page is copied.
 
 use axum::Json;
 use axum::extract::{Query, State};
@@ -8,19 +9,21 @@ use serde::{Deserialize, Serialize};
 
 use super::Sources;
 use crate::clock::{Wall, rfc3339};
-use crate::message::{Domain, TenantName};
+use crate::message::Domain;
 use crate::monitor::spf::outcome::{Outcome, State as Known};
 use crate::monitor::spf::views::{CellView, RowView};
 
-/// Domains answered at most.
-const LIMIT_MAX: usize = 10_000;
+/// Domains on a page at most.
+const LIMIT_MAX: usize = 1_000;
 
 /// Parameters; `limit` is text, so that a wrong one is answered in words.
 #[derive(Debug, Deserialize)]
 pub struct SpfQuery {
     tenant: Option<String>,
     domain: Option<String>,
-    /// 1 to 10,000; default 100.
+    /// Only domains whose names come after this one: `next` of the page before.
+    after: Option<String>,
+    /// 1 to 1,000; default 100.
     limit: Option<String>,
 }
 
@@ -31,6 +34,9 @@ pub struct SpfList {
     pub domains: Vec<SpfDomain>,
     /// How many there are in all.
     pub total: usize,
+    /// Where there are more: what to ask for as `after`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
 }
 
 /// One sender domain.
@@ -45,6 +51,9 @@ pub struct SpfDomain {
     pub checked: Option<Wall>,
     /// Its record, as of the last evaluation that found one; cut short.
     pub record: Option<String>,
+    /// What the domain says to those it does not allow; cut short.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub explanation: Option<String>,
     /// In the order of the configuration.
     pub bindings: Vec<SpfBinding>,
     /// Pools (with their tenants) of which no binding is covered although some are proven not to be: mail goes uncovered.
@@ -76,7 +85,7 @@ pub struct SpfBinding {
     pub conclusive: Option<Wall>,
 }
 
-/// `GET /api/v1/spf?tenant=NAME&domain=NAME&limit=N`
+/// `GET /api/v1/spf?tenant=NAME&domain=NAME&after=NAME&limit=N`
 pub async fn list(State(sources): State<Sources>, Query(query): Query<SpfQuery>) -> Response {
     let limit = match query.limit.as_deref().map(|text| (text, text.parse::<usize>())) {
         None => 100,
@@ -86,24 +95,38 @@ pub async fn list(State(sources): State<Sources>, Query(query): Query<SpfQuery>)
             return (StatusCode::BAD_REQUEST, why).into_response();
         }
     };
-    let domain = query.domain.map(|domain| domain.trim_end_matches('.').to_ascii_lowercase());
-    let is_wanted = |name: &Domain, tenants: &[TenantName]| {
-        domain.as_ref().is_none_or(|domain| name.as_str() == domain)
-            && query.tenant.as_ref().is_none_or(|tenant| tenants.iter().any(|known| known.as_str() == tenant))
+    let tenant = query.tenant.as_deref();
+    let named = |text: &String| text.trim_end_matches('.').to_ascii_lowercase().parse::<Domain>();
+    let (views, total, is_more) = match (query.domain.as_ref().map(named), query.after.as_ref().map(named)) {
+        // What is no domain is none of ours.
+        (Some(Err(_)), _) => (Vec::new(), 0, false),
+        (Some(Ok(domain)), _) => {
+            let row = sources.cover.view(&domain);
+            let is_of =
+                |row: &RowView| tenant.is_none_or(|tenant| row.tenants.iter().any(|known| known.as_str() == tenant));
+            let rows: Vec<RowView> = row.into_iter().filter(is_of).collect();
+            let total = rows.len();
+            (rows, total, false)
+        }
+        (None, Some(Err(_))) => {
+            return (StatusCode::BAD_REQUEST, "after is not the name of a domain\n").into_response();
+        }
+        (None, after) => sources.cover.page(tenant, after.and_then(Result::ok).as_ref(), limit),
     };
-    let (views, total) = sources.cover.views(is_wanted, limit);
-    Json(SpfList { domains: views.into_iter().map(SpfDomain::of).collect(), total }).into_response()
+    let domains: Vec<SpfDomain> = views.into_iter().map(SpfDomain::of).collect();
+    let next = domains.last().filter(|_| is_more).map(|last| last.domain.clone());
+    Json(SpfList { domains, total, next }).into_response()
 }
 
 impl SpfDomain {
     fn of(row: RowView) -> Self {
-        let record = row.bindings.iter().find_map(|cell| cell.answer.as_ref()?.record.clone());
         let uncovered = row.uncovered.iter();
         Self {
             domain: row.domain.to_string(),
             tenants: row.tenants.iter().map(ToString::to_string).collect(),
             checked: row.asked,
-            record,
+            record: row.record,
+            explanation: row.said,
             uncovered: uncovered
                 .map(|(tenant, pool)| SpfUncovered { tenant: tenant.to_string(), pool: pool.to_string() })
                 .collect(),
@@ -114,7 +137,8 @@ impl SpfDomain {
 
 impl SpfBinding {
     fn of(cell: CellView) -> Self {
-        let (result, reason) = cell.answer.map_or((None, None), |answer| (Some(answer.outcome), answer.reason));
+        let result = cell.last.map(|(outcome, _)| outcome);
+        let reason = cell.last.and_then(|(_, reason)| reason).map(|reason| reason.to_string());
         Self { binding: cell.binding.to_string(), state: cell.state, result, reason, conclusive: cell.conclusive }
     }
 }

@@ -11,14 +11,14 @@ use super::kept::{self, Kept};
 use super::ledger::{Alert, Change, Identity, Ledger};
 use super::outbox::{Deliveries, Delivery, Outcome, Push, States};
 use super::payload::Origin;
-use super::shown::{AlertShown, Snapshot, TargetShown};
+use super::shown::{AlertShown, Snapshot, Tally, TargetShown};
 use super::trend::Trend;
-use super::view::{Counted, View};
+use super::view::{Counted, LATELY, View};
 use crate::clock::Wall;
 use crate::config::Alerts as Rules;
 
-/// Over how long "within the last minutes" is.
-const LATELY: Duration = Duration::from_secs(300);
+/// Deliveries are written down as often as this part of the silence that counts as wrong, and at most once a minute.
+const SILENCE_PART: u32 = 12;
 
 /// A durable change to hand to the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +53,17 @@ pub enum Job {
     Delivery(Delivery),
 }
 
+/// One push that was made.
+#[derive(Clone, Debug)]
+pub struct Done {
+    /// Which.
+    pub job: Job,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What went wrong, in words.
+    pub error: Option<String>,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct Book {
@@ -62,6 +73,8 @@ pub struct Book {
     targets: Vec<Target>,
     /// What is on disk; `None` where that is not known.
     written: BTreeMap<String, Option<Kept>>,
+    /// The last delivery, as it is on disk.
+    delivery_written: Option<Wall>,
     started: Wall,
     looked: Option<Wall>,
 }
@@ -79,6 +92,7 @@ impl Book {
             trend: Trend::new(rules.limits.window, now),
             targets: managers.chain(hooks).collect(),
             written: BTreeMap::new(),
+            delivery_written: None,
             started: now,
             looked: None,
             rules: rules.clone(),
@@ -90,6 +104,17 @@ impl Book {
         let mut bad = Vec::new();
         let mut alerts = Vec::new();
         for (key, bytes) in facts {
+            if key == kept::LAST_DELIVERY {
+                match kept::read_last_delivery(&bytes) {
+                    Some(at) => {
+                        self.trend.restore(at);
+                        self.delivery_written = Some(at);
+                    }
+                    // Written over with the next facts.
+                    None => bad.push(key),
+                }
+                continue;
+            }
             let kept = Kept::read(&bytes);
             let Some((kept, alert)) = kept.and_then(|kept| kept.alert(&self.rules).map(|alert| (kept, alert))) else {
                 // Goes with the next facts.
@@ -120,8 +145,10 @@ impl Book {
     pub fn look(&mut self, mut view: View, totals: &Counted, now: Wall) {
         self.trend.add(totals, now);
         (view.window, view.window_span) = self.trend.within(self.rules.limits.window, totals, now);
-        (view.lately, _) = self.trend.within(LATELY, totals, now);
+        (view.lately, view.lately_span) = self.trend.within(LATELY, totals, now);
         view.last_delivery = self.trend.last_delivery();
+        view.running = now.since(self.started);
+        view.left_out = self.ledger.left_out() as u64;
         let judgement = conditions::of(&view, &self.rules, now);
         let changes = self.ledger.look(judgement, &self.rules, now);
         self.looked = Some(now);
@@ -149,25 +176,46 @@ impl Book {
         }
     }
 
-    /// What to tell target `number` now.
-    pub fn job(&mut self, number: usize, now: Wall) -> Option<Job> {
-        match &mut self.targets.get_mut(number)?.outbox {
-            Outbox::Alertmanager(states) => Some(Job::States(states.push(self.ledger.firing(), now))),
-            Outbox::Webhook(_, deliveries) => deliveries.push(now).map(Job::Delivery),
+    /// What to tell target `number` now: parts of one push to an Alertmanager, to be sent in this order, or deliveries to a
+    /// webhook, in no order.
+    pub fn jobs(&mut self, number: usize, now: Wall) -> Vec<Job> {
+        let Some(target) = self.targets.get_mut(number) else { return Vec::new() };
+        match &mut target.outbox {
+            Outbox::Alertmanager(states) => {
+                states.push(self.ledger.firing(), now).parts().into_iter().map(Job::States).collect()
+            }
+            Outbox::Webhook(_, deliveries) => deliveries.push(now).into_iter().map(Job::Delivery).collect(),
         }
     }
 
-    /// How that ended; `unit` is random in 0..1, `error` says more of a failure.
-    pub fn learn(&mut self, number: usize, job: &Job, outcome: Outcome, error: Option<String>, unit: f64, now: Wall) {
+    /// How these ended, which were sent; `unit` is random in 0..1.
+    pub fn learn(&mut self, number: usize, done: &[Done], unit: f64, now: Wall) {
         let resend = self.rules.resend;
-        let Some(target) = self.targets.get_mut(number) else { return };
-        match (&mut target.outbox, job) {
-            (Outbox::Alertmanager(states), Job::States(push)) => states.learn(push, outcome, resend, unit, now),
-            (Outbox::Webhook(_, deliveries), Job::Delivery(sent)) => deliveries.learn(sent, outcome, unit, now),
-            _ => {}
+        let Some(target) = self.targets.get_mut(number).filter(|_| !done.is_empty()) else { return };
+        match &mut target.outbox {
+            Outbox::Alertmanager(states) => {
+                let parts = done.iter().filter_map(|done| match &done.job {
+                    Job::States(push) => Some((push, done.outcome)),
+                    Job::Delivery(_) => None,
+                });
+                states.learn(&parts.collect::<Vec<_>>(), resend, unit, now);
+            }
+            Outbox::Webhook(_, deliveries) => {
+                let sent = done.iter().filter_map(|done| match &done.job {
+                    Job::Delivery(sent) => Some((sent, done.outcome)),
+                    Job::States(_) => None,
+                });
+                deliveries.learn(&sent.collect::<Vec<_>>(), unit, now);
+            }
         }
-        target.last_error = error;
-        if outcome == Outcome::Accepted {
+        target.last_error = done.iter().find_map(|done| done.error.clone());
+        let is_taken = |done: &Done| done.outcome == Outcome::Accepted;
+        // Of an Alertmanager's parts all must be taken, or it does not know everything.
+        let is_success = match target.outbox {
+            Outbox::Alertmanager(_) => done.iter().all(is_taken),
+            Outbox::Webhook(..) => done.iter().any(is_taken),
+        };
+        if is_success {
             target.last_success = Some(now);
         }
     }
@@ -207,15 +255,45 @@ impl Book {
             }
         }
         self.written = wanted.into_iter().map(|(key, kept)| (key, Some(kept.mark()))).collect();
+        facts.extend(self.delivery_fact());
         facts
+    }
+
+    /// Rarely enough that a busy relay does not write for this alone; the moment of the first start is written as well.
+    fn delivery_fact(&mut self) -> Option<Fact> {
+        let last = self.trend.last_delivery();
+        let step = (self.rules.limits.no_deliveries / SILENCE_PART).max(Duration::from_secs(60));
+        // A clock that was set back: what is on disk lies in the future.
+        let is_due = self.delivery_written.is_none_or(|written| last.since(written) >= step || last < written);
+        is_due.then(|| {
+            self.delivery_written = Some(last);
+            Fact::Put(kept::LAST_DELIVERY.to_owned(), kept::last_delivery(last))
+        })
     }
 
     /// These could not be written: they come again.
     pub fn not_written(&mut self, facts: &[Fact]) {
         for fact in facts {
             let (Fact::Put(key, _) | Fact::Remove(key)) = fact;
-            self.written.insert(key.clone(), None);
+            if key == kept::LAST_DELIVERY {
+                self.delivery_written = None;
+            } else {
+                self.written.insert(key.clone(), None);
+            }
         }
+    }
+
+    /// For metrics: no words.
+    pub fn tally(&self, now: Wall) -> Tally {
+        let mut tally = Tally {
+            left_out: self.ledger.left_out(),
+            targets: self.targets.iter().map(|target| self.target_shown(target, now)).collect(),
+            ..Tally::default()
+        };
+        for alert in self.ledger.firing() {
+            *tally.firing.entry((alert.condition.name, alert.severity)).or_default() += 1;
+        }
+        tally
     }
 
     /// For people.

@@ -1,74 +1,134 @@
 //! (shell) Fills a [`View`] from status, monitor and counters.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::Ordering;
 
 use prometheus::core::Collector;
 
 use super::view::{
-    BindingView, CapView, ComplaintView, Counted, FeedView, HoldView, ListingView, OutView, PoolView, ReverseView,
-    Tried, View, WaitingView, WarmupView, ZoneView,
+    BindingView, CapView, ComplaintView, Counted, DomainsView, FeedView, HoldView, ListingView, OutView, PoolView,
+    ResolverView, ReverseView, SpfView, Tried, View, WaitingView, WarmupView, ZoneView,
 };
 use crate::admin::Sources;
 use crate::admin::status::{BindingStatus, Status};
+use crate::clock::Wall;
 use crate::config::{Config, Member};
+use crate::message::TenantName;
 use crate::monitor::feeds::FeedSnapshot;
+use crate::monitor::identity::names::Grade;
+use crate::monitor::identity::selfcheck::MONITOR;
+use crate::monitor::spf::outcome::State;
+use crate::monitor::spf::views::Totals;
+use crate::monitor::{Snapshot, identity};
 use crate::outcome::{Cause, Disposition};
+use crate::scheduler::CapUsage;
 use crate::scheduler::cap::Owner;
 use crate::store::space;
+use crate::telemetry::Metrics;
 use crate::telemetry::metrics::OTHER;
 
 /// Health and reason that speak of the operator's own act.
 const SUSPENDED: &str = "suspended";
 const OPERATOR: &str = "operator";
 
-/// The relay now, and what it counted since the start.
-pub(super) fn view(sources: &Sources) -> (View, Counted) {
-    let status = Status::of(sources);
-    let monitor = sources.monitor.snapshot();
-    let config = sources.dispatcher.config();
-    let listings = monitor.listings.iter().map(|listing| ListingView {
-        binding: listing.binding.to_string(),
-        zone: listing.zone.to_string(),
-        listed: (listing.state >= 0).then_some(listing.state == 1),
-        weight: listing.weight,
-        codes: listing.codes.clone(),
-    });
-    let zones = monitor.zones.iter().map(|zone| ZoneView {
-        name: zone.zone.to_string(),
-        health: zone.health.to_owned(),
-        reason: zone.reason.clone(),
-    });
-    let reverse = monitor.reverse.iter().map(|reverse| ReverseView {
-        binding: reverse.binding.to_string(),
-        confirmed: reverse.confirmed,
-        detail: reverse.detail.clone(),
-    });
-    let caps = caps(sources);
-    let view = View {
-        bindings: status.bindings.iter().map(|binding| self::binding(binding, config)).collect(),
-        pools: pools(&status, &caps, config),
-        listings: listings.collect(),
-        zones: zones.collect(),
-        reverse: reverse.collect(),
-        caps,
-        warmups: warmups(&status),
-        complaints: complaints(&status),
-        waiting: waiting(&status),
-        holds: holds(&status, config),
-        feeds: feeds(sources),
-        set_aside: status.spool.quarantined_count,
-        free_space: space::free_bytes(&config.server.state_dir).ok(),
-        ..View::default()
-    };
-    (view, totals(sources))
+/// Domains of bindings, by list; those of tenants alone are the tenants' affair.
+fn domains(monitor: &Snapshot) -> Vec<DomainsView> {
+    let mut lists: BTreeMap<&str, DomainsView> = BTreeMap::new();
+    for domain in monitor.domains.iter().filter(|domain| !domain.bindings.is_empty()) {
+        let zone = domain.zone.as_str();
+        let view = lists.entry(zone).or_insert_with(|| DomainsView { zone: zone.to_owned(), ..DomainsView::default() });
+        view.has_unknown |= domain.state < 0;
+        if domain.state == 1 {
+            let bindings = domain.bindings.iter().map(ToString::to_string).collect();
+            view.listed.push((domain.domain.clone(), bindings, domain.weight));
+        }
+    }
+    lists.into_values().collect()
 }
 
-fn binding(binding: &BindingStatus, config: &Config) -> BindingView {
+/// What the parts of the program say at one moment.
+struct Seen {
+    status: Status,
+    usage: Vec<CapUsage>,
+    monitor: Snapshot,
+    identity: identity::Snapshot,
+    spf: Totals,
+    feeds: Vec<FeedSnapshot>,
+    free_space: Option<u64>,
+}
+
+/// The relay now, and what it counted since the start.
+pub(super) fn view(sources: &Sources) -> (View, Counted) {
+    let dispatcher = &sources.dispatcher;
+    let (status, usage) = Status::with_usage(sources);
+    let seen = Seen {
+        status,
+        usage,
+        monitor: sources.monitor.snapshot(),
+        identity: sources.identity.snapshot(),
+        spf: sources.cover.totals(),
+        feeds: sources.feeds.states(),
+        free_space: space::free_bytes(&dispatcher.config().server.state_dir).ok(),
+    };
+    let counts = dispatcher.counts();
+    let counted = Counted {
+        grant_errors: counts.grant_errors.load(Ordering::Relaxed),
+        delivered: counts.delivered.load(Ordering::Relaxed),
+        ..counted(dispatcher.metrics())
+    };
+    (seen.view(dispatcher.config(), dispatcher.now().wall), counted)
+}
+
+impl Seen {
+    fn view(&self, config: &Config, now: Wall) -> View {
+        let Self { status, monitor, .. } = self;
+        let listings = monitor.listings.iter().map(|listing| ListingView {
+            binding: listing.binding.to_string(),
+            zone: listing.zone.to_string(),
+            listed: (listing.state >= 0).then_some(listing.state == 1),
+            weight: listing.weight,
+            codes: listing.codes.clone(),
+        });
+        let zones = monitor.zones.iter().map(|zone| ZoneView {
+            name: zone.zone.to_string(),
+            health: zone.health.to_owned(),
+            reason: zone.reason.clone(),
+        });
+        let reverse = monitor.reverse.iter().map(|reverse| ReverseView {
+            binding: reverse.binding.to_string(),
+            confirmed: reverse.confirmed,
+            detail: reverse.detail.clone(),
+        });
+        let by_choice: HashSet<&str> =
+            config.bindings.iter().filter(|binding| binding.suspend_delivery).map(|b| b.name.as_str()).collect();
+        let caps = caps(&self.usage);
+        View {
+            bindings: status.bindings.iter().map(|binding| self::binding(binding, &by_choice)).collect(),
+            pools: pools(status, &caps, &by_choice, config),
+            listings: listings.collect(),
+            domains: domains(monitor),
+            zones: zones.collect(),
+            reverse: reverse.collect(),
+            resolvers: resolvers(&self.identity, config),
+            spf: spf(&self.spf),
+            caps,
+            warmups: warmups(status),
+            complaints: complaints(status),
+            waiting: waiting(status),
+            holds: holds(status, config),
+            feeds: self.feeds.iter().map(|seen| feed(seen, config, now)).collect(),
+            set_aside: status.spool.quarantined_count,
+            free_space: self.free_space,
+            ..View::default()
+        }
+    }
+}
+
+fn binding(binding: &BindingStatus, by_choice: &HashSet<&str>) -> BindingView {
     let own = OutView {
         destination: String::new(),
         suspended: binding.health == SUSPENDED,
-        wanted: is_out_by_choice(config, &binding.name) || binding.reason.as_deref() == Some(OPERATOR),
+        wanted: by_choice.contains(binding.name.as_str()) || binding.reason.as_deref() == Some(OPERATOR),
         reason: binding.reason.clone().unwrap_or_default(),
         until: binding.until,
         evidence: binding.evidence.clone().unwrap_or_default(),
@@ -84,21 +144,14 @@ fn binding(binding: &BindingStatus, config: &Config) -> BindingView {
     BindingView { name: binding.name.clone(), own, routes: routes.collect() }
 }
 
-fn is_out_by_choice(config: &Config, name: &str) -> bool {
-    config.bindings.iter().any(|binding| binding.name.as_str() == name && binding.suspend_delivery)
-}
-
-fn pools(status: &Status, caps: &[CapView], config: &Config) -> Vec<PoolView> {
-    let is_full = |name: &str| caps.iter().any(|cap| cap.of == "binding" && cap.name == name && cap.used >= cap.limit);
-    let is_usable = |name: &str| {
-        let known = status.bindings.iter().find(|binding| binding.name == name);
-        known.is_some_and(|binding| binding.health != SUSPENDED) && !is_out_by_choice(config, name) && !is_full(name)
-    };
-    let usable: BTreeMap<&str, bool> =
-        config.bindings.iter().map(|binding| (binding.name.as_str(), is_usable(binding.name.as_str()))).collect();
+fn pools(status: &Status, caps: &[CapView], by_choice: &HashSet<&str>, config: &Config) -> Vec<PoolView> {
+    let full = caps.iter().filter(|cap| cap.of == "binding" && cap.used >= cap.limit);
+    let full: HashSet<&str> = full.map(|cap| cap.name.as_str()).collect();
+    let usable = status.bindings.iter().filter(|binding| binding.health != SUSPENDED).map(|b| b.name.as_str());
+    let usable: HashSet<&str> = usable.filter(|name| !by_choice.contains(name) && !full.contains(name)).collect();
     let count = |tiers: &[Vec<Member>]| {
         let members = tiers.iter().flatten().filter(|member| member.weight > 0);
-        members.filter(|member| usable.get(member.binding.as_str()).copied().unwrap_or_default()).count()
+        members.filter(|member| usable.contains(member.binding.as_str())).count()
     };
     let pools = config.pools.iter().map(|pool| PoolView {
         name: pool.name.to_string(),
@@ -109,9 +162,8 @@ fn pools(status: &Status, caps: &[CapView], config: &Config) -> Vec<PoolView> {
     pools.collect()
 }
 
-fn caps(sources: &Sources) -> Vec<CapView> {
-    let usage = sources.dispatcher.with_core(|core| core.scheduler().usage(sources.dispatcher.now()));
-    let caps = usage.into_iter().filter_map(|usage| {
+fn caps(usage: &[CapUsage]) -> Vec<CapView> {
+    let caps = usage.iter().filter_map(|usage| {
         let (of, name, provider) = match &usage.owner {
             Owner::Binding(binding) => ("binding", binding.to_string(), String::new()),
             Owner::Route(binding, provider) => ("route", binding.to_string(), provider.to_string()),
@@ -121,6 +173,41 @@ fn caps(sources: &Sources) -> Vec<CapView> {
         Some(CapView { of, name, provider, limit: usage.limit?, used: usage.used, resets_at: usage.resets_at })
     });
     caps.collect()
+}
+
+/// `None` before they were tested; where they are not to be tested, nothing is known and nothing to be waited for.
+fn resolvers(seen: &identity::Snapshot, config: &Config) -> Option<Vec<ResolverView>> {
+    if seen.at.is_none() && config.monitor.self_check.is_some() {
+        return None;
+    }
+    let checks = seen.resolvers.iter().flat_map(|report| report.checks.iter().map(move |checked| (report, checked)));
+    // Only what takes belief away from lists: the rest is for the metrics and their rule ResolverPoor.
+    let checks = checks.filter(|(report, checked)| report.purpose == MONITOR && checked.check.is_lie());
+    let views = checks.map(|(report, checked)| ResolverView {
+        purpose: report.purpose.clone(),
+        check: checked.check.as_str().to_owned(),
+        good: match checked.grade {
+            Grade::Good => Some(true),
+            Grade::Bad => Some(false),
+            Grade::Unknown => None,
+        },
+        detail: format!("{}. {}", checked.detail, checked.check.remedy()),
+    });
+    Some(views.collect())
+}
+
+fn spf(totals: &Totals) -> Vec<SpfView> {
+    let mut unknown: HashMap<&TenantName, u64> = HashMap::new();
+    for (tenant, _, _, count) in totals.domains.iter().filter(|(_, _, state, _)| *state == State::Unknown) {
+        *unknown.entry(tenant).or_default() += count;
+    }
+    let views = totals.uncovered.iter().map(|(tenant, pool, count)| SpfView {
+        tenant: tenant.to_string(),
+        pool: pool.to_string(),
+        uncovered: *count,
+        has_unknown: unknown.get(tenant).is_some_and(|count| *count > 0),
+    });
+    views.collect()
 }
 
 fn warmups(status: &Status) -> Vec<WarmupView> {
@@ -169,20 +256,23 @@ fn holds(status: &Status, config: &Config) -> Vec<HoldView> {
 }
 
 /// A feed is stale by the age from which on it has no more to say.
-fn feeds(sources: &Sources) -> Vec<FeedView> {
-    let (config, now) = (sources.dispatcher.config(), sources.dispatcher.now().wall);
-    let max_age = |name: &str| config.feeds.iter().find(|feed| feed.name == name).map(|feed| feed.max_age);
-    let view = |feed: FeedSnapshot| FeedView {
-        age: feed.newest.and_then(|newest| Some((now.since(newest), max_age(&feed.feed)?))),
-        expires: feed.credential_expires,
-        name: feed.feed,
-    };
-    sources.feeds.snapshot().into_iter().map(view).collect()
+fn feed(seen: &FeedSnapshot, config: &Config, now: Wall) -> FeedView {
+    let max_age = config.feeds.iter().find(|feed| feed.name == seen.feed).map(|feed| feed.max_age);
+    FeedView {
+        name: seen.feed.clone(),
+        up: seen.up,
+        is_refused: seen.credentials_refused,
+        detail: seen.detail.clone(),
+        last_success: seen.last_success,
+        // Where nothing was ever reported, from when the feed was set up.
+        age: Some(now.since(seen.newest.unwrap_or(seen.silent_since))),
+        max_age: max_age.unwrap_or_default(),
+        expires: seen.credential_expires,
+    }
 }
 
-fn totals(sources: &Sources) -> Counted {
-    let metrics = sources.dispatcher.metrics();
-    let counts = sources.dispatcher.counts();
+/// What metrics count; the rest is left at 0.
+fn counted(metrics: &Metrics) -> Counted {
     let mut attempts: BTreeMap<(String, String), Tried> = BTreeMap::new();
     let hard = [Cause::InvalidRecipient, Cause::InactiveMailbox].map(Cause::as_str);
     each(&metrics.attempts, |labels, count| {
@@ -209,8 +299,7 @@ fn totals(sources: &Sources) -> Counted {
         attempts,
         unmatched: by(&metrics.unmatched_replies, "provider"),
         failovers: by(&metrics.failovers, "pool"),
-        grant_errors: counts.grant_errors.load(Ordering::Relaxed),
-        delivered: counts.delivered.load(Ordering::Relaxed),
+        ..Counted::default()
     }
 }
 
@@ -223,3 +312,7 @@ fn each(counter: &prometheus::IntCounterVec, mut visit: impl FnMut(&BTreeMap<&st
         }
     }
 }
+
+#[cfg(test)]
+#[path = "gather_tests.rs"]
+mod tests;

@@ -16,6 +16,20 @@ use crate::config::{AlertName, Alerts};
 /// Prefix of the keys.
 pub const PREFIX: &str = "alert/";
 
+/// Key of the fact that says when mail was last delivered: silence is measured over restarts.
+pub const LAST_DELIVERY: &str = "alert/last-delivery";
+
+/// The fact of that key.
+pub fn last_delivery(at: Wall) -> Vec<u8> {
+    // A number always serialises.
+    serde_json::to_vec(&at).unwrap_or_default()
+}
+
+/// Reads it back.
+pub fn read_last_delivery(bytes: &[u8]) -> Option<Wall> {
+    serde_json::from_slice(bytes).ok()
+}
+
 /// An alert on disk.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Kept {

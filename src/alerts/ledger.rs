@@ -9,8 +9,11 @@
 //! What fires is kept over a restart with the moment it began, so that the same alert goes on; what was over meanwhile
 //! ends in the ordinary way. A doubt stops the clock of both ends: nothing begins and nothing ends on "I cannot tell".
 //!
-//! There are never more than [`ALERTS_MAX`] alerts: in a storm the worst are kept, and how many are not is told.
+//! There is a bound to both kinds. What waits ([`PENDING_MAX`]) takes no room from what fires, and gives way to what is
+//! worse or sooner due. What fires stays until it ends, so the mild never take all the room there is ([`room_for`]): in a
+//! storm of listings a full disk is still told. How many conditions found no room is counted, and an alert of its own.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -20,8 +23,20 @@ use super::conditions::{Condition, Judgement, Labels};
 use crate::clock::Wall;
 use crate::config::{AlertName, AlertRule, Alerts, Severity};
 
-/// Alerts at the same time.
+/// Alerts that fire at the same time.
 pub const ALERTS_MAX: usize = 2_000;
+
+/// Alerts that wait at the same time: a ladder of warm-up for each provider of many bindings waits for days.
+pub const PENDING_MAX: usize = 10_000;
+
+/// Up to how many alerts in all one of this severity finds room.
+pub fn room_for(severity: Severity) -> usize {
+    match severity {
+        Severity::Info => ALERTS_MAX / 2,
+        Severity::Warning => ALERTS_MAX / 4 * 3,
+        Severity::Critical => ALERTS_MAX,
+    }
+}
 
 /// Rules that wait at least so long are kept over a restart while they wait.
 const WORTH_KEEPING: Duration = Duration::from_secs(60 * 60);
@@ -101,6 +116,10 @@ impl Alert {
     pub fn identity(&self) -> Identity {
         Identity::of(self.condition.name, &self.condition.labels)
     }
+
+    fn is_due(&self, rule: &AlertRule, now: Wall) -> bool {
+        self.stage == Stage::Pending && now.since(self.since) >= rule.hold
+    }
 }
 
 /// Something to tell.
@@ -120,6 +139,15 @@ pub struct Ledger {
     left_out: usize,
 }
 
+/// Which of two has the better claim to room: the one alert that speaks for those without, then the worse, then what is due
+/// sooner.
+type Claim = (bool, Severity, Reverse<Duration>);
+
+fn claim(name: AlertName, rules: &Alerts) -> Claim {
+    let rule = rules.rule(name);
+    (name == AlertName::AlertsLeftOut, rule.severity, Reverse(rule.hold))
+}
+
 impl Ledger {
     /// Goes on with what an earlier run knew.
     pub fn restore(&mut self, alerts: impl IntoIterator<Item = Alert>) {
@@ -128,19 +156,22 @@ impl Ledger {
 
     /// Takes in what was seen; returns what has changed for those that are told.
     pub fn look(&mut self, seen: Judgement, rules: &Alerts, now: Wall) -> Vec<Change> {
-        let Judgement { mut conditions, doubts } = seen;
-        conditions.sort_by_key(|condition| std::cmp::Reverse(rules.rule(condition.name).severity));
+        let Judgement { conditions, doubts } = seen;
         let mut changes = Vec::new();
         let mut present: BTreeMap<Identity, Condition> = BTreeMap::new();
         for condition in conditions {
             present.entry(Identity::of(condition.name, &condition.labels)).or_insert(condition);
         }
+        let mut due = Vec::new();
         self.alerts.retain(|identity, alert| {
             let rule = rules.rule(alert.condition.name);
             alert.severity = rule.severity;
             match present.remove(identity) {
                 Some(condition) => {
-                    hold(alert, condition, &rule, now, &mut changes);
+                    hold(alert, condition, now, &mut changes);
+                    if alert.is_due(&rule, now) {
+                        due.push(identity.clone());
+                    }
                     true
                 }
                 None => {
@@ -150,19 +181,65 @@ impl Ledger {
                 }
             }
         });
-        // `present` is in order of names; the worst come first.
-        let mut fresh: Vec<Condition> = present.into_values().collect();
-        fresh.sort_by_key(|condition| std::cmp::Reverse(rules.rule(condition.name).severity));
-        let room = ALERTS_MAX.saturating_sub(self.alerts.len());
-        self.left_out = fresh.len().saturating_sub(room);
-        for condition in fresh.into_iter().take(room) {
-            let rule = rules.rule(condition.name);
-            let episode = condition.clone();
-            let mut alert = Alert { condition, severity: rule.severity, since: now, stage: Stage::Pending };
-            hold(&mut alert, episode, &rule, now, &mut changes);
-            self.alerts.insert(alert.identity(), alert);
-        }
+        self.left_out = 0;
+        due.extend(self.take_in(present, rules, now));
+        self.fire(due, rules, now, &mut changes);
         changes
+    }
+
+    /// Lets what is new wait, as far as there is room; returns what does not have to.
+    fn take_in(&mut self, fresh: BTreeMap<Identity, Condition>, rules: &Alerts, now: Wall) -> Vec<Identity> {
+        let mut fresh: Vec<(Identity, Condition)> = fresh.into_iter().collect();
+        fresh.sort_by_key(|(_, condition)| Reverse(claim(condition.name, rules)));
+        let mut room = PENDING_MAX.saturating_sub(self.pending().count());
+        // Looked at only where there is no room: those with the weakest claim are at the end.
+        let mut weakest: Option<Vec<(Claim, Identity)>> = None;
+        let mut due = Vec::new();
+        for (identity, condition) in fresh {
+            if room > 0 {
+                room -= 1;
+            } else {
+                self.left_out += 1;
+                let weakest = weakest.get_or_insert_with(|| {
+                    let pending = self.alerts.iter().filter(|(_, alert)| alert.stage == Stage::Pending);
+                    let mut all: Vec<_> =
+                        pending.map(|(id, alert)| (claim(alert.condition.name, rules), id.clone())).collect();
+                    all.sort_by(|one, other| other.cmp(one));
+                    all
+                });
+                // Sorted: where this one has no better claim, none of the rest has.
+                let Some((_, out)) = weakest.pop_if(|(weak, _)| *weak < claim(condition.name, rules)) else { continue };
+                self.alerts.remove(&out);
+            }
+            let rule = rules.rule(condition.name);
+            let alert = Alert { condition, severity: rule.severity, since: now, stage: Stage::Pending };
+            if alert.is_due(&rule, now) {
+                due.push(identity.clone());
+            }
+            self.alerts.insert(identity, alert);
+        }
+        due
+    }
+
+    /// Lets fire what has held for long enough, the worst first, as far as there is room; the rest goes on waiting.
+    fn fire(&mut self, mut due: Vec<Identity>, rules: &Alerts, now: Wall, changes: &mut Vec<Change>) {
+        let mut told = self.firing().count();
+        due.sort_by_cached_key(|identity| Reverse(self.alerts.get(identity).map(|a| claim(a.condition.name, rules))));
+        for identity in due {
+            // One that gave way meanwhile is not there any more, and was counted.
+            let Some(alert) = self.alerts.get_mut(&identity) else { continue };
+            if told >= room_for(alert.severity) && alert.condition.name != AlertName::AlertsLeftOut {
+                self.left_out += 1;
+                continue;
+            }
+            told += 1;
+            alert.stage = Stage::Firing { fired: now };
+            changes.push(Change::Fired(alert.clone()));
+        }
+    }
+
+    fn pending(&self) -> impl Iterator<Item = &Alert> {
+        self.all().filter(|alert| alert.stage == Stage::Pending)
     }
 
     /// All alerts, pending ones too, in order of their identity.
@@ -188,7 +265,7 @@ impl Ledger {
 }
 
 /// Its condition holds.
-fn hold(alert: &mut Alert, condition: Condition, rule: &AlertRule, now: Wall, changes: &mut Vec<Change>) {
+fn hold(alert: &mut Alert, condition: Condition, now: Wall, changes: &mut Vec<Change>) {
     if condition.episode != alert.condition.episode {
         if alert.stage != Stage::Pending {
             changes.push(Change::Ended(alert.clone(), now));
@@ -198,14 +275,8 @@ fn hold(alert: &mut Alert, condition: Condition, rule: &AlertRule, now: Wall, ch
     // A clock that was set back: "since tomorrow" would hold for ever.
     alert.since = alert.since.min(now);
     alert.condition = condition;
-    match alert.stage {
-        Stage::Firing { .. } => {}
-        Stage::Clearing { fired, .. } => alert.stage = Stage::Firing { fired },
-        Stage::Pending if now.since(alert.since) >= rule.hold => {
-            alert.stage = Stage::Firing { fired: now };
-            changes.push(Change::Fired(alert.clone()));
-        }
-        Stage::Pending => {}
+    if let Stage::Clearing { fired, .. } = alert.stage {
+        alert.stage = Stage::Firing { fired };
     }
 }
 

@@ -152,14 +152,56 @@ fn a_clock_that_is_set_back_holds_nothing_for_ever() {
     assert!(ledger.look(gone(), &rules, at(1_000_060)).len() == 1);
 }
 
+fn of(name: AlertName, key: &str) -> Condition {
+    Condition { name, labels: Labels::from([("of".to_owned(), key.to_owned())]), ..condition("x") }
+}
+
+fn all(conditions: impl IntoIterator<Item = Condition>) -> Judgement {
+    Judgement { conditions: conditions.into_iter().collect(), doubts: Vec::new() }
+}
+
+fn names(changes: &[Change]) -> Vec<&'static str> {
+    let fired = changes.iter().filter_map(|change| match change {
+        Change::Fired(alert) => Some(alert.condition.name.as_str()),
+        Change::Ended(..) => None,
+    });
+    fired.collect()
+}
+
 #[test]
-fn in_a_storm_the_worst_are_kept_and_the_rest_counted() {
+fn what_waits_for_days_keeps_nobody_from_firing() {
     let (mut ledger, rules) = (Ledger::default(), rules());
-    let mut conditions: Vec<Condition> = (0..ALERTS_MAX + 10).map(|n| condition(&format!("p{n}"))).collect();
-    conditions.push(Condition { name: AlertName::SpoolSpaceLow, labels: Labels::new(), ..condition("x") });
-    ledger.look(Judgement { conditions, doubts: Vec::new() }, &rules, at(0));
-    assert_eq!((ledger.all().count(), ledger.left_out()), (ALERTS_MAX, 11));
-    assert!(ledger.all().any(|alert| alert.condition.name == AlertName::SpoolSpaceLow));
+    // A ladder for each of ten providers, of two thousand addresses.
+    let ladders = || (0..20_000).map(|n| of(AlertName::WarmupStalled, &format!("{n}")));
+    ledger.look(all(ladders()), &rules, at(0));
+    let worse = || ladders().chain([of(AlertName::SpoolSpaceLow, "x"), of(AlertName::BindingSuspended, "a")]);
+    assert_eq!(names(&ledger.look(all(worse()), &rules, at(15))), ["BindingSuspended"]);
+    assert_eq!(names(&ledger.look(all(worse()), &rules, at(75))), ["SpoolSpaceLow"]);
+}
+
+#[test]
+fn what_fires_leaves_room_for_what_is_worse() {
+    let (mut ledger, rules) = (Ledger::default(), rules());
+    let listed = || (0..5_000).map(|n| of(AlertName::BindingListed, &format!("{n}")));
+    ledger.look(all(listed()), &rules, at(0));
+    let worse = || listed().chain([of(AlertName::SpoolSpaceLow, "x")]);
+    ledger.look(all(worse()), &rules, at(15));
+    assert_eq!(names(&ledger.look(all(worse()), &rules, at(75))), ["SpoolSpaceLow"]);
+}
+
+#[test]
+fn in_a_storm_the_worst_fire_and_the_rest_is_counted() {
+    let (mut ledger, rules) = (Ledger::default(), rules());
+    let now = rules.rule(AlertName::BindingListed).hold;
+    assert!(now.is_zero());
+    let mut conditions: Vec<Condition> =
+        (0..ALERTS_MAX).map(|n| of(AlertName::CapNearlyUsed, &format!("{n}"))).collect();
+    conditions.extend((0..ALERTS_MAX).map(|n| of(AlertName::BindingListed, &format!("{n}"))));
+    let changes = ledger.look(all(conditions), &rules, at(0));
+    assert_eq!(changes.len(), ledger.firing().count());
+    assert!(names(&changes).iter().all(|name| *name == "BindingListed"), "the milder ones wait");
+    assert_eq!(ledger.left_out(), 2 * ALERTS_MAX - changes.len());
+    assert!(changes.len() < ALERTS_MAX, "there is room for worse");
 }
 
 #[test]

@@ -9,10 +9,12 @@
 //!
 //! Everything but the two ends is pure and joined in [`book`]: [`view`] is what is judged, [`conditions`] what holds in
 //! it, [`ledger`] what begins and ends, [`outbox`] what is still to be told and when, [`payload`] the bodies, [`kept`] what
-//! survives a restart. The shell looks every `alerts.every`, and one task per target pushes; a target that hangs delays no
-//! other, and none of them delays mail.
+//! survives a restart. The shell looks every `alerts.every` (where nobody is to be told, a quarter as often), and one task
+//! per target pushes; a target that hangs delays no other, and none of them delays mail.
 //!
-//! The names are those of the rules for Prometheus, so an operator may be told by either, or by both.
+//! The names are those of the rules for Prometheus, so an operator may be told by either, or by both. Only a relay that is
+//! down (`RelayDown`) and pushes that fail (`AlertPushFailing`) must be told by somebody else. `ConfigReloadFailed` can be
+//! configured but never fires yet: this version reads its configuration only at the start.
 
 pub mod book;
 pub mod conditions;
@@ -32,15 +34,20 @@ use parking_lot::Mutex;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
-use self::book::{Book, Fact};
+use self::book::{Book, Done, Fact, Job};
+use self::outbox::Outcome;
 use self::payload::Origin;
 use self::push::Target;
-use self::shown::Snapshot;
+use self::shown::{Snapshot, Tally};
 use crate::admin::Sources;
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::store::{Batch, Op};
+
+/// Where nobody is to be told, conditions are looked at for metrics and `remuda alerts` alone: this many times as seldom.
+const SELDOM: u32 = 4;
 
 /// Conditions that hold, and whom they were told.
 pub struct Alerts {
@@ -77,17 +84,24 @@ impl Alerts {
         self.book.lock().snapshot(&self.origin, self.clock.now().wall)
     }
 
+    /// The same as numbers, for metrics.
+    pub fn tally(&self) -> Tally {
+        self.book.lock().tally(self.clock.now().wall)
+    }
+
     /// Works until `stopped` turns true.
     pub async fn run(self: Arc<Self>, sources: Sources, mut stopped: watch::Receiver<bool>) {
         self.restore(&sources);
-        for (number, target) in Target::all(&self.rules).into_iter().enumerate() {
+        let targets = Target::all(&self.rules);
+        let every = if targets.is_empty() { self.rules.every * SELDOM } else { self.rules.every };
+        for (number, target) in targets.into_iter().map(Arc::new).enumerate() {
             let (alerts, sources, stopped) = (Arc::clone(&self), sources.clone(), stopped.clone());
             tokio::spawn(async move { alerts.tell(number, &target, &sources, stopped).await });
         }
         loop {
             self.look(&sources).await;
             // An error of the channel means that its sender is gone, which is a stop as well.
-            if tokio::time::timeout(self.rules.every, stopped.wait_for(|stop| *stop)).await.is_ok() {
+            if tokio::time::timeout(every, stopped.wait_for(|stop| *stop)).await.is_ok() {
                 // Whom it was told since the last look.
                 return self.write(&sources).await;
             }
@@ -133,7 +147,13 @@ impl Alerts {
     }
 
     /// The task of one target.
-    async fn tell(&self, number: usize, target: &Target, sources: &Sources, mut stopped: watch::Receiver<bool>) {
+    async fn tell(
+        self: &Arc<Self>,
+        number: usize,
+        target: &Arc<Target>,
+        sources: &Sources,
+        mut stopped: watch::Receiver<bool>,
+    ) {
         let mut looks = self.looks.subscribe();
         loop {
             let wait = self.book.lock().wait(number, self.clock.now().wall);
@@ -153,16 +173,43 @@ impl Alerts {
         }
     }
 
-    async fn push(&self, number: usize, target: &Target, sources: &Sources) {
-        let now = self.clock.now().wall;
-        let Some(job) = self.book.lock().job(number, now) else { return };
-        let (outcome, error) = target.push(&job, &self.origin, &self.rules, now).await;
+    async fn push(self: &Arc<Self>, number: usize, target: &Arc<Target>, sources: &Sources) {
+        let mut sending = JoinSet::new();
+        let mut done: Vec<Done> = Vec::new();
+        let jobs = self.book.lock().jobs(number, self.clock.now().wall);
+        for job in jobs {
+            match job {
+                // In order, and no further where it fails: the rest is made anew.
+                Job::States(_) => {
+                    let next = self.send(target, job).await;
+                    let goes_on = matches!(next.outcome, Outcome::Accepted | Outcome::Refused);
+                    done.push(next);
+                    if !goes_on {
+                        break;
+                    }
+                }
+                Job::Delivery(_) => {
+                    let (alerts, target) = (Arc::clone(self), Arc::clone(target));
+                    sending.spawn(async move { alerts.send(&target, job).await });
+                }
+            }
+        }
+        while let Some(joined) = sending.join_next().await {
+            done.extend(joined.inspect_err(|error| tracing::error!(%error, "a push did not end")).ok());
+        }
         let pushes = &sources.dispatcher.metrics().alerting.pushes;
-        pushes.with_label_values(&[target.name(), outcome.as_str()]).inc();
-        if let Some(error) = &error {
-            tracing::warn!(target: "alerts", to = target.name(), outcome = outcome.as_str(), error = error.as_str());
+        for Done { outcome, error, .. } in &done {
+            pushes.with_label_values(&[target.name(), outcome.as_str()]).inc();
+            if let Some(error) = error {
+                tracing::warn!(target: "alerts", to = target.name(), outcome = outcome.as_str(), error = error.as_str());
+            }
         }
         let unit = self.random.lock().random();
-        self.book.lock().learn(number, &job, outcome, error, unit, self.clock.now().wall);
+        self.book.lock().learn(number, &done, unit, self.clock.now().wall);
+    }
+
+    async fn send(&self, target: &Target, job: Job) -> Done {
+        let (outcome, error) = target.push(&job, &self.origin, &self.rules, self.clock.now().wall).await;
+        Done { job, outcome, error }
     }
 }

@@ -15,7 +15,9 @@
 //!
 //! `event` is `firing` or `resolved`; `reminder` is true where it was told before and still fires. An answer of 2xx is
 //! the end of a delivery, and so is another 4xx than 408, 410, 425 and 429; 410 switches the webhook off until a restart;
-//! everything else is tried again for a day, after 1 s, 2 s, … 5 min, or when `Retry-After` says. To verify, in Python:
+//! everything else is tried again after 1 s, 2 s, … 5 min, or when `Retry-After` says: an end for a day, a beginning while
+//! it fires. Up to eight are under way at the same time, the worst first, so those of different alerts come in no
+//! particular order. To verify, in Python:
 //!
 //! ```python
 //! import hashlib, hmac

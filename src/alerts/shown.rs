@@ -1,9 +1,12 @@
 //! (pure) Alerts and targets as people and programs see them: `/api/v1/alerts`, `remuda alerts`.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::conditions::Labels;
 use crate::clock::{Wall, rfc3339};
+use crate::config::{AlertName, Severity};
 
 /// `GET /api/v1/alerts`
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -16,6 +19,17 @@ pub struct Snapshot {
     pub looked_at: Option<Wall>,
     /// Pending, firing, clearing.
     pub alerts: Vec<AlertShown>,
+    /// Conditions beyond the most that are kept.
+    pub left_out: usize,
+    /// Whom the program tells.
+    pub targets: Vec<TargetShown>,
+}
+
+/// What metrics tell: no words, since they are asked often.
+#[derive(Clone, Debug, Default)]
+pub struct Tally {
+    /// How many fire, by name and severity; none where none does.
+    pub firing: BTreeMap<(AlertName, Severity), usize>,
     /// Conditions beyond the most that are kept.
     pub left_out: usize,
     /// Whom the program tells.

@@ -32,7 +32,9 @@ impl Trend {
         if totals.delivered != self.delivered {
             (self.delivered, self.last_delivery) = (totals.delivered, now);
         }
-        // A clock that was set back would make samples of the future, which would never go.
+        // A clock that was set back: a delivery of tomorrow would hide days of silence, and samples of the future would
+        // never go.
+        self.last_delivery = self.last_delivery.min(now);
         self.samples.retain(|(at, _)| *at <= now);
         if self.samples.back().is_none_or(|(at, _)| now.since(*at) >= self.window / SAMPLES) {
             self.samples.push_back((now, totals.clone()));
@@ -50,6 +52,11 @@ impl Trend {
             Some((at, then)) => (totals.since(then), now.since(*at)),
             None => (Counted::default(), Duration::ZERO),
         }
+    }
+
+    /// Goes on with what an earlier run knew of the last delivery.
+    pub fn restore(&mut self, last_delivery: Wall) {
+        self.last_delivery = last_delivery.min(self.last_delivery);
     }
 
     /// When the number delivered last grew; the beginning where it never did.

@@ -7,6 +7,9 @@ use std::time::Duration;
 
 use crate::clock::Wall;
 
+/// Over how long "within the last minutes" is.
+pub const LATELY: Duration = Duration::from_secs(300);
+
 /// The relay at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct View {
@@ -16,10 +19,16 @@ pub struct View {
     pub pools: Vec<PoolView>,
     /// Each binding in each list.
     pub listings: Vec<ListingView>,
+    /// Each list of domains.
+    pub domains: Vec<DomainsView>,
     /// Each list.
     pub zones: Vec<ZoneView>,
     /// Reverse DNS of each binding.
     pub reverse: Vec<ReverseView>,
+    /// Checks of the name servers; `None` before they were tested.
+    pub resolvers: Option<Vec<ResolverView>>,
+    /// SPF of the tenants' domains, for every pool of each tenant.
+    pub spf: Vec<SpfView>,
     /// Daily caps.
     pub caps: Vec<CapView>,
     /// Ladders of warm-ups.
@@ -36,14 +45,21 @@ pub struct View {
     pub set_aside: u64,
     /// Free octets where the spool lies; `None` where the system does not say.
     pub free_space: Option<u64>,
-    /// When mail was last delivered; the start of the program where none was.
+    /// When mail was last delivered, by an earlier run if need be; where none ever was, the first start.
     pub last_delivery: Wall,
-    /// Why the last reload of the configuration was refused; `None` where it was not.
+    /// Why the last reload of the configuration was refused; `None` where it was not. Always `None` in this version, which
+    /// reads its configuration only at the start.
     pub reload_failed: Option<String>,
+    /// Conditions that found no room among the alerts at the last look.
+    pub left_out: u64,
+    /// Since the start.
+    pub running: Duration,
     /// Counted within the window of the ratios.
     pub window: Counted,
-    /// Counted within the last minutes.
+    /// Counted within [`LATELY`].
     pub lately: Counted,
+    /// How far back `lately` reaches: less than that soon after a start.
+    pub lately_span: Duration,
     /// How far back `window` reaches: less than the window soon after a start.
     pub window_span: Duration,
 }
@@ -104,6 +120,17 @@ pub struct ListingView {
     pub codes: String,
 }
 
+/// The domains that bindings go by, in a list.
+#[derive(Clone, Debug, Default)]
+pub struct DomainsView {
+    /// Which list.
+    pub zone: String,
+    /// Of some of them nothing is known.
+    pub has_unknown: bool,
+    /// Those on the list: domain, bindings that use it, weight.
+    pub listed: Vec<(String, Vec<String>, f64)>,
+}
+
 /// A list.
 #[derive(Clone, Debug, Default)]
 pub struct ZoneView {
@@ -124,6 +151,32 @@ pub struct ReverseView {
     pub confirmed: Option<bool>,
     /// What was seen.
     pub detail: String,
+}
+
+/// A check of name servers.
+#[derive(Clone, Debug, Default)]
+pub struct ResolverView {
+    /// What they are asked for: `monitor`, `delivery`, `zone:NAME`.
+    pub purpose: String,
+    /// Stable text of the check.
+    pub check: String,
+    /// `None` while nothing is proven.
+    pub good: Option<bool>,
+    /// What was seen.
+    pub detail: String,
+}
+
+/// SPF of a tenant's domains in a pool.
+#[derive(Clone, Debug, Default)]
+pub struct SpfView {
+    /// Whose.
+    pub tenant: String,
+    /// Where their mail leaves.
+    pub pool: String,
+    /// Domains of which no binding of the pool is covered.
+    pub uncovered: u64,
+    /// Of some domain of the tenant nothing is known yet.
+    pub has_unknown: bool,
 }
 
 /// A daily cap.
@@ -198,8 +251,18 @@ pub struct HoldView {
 pub struct FeedView {
     /// Its configured name.
     pub name: String,
-    /// Age of the newest observation, and the age from which on it is stale; `None` where there was none yet.
-    pub age: Option<(Duration, Duration)>,
+    /// Whether the last fetch worked; `None` before the first.
+    pub up: Option<bool>,
+    /// Our credentials are not accepted.
+    pub is_refused: bool,
+    /// Why the last fetch failed.
+    pub detail: String,
+    /// When one last worked.
+    pub last_success: Option<Wall>,
+    /// Age of the newest observation; `None` where there was none yet.
+    pub age: Option<Duration>,
+    /// Age from which on an observation says nothing.
+    pub max_age: Duration,
     /// When its credentials end, where that is known.
     pub expires: Option<Wall>,
 }

@@ -108,6 +108,7 @@ impl Relay {
             bound.start(Arc::clone(&reception) as Arc<dyn Intake>, Arc::clone(&ingress)).map_err(|e| other(&e))?;
         let listeners = server.addresses().to_vec();
         let watching::Watching { monitor, identity, cover, feeds, alerts } = watching;
+        tokio::spawn(remember::keep_cover(Arc::clone(&cover), committer.clone(), stopped.clone()));
         let listeners_too = listeners.clone();
         let sources = Sources {
             dispatcher,
@@ -172,6 +173,7 @@ impl Relay {
         }
         self.sources.dispatcher.write_final_grants().await;
         remember::write(&self.sources.dispatcher, &self.sources.committer).await;
+        remember::write_cover(&self.sources.cover, &self.sources.committer).await;
         self.commit_thread.close();
         tracing::info!("stopped");
     }

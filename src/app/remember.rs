@@ -1,11 +1,14 @@
-//! Keeps on disk, by the minute, what a restart should not forget although no decision hangs on it: the replies that no
-//! rule knew ([`crate::telemetry::unmatched`]). A crash loses the last minute of it.
+//! Keeps on disk, by the minute, what a restart should not forget although it can be found out anew: the replies that no
+//! rule knew ([`crate::telemetry::unmatched`]), and which bindings the senders' SPF records are proven to cover
+//! ([`crate::monitor::spf::kept`]). A crash loses the last minute of it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
 
+use crate::monitor::spf::{Cover, kept};
+use crate::queue::core::Core;
 use crate::queue::dispatcher::Dispatcher;
 use crate::store::committer::Committer;
 use crate::telemetry::unmatched;
@@ -43,5 +46,36 @@ pub(super) async fn write(dispatcher: &Dispatcher, committer: &Committer) {
     if let Err(error) = committer.commit(changes.clone()).await {
         unmatched.not_written(&changes);
         tracing::warn!(%error, "replies that no rule knew not written; tried again in a minute");
+    }
+}
+
+/// Reads what the last run had proven, and which domains have mail that waits. What cannot be read is found out anew.
+pub(super) fn recall_cover(cover: &Cover, dispatcher: &Dispatcher) {
+    let facts = dispatcher.spool().facts(kept::PREFIX).unwrap_or_else(|error| {
+        tracing::warn!(%error, "what was proven of senders' SPF records cannot be read; they are asked anew");
+        Vec::new()
+    });
+    cover.restore(&facts, &dispatcher.with_core(Core::sender_domains));
+}
+
+/// Writes what is newly proven until `stopped` turns true, as [`keep`] does.
+pub(super) async fn keep_cover(cover: Arc<Cover>, committer: Committer, mut stopped: watch::Receiver<bool>) {
+    while tokio::time::timeout(PAUSE, stopped.wait_for(|stop| *stop)).await.is_err() {
+        write_cover(&cover, &committer).await;
+    }
+}
+
+/// Writes what is newly proven.
+pub(super) async fn write_cover(cover: &Cover, committer: &Committer) {
+    loop {
+        let changes = cover.changes();
+        if changes.is_empty() {
+            return;
+        }
+        if let Err(error) = committer.commit(changes.clone()).await {
+            cover.not_written(&changes);
+            tracing::warn!(%error, "what is proven of senders' SPF records not written; tried again in a minute");
+            return;
+        }
     }
 }

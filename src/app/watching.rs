@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::StartError;
+use super::{StartError, remember};
 use crate::admin::Sources;
 use crate::alerts::Alerts;
 use crate::clock::Clock;
@@ -13,8 +13,7 @@ use crate::monitor::Monitor;
 use crate::monitor::feeds::{Feeds, Word};
 use crate::monitor::identity::Identity;
 use crate::monitor::identity::resolver::Checked;
-use crate::monitor::spf::Cover;
-use crate::queue::core::Core;
+use crate::monitor::spf::{Around, Cover};
 use crate::queue::dispatcher::Dispatcher;
 use crate::reputation::Evidence;
 use crate::telemetry::events::Kind;
@@ -38,7 +37,7 @@ pub(super) fn start(
     let monitor = set_up_monitor(config, clock, dispatcher)?;
     let identity = start_identity(config, clock, dispatcher, &monitor, stopped.clone());
     start_rounds(&monitor, &identity, stopped.clone());
-    let cover = start_cover(config, clock, dispatcher, stopped.clone())?;
+    let cover = start_cover(config, clock, dispatcher, (&monitor, &identity), stopped.clone())?;
     let feeds = start_feeds(config, clock, dispatcher, stopped.clone());
     let alerts = Arc::new(Alerts::new(config, Arc::clone(clock)));
     Ok(Watching { monitor, identity, cover, feeds, alerts })
@@ -60,7 +59,12 @@ fn set_up_monitor(
         }
     });
     let looker = Arc::clone(&monitor);
-    dispatcher.on_blame(Arc::new(move |binding, reply| looker.check_now(binding, reply)));
+    dispatcher.on_blame(Arc::new(move |refusal| {
+        if refusal.counts_against_ip {
+            looker.check_now(refusal.binding, refusal.reply);
+        }
+        looker.check_domains(refusal.binding, refusal.sender, refusal.reply);
+    }));
     let teller = Arc::clone(dispatcher);
     monitor.on_note(Arc::new(move |note, at| teller.events().note(Kind::Listing, note.fields(), at)));
     let hearing = Arc::clone(dispatcher);
@@ -114,22 +118,35 @@ fn start_identity(
 }
 
 fn start_cover(
-    config: &Config,
+    config: &Arc<Config>,
     clock: &Arc<dyn Clock>,
     dispatcher: &Arc<Dispatcher>,
-    stopped: watch::Receiver<bool>,
+    (monitor, identity): (&Arc<Monitor>, &Arc<Identity>),
+    mut stopped: watch::Receiver<bool>,
 ) -> Result<Arc<Cover>, StartError> {
-    let hearing = Arc::clone(dispatcher);
-    let sink = Arc::new(move |heard| hearing.heard_of_spf(heard));
-    let cover = Cover::new(config, Arc::clone(clock), sink).map_err(|e| StartError::Other(e.to_string()))?;
+    let (hearing, knowing, looking) = (Arc::clone(dispatcher), Arc::clone(dispatcher), Arc::clone(monitor));
+    let around = Around {
+        sink: Arc::new(move |heard| hearing.heard_of_spf(heard)),
+        waits: Arc::new(move |domain| knowing.with_core(|core| core.waits_from(domain))),
+        is_believed: Arc::new(move || looking.distrusted().is_none()),
+    };
+    let cover = Cover::new(config, Arc::clone(clock), around).map_err(|e| StartError::Other(e.to_string()))?;
     let cover = Arc::new(cover);
+    // Before the first attempt: waiting mail keeps to what was proven in the last run.
+    remember::recall_cover(&cover, dispatcher);
     let seeing = Arc::clone(&cover);
     dispatcher.on_sender(Arc::new(move |tenant, domain| seeing.seen(tenant, domain)));
-    for (tenant, domain) in dispatcher.with_core(Core::sender_domains) {
-        cover.seen(&tenant, &domain);
-    }
-    let running = Arc::clone(&cover);
-    tokio::spawn(async move { running.run(stopped).await });
+    let (running, tested) = (Arc::clone(&cover), Arc::clone(identity));
+    tokio::spawn(async move {
+        // Through a resolver that lies the first evaluations would say that nobody has a record.
+        let is_ready = tokio::select! {
+            () = tested.ready() => true,
+            _ = stopped.wait_for(|stop| *stop) => false,
+        };
+        if is_ready {
+            running.run(stopped).await;
+        }
+    });
     Ok(cover)
 }
 

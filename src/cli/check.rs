@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use super::later::Found;
 use crate::config::{Config, Loaded, NamedFiles};
 use crate::feedback::keys;
 use crate::monitor::keys as zone_keys;
@@ -17,14 +18,16 @@ pub(super) struct Checked {
     key_file: Option<String>,
     /// What is odd about key files of lists.
     zone_keys: Vec<String>,
+    /// What is wrong with files that are read later.
+    pub(super) later: Found,
 }
 
 pub(super) fn main(path: &Path) -> ExitCode {
-    let Some(Checked { loaded, classifier, key_file, zone_keys }) = load(path) else { return ExitCode::FAILURE };
+    let Some(Checked { loaded, classifier, key_file, zone_keys, later }) = load(path) else { return ExitCode::FAILURE };
     for warning in &loaded.warnings {
         eprintln!("warning: {warning}");
     }
-    for odd in key_file.into_iter().chain(zone_keys) {
+    for odd in key_file.into_iter().chain(zone_keys).chain(later.odd) {
         eprintln!("warning: {odd}");
     }
     let config = loaded.config;
@@ -34,6 +37,12 @@ pub(super) fn main(path: &Path) -> ExitCode {
     }
     for warning in classifier.warnings() {
         eprintln!("warning: {warning}");
+    }
+    for bad in &later.bad {
+        eprintln!("{bad}");
+    }
+    if !later.bad.is_empty() {
+        return ExitCode::FAILURE;
     }
     println!(
         "{}: good: {} listeners, {} bindings, {} pools, {} tenants, {} providers, {} DNSBL zones, {} rules ({} your own)",
@@ -71,12 +80,17 @@ pub(super) fn load(path: &Path) -> Option<Checked> {
     if let Err(error) = &key_file {
         eprintln!("{error}");
     }
-    let zone_keys = zone_keys(named);
+    let (zone_keys, later) = (zone_keys(named), Found::of(&named.read_later));
+    if loaded.is_err() {
+        // Where it does not come to more, this as well.
+        later.bad.iter().for_each(|bad| eprintln!("{bad}"));
+    }
     Some(Checked {
         loaded: loaded.ok()?,
         classifier: classifier.ok()?,
         key_file: key_file.ok()?,
         zone_keys: zone_keys?,
+        later,
     })
 }
 

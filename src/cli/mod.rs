@@ -1,7 +1,8 @@
 //! The command line: verbs, their options, their exit codes.
 //!
-//! `0` done · `1` the thing asked for did not hold (bad configuration, demo that does not add up) · `2` wrong usage · `3`
-//! of `check --online`: nothing is wrong for certain, but something is not as it should be.
+//! `0` done · `1` the thing asked for did not hold (bad configuration, demo that does not add up) · `2` wrong usage; of
+//! `check --online` also: nothing could be looked at · `3` of `check --online`: nothing is wrong for certain, but something is
+//! not as it should be.
 
 mod alerts;
 mod check;
@@ -11,6 +12,7 @@ mod columns;
 mod demo;
 mod events;
 mod explain;
+mod later;
 mod online;
 mod rule_stub;
 mod run;
@@ -45,13 +47,13 @@ enum Verb {
         #[arg(long, value_enum)]
         log_format: Option<LogFormatArg>,
     },
-    /// Check a configuration file: all mistakes at once, with line and remedy. Exit code 1 if there is one.
+    /// Check a configuration file: all mistakes at once, with line and remedy. Exit code 1 if there is one (2 with --online).
     ///
     /// With --online also what the world sees of it, asked from this host now: a table with a line per binding (can it be
     /// bound, is there a route, PTR and its way back, EHLO name, SPF of the tenants' domains, listings), DMARC and DKIM of
     /// the domains, health of the lists and of the name servers, and a remedy for each fault. Needs no running relay and
     /// sends no mail. Exit code 0 where all is well, 1 where there is a fault, 3 where there are only warnings or questions
-    /// that nobody answered.
+    /// that nobody answered, 2 where it could not look: wrong usage, a configuration with mistakes.
     Check {
         /// Configuration file.
         #[arg(short, long, value_name = "FILE", default_value = "/etc/remuda/remuda.toml")]
@@ -103,7 +105,7 @@ enum Verb {
         /// Its HTTP address (`admin.address`).
         #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8025")]
         admin: String,
-        /// Only this kind: health, note, listing, report, warmup, unmatched.
+        /// Only this kind: health, note, listing, report, warmup, feed, spf, unmatched.
         #[arg(long, value_name = "KIND")]
         kind: Option<String>,
         /// At most so many.

@@ -11,7 +11,7 @@ use crate::config::{Config, LogFormat};
 
 pub(super) fn main(path: &Path, log_format: Option<LogFormatArg>) -> ExitCode {
     // Rules and keys are read again when the relay starts: here they are only held to the same words as `remuda check`.
-    let Some(check::Checked { loaded, .. }) = check::load(path) else { return ExitCode::FAILURE };
+    let Some(check::Checked { loaded, later, .. }) = check::load(path) else { return ExitCode::FAILURE };
     let mut config = loaded.config;
     if let Some(format) = log_format {
         config.log.format = match format {
@@ -24,6 +24,10 @@ pub(super) fn main(path: &Path, log_format: Option<LogFormatArg>) -> ExitCode {
     }
     for warning in &loaded.warnings {
         tracing::warn!(%warning, "configuration");
+    }
+    // Nobody is told or asked with these until they are mended: no reason to leave mail lying.
+    for problem in later.bad {
+        tracing::warn!(problem, "configuration");
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

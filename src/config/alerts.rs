@@ -82,10 +82,16 @@ alerts! {
     PoolWithoutEligibleBinding: Critical, minutes(1);
     /// A list has a binding's address on it, confirmed over time.
     BindingListed: Warning, Duration::ZERO;
+    /// A list has a domain on it that bindings go by (EHLO, PTR).
+    DomainListed: Warning, Duration::ZERO;
     /// A list does not answer as lists do, so it is not believed.
     ZoneUnhealthy: Warning, hours(1);
     /// The reverse DNS of a binding is proven broken.
     ReverseDnsBroken: Warning, minutes(10);
+    /// Name servers give answers that cannot be trusted.
+    ResolverDistrusted: Warning, minutes(10);
+    /// SPF of a tenant's domains covers no binding of a pool.
+    SpfNotCovered: Warning, hours(1);
     /// A daily cap is nearly used up.
     CapNearlyUsed: Info, Duration::ZERO;
     /// The stage of a warm-up has not moved for long.
@@ -102,6 +108,10 @@ alerts! {
     UnmatchedReplies: Info, minutes(30);
     /// A feed has had no news for longer than it should.
     FeedStale: Warning, minutes(5);
+    /// A feed cannot be read.
+    FeedDown: Warning, hours(6);
+    /// A feed does not accept our credentials.
+    FeedCredentialsRefused: Warning, minutes(15);
     /// The credentials of a feed expire soon.
     FeedCredentialExpiring: Warning, Duration::ZERO;
     /// The disk of the spool is nearly full.
@@ -116,6 +126,8 @@ alerts! {
     GrantErrors: Critical, minutes(1);
     /// A changed configuration was refused; the old one is in force.
     ConfigReloadFailed: Warning, Duration::ZERO;
+    /// More is wrong at once than there is room for among the alerts.
+    AlertsLeftOut: Warning, minutes(5);
 }
 
 /// `[alerts.rule.NAME]`

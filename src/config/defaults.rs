@@ -50,6 +50,8 @@ pub(super) const FEEDBACK_ACCEPT_FOR: Duration = days(30);
 pub(super) const FEEDBACK_REPORT_BYTES: u64 = 10 << 20;
 /// `feedback.unattributed_kept`
 pub(super) const FEEDBACK_UNATTRIBUTED_KEPT: usize = 1000;
+/// `monitor.zone.NAME.queries_per_day` of a shipped list whose terms name no number: what most others allow.
+pub(super) const UNWRITTEN_LIMIT: u64 = 100_000;
 /// `monitor.zone.NAME.weight`
 pub(super) const ZONE_WEIGHT: f64 = 1.0;
 /// `monitor.zone.NAME.positive_probe` (RFC 5782 §5)
@@ -66,6 +68,8 @@ pub(super) const FEED_BYTES: u64 = 16 << 20;
 pub(super) const FEED_HALF_LIFE: Duration = days(2);
 /// `feed.NAME.max_age`
 pub(super) const FEED_MAX_AGE: Duration = days(7);
+/// `feed.NAME.blast_radius`
+pub(super) const FEED_BLAST_RADIUS: f64 = 0.3;
 /// `feed.NAME.lists`
 pub(super) const FEED_LIST: &str = "zen";
 /// `feed.NAME.daily_budget`
@@ -108,6 +112,10 @@ pub(super) fn feed_metrics(kind: FeedKind, reputation: &Reputation) -> Vec<(Stri
             metric("low_ip_reputation", Some(0.0), Some(0.01)),
             metric("ip_in_rbls", Some(0.0), Some(0.01)),
             metric("bad_or_missing_ptr_record", Some(0.0), None),
+            // What is put off may still be taken: it takes more of it.
+            metric("low_ip_reputation_temp_fail", Some(0.01), Some(0.1)),
+            metric("ip_in_rbls_temp_fail", Some(0.01), Some(0.1)),
+            metric("bad_or_missing_ptr_record_temp_fail", Some(0.01), None),
             metric("needs_work", Some(0.0), None),
         ],
         FeedKind::Json | FeedKind::Csv => Vec::new(),

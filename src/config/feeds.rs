@@ -29,8 +29,10 @@ pub struct Feed {
     pub half_life: Duration,
     /// Age from which on an observation says nothing. Default 7 d.
     pub max_age: Duration,
-    /// The receiver whose routes are throttled; `None`: the binding everywhere.
+    /// The receiver whose routes are throttled; `None`: the binding everywhere. SNDS and Postmaster Tools have one.
     pub provider: Option<ProviderName>,
+    /// Share of the bindings it covers above which, turned bad by one fetch, they are not believed to be. Default 0.3.
+    pub blast_radius: f64,
     /// Which of our addresses the account covers; empty: all.
     pub networks: Vec<IpNet>,
     /// Domains that are asked about (Postmaster Tools); empty: those the account lists.
@@ -79,6 +81,7 @@ impl fmt::Debug for Feed {
             .field("half_life", &self.half_life)
             .field("max_age", &self.max_age)
             .field("provider", &self.provider)
+            .field("blast_radius", &self.blast_radius)
             .field("networks", &self.networks)
             .field("domains", &self.domains)
             .field("carried_by", &self.carried_by)

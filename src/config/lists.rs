@@ -123,11 +123,20 @@ fn names(monitor: &Table) -> Vec<(Place, String, Node)> {
     items.iter().enumerate().filter_map(text).collect()
 }
 
+static SHIPPED: LazyLock<Vec<String>> = LazyLock::new(|| {
+    let table = tree::parse(0, &source(), &mut Findings::default());
+    below(&table, "list").map_or(&[][..], |lists| &lists.0).iter().map(|entry| entry.key.clone()).collect()
+});
+
+/// Whether there is a shipped list of this name.
+pub(super) fn is_shipped(name: &str) -> bool {
+    SHIPPED.iter().any(|shipped| shipped == name)
+}
+
 /// All names of shipped lists, in the order of the file.
 #[cfg(test)]
 pub(super) fn all() -> Vec<String> {
-    let table = tree::parse(0, &source(), &mut Findings::default());
-    below(&table, "list").expect("lists").0.iter().map(|entry| entry.key.clone()).collect()
+    SHIPPED.clone()
 }
 
 #[cfg(test)]
@@ -135,11 +144,9 @@ mod tests {
     use super::*;
     use crate::config::{Config, HEAVY, Zone, ZoneKind};
 
-    fn shipped() -> Vec<Zone> {
-        let quoted: Vec<String> = all().iter().map(|name| format!("{name:?}")).collect();
-        let keyed = |name: &String| name.ends_with("-dqs") || name == "abusix";
-        let keys: String =
-            all().iter().filter(|n| keyed(n)).map(|n| format!("[monitor.zone.{n}]\nkey_file = \"k\"\n")).collect();
+    /// The zones of a configuration that names these lists, with more `keys`.
+    fn zones(names: &[String], keys: &str) -> Vec<Zone> {
+        let quoted: Vec<String> = names.iter().map(|name| format!("{name:?}")).collect();
         let text = format!(
             "[server]\nhostname = \"relay.example.net\"\nstate_dir = \"/var/lib/remuda\"\n\
              [[listener]]\naddress = \"127.0.0.1:0\"\ntrust = [\"127.0.0.0/8\"]\n\
@@ -148,6 +155,25 @@ mod tests {
             quoted.join(", ")
         );
         Config::from_toml(&text).unwrap_or_else(|error| panic!("{error}")).monitor.zones
+    }
+
+    fn shipped() -> Vec<Zone> {
+        let keyed = |name: &String| name.ends_with("-dqs") || name == "abusix";
+        let keys: String =
+            all().iter().filter(|n| keyed(n)).map(|n| format!("[monitor.zone.{n}]\nkey_file = \"k\"\n")).collect();
+        zones(&all(), &keys)
+    }
+
+    #[test]
+    fn a_shipped_list_has_a_limit_unless_a_mirror_of_ones_own_is_asked() {
+        assert!(shipped().iter().all(|zone| zone.queries_per_day.is_some_and(|limit| limit <= 300_000)));
+        let limit = |keys: &str| {
+            let zones = zones(&["psbl".to_owned()], keys);
+            zones[0].queries_per_day
+        };
+        assert_eq!(limit(""), Some(100_000));
+        assert_eq!(limit("[monitor.zone.psbl]\nservers = [\"127.0.0.1:5353\"]"), None);
+        assert_eq!(limit("[monitor.zone.psbl]\nqueries_per_day = 2000"), Some(2000));
     }
 
     #[test]

@@ -189,6 +189,32 @@ pub struct NamedFiles {
     pub state_dir: PathBuf,
     /// `monitor.zone.NAME.key_file` of each keyed zone.
     pub zone_keys: Vec<ZoneKeyFile>,
+    /// Those of `[alerts]` and `[feed]` that are read when somebody is told or asked.
+    pub read_later: Vec<LaterFile>,
+}
+
+/// A file that is read, again and again, while the program runs: what is wrong with it keeps no relay from starting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LaterFile {
+    /// Key that names it.
+    pub key: String,
+    /// The file.
+    pub file: PathBuf,
+    /// What is in it.
+    pub holds: Holds,
+    /// File and line where it is named.
+    pub at: Option<Origin>,
+}
+
+/// What is in a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holds {
+    /// A key, a token, a password.
+    Secret,
+    /// The first of a row of tokens: once it was used, the file may be gone.
+    FirstToken,
+    /// Certificates of authorities (PEM).
+    Authorities,
 }
 
 /// The file that holds the key of a zone.

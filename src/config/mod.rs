@@ -20,7 +20,7 @@ pub(crate) mod tree;
 pub mod units;
 
 pub use alerts::{AlertLimits, AlertName, AlertRule, Alertmanager, Alerts, Credentials, SecretUrl, Severity, Webhook};
-pub use check::{Loaded, Mistake, Mistakes, NamedFiles, SourceFile, ZoneKeyFile};
+pub use check::{Holds, LaterFile, Loaded, Mistake, Mistakes, NamedFiles, SourceFile, ZoneKeyFile};
 pub use feeds::{Feed, FeedAuth, FeedKind, FeedMetric, FeedRows, FeedScope};
 pub(crate) use mistake::suggest;
 pub use monitor::{CodeMeaning, Families, HEAVY, Ipv6Names, Monitor, Probe, SpfPolicy, Zone, ZoneCode, ZoneKind};

@@ -104,11 +104,14 @@ pub struct Zone {
     pub random_probe: bool,
     /// Time between two rounds. Default `monitor.interval` or `light_interval`, by weight.
     pub interval: Duration,
-    /// Questions a day that the list's terms allow us; `None`: as many as it takes.
+    /// Questions a day that the list's terms allow us; `None`: as many as it takes. Default none, but 100,000 for a shipped
+    /// list that is not asked through servers of its own.
     pub queries_per_day: Option<u64>,
     /// Words by which receivers name it in replies, besides its DNS name. Lower case.
     pub aliases: Vec<String>,
-    /// Its terms of use, for the operator.
+    /// Who runs it: of the lists of one operator only the worst word counts. Empty: nobody else's.
+    pub operator: String,
+    /// Its terms of use, for whoever runs this program.
     pub terms: String,
     /// Where one asks to be taken off, for the operator.
     pub delisting: String,
@@ -191,6 +194,7 @@ impl Zone {
             interval: Monitor::default().interval,
             queries_per_day: None,
             aliases: Vec::new(),
+            operator: String::new(),
             terms: String::new(),
             delisting: String::new(),
         }
@@ -239,6 +243,7 @@ impl fmt::Debug for Zone {
             .field("interval", &self.interval)
             .field("queries_per_day", &self.queries_per_day)
             .field("aliases", &self.aliases)
+            .field("operator", &self.operator)
             .finish_non_exhaustive()
     }
 }

@@ -348,7 +348,7 @@ impl Data {
         let is_away = wanted == RecordType::A && self.mood_of(name) == Some(&Mood::Flapping) && {
             let times = self.flips.entry(name.to_owned()).or_insert(0);
             *times += 1;
-            *times % 2 == 0
+            times.is_multiple_of(2)
         };
         match self.ruling(name) {
             Some((_, Mood::Silent)) => Found::Silence,

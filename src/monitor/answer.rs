@@ -177,6 +177,15 @@ pub fn shown_text(parts: &[String], secrets: &[&str]) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(TEXT_CHARS).collect::<String>().trim().to_owned()
 }
 
+/// Labels of a zone's name that are likely to be a key: long ones of letters and digits. For names that are written with their key.
+pub fn likely_keys(zone: &str) -> Vec<&str> {
+    let is_key = |label: &&str| {
+        let has = |what: fn(&u8) -> bool| label.bytes().any(|b| what(&b));
+        label.len() >= 16 && has(u8::is_ascii_digit) && has(u8::is_ascii_alphabetic)
+    };
+    zone.split('.').filter(is_key).collect()
+}
+
 /// `text` without `secret`, in whatever case it is written.
 fn masked(text: &str, secret: &str) -> String {
     let (low, secret) = (text.to_ascii_lowercase(), secret.to_ascii_lowercase());
@@ -195,6 +204,21 @@ fn masked(text: &str, secret: &str) -> String {
 mod tests {
     use super::super::zone::tests::zone;
     use super::*;
+
+    #[test]
+    fn a_key_that_is_written_in_the_name_is_known_by_its_look() {
+        for (name, keys) in [
+            ("zen.example.org", &[][..]),
+            ("abcdefgh12345678ijklmnop90.zen.dq.example.net", &["abcdefgh12345678ijklmnop90"]),
+            ("a-rather-long-label.example.org", &[]),
+        ] {
+            assert_eq!(likely_keys(name), keys, "{name}");
+        }
+        let zone = "abcdefgh12345678ijklmnop90.zen.dq.example.net";
+        let secrets = [&[zone][..], &likely_keys(zone)].concat();
+        let shown = shown_text(&["see https://example.org/?k=ABCDEFGH12345678ijklmnop90".to_owned()], &secrets);
+        assert_eq!(shown, "see https://example.org/?k=***");
+    }
 
     fn listed(codes: &[[u8; 4]], weight: f64, certain: bool) -> AnswerClass {
         AnswerClass::Listed { codes: codes.iter().map(|&o| o.into()).collect(), weight, certain }

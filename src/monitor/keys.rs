@@ -40,11 +40,16 @@ pub enum Error {
 
 /// A zone with its key in its name, and the key.
 pub(super) fn unlocked(zone: &Zone) -> Result<(Zone, Option<String>), Error> {
-    let Some(path) = &zone.key_file else { return Ok((zone.clone(), None)) };
-    let key = load(zone.name.as_str(), path)?;
-    if exposed(path) {
+    if let Some(path) = zone.key_file.as_ref().filter(|path| exposed(path)) {
         tracing::warn!(zone = %zone.name, path = %path.display(), "key file {EXPOSED}");
     }
+    unlocked_again(zone)
+}
+
+/// The same for who comes second, and need not say again what is odd about the file.
+pub(super) fn unlocked_again(zone: &Zone) -> Result<(Zone, Option<String>), Error> {
+    let Some(path) = &zone.key_file else { return Ok((zone.clone(), None)) };
+    let key = load(zone.name.as_str(), path)?;
     let name = zone.zone.replacen("{key}", &key, 1);
     Ok((Zone { zone: name, ..zone.clone() }, Some(key)))
 }

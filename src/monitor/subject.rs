@@ -3,8 +3,10 @@
 //! A domain is asked as it is written and with each name above it that may be a registered domain: lists differ in
 //! whether a listed domain covers the names below it (RFC 5782 §3 has no convention), and a receiver looks up either.
 //! Evidence about an EHLO or PTR name falls on every binding that uses it; a domain of a tenant is the tenant's affair.
+//! The names above a PTR name are asked only where they are ours by our own word, as an EHLO name or a sender's domain, or
+//! stand above one: `192-0-2-1.clients.example.com` is a name that a hoster gave.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 
@@ -12,9 +14,9 @@ use crate::config::{Config, DomainPattern, EhloName};
 use crate::message::{BindingName, TenantName};
 
 /// Names looked up for one host name: itself and those above it.
-const LEVELS_MAX: usize = 3;
+pub(super) const LEVELS_MAX: usize = 3;
 
-/// Domains asked about in all; what comes later in the alphabet is left out. A list's budget is not a tenant's to spend.
+/// Domains asked about in all ([`bounded`]). A list's budget is not a tenant's to spend.
 pub const DOMAINS_MAX: usize = 2_000;
 
 /// What a list is asked about.
@@ -58,10 +60,7 @@ pub fn domains<'a>(config: &Config, reverse: impl IntoIterator<Item = (&'a Bindi
             // It is one of the tenants' domains.
             EhloName::Message => continue,
         };
-        used_by_binding(&mut all, name, &binding.name);
-    }
-    for (binding, names) in reverse {
-        names.iter().for_each(|name| used_by_binding(&mut all, name, binding));
+        used_by_binding(&mut all, levels(name), &binding.name);
     }
     for tenant in &config.tenants {
         let senders = tenant.matches.sender_domain.iter().filter_map(|pattern| match pattern {
@@ -77,14 +76,36 @@ pub fn domains<'a>(config: &Config, reverse: impl IntoIterator<Item = (&'a Bindi
             }
         }
     }
-    while all.len() > DOMAINS_MAX {
-        all.pop_last();
+    // What stands above a PTR name is most often the hoster's, whose other customers are none of our business.
+    let ours: BTreeSet<String> = all.keys().cloned().collect();
+    for (binding, names) in reverse {
+        for name in names {
+            let own = levels(name).into_iter().enumerate().filter(|(level, name)| *level == 0 || ours.contains(name));
+            used_by_binding(&mut all, own.map(|(_, name)| name), binding);
+        }
     }
     all
 }
 
-fn used_by_binding(all: &mut Domains, name: &str, binding: &BindingName) {
-    for name in levels(name) {
+/// At most [`DOMAINS_MAX`] of `all`, and how many were left out: first of those that no binding uses, and of these the
+/// ones farthest below a registered domain, of which lists have least to say.
+pub fn bounded(mut all: Domains) -> (Domains, usize) {
+    let left_out = all.len().saturating_sub(DOMAINS_MAX);
+    if left_out == 0 {
+        return (all, 0);
+    }
+    let depth = |name: &str| name.bytes().filter(|b| *b == b'.').count();
+    let mut order: Vec<(bool, usize, String)> =
+        all.iter().map(|(name, users)| (users.bindings.is_empty(), depth(name), name.clone())).collect();
+    order.sort_unstable();
+    for (.., name) in order.drain(DOMAINS_MAX..) {
+        all.remove(&name);
+    }
+    (all, left_out)
+}
+
+fn used_by_binding(all: &mut Domains, names: impl IntoIterator<Item = String>, binding: &BindingName) {
+    for name in names {
         let bindings = &mut all.entry(name).or_default().bindings;
         if let Err(at) = bindings.binary_search(binding) {
             bindings.insert(at, binding.clone());
@@ -103,11 +124,17 @@ fn levels(name: &str) -> Vec<String> {
     above.take(LEVELS_MAX).enumerate().filter(|(level, name)| *level == 0 || !is_suffix(name)).map(|(_, n)| n).collect()
 }
 
-/// `co.uk`, `com.au`: two short labels below a country are nobody's domain. (A list would not say anything of them; the
-/// question is saved.)
+/// Second levels under which countries register domains. Not complete: a question too many is better than a domain that is
+/// never asked about, so what is a domain of its own somewhere (`web`, `info`, `me`) is not here.
+const SECOND_LEVELS: [&str; 26] = [
+    "ac", "asn", "co", "com", "edu", "gob", "gouv", "gov", "govt", "gv", "go", "id", "ltd", "mil", "ne", "net", "nhs",
+    "nic", "nom", "or", "org", "plc", "police", "res", "sch", "sld",
+];
+
+/// `co.uk`, `com.au`: nobody's domain. (A list would not say anything of them; the question is saved.)
 fn is_suffix(name: &str) -> bool {
     let labels: Vec<&str> = name.split('.').collect();
-    matches!(labels[..], [second, top] if top.len() == 2 && second.len() <= 3)
+    matches!(labels[..], [second, top] if top.len() == 2 && SECOND_LEVELS.contains(&second))
 }
 
 #[cfg(test)]
@@ -122,6 +149,9 @@ mod tests {
             ("example.net", &["example.net"]),
             ("mta1.eu.example.co.uk", &["mta1.eu.example.co.uk", "eu.example.co.uk", "example.co.uk"]),
             ("mta1.example.co.uk", &["mta1.example.co.uk", "example.co.uk"]),
+            ("mx.gmx.de", &["mx.gmx.de", "gmx.de"]),
+            ("mail.sap.de", &["mail.sap.de", "sap.de"]),
+            ("mail.example.or.at", &["mail.example.or.at", "example.or.at"]),
             ("localhost", &[]),
             ("[192.0.2.1]", &[]),
             ("192.0.2.1", &[]),
@@ -156,14 +186,25 @@ mod tests {
             .collect();
         let hostname = config.server.hostname.as_str();
         assert!(shown.contains(&format!("{hostname} 2 0")), "{shown:?}");
-        for expected in [
-            "acme.example 0 1",
-            "bounces.acme.example 0 1",
-            "shop.example 0 1",
-            "ptr.example.org 1 0",
-            "example.org 1 0",
-        ] {
+        for expected in ["acme.example 0 1", "bounces.acme.example 0 1", "shop.example 0 1", "ptr.example.org 1 0"] {
             assert!(shown.iter().any(|shown| shown == expected), "{expected} in {shown:?}");
         }
+        assert!(!all.contains_key("example.org"), "what stands above a PTR name is the hoster's");
+        let ptr = ["mx.acme.example".to_owned()];
+        let all = domains(&config, [(&a, &ptr[..])]);
+        assert_eq!(all["acme.example"].bindings, [a], "unless it is ours");
+    }
+
+    #[test]
+    fn of_too_many_domains_those_of_tenants_are_left_out_first() {
+        let used = |by: &str| Users { bindings: vec![by.into()], tenants: Vec::new() };
+        let mut all: Domains = (0..DOMAINS_MAX).map(|n| (format!("d{n:05}.example"), Users::default())).collect();
+        assert_eq!(bounded(all.clone()).1, 0);
+        all.insert("zz.mta.example.net".to_owned(), used("b"));
+        all.insert("a.b.example".to_owned(), Users::default());
+        let (kept, left_out) = bounded(all);
+        assert_eq!((kept.len(), left_out), (DOMAINS_MAX, 2));
+        assert!(kept.contains_key("zz.mta.example.net"), "a binding's own, wherever in the alphabet");
+        assert!(!kept.contains_key("a.b.example") && !kept.contains_key("d01999.example"));
     }
 }

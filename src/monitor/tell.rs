@@ -24,8 +24,20 @@ pub(super) fn log(note: &Note) {
             warn!(%zone, %subject, codes, weight, text, delisting, used_by, tenants, "listed, and that is confirmed");
         }
         Note::Cleared { zone, subject, .. } => info!(%zone, %subject, "no longer listed, and that is confirmed"),
-        Note::Disputed { zone, subject } => {
+        Note::Disputed { zone, subject, ends: false } => {
             warn!(%zone, %subject, "listed, but the second resolver does not see it; not believed");
+        }
+        Note::Disputed { zone, subject, ends: true } => {
+            warn!(%zone, %subject, "no longer listed, but the second resolver still sees it; the listing stands");
+        }
+        Note::SecondSilent { zone } => {
+            warn!(%zone, "the second resolver says nothing of this list; believed without it after twice the answers");
+        }
+        Note::Domains { asked, left_out } => {
+            warn!(
+                asked,
+                left_out, "too many domains to ask lists about; some that only tenants send from are left out"
+            );
         }
         Note::Budget { zone, per_day } => {
             warn!(%zone, per_day, "DNSBL zone is asked less: queries_per_day is used up for now");

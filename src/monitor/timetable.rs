@@ -37,6 +37,12 @@ impl Timetable {
         self.next.iter().min().copied()
     }
 
+    /// When a row is due.
+    #[cfg(test)]
+    pub(super) fn next_of(&self, row: usize) -> Mono {
+        self.next[row]
+    }
+
     /// The time between two rounds of a row, without jitter.
     pub fn set_every(&mut self, row: usize, every: Duration) {
         if let Some(own) = self.every.get_mut(row) {

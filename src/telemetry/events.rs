@@ -34,11 +34,14 @@ pub enum Kind {
     Warmup,
     /// A feed began or ceased to answer, or says something new of us.
     Feed,
+    /// The SPF records of senders' domains cover our bindings no longer, or again.
+    Spf,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 6] = [Self::Health, Self::Note, Self::Listing, Self::Report, Self::Warmup, Self::Feed];
+    pub const ALL: [Self; 7] =
+        [Self::Health, Self::Note, Self::Listing, Self::Report, Self::Warmup, Self::Feed, Self::Spf];
 
     /// Stable text.
     pub fn as_str(self) -> &'static str {
@@ -49,6 +52,7 @@ impl Kind {
             Self::Report => "report",
             Self::Warmup => "warmup",
             Self::Feed => "feed",
+            Self::Spf => "spf",
         }
     }
 
@@ -155,7 +159,7 @@ mod tests {
         assert!(Kind::ALL.into_iter().all(|kind| Kind::of(kind.as_str()) == Some(kind)));
         assert_eq!(
             (Kind::of("unmatched"), Kind::names().as_str()),
-            (None, "health, note, listing, report, warmup, feed")
+            (None, "health, note, listing, report, warmup, feed, spf")
         );
     }
 }

@@ -196,13 +196,16 @@ async fn of_a_fleet_a_dying_list_takes_nobody_and_a_listed_network_just_its_own(
     let of = |what: &str| events.iter().filter(|event| event["what"] == what).count();
     assert_eq!((of("networks"), of("listed")), (1, 16), "{events:#?}");
     let report: Value = serde_json::from_str(&relay.get("/api/v1/monitor").await).unwrap();
-    assert_eq!(report["zones"][0]["networks"], "192.0.2.16/28", "{report:#}");
+    // The state shows networks while they are new, for a round: the event says which they were.
+    let networks = events.iter().find(|event| event["what"] == "networks").unwrap();
+    assert_eq!(networks["networks"], "192.0.2.16/28", "{networks:#}");
     let listed = array(&report, "/listings").iter().filter(|l| l["state"] == 1 && l["confirmed_at"].is_string());
     assert_eq!((listed.count(), &report["zones"][0]["delisting"]), (16, &"https://bl.example.org/removal".into()));
     let metrics = relay.metrics().await;
     for series in [
         "remuda_dnsbl_listed{binding=\"m16\",zone=\"bl\"} 1",
         "remuda_dnsbl_listed{binding=\"m15\",zone=\"bl\"} 0",
+        "remuda_dnsbl_listing_weight{binding=\"m16\",zone=\"bl\"} 4\n",
         "remuda_dnsbl_probe_ok{probe=\"positive\",zone=\"bl\"} 1",
         "remuda_dnsbl_queries_total{outcome=\"listed\",zone=\"bl\"} ",
         "remuda_dnsbl_zone_since_timestamp_seconds{zone=\"bl\"} ",
@@ -210,6 +213,43 @@ async fn of_a_fleet_a_dying_list_takes_nobody_and_a_listed_network_just_its_own(
     ] {
         assert!(metrics.contains(series), "{series} in\n{metrics}");
     }
+    let weights = metrics.lines().filter(|line| line.starts_with("remuda_dnsbl_listing_weight{"));
+    assert_eq!(weights.count(), 16, "what is not listed has no weight");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn listed_domains_of_a_tenant_are_counted_and_weigh_what_the_heaviest_weighs() {
+    let (sink, zone) = (sink().await, Zone::start(anywhere()).await.unwrap());
+    zone.mood("uri.test", Mood::Dnsbl);
+    zone.listed_domain("uri.test", "bolt.test", CODE);
+    zone.listed_domain("uri.test", "bolt-news.test", Ipv4Addr::new(127, 0, 0, 3));
+    let settings = zone_at(watched(&sink), "uri", "uri.test", zone.addr())
+        .set("monitor.zone.uri", "kind", "\"domain\"")
+        .set("monitor.zone.uri", "interval", "\"400ms\"")
+        .set(
+            "monitor.zone.uri",
+            "codes",
+            "[{ octets = \"127.0.0.2\", weight = 1 }, { octets = \"127.0.0.3\", weight = 2.5 }]",
+        )
+        .set("tenant.bolt", "match", "{ sender_domain = [\"bolt.test\", \"bolt-news.test\"] }")
+        .set("tenant.bolt", "pools", "{ default = \"main\" }");
+    let relay = Relay::start(&settings).await;
+    let says = async |count: &str, weight: Option<&str>| {
+        wait_until(&format!("{count} listed, weight {weight:?}"), async || {
+            let metrics = relay.metrics().await;
+            let of = |metric: &str| {
+                let line = format!("remuda_dnsbl_domain_{metric}{{name=\"bolt\",of=\"tenant\",zone=\"uri\"}} ");
+                metrics.lines().find_map(|said| said.strip_prefix(&line)).map(str::to_owned)
+            };
+            (of("listed").as_deref() == Some(count) && of("listing_weight").as_deref() == weight).then_some(())
+        })
+        .await;
+    };
+    says("2", Some("2.5")).await;
+    zone.remove("bolt-news.test.uri.test");
+    says("1", Some("1")).await;
+    zone.remove("bolt.test.uri.test");
+    says("0", None).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

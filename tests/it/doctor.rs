@@ -56,7 +56,7 @@ struct Said {
 impl Said {
     /// The finding of `check` about `about` (or whatever it is about), of whatever it belongs to.
     fn finding(&self, check: &str, about: Option<&str>) -> &Value {
-        let groups = ["/resolvers", "/zones", "/bindings", "/domains"];
+        let groups = ["/resolvers", "/zones", "/bindings", "/domains", "/tenants"];
         let all = groups.iter().flat_map(|group| array(&self.json, group)).flat_map(|one| array(one, "/findings"));
         let mut fitting = all.filter(|f| f["check"] == check && about.is_none_or(|about| f["about"] == about));
         fitting.next().unwrap_or_else(|| panic!("no {check} {about:?} in {:#}", self.json))
@@ -81,9 +81,12 @@ async fn run(settings: &Settings, arguments: &[&str]) -> Output {
 /// Looks twice: as a table and as JSON; both must end the same way.
 async fn doctor(settings: &Settings, to: SocketAddr, more: &[&str]) -> Said {
     let to = to.to_string();
-    let base = [&["--to", &to, "--wait", "2", "--dkim-selector", "s1"], more].concat();
-    let json = run(settings, &[base.as_slice(), &["--json"]].concat()).await;
-    let table = run(settings, &base).await;
+    looked(settings, &[&["--to", &to, "--wait", "30", "--dkim-selector", "s1"], more].concat()).await
+}
+
+async fn looked(settings: &Settings, base: &[&str]) -> Said {
+    let json = run(settings, &[base, &["--json"]].concat()).await;
+    let table = run(settings, base).await;
     let said = String::from_utf8_lossy(&json.stderr).into_owned();
     assert_eq!(json.status.code(), table.status.code(), "{said}");
     let document = serde_json::from_slice(&json.stdout).unwrap_or_else(|e| panic!("{e}: {said}"));
@@ -101,7 +104,7 @@ async fn where_nothing_is_wrong_everything_is_good() {
     {
         assert_eq!(said.finding(check, None)["state"], "good", "{check}");
     }
-    for check in ["answers", "nxdomain", "loopback", "public", "list", "dmarc", "dkim"] {
+    for check in ["answers", "speed", "nxdomain", "loopback", "public", "list", "dmarc", "dkim"] {
         assert_eq!(said.finding(check, None)["state"], "good", "{check}");
     }
     assert!(said.table.contains("0 faults, 0 warnings, 0 unknown"), "{}", said.table);
@@ -279,10 +282,22 @@ const FAULTS: &[Fault] = &[
     ),
     (
         "resolver that takes 127/8 away",
-        |z| ["bl.test", "wl.test"].iter().for_each(|list| z.mood(list, Mood::Records)),
+        |z| {
+            for list in ["bl.test", "wl.test"] {
+                z.mood(list, Mood::Records);
+                z.txt(&format!("2.0.0.127.{list}"), "the name is there, its address is not");
+            }
+        },
         ("loopback", None),
         "fault",
-        "test entries of all 2 lists",
+        "test entries of 2 lists",
+    ),
+    (
+        "two lists that died",
+        |z| ["bl.test", "wl.test"].iter().for_each(|list| z.mood(list, Mood::Records)),
+        ("loopback", None),
+        "unknown",
+        "may be the lists",
     ),
     (
         "resolver that says nothing of names that are none",
@@ -351,13 +366,14 @@ async fn port_25_is_open_or_it_is_said_how_it_is_not() {
     let refused = closed.local_addr().unwrap();
     drop(closed);
     let cases = [
-        (refused, "refused"),
-        (greeter("").await, "no greeting within 2 s"),
-        (greeter("554 5.7.1 go away \u{1b}[2J\r\n").await, "refused with 554 5.7.1 go away \\u{1b}"),
-        (greeter("SSH-2.0-x\r\n").await, "no SMTP"),
+        (refused, "30", "refused"),
+        // The one who says nothing: the wait is what is seen.
+        (greeter("").await, "2", "no greeting within 2 s"),
+        (greeter("554 5.7.1 go away \u{1b}[2J\r\n").await, "30", "refused with 554 5.7.1 go away \\u{1b}"),
+        (greeter("SSH-2.0-x\r\n").await, "30", "no SMTP"),
     ];
-    for (to, word) in cases {
-        let said = doctor(&settings(&zone), to, &[]).await;
+    for (to, wait, word) in cases {
+        let said = looked(&settings(&zone), &["--to", &to.to_string(), "--wait", wait]).await;
         let finding = said.finding("port", None);
         assert_eq!(finding["state"], "fault", "{word}: {finding:#}");
         assert!(text(finding, "/detail").to_lowercase().contains(&word.to_lowercase()), "{word}: {finding:#}");
@@ -416,6 +432,110 @@ async fn the_key_of_a_list_is_in_nothing_that_is_printed() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tenant_whose_domains_nobody_knows_is_said_and_a_domain_can_be_named() {
+    let (zone, sink) = (good_world().await, sink().await);
+    let settings = settings(&zone).set("tenant.acme", "match", "{ client = [\"127.0.0.0/8\"] }");
+    let said = doctor(&settings, sink.addr(), &[]).await;
+    assert_eq!(said.code, Some(3), "{}", said.table);
+    let finding = said.finding("domains", None);
+    assert_eq!(finding["state"], "unknown");
+    assert!(text(finding, "/remedy").contains("--domain"));
+    assert!(said.table.contains("tenant acme: domains"), "{}", said.table);
+
+    let named = doctor(&settings, sink.addr(), &["--domain", "acme.test"]).await;
+    assert_eq!(named.code, Some(0), "{}", named.table);
+    assert_eq!(text(&named.json, "/domains/0/domain"), "acme.test");
+    for check in ["spf", "dmarc", "dkim"] {
+        assert_eq!(named.finding(check, None)["state"], "good", "{check}");
+    }
+    assert_eq!(array(&named.json, "/tenants").len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lists_of_domains_are_asked_about_names_and_senders() {
+    let (zone, sink) = (good_world().await, sink().await);
+    zone.listed_domain("dbl.test", "test", LISTED);
+    zone.listed_domain("dbl.test", "a.test", LISTED);
+    let settings = settings(&zone)
+        .set("monitor.zone.dbl", "zone", "\"dbl.test\"")
+        .set("monitor.zone.dbl", "kind", "\"domain\"")
+        .set("monitor.zone.dbl", "weight", "4.0");
+    let said = doctor(&settings, sink.addr(), &[]).await;
+    assert_eq!((said.code, said.finding("listed", Some("dbl a.test"))["state"].as_str()), (Some(1), Some("fault")));
+    assert_eq!(said.finding("listed", Some("dbl"))["state"], "good", "the sender's: {:#}", said.json);
+    zone.listed_domain("dbl.test", "acme.test", LISTED);
+    let said = doctor(&settings, sink.addr(), &[]).await;
+    assert_eq!(said.finding("listed", Some("dbl"))["state"], "fault");
+    assert!(said.table.contains("FAULT: acme.test: listed dbl"), "{}", said.table);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_list_that_may_not_be_asked_today_is_unknown_and_not_left_out() {
+    let (zone, sink) = (good_world().await, sink().await);
+    let settings = settings(&zone).set("monitor.zone.bl", "queries_per_day", "2");
+    let said = doctor(&settings, sink.addr(), &[]).await;
+    assert_eq!(said.code, Some(3), "{}", said.table);
+    let list = array(&said.json, "/zones").iter().find(|z| z["zone"] == "bl").unwrap();
+    assert_eq!(text(list, "/findings/0/state"), "unknown");
+    assert!(text(list, "/findings/0/detail").contains("queries_per_day"), "{list:#}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn silent_name_servers_of_one_domain_hold_up_nobody_and_the_whole_has_a_limit() {
+    let (zone, sink) = (good_world().await, sink().await);
+    let mut settings = settings(&zone);
+    let domains: Vec<String> = (0..40).map(|n| format!("\"d{n}.silent.test\"")).collect();
+    zone.mood("silent.test", Mood::Silent);
+    settings = settings.set("tenant.acme", "match", &format!("{{ sender_domain = [{}] }}", domains.join(", ")));
+    // 40 domains one after the other would take several seconds each.
+    let begun = std::time::Instant::now();
+    let to = sink.addr().to_string();
+    let output = run(&settings, &["--json", "--to", &to, "--limit", "1"]).await;
+    let took = begun.elapsed();
+    let json = serde_json::from_slice(&output.stdout).unwrap();
+    let said = Said { code: output.status.code(), json, table: String::new() };
+    assert_eq!(said.code, Some(3));
+    assert!(text(said.finding("spf", Some("d39.silent.test")), "/detail").contains("--limit"), "{:#}", said.json);
+    assert_eq!(array(&said.json, "/domains").len(), 40, "each is there");
+    assert_eq!(said.finding("list", None)["state"], "unknown");
+    assert!(took < std::time::Duration::from_secs(20), "{took:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_without_ipv6_is_no_shortcoming_of_an_ipv6_binding() {
+    let (zone, sink) = (good_world().await, sink().await);
+    let six: IpAddr = "2001:db8::11".parse().unwrap();
+    zone.ptr(six, "six.test").unwrap();
+    zone.a("six.test", six);
+    zone.a("mx.test", sink.addr().ip());
+    zone.remove("acme.test");
+    zone.txt("acme.test", "v=spf1 ip4:192.0.2.0/24 ip6:2001:db8::/32 -all");
+    let settings = settings(&zone).binding_at("six", "::1", "public_address = \"2001:db8::11\"");
+    let to = format!("mx.test:{}", sink.addr().port());
+    let said = looked(&settings, &["--to", &to]).await;
+    let checks = |binding: &str| -> Vec<&str> {
+        let all = array(&said.json, "/bindings").iter().find(|b| b["binding"] == binding).unwrap();
+        array(all, "/findings").iter().map(|f| f["check"].as_str().unwrap()).collect()
+    };
+    assert!(checks("a").contains(&"port") && !checks("six").contains(&"port"), "{:#}", said.json);
+    assert_eq!(said.finding("port", None)["state"], "good", "{}", said.table);
+    assert!(!checks("six").contains(&"listed"), "a list of IPv4 says nothing of it");
+    let unknown = said.json["counts"]["unknown"].as_u64();
+    assert_eq!(unknown, Some(0), "{}", said.table);
+}
+
+#[tokio::test]
+async fn where_nothing_can_be_looked_at_the_exit_code_is_neither_good_nor_fault() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("remuda.toml");
+    std::fs::write(&file, "[server]\nnonsense = 1\n").unwrap();
+    let code = |arguments: &[&str]| {
+        Command::new(env!("CARGO_BIN_EXE_remuda")).args(arguments).arg("-c").arg(&file).output().unwrap().status.code()
+    };
+    assert_eq!((code(&["doctor"]), code(&["check", "--online"]), code(&["check"])), (Some(2), Some(2), Some(1)));
+}
+
 #[tokio::test]
 async fn options_of_online_alone_are_wrong_usage_and_doctor_is_the_same() {
     let remuda =
@@ -425,7 +545,7 @@ async fn options_of_online_alone_are_wrong_usage_and_doctor_is_the_same() {
     assert!(String::from_utf8_lossy(&alone.stderr).contains("--online"));
     for help in [remuda(&["doctor", "--help"]), remuda(&["check", "--help"])] {
         let help = String::from_utf8_lossy(&help.stdout).into_owned();
-        for word in ["--only", "--to", "--dkim-selector", "--json", "--wait"] {
+        for word in ["--only", "--to", "--dkim-selector", "--json", "--wait", "--domain", "--limit"] {
             assert!(help.contains(word), "{word}: {help}");
         }
     }
@@ -434,9 +554,8 @@ async fn options_of_online_alone_are_wrong_usage_and_doctor_is_the_same() {
 mod peers {
     use super::*;
 
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    #[ignore = "needs root, unshare and ip; tests/run has them"]
-    async fn an_address_without_a_route_is_said_to_have_none() {
+    /// What is said of an address in a network in which it is alone.
+    async fn on_an_island(arguments: &[&str]) -> Said {
         let zone = good_world().await;
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("remuda.toml");
@@ -446,15 +565,24 @@ mod peers {
         let script = "ip link set lo up && ip address add 192.0.2.12/32 dev lo && exec \"$@\"";
         let mut command = Command::new("unshare");
         command.args(["-n", "sh", "-c", script, "sh", env!("CARGO_BIN_EXE_remuda"), "doctor", "--json"]);
-        command.args(["--only", "island", "-c"]).arg(&file);
+        command.args(["--only", "island", "-c"]).arg(&file).args(arguments);
         let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
         let errors = String::from_utf8_lossy(&output.stderr).into_owned();
         let json = serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {errors}"));
         let said = Said { code: output.status.code(), json, table: String::new() };
         assert_eq!(said.finding("bind", None)["state"], "good", "{:#}", said.json);
-        assert_eq!(said.finding("route", None)["state"], "fault", "{:#}", said.json);
-        assert!(text(said.finding("route", None), "/detail").contains("no route towards 192.0.2.1"));
+        assert!(text(said.finding("route", None), "/detail").contains("no route towards "));
         assert_eq!(said.finding("ptr", None)["state"], "unknown");
+        said
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    #[ignore = "needs root, unshare and ip; tests/run has them"]
+    async fn an_address_without_a_route_is_said_to_have_none() {
+        let said = on_an_island(&[]).await;
+        assert_eq!(said.finding("route", None)["state"], "warning", "perhaps not to nobody's: {:#}", said.json);
+        let said = on_an_island(&["--to", "198.51.100.1"]).await;
+        assert_eq!(said.finding("route", None)["state"], "fault", "{:#}", said.json);
         assert_eq!(said.code, Some(1));
     }
 }

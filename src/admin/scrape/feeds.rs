@@ -25,7 +25,7 @@ fn one(metrics: &Metrics, feed: &FeedSnapshot, now: Wall) {
     }
     own.credentials_refused.with_label_values(&name).set(i64::from(feed.credentials_refused));
     let known = [
-        (&own.age_seconds, feed.newest.map(|newest| now.since(newest).as_secs_f64())),
+        (&own.age_seconds, Some(now.since(feed.silent_since).as_secs_f64())),
         (&own.last_success, feed.last_success.map(seconds)),
         (&own.credential_expiry, feed.credential_expires.map(seconds)),
     ];
@@ -39,12 +39,17 @@ fn one(metrics: &Metrics, feed: &FeedSnapshot, now: Wall) {
         catch_up(&own.fetches.with_label_values(&[name[0], outcome.as_str()]), count);
     }
     catch_up(&own.unknown_fields.with_label_values(&name), feed.unknown_fields);
+    for (whose, count) in [("ours", feed.dropped.ours), ("others", feed.dropped.others)] {
+        catch_up(&own.dropped.with_label_values(&[name[0], whose]), count);
+    }
+    own.notes.with_label_values(&name).set(i64::try_from(feed.notes.len()).unwrap_or(i64::MAX));
+    own.held.with_label_values(&name).set(i64::try_from(feed.held.len()).unwrap_or(i64::MAX));
     for (binding, state) in &feed.states {
         own.state.with_label_values(&[name[0], binding]).set(i64::from(*state));
     }
     for seen in &feed.observations {
         let (metric, value) = (seen.observation.metric.as_str(), seen.observation.value.number);
-        let bindings = seen.bindings.iter().map(|binding| [name[0], metric, binding, ""]);
+        let bindings = seen.bindings.iter().map(|binding| [name[0], metric, binding.as_str(), ""]);
         let others = seen.name.iter().map(|domain| [name[0], metric, "", domain]);
         for labels in bindings.chain(others) {
             own.value.with_label_values(&labels).set(value);

@@ -39,6 +39,7 @@ fn zones(metrics: &Metrics, snapshot: &Snapshot) {
         for answers in &zone.answers {
             catch_up(&lists.queries.with_label_values(&[name, answers.outcome]), answers.count);
         }
+        catch_up(&lists.second_silent.with_label_values(&[name]), zone.second_silent);
         if let Some(left) = zone.budget_left {
             lists.budget_left.with_label_values(&[name]).set(i64::try_from(left).unwrap_or(i64::MAX));
             catch_up(&lists.budget_denied.with_label_values(&[name]), zone.budget_denied);
@@ -50,11 +51,15 @@ fn zones(metrics: &Metrics, snapshot: &Snapshot) {
 /// Of listings that ended no series is left.
 fn listings(metrics: &Metrics, snapshot: &Snapshot, now: Wall) {
     metrics.lists.listed_since.reset();
+    metrics.lists.listing_weight.reset();
     for listing in &snapshot.listings {
         let labels = [listing.binding.as_str(), listing.zone.as_str()];
         metrics.dnsbl_listed.with_label_values(&labels).set(i64::from(listing.state));
         if let Some(at) = listing.last_conclusive {
             metrics.dnsbl_answer_age_seconds.with_label_values(&labels).set(now.since(at).as_secs_f64());
+        }
+        if listing.state == 1 {
+            metrics.lists.listing_weight.with_label_values(&labels).set(listing.weight);
         }
         if let Some(first) = listing.first_seen.filter(|_| listing.state == 1) {
             metrics.lists.listed_since.with_label_values(&labels).set(seconds(first));
@@ -64,17 +69,22 @@ fn listings(metrics: &Metrics, snapshot: &Snapshot, now: Wall) {
 
 /// Labels are bindings and tenants, not domains: of those there may be thousands.
 fn domains(metrics: &Metrics, snapshot: &Snapshot) {
-    let mut listed: BTreeMap<(&str, &str, &str), i64> = BTreeMap::new();
+    let mut listed: BTreeMap<(&str, &str, &str), (i64, f64)> = BTreeMap::new();
     for domain in &snapshot.domains {
-        let count = i64::from(domain.state == 1);
+        let (count, weight) = if domain.state == 1 { (1, domain.weight) } else { (0, f64::NEG_INFINITY) };
         let bindings = domain.bindings.iter().map(|binding| ("binding", binding.as_str()));
         for (of, name) in bindings.chain(domain.tenants.iter().map(|tenant| ("tenant", tenant.as_str()))) {
-            *listed.entry((domain.zone.as_str(), of, name)).or_insert(0) += count;
+            let (sum, worst) = listed.entry((domain.zone.as_str(), of, name)).or_insert((0, f64::NEG_INFINITY));
+            (*sum, *worst) = (*sum + count, worst.max(weight));
         }
     }
-    let gauge = &metrics.lists.domain_listed;
-    gauge.reset();
-    for ((zone, of, name), count) in listed {
-        gauge.with_label_values(&[zone, of, name]).set(count);
+    let (counts, weights) = (&metrics.lists.domain_listed, &metrics.lists.domain_weight);
+    counts.reset();
+    weights.reset();
+    for ((zone, of, name), (count, weight)) in listed {
+        counts.with_label_values(&[zone, of, name]).set(count);
+        if count > 0 {
+            weights.with_label_values(&[zone, of, name]).set(weight);
+        }
     }
 }

@@ -16,6 +16,7 @@ use axum::response::{IntoResponse, Response};
 use super::Sources;
 use super::status::Status;
 use crate::message::DestinationName;
+use crate::scheduler::CapUsage;
 use crate::scheduler::cap::Owner;
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::OTHER;
@@ -33,7 +34,7 @@ pub async fn metrics(State(sources): State<Sources>) -> Response {
 }
 
 fn fill(metrics: &Metrics, sources: &Sources) {
-    let status = Status::of(sources);
+    let (status, usage) = Status::with_usage(sources);
     let signed = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
     metrics.queue_entries.set(signed(status.queue.entries));
     metrics.queue_recipients.set(signed(status.queue.recipients));
@@ -62,7 +63,7 @@ fn fill(metrics: &Metrics, sources: &Sources) {
     }
     warmups(metrics, &status);
     feedback(metrics, &status, sources);
-    caps(metrics, sources);
+    caps(metrics, &usage);
     windows(metrics, sources);
     ingress(metrics, sources);
     lists::fill(metrics, sources);
@@ -105,8 +106,7 @@ fn feedback(metrics: &Metrics, status: &Status, sources: &Sources) {
     }
 }
 
-fn caps(metrics: &Metrics, sources: &Sources) {
-    let usage = sources.dispatcher.with_core(|core| core.scheduler().usage(sources.dispatcher.now()));
+fn caps(metrics: &Metrics, usage: &[CapUsage]) {
     let signed = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
     for cap in usage {
         let Some(limit) = cap.limit else { continue };

@@ -6,6 +6,7 @@ use crate::telemetry::Metrics;
 pub(super) fn fill(metrics: &Metrics, sources: &Sources) {
     let totals = sources.cover.totals();
     let signed = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+    metrics.spf.overdue_domains.set(signed(totals.overdue));
     metrics.spf.domains.reset();
     metrics.spf.uncovered_domains.reset();
     for (tenant, binding, state, count) in &totals.domains {

@@ -3,13 +3,25 @@
 use std::collections::BTreeMap;
 
 use super::{Doubt, Judgement};
-use crate::alerts::view::{Tried, View};
+use crate::alerts::view::{LATELY, Tried, View};
 use crate::clock::Wall;
 use crate::config::{AlertName, Alerts};
 
 /// Reasons of waiting that are our own or the operator's choice: such mail is not stuck.
-const CHOSEN: [&str; 8] =
-    ["cap", "pace", "warmup", "reserved", "tenant_held", "drained", "operator_suspended", "rate_limited"];
+pub(super) const CHOSEN: [&str; 9] = [
+    "cap",
+    "pace",
+    "warmup",
+    "reserved",
+    "tenant_held",
+    "drained",
+    "operator_suspended",
+    "rate_limited",
+    "spf_not_covered",
+];
+
+/// Name servers of a single domain that do not answer are that domain's matter; from so many entries on it is ours.
+const DNS_MANY: u64 = 10;
 
 pub(super) fn ratios(view: &View, alerts: &Alerts, out: &mut Judgement) {
     let limits = &alerts.limits;
@@ -92,7 +104,9 @@ pub(super) fn waiting(view: &View, alerts: &Alerts, now: Wall, out: &mut Judgeme
             );
         }
     }
-    let stuck = view.waiting.iter().filter(|group| !CHOSEN.contains(&group.reason.as_str()));
+    let for_dns: u64 = view.waiting.iter().filter(|group| group.reason == "dns").map(|group| group.count).sum();
+    let is_ours = |reason: &str| !CHOSEN.contains(&reason) && (reason != "dns" || for_dns > DNS_MANY);
+    let stuck = view.waiting.iter().filter(|group| is_ours(&group.reason));
     let stuck = stuck.filter(|group| now.since(group.oldest) > alerts.limits.no_deliveries);
     let entries: u64 = stuck.map(|group| group.count).sum();
     if entries > 0 && now.since(view.last_delivery) > alerts.limits.no_deliveries {
@@ -141,6 +155,18 @@ pub(super) fn relay(view: &View, alerts: &Alerts, out: &mut Judgement) {
             "They were set aside, and are not lost: remuda status names them.".into(),
         );
     }
+    if view.left_out > 0 {
+        out.say(
+            AlertName::AlertsLeftOut,
+            &[],
+            format!("{} conditions found no room among the alerts", view.left_out),
+            "The worst are told and these are not: remuda status shows everything. Once there is room they follow."
+                .into(),
+        );
+    }
+    if view.lately.grant_errors == 0 && view.lately_span < LATELY {
+        out.doubts.push(Doubt::new(AlertName::GrantErrors, &[]));
+    }
     if view.lately.grant_errors > 0 {
         out.say(
             AlertName::GrantErrors,
@@ -156,29 +182,5 @@ pub(super) fn relay(view: &View, alerts: &Alerts, out: &mut Judgement) {
             "a changed configuration was refused; the old one is in force".into(),
             why.clone(),
         );
-    }
-}
-
-pub(super) fn feeds(view: &View, alerts: &Alerts, now: Wall, out: &mut Judgement) {
-    for feed in &view.feeds {
-        let labels = [("feed", feed.name.as_str())];
-        match feed.age {
-            None => out.doubts.push(Doubt::new(AlertName::FeedStale, &labels)),
-            Some((age, most)) if age > most => out.say(
-                AlertName::FeedStale,
-                &labels,
-                format!("feed {} has had no news for {} h", feed.name, age.as_secs() / 3_600),
-                "What it said before counts less and less. Missing data is not good news.".into(),
-            ),
-            Some(_) => {}
-        }
-        if let Some(expires) = feed.expires.filter(|at| at.since(now) < alerts.limits.credential_life) {
-            out.say(
-                AlertName::FeedCredentialExpiring,
-                &labels,
-                format!("the credentials of feed {} expire at {expires}", feed.name),
-                "Renew them; afterwards the feed is silent.".into(),
-            );
-        }
     }
 }

@@ -7,6 +7,7 @@
 //! Labels are names from the configuration, and destinations of routes. Words may quote what others wrote (replies,
 //! answers of lists); [`Condition::new`] makes them visible and short.
 
+mod feeds;
 mod mail;
 mod pools;
 #[cfg(test)]
@@ -94,7 +95,10 @@ pub fn of(view: &View, alerts: &Alerts, now: Wall) -> Judgement {
     let mut out = Judgement::default();
     bindings(view, &mut out);
     listings(view, alerts, &mut out);
+    domains(view, alerts, &mut out);
     reverse(view, &mut out);
+    resolvers(view, &mut out);
+    spf(view, alerts, &mut out);
     pools::pools(view, &mut out);
     pools::caps(view, alerts, &mut out);
     pools::warmups(view, &mut out);
@@ -102,7 +106,7 @@ pub fn of(view: &View, alerts: &Alerts, now: Wall) -> Judgement {
     mail::waiting(view, alerts, now, &mut out);
     mail::holds(view, &mut out);
     mail::relay(view, alerts, &mut out);
-    mail::feeds(view, alerts, now, &mut out);
+    feeds::feeds(view, alerts, now, &mut out);
     out.conditions.retain(|condition| alerts.rule(condition.name).enabled);
     out
 }
@@ -166,6 +170,39 @@ fn listings(view: &View, alerts: &Alerts, out: &mut Judgement) {
     }
 }
 
+/// Domains, and bindings of each, named in one text.
+const NAMED_MAX: usize = 5;
+
+fn domains(view: &View, alerts: &Alerts, out: &mut Judgement) {
+    for list in &view.domains {
+        let labels = [("zone", list.zone.as_str())];
+        let heavy = list.listed.iter().filter(|(.., weight)| *weight >= alerts.limits.listing_weight);
+        let named: Vec<String> =
+            heavy.map(|(domain, bindings, _)| format!("{domain} ({})", first(bindings, NAMED_MAX))).collect();
+        if !named.is_empty() {
+            out.say(
+                AlertName::DomainListed,
+                &labels,
+                format!("{} lists a domain that bindings go by", list.zone),
+                format!(
+                    "{}. It would be listed from any address: bindings are throttled for it at most, and others \
+                     that use it are refused as well.",
+                    first(&named, NAMED_MAX)
+                ),
+            );
+        } else if list.has_unknown {
+            out.doubts.push(Doubt::new(AlertName::DomainListed, &labels));
+        }
+    }
+}
+
+/// At most `max` of them, and how many more there are.
+fn first(names: &[String], max: usize) -> String {
+    let shown = names.iter().take(max).map(String::as_str).collect::<Vec<_>>().join(", ");
+    let more = names.len().saturating_sub(max);
+    if more > 0 { format!("{shown} and {more} more") } else { shown }
+}
+
 fn reverse(view: &View, out: &mut Judgement) {
     for binding in &view.reverse {
         let labels = [("binding", binding.binding.as_str())];
@@ -178,6 +215,46 @@ fn reverse(view: &View, out: &mut Judgement) {
                 format!("reverse DNS of binding {} is broken", binding.binding),
                 binding.detail.clone(),
             ),
+        }
+    }
+}
+
+fn resolvers(view: &View, out: &mut Judgement) {
+    let Some(checks) = &view.resolvers else {
+        return out.doubts.push(Doubt::new(AlertName::ResolverDistrusted, &[]));
+    };
+    for seen in checks {
+        let labels = [("purpose", seen.purpose.as_str()), ("check", seen.check.as_str())];
+        match seen.good {
+            None => out.doubts.push(Doubt::new(AlertName::ResolverDistrusted, &labels)),
+            Some(true) => {}
+            Some(false) => out.say(
+                AlertName::ResolverDistrusted,
+                &labels,
+                format!("the name servers for {} cannot be trusted ({})", seen.purpose, seen.check),
+                seen.detail.clone(),
+            ),
+        }
+    }
+}
+
+fn spf(view: &View, alerts: &Alerts, out: &mut Judgement) {
+    // Soon after a start most is not asked yet; what is unknown for longer may stay so and keeps nothing open.
+    let is_fresh = view.window_span < alerts.limits.window;
+    for seen in &view.spf {
+        let labels = [("tenant", seen.tenant.as_str()), ("pool", seen.pool.as_str())];
+        if seen.uncovered > 0 {
+            out.say(
+                AlertName::SpfNotCovered,
+                &labels,
+                format!(
+                    "SPF of {} domains of tenant {} covers no binding of pool {}",
+                    seen.uncovered, seen.tenant, seen.pool
+                ),
+                "remuda explain and /api/v1/spf name them; their mail fails SPF wherever it leaves.".into(),
+            );
+        } else if seen.has_unknown && is_fresh {
+            out.doubts.push(Doubt::new(AlertName::SpfNotCovered, &labels));
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Pools, caps and warm-ups.
 
-use super::{Condition, Judgement};
-use crate::alerts::view::View;
+use super::{Condition, Doubt, Judgement};
+use crate::alerts::view::{LATELY, View};
 use crate::config::{AlertName, Alerts};
 
 pub(super) fn pools(view: &View, out: &mut Judgement) {
@@ -28,6 +28,8 @@ pub(super) fn pools(view: &View, out: &mut Judgement) {
             let summary = format!("some mail of pool {name} leaves from its backups");
             let description = format!("{failovers} attempts within the last minutes left from a backup tier.");
             out.say(AlertName::PoolOnBackup, &labels, summary, description);
+        } else if view.lately_span < LATELY {
+            out.doubts.push(Doubt::new(AlertName::PoolOnBackup, &labels));
         }
     }
 }

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::alerts::view::{
-    BindingView, CapView, ComplaintView, FeedView, HoldView, ListingView, PoolView, ReverseView, Tried, WaitingView,
-    WarmupView, ZoneView,
+    BindingView, CapView, ComplaintView, DomainsView, FeedView, HoldView, ListingView, PoolView, ResolverView,
+    ReverseView, SpfView, Tried, WaitingView, WarmupView, ZoneView,
 };
 use std::time::Duration;
 
@@ -21,6 +21,9 @@ fn ago(span: Duration) -> Wall {
 fn calm() -> View {
     View {
         window_span: HOUR,
+        lately_span: HOUR,
+        running: HOUR,
+        resolvers: Some(Vec::new()),
         free_space: Some(100 << 30),
         last_delivery: now(),
         bindings: vec![BindingView { name: "a".into(), ..BindingView::default() }],
@@ -52,6 +55,11 @@ fn out(destination: &str) -> OutView {
         until: Some(now().plus(HOUR)),
         ..OutView::default()
     }
+}
+
+/// A feed with which all is well.
+fn feed() -> FeedView {
+    FeedView { name: "snds".into(), up: Some(true), age: Some(Duration::ZERO), max_age: HOUR, ..FeedView::default() }
 }
 
 #[test]
@@ -92,6 +100,11 @@ fn each_condition_holds_from_its_threshold_on_and_not_before() {
                 weight,
                 codes: "127.0.0.2".into(),
             }];
+        }),
+        ("DomainListed zone=dbl", |view, on| {
+            let weight = if on { 3.0 } else { 2.9 };
+            let listed = vec![("mta.example.net".into(), vec!["a".into(), "b".into()], weight)];
+            view.domains = vec![DomainsView { zone: "dbl".into(), has_unknown: false, listed }];
         }),
         ("ZoneUnhealthy zone=z", |view, on| {
             let health = if on { "dead" } else { "healthy" };
@@ -141,9 +154,16 @@ fn each_condition_holds_from_its_threshold_on_and_not_before() {
         }),
         ("NoDeliveries", |view, on| {
             // Mail that waits for a cap of ours is not stuck.
-            let reason = if on { "dns" } else { "cap" };
+            let reason = if on { "window_full" } else { "cap" };
             view.waiting =
                 vec![WaitingView { pool: "main".into(), reason: reason.into(), count: 1, oldest: ago(2 * HOUR) }];
+            view.last_delivery = ago(2 * HOUR);
+        }),
+        ("NoDeliveries", |view, on| {
+            // One domain whose name servers fail is no outage; all of them are.
+            let count = if on { 11 } else { 10 };
+            view.waiting =
+                vec![WaitingView { pool: "main".into(), reason: "dns".into(), count, oldest: ago(2 * HOUR) }];
             view.last_delivery = ago(2 * HOUR);
         }),
         ("TenantHeld destination=gmail tenant=acme", |view, on| {
@@ -154,17 +174,30 @@ fn each_condition_holds_from_its_threshold_on_and_not_before() {
         ("SpoolRecordsSetAside", |view, on| view.set_aside = u64::from(on)),
         ("GrantErrors", |view, on| view.lately.grant_errors = u64::from(on)),
         ("ConfigReloadFailed", |view, on| view.reload_failed = on.then(|| "line 3".into())),
+        ("AlertsLeftOut", |view, on| view.left_out = u64::from(on)),
+        ("ResolverDistrusted check=nxdomain purpose=monitor", |view, on| {
+            let (purpose, check) = ("monitor".into(), "nxdomain".into());
+            view.resolvers = Some(vec![ResolverView { purpose, check, good: Some(!on), detail: String::new() }]);
+        }),
+        ("SpfNotCovered pool=main tenant=acme", |view, on| {
+            let (tenant, pool) = ("acme".into(), "main".into());
+            view.spf = vec![SpfView { tenant, pool, uncovered: u64::from(on), has_unknown: true }];
+        }),
         ("FeedStale feed=snds", |view, on| {
-            let age = Some((HOUR + Duration::from_secs(u64::from(on)), HOUR));
-            view.feeds = vec![FeedView { name: "snds".into(), age, expires: None }];
+            view.feeds = vec![FeedView { age: Some(HOUR + Duration::from_secs(u64::from(on))), ..feed() }];
+        }),
+        ("FeedStale feed=snds", |view, on| {
+            // Nothing since the start, and that is longer ago than anything it said would count.
+            view.running = HOUR + Duration::from_secs(u64::from(on));
+            view.feeds = vec![FeedView { age: None, ..feed() }];
+        }),
+        ("FeedDown feed=snds", |view, on| view.feeds = vec![FeedView { up: Some(!on), ..feed() }]),
+        ("FeedCredentialsRefused feed=snds", |view, on| {
+            view.feeds = vec![FeedView { up: Some(!on), is_refused: on, ..feed() }];
         }),
         ("FeedCredentialExpiring feed=snds", |view, on| {
             let left = 5 * 24 * HOUR - Duration::from_secs(u64::from(on));
-            view.feeds = vec![FeedView {
-                name: "snds".into(),
-                age: Some((Duration::ZERO, HOUR)),
-                expires: Some(now().plus(left)),
-            }];
+            view.feeds = vec![FeedView { expires: Some(now().plus(left)), ..feed() }];
         }),
     ];
     let mut names = std::collections::BTreeSet::new();
@@ -189,10 +222,35 @@ fn a_rule_that_is_switched_off_is_not_looked_for() {
 }
 
 #[test]
+fn a_listed_domain_is_named_with_the_bindings_that_use_it() {
+    let mut view = calm();
+    let users = |count| (0..count).map(|n| format!("b{n}")).collect();
+    view.domains = vec![DomainsView {
+        zone: "dbl".into(),
+        has_unknown: true,
+        listed: vec![("mta.example.net".into(), users(2), 3.0), ("example.net".into(), users(7), 3.0)],
+    }];
+    let judged = of(&view, &Alerts::default(), now());
+    let told = format!("{:?}", judged.conditions);
+    assert!(told.contains("mta.example.net (b0, b1), example.net (b0, b1, b2, b3, b4 and 2 more)"), "{told}");
+    view.domains[0].listed.clear();
+    let judged = of(&view, &Alerts::default(), now());
+    assert!(
+        judged
+            .doubts
+            .iter()
+            .any(|doubt| { doubt.covers(AlertName::DomainListed, &Labels::from([("zone".into(), "dbl".into())])) })
+    );
+}
+
+#[test]
 fn what_nobody_can_tell_is_a_doubt_about_just_that() {
     let mut view = calm();
     view.listings = vec![ListingView { binding: "a".into(), zone: "z".into(), listed: None, ..ListingView::default() }];
-    view.window_span = Duration::from_secs(60);
+    (view.window_span, view.lately_span) = (Duration::from_secs(60), Duration::from_secs(60));
+    view.resolvers = None;
+    view.feeds = vec![FeedView { up: None, age: None, ..feed() }];
+    view.spf = vec![SpfView { tenant: "acme".into(), pool: "main".into(), uncovered: 0, has_unknown: true }];
     let judged = of(&view, &Alerts::default(), now());
     assert!(judged.conditions.is_empty());
     let labels = |zone: &str| Labels::from([("binding".into(), "a".into()), ("zone".into(), zone.into())]);
@@ -201,6 +259,15 @@ fn what_nobody_can_tell_is_a_doubt_about_just_that() {
     assert!(!covers(AlertName::BindingListed, &labels("y")), "of the other list it is known");
     assert!(covers(AlertName::DeferralRatioHigh, &Labels::new()), "too little was counted since the start");
     assert!(!covers(AlertName::QueueOld, &Labels::new()));
+    let one = |key: &str, value: &str| Labels::from([(key.to_owned(), value.to_owned())]);
+    for name in [AlertName::FeedStale, AlertName::FeedDown, AlertName::FeedCredentialsRefused] {
+        assert!(covers(name, &one("feed", "snds")), "{name:?}: it was not fetched yet");
+        assert!(!covers(name, &one("feed", "other")));
+    }
+    assert!(covers(AlertName::ResolverDistrusted, &one("purpose", "delivery")), "nobody tested them yet");
+    assert!(covers(AlertName::GrantErrors, &Labels::new()) && covers(AlertName::PoolOnBackup, &one("pool", "main")));
+    let spf = Labels::from([("tenant".into(), "acme".into()), ("pool".into(), "main".into())]);
+    assert!(covers(AlertName::SpfNotCovered, &spf));
 }
 
 #[test]
@@ -211,4 +278,17 @@ fn strangers_words_are_made_visible_and_short() {
     let description = &judged.conditions[0].description;
     assert!(description.contains("\\u{1b}") && !description.chars().any(char::is_control), "{description}");
     assert!(description.chars().count() <= WORDS_MAX + 1, "{}", description.len());
+}
+
+#[test]
+fn the_rules_for_prometheus_leave_the_same_mail_aside() {
+    let rules = include_str!("../../../dashboards/alerts.yml");
+    let kept = mail::CHOSEN.into_iter().collect::<std::collections::BTreeSet<_>>();
+    for (rule, others) in [("NoDeliveries", &["dns", "back_off", "route_suspended"][..]), ("QueueOld", &["dns"])] {
+        let (_, text) = rules.split_once(&format!("- alert: {rule}\n")).unwrap();
+        let (_, text) = text.split_once("reason!~\"").unwrap();
+        let (reasons, _) = text.split_once('"').unwrap();
+        let reasons = reasons.split('|').filter(|reason| !others.contains(reason)).collect();
+        assert_eq!(kept, reasons, "{rule}");
+    }
 }

@@ -1,10 +1,16 @@
 //! For a webhook: each change once, and a reminder of what still fires.
 //!
-//! A delivery is repeated until the target takes it, refuses it, or [`AGE_MAX`] has passed: at least once, and its id stays
-//! the same, so that the receiver can tell. Of one alert only the newest waits. If its beginning was never sent and it ends,
-//! neither is told; after a single try nobody knows what the receiver believes, and the end is told.
+//! A delivery is repeated until the target takes it or refuses it: at least once, and its id stays the same, so that the
+//! receiver can tell. An end is given up after [`AGE_MAX`]; what still fires never is, however long the target was away, and
+//! what had to make room ([`WAITING_MAX`]) or was never wanted before comes back with the next look. Of one alert only the
+//! newest waits. If its beginning was never sent and it ends, neither is told; after a single try nobody knows what the
+//! receiver believes, and the end is told.
+//!
+//! Several go out at the same time ([`AT_ONCE`]) while the target takes them, the worst first; one that fails is tried alone
+//! and after the others.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -15,10 +21,12 @@ use crate::alerts::ledger::{Alert, Change, Identity};
 use crate::clock::Wall;
 use crate::config::Webhook;
 
-/// Age at which a delivery is given up.
+/// Age at which the end of an alert is given up.
 pub const AGE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
-/// Deliveries that wait at most; the oldest go.
+/// Deliveries that wait at most. The oldest beginnings go first: they come back while they are true, an end does not.
 const WAITING_MAX: usize = 2_000;
+/// Deliveries under way at the same time.
+pub const AT_ONCE: usize = 8;
 
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,13 +52,14 @@ pub struct Delivery {
     /// When it happened.
     pub at: Wall,
     identity: Identity,
+    tries: u32,
 }
 
 impl Delivery {
     /// To tell `target` this.
     pub fn new(target: &str, event: Event, alert: &Alert, at: Wall) -> Self {
         let identity = alert.identity();
-        Self { id: id(target, &identity, event, at), event, alert: alert.clone(), at, identity }
+        Self { id: id(target, &identity, event, at), event, alert: alert.clone(), at, identity, tries: 0 }
     }
 }
 
@@ -121,7 +130,7 @@ impl Deliveries {
         }
     }
 
-    /// Queues reminders of what fires and was told longer than `repeat` ago.
+    /// Queues what fires and was never told, and reminders of what was told longer than `repeat` ago.
     pub fn remind<'a>(
         &mut self,
         firing: impl IntoIterator<Item = &'a Alert>,
@@ -129,13 +138,24 @@ impl Deliveries {
         rules: &Webhook,
         now: Wall,
     ) {
-        let Some(repeat) = repeat.filter(|_| !self.is_gone) else { return };
+        if self.is_gone {
+            return;
+        }
+        let waiting: HashSet<Identity> = self.queue.iter().map(|delivery| delivery.identity.clone()).collect();
         for alert in firing {
             let identity = alert.identity();
-            let due = self.told.get(&identity).is_some_and(|told| now.since(*told) >= repeat);
-            let waits = self.queue.iter().any(|delivery| delivery.identity == identity);
-            if due && !waits && wants(rules, alert, Event::Firing) {
-                self.put(Event::Reminder, alert, now);
+            if self.queue.len() >= WAITING_MAX || waiting.contains(&identity) || !wants(rules, alert, Event::Firing) {
+                continue;
+            }
+            match self.told.get_mut(&identity) {
+                None => self.put(Event::Firing, alert, alert.stage.fired().unwrap_or(now)),
+                Some(told) => {
+                    // A clock that was set back: what was told tomorrow was told now.
+                    *told = (*told).min(now);
+                    if repeat.is_some_and(|repeat| now.since(*told) >= repeat) {
+                        self.put(Event::Reminder, alert, now);
+                    }
+                }
             }
         }
     }
@@ -146,8 +166,9 @@ impl Deliveries {
         self.queue.retain(|delivery| delivery.identity != identity);
         self.queue.push_back(Delivery::new(&self.target, event, alert, at));
         if self.queue.len() > WAITING_MAX {
-            self.queue.pop_front();
-            self.lost += 1;
+            let beginning = self.queue.iter().position(|delivery| delivery.event != Event::Resolved);
+            self.lost += u64::from(beginning.is_none());
+            self.queue.remove(beginning.unwrap_or_default());
         }
     }
 
@@ -156,21 +177,30 @@ impl Deliveries {
         (!self.queue.is_empty()).then(|| self.patience.wait(now))
     }
 
-    /// What to send now.
-    pub fn push(&mut self, now: Wall) -> Option<Delivery> {
+    /// What to send now: several at the same time, one alone while the target fails.
+    pub fn push(&mut self, now: Wall) -> Vec<Delivery> {
         let before = self.queue.len();
-        self.queue.retain(|delivery| now.since(delivery.at) <= AGE_MAX);
+        self.queue.retain(|delivery| delivery.event != Event::Resolved || now.since(delivery.at) <= AGE_MAX);
         self.lost += (before - self.queue.len()) as u64;
-        let next = self.queue.front()?.clone();
-        if next.event != Event::Resolved {
-            self.believed.insert(next.identity.clone());
-        }
-        Some(next)
+        let most = if self.patience.failures() == 0 { AT_ONCE } else { 1 };
+        let mut next: Vec<&Delivery> = self.queue.iter().collect();
+        // What was tried before comes after the rest: if it is this one that the target stumbles over, the others get through.
+        next.sort_by_key(|delivery| (delivery.tries, Reverse(delivery.alert.severity)));
+        let next: Vec<Delivery> = next.into_iter().take(most).cloned().collect();
+        let told = next.iter().filter(|delivery| delivery.event != Event::Resolved);
+        self.believed.extend(told.map(|delivery| delivery.identity.clone()));
+        next
     }
 
-    /// How that ended.
-    pub fn learn(&mut self, sent: &Delivery, outcome: Outcome, unit: f64, now: Wall) {
-        self.patience.learn(outcome, unit, now);
+    /// How these ended, which were sent at the same time.
+    pub fn learn(&mut self, sent: &[(&Delivery, Outcome)], unit: f64, now: Wall) {
+        if let Some(worst) = sent.iter().map(|(_, outcome)| *outcome).max_by_key(|outcome| outcome.rank()) {
+            self.patience.learn(worst, unit, now);
+        }
+        sent.iter().for_each(|(delivery, outcome)| self.learn_one(delivery, *outcome, now));
+    }
+
+    fn learn_one(&mut self, sent: &Delivery, outcome: Outcome, now: Wall) {
         match outcome {
             Outcome::Accepted | Outcome::Refused => {
                 self.queue.retain(|delivery| delivery.id != sent.id);
@@ -186,13 +216,9 @@ impl Deliveries {
                 (self.is_gone, self.lost) = (true, self.lost + self.queue.len() as u64);
                 self.queue.clear();
             }
-            // To the back: if it is this one that the target stumbles over, the others get through.
             Outcome::Throttled(_) | Outcome::Failed | Outcome::Unready => {
-                if let Some(at) = self.queue.iter().position(|delivery| delivery.id == sent.id)
-                    && let Some(delivery) = self.queue.remove(at)
-                {
-                    self.queue.push_back(delivery);
-                }
+                let tried = self.queue.iter_mut().filter(|delivery| delivery.id == sent.id);
+                tried.for_each(|delivery| delivery.tries = delivery.tries.saturating_add(1));
             }
         }
     }

@@ -12,7 +12,7 @@ mod tests;
 
 pub use deliveries::{Deliveries, Delivery, Event};
 pub use patience::Patience;
-pub use states::{Push, States};
+pub use states::{PART, Push, States};
 
 use std::time::Duration;
 
@@ -47,6 +47,18 @@ impl Outcome {
             408 | 425 => Self::Failed,
             400..=499 => Self::Refused,
             _ => Self::Failed,
+        }
+    }
+
+    /// Of several at the same time the highest says how long to wait.
+    pub fn rank(self) -> u8 {
+        match self {
+            Self::Accepted => 0,
+            Self::Refused => 1,
+            Self::Unready => 2,
+            Self::Failed => 3,
+            Self::Throttled(_) => 4,
+            Self::Gone => 5,
         }
     }
 

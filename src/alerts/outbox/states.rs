@@ -4,7 +4,12 @@
 //! every `resend`, each time with an end three times as far away: an alert of a relay that has died ends by itself. What
 //! has ended is sent with the moment it ended, in [`ENDED_TIMES`] pushes that were taken: one may be lost in a cluster of
 //! Alertmanagers behind one address.
+//!
+//! A push goes in parts ([`PART`]), the worst first: proxies in between take a mebibyte or so at a time. After a failure it
+//! is tried again soon, and never later than `resend`, whatever the target asks for: an Alertmanager that was not told in
+//! time takes what fires for over.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -14,6 +19,8 @@ use crate::clock::Wall;
 
 /// Pushes in which what has ended is told.
 const ENDED_TIMES: u8 = 3;
+/// Alerts in one POST: as many as fit into a mebibyte with the longest words there are.
+pub const PART: usize = 128;
 /// What has ended and was not taken: after so many the oldest go, and end by themselves.
 const ENDED_MAX: usize = 2_000;
 
@@ -29,8 +36,8 @@ pub struct States {
     pub patience: Patience,
 }
 
-/// One push.
-#[derive(Clone, Debug, PartialEq)]
+/// One push, or a part of it.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Push {
     /// What fires.
     pub firing: Vec<Alert>,
@@ -38,6 +45,22 @@ pub struct Push {
     pub ended: Vec<(Alert, Wall)>,
     /// When it was made.
     pub at: Wall,
+}
+
+impl Push {
+    /// In parts of at most [`PART`], the worst first; at least one.
+    pub fn parts(mut self) -> Vec<Self> {
+        self.firing.sort_by_key(|alert| Reverse(alert.severity));
+        let mut parts: Vec<Self> = Vec::new();
+        for firing in self.firing.chunks(PART) {
+            parts.push(Self { firing: firing.to_vec(), ended: Vec::new(), at: self.at });
+        }
+        for ended in self.ended.chunks(PART) {
+            parts.push(Self { firing: Vec::new(), ended: ended.to_vec(), at: self.at });
+        }
+        // Where there is little of both, one POST.
+        if self.firing.len() + self.ended.len() <= PART { vec![self] } else { parts }
+    }
 }
 
 impl States {
@@ -70,7 +93,7 @@ impl States {
             return None;
         }
         let due = self.next.map_or(Duration::ZERO, |next| next.since(now).min(resend));
-        Some(due.max(self.patience.wait(now)))
+        Some(due.max(self.patience.wait(now).min(resend)))
     }
 
     /// What to tell now.
@@ -81,24 +104,32 @@ impl States {
         Push { firing, ended, at: now }
     }
 
-    /// How that push ended.
-    pub fn learn(&mut self, push: &Push, outcome: Outcome, resend: Duration, unit: f64, now: Wall) {
-        self.patience.learn(outcome, unit, now);
-        if outcome == Outcome::Accepted {
-            for (alert, at) in &push.ended {
-                let identity = alert.identity();
-                // It may have ended anew meanwhile.
-                let Some((_, known, times)) = self.ended.get_mut(&identity).filter(|(_, known, _)| known == at) else {
-                    continue;
-                };
-                *times += 1;
-                if *times >= ENDED_TIMES || now.since(*known) > resend * 3 {
-                    self.ended.remove(&identity);
-                }
+    /// How a push ended: each of its parts that was sent.
+    pub fn learn(&mut self, parts: &[(&Push, Outcome)], resend: Duration, unit: f64, now: Wall) {
+        let Some(worst) = parts.iter().map(|(_, outcome)| *outcome).max_by_key(|outcome| outcome.rank()) else {
+            return;
+        };
+        self.patience.learn(worst, unit, now);
+        for (part, _) in parts.iter().filter(|(_, outcome)| *outcome == Outcome::Accepted) {
+            self.took_ends(part, resend, now);
+        }
+        // What has changed while it was under way is told at once; after a failure `patience` says when.
+        let is_answered = matches!(worst, Outcome::Accepted | Outcome::Refused);
+        self.next = (is_answered && !self.changed).then(|| now.plus(resend));
+    }
+
+    fn took_ends(&mut self, push: &Push, resend: Duration, now: Wall) {
+        for (alert, at) in &push.ended {
+            let identity = alert.identity();
+            // It may have ended anew meanwhile.
+            let Some((_, known, times)) = self.ended.get_mut(&identity).filter(|(_, known, _)| known == at) else {
+                continue;
+            };
+            *times += 1;
+            if *times >= ENDED_TIMES || now.since(*known) > resend * 3 {
+                self.ended.remove(&identity);
             }
         }
-        // What has changed while it was under way is told at once.
-        self.next = (!self.changed).then(|| now.plus(resend));
     }
 
     /// How many ended alerts wait to be told.

@@ -46,10 +46,10 @@ fn hook() -> Webhook {
     }
 }
 
-/// Tries once; what was sent, as `event pool`.
+/// Tries the first of those that wait; what was sent, as `event pool`.
 fn send(hook: &mut Deliveries, outcome: Outcome, second: i64) -> Option<String> {
-    let sent = hook.push(at(second))?;
-    hook.learn(&sent, outcome, 0.0, at(second));
+    let sent = hook.push(at(second)).into_iter().next()?;
+    hook.learn(&[(&sent, outcome)], 0.0, at(second));
     Some(format!("{:?} {}", sent.event, sent.alert.condition.labels["pool"]))
 }
 
@@ -107,7 +107,7 @@ fn an_alertmanager_is_told_at_once_and_again_before_it_forgets() {
     assert_eq!(states.wait(true, RESEND, at(0)), Some(Duration::ZERO));
     let fires = alert("p", Severity::Warning, 0);
     let push = states.push([&fires], at(0));
-    states.learn(&push, Outcome::Accepted, RESEND, 0.0, at(1));
+    states.learn(&[(&push, Outcome::Accepted)], RESEND, 0.0, at(1));
     assert_eq!(states.wait(true, RESEND, at(1)), Some(RESEND));
     assert_eq!(states.wait(true, RESEND, at(61)), Some(Duration::ZERO));
 }
@@ -125,7 +125,7 @@ fn an_end_is_told_until_it_was_taken_three_times() {
         assert_eq!(push.ended.len(), 1);
         times += 1;
         let outcome = if second == 100 { Outcome::Failed } else { Outcome::Accepted };
-        states.learn(&push, outcome, Duration::from_secs(50), 0.0, at(second));
+        states.learn(&[(&push, outcome)], Duration::from_secs(50), 0.0, at(second));
     }
     assert_eq!((times, states.waiting()), (4, 0), "one failed, three were taken");
 }
@@ -147,7 +147,7 @@ fn what_changes_during_a_push_is_told_right_after_it() {
     let fires = alert("p", Severity::Warning, 0);
     let push = states.push([&fires], at(0));
     states.note(&[fired("q", 1)]);
-    states.learn(&push, Outcome::Accepted, RESEND, 0.0, at(2));
+    states.learn(&[(&push, Outcome::Accepted)], RESEND, 0.0, at(2));
     assert_eq!(states.wait(true, RESEND, at(2)), Some(Duration::ZERO));
 }
 
@@ -166,22 +166,44 @@ fn a_webhook_is_told_each_change_once_and_in_order() {
 #[test]
 fn tries_of_one_delivery_have_one_id_and_no_other_has_it() {
     let mut hook_box = Deliveries::new("h");
+    let one = |hook_box: &mut Deliveries, outcome, second| {
+        let sent = hook_box.push(at(second)).remove(0);
+        hook_box.learn(&[(&sent, outcome)], 0.0, at(second));
+        sent.id
+    };
     hook_box.note(&[fired("p", 0)], &hook());
-    let first = hook_box.push(at(0)).expect("one");
-    hook_box.learn(&first, Outcome::Failed, 0.0, at(0));
-    let second = hook_box.push(at(5)).expect("again");
-    assert_eq!(first.id, second.id);
-    hook_box.learn(&second, Outcome::Accepted, 0.0, at(5));
+    let first = one(&mut hook_box, Outcome::Failed, 0);
+    assert_eq!(first, one(&mut hook_box, Outcome::Accepted, 5));
     hook_box.note(&[ended("p", 0, 50)], &hook());
-    let end = hook_box.push(at(50)).expect("its end");
-    hook_box.learn(&end, Outcome::Accepted, 0.0, at(50));
+    let end = one(&mut hook_box, Outcome::Accepted, 50);
     hook_box.note(&[fired("p", 99)], &hook());
-    let again = hook_box.push(at(99)).expect("its return");
+    let again = one(&mut hook_box, Outcome::Accepted, 99);
     let mut other = Deliveries::new("other");
     other.note(&[fired("p", 0)], &hook());
-    let elsewhere = other.push(at(0)).expect("one");
-    let ids = std::collections::BTreeSet::from([first.id, end.id, again.id, elsewhere.id]);
+    let elsewhere = one(&mut other, Outcome::Accepted, 0);
+    let ids = std::collections::BTreeSet::from([first, end, again, elsewhere]);
     assert_eq!(ids.len(), 4, "{ids:?}");
+}
+
+#[test]
+fn several_go_out_at_once_the_worst_first_and_one_alone_while_the_target_fails() {
+    let mut hook_box = Deliveries::new("h");
+    let mild: Vec<Change> = (0..20).map(|n| fired(&format!("p{n}"), 0)).collect();
+    hook_box.note(&mild, &hook());
+    hook_box.note(&[Change::Fired(alert("worst", Severity::Critical, 0))], &hook());
+    let sent = hook_box.push(at(0));
+    assert_eq!((sent.len(), sent[0].alert.severity), (8, Severity::Critical));
+    // One of them is throttled: that is one failure, and the rest was taken.
+    let outcomes = sent.iter().enumerate().map(|(n, sent)| match n {
+        3 => (sent, Outcome::Throttled(Some(Duration::from_secs(7)))),
+        _ => (sent, Outcome::Accepted),
+    });
+    hook_box.learn(&outcomes.collect::<Vec<_>>(), 0.0, at(0));
+    assert_eq!((hook_box.waiting(), hook_box.patience.failures()), (14, 1));
+    assert_eq!(hook_box.wait(at(0)), Some(Duration::from_secs(7)));
+    let next = hook_box.push(at(7));
+    assert_eq!(next.len(), 1);
+    assert_ne!(next[0].id, sent[3].id, "that one comes after those that were never tried");
 }
 
 #[test]
@@ -213,12 +235,52 @@ fn a_delivery_that_is_refused_is_not_repeated_and_one_that_fails_holds_up_no_oth
 }
 
 #[test]
-fn what_nobody_took_for_a_day_is_given_up() {
+fn what_still_fires_is_told_however_long_the_target_was_away() {
     let mut hook_box = Deliveries::new("h");
     hook_box.note(&[fired("p", 0)], &hook());
-    assert!(send(&mut hook_box, Outcome::Failed, 86_400).is_some());
-    assert_eq!(send(&mut hook_box, Outcome::Accepted, 86_401), None);
+    for day in 0..5 {
+        assert_eq!(send(&mut hook_box, Outcome::Failed, day * 86_400).as_deref(), Some("Firing p"), "day {day}");
+    }
+    assert_eq!(send(&mut hook_box, Outcome::Accepted, 500_000).as_deref(), Some("Firing p"));
+    // The same over a restart: it began days ago and nobody was told.
+    let mut hook_box = Deliveries::new("h");
+    hook_box.restore(&alert("p", Severity::Warning, 0), None, &hook());
+    assert_eq!(send(&mut hook_box, Outcome::Accepted, 500_000).as_deref(), Some("Firing p"));
+    assert_eq!(hook_box.lost(), 0);
+}
+
+#[test]
+fn an_end_that_nobody_took_for_a_day_is_given_up() {
+    let mut hook_box = Deliveries::new("h");
+    hook_box.note(&[fired("p", 0)], &hook());
+    send(&mut hook_box, Outcome::Accepted, 0);
+    hook_box.note(&[ended("p", 0, 60)], &hook());
+    assert!(send(&mut hook_box, Outcome::Failed, 86_460).is_some());
+    assert_eq!(send(&mut hook_box, Outcome::Accepted, 86_461), None);
     assert_eq!(hook_box.lost(), 1);
+}
+
+#[test]
+fn what_fires_and_was_never_told_is_told() {
+    // Milder than what the webhook wanted to hear before a restart.
+    let mut hook_box = Deliveries::new("h");
+    let fires = alert("p", Severity::Warning, 0);
+    hook_box.remind([&fires], None, &hook(), at(500));
+    assert_eq!(send(&mut hook_box, Outcome::Accepted, 500).as_deref(), Some("Firing p"));
+    hook_box.remind([&fires], None, &hook(), at(515));
+    assert_eq!(send(&mut hook_box, Outcome::Accepted, 515), None);
+}
+
+#[test]
+fn what_was_told_tomorrow_by_a_clock_since_set_back_is_told_again_in_time() {
+    let day = Duration::from_secs(86_400);
+    let mut hook_box = Deliveries::new("h");
+    hook_box.note(&[fired("p", 0)], &hook());
+    send(&mut hook_box, Outcome::Accepted, 10_000_000);
+    let fires = alert("p", Severity::Warning, 0);
+    hook_box.remind([&fires], Some(day), &hook(), at(0));
+    hook_box.remind([&fires], Some(day), &hook(), at(86_400));
+    assert_eq!(send(&mut hook_box, Outcome::Accepted, 86_400).as_deref(), Some("Reminder p"));
 }
 
 #[test]
@@ -267,10 +329,34 @@ fn what_still_fires_is_told_again_after_a_day_and_not_before() {
 }
 
 #[test]
-fn a_storm_against_a_dead_target_is_bounded() {
+fn a_storm_against_a_dead_target_is_bounded_and_told_when_it_is_back() {
     let mut hook_box = Deliveries::new("h");
-    for n in 0..5_000 {
-        hook_box.note(&[fired(&format!("p{n}"), 0)], &hook());
+    let all: Vec<Alert> = (0..5_000).map(|n| alert(&format!("p{n}"), Severity::Warning, 0)).collect();
+    for fires in &all {
+        hook_box.note(&[Change::Fired(fires.clone())], &hook());
     }
-    assert_eq!((hook_box.waiting(), hook_box.lost()), (2_000, 3_000));
+    assert_eq!(hook_box.waiting(), 2_000);
+    let mut told = std::collections::BTreeSet::new();
+    for second in [1, 16, 31] {
+        told.extend(std::iter::from_fn(|| send(&mut hook_box, Outcome::Accepted, second)));
+        hook_box.remind(&all, None, &hook(), at(second));
+    }
+    assert_eq!(told.len(), 5_000);
+}
+
+#[test]
+fn an_alertmanager_that_fails_is_tried_again_soon_and_never_later_than_it_forgets() {
+    let mut states = States::default();
+    states.note(&[fired("p", 0)]);
+    let fires = alert("p", Severity::Warning, 0);
+    let mut waits = Vec::new();
+    for _ in 0..9 {
+        let push = states.push([&fires], at(0));
+        states.learn(&[(&push, Outcome::Failed)], RESEND, 0.0, at(0));
+        waits.extend(states.wait(true, RESEND, at(0)).map(|wait| wait.as_secs()));
+    }
+    assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
+    let push = states.push([&fires], at(0));
+    states.learn(&[(&push, Outcome::Throttled(Some(Duration::from_secs(3_600))))], RESEND, 0.0, at(0));
+    assert_eq!(states.wait(true, RESEND, at(0)), Some(RESEND));
 }

@@ -1,27 +1,32 @@
 //! The domains of the tenants: SPF for each binding they may leave from, DMARC, DKIM keys.
 //!
 //! A tenant's domains are those by which it or a stream of it is recognised (`sender_domain`, exact names) and its
-//! `return_path_domain`. Where return paths are rewritten, SPF is asked of that domain, since receivers do the same; DMARC
-//! and DKIM belong to the sender's own.
+//! `return_path_domain`; a tenant that is recognised otherwise has domains that nobody knows here, which is said, and
+//! `--domain` names them. Where return paths are rewritten, SPF is asked of that domain, since receivers do the same; DMARC
+//! and DKIM belong to the sender's own. Domains are asked about side by side, and one whose name servers do not answer is
+//! given up for the other bindings.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::pin::Pin;
 use std::sync::Arc;
 
+use tokio::time::Sleep;
+
 use crate::config::{Binding, Config, DomainPattern, Tenant};
-use crate::message::BindingName;
+use crate::message::{BindingName, Domain};
 use crate::monitor::identity::look::Look;
 use crate::monitor::reverse::Found;
 use crate::monitor::spf::ask::Outcome;
 
-use super::family;
 use super::records::{self, Dmarc};
-use super::report::{BindingReport, DomainReport, Finding, State};
+use super::report::{BindingReport, DomainReport, Finding, State, TenantReport};
+use super::{TOO_LATE, family, gather};
 
 /// Labels of a name that are walked up for a DMARC record (RFC 9989 §4.10).
 const WALK: usize = 8;
 
 /// One domain and who uses it.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Used {
     tenants: BTreeSet<String>,
     /// As the domain of the reverse path, from these bindings.
@@ -30,45 +35,124 @@ struct Used {
     author: bool,
 }
 
+/// What is asked of one domain.
+struct Questions {
+    domain: String,
+    /// Number of the binding, the binding and its EHLO name: SPF for each.
+    from: Vec<(usize, Arc<Binding>, String)>,
+    author: bool,
+    selectors: Vec<String>,
+}
+
+/// Also says of which tenants no domain is known. `more` are domains that the configuration does not name.
 pub(super) async fn look(
-    look: &Look,
+    look: &Arc<Look>,
     config: &Config,
     bindings: &[Arc<Binding>],
     reports: &mut [BindingReport],
-    selectors: &[String],
-) -> Vec<DomainReport> {
+    (more, selectors): (&[Domain], &[String]),
+    limit: Pin<&mut Sleep>,
+) -> (Vec<DomainReport>, Vec<TenantReport>) {
+    let (used, nameless) = used(config, more);
+    let questions = used.iter().map(|(domain, used)| {
+        let from = bindings.iter().enumerate().filter(|(_, binding)| used.from.contains(&binding.name));
+        let ehlo = |at: usize| reports.get(at).and_then(|report| report.ehlo.clone()).unwrap_or_else(|| domain.clone());
+        let questions = Questions {
+            domain: domain.clone(),
+            from: from.map(|(at, binding)| (at, Arc::clone(binding), ehlo(at))).collect(),
+            author: used.author,
+            selectors: selectors.to_vec(),
+        };
+        let look = Arc::clone(look);
+        async move { questions.ask(&look).await }
+    });
+    let questions = questions.collect();
+    let answers = gather(questions, limit).await;
     let mut domains = Vec::new();
-    for (domain, used) in used(config) {
-        for (binding, report) in bindings.iter().zip(reports.iter_mut()) {
-            if used.from.contains(&binding.name) {
-                let ehlo = report.ehlo.clone().unwrap_or_else(|| domain.clone());
-                let answer = look.spf(&domain, binding.public_address, &ehlo).await;
-                report.findings.push(spf(&domain, binding, answer.outcome, answer.reason));
-            }
-        }
-        let mut findings = Vec::new();
-        if used.author {
-            findings.push(dmarc(look, &domain).await);
-            for selector in selectors {
-                findings.push(dkim(look, &domain, selector).await);
+    for ((domain, used), answer) in used.into_iter().zip(answers) {
+        let late = || vec![Finding::new("dmarc", State::Unknown, TOO_LATE)];
+        let (spf, findings) = answer.unwrap_or_else(|| {
+            let from = bindings.iter().enumerate().filter(|(_, binding)| used.from.contains(&binding.name));
+            let spf = from.map(|(at, _)| (at, Finding::new("spf", State::Unknown, TOO_LATE).about(domain.as_str())));
+            (spf.collect(), if used.author { late() } else { Vec::new() })
+        });
+        for (at, finding) in spf {
+            if let Some(report) = reports.get_mut(at) {
+                report.findings.push(finding);
             }
         }
         if !findings.is_empty() {
             domains.push(DomainReport { domain, tenants: used.tenants.into_iter().collect(), findings });
         }
     }
-    domains
+    // Domains on the command line stand for those of all such tenants.
+    let nameless = if more.is_empty() { nameless } else { Vec::new() };
+    (domains, nameless.into_iter().map(without_domain).collect())
 }
 
-fn used(config: &Config) -> BTreeMap<String, Used> {
-    let mut domains: BTreeMap<String, Used> = BTreeMap::new();
+impl Questions {
+    /// SPF findings by number of the binding, and those of the domain itself.
+    async fn ask(self, look: &Look) -> (Vec<(usize, Finding)>, Vec<Finding>) {
+        let (domain, mut spfs, mut unanswered) = (self.domain.as_str(), Vec::new(), false);
+        for (at, binding, ehlo) in &self.from {
+            // Who did not answer about one binding makes the others wait for as long.
+            let finding = if unanswered {
+                Finding::new("spf", State::Unknown, "not asked: nobody answered for another binding").about(domain)
+            } else {
+                let answer = look.spf(domain, binding.public_address, ehlo).await;
+                unanswered = answer.outcome == Outcome::TempError;
+                spf(domain, binding, answer.outcome, answer.words())
+            };
+            spfs.push((*at, finding));
+        }
+        let mut findings = Vec::new();
+        if self.author {
+            findings.push(dmarc(look, domain).await);
+            for selector in &self.selectors {
+                let silent = findings.iter().any(|f| f.state == State::Unknown && f.detail.ends_with("timeout"));
+                findings.push(match silent {
+                    true => Finding::new("dkim", State::Unknown, "not asked: the domain's name servers are silent")
+                        .about(format!("{selector}._domainkey")),
+                    false => dkim(look, domain, selector).await,
+                });
+            }
+        }
+        (spfs, findings)
+    }
+}
+
+fn without_domain((tenant, returns_as): Nameless) -> TenantReport {
+    let seen = match returns_as {
+        Some(domain) => {
+            format!("its senders' domains are not in the configuration; only SPF of {domain} was looked at")
+        }
+        None => "its senders' domains are not in the configuration; SPF, DKIM and DMARC were not looked at".to_owned(),
+    };
+    let finding = Finding::new("domains", State::Unknown, seen).remedy("name one or more with --domain");
+    TenantReport { tenant, findings: vec![finding] }
+}
+
+/// A tenant of which no sender's domain is known, and the domain of its return paths.
+type Nameless = (String, Option<String>);
+
+/// The domains of the tenants, and the tenants of which none is known.
+fn used(config: &Config, more: &[Domain]) -> (BTreeMap<String, Used>, Vec<Nameless>) {
+    let (mut domains, mut nameless): (BTreeMap<String, Used>, _) = (BTreeMap::new(), Vec::new());
+    let mut given = Used { author: true, ..Used::default() };
     for tenant in &config.tenants {
         let rules = tenant.streams.iter().filter_map(|rule| rule.sender_domain.as_ref());
         let patterns = tenant.matches.sender_domain.iter().chain(rules);
         let own: BTreeSet<&str> = patterns
             .filter_map(|pattern| if let DomainPattern::Exact(domain) = pattern { Some(domain.as_str()) } else { None })
             .collect();
-        let rewritten = tenant.sends_as(config).map(crate::message::Domain::as_str);
+        let rewritten = tenant.sends_as(config).map(Domain::as_str);
+        if own.is_empty() {
+            nameless.push((tenant.name.to_string(), rewritten.map(ToOwned::to_owned)));
+            given.tenants.insert(tenant.name.to_string());
+            if rewritten.is_none() {
+                given.from.extend(leaves_from(config, tenant));
+            }
+        }
         for domain in own.iter().copied().chain(rewritten) {
             let used = domains.entry(domain.to_owned()).or_default();
             used.tenants.insert(tenant.name.to_string());
@@ -78,7 +162,16 @@ fn used(config: &Config) -> BTreeMap<String, Used> {
             }
         }
     }
-    domains
+    if nameless.is_empty() {
+        given.from.extend(config.bindings.iter().map(|binding| binding.name.clone()));
+    }
+    for domain in more {
+        let used = domains.entry(domain.as_str().to_owned()).or_default();
+        used.tenants.extend(given.tenants.iter().cloned());
+        used.from.extend(given.from.iter().cloned());
+        used.author = true;
+    }
+    (domains, nameless)
 }
 
 /// Bindings of all pools a tenant's mail may go to, backups included.

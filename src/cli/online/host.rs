@@ -6,6 +6,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::pin::Pin;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use std::time::Duration;
 use socket2::{Domain, Socket, Type};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::task::JoinSet;
+use tokio::time::Sleep;
 
 use crate::config::Binding;
 use crate::delivery::connect::connect;
@@ -22,6 +23,7 @@ use crate::monitor::reverse::Found;
 
 use super::super::columns::clipped;
 use super::report::{BindingReport, Finding, State};
+use super::{TOO_LATE, gather};
 
 /// Where a route must lead: addresses for documentation (RFC 5737, RFC 3849), which are as far away as any other and
 /// nobody's. Nothing is sent there.
@@ -81,17 +83,15 @@ pub(super) async fn look(
     look: &Arc<Look>,
     bindings: &[Arc<Binding>],
     reports: &mut [BindingReport],
-    to: Option<&Target>,
-    wait: Duration,
+    (to, wait): (Option<&Target>, Duration),
+    limit: Pin<&mut Sleep>,
 ) {
-    let mut connections = JoinSet::new();
+    let mut connections = Vec::new();
+    let peers = Peers::of(look, bindings, to).await;
     for (at, (binding, report)) in bindings.iter().zip(reports.iter_mut()).enumerate() {
         let source = binding.bind_address;
-        let peer = match to {
-            Some(to) => Some((to, peer(look, to, source).await)),
-            None => None,
-        };
         report.findings.push(bindable(source));
+        let peer = to.and_then(|to| Some((to, peers.towards(source)?)));
         if !report.is_bindable() {
             report.findings.push(Finding::new("route", State::Unknown, "the address cannot be bound"));
             if let Some((to, _)) = peer {
@@ -101,42 +101,78 @@ pub(super) async fn look(
             }
             continue;
         }
-        let far = if source.is_ipv4() { FAR_V4 } else { FAR_V6 };
         match peer {
-            None => report.findings.push(route(source, far)),
+            None => report.findings.push(route_outside(source)),
             Some((to, Ok(peer))) => {
                 report.findings.push(route(source, peer.ip()));
-                let about = to.to_string();
-                connections.spawn(async move { (at, port(source, peer, wait).await.about(about)) });
+                connections.push((at, source, peer, to.to_string()));
             }
             Some((to, Err(why))) => {
-                report.findings.push(route(source, far));
+                report.findings.push(route_outside(source));
                 report.findings.push(Finding::new("port", State::Unknown, why).about(to.to_string()));
             }
         }
     }
-    while let Some(done) = connections.join_next().await {
-        // A task that failed found nothing out; its cell stays empty.
-        if let Ok((at, finding)) = done
-            && let Some(report) = reports.get_mut(at)
-        {
-            report.findings.push(finding);
+    let tries = connections.iter().map(|(_, source, peer, _)| port(*source, *peer, wait)).collect();
+    let found = gather(tries, limit).await;
+    for ((at, _, _, about), found) in connections.into_iter().zip(found) {
+        let finding = found.unwrap_or_else(|| Finding::new("port", State::Unknown, TOO_LATE));
+        if let Some(report) = reports.get_mut(at) {
+            report.findings.push(finding.about(about));
         }
     }
 }
 
-/// Where `to` is for a connection from `source`.
-async fn peer(look: &Look, to: &Target, source: IpAddr) -> Result<SocketAddr, String> {
-    if let Ok(address) = to.host.parse::<IpAddr>() {
-        if address.is_ipv4() != source.is_ipv4() {
-            return Err(format!("{address} cannot be reached from an address of the other family"));
+/// Where `--to` is for each family; `None` where it is nowhere.
+#[derive(Debug)]
+struct Peers {
+    v4: Option<Result<SocketAddr, String>>,
+    v6: Option<Result<SocketAddr, String>>,
+}
+
+impl Peers {
+    async fn of(look: &Look, bindings: &[Arc<Binding>], to: Option<&Target>) -> Self {
+        let has = |v4: bool| bindings.iter().any(|binding| binding.bind_address.is_ipv4() == v4);
+        let Some(to) = to else { return Self { v4: None, v6: None } };
+        let v4 = if has(true) { peer(look, to, FAR_V4).await } else { None };
+        let v6 = if has(false) { peer(look, to, FAR_V6).await } else { None };
+        // A host without IPv6 is no shortcoming of an IPv6 binding; one that no binding can try is to be told.
+        if v4.is_none() && v6.is_none() {
+            let none = || Some(Err(format!("{} has no address that a binding could connect to", to.host)));
+            return Self { v4: none(), v6: none() };
         }
-        return Ok(SocketAddr::new(address, to.port));
+        Self { v4, v6 }
     }
-    match look.addresses(&to.host, source).await {
-        Found::Records(all) => all.first().map(|address| SocketAddr::new(*address, to.port)).ok_or_else(String::new),
-        Found::Absent => Err(format!("{} has no address of the family of {source}", to.host)),
-        Found::Failed(why) => Err(format!("address of {}: {why}", to.host)),
+
+    fn towards(&self, source: IpAddr) -> Option<Result<SocketAddr, String>> {
+        if source.is_ipv4() { self.v4.clone() } else { self.v6.clone() }
+    }
+}
+
+/// Where `to` is for a connection from an address of the family of `like`; `None` where it has none of these.
+async fn peer(look: &Look, to: &Target, like: IpAddr) -> Option<Result<SocketAddr, String>> {
+    if let Ok(address) = to.host.parse::<IpAddr>() {
+        return (address.is_ipv4() == like.is_ipv4()).then(|| Ok(SocketAddr::new(address, to.port)));
+    }
+    match look.addresses(&to.host, like).await {
+        Found::Records(all) => all.first().map(|address| Ok(SocketAddr::new(*address, to.port))),
+        Found::Absent => None,
+        Found::Failed(why) => Some(Err(format!("address of {}: {why}", to.host))),
+    }
+}
+
+/// Whether there is a way out, where no host is named. Some networks have no way to addresses for documentation on purpose:
+/// that there is none to these is no proof that there is none to others.
+fn route_outside(source: IpAddr) -> Finding {
+    let found = route(source, if source.is_ipv4() { FAR_V4 } else { FAR_V6 });
+    match found.state {
+        State::Fault => Finding {
+            state: State::Warning,
+            detail: format!("{}; perhaps only to this address, which stands for all others", found.detail),
+            remedy: found.remedy.map(|remedy| format!("name a real host with --to to be sure; {remedy}")),
+            ..found
+        },
+        _ => found,
     }
 }
 
@@ -302,6 +338,16 @@ mod tests {
         let finding = bindable([192, 0, 2, 1].into());
         assert_eq!(finding.state, State::Fault, "{finding:?}");
         assert!(finding.remedy.is_some());
+    }
+
+    #[test]
+    fn no_way_to_an_address_for_documentation_is_no_proof() {
+        // Nothing on this host is bound to it: the kernel refuses, as it does where there is no route.
+        let nowhere = IpAddr::from([192, 0, 2, 77]);
+        assert_eq!(route(nowhere, FAR_V4).state, State::Fault);
+        let found = route_outside(nowhere);
+        assert_eq!(found.state, State::Warning, "{found:?}");
+        assert!(found.remedy.is_some_and(|remedy| remedy.contains("--to")));
     }
 
     #[test]

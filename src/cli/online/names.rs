@@ -1,36 +1,41 @@
 //! PTR, its way back and the EHLO name of each binding.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
-use tokio::task::JoinSet;
+use tokio::time::Sleep;
 
 use crate::config::Binding;
 use crate::monitor::identity::look::Look;
 use crate::monitor::identity::names::{Checked, Grade, NameCheck};
 
-use super::family;
 use super::report::{BindingReport, Finding, State, state_of};
+use super::{TOO_LATE, family, gather};
 
-/// Bindings looked at at the same time.
-const AT_ONCE: usize = 16;
-
-pub(super) async fn look(look: &Arc<Look>, bindings: &[Arc<Binding>], reports: &mut [BindingReport]) {
-    for (bindings, reports) in bindings.chunks(AT_ONCE).zip(reports.chunks_mut(AT_ONCE)) {
-        let mut questions = JoinSet::new();
-        for (at, (binding, report)) in bindings.iter().zip(reports.iter()).enumerate() {
-            let (look, ehlo, address) = (Arc::clone(look), report.ehlo.clone(), binding.public_address);
-            questions.spawn(async move { (at, look.names(address, ehlo.as_deref()).await) });
-        }
-        while let Some(answer) = questions.join_next().await {
-            if let Ok((at, checked)) = answer
-                && let Some(report) = reports.get_mut(at)
-            {
-                let findings = checked.into_iter().map(|checked| finding(checked, report));
-                let findings: Vec<Finding> = findings.flatten().collect();
-                report.findings.extend(findings);
-            }
-        }
+/// Also returns the PTR names of each binding that lead back to it.
+pub(super) async fn look(
+    look: &Arc<Look>,
+    bindings: &[Arc<Binding>],
+    reports: &mut [BindingReport],
+    limit: Pin<&mut Sleep>,
+) -> Vec<Vec<String>> {
+    let questions = bindings.iter().zip(reports.iter()).map(|(binding, report)| {
+        let (look, ehlo, address) = (Arc::clone(look), report.ehlo.clone(), binding.public_address);
+        async move { look.names(address, ehlo.as_deref()).await }
+    });
+    let answers = gather(questions.collect(), limit).await;
+    let mut names = Vec::new();
+    for (report, answer) in reports.iter_mut().zip(answers) {
+        let Some((checked, confirmed)) = answer else {
+            report.findings.push(Finding::new(NameCheck::Ptr.as_str(), State::Unknown, TOO_LATE));
+            names.push(Vec::new());
+            continue;
+        };
+        let findings: Vec<Finding> = checked.into_iter().filter_map(|checked| finding(checked, report)).collect();
+        report.findings.extend(findings);
+        names.push(confirmed);
     }
+    names
 }
 
 /// `None` where there is nothing to judge: what follows from a missing PTR is said once.

@@ -16,7 +16,8 @@
 //!       ]
 //!     }
 //!   ],
-//!   "domains": [ { "domain": "example.com", "tenants": ["acme"], "findings": [ … ] } ]
+//!   "domains": [ { "domain": "example.com", "tenants": ["acme"], "findings": [ … ] } ],
+//!   "tenants": [ { "tenant": "guests", "findings": [ … ] } ]
 //! }
 //! ```
 //!
@@ -95,7 +96,7 @@ pub(super) fn state_of(grade: Grade, bad: State) -> State {
 
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct ResolverReport {
-    /// `monitor`, `delivery`, `zone:NAME`.
+    /// `monitor`, `second`, `delivery`, `zone:NAME`; with `@SERVER` behind it one of several servers.
     pub(super) purpose: String,
     pub(super) findings: Vec<Finding>,
 }
@@ -130,6 +131,12 @@ pub(super) struct DomainReport {
     pub(super) findings: Vec<Finding>,
 }
 
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct TenantReport {
+    pub(super) tenant: String,
+    pub(super) findings: Vec<Finding>,
+}
+
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub(super) struct Counts {
     pub(super) good: usize,
@@ -146,6 +153,8 @@ pub(super) struct Report {
     pub(super) zones: Vec<ZoneReport>,
     pub(super) bindings: Vec<BindingReport>,
     pub(super) domains: Vec<DomainReport>,
+    /// Those of which something is to be said.
+    pub(super) tenants: Vec<TenantReport>,
 }
 
 impl Report {
@@ -154,11 +163,11 @@ impl Report {
         resolvers: Vec<selfcheck::Report>,
         zones: Vec<ZoneReport>,
         bindings: Vec<BindingReport>,
-        domains: Vec<DomainReport>,
+        (domains, tenants): (Vec<DomainReport>, Vec<TenantReport>),
     ) -> Self {
         let resolvers = resolvers.into_iter().map(resolver).collect();
-        let mut report = Self { verdict: State::Good, counts: Counts::default(), resolvers, zones, bindings, domains };
         let (mut counts, mut verdict) = (Counts::default(), State::Good);
+        let mut report = Self { verdict, counts, resolvers, zones, bindings, domains, tenants };
         for (_, finding) in report.findings() {
             verdict = verdict.max(finding.state);
             *match finding.state {
@@ -178,7 +187,8 @@ impl Report {
         let zones = self.zones.iter().map(|z| (format!("list {}", z.zone), &z.findings));
         let bindings = self.bindings.iter().map(|b| (b.binding.clone(), &b.findings));
         let domains = self.domains.iter().map(|d| (d.domain.clone(), &d.findings));
-        let all = resolvers.chain(zones).chain(bindings).chain(domains);
+        let tenants = self.tenants.iter().map(|t| (format!("tenant {}", t.tenant), &t.findings));
+        let all = resolvers.chain(zones).chain(bindings).chain(domains).chain(tenants);
         all.flat_map(|(whose, findings)| findings.iter().map(move |finding| (whose.clone(), finding)))
     }
 }
@@ -189,7 +199,10 @@ fn resolver(report: selfcheck::Report) -> ResolverReport {
     let of_zone = report.purpose.starts_with("zone:");
     let expected = |checked: &Checked| checked.grade == Grade::Unknown && (of_zone || checked.detail == NO_LISTS);
     let finding = |checked: Checked| {
-        let bad = if checked.check == ResolverCheck::Public { State::Warning } else { State::Fault };
+        let bad = match checked.check {
+            ResolverCheck::Public | ResolverCheck::Speed => State::Warning,
+            ResolverCheck::Answers | ResolverCheck::Nxdomain | ResolverCheck::Loopback => State::Fault,
+        };
         let state = state_of(checked.grade, bad);
         let found = Finding::new(checked.check.as_str(), state, checked.detail);
         if state == State::Unknown { found } else { found.remedy(checked.check.remedy()) }
@@ -213,7 +226,7 @@ mod tests {
         };
         let of = |states: &[State]| {
             let findings = states.iter().map(|state| Finding::new("spf", *state, "")).collect();
-            Report::new(Vec::new(), Vec::new(), vec![binding(findings)], Vec::new())
+            Report::new(Vec::new(), Vec::new(), vec![binding(findings)], Default::default())
         };
         assert_eq!(of(&[]).verdict, State::Good);
         assert_eq!(of(&[State::Good, State::Unknown]).verdict, State::Unknown);

@@ -29,11 +29,11 @@ pub(super) fn text(report: &Report, width: Option<usize>) -> String {
     }
     parts.push(bindings);
 
-    let mut domains =
-        Columns::new([("domain", Side::Left), ("tenants", Side::Left), ("dmarc", Side::Left), ("dkim", Side::Left)]);
+    let heads = ["domain", "tenants", "dmarc", "dkim", "lists"];
+    let mut domains = Columns::new(heads.map(|head| (head, Side::Left)));
     for domain in &report.domains {
         let of = |check| cell(&domain.findings, &[check]);
-        domains.row([&domain.domain, &domain.tenants.join(", "), &of("dmarc"), &of("dkim")]);
+        domains.row([&domain.domain, &domain.tenants.join(", "), &of("dmarc"), &of("dkim"), &of("listed")]);
     }
     parts.push(domains);
 
@@ -47,13 +47,21 @@ pub(super) fn text(report: &Report, width: Option<usize>) -> String {
     let mut resolvers = Columns::new([
         ("resolver", Side::Left),
         ("answers", Side::Left),
+        ("speed", Side::Left),
         ("nxdomain", Side::Left),
         ("loopback", Side::Left),
         ("public", Side::Left),
     ]);
     for resolver in &report.resolvers {
         let of = |check| cell(&resolver.findings, &[check]);
-        resolvers.row([&resolver.purpose, &of("answers"), &of("nxdomain"), &of("loopback"), &of("public")]);
+        resolvers.row([
+            &resolver.purpose,
+            &of("answers"),
+            &of("speed"),
+            &of("nxdomain"),
+            &of("loopback"),
+            &of("public"),
+        ]);
     }
     parts.push(resolvers);
 
@@ -128,7 +136,7 @@ mod tests {
         ];
         let binding =
             BindingReport { binding: "a".into(), bind_address: address, public_address: address, ehlo: None, findings };
-        let shown = text(&Report::new(Vec::new(), Vec::new(), vec![binding], Vec::new()), None);
+        let shown = text(&Report::new(Vec::new(), Vec::new(), vec![binding], Default::default()), None);
         assert_eq!(
             shown,
             "binding  address    bind  route  port  reverse  own name  ehlo  spf      lists\n\

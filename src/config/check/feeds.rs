@@ -2,18 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use super::{Context, is_header_name, place_of, section};
 use crate::clock::Wall;
 use crate::config::defaults::{
-    FEED_BUDGET, FEED_BYTES, FEED_HALF_LIFE, FEED_HEADER, FEED_INTERVAL, FEED_LIST, FEED_MAX_AGE, FEED_TIMEOUT,
-    POSTMASTER_SCOPE, POSTMASTER_URL, SNDS_TOKEN_URL, SNDS_URL, WQS_URL, feed_metrics,
+    FEED_BLAST_RADIUS, FEED_BUDGET, FEED_BYTES, FEED_HALF_LIFE, FEED_HEADER, FEED_INTERVAL, FEED_LIST, FEED_MAX_AGE,
+    FEED_TIMEOUT, POSTMASTER_SCOPE, POSTMASTER_URL, SNDS_TOKEN_URL, SNDS_URL, WQS_URL, feed_metrics,
 };
 use crate::config::mistake::Place;
 use crate::config::read::{Field, Named, Size};
 use crate::config::{Feed, FeedAuth, FeedKind, FeedMetric, FeedRows, FeedScope, Reputation, raw};
 use crate::message::{BindingName, Domain, ProviderName};
 
+/// By which reports come late at most, as a rule.
+const REPORT_DELAY: Duration = Duration::from_secs(2 * 86_400);
 /// Metrics a feed has at most: each is a label.
 const MOST_METRICS: usize = 50;
 
@@ -30,6 +33,7 @@ impl Context<'_> {
             self.not_instant(field);
         }
         self.at_least_one(&raw.daily_budget);
+        self.within(&raw.blast_radius, 0.0, 1.0);
         if let Some(at) = raw.max_bytes.given().filter(|at| at.value.0 < 1024) {
             self.out.mistake(&at.place, "below 1 KiB: no report fits", "leave it out for 16 MiB");
         }
@@ -39,6 +43,8 @@ impl Context<'_> {
         let allow_plain = raw.allow_plain.or(false);
         let kind = kind?;
         self.strays(raw, kind);
+        self.feed_provider(entry, raw, kind);
+        self.feed_times(raw, kind);
         let url = self.feed_url(entry, raw, kind, allow_plain);
         let auth = self.feed_auth(entry, raw, kind, allow_plain);
         let carried_by = self.carried_by(raw);
@@ -47,6 +53,14 @@ impl Context<'_> {
         let midnight = |date: jiff::civil::Date| date.to_zoned(jiff::tz::TimeZone::UTC).ok();
         let expires = raw.credential_expires.value().and_then(|day| midnight(day.0));
         let lists = raw.lists.values();
+        let lists = if lists.is_empty() { vec![FEED_LIST.to_owned()] } else { lists };
+        if let Some(at) =
+            raw.daily_budget.given().filter(|at| (1..2 * lists.len() as u64).contains(&u64::from(at.value)))
+        {
+            let what = "too small to ask for one address: a list is asked for its test address first";
+            let hint = format!("write at least {}, or leave it out for {FEED_BUDGET}", 2 * lists.len());
+            self.out.mistake(&at.place, what, hint);
+        }
         Some(Feed {
             name: entry.name.clone(),
             kind,
@@ -57,16 +71,47 @@ impl Context<'_> {
             half_life: raw.half_life.or(FEED_HALF_LIFE),
             max_age: raw.max_age.or(FEED_MAX_AGE),
             provider: raw.provider.value().map(|name| ProviderName::new(name.as_str())),
+            blast_radius: raw.blast_radius.or(FEED_BLAST_RADIUS),
             networks: raw.networks.values(),
             domains: raw.domains.values(),
             carried_by,
-            lists: if lists.is_empty() { vec![FEED_LIST.to_owned()] } else { lists },
+            lists,
             daily_budget: raw.daily_budget.or(FEED_BUDGET),
             auth,
             credential_expires: expires.map(|day| Wall::from(day.timestamp())),
             rows,
             metrics,
         })
+    }
+
+    /// Who speaks for one receiver only must not throttle what goes to the others.
+    fn feed_provider(&mut self, entry: &Named<raw::Feed>, raw: &raw::Feed, kind: FeedKind) {
+        let (who, name) = match kind {
+            FeedKind::Snds | FeedKind::SndsCsv => ("Microsoft", "microsoft"),
+            FeedKind::Postmaster => ("Google", "gmail"),
+            FeedKind::Wqs | FeedKind::Json | FeedKind::Csv => return,
+        };
+        if raw.provider.is_missing() {
+            let what = format!("missing: what {who} says would throttle towards everybody");
+            let hint = format!("write the [provider] of its MX hosts, such as provider = \"{name}\"");
+            self.out.mistake(&entry.place.key("provider"), what, hint);
+        }
+    }
+
+    /// What is forgotten before the next report comes is mostly unknown.
+    fn feed_times(&mut self, raw: &raw::Feed, kind: FeedKind) {
+        let (late, words) = match kind {
+            FeedKind::Snds | FeedKind::SndsCsv | FeedKind::Postmaster => {
+                (REPORT_DELAY, "interval and the two days that reports come late")
+            }
+            FeedKind::Wqs | FeedKind::Json | FeedKind::Csv => (Duration::ZERO, "interval"),
+        };
+        let (max_age, interval) = (raw.max_age.or(FEED_MAX_AGE), raw.interval.or(FEED_INTERVAL));
+        let place = place_of(&raw.max_age).or(place_of(&raw.interval));
+        if let Some(place) = place.filter(|_| max_age < interval.saturating_add(late)) {
+            let what = format!("shorter than {words}: most of the time nothing is known");
+            self.out.warning(place, what, "make max_age longer, or interval shorter");
+        }
     }
 
     /// Keys that the kind does not know: they would do nothing.

@@ -8,6 +8,7 @@ mod alerts;
 mod binding;
 mod feedback;
 mod feeds;
+mod later;
 mod monitor;
 mod pool;
 mod reputation;
@@ -26,12 +27,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::mistake::{Findings, LineTable, Place, join};
-pub use super::mistake::{Mistake, Mistakes, NamedFiles, ZoneKeyFile};
+pub use super::mistake::{Holds, LaterFile, Mistake, Mistakes, NamedFiles, ZoneKeyFile};
 use super::read::{At, Field, List, Map, Named};
 use super::tree::{self, Table, Value};
 pub use super::tree::{Files, SourceFile};
 use super::{Config, Origins, lists, raw};
 use crate::message::Domain;
+use later::read_later;
 use zone::zone_keys;
 
 /// Octets of a name. Two of them and a word make a key of the store, which has at most 1,024.
@@ -57,6 +59,7 @@ impl Loaded {
             key_file: self.config.feedback.as_ref().map(|feedback| feedback.key_file.clone()),
             state_dir: self.config.server.state_dir.clone(),
             zone_keys: zone_keys(&self.config.monitor, &self.config.origins),
+            read_later: read_later(&self.config.alerts, &self.config.feeds, &self.config.origins),
         }
     }
 }
@@ -235,6 +238,7 @@ impl<'a> Context<'a> {
         let monitor = self.monitor(file);
         self.check_public_addresses(file, &bindings, &monitor);
         self.check_budgets(file, bindings.len(), &monitor);
+        self.check_witnesses(file, &bindings, &monitor);
         let feeds = self.feeds(file, &reputation);
         let alerts = self.alerts(file);
         let admin = self.admin(file);
@@ -276,6 +280,8 @@ impl<'a> Context<'a> {
         let state_dir = self.server(file).map(|server| server.state_dir);
         let (assignment, tenants) = (self.assignment(file), self.tenants(file));
         let feedback = self.feedback(file, state_dir.as_deref().unwrap_or(Path::new("")), &assignment, &tenants);
+        let reputation = self.reputation(file);
+        let (alerts, feeds) = (self.alerts(file), self.feeds(file, &reputation));
         // Beside a state_dir that is not known lies no key file.
         let known = |path: &PathBuf| state_dir.is_some() || !path.as_os_str().eq(super::defaults::FEEDBACK_KEYS);
         NamedFiles {
@@ -284,6 +290,7 @@ impl<'a> Context<'a> {
             key_file: feedback.map(|feedback| feedback.key_file).filter(known),
             state_dir: state_dir.unwrap_or_default(),
             zone_keys: zone_keys(&self.monitor(file), origins),
+            read_later: read_later(&alerts, &feeds, origins),
         }
     }
 

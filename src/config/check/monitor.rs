@@ -1,19 +1,26 @@
 //! `[monitor]` as a whole; its zones are in [`super::zone`].
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
+
+use ipnet::IpNet;
 
 use super::sections::name_servers;
 use super::{Context, place_of, section};
 use crate::config::mistake::Place;
 use crate::config::read::{At, Field, OrOff};
-use crate::config::{Monitor, Zone, ZoneKind, raw};
+use crate::config::{Binding, Monitor, Zone, ZoneKind, raw};
 
 /// Weights beyond this are typing errors: 4 suspends.
 pub(super) const HEAVIEST: f64 = 100.0;
 
 /// Own addresses that are asked about in every round, besides those that send.
 const SENTINELS_MAX: usize = 8;
+
+/// So many addresses may be newly listed at once, however few there are.
+const ALWAYS_BELIEVED: usize = 3;
 
 impl Context<'_> {
     pub(super) fn monitor(&mut self, file: &raw::File) -> Monitor {
@@ -76,13 +83,38 @@ impl Context<'_> {
         }
     }
 
-    fn sentinels(&mut self, raw: &raw::Monitor) -> Vec<std::net::IpAddr> {
+    fn sentinels(&mut self, raw: &raw::Monitor) -> Vec<IpAddr> {
         let items = raw.sentinels.items();
         if let Some(at) = items.get(SENTINELS_MAX) {
             let what = format!("more than {SENTINELS_MAX} sentinels: every list is asked about each in every round");
             self.out.mistake(&at.place, what, "two or three say as much");
         }
         items.iter().map(|at| at.value).collect()
+    }
+
+    /// Where all addresses lie side by side nobody is left to tell a listing of their network from a broken list, and the
+    /// blast radius keeps a good one from being believed until replies name it.
+    pub(super) fn check_witnesses(&mut self, file: &raw::File, bindings: &[Arc<Binding>], monitor: &Monitor) {
+        let matters = |zone: &Zone| zone.kind == ZoneKind::Address && zone.heaviest() >= monitor.throttle_weight;
+        if !monitor.sentinels.is_empty() || !monitor.zones.iter().any(matters) {
+            return;
+        }
+        let addresses: BTreeSet<IpAddr> =
+            bindings.iter().map(|binding| binding.public_address.to_canonical()).collect();
+        let wide = |address: &IpAddr| {
+            IpNet::new(*address, if address.is_ipv4() { 24 } else { 48 }).ok().map(|network| network.trunc())
+        };
+        let networks: BTreeSet<IpNet> = addresses.iter().filter_map(wide).collect();
+        let Some(at) = file.monitor.given() else { return };
+        if addresses.len() > ALWAYS_BELIEVED && networks.len() <= 2 {
+            let shown = networks.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ");
+            let what = format!(
+                "all public addresses lie in {shown}: a list that names all of them at once is taken for a broken one, \
+                 until a receiver's reply names it"
+            );
+            let hint = "write sentinels = [\"ADDRESS\"]: one elsewhere that never sends mail";
+            self.out.warning(&at.place.key("sentinels"), what, hint);
+        }
     }
 
     /// Says where a list's terms stretch the time between rounds, and by how much.

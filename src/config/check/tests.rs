@@ -670,6 +670,29 @@ fn warnings_do_not_keep_it_from_loading() {
 }
 
 #[test]
+fn addresses_side_by_side_without_a_sentinel_are_worth_a_warning() {
+    let herd = |third: &[u8]| -> String {
+        let binding =
+            |(n, third): (usize, &u8)| format!("[binding.h{n}]\nbind_address = \"192.0.{third}.{}\"\n", 20 + n);
+        third.iter().enumerate().map(binding).collect()
+    };
+    let zone = |weight: f64| format!("[monitor.zone.z]\nzone = \"bl.example\"\nweight = {weight:.1}\n");
+    for (third, monitor, warned) in [
+        (&[2, 2, 2, 2][..], zone(3.0), true),
+        (&[2, 2, 7, 7], zone(3.0), true),
+        (&[2, 2, 7, 8], zone(3.0), false),
+        (&[2], zone(3.0), false),
+        (&[2, 2, 2, 2], zone(2.0), false),
+        (&[2, 2, 2, 2], format!("[monitor]\nsentinels = [\"198.51.100.9\"]\n{}", zone(3.0)), false),
+    ] {
+        let text = minimal() + &herd(third) + &monitor;
+        let loaded = check_text(&text).unwrap_or_else(|error| panic!("{error}"));
+        let found = loaded.warnings.iter().any(|warning| warning.path == "monitor.sentinels");
+        assert_eq!(found, warned, "{third:?} {monitor}");
+    }
+}
+
+#[test]
 fn a_broken_binding_is_no_second_mistake_where_it_is_named() {
     assert_eq!(complaints("[binding.mta1]\nbind_address = 5\n").len(), 1);
     assert_eq!(complaints("[pool.p]\nactive = 5\n").len(), 1);
@@ -741,7 +764,7 @@ fn every_mistake_of_a_feed_is_named_with_its_remedy() {
         ("kind = \"sndz\"\n".into(), "2:8: feed.f.kind: \"sndz\" is not known here; did you mean \"snds\"?"),
         ("kind = \"wqs\"\n".into(), "1:7: feed.f.secret_file: missing; write the file that holds the DQS key"),
         (
-            "kind = \"snds\"\ntoken_file = \"t\"\n".into(),
+            "kind = \"snds\"\ntoken_file = \"t\"\nprovider = \"m\"\n[provider.m]\nmx = [\"*.m.example\"]\n".into(),
             "1:7: feed.f.client_id: missing; write the OAuth client with which the refresh token was got",
         ),
         (
@@ -765,6 +788,23 @@ fn every_mistake_of_a_feed_is_named_with_its_remedy() {
             "4:11: feed.f.domains: domains means nothing to a feed of kind wqs; leave it out; it is for postmaster",
         ),
         (format!("{wqs}provider = \"nobody\"\n"), "4:12: feed.f.provider: no provider \"nobody\""),
+        (
+            "kind = \"snds\"\ntoken_file = \"t\"\nclient_id = \"c\"\n".into(),
+            "1:7: feed.f.provider: missing: what Microsoft says would throttle towards everybody; write the [provider] of its MX hosts, such as provider = \"microsoft\"",
+        ),
+        (
+            "kind = \"snds_csv\"\nsecret_file = \"k\"\nurl = \"https://a.example/snds\"\n".into(),
+            "1:7: feed.f.provider: missing: what Microsoft says would throttle towards everybody; write the [provider] of its MX hosts, such as provider = \"microsoft\"",
+        ),
+        (
+            "kind = \"postmaster\"\ncredentials_file = \"c\"\n".into(),
+            "1:7: feed.f.provider: missing: what Google says would throttle towards everybody; write the [provider] of its MX hosts, such as provider = \"gmail\"",
+        ),
+        (format!("{wqs}blast_radius = 2\n"), "4:16: feed.f.blast_radius: 2 is out of range; from 0 to 1"),
+        (
+            format!("{wqs}daily_budget = 1\n"),
+            "4:16: feed.f.daily_budget: too small to ask for one address: a list is asked for its test address first; write at least 2, or leave it out for 1000",
+        ),
         (format!("{wqs}interval = \"0s\"\n"), "4:12: feed.f.interval: must be longer than 0"),
         (
             format!("{wqs}[feed.f.metric.red]\nwarn_above = 1\n"),
@@ -791,7 +831,7 @@ fn every_mistake_of_a_feed_is_named_with_its_remedy() {
             "8:18: feed.f.metric.m.throttle_above: warn_above is above throttle_above",
         ),
         (
-            "kind = \"postmaster\"\ncredentials_file = \"c\"\ncarried_by = { \"a.example\" = [\"mta9\"] }\n".into(),
+            "kind = \"postmaster\"\ncredentials_file = \"c\"\ncarried_by = { \"a.example\" = [\"mta9\"] }\nprovider = \"m\"\n[provider.m]\nmx = [\"*.m.example\"]\n".into(),
             "4:31: feed.f.carried_by.\"a.example\"[0]: no binding \"mta9\"; did you mean \"mta1\"?",
         ),
     ];
@@ -805,6 +845,25 @@ fn every_mistake_of_a_feed_is_named_with_its_remedy() {
             + "[feed.f]\nkind = \"csv\"\nurl = \"https://a.example/x?key=topsecret\"\nscope = { binding = \"b\" }\n[feed.f.metric.m]\nvalue = \"v\"\n"),
     );
     assert!(config.feeds[0].url.contains("topsecret") && !format!("{config:?}").contains("topsecret"));
+}
+
+#[test]
+fn a_feed_that_forgets_before_it_hears_again_is_warned_of() {
+    let warnings = |lines: &str| {
+        let text = minimal() + "[provider.m]\nmx = [\"*.m.example\"]\n[feed.f]\n" + lines;
+        let loaded = check_text(&text).unwrap_or_else(|error| panic!("{error}"));
+        loaded.warnings.iter().map(ToString::to_string).filter(|text| text.contains("feed.f")).collect::<Vec<_>>()
+    };
+    let snds = "kind = \"snds\"\ntoken_file = \"t\"\nclient_id = \"c\"\nprovider = \"m\"\n";
+    assert_eq!(warnings(snds), [""; 0]);
+    let short = warnings(&format!("{snds}max_age = \"2d\"\n"));
+    assert!(
+        short.len() == 1 && short[0].contains("feed.f.max_age: shorter than interval and the two days"),
+        "{short:?}"
+    );
+    let wqs = "kind = \"wqs\"\nsecret_file = \"k\"\n";
+    assert_eq!(warnings(&format!("{wqs}max_age = \"7h\"\n")), [""; 0]);
+    assert_eq!(warnings(&format!("{wqs}interval = \"1d\"\nmax_age = \"7h\"\n")).len(), 1);
 }
 
 #[test]
@@ -867,7 +926,15 @@ fn what_the_example_shows_in_comments_exists_and_defaults_are_the_true_ones() {
     assert_eq!(full.window, Window::default());
     let [shown, bare] = [&full.feeds[0], &full.feeds[1]];
     let timing = |feed: &crate::config::Feed| {
-        (feed.interval, feed.timeout, feed.max_bytes, feed.half_life, feed.max_age, feed.auth.allow_plain)
+        (
+            feed.interval,
+            feed.timeout,
+            feed.max_bytes,
+            feed.half_life,
+            feed.max_age,
+            feed.auth.allow_plain,
+            feed.blast_radius,
+        )
     };
     assert_eq!(timing(shown), timing(bare), "feeds");
     assert_eq!((full.feeds[3].daily_budget, &full.feeds[3].lists[..]), (1000, &["zen".to_owned()][..]));

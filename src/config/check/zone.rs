@@ -6,7 +6,9 @@ use std::time::Duration;
 use super::monitor::HEAVIEST;
 use super::sections::name_servers;
 use super::{Context, Named, place_of};
-use crate::config::defaults::{NEGATIVE_NAME, NEGATIVE_PROBE, POSITIVE_NAME, POSITIVE_PROBE, ZONE_WEIGHT};
+use crate::config::defaults::{
+    NEGATIVE_NAME, NEGATIVE_PROBE, POSITIVE_NAME, POSITIVE_PROBE, UNWRITTEN_LIMIT, ZONE_WEIGHT,
+};
 use crate::config::mistake::Place;
 use crate::config::raw::{Family, Meaning};
 use crate::config::read::{At, Field, OrOff};
@@ -57,8 +59,9 @@ impl Context<'_> {
             negative_probe: negative,
             random_probe: raw.random_probe.or(true),
             interval: intervals.0,
-            queries_per_day: raw.queries_per_day.value().copied(),
+            queries_per_day: raw.queries_per_day.value().copied().or_else(|| unwritten_limit(&entry.name, raw)),
             aliases: raw.aliases.values().iter().map(|alias| alias.to_lowercase()).collect(),
+            operator: raw.operator.or(String::new()).to_lowercase(),
             terms: raw.terms.or(String::new()),
             delisting: raw.delisting.or(String::new()),
         };
@@ -117,11 +120,10 @@ impl Context<'_> {
             ZoneKind::Domain => (name(POSITIVE_NAME), name(NEGATIVE_NAME)),
         };
         for at in [&raw.positive_probe, &raw.negative_probe].into_iter().filter_map(Field::given) {
-            let fits = match (&at.value, kind) {
-                (OrOff::On(Probe::Address(_)), ZoneKind::Domain) => false,
-                (OrOff::On(Probe::Name(_)), ZoneKind::Address) => false,
-                _ => true,
-            };
+            let fits = !matches!(
+                (&at.value, kind),
+                (OrOff::On(Probe::Address(_)), ZoneKind::Domain) | (OrOff::On(Probe::Name(_)), ZoneKind::Address)
+            );
             if !fits {
                 let what = format!(
                     "not what a list of {} can be asked",
@@ -188,4 +190,9 @@ pub(super) fn zone_keys(monitor: &Monitor, origins: &Origins) -> Vec<ZoneKeyFile
         Some(ZoneKeyFile { zone: zone.name.clone(), file, at: origins.get(&path).cloned() })
     };
     monitor.zones.iter().filter_map(of).collect()
+}
+
+/// The limit of a shipped list that publishes none, as long as we ask it and not a mirror of our own.
+fn unwritten_limit(name: &str, raw: &raw::Zone) -> Option<u64> {
+    (lists::is_shipped(name) && raw.servers.items().is_empty()).then_some(UNWRITTEN_LIMIT)
 }

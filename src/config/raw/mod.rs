@@ -354,6 +354,7 @@ table!(Zone {
     queries_per_day: u64,
     aliases: List<String>,
     terms: String,
+    operator: String,
     delisting: String,
 });
 
@@ -388,6 +389,7 @@ table!(Feed {
     half_life: Duration,
     max_age: Duration,
     provider: String,
+    blast_radius: f64,
     networks: List<IpNet>,
     domains: List<Domain>,
     carried_by: Map<List<String>>,

@@ -1,7 +1,7 @@
 //! What an answer over HTTP means: a document, no data, or why not, and when to ask again.
 //!
 //! A login page comes with 200 and HTML in the body; that is a credential's problem and never a report. 404 is no data for
-//! what was asked. 429 and 503 may say when to come back.
+//! what was asked, where something else was found under the same address ([`Answer::must_be_there`]). 429 and 503 may say when to come back.
 
 use std::time::Duration;
 
@@ -92,12 +92,25 @@ pub struct Failure {
     pub detail: String,
     /// When the server wants to be asked again.
     pub retry_after: Option<Duration>,
+    /// This document may not be seen with credentials that are accepted (403); others may.
+    pub is_forbidden: bool,
 }
 
 impl Failure {
+    /// Whether it is about what was asked and not about whoever asks: the next question may fare better.
+    pub fn is_about_one(&self) -> bool {
+        matches!(self.outcome, Outcome::Unreadable | Outcome::Refused | Outcome::TooLarge)
+    }
+
+    /// With whom it is about in front of its words.
+    #[must_use]
+    pub fn of(self, whom: &dyn std::fmt::Display) -> Self {
+        Self { detail: super::observation::clip(&format!("{whom}: {}", self.detail)), ..self }
+    }
+
     /// A failure without a wish.
     pub fn new(outcome: Outcome, detail: impl Into<String>) -> Self {
-        Self { outcome, detail: super::observation::clip(&detail.into()), retry_after: None }
+        Self { outcome, detail: super::observation::clip(&detail.into()), retry_after: None, is_forbidden: false }
     }
 }
 
@@ -122,7 +135,12 @@ impl Answer {
     pub fn document(self, now: Wall) -> Result<Vec<u8>, Failure> {
         let fail = |outcome, what: &str| {
             let retry_after = self.retry_after.as_deref().and_then(|text| retry_after(text, now));
-            Err(Failure { retry_after, ..Failure::new(outcome, format!("answered {}: {what}", self.status)) })
+            let is_forbidden = self.status == 403;
+            Err(Failure {
+                retry_after,
+                is_forbidden,
+                ..Failure::new(outcome, format!("answered {}: {what}", self.status))
+            })
         };
         match self.status {
             200..=299 if self.is_page() => fail(Outcome::LoginPage, "a page for people, probably to log in"),
@@ -136,6 +154,17 @@ impl Answer {
             429 => fail(Outcome::Limited, "too many requests"),
             500.. => fail(Outcome::ServerError, "trouble at the server"),
             _ => fail(Outcome::Refused, "refused"),
+        }
+    }
+
+    /// As it is, where this is the one document there is: then 404 is no "no data" but a wrong address.
+    ///
+    /// # Errors
+    /// [`Outcome::Refused`] for 404.
+    pub fn must_be_there(self) -> Result<Self, Failure> {
+        match self.status {
+            404 => Err(Failure::new(Outcome::Refused, "answered 404: nothing is there; is the url right?")),
+            _ => Ok(self),
         }
     }
 

@@ -1,25 +1,33 @@
-//! What is known from one feed, and what follows from it.
+//! What is known from one feed.
 //!
 //! Of each scope and metric the newest observation is kept, by the end of its period: a later good day lifts a bad one,
 //! a late report of an earlier day changes nothing. An observation ages from the end of its period, not from when we
-//! fetched it; a bad one acts until a quarter of its weight is left ([`Feed::bad_for`]), a good one is good until
-//! `max_age`. What is older, or was never said, is unknown: neither good nor bad.
+//! fetched it. What is said of ours has room of its own: however much is said of strangers, they only crowd out each
+//! other, and what found no room is counted.
 //!
-//! A feed alone never suspends. What is bad becomes [`Evidence::Reported`], a throttle with an end: of the binding's route
-//! to the feed's provider, or of the binding. What all feeds say of one subject is put together before it is told
-//! ([`tell`]), so that good news of one does not undo the bad news of another.
+//! A reporter errs as well. Where one fetch turns more of our bindings bad than its blast radius (a share of those it
+//! can see, at least [`ALWAYS`]), the news are kept and shown, but held: they act on nobody until a later fetch leaves
+//! few enough of them. Bindings that were bad before stay so. Real trouble of that size shows in the replies at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde::Serialize;
 
 use super::observation::{Observation, Scope, Value};
+use super::page::Page;
 use super::whose::Herd;
+use super::{postmaster, snds};
 use crate::clock::Wall;
-use crate::config::{Feed, FeedMetric};
-use crate::message::{BindingName, DestinationName};
-use crate::reputation::{Evidence, Subject};
+use crate::config::{Feed, FeedKind, FeedMetric};
+use crate::message::BindingName;
 
-/// Observations kept of one feed.
-const MOST: usize = 50_000;
+/// Observations of ours that are kept of one feed.
+const MOST_OURS: usize = 50_000;
+/// Observations of strangers that are kept of one feed: enough to see what it says at all.
+const MOST_OTHERS: usize = 2_000;
+/// Bindings that turn bad in one fetch and are always believed.
+const ALWAYS: usize = 3;
 
 /// How good it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -69,37 +77,61 @@ pub struct Turn {
     pub to: Grade,
 }
 
+/// Observations for which there was no room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Dropped {
+    /// About a binding, domain or tenant of ours.
+    pub ours: u64,
+    /// About anybody else.
+    pub others: u64,
+}
+
+/// What came of a report.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Taken {
+    /// What changed its grade: nothing for what is good from the beginning.
+    pub turns: Vec<Turn>,
+    /// What found no room.
+    pub dropped: Dropped,
+}
+
 /// What is known from one feed.
 #[derive(Debug, Default)]
 pub struct Book {
-    kept: BTreeMap<(Scope, String), Observation>,
+    kept: BTreeMap<(Scope, String), Arc<Observation>>,
+    held: BTreeSet<BindingName>,
 }
 
 impl Book {
-    /// What was known before a restart.
-    pub fn restored(observations: Vec<Observation>) -> Self {
-        let keyed = observations.into_iter().take(MOST).map(|seen| ((seen.scope.clone(), seen.metric.clone()), seen));
-        Self { kept: keyed.collect() }
+    /// What was known before a restart, and whose bad news were held.
+    pub fn restored(observations: Vec<Observation>, held: BTreeSet<BindingName>) -> Self {
+        let keyed = observations.into_iter().take(MOST_OURS + MOST_OTHERS);
+        let keyed = keyed.map(|seen| ((seen.scope.clone(), seen.metric.clone()), Arc::new(seen)));
+        Self { kept: keyed.collect(), held }
     }
 
     /// Everything that is kept.
-    pub fn all(&self) -> impl Iterator<Item = &Observation> {
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Observation>> {
         self.kept.values()
     }
 
-    /// What was last said of a scope.
-    pub fn last(&self, scope: &Scope, metric: &str) -> Option<&Observation> {
-        self.kept.get(&(scope.clone(), metric.to_owned()))
+    /// Bindings whose bad news were held at the last report.
+    pub fn held(&self) -> &BTreeSet<BindingName> {
+        &self.held
     }
 
-    /// The end of the newest period.
-    pub fn newest(&self) -> Option<Wall> {
-        self.all().map(|seen| seen.ends).max()
+    /// As it is now, to be looked at without it.
+    pub fn page(&self) -> Page {
+        Page::new(self.all().cloned().collect(), self.held.clone())
     }
 
-    /// Takes in a report. Returns what changed its grade: nothing for what is good from the beginning.
-    pub fn take(&mut self, observations: Vec<Observation>, feed: &Feed, now: Wall) -> Vec<Turn> {
-        let mut turns = Vec::new();
+    /// Takes in a report.
+    pub fn take(&mut self, observations: Vec<Observation>, feed: &Feed, herd: &Herd, now: Wall) -> Taken {
+        let believed = self.page().acting(feed, herd, now);
+        let ours = self.all().filter(|seen| herd.is_ours(feed, &seen.scope)).count();
+        let others = self.kept.len() - ours;
+        let mut room = (MOST_OURS.saturating_sub(ours), MOST_OTHERS.saturating_sub(others));
+        let mut taken = Taken::default();
         for seen in observations {
             let Some(rules) = feed.metrics.get(&seen.metric) else { continue };
             if now.since(seen.ends) >= feed.max_age {
@@ -107,93 +139,56 @@ impl Book {
             }
             let key = (seen.scope.clone(), seen.metric.clone());
             let known = self.kept.get(&key);
-            if known.is_some_and(|known| known.ends > seen.ends) || (known.is_none() && self.kept.len() >= MOST) {
+            if known.is_some_and(|known| known.ends > seen.ends) {
                 continue;
+            }
+            if known.is_none() {
+                let (room, dropped) = match herd.is_ours(feed, &seen.scope) {
+                    true => (&mut room.0, &mut taken.dropped.ours),
+                    false => (&mut room.1, &mut taken.dropped.others),
+                };
+                if *room == 0 {
+                    *dropped += 1;
+                    continue;
+                }
+                *room -= 1;
             }
             let from = known.and_then(|known| Grade::of(rules, known.value));
             if let Some(to) = Grade::of(rules, seen.value).filter(|to| from.unwrap_or(Grade::Good) != *to) {
-                turns.push(Turn { observation: seen.clone(), from, to });
+                taken.turns.push(Turn { observation: seen.clone(), from, to });
             }
-            self.kept.insert(key, seen);
+            self.kept.insert(key, Arc::new(seen));
         }
-        turns
+        self.weigh(&believed, feed, herd, now);
+        taken
+    }
+
+    /// Holds what turned bad, if it is more than is believable.
+    fn weigh(&mut self, believed: &BTreeSet<BindingName>, feed: &Feed, herd: &Herd, now: Wall) {
+        let bad = self.page().bad(feed, herd, now);
+        let new: BTreeSet<BindingName> = bad.difference(believed).cloned().collect();
+        let most = (feed.blast_radius * herd.covered(feed) as f64).max(ALWAYS as f64);
+        self.held = if new.len() as f64 > most { new } else { BTreeSet::new() };
     }
 
     /// Forgets what is too old. What ends in the future, since a clock was set back, ends now.
     pub fn sweep(&mut self, feed: &Feed, now: Wall) {
-        self.kept.values_mut().for_each(|seen| seen.ends = seen.ends.min(now));
+        for seen in self.kept.values_mut().filter(|seen| seen.ends > now) {
+            Arc::make_mut(seen).ends = now;
+        }
         self.kept.retain(|(_, metric), seen| now.since(seen.ends) < feed.max_age && feed.metrics.contains_key(metric));
     }
-
-    /// The grades that still count, with what they are about.
-    fn judged<'a>(&'a self, feed: &'a Feed, now: Wall) -> impl Iterator<Item = (&'a Observation, Grade)> {
-        self.all().filter_map(move |seen| {
-            let grade = Grade::of(feed.metrics.get(&seen.metric)?, seen.value)?;
-            let counts_for = if grade == Grade::Good { feed.max_age } else { feed.bad_for() };
-            (now.since(seen.ends) < counts_for).then_some((seen, grade))
-        })
-    }
-
-    /// The worst grade that counts of each binding; a binding of which nothing is known is not in it.
-    pub fn grades(&self, feed: &Feed, herd: &Herd, now: Wall) -> BTreeMap<BindingName, Grade> {
-        let mut worst = BTreeMap::new();
-        for (seen, grade) in self.judged(feed, now) {
-            for binding in herd.meant(feed, &seen.scope) {
-                let known = worst.entry(binding.clone()).or_insert(grade);
-                *known = grade.max(*known);
-            }
-        }
-        worst
-    }
-
-    /// Adds what this feed has to say of each subject to `verdicts`.
-    pub fn judge(&self, feed: &Feed, herd: &Herd, verdicts: &mut BTreeMap<Subject, Verdict>, now: Wall) {
-        for (seen, grade) in self.judged(feed, now) {
-            for binding in herd.meant(feed, &seen.scope) {
-                let subject = match &feed.provider {
-                    Some(provider) => Subject::Route(binding.clone(), DestinationName::new(provider.as_str())),
-                    None => Subject::Binding(binding.clone()),
-                };
-                let verdict = verdicts.entry(subject).or_default();
-                if grade != Grade::Bad {
-                    continue;
-                }
-                let until = seen.ends.plus(feed.bad_for());
-                verdict.until = verdict.until.max(Some(until));
-                let Observation { scope, metric, value, ends, .. } = seen;
-                verdict.words.push(format!("{}: {metric} {value} for {scope}, period to {ends}", feed.name));
-            }
-        }
-    }
 }
 
-/// What all feeds together say of a subject of which at least one knows something.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Verdict {
-    /// Until when something bad counts.
-    pub until: Option<Wall>,
-    /// What it is.
-    pub words: Vec<String>,
-}
-
-/// What is to be told now, given what was told before. Of what is no more known nothing is told: what was bad ends by
-/// itself.
-pub fn tell(told: &mut BTreeMap<Subject, Verdict>, verdicts: BTreeMap<Subject, Verdict>) -> Vec<Evidence> {
-    let news = verdicts.iter().filter(|(subject, verdict)| told.get(subject) != Some(verdict));
-    let news = news.map(|(subject, verdict)| {
-        let (binding, destination) = match subject {
-            Subject::Binding(binding) => (binding, None),
-            Subject::Route(binding, to) => (binding, Some(to.clone())),
-        };
-        let detail = match verdict.words.is_empty() {
-            true => "nothing bad is reported".to_owned(),
-            false => verdict.words.join("; "),
-        };
-        Evidence::Reported { binding: binding.clone(), destination, until: verdict.until, detail }
-    });
-    let news = news.collect();
-    *told = verdicts;
-    news
+/// The end of the newest period that a report was about. States of the moment are there at every fetch, also where the
+/// reports have long ceased: they prove nothing.
+pub fn newest(observations: &[Observation], kind: FeedKind) -> Option<Wall> {
+    let states: &[&str] = match kind {
+        FeedKind::Snds | FeedKind::SndsCsv => &snds::STATES,
+        FeedKind::Postmaster => &postmaster::STATES,
+        FeedKind::Wqs | FeedKind::Json | FeedKind::Csv => &[],
+    };
+    observations.iter().filter(|seen| !states.contains(&seen.metric.as_str())).map(|seen| seen.ends).max()
 }
 
 #[cfg(test)]

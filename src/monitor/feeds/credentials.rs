@@ -29,6 +29,17 @@ struct Tokens {
     /// One that could not be written down: the only copy there is.
     unsaved: Option<KeptToken>,
     refresh_ends: Option<Wall>,
+    /// Which of the operator's secrets was used.
+    seed: Option<String>,
+}
+
+impl Tokens {
+    /// Whatever was said of a token that descends from another secret is over.
+    fn descends_from(&mut self, seed: &str) {
+        if self.seed.as_deref() != Some(seed) {
+            (self.seed, self.refresh_ends) = (Some(seed.to_owned()), None);
+        }
+    }
 }
 
 /// The credentials of one feed.
@@ -61,9 +72,11 @@ impl Credentials {
         self.feed.auth.secret_file.as_deref().map(|path| kept::secret(path, "secret_file")).transpose()
     }
 
-    /// When the refresh token ends, as its issuer said.
-    pub async fn refresh_ends(&self) -> Option<Wall> {
-        self.tokens.lock().await.refresh_ends
+    /// What the refresh token in use descends from (a digest), and when it ends, as its issuer said; nothing before the
+    /// first exchange of this run.
+    pub async fn refresh(&self) -> (Option<String>, Option<Wall>) {
+        let tokens = self.tokens.lock().await;
+        (tokens.seed.clone(), tokens.refresh_ends)
     }
 
     /// An `Authorization` with an access token that holds; a new one where `anew`, or the old one is over.
@@ -123,6 +136,7 @@ impl Credentials {
         match google {
             Google::Service { email, key, key_id, .. } => {
                 let now = self.clock.now().wall;
+                tokens.descends_from(&kept::digest(email.as_bytes()));
                 let claim = claim(&email, key_id.as_deref(), &auth.oauth_scope, &url, now);
                 let signed =
                     signed(&claim, &key).ok_or_else(|| bad("has a private_key that cannot sign".to_owned()))?;
@@ -149,6 +163,7 @@ impl Credentials {
         tokens: &mut Tokens,
     ) -> Result<Granted, Failure> {
         let seed = kept::digest(first.reveal().as_bytes());
+        tokens.descends_from(&seed);
         let unreadable = |error: &dyn std::fmt::Display| {
             let what = format!("{} cannot be read: {error}; it holds the refresh token", self.token_path.display());
             Failure::new(Outcome::Credentials, what)
@@ -207,7 +222,9 @@ async fn ask(client: &Client, url: &str, form: Vec<(&'static str, Secret)>, now:
         _ => Err(match answer.document(now) {
             // Nothing of this kind is a document.
             Ok(_) => credentials("the token endpoint answered something else".to_owned()),
-            Err(failure) => Failure { detail: format!("the token endpoint {}", failure.detail), ..failure },
+            Err(failure) => {
+                Failure { detail: format!("the token endpoint {}", failure.detail), is_forbidden: false, ..failure }
+            }
         }),
     }
 }

@@ -6,12 +6,14 @@
 //!
 //! Pure: [`reading`] (numbers, times, tables), one file per shape ([`snds`], [`postmaster`], [`wqs`], [`generic`]),
 //! [`answer`] (what an HTTP answer means), [`schedule`] and [`memory`] (when to ask what), [`oauth`] (tokens as texts),
-//! [`whose`] (which binding is meant) and [`book`], which decides what counts and for how long. Shell: `client` (one
-//! request), `credentials`, `fetch` (which requests), `kept` (files) and this module, which joins them.
+//! [`whose`] (which binding is meant), [`book`] (what is kept and believed) and [`page`] (what follows, for how long).
+//! Shell: `client` (one request), `credentials`, `fetch` (which requests), `kept` (files), `runner` (one feed) and this
+//! module, which joins them.
 //!
 //! Three things that go wrong elsewhere. No data is neither good nor bad: the state is unknown, and the age of the newest
 //! period is a metric. Reports are days old when they come, so a feed only throttles, never suspends, and only while what
-//! it said is fresh. And credentials end quietly, so their end is a metric too, and a page to log in is no report.
+//! it said is fresh, and not where one report calls a share of the fleet bad at once. And credentials end quietly, so
+//! their end is a metric too, and a page to log in is no report.
 
 pub mod answer;
 pub mod book;
@@ -23,8 +25,10 @@ mod kept;
 pub mod memory;
 pub mod oauth;
 pub mod observation;
+pub mod page;
 pub mod postmaster;
 pub mod reading;
+mod runner;
 pub mod schedule;
 mod shown;
 pub mod snds;
@@ -37,7 +41,6 @@ pub mod wqs;
 
 use std::collections::BTreeMap;
 use std::hash::BuildHasher;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,15 +51,15 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use self::answer::{Failure, Outcome};
-use self::book::{Book, Grade, Turn, Verdict, tell};
 use self::credentials::Credentials;
 use self::fetch::{Fetcher, Harvest};
-use self::memory::{Memory, Written};
-use self::observation::Scope;
+use self::page::{Verdict, tell};
+use self::runner::{Runner, recalled};
+use self::shown::Glance;
 pub use self::shown::{FeedSnapshot, Seen};
 use self::whose::Herd;
-use crate::clock::{Clock, Wall};
-use crate::config::{self, Config};
+use crate::clock::Clock;
+use crate::config::Config;
 use crate::reputation::{Evidence, Subject};
 
 /// The longest sleep: what was decided against a clock is looked at again.
@@ -73,26 +76,6 @@ pub enum Word {
 
 /// Where it goes.
 pub type Sink = Arc<dyn Fn(Word) + Send + Sync>;
-
-/// What is known of one feed now.
-#[derive(Debug, Default)]
-struct State {
-    book: Book,
-    memory: Memory,
-    /// Outcome and words of the last fetch of this run.
-    last: Option<(Outcome, String)>,
-    fetches: BTreeMap<Outcome, u64>,
-    unknown_fields: u64,
-    unknown: Vec<String>,
-}
-
-struct Runner {
-    feed: Arc<config::Feed>,
-    credentials: Arc<Credentials>,
-    fetcher: Result<Fetcher, Failure>,
-    path: PathBuf,
-    state: Mutex<State>,
-}
 
 /// All feeds.
 pub struct Feeds {
@@ -162,22 +145,26 @@ impl Feeds {
         self.conclude();
     }
 
-    async fn turn(&self, runner: &Runner) {
+    async fn turn(&self, runner: &Arc<Runner>) {
         let began = self.clock.now().wall;
         let harvest = match &runner.fetcher {
             Err(failure) => Harvest { failure: Some(failure.clone()), ..Harvest::default() },
             Ok(fetcher) => {
-                let (memory, book) = {
-                    let state = runner.state.lock();
-                    (state.memory.clone(), Book::restored(state.book.all().cloned().collect()))
-                };
-                fetcher.fetch(&memory, &book, began).await
+                let memory = runner.state.lock().memory.clone();
+                fetcher.fetch(&memory, began).await
             }
         };
-        let refresh_ends = runner.credentials.refresh_ends().await;
+        let refresh = runner.credentials.refresh().await;
         let lot = SmallRng::seed_from_u64(std::collections::hash_map::RandomState::new().hash_one(0u8))
             .random_range(-1.0..=1.0);
-        let words = runner.settle(harvest, refresh_ends, &self.herd, lot, self.clock.now().wall);
+        let (own, herd, now) = (Arc::clone(runner), Arc::clone(&self.herd), self.clock.now().wall);
+        // It counts, writes and syncs.
+        let settled = tokio::task::spawn_blocking(move || own.settle(harvest, refresh, &herd, lot, now)).await;
+        let words = settled.unwrap_or_else(|_| {
+            let failure = Failure::new(Outcome::Unreadable, "what was fetched could not be taken in");
+            runner.state.lock().memory.schedule.failed(&failure, runner.feed.interval, lot, now);
+            Vec::new()
+        });
         words.into_iter().for_each(|word| (self.sink)(word));
         self.conclude();
     }
@@ -189,121 +176,34 @@ impl Feeds {
         let now = self.clock.now().wall;
         let mut verdicts = BTreeMap::new();
         for runner in &self.runners {
-            let mut state = runner.state.lock();
-            state.book.sweep(&runner.feed, now);
-            state.book.judge(&runner.feed, &self.herd, &mut verdicts, now);
+            let page = {
+                let mut state = runner.state.lock();
+                state.book.sweep(&runner.feed, now);
+                state.book.page()
+            };
+            page.judge(&runner.feed, &self.herd, &mut verdicts, now);
         }
         tell(&mut told, verdicts).into_iter().for_each(|evidence| (self.sink)(Word::Evidence(evidence)));
     }
 
     /// What is known now, feed by feed in the order of the configuration.
     pub fn snapshot(&self) -> Vec<FeedSnapshot> {
+        self.snapshots(true)
+    }
+
+    /// As [`Self::snapshot`], without the single observations.
+    pub fn states(&self) -> Vec<FeedSnapshot> {
+        self.snapshots(false)
+    }
+
+    fn snapshots(&self, is_whole: bool) -> Vec<FeedSnapshot> {
         let now = self.clock.now().wall;
-        self.runners
-            .iter()
-            .map(|runner| FeedSnapshot::of(&runner.feed, &runner.state.lock(), &self.herd, now))
-            .collect()
+        let of = |runner: &Arc<Runner>| {
+            let glance = Glance::at(&runner.state.lock());
+            FeedSnapshot::of(&runner.feed, glance, &self.herd, is_whole, now)
+        };
+        self.runners.iter().map(of).collect()
     }
-}
-
-impl Runner {
-    /// Takes in what a fetch brought, and writes it down.
-    fn settle(&self, harvest: Harvest, refresh_ends: Option<Wall>, herd: &Herd, lot: f64, now: Wall) -> Vec<Word> {
-        let (feed, outcome) = (&self.feed, harvest.outcome());
-        let mut words = Vec::new();
-        let mut state = self.state.lock();
-        let detail = harvest.failure.as_ref().map_or_else(String::new, |failure| failure.detail.clone());
-        let unknown: Vec<String> =
-            harvest.report.unknown.into_iter().filter(|name| !state.unknown.contains(name)).collect();
-        state.unknown_fields += unknown.len() as u64;
-        if let Some(first) = unknown.first() {
-            tracing::warn!(feed = feed.name, fields = unknown.len(), first, "the report has fields that nobody knows");
-            words.push(event(feed, "unknown_fields", [("evidence", unknown.join("; "))]));
-        }
-        let room = 1000usize.saturating_sub(state.unknown.len());
-        state.unknown.extend(unknown.into_iter().take(room));
-        let turns = state.book.take(harvest.report.observations, feed, now);
-        words.extend(turns.iter().filter_map(|turn| told(feed, herd, turn)));
-        state.memory.got(&harvest.days, now);
-        state.memory.spend(harvest.spent, now);
-        state.memory.refresh_ends = refresh_ends.or(state.memory.refresh_ends);
-        match &harvest.failure {
-            None => state.memory.schedule.succeeded(feed.interval, lot, now),
-            Some(failure) => state.memory.schedule.failed(failure, feed.interval, lot, now),
-        }
-        *state.fetches.entry(outcome).or_default() += 1;
-        let is_up = harvest.failure.is_none();
-        let was_up = state.last.as_ref().map(|(last, _)| matches!(last, Outcome::Ok | Outcome::NoData));
-        if was_up.unwrap_or(true) != is_up {
-            let what = if is_up { "feed_up" } else { "feed_down" };
-            words.push(event(feed, what, [("reason", outcome.as_str().to_owned()), ("evidence", detail.clone())]));
-        }
-        match is_up {
-            true => tracing::debug!(feed = feed.name, outcome = outcome.as_str(), "feed fetched"),
-            false => tracing::warn!(feed = feed.name, outcome = outcome.as_str(), detail, "feed not fetched"),
-        }
-        state.last = Some((outcome, detail));
-        state.book.sweep(feed, now);
-        let written = Written { memory: state.memory.clone(), observations: state.book.all().cloned().collect() };
-        drop(state);
-        // Numbers are finite and keys are texts: this always serialises.
-        let bytes = serde_json::to_vec(&written).unwrap_or_default();
-        if let Err(error) = kept::write(&self.path, &bytes) {
-            tracing::error!(feed = feed.name, path = %self.path.display(), %error, "what the feed said is not written down; after a restart it is asked again");
-        }
-        words
-    }
-}
-
-/// What an earlier run has kept. What cannot be read is asked again.
-fn recalled(feed: &config::Feed, path: &std::path::Path, now: Wall) -> State {
-    let kept = match kept::state(path) {
-        Ok(kept) => {
-            kept.map(|bytes| serde_json::from_slice::<Written>(&bytes).map_err(|error| error.to_string())).transpose()
-        }
-        Err(error) => Err(error.to_string()),
-    };
-    let written = kept.unwrap_or_else(|error| {
-        tracing::warn!(feed = feed.name, path = %path.display(), error, "what the feed said before is not readable");
-        None
-    });
-    let Written { memory, observations } = written.unwrap_or_default();
-    let mut book = Book::restored(observations);
-    book.sweep(feed, now);
-    State { book, memory, ..State::default() }
-}
-
-fn event<const N: usize>(feed: &config::Feed, what: &str, more: [(&'static str, String); N]) -> Word {
-    let own = [("feed", feed.name.clone()), ("what", what.to_owned())];
-    Word::Event(own.into_iter().chain(more).collect())
-}
-
-/// News of something of ours; what strangers have is nobody's business here.
-fn told(feed: &config::Feed, herd: &Herd, turn: &Turn) -> Option<Word> {
-    let Turn { observation: seen, from, to } = turn;
-    let bindings: Vec<String> = herd.meant(feed, &seen.scope).iter().map(ToString::to_string).collect();
-    let name = herd.known_name(&seen.scope);
-    if bindings.is_empty() && name.is_none() {
-        return None;
-    }
-    let (domain, tenant) = match &seen.scope {
-        Scope::Tenant(_) => ("", name.unwrap_or_default()),
-        _ => (name.unwrap_or_default(), ""),
-    };
-    tracing::info!(feed = feed.name, metric = seen.metric, scope = %seen.scope, value = %seen.value, grade = to.as_str(), "a feed says");
-    let fields = [
-        ("binding", bindings.join(", ")),
-        ("destination", feed.provider.as_ref().map(ToString::to_string).unwrap_or_default()),
-        ("domain", domain.to_owned()),
-        ("tenant", tenant.to_owned()),
-        ("metric", seen.metric.clone()),
-        ("value", seen.value.to_string()),
-        ("from", from.map_or("unknown", Grade::as_str).to_owned()),
-        ("to", to.as_str().to_owned()),
-        ("period_end", seen.ends.to_string()),
-        ("evidence", seen.raw.clone()),
-    ];
-    Some(event(feed, "reported", fields))
 }
 
 impl std::fmt::Debug for Feeds {

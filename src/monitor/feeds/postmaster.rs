@@ -1,7 +1,7 @@
 //! Google Postmaster Tools v2: questions and answers.
 //!
 //! IP reputation is gone there; what is left of it is the share of mail refused for `low_ip_reputation`, `ip_in_rbls` and
-//! `bad_or_missing_ptr_record`, per domain and day. Days without enough mail are simply not in the answer. Numbers come
+//! `bad_or_missing_ptr_record`, and of mail put off for them (`…_temp_fail`), per domain and day. Days without enough mail are simply not in the answer. Numbers come
 //! as a union of types, 64-bit integers as texts.
 
 use jiff::civil::Date;
@@ -21,8 +21,18 @@ pub const MOST_PAGES: usize = 20;
 /// Domains of a list that are taken.
 pub const MOST_DOMAINS: usize = 500;
 
-/// Reasons of refusals that are asked about.
-const REASONS: [&str; 3] = ["low_ip_reputation", "ip_in_rbls", "bad_or_missing_ptr_record"];
+/// Metrics of the compliance status: they are of the moment of the fetch.
+pub const STATES: [&str; 1] = ["needs_work"];
+
+/// Shares of mail not taken that are asked about: the metric's name, how it was not taken, and why.
+const NOT_TAKEN: [(&str, &str, &str); 6] = [
+    ("low_ip_reputation", "reject", "low_ip_reputation"),
+    ("ip_in_rbls", "reject", "ip_in_rbls"),
+    ("bad_or_missing_ptr_record", "reject", "bad_or_missing_ptr_record"),
+    ("low_ip_reputation_temp_fail", "temp_fail", "low_ip_reputation"),
+    ("ip_in_rbls_temp_fail", "temp_fail", "ip_in_rbls"),
+    ("bad_or_missing_ptr_record_temp_fail", "temp_fail", "bad_or_missing_ptr_record"),
+];
 
 /// Path of the question about a domain's figures.
 pub fn query_path(domain: &str) -> String {
@@ -56,8 +66,8 @@ pub fn escaped(text: &str) -> String {
 pub fn query(today: Date, page: Option<&str>) -> Json {
     let metric = |name: &str, standard: &str, filter: String| json!({ "name": name, "baseMetric": { "standardMetric": standard }, "filter": filter });
     let mut metrics = vec![metric("spam_rate", "SPAM_RATE", String::new())];
-    metrics.extend(REASONS.map(|reason| {
-        metric(reason, "DELIVERY_ERROR_RATE", format!("error_type = \"reject\" AND error_reason = \"{reason}\""))
+    metrics.extend(NOT_TAKEN.map(|(name, how, why)| {
+        metric(name, "DELIVERY_ERROR_RATE", format!("error_type = \"{how}\" AND error_reason = \"{why}\""))
     }));
     let back = |days: i64| today.checked_sub(jiff::Span::new().days(days)).unwrap_or(today);
     let mut body = json!({
@@ -105,7 +115,7 @@ pub fn figures(answer: &Json, domain: &str, now: Wall) -> Result<Report, String>
     others.for_each(|key| report.unknown(key));
     for row in rows.iter().take(MOST_ROWS) {
         let metric = row["metric"].as_str().unwrap_or_default();
-        if metric != "spam_rate" && !REASONS.contains(&metric) {
+        if metric != "spam_rate" && !NOT_TAKEN.iter().any(|(name, ..)| *name == metric) {
             report.unknown(&format!("metric {metric}"));
             continue;
         }
@@ -164,7 +174,7 @@ pub fn compliance(answer: &Json, domain: &str, now: Wall) -> Result<Report, Stri
     }
     let value = Value::exact(wanting.len() as f64);
     let scope = Scope::Domain(domain.to_owned());
-    report.observations.push(Observation::new(scope, "needs_work", value, (now, now), &wanting.join(", "), now));
+    report.observations.push(Observation::new(scope, STATES[0], value, (now, now), &wanting.join(", "), now));
     Ok(report)
 }
 
@@ -182,12 +192,16 @@ mod tests {
             row("spam_rate", json!({ "doubleValue": 0.002 })),
             row("ip_in_rbls", json!({ "intValue": "1" })),
             row("low_ip_reputation", json!({ "floatValue": 0.25 })),
+            row("ip_in_rbls_temp_fail", json!({ "doubleValue": 0.5 })),
             row("bad_or_missing_ptr_record", json!({ "stringList": { "values": ["x"] } })),
             row("surprise", json!({ "doubleValue": 1 })),
         ], "nextPageToken": "p2" });
         let report = figures(&page, "news.example.com", NOW).unwrap();
         let read: Vec<_> = report.observations.iter().map(|o| (o.metric.as_str(), o.value.number)).collect();
-        assert_eq!(read, [("spam_rate", 0.002), ("ip_in_rbls", 1.0), ("low_ip_reputation", 0.25)]);
+        assert_eq!(
+            read,
+            [("spam_rate", 0.002), ("ip_in_rbls", 1.0), ("low_ip_reputation", 0.25), ("ip_in_rbls_temp_fail", 0.5)]
+        );
         assert_eq!(report.observations[0].ends.to_string(), "2026-11-21T00:00:00.000Z");
         assert_eq!(report.unknown.len(), 2, "{:?}", report.unknown);
         assert_eq!(next_page(&page).as_deref(), Some("p2"));
@@ -219,7 +233,10 @@ mod tests {
             body["timeQuery"]["dateRanges"]["dateRanges"][0]["end"],
             json!({ "year": 2026, "month": 11, "day": 21 })
         );
-        assert_eq!(body["metricDefinitions"].as_array().unwrap().len(), 4);
+        let asked: Vec<_> =
+            body["metricDefinitions"].as_array().unwrap().iter().map(|m| m["filter"].as_str().unwrap()).collect();
+        assert_eq!(asked.len(), 7);
+        assert!(asked.contains(&"error_type = \"temp_fail\" AND error_reason = \"low_ip_reputation\""), "{asked:?}");
         assert_eq!((&body["pageSize"], &body["pageToken"]), (&json!(200), &json!("t")));
     }
 

@@ -1,28 +1,32 @@
 //! What is shown of a feed: for `/api/v1/feeds` and the metrics. Nothing secret is in it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::State;
 use super::answer::Outcome;
-use super::book::Grade;
+use super::book::{Dropped, Grade};
+use super::memory::Memory;
 use super::observation::Observation;
+use super::page::Page;
+use super::runner::State;
 use super::whose::Herd;
 use crate::clock::{Wall, rfc3339};
 use crate::config::Feed;
+use crate::message::BindingName;
 
-/// Observations that are shown of a feed; about ours first.
-const MOST_SHOWN: usize = 2000;
+/// Observations of strangers that are shown of a feed; of ours all are.
+const OTHERS_SHOWN: usize = 200;
 
 /// One observation, and what it comes to.
 #[derive(Clone, Debug, Serialize)]
 pub struct Seen {
     /// As it was said.
     #[serde(flatten)]
-    pub observation: Observation,
+    pub observation: Arc<Observation>,
     /// Bindings that are meant.
-    pub bindings: Vec<String>,
+    pub bindings: Vec<BindingName>,
     /// The domain or tenant, where the configuration knows it.
     pub name: Option<String>,
     /// good, warn, bad; none where no rule judges it.
@@ -32,7 +36,7 @@ pub struct Seen {
 }
 
 /// One feed.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct FeedSnapshot {
     /// Its name.
     pub feed: String,
@@ -61,6 +65,15 @@ pub struct FeedSnapshot {
     /// End of the newest period.
     #[serde(with = "rfc3339::option")]
     pub newest: Option<Wall>,
+    /// Since when there is no newer report: the end of the newest period, or when the feed was first asked.
+    #[serde(with = "rfc3339")]
+    pub silent_since: Wall,
+    /// Bindings that it calls bad without being believed, since too many turned bad at once.
+    pub held: Vec<BindingName>,
+    /// What is wrong with a part of it.
+    pub notes: Vec<String>,
+    /// Observations for which there was no room, counted in this run.
+    pub dropped: Dropped,
     /// Fetches of this run by outcome.
     pub fetches: BTreeMap<&'static str, u64>,
     /// Fields that nobody knows, counted in this run.
@@ -73,48 +86,91 @@ pub struct FeedSnapshot {
     pub observations: Vec<Seen>,
 }
 
+/// A copy of what a feed knows, which takes no time: whoever formats it keeps the feed from nothing.
+#[derive(Debug)]
+pub(super) struct Glance {
+    page: Page,
+    memory: Memory,
+    last: Option<(Outcome, String)>,
+    fetches: BTreeMap<Outcome, u64>,
+    unknown_fields: u64,
+    unknown: Vec<String>,
+    notes: Vec<String>,
+    dropped: Dropped,
+}
+
+impl Glance {
+    pub(super) fn at(state: &State) -> Self {
+        // Nobody reads those here.
+        let memory = Memory { tried: BTreeMap::new(), ..state.memory.clone() };
+        Self {
+            page: state.book.page(),
+            memory,
+            last: state.last.clone(),
+            fetches: state.fetches.clone(),
+            unknown_fields: state.unknown_fields,
+            unknown: state.unknown.clone(),
+            notes: state.notes.clone(),
+            dropped: state.dropped,
+        }
+    }
+}
+
 impl FeedSnapshot {
-    pub(super) fn of(feed: &Feed, state: &State, herd: &Herd, now: Wall) -> Self {
-        let grades = state.book.grades(feed, herd, now);
+    pub(super) fn of(feed: &Feed, glance: Glance, herd: &Herd, is_whole: bool, now: Wall) -> Self {
+        let grades = glance.page.grades(feed, herd, now);
         let number = |grade: Option<&Grade>| match grade {
             None => -1,
             Some(Grade::Good) => 0,
             Some(Grade::Warn) => 1,
             Some(Grade::Bad) => 2,
         };
-        let mut observations: Vec<Seen> = state.book.all().map(|seen| shown(feed, herd, seen, now)).collect();
-        observations.sort_by_key(|seen| (seen.bindings.is_empty(), seen.name.is_none()));
-        observations.truncate(MOST_SHOWN);
-        let schedule = &state.memory.schedule;
-        let outcome = state.last.as_ref().map(|(outcome, _)| *outcome);
+        let Glance { page, memory, last, .. } = glance;
+        let outcome = last.as_ref().map(|(outcome, _)| *outcome);
         Self {
             feed: feed.name.clone(),
             kind: feed.kind.as_str(),
             up: outcome.map(|outcome| matches!(outcome, Outcome::Ok | Outcome::NoData)),
             outcome: outcome.map(Outcome::as_str),
-            detail: state.last.as_ref().map(|(_, detail)| detail.clone()).unwrap_or_default(),
+            detail: last.map(|(_, detail)| detail).unwrap_or_default(),
             credentials_refused: outcome.is_some_and(Outcome::is_about_credentials),
-            credential_expires: feed.credential_expires.into_iter().chain(state.memory.refresh_ends).min(),
-            last_try: schedule.last_try,
-            last_success: schedule.last_success,
-            next: schedule.next,
-            newest: state.book.newest(),
-            fetches: state.fetches.iter().map(|(outcome, count)| (outcome.as_str(), *count)).collect(),
-            unknown_fields: state.unknown_fields,
-            unknown: state.unknown.clone(),
+            credential_expires: feed.credential_expires.into_iter().chain(memory.refresh_ends).min(),
+            last_try: memory.schedule.last_try,
+            last_success: memory.schedule.last_success,
+            next: memory.schedule.next,
+            newest: memory.newest,
+            silent_since: memory.silent_since(now),
+            held: page.held(&grades),
+            notes: glance.notes,
+            dropped: glance.dropped,
+            fetches: glance.fetches.iter().map(|(outcome, count)| (outcome.as_str(), *count)).collect(),
+            unknown_fields: glance.unknown_fields,
+            unknown: glance.unknown,
             states: herd.bindings().map(|binding| (binding.to_string(), number(grades.get(binding)))).collect(),
-            observations,
+            observations: if is_whole { observations(feed, &page, herd, now) } else { Vec::new() },
         }
     }
 }
 
-fn shown(feed: &Feed, herd: &Herd, seen: &Observation, now: Wall) -> Seen {
-    let grade = feed.metrics.get(&seen.metric).and_then(|rules| Grade::of(rules, seen.value));
-    Seen {
-        bindings: herd.meant(feed, &seen.scope).iter().map(ToString::to_string).collect(),
-        name: herd.known_name(&seen.scope).map(str::to_owned),
-        grade: grade.map(Grade::as_str),
-        influence: feed.influence(now.since(seen.ends)),
-        observation: seen.clone(),
+/// Those about our bindings, then those about our domains and tenants, then some of the others.
+fn observations(feed: &Feed, page: &Page, herd: &Herd, now: Wall) -> Vec<Seen> {
+    let (mut bindings, mut names, mut others) = (Vec::new(), Vec::new(), Vec::new());
+    for seen in page.all() {
+        let (meant, name) = (herd.meant(feed, &seen.scope), herd.known_name(&seen.scope));
+        let rank = match (meant.is_empty(), name) {
+            (false, _) => &mut bindings,
+            (true, Some(_)) => &mut names,
+            (true, None) if others.len() >= OTHERS_SHOWN => continue,
+            (true, None) => &mut others,
+        };
+        let grade = feed.metrics.get(&seen.metric).and_then(|rules| Grade::of(rules, seen.value));
+        rank.push(Seen {
+            bindings: meant.into_iter().cloned().collect(),
+            name: name.map(str::to_owned),
+            grade: grade.map(Grade::as_str),
+            influence: feed.influence(now.since(seen.ends)),
+            observation: Arc::clone(seen),
+        });
     }
+    bindings.into_iter().chain(names).chain(others).collect()
 }

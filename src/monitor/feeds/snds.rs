@@ -3,7 +3,7 @@
 //! Three shapes of the same two reports: JSON (not documented, so it is read by field names with aliases), CSV with a
 //! header, and the old CSV without one. The data report has a row per address and day with traffic enough to judge; no row
 //! means no data. The status report has a row per address or range in an abnormal state, so there an empty list is the
-//! good case, and says so of all our addresses the account covers.
+//! good case, and says so of all our addresses the account covers. A body without anything in it is no such list.
 //!
 //! A field that nobody knows is counted: the report has changed, and something may be lost. So is a share of complaints
 //! without a percent sign: whether it is one is a guess of a factor of hundred.
@@ -41,6 +41,9 @@ impl Report {
         self.rows += other.rows;
     }
 }
+
+/// Metrics of the status report: they are of the moment of the fetch.
+pub const STATES: [&str; 2] = ["blocked", "abnormal"];
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Field {
@@ -138,7 +141,10 @@ pub fn rows(text: &str, is_status: bool) -> Result<Vec<Row>, String> {
         return reading::json_rows(&json).ok_or_else(|| "JSON without a list of rows".to_owned());
     }
     let records = csv_records(text)?;
-    let Some(first) = records.first() else { return Ok(Vec::new()) };
+    let Some(first) = records.first() else {
+        // Of a data report it means no data; a status report would acquit everybody.
+        return if is_status { Err("an empty body is no status report".to_owned()) } else { Ok(Vec::new()) };
+    };
     let is_data = first.first().is_some_and(|cell| address(cell).is_some());
     let columns: &[&str] = if is_status { &STATUS_COLUMNS } else { &DATA_COLUMNS };
     let header: Vec<String> = match is_data {
@@ -228,12 +234,13 @@ pub fn status(rows: &[Row], ours: &[IpAddr], now: Wall) -> Result<Report, String
     let mut report = Report { rows: rows.len(), ..Report::default() };
     let mut told = Vec::new();
     for row in rows {
-        let (mut first, mut last, mut blocked) = (None, None, None);
+        let (mut first, mut last, mut blocked, mut words) = (None, None, None, false);
         for (name, text) in row {
             match status_field(name) {
                 Some(Field::First) => first = address(text),
                 Some(Field::Last) => last = address(text),
                 Some(Field::Blocked) => blocked = is_yes(text),
+                Some(Field::Detail) => words |= says_blocked(text),
                 Some(_) => {}
                 None if text.is_empty() => {}
                 None => report.unknown(name),
@@ -242,10 +249,8 @@ pub fn status(rows: &[Row], ours: &[IpAddr], now: Wall) -> Result<Report, String
         let range = first.and_then(|first| Scope::range(first, last.unwrap_or(first)));
         match range {
             Some(range) => {
-                let text = line_of(row);
                 // Where no field says so, the words may.
-                let blocked = blocked.unwrap_or_else(|| text.to_ascii_lowercase().contains("blocked"));
-                told.push((range, blocked, text));
+                told.push((range, blocked.unwrap_or(words), line_of(row)));
             }
             None => report.unknown("a row without a range"),
         }
@@ -257,7 +262,7 @@ pub fn status(rows: &[Row], ours: &[IpAddr], now: Wall) -> Result<Report, String
         let rows: Vec<_> = told.iter().filter(|(range, ..)| range.holds(*ip)).collect();
         let is_blocked = rows.iter().any(|(_, blocked, _)| *blocked);
         let raw: Vec<&str> = rows.iter().map(|(.., text)| text.as_str()).collect();
-        for (metric, yes) in [("blocked", is_blocked), ("abnormal", !rows.is_empty() && !is_blocked)] {
+        for (metric, yes) in STATES.into_iter().zip([is_blocked, !rows.is_empty() && !is_blocked]) {
             let value = Value::exact(f64::from(u8::from(yes)));
             report.observations.push(Observation::new(
                 Scope::Address(*ip),
@@ -270,6 +275,14 @@ pub fn status(rows: &[Row], ours: &[IpAddr], now: Wall) -> Result<Report, String
         }
     }
     Ok(report)
+}
+
+/// Whether words say that something is blocked ("not blocked" and "unblocked" do not).
+fn says_blocked(text: &str) -> bool {
+    let text = text.to_ascii_lowercase();
+    let words: Vec<&str> = text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
+    let is_denied = |at: usize| at.checked_sub(1).and_then(|before| words.get(before)).is_some_and(|w| *w == "not");
+    words.iter().enumerate().any(|(at, word)| *word == "blocked" && !is_denied(at))
 }
 
 fn is_yes(text: &str) -> Option<bool> {

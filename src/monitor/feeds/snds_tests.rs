@@ -72,7 +72,7 @@ fn without_a_period_the_day_asked_for_counts_or_yesterday() {
 
 #[test]
 fn an_empty_status_list_is_good_news_for_every_address() {
-    for text in ["[]", "{\"value\":[]}", ""] {
+    for text in ["[]", "{\"value\":[]}", "First IP,Last IP,Blocked,Details\n"] {
         let report = status(&rows(text, true).unwrap(), &ours(), NOW).unwrap();
         assert_eq!(report.observations.len(), 4, "{text:?}");
         assert!(report.observations.iter().all(|o| o.value == Value::exact(0.0)));
@@ -100,6 +100,22 @@ fn a_status_report_that_cannot_be_read_is_no_empty_one() {
     assert!(rows("{\"message\":\"no\"}", true).is_err());
     assert!(rows("An error has occurred", true).is_err());
     assert!(rows("[{\"a\"", true).is_err());
+    assert!(rows(" \r\n", true).is_err(), "nothing at all is not an empty list");
+    assert!(rows("", false).unwrap().is_empty(), "of a data report it is: no data");
     let strange = rows(r#"[{"network":"192.0.2.0/24","blocked":true}]"#, true).unwrap();
     assert!(status(&strange, &ours(), NOW).is_err());
+}
+
+#[test]
+fn only_the_details_say_blocked_where_the_field_says_nothing() {
+    let blocked = |rest: &str| {
+        let text = format!(r#"[{{"beginningIpAddress":"192.0.2.11","endingIpAddress":"192.0.2.11",{rest}}}]"#);
+        let report = status(&rows(&text, true).unwrap(), &ours(), NOW).unwrap();
+        report.observations.iter().any(|o| o.metric == "blocked" && o.value.number > 0.0)
+    };
+    assert!(!blocked(r#""blocked":null,"reason":"junked""#), "the name of a field is no verdict");
+    assert!(!blocked(r#""reason":"Not blocked, junked""#));
+    assert!(!blocked(r#""reason":"unblocked""#));
+    assert!(blocked(r#""blocked":null,"reason":"Blocked due to complaints""#));
+    assert!(!blocked(r#""blocked":false,"reason":"was blocked""#), "the field counts for more than the words");
 }

@@ -1,6 +1,6 @@
 //! Which of our bindings an observation is about.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::observation::Scope;
@@ -11,6 +11,8 @@ use crate::message::BindingName;
 #[derive(Clone, Debug, Default)]
 pub struct Herd {
     bindings: Vec<(BindingName, IpAddr)>,
+    by_name: BTreeSet<BindingName>,
+    by_address: BTreeMap<IpAddr, Vec<BindingName>>,
     tenants: BTreeSet<String>,
     domains: BTreeSet<String>,
 }
@@ -24,7 +26,13 @@ impl Herd {
             DomainPattern::Any => None,
         });
         let of_feeds = config.feeds.iter().flat_map(|feed| feed.domains.iter().chain(feed.carried_by.keys()));
+        let mut by_address = BTreeMap::<IpAddr, Vec<BindingName>>::new();
+        for binding in &config.bindings {
+            by_address.entry(binding.public_address).or_default().push(binding.name.clone());
+        }
         Self {
+            by_name: config.bindings.iter().map(|binding| binding.name.clone()).collect(),
+            by_address,
             bindings: config.bindings.iter().map(|binding| (binding.name.clone(), binding.public_address)).collect(),
             tenants: config.tenants.iter().map(|tenant| tenant.name.as_str().to_owned()).collect(),
             domains: exact.chain(of_feeds.map(|domain| domain.as_str().to_owned())).collect(),
@@ -38,12 +46,12 @@ impl Herd {
 
     /// Bindings that are meant. What is said of a domain is its tenant's, unless only certain bindings carry its mail.
     pub fn meant<'a>(&'a self, feed: &'a Feed, scope: &Scope) -> Vec<&'a BindingName> {
-        let named = |wanted: &str| self.bindings().filter(|name| name.as_str() == wanted).collect();
         match scope {
-            Scope::Address(_) | Scope::Range(..) => {
-                self.bindings.iter().filter(|(_, address)| scope.holds(*address)).map(|(name, _)| name).collect()
-            }
-            Scope::Binding(name) => named(name),
+            Scope::Address(address) => self.by_address.get(address).into_iter().flatten().collect(),
+            // Those read from a file may be of two families, or out of order.
+            Scope::Range(first, last) if first > last || first.is_ipv4() != last.is_ipv4() => Vec::new(),
+            Scope::Range(first, last) => self.by_address.range(first..=last).flat_map(|(_, names)| names).collect(),
+            Scope::Binding(name) => self.by_name.get(name.as_str()).into_iter().collect(),
             Scope::Domain(domain) => {
                 let carried = feed.carried_by.iter().find(|(own, _)| own.as_str() == domain);
                 carried.map(|(_, names)| names.iter().collect()).unwrap_or_default()
@@ -52,12 +60,19 @@ impl Herd {
         }
     }
 
+    /// Whether it is about a binding, domain or tenant of ours.
+    pub fn is_ours(&self, feed: &Feed, scope: &Scope) -> bool {
+        self.known_name(scope).is_some() || !self.meant(feed, scope).is_empty()
+    }
+
+    /// How many bindings the feed's account covers.
+    pub fn covered(&self, feed: &Feed) -> usize {
+        self.bindings.iter().filter(|(_, address)| covers(feed, *address)).count()
+    }
+
     /// Public addresses that the feed's account covers, each once.
     pub fn addresses(&self, feed: &Feed) -> Vec<IpAddr> {
-        let covered =
-            |address: &IpAddr| feed.networks.is_empty() || feed.networks.iter().any(|net| net.contains(address));
-        let all: BTreeSet<IpAddr> = self.bindings.iter().map(|(_, address)| *address).filter(covered).collect();
-        all.into_iter().collect()
+        self.by_address.keys().copied().filter(|address| covers(feed, *address)).collect()
     }
 
     /// The domain or tenant as a label, where the configuration knows it: others would be without bound.
@@ -67,5 +82,42 @@ impl Herd {
             Scope::Tenant(name) if self.tenants.contains(name) => Some(name),
             _ => None,
         }
+    }
+}
+
+fn covers(feed: &Feed, address: IpAddr) -> bool {
+    feed.networks.is_empty() || feed.networks.iter().any(|net| net.contains(&address))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing;
+    use super::*;
+
+    #[test]
+    fn a_scope_means_the_bindings_in_it_and_nobody_else() {
+        let herd =
+            Herd::new(&testing::config("[binding.six]\nbind_address = \"::1\"\npublic_address = \"2001:db8::6\"\n"));
+        let feed = testing::feed("kind = \"wqs\"\nsecret_file = \"k\"\nnetworks = [\"192.0.2.0/28\"]\n");
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        let meant = |scope: Scope| {
+            let names: Vec<_> = herd.meant(&feed, &scope).into_iter().map(|name| name.as_str().to_owned()).collect();
+            names.join(" ")
+        };
+        for (scope, expected) in [
+            (Scope::Address(ip("192.0.2.12")), "b"),
+            (Scope::Address(ip("192.0.2.13")), ""),
+            (Scope::Range(ip("192.0.2.0"), ip("192.0.2.255")), "a b"),
+            (Scope::Range(ip("192.0.2.12"), ip("192.0.2.12")), "b"),
+            (Scope::Range(ip("::"), ip("2001:db8::ffff")), "six"),
+            (Scope::Range(ip("192.0.2.255"), ip("192.0.2.0")), ""),
+            (Scope::Range(ip("192.0.2.0"), ip("ffff::")), ""),
+            (Scope::Binding("a".into()), "a"),
+            (Scope::Tenant("t".into()), ""),
+        ] {
+            assert_eq!(meant(scope.clone()), expected, "{scope}");
+        }
+        assert!(herd.is_ours(&feed, &Scope::Tenant("t".into())) && !herd.is_ours(&feed, &Scope::Tenant("u".into())));
+        assert_eq!((herd.covered(&feed), herd.addresses(&feed)), (2, vec![ip("192.0.2.11"), ip("192.0.2.12")]));
     }
 }

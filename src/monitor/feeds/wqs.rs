@@ -1,14 +1,18 @@
 //! Spamhaus Web Query Service: the lists asked over HTTP, for hosts whose DNS is filtered.
 //!
 //! 200 carries the return codes as 1000 + last octet; 404 is the good answer. A policy listing (PBL, 10 and 11) is told
-//! as a listing like any other.
+//! as a listing like any other. Since a typo in the address or a list's name is answered with 404 as well, 404 is believed
+//! of a list that has its test address (RFC 5782 §5) only.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use serde_json::Value as Json;
 
 use super::observation::{Observation, Scope, Value};
 use crate::clock::Wall;
+
+/// What every list of addresses has.
+pub const TEST: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
 
 /// Path of a question.
 pub fn path(list: &str, address: IpAddr) -> String {

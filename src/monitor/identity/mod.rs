@@ -1,17 +1,20 @@
 //! Whether the resolver tells the truth, and what the names of our addresses are worth.
 //!
-//! [`resolver`], [`names`] and [`generic`] judge and know no socket; [`selfcheck`] puts the questions about resolvers
-//! (those about names are put by the monitor's rounds). [`Identity`] is the task that tests the resolvers at the start
-//! and then once per `monitor.self_check`: what it finds goes to log, events and metrics, and while the monitor's resolver
-//! is proven to lie, [`Monitor::distrust`] keeps its answers from listing or clearing anybody. [`look`] is for a single look
-//! from the command line.
+//! [`resolver`], [`names`] and [`generic`] judge and know no socket; [`selfcheck`] and `interview` put the questions about
+//! resolvers (those about names are put by the monitor's rounds). [`Identity`] is the task that tests the resolvers at the
+//! start and then once per `monitor.self_check`: what it finds goes to log, events and metrics. A server that is proven to lie is
+//! not asked any more ([`Monitor::disbelieve`]); while all of the monitor's do, [`Monitor::distrust`] keeps what they say from
+//! listing or clearing anybody. [`look`] is for a single look from the command line.
 
 pub mod generic;
+mod interview;
 pub mod look;
 pub mod names;
 pub mod resolver;
 pub mod selfcheck;
 
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,9 +26,10 @@ use crate::clock::{Clock, Wall};
 use crate::config::Config;
 
 use super::Monitor;
+use super::zone::ZoneHealth;
 use names::Grade;
 use resolver::{Checked, ResolverCheck};
-use selfcheck::{MONITOR, Report, Resolvers};
+use selfcheck::{Checkup, MONITOR, Report, Resolvers, SECOND};
 
 /// Time after which a resolver with a fault is tested again, if not sooner: its mending should show.
 const AGAIN: Duration = Duration::from_secs(5 * 60);
@@ -87,19 +91,23 @@ impl Identity {
 
     async fn again_and_again(&self) {
         let Some(every) = self.every else { return std::future::pending().await };
-        let mut distrust = None;
+        let mut liars = BTreeMap::new();
         loop {
             let random = super::rounds::random_label();
-            let reports = self.resolvers.check(&random).await;
-            distrust = self.conclude(reports, distrust);
+            let zones = self.monitor.snapshot().zones.into_iter();
+            let well = zones.filter(|zone| zone.health == ZoneHealth::Healthy.as_str()).map(|zone| zone.zone).collect();
+            let checkup = self.resolvers.check(&random, &well).await;
+            self.conclude(checkup, &mut liars);
             self.first.send_replace(true);
             let faulty = self.state.lock().resolvers.iter().any(|r| r.checks.iter().any(|c| c.grade == Grade::Bad));
             tokio::time::sleep(if faulty { every.min(AGAIN) } else { every }).await;
         }
     }
 
-    /// Tells what is new and says whether the monitor's resolver is still believed.
-    fn conclude(&self, reports: Vec<Report>, distrust: Option<ResolverCheck>) -> Option<ResolverCheck> {
+    /// Tells what is new and says which servers are believed from now on. `liars` are those that were not, and for which
+    /// lie.
+    fn conclude(&self, checkup: Checkup, liars: &mut Liars) {
+        let Checkup { reports, servers } = checkup;
         let before = std::mem::take(&mut self.state.lock().resolvers);
         for report in &reports {
             let old = before.iter().find(|old| old.purpose == report.purpose);
@@ -107,19 +115,28 @@ impl Identity {
                 self.tell(&report.purpose, checked);
             }
         }
-        let monitor = reports.iter().find(|report| report.purpose == MONITOR);
-        let now_distrusted = resolver::belief(distrust, monitor.map_or(&[], |report| &report.checks));
-        if now_distrusted != distrust {
-            match now_distrusted {
+        let purposes = [self.resolvers.servers(MONITOR), self.resolvers.servers(SECOND)];
+        let old = purposes.map(|servers| all_lie(servers, liars));
+        *liars = disbelieved(liars, &servers);
+        let new = purposes.map(|servers| all_lie(servers, liars));
+        self.monitor.disbelieve(liars.keys().copied().collect());
+        if new[0] != old[0] {
+            match new[0] {
                 Some(check) => {
                     warn!(check = check.as_str(), "listings are neither made nor cleared until the resolver is mended")
                 }
                 None => info!("the resolver is believed again"),
             }
-            self.monitor.distrust(now_distrusted.map(ResolverCheck::as_str));
+            self.monitor.distrust(new[0].map(ResolverCheck::as_str));
+        }
+        match (old[1], new[1]) {
+            (None, Some(check)) => {
+                warn!(check = check.as_str(), "listings are confirmed without the second resolver until it is mended")
+            }
+            (Some(_), None) => info!("the second resolver is believed again"),
+            _ => {}
         }
         *self.state.lock() = Snapshot { resolvers: reports, at: Some(self.clock.now().wall) };
-        now_distrusted
     }
 
     fn tell(&self, purpose: &str, checked: &Checked) {
@@ -131,6 +148,23 @@ impl Identity {
         }
         (self.sink)(purpose, checked);
     }
+}
+
+/// Servers that are proven to lie, and how.
+type Liars = BTreeMap<SocketAddr, ResolverCheck>;
+
+/// Who is not believed after this check-up.
+fn disbelieved(before: &Liars, servers: &[(SocketAddr, Vec<Checked>)]) -> Liars {
+    let lie = |(server, checks): &(SocketAddr, Vec<Checked>)| {
+        resolver::belief(before.get(server).copied(), checks).map(|check| (*server, check))
+    };
+    servers.iter().filter_map(lie).collect()
+}
+
+/// Whether none of the servers of a purpose is to be believed, and for which lie.
+fn all_lie(servers: &[SocketAddr], liars: &Liars) -> Option<ResolverCheck> {
+    let lies: Option<Vec<ResolverCheck>> = servers.iter().map(|server| liars.get(server).copied()).collect();
+    lies?.first().copied()
 }
 
 /// Checks that are bad and were not, or are good and were bad.
@@ -147,6 +181,24 @@ fn news<'a>(before: &[Checked], now: &'a [Checked]) -> Vec<&'a Checked> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_purpose_is_distrusted_where_all_its_servers_lie() {
+        let servers: [SocketAddr; 2] = ["192.0.2.1:53".parse().unwrap(), "192.0.2.2:53".parse().unwrap()];
+        let said = |grade| vec![Checked { check: ResolverCheck::Loopback, grade, detail: String::new() }];
+        let with = |grades: [Grade; 2]| [(servers[0], said(grades[0])), (servers[1], said(grades[1]))];
+        let one = disbelieved(&Liars::new(), &with([Grade::Bad, Grade::Good]));
+        assert_eq!(one.keys().collect::<Vec<_>>(), [&servers[0]]);
+        assert_eq!(all_lie(&servers, &one), None);
+        let both = disbelieved(&one, &with([Grade::Unknown, Grade::Bad]));
+        assert_eq!(
+            all_lie(&servers, &both),
+            Some(ResolverCheck::Loopback),
+            "one that says nothing is not believed for that"
+        );
+        assert_eq!(all_lie(&[], &both), None);
+        assert!(disbelieved(&both, &with([Grade::Good, Grade::Good])).is_empty());
+    }
 
     #[test]
     fn only_faults_and_their_mending_are_news() {

@@ -6,12 +6,15 @@
 //! * protection against DNS rebinding takes answers from 127/8 away, and with them every listing (`loopback`);
 //! * a provider or captive portal answers names that do not exist with an address of its own (`nxdomain`);
 //! * it is a public resolver, which most lists refuse to answer (`public`);
-//! * it does not answer, or takes too long (`answers`).
+//! * it does not answer (`answers`), or takes too long (`speed`).
 //!
-//! What is not proven is not claimed. *One* list without its test entry is a broken list; several at once, with none to
-//! the contrary, is the resolver. A list's domain that answers with a public address may have been sold; a name that no
-//! registry has handed out cannot. A resolver that proves to lie is not to be believed about listings, in either
-//! direction; one that is silent merely says nothing.
+//! What is not proven is not claimed. Protection takes the answer and leaves the name, so what it does shows as NODATA:
+//! NXDOMAIN is how lists die, and proves nothing about the resolver. *One* list without its test entry is a broken list,
+//! unless another resolver has it; several at once, with none to the contrary, is the resolver. To the contrary speaks every
+//! list that still answers from 127/8, also one with a key and one of domains, and one that was well in its last round. A
+//! list's domain that answers with a public address may have been sold; a name that no registry has handed out cannot. A
+//! resolver that proves to lie is not to be believed about listings, in either direction; one that is silent merely says
+//! nothing, and a slow one is a pity.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
@@ -28,8 +31,10 @@ pub const NO_LISTS: &str = "no list with a test entry is configured";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ResolverCheck {
-    /// It answers in good time.
+    /// It answers at all.
     Answers,
+    /// In good time.
+    Speed,
     /// A name that does not exist does not exist.
     Nxdomain,
     /// Answers from 127/8 come through.
@@ -40,12 +45,13 @@ pub enum ResolverCheck {
 
 impl ResolverCheck {
     /// All, in the order of the documentation.
-    pub const ALL: [Self; 4] = [Self::Answers, Self::Nxdomain, Self::Loopback, Self::Public];
+    pub const ALL: [Self; 5] = [Self::Answers, Self::Speed, Self::Nxdomain, Self::Loopback, Self::Public];
 
     /// Stable text, as in logs and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Answers => "answers",
+            Self::Speed => "speed",
             Self::Nxdomain => "nxdomain",
             Self::Loopback => "loopback",
             Self::Public => "public",
@@ -57,6 +63,10 @@ impl ResolverCheck {
         match self {
             Self::Answers => {
                 "see whether the name server runs and is reached, or name another in [dns] or [monitor] servers"
+            }
+            Self::Speed => {
+                "see what it forwards to, its load and the way there; monitor.timeout can be raised, for questions that \
+                 take too long count as not answered"
             }
             Self::Nxdomain => {
                 "use a resolver of your own that recurses by itself: this one answers names that do not exist"
@@ -90,6 +100,12 @@ pub struct Said {
     pub random: Vec<DnsOutcome>,
     /// To the test entry of each list that has one and needs no key.
     pub test_points: Vec<TestPoint>,
+    /// To the test entries of lists that prove nothing by having none: those with a key, those of domains.
+    pub others: Vec<DnsOutcome>,
+    /// A list that is asked through it alone was well in its last round.
+    pub has_well_list: bool,
+    /// How long a question takes that no list has a part in; one lost packet must not tell.
+    pub pace: Option<Duration>,
     /// How long the slowest question took that was answered.
     pub slowest: Option<Duration>,
 }
@@ -101,6 +117,8 @@ pub struct TestPoint {
     pub here: DnsOutcome,
     /// From the list's own servers, where they are configured and this is not them.
     pub there: Option<DnsOutcome>,
+    /// Another resolver has it.
+    pub elsewhere: bool,
 }
 
 /// A check and what came of it.
@@ -118,11 +136,33 @@ pub struct Checked {
 pub fn judge(said: &Said, slow: Duration) -> Vec<Checked> {
     let of = |check, (grade, detail): (Grade, String)| Checked { check, grade, detail };
     vec![
-        of(ResolverCheck::Answers, answers(said, slow)),
+        of(ResolverCheck::Answers, answers(said)),
+        of(ResolverCheck::Speed, speed(said, slow)),
         of(ResolverCheck::Nxdomain, nxdomain(said)),
         of(ResolverCheck::Loopback, loopback(said)),
         of(ResolverCheck::Public, public(said)),
     ]
+}
+
+/// What several servers that are asked one after the other are worth together, in the order of [`ResolverCheck::ALL`]. One
+/// that lies is not asked and one that is silent is passed over, so that is as good as the best of them, unless all lie, each in its way; a
+/// list refuses whichever it is asked through.
+pub fn together(servers: &[Vec<Checked>]) -> Vec<Checked> {
+    let best = |grade: Grade| match grade {
+        Grade::Good => 0,
+        Grade::Unknown => 1,
+        Grade::Bad => 2,
+    };
+    let all_lie = servers.iter().all(|checked| lie(checked).is_some());
+    let of = |check: ResolverCheck| {
+        let all = servers.iter().flatten().filter(|checked: &&Checked| checked.check == check);
+        match check {
+            _ if check.is_lie() && all_lie => all.min_by_key(|checked| 2 - best(checked.grade)),
+            ResolverCheck::Public => all.min_by_key(|checked| 2 - best(checked.grade)),
+            _ => all.min_by_key(|checked| best(checked.grade)),
+        }
+    };
+    ResolverCheck::ALL.into_iter().filter_map(of).cloned().collect()
 }
 
 /// Whether the resolver is believed from now on (`None`) or not, and for which lie. One that lied and now says nothing is
@@ -137,19 +177,24 @@ fn lie(checked: &[Checked]) -> Option<ResolverCheck> {
     checked.iter().find(|c| c.check.is_lie() && c.grade == Grade::Bad).map(|c| c.check)
 }
 
-fn answers(said: &Said, slow: Duration) -> (Grade, String) {
+fn answers(said: &Said) -> (Grade, String) {
     let points = said.test_points.iter().map(|point| &point.here);
     let all: Vec<&DnsOutcome> = said.nowhere.iter().chain(&said.random).chain(points).collect();
     if all.is_empty() {
         return (Grade::Unknown, "nothing was asked".to_owned());
     }
     if all.iter().any(|outcome| is_answer(outcome)) {
-        return match said.slowest {
-            Some(took) if took > slow => (Grade::Bad, format!("took {:.1} s for a question", took.as_secs_f64())),
-            _ => (Grade::Good, "answers".to_owned()),
-        };
+        return (Grade::Good, "answers".to_owned());
     }
     (Grade::Bad, format!("answered none of {} questions: {}", all.len(), word(all[0])))
+}
+
+fn speed(said: &Said, slow: Duration) -> (Grade, String) {
+    match said.pace {
+        Some(took) if took > slow => (Grade::Bad, format!("takes {:.1} s for a question", took.as_secs_f64())),
+        Some(_) => (Grade::Good, "answers in good time".to_owned()),
+        None => (Grade::Unknown, "nothing was answered".to_owned()),
+    }
 }
 
 fn nxdomain(said: &Said) -> (Grade, String) {
@@ -177,27 +222,34 @@ fn nxdomain(said: &Said) -> (Grade, String) {
 fn loopback(said: &Said) -> (Grade, String) {
     let through =
         |outcome: &DnsOutcome| matches!(outcome, DnsOutcome::Addresses(all) if all.iter().any(Ipv4Addr::is_loopback));
-    let empty = |outcome: &DnsOutcome| match outcome {
-        DnsOutcome::NxDomain | DnsOutcome::NoData => true,
+    // NXDOMAIN does not count: lists die that way, and the resolver may not know one that only its own servers have.
+    let taken = |outcome: &DnsOutcome| match outcome {
+        DnsOutcome::NoData => true,
         DnsOutcome::Addresses(all) => all.is_empty(),
         _ => false,
     };
-    if said.test_points.iter().any(|point| through(&point.here)) {
+    let all = || said.test_points.iter().map(|point| &point.here).chain(&said.others);
+    if all().any(through) {
         return (Grade::Good, "answers from 127/8 come through".to_owned());
     }
-    // NXDOMAIN does not count here: the resolver may simply not know a list that only its own servers have.
-    let taken =
-        |point: &&TestPoint| matches!(point.here, DnsOutcome::NoData) && point.there.as_ref().is_some_and(through);
-    if said.test_points.iter().any(|point| taken(&point)) {
+    let gone: Vec<&TestPoint> = said.test_points.iter().filter(|point| taken(&point.here)).collect();
+    if gone.iter().any(|point| point.there.as_ref().is_some_and(through)) {
         return (Grade::Bad, "a list's own servers give its test entry, this resolver does not".to_owned());
     }
-    let asked = said.test_points.len();
-    let gone = said.test_points.iter().filter(|point| empty(&point.here)).count();
-    match (asked, gone) {
+    if gone.iter().any(|point| point.elsewhere) {
+        return (Grade::Bad, "another resolver gives a list's test entry, this one does not".to_owned());
+    }
+    match (said.test_points.len(), gone.len()) {
         (0, _) => (Grade::Unknown, NO_LISTS.to_owned()),
-        (2.., gone) if gone == asked => (Grade::Bad, format!("the test entries of all {asked} lists are missing")),
-        (_, 0) => (Grade::Unknown, "no list answered about its test entry".to_owned()),
-        _ => (Grade::Unknown, format!("{gone} of {asked} test entries are missing, which may be the lists")),
+        (_, 2..) if said.has_well_list => (
+            Grade::Unknown,
+            format!("the test entries of {} lists are taken away, but a list was well in its last round", gone.len()),
+        ),
+        (_, 2..) => {
+            (Grade::Bad, format!("the test entries of {} lists are taken away, and no list has one", gone.len()))
+        }
+        _ if all().any(is_answer) => (Grade::Unknown, "no list has its test entry, which may be the lists".to_owned()),
+        _ => (Grade::Unknown, "no list answered about its test entry".to_owned()),
     }
 }
 
@@ -315,7 +367,7 @@ mod tests {
     }
 
     fn point(here: DnsOutcome) -> TestPoint {
-        TestPoint { here, there: None }
+        TestPoint { here, there: None, elsewhere: false }
     }
 
     /// A resolver of one's own that is well, with two lists.
@@ -326,7 +378,9 @@ mod tests {
             nowhere: Some(DnsOutcome::NxDomain),
             random: vec![DnsOutcome::NxDomain, DnsOutcome::NxDomain],
             test_points: vec![point(at([127, 0, 0, 2])), point(at([127, 0, 0, 2]))],
-            slowest: Some(Duration::from_millis(30)),
+            pace: Some(Duration::from_millis(30)),
+            slowest: Some(SLOW * 2),
+            ..Said::default()
         }
     }
 
@@ -348,42 +402,81 @@ mod tests {
             said
         };
         let rows: Vec<(&str, Said, &str)> = vec![
-            ("well", well(), "++++"),
-            ("no list at all", with(&|s| (s.random, s.test_points) = (vec![], vec![])), "++?+"),
+            ("well", well(), "+++++"),
+            ("no list at all", with(&|s| (s.random, s.test_points) = (vec![], vec![])), "+++?+"),
             (
                 "well known, for delivery only",
                 with(&|s| {
                     (s.random, s.test_points, s.for_lists, s.servers) =
                         (vec![], vec![], false, vec![[8, 8, 8, 8].into()])
                 }),
-                "++?+",
+                "+++?+",
             ),
-            ("127/8 stripped", with(&|s| s.test_points.iter_mut().for_each(|p| p.here = NoData)), "++-+"),
-            ("names of lists filtered", with(&|s| s.test_points.iter_mut().for_each(|p| p.here = NxDomain)), "++-+"),
-            ("one list hollow", with(&|s| s.test_points[0].here = NoData), "++++"),
-            ("the only list hollow", with(&|s| s.test_points = vec![point(NoData)]), "++?+"),
-            ("one hollow, one silent", with(&|s| s.test_points = vec![point(NoData), point(Timeout)]), "++?+"),
+            ("127/8 stripped", with(&|s| s.test_points.iter_mut().for_each(|p| p.here = NoData)), "+++-+"),
+            ("two dead lists", with(&|s| s.test_points.iter_mut().for_each(|p| p.here = NxDomain)), "+++?+"),
+            (
+                "four dead ones, one as if stripped",
+                with(&|s| s.test_points = vec![point(NxDomain), point(NoData), point(NxDomain), point(NxDomain)]),
+                "+++?+",
+            ),
+            (
+                "stripped, and one that is dead",
+                with(&|s| s.test_points = vec![point(NoData), point(NxDomain), point(NoData)]),
+                "+++-+",
+            ),
+            (
+                "a list with a key has its entry",
+                with(&|s| {
+                    s.test_points.iter_mut().for_each(|p| p.here = NoData);
+                    s.others = vec![ServFail, at([127, 0, 0, 2])];
+                }),
+                "+++++",
+            ),
+            (
+                "a list with a key has none either",
+                with(&|s| {
+                    s.test_points.iter_mut().for_each(|p| p.here = NoData);
+                    s.others = vec![NoData];
+                }),
+                "+++-+",
+            ),
+            (
+                "lists without entry while one was well just now",
+                with(&|s| {
+                    s.test_points.iter_mut().for_each(|p| p.here = NoData);
+                    s.has_well_list = true;
+                }),
+                "+++?+",
+            ),
+            (
+                "another resolver has what this one has not",
+                with(&|s| s.test_points = vec![TestPoint { elsewhere: true, ..point(NoData) }]),
+                "+++-+",
+            ),
+            ("one list hollow", with(&|s| s.test_points[0].here = NoData), "+++++"),
+            ("the only list hollow", with(&|s| s.test_points = vec![point(NoData)]), "+++?+"),
+            ("one hollow, one silent", with(&|s| s.test_points = vec![point(NoData), point(Timeout)]), "+++?+"),
             (
                 "its own servers know better",
-                with(&|s| s.test_points = vec![TestPoint { here: NoData, there: Some(at([127, 0, 0, 2])) }]),
-                "++-+",
+                with(&|s| s.test_points = vec![TestPoint { there: Some(at([127, 0, 0, 2])), ..point(NoData) }]),
+                "+++-+",
             ),
             (
                 "a list that only its own servers know",
-                with(&|s| s.test_points = vec![TestPoint { here: NxDomain, there: Some(at([127, 0, 0, 2])) }]),
-                "++?+",
+                with(&|s| s.test_points = vec![TestPoint { there: Some(at([127, 0, 0, 2])), ..point(NxDomain) }]),
+                "+++?+",
             ),
-            ("rewritten", with(&|s| s.nowhere = Some(at(parked))), "+-++"),
-            ("rewritten to loopback", with(&|s| s.nowhere = Some(at([127, 0, 0, 1]))), "+-++"),
-            ("rewritten below lists only", with(&|s| s.random = vec![at(parked), at(parked)]), "+-++"),
-            ("one list sold", with(&|s| s.random[0] = at(parked)), "++++"),
-            ("the only list sold", with(&|s| s.random = vec![at(parked)]), "++++"),
-            ("two sold to two", with(&|s| s.random = vec![at(parked), at([203, 0, 113, 81])]), "++++"),
-            ("two that list the world", with(&|s| s.random = vec![at([127, 0, 0, 2]), at([127, 0, 0, 2])]), "++++"),
-            ("well known", with(&|s| s.servers.push([8, 8, 8, 8].into())), "+++-"),
-            ("refused as public", with(&|s| s.test_points[0].here = at([127, 255, 255, 254])), "+++-"),
-            ("refused for too many questions", with(&|s| s.test_points[0].here = at([127, 255, 255, 255])), "++++"),
-            ("slow", with(&|s| s.slowest = Some(SLOW * 2)), "-+++"),
+            ("rewritten", with(&|s| s.nowhere = Some(at(parked))), "++-++"),
+            ("rewritten to loopback", with(&|s| s.nowhere = Some(at([127, 0, 0, 1]))), "++-++"),
+            ("rewritten below lists only", with(&|s| s.random = vec![at(parked), at(parked)]), "++-++"),
+            ("one list sold", with(&|s| s.random[0] = at(parked)), "+++++"),
+            ("the only list sold", with(&|s| s.random = vec![at(parked)]), "+++++"),
+            ("two sold to two", with(&|s| s.random = vec![at(parked), at([203, 0, 113, 81])]), "+++++"),
+            ("two that list the world", with(&|s| s.random = vec![at([127, 0, 0, 2]), at([127, 0, 0, 2])]), "+++++"),
+            ("well known", with(&|s| s.servers.push([8, 8, 8, 8].into())), "++++-"),
+            ("refused as public", with(&|s| s.test_points[0].here = at([127, 255, 255, 254])), "++++-"),
+            ("refused for too many questions", with(&|s| s.test_points[0].here = at([127, 255, 255, 255])), "+++++"),
+            ("slow", with(&|s| s.pace = Some(SLOW * 2)), "+-+++"),
             (
                 "dead",
                 Said {
@@ -393,13 +486,13 @@ mod tests {
                     for_lists: true,
                     ..Said::default()
                 },
-                "-???",
+                "-????",
             ),
-            ("authoritative only, for its lists", with(&|s| s.nowhere = Some(Refused)), "+?++"),
+            ("authoritative only, for its lists", with(&|s| s.nowhere = Some(Refused)), "++?++"),
             (
                 "broken",
                 Said { nowhere: Some(ServFail), random: vec![ServFail], test_points: vec![point(Refused)], ..well() },
-                "-??+",
+                "-+??+",
             ),
         ];
         for (what, said, expected) in rows {
@@ -414,14 +507,40 @@ mod tests {
         assert_eq!(lie(&all(Grade::Good)), None);
         assert_eq!(lie(&all(Grade::Unknown)), None);
         assert_eq!(lie(&all(Grade::Bad)), Some(ResolverCheck::Nxdomain));
-        let beside: Vec<Checked> =
-            [ResolverCheck::Answers, ResolverCheck::Public].map(|check| of(check, Grade::Bad)).to_vec();
+        let beside: Vec<Checked> = [ResolverCheck::Answers, ResolverCheck::Speed, ResolverCheck::Public]
+            .map(|check| of(check, Grade::Bad))
+            .to_vec();
         assert_eq!(lie(&beside), None, "silence and refusals are no lies");
         let stripped = Some(ResolverCheck::Loopback);
         assert_eq!(belief(None, &all(Grade::Unknown)), None);
         assert_eq!(belief(stripped, &all(Grade::Unknown)), stripped, "it says nothing now");
         assert_eq!(belief(stripped, &all(Grade::Good)), None);
         assert_eq!(belief(stripped, &all(Grade::Bad)), Some(ResolverCheck::Nxdomain));
+    }
+
+    #[test]
+    fn several_servers_are_as_good_as_the_best_but_refused_as_the_worst() {
+        let with = |change: &dyn Fn(&mut Said)| {
+            let mut said = well();
+            change(&mut said);
+            judge(&said, SLOW)
+        };
+        let good = judge(&well(), SLOW);
+        let lying = with(&|s| s.nowhere = Some(at([203, 0, 113, 80])));
+        let silent = judge(&Said { nowhere: Some(DnsOutcome::Timeout), ..Said::default() }, SLOW);
+        let public = with(&|s| s.servers = vec![[8, 8, 8, 8].into()]);
+        let all = |servers: &[&Vec<Checked>]| -> Vec<Grade> {
+            let servers: Vec<Vec<Checked>> = servers.iter().map(|one| (*one).clone()).collect();
+            together(&servers).iter().map(|checked| checked.grade).collect()
+        };
+        use Grade::{Bad, Good, Unknown};
+        assert_eq!(all(&[&lying, &good]), [Good; 5]);
+        assert_eq!(all(&[&lying, &lying]), [Good, Good, Bad, Good, Good]);
+        assert_eq!(all(&[&lying, &silent])[2], Unknown);
+        let stripping = with(&|s| s.test_points.iter_mut().for_each(|p| p.here = DnsOutcome::NoData));
+        assert_eq!(all(&[&lying, &stripping]), [Good, Good, Bad, Bad, Good], "nobody is left to be believed");
+        assert_eq!(all(&[&good, &public])[4], Bad);
+        assert_eq!(all(&[&silent, &good])[0], Good);
     }
 
     #[test]

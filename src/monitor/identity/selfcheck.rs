@@ -1,9 +1,14 @@
-//! The questions by which resolvers are tested; [`resolver`](super::resolver) judges the answers.
+//! Which resolvers are tested, and what came of it; [`resolver`](super::resolver) judges the answers.
 //!
-//! Resolvers are told apart by their servers: that of the monitor (`monitor.servers`, else those of `[dns]`), that of
-//! delivery (`[dns]`) where it is another, and that of each zone with servers of its own. Where two of these are the same
-//! servers, they are asked once and reported under both names.
+//! Each server is tested for itself, all at the same time: of several, a question goes to the first that answers, and one
+//! that lies must not hide behind another. They are told apart by what they are for: the monitor (`monitor.servers`, else
+//! those of `[dns]`), its second opinion (`monitor.second_servers`), delivery (`[dns]`) and each zone with servers of its own.
+//! A server that serves several purposes is asked once and reported under each. Where a purpose has several servers, its
+//! report says what they are worth together, and each has one of its own, as `PURPOSE@SERVER`.
+//!
+//! [`interview`](super::interview) puts the questions to one server.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,24 +16,25 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::task::JoinSet;
 
+use super::interview::{Interview, Subject, Tested};
 use super::resolver::{self, Checked, Said, TestPoint};
 use crate::clock::Clock;
-use crate::config::{Config, Probe, Zone, ZoneKind};
-use crate::monitor::answer::{DnsOutcome, query_name};
+use crate::config::{Config, Zone};
+use crate::message::ZoneName;
+use crate::monitor::answer::DnsOutcome;
 use crate::monitor::dns::{self, Asker};
-
-/// Lists by which one resolver is tested: enough to tell a broken list from a broken resolver.
-const LISTS: usize = 4;
 
 /// What the monitor asks through: lists without servers of their own, reverse DNS, SPF.
 pub const MONITOR: &str = "monitor";
+/// Who must see a listing too.
+pub const SECOND: &str = "second";
 /// What finds where mail goes.
 pub const DELIVERY: &str = "delivery";
 
-/// What came of testing one resolver.
+/// What came of testing the resolvers of one purpose, or one of them.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
-    /// Whose it is: `monitor`, `delivery`, `zone:NAME`.
+    /// What they are for: `monitor`, `second`, `delivery`, `zone:NAME`; followed by `@SERVER` for one of several.
     pub purpose: String,
     /// Each check.
     pub checks: Vec<Checked>,
@@ -36,23 +42,19 @@ pub struct Report {
     pub slowest_seconds: Option<f64>,
 }
 
-/// One resolver and what it is tested by.
-struct Subject {
-    purposes: Vec<String>,
-    servers: Vec<SocketAddr>,
-    asker: Arc<Asker>,
-    zones: Vec<Tested>,
-}
-
-/// A list, and its own servers where these are others.
-struct Tested {
-    zone: Zone,
-    own: Option<Arc<Asker>>,
+/// What came of testing all.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Checkup {
+    pub(super) reports: Vec<Report>,
+    /// Each server once.
+    pub(super) servers: Vec<(SocketAddr, Vec<Checked>)>,
 }
 
 /// All resolvers of a configuration.
 pub(super) struct Resolvers {
-    subjects: Vec<Subject>,
+    subjects: Vec<Arc<Subject>>,
+    /// What they are for.
+    purposes: Vec<(String, Vec<SocketAddr>)>,
     slow: Duration,
     clock: Arc<dyn Clock>,
 }
@@ -60,151 +62,151 @@ pub(super) struct Resolvers {
 impl Resolvers {
     /// Sets them up; asks nothing yet. Also returns in words which could not be set up.
     pub(super) fn new(config: &Config, clock: Arc<dyn Clock>) -> (Self, Vec<String>) {
-        let timeout = config.monitor.timeout;
-        let mut wanted: Vec<(String, &[SocketAddr], Vec<&Zone>)> = Vec::new();
-        let shared: &[SocketAddr] =
-            if config.monitor.servers.is_empty() { &config.dns.servers } else { &config.monitor.servers };
-        let plain = || config.monitor.zones.iter().filter(|zone| zone.servers.is_empty());
-        wanted.push((MONITOR.to_owned(), shared, plain().collect()));
+        let monitor = &config.monitor;
+        let shared: &[SocketAddr] = if monitor.servers.is_empty() { &config.dns.servers } else { &monitor.servers };
+        let plain: Vec<&Zone> = monitor.zones.iter().filter(|zone| zone.servers.is_empty()).collect();
+        let mut wanted: Vec<(String, &[SocketAddr], Vec<&Zone>)> = vec![(MONITOR.to_owned(), shared, plain.clone())];
+        if !monitor.second_servers.is_empty() {
+            wanted.push((SECOND.to_owned(), &monitor.second_servers, plain));
+        }
         wanted.push((DELIVERY.to_owned(), &config.dns.servers, Vec::new()));
-        for zone in config.monitor.zones.iter().filter(|zone| !zone.servers.is_empty()) {
+        for zone in monitor.zones.iter().filter(|zone| !zone.servers.is_empty()) {
             wanted.push((format!("zone:{}", zone.name), &zone.servers, vec![zone]));
         }
-        let (mut subjects, mut failed) = (Vec::<Subject>::new(), Vec::new());
-        for (purpose, servers, zones) in wanted {
-            let zones = zones
-                .into_iter()
-                .filter(|zone| bears_witness(zone))
-                .map(|zone| Tested { zone: zone.clone(), own: None });
-            if let Some(same) = subjects.iter_mut().find(|subject| subject.servers == servers) {
-                same.purposes.push(purpose);
-                same.zones.extend(zones);
-                continue;
-            }
-            match Asker::new(&purpose, servers, timeout) {
-                Ok(asker) => subjects.push(Subject {
-                    purposes: vec![purpose],
-                    servers: servers.to_vec(),
-                    asker: Arc::new(asker),
-                    zones: zones.collect(),
-                }),
-                Err(error) => failed.push(error.to_string()),
-            }
-        }
-        cross_examine(&mut subjects);
-        subjects.iter_mut().for_each(|subject| subject.zones.truncate(LISTS));
-        (Self { subjects, slow: timeout / 2, clock }, failed)
-    }
-
-    /// Tests them all, each purpose a report. `random` is a label that cannot exist.
-    pub(super) async fn check(&self, random: &str) -> Vec<Report> {
-        let mut reports = Vec::new();
-        // One after the other: their sum is what a start waits for, and there are one or two.
-        for subject in &self.subjects {
-            let said = self.interrogate(subject, random).await;
-            let checks = resolver::judge(&said, self.slow);
-            let slowest_seconds = said.slowest.map(|took| took.as_secs_f64());
-            for purpose in &subject.purposes {
-                reports.push(Report { purpose: purpose.clone(), checks: checks.clone(), slowest_seconds });
-            }
-        }
-        reports
-    }
-
-    async fn interrogate(&self, subject: &Subject, random: &str) -> Said {
-        let mut questions = JoinSet::new();
-        let mut put = |part: Part, asker: &Arc<Asker>, name: String| {
-            let (asker, clock) = (Arc::clone(asker), Arc::clone(&self.clock));
-            questions.spawn(async move {
-                let begun = clock.now().mono;
-                let outcome = asker.a(&name).await;
-                (part, outcome, clock.now().mono.since(begun))
-            });
-        };
-        // A top-level name that nobody was given. Not below `.invalid`: the resolver library answers that by itself.
-        // Some rewrite only what looks like the name of a web site.
-        put(Part::Nowhere, &subject.asker, format!("www.{random}."));
-        for (at, Tested { zone, own }) in subject.zones.iter().enumerate() {
-            if own.is_none() {
-                put(Part::Random, &subject.asker, format!("{random}.{}.", zone.zone.trim_end_matches('.')));
-            }
-            if let Some(Probe::Address(probe)) = zone.positive_probe {
-                put(Part::Here(at), &subject.asker, query_name(probe, &zone.zone));
-                if let Some(own) = own {
-                    put(Part::There(at), own, query_name(probe, &zone.zone));
+        let (mut subjects, mut purposes, mut failed) = (Vec::<Subject>::new(), Vec::new(), Vec::new());
+        for (purpose, configured, zones) in wanted {
+            let servers = match dns::servers_of(configured) {
+                Ok(servers) => servers,
+                Err(why) => {
+                    failed.push(format!("cannot set up a resolver for {purpose}: {why}"));
+                    continue;
+                }
+            };
+            let is_alone = servers.len() == 1;
+            for &server in &servers {
+                let at = match subjects.iter().position(|subject| subject.server == server) {
+                    Some(at) => at,
+                    None => match Asker::new(&purpose, &[server], monitor.timeout, &clock) {
+                        Ok(asker) => {
+                            let (asker, zones, others) = (Arc::new(asker), Vec::new(), Vec::new());
+                            subjects.push(Subject { server, asker, zones, others, is_alone: true });
+                            subjects.len() - 1
+                        }
+                        Err(error) => {
+                            failed.push(error.to_string());
+                            continue;
+                        }
+                    },
+                };
+                if let Some(subject) = subjects.get_mut(at) {
+                    subject.is_alone &= is_alone || zones.is_empty();
+                    zones.iter().for_each(|zone| subject.tests_by(zone));
                 }
             }
+            purposes.push((purpose, servers));
         }
-        let mut answers = Vec::new();
-        while let Some(answer) = questions.join_next().await {
-            // A question whose task failed is one that was not answered.
-            answers.extend(answer.ok());
+        cross_examine(&mut subjects, &purposes);
+        let subjects = subjects.into_iter().map(Arc::new).collect();
+        (Self { subjects, purposes, slow: monitor.timeout / 2, clock }, failed)
+    }
+
+    /// The servers of a purpose; none where it has none or they cannot be asked.
+    pub(super) fn servers(&self, purpose: &str) -> &[SocketAddr] {
+        self.purposes.iter().find(|(name, _)| name == purpose).map_or(&[], |(_, servers)| servers)
+    }
+
+    /// Tests them all. `random` is a label that cannot exist, `well` are lists that were well in their last round.
+    pub(super) async fn check(&self, random: &str, well: &BTreeSet<ZoneName>) -> Checkup {
+        let mut asked = JoinSet::new();
+        for (at, subject) in self.subjects.iter().enumerate() {
+            let interview = Interview {
+                subject: Arc::clone(subject),
+                has_well_list: subject.is_alone && subject.lists().any(|zone| well.contains(&zone.name)),
+                random: random.to_owned(),
+                slow: self.slow,
+                clock: Arc::clone(&self.clock),
+            };
+            asked.spawn(async move { (at, interview.hold().await) });
         }
-        said(subject, answers)
+        let mut all = Vec::new();
+        while let Some(said) = asked.join_next().await {
+            // A server whose interview failed said nothing.
+            all.extend(said.ok());
+        }
+        all.sort_by_key(|(at, _)| *at);
+        let mut said: Vec<(SocketAddr, Vec<Zone>, Said)> = Vec::new();
+        for (at, one) in all {
+            let Some(subject) = self.subjects.get(at) else { continue };
+            said.push((subject.server, subject.zones.iter().map(|tested| tested.zone.clone()).collect(), one));
+        }
+        confront(&mut said);
+        let judged: Vec<(SocketAddr, Vec<Checked>, Option<Duration>)> = said
+            .into_iter()
+            .map(|(server, _, said)| (server, resolver::judge(&said, self.slow), said.slowest))
+            .collect();
+        let mut reports = Vec::new();
+        for (purpose, servers) in &self.purposes {
+            reports.extend(reports_of(purpose, servers, &judged));
+        }
+        Checkup { reports, servers: judged.into_iter().map(|(server, checks, _)| (server, checks)).collect() }
     }
 }
 
-/// Which question an answer belongs to; lists are numbered.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Part {
-    Nowhere,
-    Random,
-    Here(usize),
-    There(usize),
+/// The report of a purpose, and of each of its servers where there are several.
+fn reports_of(
+    purpose: &str,
+    servers: &[SocketAddr],
+    judged: &[(SocketAddr, Vec<Checked>, Option<Duration>)],
+) -> Vec<Report> {
+    let all: Vec<_> = judged.iter().filter(|(server, ..)| servers.contains(server)).collect();
+    let report = |purpose: String, checks, slowest: Option<Duration>| Report {
+        purpose,
+        checks,
+        slowest_seconds: slowest.map(|took| took.as_secs_f64()),
+    };
+    let checks: Vec<Vec<Checked>> = all.iter().map(|(_, checks, _)| checks.clone()).collect();
+    let slowest = all.iter().filter_map(|(.., slowest)| *slowest).max();
+    let mut reports = vec![report(purpose.to_owned(), resolver::together(&checks), slowest)];
+    if all.len() > 1 {
+        let each =
+            all.iter().map(|(server, checks, slowest)| (format!("{purpose}@{server}"), checks.clone(), *slowest));
+        reports.extend(each.map(|(purpose, checks, slowest)| report(purpose, checks, slowest)));
+    }
+    reports
 }
 
-fn said(subject: &Subject, answers: Vec<(Part, DnsOutcome, Duration)>) -> Said {
-    let of = |wanted: Part| answers.iter().find(|(part, ..)| *part == wanted).map(|(_, outcome, _)| outcome.clone());
-    let answered = |outcome: &DnsOutcome| !matches!(outcome, DnsOutcome::Timeout | DnsOutcome::Other(_));
-    let servers = match subject.servers.is_empty() {
-        true => dns::system_servers(),
-        false => subject.servers.iter().map(SocketAddr::ip).collect(),
-    };
-    Said {
-        servers,
-        for_lists: !subject.zones.is_empty(),
-        nowhere: of(Part::Nowhere),
-        random: answers.iter().filter(|(part, ..)| *part == Part::Random).map(|(_, o, _)| o.clone()).collect(),
-        test_points: (0..subject.zones.len())
-            .filter_map(|at| Some(TestPoint { here: of(Part::Here(at))?, there: of(Part::There(at)) }))
-            .collect(),
-        // Not those of a list's own servers: they are another resolver's.
-        slowest: answers
-            .iter()
-            .filter(|(part, outcome, _)| !matches!(part, Part::There(_)) && answered(outcome))
-            .map(|(.., took)| *took)
-            .max(),
+/// A list whose test entry one server gives is alive: another that gives none takes it away.
+fn confront(all: &mut [(SocketAddr, Vec<Zone>, Said)]) {
+    let gives =
+        |point: &TestPoint| matches!(&point.here, DnsOutcome::Addresses(all) if all.iter().any(|a| a.is_loopback()));
+    let mut alive = BTreeSet::new();
+    for (_, zones, said) in all.iter() {
+        let given = zones.iter().zip(&said.test_points).filter(|(_, point)| gives(point));
+        alive.extend(given.map(|(zone, _)| zone.name.clone()));
+    }
+    for (_, zones, said) in all {
+        for (zone, point) in zones.iter().zip(&mut said.test_points) {
+            // Servers of its own may be the only ones that know it.
+            point.elsewhere = zone.servers.is_empty() && alive.contains(&zone.name);
+        }
     }
 }
 
 /// A single list cannot convict the monitor's resolver; a list whose own servers say otherwise can.
-fn cross_examine(subjects: &mut [Subject]) {
-    let witnesses: Vec<(Zone, Arc<Asker>)> = subjects
+fn cross_examine(subjects: &mut [Subject], purposes: &[(String, Vec<SocketAddr>)]) {
+    let servers = purposes.iter().find(|(name, _)| name == MONITOR).map_or(&[][..], |(_, servers)| servers);
+    let witnesses: Vec<Tested> = subjects
         .iter()
-        .filter(|subject| subject.purposes.iter().all(|purpose| purpose != MONITOR))
-        .flat_map(|subject| subject.zones.iter().map(|tested| (tested.zone.clone(), Arc::clone(&subject.asker))))
+        .filter(|subject| !servers.contains(&subject.server))
+        .flat_map(|subject| {
+            let own = subject.zones.iter().filter(|tested| !tested.zone.servers.is_empty());
+            own.map(|tested| Tested { zone: tested.zone.clone(), own: Some(Arc::clone(&subject.asker)) })
+        })
         .collect();
-    let Some(monitor) = subjects.iter_mut().find(|s| s.purposes.iter().any(|purpose| purpose == MONITOR)) else {
-        return;
-    };
-    let missing = 2usize.saturating_sub(monitor.zones.len());
-    let own = witnesses.into_iter().take(missing).map(|(zone, own)| Tested { zone, own: Some(own) });
-    monitor.zones.extend(own);
-}
-
-/// Whether the list's answers say something about the resolver: that of domains may have wildcards, and one with a key
-/// answers by the state of the key.
-fn bears_witness(zone: &Zone) -> bool {
-    zone.kind == ZoneKind::Address && zone.random_probe && zone.key_file.is_none() && !is_keyed(zone)
-}
-
-/// Whether a key of the operator's is likely to stand in the zone's name: one long label of letters and digits. For names
-/// written with their key instead of with `key_file`.
-fn is_keyed(zone: &Zone) -> bool {
-    zone.zone.split('.').any(|label| {
-        let has = |what: fn(&u8) -> bool| label.bytes().any(|b| what(&b));
-        label.len() >= 16 && has(u8::is_ascii_digit) && has(u8::is_ascii_alphabetic)
-    })
+    for monitor in subjects.iter_mut().filter(|subject| servers.contains(&subject.server)) {
+        let missing = 2usize.saturating_sub(monitor.zones.len());
+        monitor.zones.extend(witnesses.iter().take(missing).cloned());
+    }
 }
 
 #[cfg(test)]
@@ -212,6 +214,7 @@ mod tests {
     use super::super::names::Grade;
     use super::*;
     use crate::clock::{ManualClock, Wall};
+    use crate::config::{Probe, ZoneKind};
     use crate::demo::zone::{Mood, Zone as Server};
     use crate::monitor::zone::tests::zone;
     use crate::reputation::fixtures;
@@ -234,12 +237,13 @@ mod tests {
         let clock = ManualClock::at(Wall::from_millis(1_800_000_000_000));
         let (resolvers, failed) = Resolvers::new(config, Arc::new(clock));
         assert!(failed.is_empty(), "{failed:?}");
+        let well = BTreeSet::new();
         let sign = |grade| match grade {
             Grade::Good => '+',
             Grade::Bad => '-',
             Grade::Unknown => '?',
         };
-        let reports = resolvers.check("remuda-0123").await;
+        let reports = resolvers.check("remuda-0123", &well).await.reports;
         reports.into_iter().map(|r| (r.purpose, r.checks.iter().map(|c| sign(c.grade)).collect())).collect()
     }
 
@@ -252,25 +256,30 @@ mod tests {
         let config = config(&server, &["x", "y"]);
         let both =
             |signs: &str| vec![("monitor".to_owned(), signs.to_owned()), ("delivery".to_owned(), signs.to_owned())];
-        assert_eq!(check(&config).await, both("++++"));
+        assert_eq!(check(&config).await, both("+++++"));
 
         for list in ["x", "y"] {
             server.mood(&format!("{list}.example.org"), Mood::Records);
         }
-        assert_eq!(check(&config).await, both("++-+"), "127/8 taken away");
+        assert_eq!(check(&config).await, both("+++?+"), "two dead lists are two dead lists");
+        for list in ["x", "y"] {
+            server.txt(&format!("2.0.0.127.{list}.example.org"), "test entry");
+        }
+        assert_eq!(check(&config).await, both("+++-+"), "127/8 taken away");
         server.mood("y.example.org", Mood::Dnsbl);
-        assert_eq!(check(&config).await, both("++++"), "one hollow list is a hollow list");
+        assert_eq!(check(&config).await, both("+++++"), "one hollow list is a hollow list");
         server.mood(".", Mood::Always([203, 0, 113, 80].into()));
         server.mood("x.example.org", Mood::Dnsbl);
-        assert_eq!(check(&config).await, both("+-++"), "rewritten");
+        assert_eq!(check(&config).await, both("++-++"), "rewritten");
         server.mood(".", Mood::Records);
         server.mood("x.example.org", Mood::refusing());
-        assert_eq!(check(&config).await, both("+++-"), "refused as a public one");
+        assert_eq!(check(&config).await, both("++++-"), "refused as a public one");
         for mood in [Mood::Silent, Mood::Code(hickory_resolver::proto::op::ResponseCode::ServFail)] {
             for name in [".", "x.example.org", "y.example.org"] {
                 server.mood(name, mood.clone());
             }
-            assert_eq!(check(&config).await, both("-??+"), "{mood:?}");
+            let signs = if mood == Mood::Silent { "-???+" } else { "-+??+" };
+            assert_eq!(check(&config).await, both(signs), "{mood:?}");
         }
     }
 
@@ -284,17 +293,81 @@ mod tests {
         config.monitor.zones[0].servers = vec![own.addr()];
         let found = check(&config).await;
         let of = |purpose: &str| found.iter().find(|(p, _)| p == purpose).map(|(_, signs)| signs.as_str());
-        assert_eq!((of("monitor"), of("zone:x")), (Some("++-+"), Some("++++")));
+        assert_eq!((of("monitor"), of("zone:x")), (Some("+++-+"), Some("+++++")));
     }
 
-    #[test]
-    fn lists_with_a_key_bear_no_witness() {
-        for (name, keyed) in [
-            ("zen.example.org", false),
-            ("abcdefgh12345678ijklmnop90.zen.dq.example.net", true),
-            ("a-rather-long-label.example.org", false),
-        ] {
-            assert_eq!(is_keyed(&Zone { zone: name.into(), ..zone("z") }), keyed, "{name}");
+    #[tokio::test]
+    async fn all_other_lists_are_asked_before_a_resolver_is_convicted() {
+        let server = server().await;
+        let names = ["a", "b", "c", "d", "e"];
+        for list in &names[..4] {
+            server.txt(&format!("2.0.0.127.{list}.example.org"), "test entry");
         }
+        let mut config = config(&server, &names);
+        let monitor = async |config: &Config| check(config).await.swap_remove(0).1;
+        assert_eq!(monitor(&config).await, "+++-+");
+        server.mood("e.example.org", Mood::Dnsbl);
+        assert_eq!(monitor(&config).await, "+++++", "the fifth is well");
+        config.monitor.zones[4].zone = "0123456789abcdef01.e.example.org".to_owned();
+        server.mood("0123456789abcdef01.e.example.org", Mood::Dnsbl);
+        assert_eq!(monitor(&config).await, "+++++", "a key may speak for it");
+        config.monitor.zones[4] = Zone { kind: ZoneKind::Domain, ..zone("e") };
+        config.monitor.zones[4].zone = "e.example.org".to_owned();
+        config.monitor.zones[4].positive_probe = Some(Probe::Name("test".to_owned()));
+        server.listed_domain("e.example.org", "test", [127, 0, 0, 2].into());
+        assert_eq!(monitor(&config).await, "+++++", "so may a list of domains");
+    }
+
+    #[tokio::test]
+    async fn each_server_is_tested_for_itself_and_so_is_the_second_opinion() {
+        let (first, fallback, second) = (server().await, server().await, server().await);
+        for good in [&first, &fallback, &second] {
+            good.mood("x.example.org", Mood::Dnsbl);
+        }
+        let mut config = config(&first, &["x"]);
+        config.dns.servers = vec![first.addr()];
+        config.monitor.servers.push(fallback.addr());
+        config.monitor.second_servers = vec![second.addr()];
+        let of = |found: &[(String, String)], purpose: &str| {
+            found.iter().find(|(p, _)| p == purpose).map(|(_, signs)| signs.clone()).unwrap_or_default()
+        };
+        let own = |server: &Server| format!("monitor@{}", server.addr());
+        let all_good = check(&config).await;
+        assert!(all_good.iter().all(|(_, signs)| signs == "+++++"), "{all_good:?}");
+        assert_eq!(all_good.len(), 5, "{all_good:?}");
+
+        // One list is enough where another resolver gives its test entry.
+        for bad in [&fallback, &second] {
+            bad.mood("x.example.org", Mood::Records);
+            bad.txt("2.0.0.127.x.example.org", "test entry");
+        }
+        let found = check(&config).await;
+        assert_eq!((of(&found, "monitor"), of(&found, &own(&first))), ("+++++".to_owned(), "+++++".to_owned()));
+        assert_eq!((of(&found, "second"), of(&found, &own(&fallback))), ("+++-+".to_owned(), "+++-+".to_owned()));
+        let clock = ManualClock::at(Wall::from_millis(1_800_000_000_000));
+        let (resolvers, _) = Resolvers::new(&config, Arc::new(clock));
+        assert_eq!(resolvers.servers(MONITOR), [first.addr(), fallback.addr()]);
+        let servers = resolvers.check("remuda-0123", &BTreeSet::new()).await.servers;
+        let lies = |(_, checks): &&(SocketAddr, Vec<Checked>)| resolver::belief(None, checks).is_some();
+        let liars: Vec<SocketAddr> = servers.iter().filter(lies).map(|(server, _)| *server).collect();
+        assert_eq!(liars, [fallback.addr(), second.addr()]);
+    }
+
+    #[tokio::test]
+    async fn a_list_that_was_well_in_its_last_round_speaks_for_the_only_server() {
+        let server = server().await;
+        for list in ["x", "y"] {
+            server.txt(&format!("2.0.0.127.{list}.example.org"), "test entry");
+        }
+        let config = config(&server, &["x", "y", "z"]);
+        let clock = ManualClock::at(Wall::from_millis(1_800_000_000_000));
+        let (resolvers, _) = Resolvers::new(&config, Arc::new(clock));
+        let loopback = async |well: &[&str]| {
+            let well = well.iter().map(|zone| ZoneName::new(*zone)).collect();
+            resolvers.check("remuda-0123", &well).await.reports[0].checks[3].grade
+        };
+        assert_eq!(loopback(&[]).await, Grade::Bad);
+        assert_eq!(loopback(&["z"]).await, Grade::Unknown);
+        assert_eq!(loopback(&["other"]).await, Grade::Bad);
     }
 }

@@ -6,6 +6,7 @@ use super::{Looked, Monitor, State, Target};
 use crate::clock::Wall;
 use crate::config::Ipv6Names;
 use crate::message::BindingName;
+use crate::monitor::dnsbl::Look;
 use crate::monitor::identity::names::{self, Checked, Grade, Observed};
 use crate::monitor::reverse::Seen as SeenReverse;
 use crate::monitor::subject::domains;
@@ -21,14 +22,16 @@ impl Monitor {
             let mut news = Vec::new();
             for looked in done {
                 match looked {
-                    Looked::Zone(zone, whole, Some(seen)) => {
+                    Looked::Zone(zone, whole, Look { seen: Some(seen), .. }) => {
                         state.watch.saw(zone, &seen, now);
                         state.starved.remove(&zone);
                         state.count_round(whole, now);
                     }
-                    Looked::Zone(zone, _, None) => {
+                    Looked::Zone(zone, whole, look) => {
+                        // That strangers' blame finds no budget is as it should be.
+                        let is_missed = whole || !look.refused.0.is_empty();
                         let asked_for_nothing = state.watch.subjects(zone).is_empty();
-                        if !asked_for_nothing && state.starved.insert(zone) {
+                        if is_missed && !asked_for_nothing && state.starved.insert(zone) {
                             state.watch.out_of_budget(zone);
                         }
                     }
@@ -69,6 +72,9 @@ impl Monitor {
                 has_new_names |= state.names.get(&binding) != Some(names);
                 state.names.insert(binding.clone(), names.clone());
             }
+            if !matches!(seen, SeenReverse::Unknown(_)) {
+                state.watch.reverse_seen(&binding);
+            }
             let reverse = state.reverse.entry(binding.clone()).or_default();
             let proof = self.proof(target, reverse.confirmed);
             let proven = reverse.seen(&seen, ehlo, proof, rules.confirm_after, now);
@@ -83,6 +89,7 @@ impl Monitor {
         if has_new_names {
             let names = state.names.iter().map(|(binding, names)| (binding, names.as_slice()));
             let domains = domains(&self.config, names);
+            state.has_new_domains |= domains.len() != state.watch.domains().len();
             state.watch.set_domains(domains);
         }
         news.sort_by(|a, b| match (a, b) {

@@ -2,11 +2,13 @@
 //!
 //! Each zone has its rounds, one at the start, then one every `interval` ± `jitter` (longer where its budget asks for
 //! that), on its own time: one that answers slowly delays no other. What a look newly saw is asked again after
-//! `confirm_after` until it is confirmed or gone. [`Monitor::check_now`] asks at once about one binding, for when a reply
-//! blames its address, in the zones that the reply names or else in all — at most once per `confirm_after` and binding, so
-//! that a flood of such replies does not become a flood of questions. Never on scrape: metrics read
-//! [`Monitor::snapshot`], which is what the last look left.
+//! `confirm_after` until it is confirmed or gone. [`Monitor::check_now`] asks soon about one binding, for when a reply
+//! blames its address, in the zones that the reply names or else in all, and [`Monitor::check_domains`] about the domains
+//! behind a message whose refusal names a list of domains; [`urgent`](super::urgent) sees to it that a flood of such
+//! replies does not become a flood of questions. Never on scrape: metrics read [`Monitor::snapshot`], which is what the
+//! last look left.
 
+mod blame;
 mod conclude;
 #[cfg(test)]
 mod tests;
@@ -15,8 +17,9 @@ mod work;
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::hash::BuildHasher;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use rand::rngs::SmallRng;
@@ -26,20 +29,21 @@ use tokio::task::JoinSet;
 use tracing::debug;
 
 use crate::clock::{Clock, Wall};
-use crate::config::{Config, EhloName};
+use crate::config::{self, Config, EhloName, ZoneKind};
 use crate::message::BindingName;
 use crate::reputation::Evidence;
 use crate::reputation::evidence::Listing;
 
-use super::dns::Asker;
 pub use super::dns::SetupError;
-use super::dnsbl::{Dnsbl, Question, Shared};
+use super::dns::{Asker, Liars};
+use super::dnsbl::{Dnsbl, Look, Question, Shared};
 use super::fcrdns;
 use super::identity::names::{Checked, Observed};
-use super::named::named;
+use super::places::IN_FLIGHT;
 use super::reverse::ReverseState;
 use super::subject::{Subject, domains};
-use super::watch::{Note, Seen, Snapshot, Watch};
+use super::watch::{Note, Snapshot, Watch};
+use blame::Inbox;
 use work::{Task, Work, pending_reverse};
 
 /// Where evidence goes.
@@ -54,9 +58,6 @@ pub type NamesSink = Arc<dyn Fn(&BindingName, &Checked) + Send + Sync>;
 /// Addresses whose reverse DNS is checked at the same time.
 const REVERSE_IN_FLIGHT: usize = 16;
 
-/// Questions to lists in flight, over all of them.
-const IN_FLIGHT: usize = 256;
-
 struct Target {
     binding: BindingName,
     address: IpAddr,
@@ -68,9 +69,8 @@ struct State {
     reverse: BTreeMap<BindingName, ReverseState>,
     /// PTR names that lead back to the address.
     names: BTreeMap<BindingName, Vec<String>>,
-    /// Whom to ask about at once, and in which zones.
-    wanted: BTreeMap<BindingName, BTreeSet<usize>>,
-    served: BTreeMap<BindingName, Wall>,
+    /// There are other domains to ask about than before.
+    has_new_domains: bool,
     /// Zones whose last questions the budget refused.
     starved: BTreeSet<usize>,
     rounds: u64,
@@ -87,15 +87,18 @@ pub struct Monitor {
     sink: Sink,
     notes: Mutex<Option<NoteSink>>,
     state: Mutex<State>,
+    /// Held for a moment only, and never while waiting for `state`.
+    inbox: Mutex<Inbox>,
     snapshot: Arc<Mutex<Snapshot>>,
     wake: Notify,
     names: OnceLock<NamesSink>,
+    liars: Liars,
 }
 
 /// What came of one task.
 enum Looked {
-    /// A zone, and whether it was a round; nothing where the budget had no room.
-    Zone(usize, bool, Option<Seen>),
+    /// A zone, and whether it was a round.
+    Zone(usize, bool, Look),
     Reverse(Vec<(BindingName, Observed)>),
 }
 
@@ -105,28 +108,31 @@ impl Monitor {
         let rules = &config.monitor;
         let servers = if rules.servers.is_empty() { &config.dns.servers } else { &rules.servers };
         let gate = Arc::new(Semaphore::new(IN_FLIGHT));
+        let (second, liars) = (&rules.second_servers, Liars::default());
         let shared =
-            Shared { servers, second: &rules.second_servers, timeout: rules.timeout, gate, clock: Arc::clone(&clock) };
+            Shared { servers, second, timeout: rules.timeout, gate, clock: Arc::clone(&clock), liars: liars.clone() };
         let reverse = match rules.fcrdns {
-            true => Some(Arc::new(Asker::new("reverse DNS", servers, rules.timeout)?)),
+            true => Some(Arc::new(Asker::new("reverse DNS", servers, rules.timeout, &clock)?.heeding(&liars))),
             false => None,
         };
         let targets = targets(config);
         let addresses: Vec<(BindingName, IpAddr)> = targets.iter().map(|t| (t.binding.clone(), t.address)).collect();
         let mut watch = Watch::new(rules, &addresses, clock.now().wall);
         watch.set_domains(domains(config, []));
-        let zones: Result<Vec<_>, _> = rules
+        let zones: Result<Vec<_>, SetupError> = rules
             .zones
             .iter()
             .enumerate()
-            .map(|(index, zone)| Dnsbl::new(zone, &shared, watch.subjects(index).len()).map(Arc::new))
+            .map(|(index, zone)| {
+                let dnsbl = Dnsbl::new(zone, &shared, all_subjects(rules, &watch, index))?;
+                Ok(Arc::new(dnsbl.watched(rules.zones.len(), rules.confirm_after)))
+            })
             .collect();
         let state = State {
             watch,
             reverse: targets.iter().map(|t| (t.binding.clone(), ReverseState::default())).collect(),
             names: BTreeMap::new(),
-            wanted: BTreeMap::new(),
-            served: BTreeMap::new(),
+            has_new_domains: false,
             starved: BTreeSet::new(),
             rounds: 0,
             last_round: None,
@@ -140,9 +146,11 @@ impl Monitor {
             sink,
             notes: Mutex::default(),
             state: Mutex::new(state),
+            inbox: Mutex::default(),
             snapshot: Arc::default(),
             wake: Notify::new(),
             names: OnceLock::new(),
+            liars,
         };
         monitor.leave_snapshot(&monitor.state.lock());
         Ok(monitor)
@@ -167,6 +175,20 @@ impl Monitor {
         self.leave_snapshot(&state);
     }
 
+    /// Why the resolver of [`Config::monitor`] is not to be believed, where it is not.
+    pub fn distrusted(&self) -> Option<&'static str> {
+        self.state.lock().watch.distrusted()
+    }
+
+    /// These of the servers of [`Config::monitor`] (`servers`, `second_servers`) are proven to lie, and no others. They are
+    /// not asked while another can be; where all second ones lie, listings are confirmed as if there were none.
+    pub fn disbelieve(&self, liars: BTreeSet<SocketAddr>) {
+        let second = &self.config.monitor.second_servers;
+        let none_left = !second.is_empty() && second.iter().all(|server| liars.contains(server));
+        self.liars.set(liars);
+        self.state.lock().watch.without_second(none_left);
+    }
+
     /// Starts from listings that were confirmed before the restart
     /// ([`Reputation::listings`](crate::reputation::Reputation::listings)). Call it for each binding before the first
     /// round; otherwise the first zone that answers clears what another, silent one had found.
@@ -179,28 +201,6 @@ impl Monitor {
     /// What is known now; costs a copy.
     pub fn snapshot(&self) -> Snapshot {
         self.snapshot.lock().clone()
-    }
-
-    /// A receiver's `reply` blames the address of `binding`: asks the zones that it names, or all if it names none, soon
-    /// and outside the rounds. Where it names just one zone, that counts as an answer of the zone's.
-    pub fn check_now(&self, binding: &BindingName, reply: &str) {
-        let rules = &self.config.monitor;
-        let now = self.clock.now().wall;
-        if self.targets.iter().all(|t| t.binding != *binding) {
-            return;
-        }
-        let said = named(reply, &rules.zones);
-        let mut state = self.state.lock();
-        if let Some(zone) = said.exactly {
-            state.watch.named(zone, binding, now);
-        }
-        if state.served.get(binding).is_some_and(|&at| now.since(at) < rules.confirm_after) {
-            return;
-        }
-        state.served.insert(binding.clone(), now);
-        let zones = if said.meant.is_empty() { (0..self.zones.len()).collect() } else { said.meant };
-        state.wanted.entry(binding.clone()).or_default().extend(zones);
-        self.wake.notify_one();
     }
 
     /// Looks until `shutdown` is ready. What is in flight then is dropped: it decided nothing yet.
@@ -220,7 +220,8 @@ impl Monitor {
             let now = self.clock.now().mono;
             for (row, task) in work.due(self, now) {
                 let id = match task {
-                    Task::Zone(zone, questions, whole) => running.spawn(self.look_at(zone, questions, whole)).id(),
+                    Task::Round(zone, all) => running.spawn(self.look_at(zone, (all, Vec::new()), true)).id(),
+                    Task::Urgent(zone, questions) => running.spawn(self.look_at(zone, questions, false)).id(),
                     Task::Reverse(names) => running.spawn(self.look_at_reverse(&names)).id(),
                 };
                 work.busy.insert(row, id);
@@ -231,9 +232,18 @@ impl Monitor {
                 () = self.wake.notified() => {}
                 Some(done) = running.join_next_with_id() => {
                     let id = done.as_ref().map_or_else(tokio::task::JoinError::id, |(id, _)| *id);
-                    work.done(id, self.clock.now().mono);
+                    let now = self.clock.now().mono;
+                    let row = work.done(id, now);
                     // A look that failed said nothing.
-                    self.conclude(done.ok().map(|(_, looked)| looked).into_iter().collect());
+                    let looked = done.ok().map(|(_, looked)| looked);
+                    let look = if let Some(Looked::Zone(.., look)) = &looked { Some(look.without_seen()) } else { None };
+                    self.conclude(looked.into_iter().collect());
+                    if let Some(row) = row {
+                        work.concluded(self, row, look, now);
+                    }
+                    if std::mem::take(&mut self.state.lock().has_new_domains) {
+                        work.resize(self);
+                    }
                 }
             }
         }
@@ -260,7 +270,7 @@ impl Monitor {
     async fn all_at_once(&self, zones: Vec<(usize, Vec<Question>)>, reverse: Vec<BindingName>, whole: bool) {
         let mut running = JoinSet::new();
         for (zone, questions) in zones {
-            running.spawn(self.look_at(zone, questions, whole));
+            running.spawn(self.look_at(zone, (questions, Vec::new()), whole));
         }
         running.spawn(self.look_at_reverse(&reverse));
         let mut done = Vec::new();
@@ -274,7 +284,8 @@ impl Monitor {
 
     /// What to ask a zone: about these, or about everybody.
     fn questions(&self, zone: usize, only: Option<&[Subject]>) -> Vec<Question> {
-        let state = self.state.lock();
+        let mut state = self.state.lock();
+        self.hear_named(&mut state);
         let all = only.map_or_else(|| state.watch.subjects(zone), <[Subject]>::to_vec);
         let of = |subject: Subject| {
             let (is_new, wants_text) = state.watch.would_be_new(zone, &subject);
@@ -289,20 +300,32 @@ impl Monitor {
         all.into_iter().filter_map(of).collect()
     }
 
+    /// How many a round of the zone asks about.
+    fn subjects_of_a_round(&self, zone: usize) -> usize {
+        all_subjects(&self.config.monitor, &self.state.lock().watch, zone)
+    }
+
+    /// The time between two rounds of the zone.
+    fn round_every(&self, zone: usize) -> Duration {
+        let rules = &self.config.monitor;
+        let subjects = self.subjects_of_a_round(zone);
+        rules.zones.get(zone).map_or(rules.interval, |zone| zone.round_every(subjects))
+    }
+
     fn look_at(
         &self,
         zone: usize,
-        questions: Vec<Question>,
+        questions: (Vec<Question>, Vec<Question>),
         whole: bool,
     ) -> impl Future<Output = Looked> + Send + 'static {
         let asked = self.zones.get(zone).map(Arc::clone);
         let sentinels = match asked.as_ref().map(|zone| zone.kind()) {
-            Some(crate::config::ZoneKind::Address) => self.config.monitor.sentinels.clone(),
+            Some(ZoneKind::Address) => self.config.monitor.sentinels.clone(),
             _ => Vec::new(),
         };
         async move {
-            let Some(asked) = asked else { return Looked::Zone(zone, whole, None) };
-            Looked::Zone(zone, whole, asked.look(questions, &sentinels, &random_label(), whole).await)
+            let Some(asked) = asked else { return Looked::Zone(zone, whole, Look::default()) };
+            Looked::Zone(zone, whole, asked.look_for(questions, &sentinels, &random_label(), whole).await)
         }
     }
 
@@ -329,8 +352,17 @@ impl Monitor {
     }
 }
 
+/// What a round of the zone asks about, sentinels included.
+fn all_subjects(rules: &config::Monitor, watch: &Watch, zone: usize) -> usize {
+    let guards = match rules.zones.get(zone).map(|zone| zone.kind) {
+        Some(ZoneKind::Address) => rules.sentinels.len(),
+        _ => 0,
+    };
+    watch.subjects(zone).len() + guards
+}
+
 fn targets(config: &Config) -> Vec<Target> {
-    let target = |binding: &Arc<crate::config::Binding>| Target {
+    let target = |binding: &Arc<config::Binding>| Target {
         binding: binding.name.clone(),
         address: binding.public_address,
         ehlo: match &binding.ehlo_hostname {

@@ -219,6 +219,222 @@ async fn run_looks_at_once_serves_triggers_and_stops() {
     assert_eq!(bench.listed_a().len(), 1, "told once, when the listing was confirmed");
 }
 
+/// `count` bindings `n0`, `n1` … at 192.0.2.1 and following.
+fn herd(dns: &crate::demo::zone::Zone, count: u8, change: impl FnOnce(&mut Config)) -> Bench {
+    with(dns, |config| {
+        let binding = |n: u8| {
+            let address = IpAddr::from([192, 0, 2, n + 1]);
+            Arc::new(config::Binding::new(format!("n{n}").as_str(), address))
+        };
+        config.bindings = (0..count).map(binding).collect();
+        change(config);
+    })
+}
+
+/// Polls for at most `patience`.
+async fn within(patience: Duration, is_so: impl Fn() -> bool) -> bool {
+    let so = async {
+        while !is_so() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(patience, so).await.is_ok()
+}
+
+const LONG: Duration = Duration::from_secs(20);
+
+#[tokio::test]
+async fn a_listing_is_confirmed_in_time_while_others_are_blamed_all_the_time() {
+    let dns = name_server().await;
+    dns.listed("z.example", [192, 0, 2, 1].into(), CODE);
+    let bench = herd(&dns, 8, |config| config.monitor.zones = vec![zone("z")]);
+    let drive = async {
+        assert!(within(LONG, || bench.monitor.snapshot().rounds > 0).await);
+        for n in 1..=4u8 {
+            bench.clock.advance(Duration::from_secs(16));
+            let before = dns.queries();
+            bench.monitor.check_now(&BindingName::new(format!("n{n}")), "421 try again later");
+            assert!(within(LONG, || dns.queries() > before).await, "n{n} is asked about");
+        }
+        assert!(within(LONG, || state_of(&bench, "n0") == 1).await, "after 64 s it is confirmed");
+    };
+    tokio::select! {
+        () = bench.monitor.run(std::future::pending()) => {}
+        () = drive => {}
+    }
+}
+
+/// State of a binding in the first zone that is asked about it.
+fn state_of(bench: &Bench, binding: &str) -> i8 {
+    let snapshot = bench.monitor.snapshot();
+    snapshot.listings.iter().find(|l| l.binding.as_str() == binding).map_or(-1, |l| l.state)
+}
+
+#[tokio::test]
+async fn a_flood_of_blame_is_gathered_into_few_looks() {
+    let dns = name_server().await;
+    dns.mood("z.example", crate::demo::zone::Mood::Dnsbl);
+    let bench = herd(&dns, 40, |config| config.monitor.zones = vec![zone("z")]);
+    let drive = async {
+        assert!(within(LONG, || bench.monitor.snapshot().rounds > 0).await);
+        bench.later();
+        let before = dns.queries();
+        for n in 0..40u8 {
+            bench.monitor.check_now(&BindingName::new(format!("n{n}")), "550 5.7.1 poor reputation");
+            // Time enough for a look of its own, were there one.
+            within(Duration::from_millis(5), || false).await;
+        }
+        let at_once = dns.queries() - before;
+        assert!(at_once <= 3 + 1, "{at_once} questions within the same ten seconds: probes and the first binding");
+        bench.clock.advance(Duration::from_secs(10));
+        bench.monitor.check_now(&"n0".into(), "550 5.7.1 poor reputation");
+        assert!(within(LONG, || dns.queries() - before >= 2 * 3 + 40).await);
+        within(Duration::from_millis(50), || false).await;
+        assert_eq!(dns.queries() - before, 2 * 3 + 40, "each once, and the probes of two looks");
+    };
+    tokio::select! {
+        () = bench.monitor.run(std::future::pending()) => {}
+        () = drive => {}
+    }
+}
+
+#[tokio::test]
+async fn blame_leaves_confirmations_their_budget_and_waits_for_its_own() {
+    let dns = name_server().await;
+    dns.listed("z.example", [192, 0, 2, 1].into(), CODE);
+    let bench = herd(&dns, 10, |config| {
+        config.monitor.zones = vec![config::Zone { queries_per_day: Some(400), ..zone("z") }];
+    });
+    let budget = || bench.monitor.snapshot().zones[0].budget_left.unwrap_or(0);
+    let drive = async {
+        // A bucket of fifty, of which twelve are the reserve; the round takes thirteen, and a text.
+        assert!(within(LONG, || bench.monitor.snapshot().rounds > 0).await);
+        bench.clock.advance(Duration::from_secs(20));
+        for n in 1..10u8 {
+            bench.monitor.check_now(&BindingName::new(format!("n{n}")), "421 try again later");
+        }
+        bench.monitor.check_now(&"n9".into(), "421 try again later");
+        assert!(within(LONG, || dns.queries() >= 13 + 1 + 6).await);
+        within(Duration::from_millis(50), || false).await;
+        let asked = dns.queries() - 14;
+        assert_eq!(asked, 6, "an eighth of the bucket is for blame: three probes and three bindings");
+        assert!(budget() >= 12, "{}", budget());
+        bench.clock.advance(Duration::from_secs(41));
+        bench.monitor.check_now(&"n0".into(), "421 try again later");
+        assert!(within(LONG, || state_of(&bench, "n0") == 1).await, "the confirmation has its budget");
+    };
+    tokio::select! {
+        () = bench.monitor.run(std::future::pending()) => {}
+        () = drive => {}
+    }
+}
+
+#[tokio::test]
+async fn a_list_that_is_silent_takes_no_other_its_turn() {
+    let (silent, quick) = (Responder::start(Reply::Silence).await, name_server().await);
+    silent.set("2.0.0.127.silent.example.", Reply::A(vec![[127, 0, 0, 2]]));
+    silent.set("1.0.0.127.silent.example.", Reply::NxDomain);
+    quick.mood("quick.example", crate::demo::zone::Mood::Dnsbl);
+    // More than there are places in all.
+    let mut config = fixtures::config(&[], &[]);
+    let binding = |n: u16| {
+        let [high, low] = n.to_be_bytes();
+        Arc::new(config::Binding::new(format!("n{n}").as_str(), IpAddr::from([10, 0, high, low])))
+    };
+    config.bindings = (0..320).map(binding).collect();
+    config.monitor.timeout = Duration::from_secs(8);
+    config.monitor.fcrdns = false;
+    let list = |name: &str, server| config::Zone { random_probe: false, servers: vec![server], ..zone(name) };
+    config.monitor.zones = vec![list("silent", silent.address), list("quick", quick.addr())];
+    let clock = ManualClock::at(Wall::from_millis(1_800_000_000_000));
+    let monitor = Monitor::new(&config, Arc::new(clock), Arc::new(|_| {})).unwrap();
+    let quick_is_done = within(Duration::from_secs(7), || monitor.snapshot().zones[1].health == "healthy");
+    tokio::select! {
+        () = monitor.run(std::future::pending()) => {}
+        done = quick_is_done => assert!(done, "before a single question of the silent one has run out of time"),
+    }
+}
+
+#[tokio::test]
+async fn names_that_are_found_later_make_rounds_rarer_and_the_bucket_larger() {
+    let dns = name_server().await;
+    dns.mood("dbl.example", crate::demo::zone::Mood::Dnsbl);
+    for n in 0..40u8 {
+        dns.ptr([192, 0, 2, n + 1].into(), &format!("mta{n}.host{n}.example.net")).unwrap();
+        dns.a(&format!("mta{n}.host{n}.example.net"), [192, 0, 2, n + 1].into());
+    }
+    let bench = herd(&dns, 40, |config| {
+        config.monitor.fcrdns = true;
+        config.monitor.zones = vec![config::Zone {
+            kind: ZoneKind::Domain,
+            positive_probe: None,
+            negative_probe: None,
+            queries_per_day: Some(400),
+            ..zone("dbl")
+        }];
+    });
+    let mut work = Work::new(&bench.monitor);
+    let (before, budget) = (bench.monitor.round_every(0), bench.monitor.zones[0].budget().0);
+    bench.monitor.round().await;
+    assert!(std::mem::take(&mut bench.monitor.state.lock().has_new_domains));
+    work.resize(&bench.monitor);
+    let after = bench.monitor.round_every(0);
+    assert!(after > before * 4, "{before:?} {after:?}");
+    bench.clock.advance(Duration::from_secs(86_400));
+    let budgets = (budget, bench.monitor.zones[0].budget().0);
+    assert!(budgets.1 > budgets.0, "{budgets:?}");
+    // The round that is due now appoints the next by the new time.
+    let now = bench.monitor.clock.now().mono;
+    work.due(&bench.monitor, now);
+    assert!(work.table_next(0).since(now) > before.mul_f64(1.3), "{:?}", work.table_next(0).since(now));
+}
+
+#[tokio::test]
+async fn a_reply_that_names_a_list_of_domains_has_it_asked_about_the_names_of_the_binding_and_the_sender() {
+    let dns = name_server().await;
+    let bench = with(&dns, |config| {
+        config.server.hostname = "mta.relay.example".parse().unwrap();
+        config.tenants = vec![config::Tenant {
+            matches: config::TenantMatch {
+                sender_domain: vec![
+                    config::DomainPattern::Exact("acme.example".parse().unwrap()),
+                    config::DomainPattern::Exact("other.example".parse().unwrap()),
+                ],
+                ..config::TenantMatch::default()
+            },
+            ..config::Tenant::new("acme")
+        }];
+        let list = config::Zone {
+            kind: ZoneKind::Domain,
+            positive_probe: None,
+            negative_probe: None,
+            aliases: vec!["surbl".to_owned()],
+            ..zone("dbl")
+        };
+        config.monitor.zones = vec![list, zone("z")];
+    });
+    let wanted = |binding: &str, sender: Option<&str>, reply: &str| -> Vec<String> {
+        let mut urgent = super::super::urgent::Urgent::new(2, Duration::from_secs(60));
+        bench.monitor.check_domains(&binding.into(), sender, reply);
+        bench.monitor.hear_wanted(&mut urgent, bench.monitor.clock.now().mono);
+        let due = |zone| urgent.clone().due(zone, bench.monitor.clock.now().mono).blamed;
+        assert!(due(1).is_empty(), "the list of addresses");
+        due(0).iter().map(ToString::to_string).collect()
+    };
+    let ours = ["mta.relay.example", "relay.example"];
+    let table: &[(&str, Option<&str>, &str, &[&str])] = &[
+        ("a", Some("News.ACME.example."), "550 domain listed by SURBL", &[&["acme.example"], &ours[..]].concat()),
+        ("a", None, "550 see dbl.example", &ours),
+        ("a", Some("stranger.example"), "550 see dbl.example", &ours),
+        ("unknown", Some("other.example"), "550 see dbl.example", &["other.example"]),
+        ("a", Some("acme.example"), "550 no such user", &[]),
+        ("a", Some("acme.example"), "550 see z.example", &[]),
+    ];
+    for (binding, sender, reply, expected) in table {
+        assert_eq!(wanted(binding, *sender, reply), *expected, "{sender:?} {reply}");
+    }
+}
+
 #[test]
 fn the_dns_name_of_a_zone_is_not_printed() {
     let mut config = fixtures::config(&["a"], &[]);
@@ -234,7 +450,7 @@ fn the_dns_name_of_a_zone_is_not_printed() {
 /// `a` at 192.0.2.1, `b` at 192.0.2.2 and `six` at 2001:db8::1, asked of a name server with moods.
 fn with(zone: &crate::demo::zone::Zone, change: impl FnOnce(&mut Config)) -> Bench {
     let mut config = fixtures::config(&["a", "b"], &[("p", &["a", "b"])]);
-    let six = crate::config::Binding::new("six", "2001:db8::1".parse().unwrap());
+    let six = config::Binding::new("six", "2001:db8::1".parse().unwrap());
     config.bindings.push(Arc::new(six));
     config.monitor.servers = vec![zone.addr()];
     config.monitor.timeout = Duration::from_millis(600);
@@ -328,8 +544,8 @@ async fn an_ipv6_binding_is_asked_where_the_list_knows_ipv6_and_passes_its_tests
     let (dns, six): (_, IpAddr) = (name_server().await, "2001:db8::1".parse().unwrap());
     dns.listed("z.example", six, CODE);
     let bench = with(&dns, |config| {
-        let families = crate::config::Families { ipv4: true, ipv6: true };
-        config.monitor.zones = vec![crate::config::Zone { families, ..zone("z") }];
+        let families = config::Families { ipv4: true, ipv6: true };
+        config.monitor.zones = vec![config::Zone { families, ..zone("z") }];
     });
     for _ in 0..2 {
         bench.monitor.round().await;
@@ -345,10 +561,9 @@ async fn a_list_of_domains_is_asked_for_ehlo_names_and_those_above_them() {
     dns.mood("dbl.example", crate::demo::zone::Mood::Wildcard);
     let bench = with(&dns, |config| {
         config.server.hostname = "mta.shop.example.net".parse().unwrap();
-        let names =
-            (Some(crate::config::Probe::Name("test".into())), Some(crate::config::Probe::Name("invalid".into())));
-        config.monitor.zones = vec![crate::config::Zone {
-            kind: crate::config::ZoneKind::Domain,
+        let names = (Some(config::Probe::Name("test".into())), Some(config::Probe::Name("invalid".into())));
+        config.monitor.zones = vec![config::Zone {
+            kind: ZoneKind::Domain,
             positive_probe: names.0,
             negative_probe: names.1,
             ..zone("dbl")
@@ -386,6 +601,17 @@ async fn a_new_listing_needs_the_second_resolver_and_a_reply_that_names_the_list
     second.listed("z.example", [192, 0, 2, 1].into(), CODE);
     bench.monitor.round().await;
     assert_eq!(state_in(&bench, "z"), Some(1));
+    first.delisted("z.example", [192, 0, 2, 1].into());
+    for _ in 0..3 {
+        bench.later();
+        bench.monitor.round().await;
+    }
+    assert_eq!(state_in(&bench, "z"), Some(1), "one of them sees it still");
+    second.delisted("z.example", [192, 0, 2, 1].into());
+    bench.later();
+    bench.monitor.round().await;
+    assert_eq!(state_in(&bench, "z"), Some(0));
+    first.listed("z.example", [192, 0, 2, 1].into(), CODE);
 
     let alone = with(&first, |config| config.monitor.zones = vec![zone("z")]);
     alone.monitor.check_now(&"a".into(), "550 blocked using z.example");
@@ -398,7 +624,7 @@ async fn a_list_whose_budget_is_used_up_is_asked_less_and_that_is_noted_once() {
     let dns = name_server().await;
     dns.mood("z.example", crate::demo::zone::Mood::Dnsbl);
     let bench = with(&dns, |config| {
-        config.monitor.zones = vec![crate::config::Zone { queries_per_day: Some(40), ..zone("z") }];
+        config.monitor.zones = vec![config::Zone { queries_per_day: Some(40), ..zone("z") }];
     });
     let notes = Arc::new(Mutex::new(Vec::new()));
     let heard = Arc::clone(&notes);

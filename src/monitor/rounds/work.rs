@@ -8,17 +8,20 @@ use rand::rngs::SmallRng;
 use super::{Monitor, State, random};
 use crate::clock::Mono;
 use crate::message::BindingName;
-use crate::monitor::dnsbl::Question;
+use crate::monitor::dnsbl::{Look, Question};
 use crate::monitor::reverse::ReverseState;
 use crate::monitor::subject::Subject;
 use crate::monitor::timetable::{Timetable, later};
+use crate::monitor::urgent::{Outcome, Urgent};
 
 /// Longest sleep of the loop: a clock that was set shows soon.
 const NAP_MAX: Duration = Duration::from_secs(60);
 
 /// What is to be done by the loop.
 pub(super) enum Task {
-    Zone(usize, Vec<Question>, bool),
+    Round(usize, Vec<Question>),
+    /// What waits for a confirmation, and what is blamed.
+    Urgent(usize, (Vec<Question>, Vec<Question>)),
     Reverse(Vec<BindingName>),
 }
 
@@ -29,97 +32,120 @@ pub(super) struct Work {
     /// Rounds that are due.
     rounds: BTreeSet<usize>,
     pub(super) busy: BTreeMap<usize, tokio::task::Id>,
-    looked: Vec<Mono>,
+    /// Whom the zone that is busy is asked about.
+    asked: BTreeMap<usize, Vec<Subject>>,
+    urgent: Urgent,
+    /// When reverse DNS was last looked at.
+    reversed: Mono,
     confirm_after: Duration,
 }
 
 impl Work {
     pub(super) fn new(monitor: &Monitor) -> Self {
         let (rules, now) = (&monitor.config.monitor, monitor.clock.now().mono);
-        let subjects = |zone| monitor.state.lock().watch.subjects(zone).len() + rules.sentinels.len();
-        let zones = rules.zones.iter().enumerate().map(|(index, zone)| zone.round_every(subjects(index)));
+        let zones = (0..rules.zones.len()).map(|zone| monitor.round_every(zone));
         let every: Vec<Duration> = zones.chain([rules.interval]).collect();
         Self {
-            looked: vec![now; every.len()],
             table: Timetable::new(every, rules.jitter, now),
             random: random(),
             rounds: BTreeSet::new(),
             busy: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            urgent: Urgent::new(rules.zones.len(), rules.confirm_after),
+            reversed: now,
             confirm_after: rules.confirm_after,
         }
     }
 
     /// Whom to ask now, by row. A row that is under way waits until it is done.
     pub(super) fn due(&mut self, monitor: &Monitor, now: Mono) -> Vec<(usize, Task)> {
+        monitor.hear_wanted(&mut self.urgent, now);
         self.rounds.extend(self.table.take_due(&mut self.random, now));
         let reverse = monitor.zones.len();
         let mut tasks = Vec::new();
-        for row in (0..=reverse).filter(|row| !self.busy.contains_key(row)) {
+        let idle: Vec<usize> = (0..=reverse).filter(|row| !self.busy.contains_key(row)).collect();
+        for row in idle {
             let is_round = self.rounds.remove(&row);
             let task = if row == reverse {
-                let names = match is_round {
-                    true => monitor.targets.iter().map(|t| t.binding.clone()).collect(),
-                    false if self.may_confirm(row, now) => pending_reverse(&monitor.state.lock()),
-                    false => Vec::new(),
-                };
-                let asks = monitor.reverse.is_some() && !names.is_empty();
-                asks.then_some(Task::Reverse(names))
-            } else if is_round {
-                // The round asks about everybody.
-                monitor.state.lock().wanted.values_mut().for_each(|zones| zones.retain(|zone| *zone != row));
-                Some(Task::Zone(row, monitor.questions(row, None), true))
+                self.due_reverse(monitor, is_round, now)
             } else {
-                let subjects = self.urgent(monitor, row, now);
-                let questions = monitor.questions(row, Some(&subjects));
-                (!questions.is_empty()).then_some(Task::Zone(row, questions, false))
+                self.due_zone(monitor, row, is_round, now)
             };
             tasks.extend(task.map(|task| (row, task)));
         }
         tasks
     }
 
-    /// Whom a zone is asked about outside its rounds.
-    fn urgent(&self, monitor: &Monitor, zone: usize, now: Mono) -> Vec<Subject> {
-        let mut state = monitor.state.lock();
-        let mut subjects = BTreeSet::new();
-        for (binding, zones) in &mut state.wanted {
-            if zones.remove(&zone) {
-                subjects.insert(Subject::Binding(binding.clone()));
-            }
-        }
-        state.wanted.retain(|_, zones| !zones.is_empty());
-        // Of whom the zone is not asked, it is not asked now.
-        let known = state.watch.subjects(zone);
-        subjects.retain(|subject| known.contains(subject));
-        if self.may_confirm(zone, now) {
-            subjects.extend(state.watch.pending().into_iter().filter(|(of, _)| *of == zone).flat_map(|(_, all)| all));
-        }
-        subjects.into_iter().collect()
+    fn due_reverse(&self, monitor: &Monitor, is_round: bool, now: Mono) -> Option<Task> {
+        let names = match is_round {
+            true => monitor.targets.iter().map(|t| t.binding.clone()).collect(),
+            false if now >= later(self.reversed, self.confirm_after) => pending_reverse(&monitor.state.lock()),
+            false => Vec::new(),
+        };
+        let asks = monitor.reverse.is_some() && !names.is_empty();
+        asks.then_some(Task::Reverse(names))
     }
 
-    fn may_confirm(&self, row: usize, now: Mono) -> bool {
-        self.looked.get(row).is_some_and(|&at| now >= later(at, self.confirm_after))
+    fn due_zone(&mut self, monitor: &Monitor, zone: usize, is_round: bool, now: Mono) -> Option<Task> {
+        let subjects = |of: &[Question]| of.iter().map(|question| question.subject.clone()).collect::<Vec<_>>();
+        if is_round {
+            let all = monitor.questions(zone, None);
+            self.asked.insert(zone, subjects(&all));
+            return Some(Task::Round(zone, all));
+        }
+        let due = self.urgent.due(zone, now);
+        if due.is_empty() {
+            return None;
+        }
+        let confirming = monitor.questions(zone, Some(&due.confirming));
+        let blamed = monitor.questions(zone, Some(&due.blamed));
+        let asked = [subjects(&confirming), subjects(&blamed)].concat();
+        self.asked.insert(zone, asked);
+        Some(Task::Urgent(zone, (confirming, blamed)))
     }
 
-    pub(super) fn done(&mut self, id: tokio::task::Id, now: Mono) {
-        let rows: Vec<usize> = self.busy.extract_if(.., |_, of| *of == id).map(|(row, _)| row).collect();
-        for row in rows {
-            if let Some(at) = self.looked.get_mut(row) {
-                *at = now;
-            }
+    /// The task is over; returns the row that it was for.
+    pub(super) fn done(&mut self, id: tokio::task::Id, now: Mono) -> Option<usize> {
+        let row = self.busy.iter().find(|(_, of)| **of == id).map(|(row, _)| *row)?;
+        self.busy.remove(&row);
+        let is_reverse = !self.asked.contains_key(&row);
+        if is_reverse {
+            self.reversed = now;
         }
+        Some(row)
+    }
+
+    /// What the look that was over has brought was taken in. Without a look the task failed: whoever it was to ask about
+    /// counts as asked, or it would be tried again at once.
+    pub(super) fn concluded(&mut self, monitor: &Monitor, row: usize, look: Option<Look>, now: Mono) {
+        let Some(asked) = self.asked.remove(&row) else { return };
+        let look = look.unwrap_or(Look { asked, ..Look::default() });
+        let pending = monitor.state.lock().watch.pending();
+        let pending = pending.into_iter().find(|(zone, _)| *zone == row).map(|(_, all)| all).unwrap_or_default();
+        let refused = (&look.refused.0[..], &look.refused.1[..]);
+        self.urgent.looked(row, Outcome { asked: &look.asked, refused, pending: &pending }, now);
+    }
+
+    /// There is more to ask about than before, or less: rounds and budgets follow.
+    pub(super) fn resize(&mut self, monitor: &Monitor) {
+        for (zone, dnsbl) in monitor.zones.iter().enumerate() {
+            self.table.set_every(zone, monitor.round_every(zone));
+            dnsbl.resize(monitor.subjects_of_a_round(zone));
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn table_next(&self, row: usize) -> Mono {
+        self.table.next_of(row)
     }
 
     /// How long until something is due.
     pub(super) fn nap(&self, monitor: &Monitor, now: Mono) -> Duration {
-        let state = monitor.state.lock();
-        let mut waiting: Vec<usize> = state.watch.pending().into_iter().map(|(zone, _)| zone).collect();
-        if state.reverse.values().any(ReverseState::is_pending) {
-            waiting.push(monitor.zones.len());
-        }
-        let idle = waiting.into_iter().filter(|row| !self.busy.contains_key(row));
-        let confirmations = idle.filter_map(|row| self.looked.get(row).map(|&at| later(at, self.confirm_after)));
-        let next = confirmations.chain(self.table.next()).min();
+        let reverse = monitor.zones.len();
+        let waits = monitor.state.lock().reverse.values().any(ReverseState::is_pending);
+        let confirms = (waits && !self.busy.contains_key(&reverse)).then(|| later(self.reversed, self.confirm_after));
+        let idle = (0..reverse).filter(|row| !self.busy.contains_key(row));
+        let next = idle.filter_map(|row| self.urgent.next(row)).chain(confirms).chain(self.table.next()).min();
         let nap = next.map_or(NAP_MAX, |next| next.since(now)).min(NAP_MAX);
         // At least a moment passes, whatever the configuration says.
         nap.max(Duration::from_millis(1))

@@ -7,7 +7,8 @@
 //! an answer (§4.6.4 recommends two) is not applied: receivers that do are stricter than this.
 //!
 //! Answers are kept for at most [`KEPT`], so that a domain's includes are fetched once for fifty bindings and not fifty
-//! times; [`Asker::forget`] drops them, and the next evaluation sees what DNS says now.
+//! times; [`Asker::forget`] drops them, and the next evaluation sees what DNS says now. What is the same for all addresses
+//! is found out once ([`Asker::open`]): a domain whose name servers are dead costs one time-out and not fifty.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -25,11 +26,15 @@ use mail_auth::spf::verify::SpfParameters;
 use mail_auth::{MessageAuthenticator, SpfResult};
 
 use super::super::dns::{self, SetupError};
-pub use super::outcome::{Answer, Outcome};
+pub use super::outcome::{Answer, Outcome, Reason};
 use crate::config::Config;
 
-/// Time for a whole evaluation. RFC 7208 §4.6.4 asks for at least 20 s.
-pub const PATIENCE: Duration = Duration::from_secs(25);
+/// Time for a whole evaluation. RFC 7208 §4.6.4 asks for at least 20 s, after which it is a temporary error; the library
+/// answers with a permanent one from 20 s on, which would be taken for proof. So it is never given that long.
+pub const PATIENCE: Duration = Duration::from_secs(19);
+
+/// Name servers asked.
+const SERVERS_MAX: usize = 3;
 
 /// How long an answer may be used again.
 const KEPT: Duration = Duration::from_secs(60);
@@ -39,6 +44,12 @@ const KEPT_MAX: u64 = 1_024;
 
 /// Characters of a record or an explanation that are quoted.
 const QUOTED_MAX: usize = 300;
+
+/// A domain's one record, as far as it can be judged without an address.
+pub struct Opened {
+    domain: String,
+    shown: String,
+}
 
 /// Asks our name servers.
 pub struct Asker {
@@ -61,14 +72,17 @@ impl Asker {
 
     fn over(servers: &[SocketAddr], timeout: Duration, patience: Duration) -> Result<Self, SetupError> {
         let failed = |why: String| SetupError { what: "SPF".to_owned(), why };
-        let servers = if servers.is_empty() {
+        let mut servers = if servers.is_empty() {
             let (system, _) = system_conf::read_system_conf()
                 .map_err(|e| failed(format!("no servers are configured and the system's cannot be read: {e}")))?;
             system.name_servers().to_vec()
         } else {
             servers.iter().map(|server| dns::name_server(*server)).collect()
         };
-        let mut options = dns::options(timeout, 1);
+        servers.truncate(SERVERS_MAX);
+        let mut options = dns::options(timeout, servers.len());
+        // One resolver holds them all here, and after a silent one goes on to the next with a repetition only.
+        options.attempts = options.attempts.max(servers.len().saturating_sub(1));
         options.cache_size = KEPT_MAX;
         (options.positive_max_ttl, options.negative_max_ttl) = (Some(KEPT), Some(KEPT));
         let config = ResolverConfig::from_name_servers(servers);
@@ -84,46 +98,46 @@ impl Asker {
     }
 
     /// Whether `address`, greeting as `ehlo`, may send mail from `postmaster@domain` (the local part matters to macros
-    /// only). Takes at most [`PATIENCE`]; what is not known by then is [`Outcome::TempError`].
+    /// only). Takes at most twice [`PATIENCE`]; what is not known by then is [`Outcome::TempError`].
     pub async fn verify(&self, domain: &str, address: IpAddr, ehlo: &str) -> Answer {
-        match tokio::time::timeout(self.patience, self.evaluate(domain, address, ehlo)).await {
-            Ok(answer) => answer,
-            Err(_) => Answer::without_record(Outcome::TempError, "name servers took too long"),
+        match self.open(domain).await {
+            Ok(opened) => self.judge(&opened, address, ehlo).await,
+            Err(answer) => answer,
         }
     }
 
-    async fn evaluate(&self, domain: &str, address: IpAddr, ehlo: &str) -> Answer {
-        let record = match self.record(domain).await {
-            Ok(record) => record,
-            Err(answer) => return answer,
-        };
-        let shown = Some(quoted(&record));
+    /// Fetches the domain's record. An error is the answer for every address. Takes at most [`PATIENCE`].
+    pub(super) async fn open(&self, domain: &str) -> Result<Opened, Answer> {
+        let late = |_| Err(Answer::without_record(Outcome::TempError, Reason::Slow));
+        let record = tokio::time::timeout(self.patience, self.record(domain)).await.unwrap_or_else(late)?;
+        let shown = quoted(&record);
         if Spf::parse(&record).is_err() || !has_good_addresses(&record) {
-            let reason = Some("the record has a mistake in its syntax".to_owned());
-            return Answer { outcome: Outcome::PermError, reason, record: shown };
+            let (outcome, reason) = (Outcome::PermError, Some(Reason::Syntax));
+            return Err(Answer { outcome, reason, said: None, record: Some(shown) });
         }
-        let sender = format!("postmaster@{domain}");
+        Ok(Opened { domain: domain.to_owned(), shown })
+    }
+
+    /// What the record says of one address. Takes at most [`PATIENCE`].
+    pub(super) async fn judge(&self, opened: &Opened, address: IpAddr, ehlo: &str) -> Answer {
+        let sender = format!("postmaster@{}", opened.domain);
         let asked = SpfParameters::verify_mail_from(address, ehlo, ehlo, &sender);
-        let output = self.authenticator.verify_spf(asked).await;
+        let record = Some(opened.shown.clone());
+        let Ok(output) = tokio::time::timeout(self.patience, self.authenticator.verify_spf(asked)).await else {
+            return Answer { outcome: Outcome::TempError, reason: Some(Reason::Slow), said: None, record };
+        };
         let (outcome, reason) = match output.result() {
             SpfResult::Pass => (Outcome::Pass, None),
-            SpfResult::Fail => {
-                let said = output.explanation().map(|said| format!("the domain says: {}", quoted(said.as_bytes())));
-                (Outcome::Fail, said.or_else(|| Some(format!("the record does not allow {address}"))))
-            }
-            SpfResult::SoftFail => (Outcome::SoftFail, Some(format!("the record ends in ~ for {address}"))),
-            SpfResult::Neutral => (Outcome::Neutral, Some(format!("the record says nothing about {address}"))),
-            SpfResult::TempError => (Outcome::TempError, Some("a name server did not answer".to_owned())),
-            SpfResult::PermError => (
-                Outcome::PermError,
-                Some(
-                    "an include or redirect leads to no valid record, or more than ten look-ups are needed".to_owned(),
-                ),
-            ),
+            SpfResult::Fail => (Outcome::Fail, Some(Reason::NotAllowed)),
+            SpfResult::SoftFail => (Outcome::SoftFail, Some(Reason::Soft)),
+            SpfResult::Neutral => (Outcome::Neutral, Some(Reason::Silent)),
+            SpfResult::TempError => (Outcome::TempError, Some(Reason::Elsewhere)),
+            SpfResult::PermError => (Outcome::PermError, Some(Reason::Include)),
             // There is a record that can be read: it has gone since.
-            SpfResult::None => (Outcome::TempError, Some("the record changed while it was read".to_owned())),
+            SpfResult::None => (Outcome::TempError, Some(Reason::Changed)),
         };
-        Answer { outcome, reason, record: shown }
+        let said = output.explanation().filter(|_| outcome == Outcome::Fail).map(|said| quoted(said.as_bytes()));
+        Answer { outcome, reason, said, record }
     }
 
     /// The one record of the domain (§4.4, §4.5).
@@ -138,13 +152,13 @@ impl Asker {
             _ => None,
         });
         let Some(record) = records.next() else {
-            return Err(Answer::without_record(Outcome::None, "the domain has no SPF record"));
+            return Err(Answer::without_record(Outcome::None, Reason::NoRecord));
         };
         match records.count() {
             0 => Ok(record),
             more => {
-                let reason = format!("the domain has {} SPF records; one is allowed (RFC 7208 section 4.5)", more + 1);
-                Err(Answer { outcome: Outcome::PermError, reason: Some(reason), record: Some(quoted(&record)) })
+                let reason = Some(Reason::Several(u16::try_from(more + 1).unwrap_or(u16::MAX)));
+                Err(Answer { outcome: Outcome::PermError, reason, said: None, record: Some(quoted(&record)) })
             }
         }
     }
@@ -173,24 +187,17 @@ fn has_good_addresses(record: &[u8]) -> bool {
 }
 
 fn unanswered(error: &NetError) -> Answer {
-    let why = match error {
+    let code = match error {
         NetError::Dns(DnsError::NoRecordsFound(none)) => match none.response_code {
-            ResponseCode::NXDomain => {
-                return Answer::without_record(Outcome::None, "the domain does not exist");
-            }
-            ResponseCode::NoError => {
-                return Answer::without_record(Outcome::None, "the domain has no SPF record");
-            }
+            ResponseCode::NXDomain => return Answer::without_record(Outcome::None, Reason::NoDomain),
+            ResponseCode::NoError => return Answer::without_record(Outcome::None, Reason::NoRecord),
             code => code,
         },
         NetError::Dns(DnsError::ResponseCode(code)) => *code,
-        NetError::Timeout => return Answer::without_record(Outcome::TempError, "name servers do not answer"),
-        other => {
-            let reason = format!("the question failed: {}", other.as_metrics_label());
-            return Answer::without_record(Outcome::TempError, reason);
-        }
+        NetError::Timeout => return Answer::without_record(Outcome::TempError, Reason::Unanswered),
+        other => return Answer::without_record(Outcome::TempError, Reason::Failed(other.as_metrics_label())),
     };
-    Answer::without_record(Outcome::TempError, format!("name servers answer {}", code_word(why)))
+    Answer::without_record(Outcome::TempError, Reason::Code(code_word(code)))
 }
 
 fn code_word(code: ResponseCode) -> &'static str {
@@ -305,7 +312,54 @@ mod tests {
             assert_eq!(answer.reason.is_none(), expected == Pass, "{answer:?}");
         }
         let told = asker.verify("told.example.org", "192.0.2.1".parse().unwrap(), "mta1.example.net").await;
-        assert_eq!(told.reason.as_deref(), Some("the domain says: go away  192.0.2.1"));
+        assert_eq!(told.words().as_deref(), Some("the domain says: go away  192.0.2.1"));
+    }
+
+    /// Says of every name that it includes the one below it, `delay` after it was asked.
+    async fn dawdler(delay: Duration) -> SocketAddr {
+        use hickory_resolver::proto::op::{Message, OpCode};
+        use hickory_resolver::proto::rr::{Record, rdata::TXT};
+        let socket = std::sync::Arc::new(tokio::net::UdpSocket::bind(("127.0.0.1", 0)).await.unwrap());
+        let address = socket.local_addr().unwrap();
+        tokio::spawn(async move {
+            let mut buffer = [0; 4096];
+            while let Ok((length, from)) = socket.recv_from(&mut buffer).await {
+                let question = Message::from_vec(&buffer[..length]).unwrap();
+                let query = question.queries[0].clone();
+                let mut reply = Message::response(question.metadata.id, OpCode::Query);
+                let text = format!("v=spf1 include:x.{} -all", query.name().to_ascii().trim_end_matches('.'));
+                let data = RData::TXT(TXT::new(vec![text]));
+                reply.add_answer(Record::from_rdata(query.name().clone(), 1, data)).add_query(query);
+                let socket = std::sync::Arc::clone(&socket);
+                tokio::spawn(async move {
+                    tokio::time::sleep(delay).await;
+                    socket.send_to(&reply.to_vec().unwrap(), from).await.unwrap();
+                });
+            }
+        });
+        address
+    }
+
+    #[tokio::test]
+    async fn what_takes_as_long_as_the_library_allows_is_no_proof() {
+        // Nine look-ups of 2.3 s are within ten and beyond 20 s.
+        let server = dawdler(Duration::from_millis(2_300)).await;
+        let asker = Asker::over(&[server], Duration::from_secs(10), PATIENCE).unwrap();
+        let answer = asker.verify("example.org", "192.0.2.1".parse().unwrap(), "mta1.example.net").await;
+        assert_eq!((answer.outcome, answer.reason), (Outcome::TempError, Some(Reason::Slow)));
+    }
+
+    #[tokio::test]
+    async fn a_second_name_server_answers_where_the_first_is_silent() {
+        let (zone, _) = zone().await;
+        zone.txt("example.org", "v=spf1 include:other.example.org -all");
+        zone.txt("other.example.org", "v=spf1 ip4:192.0.2.1 -all");
+        let silent = tokio::net::UdpSocket::bind(("127.0.0.1", 0)).await.unwrap();
+        for servers in [[silent.local_addr().unwrap(), zone.addr()], [zone.addr(), silent.local_addr().unwrap()]] {
+            let asker = Asker::over(&servers, Duration::from_millis(800), PATIENCE).unwrap();
+            let answer = asker.verify("example.org", "192.0.2.1".parse().unwrap(), "mta1.example.net").await;
+            assert_eq!(answer.outcome, Outcome::Pass, "{servers:?}: {answer:?}");
+        }
     }
 
     #[tokio::test]

@@ -4,50 +4,53 @@
 //! one as well. What counts is the result, not the text of the record, since an include of somebody else's can break it
 //! any day. So each sender domain is evaluated for each binding's public address and EHLO name, again and again.
 //!
-//! [`ask`] makes one evaluation, [`table`] (pure) says which is due and what is proven of it, [`Cover`] is the task that
-//! asks: one domain after the other, at most [`IN_FLIGHT`] bindings of it at a time, with a pause of [`PACE`] between two
-//! domains, so that mail from ever new domains cannot become a flood of questions. What is proven goes to the scheduler
-//! ([`crate::scheduler::cover`]), what people should know to events and log.
+//! [`ask`] makes one evaluation; [`table`] (pure) holds what is proven, of the domains that [`seen`] lets in, and
+//! [`agenda`] says whose turn it is; [`Cover`] is the task that asks ([`work`]). What is proven goes to the scheduler
+//! ([`crate::scheduler::cover`]) and to disk ([`kept`]), what people should know to events and log ([`tally`]).
 //!
 //! Domains come from the configuration (`match.sender_domain` and stream rules that name one, `return_path_domain`) and
 //! from accepted mail. Mail of a tenant whose return paths are rewritten leaves with that domain, and only it is asked.
 
+pub mod agenda;
 pub mod ask;
+mod cell;
+pub mod kept;
 pub mod outcome;
+mod row;
+pub mod seen;
 pub mod table;
 #[cfg(test)]
 mod table_tests;
+pub mod tally;
 pub mod views;
+pub mod work;
+#[cfg(test)]
+mod work_tests;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::hash::BuildHasher;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use parking_lot::Mutex;
+use rand::SeedableRng;
 use rand::rngs::SmallRng;
-use rand::{Rng, SeedableRng};
-use tokio::sync::{Notify, watch};
-use tokio::task::JoinSet;
+use tokio::sync::Notify;
 
 use self::ask::Asker;
-use self::outcome::{Answer, Outcome};
-use self::table::{News, Note, Rules, Table};
+use self::outcome::Outcome;
+use self::seen::{Noted, Seen};
+use self::table::{News, Rules, Table};
+use self::tally::Note;
 use self::views::{RowView, Totals};
 pub use super::dns::SetupError;
 use crate::clock::Clock;
 use crate::config::{Config, DomainPattern, EhloName, SpfPolicy, Tenant};
 use crate::message::{BindingName, Domain, PoolName, TenantName};
+use crate::store::{Batch, Op};
 
-/// Bindings that are evaluated at the same time.
-pub const IN_FLIGHT: usize = 8;
-
-/// Pause between two domains.
-pub const PACE: Duration = Duration::from_millis(50);
-
-/// Longest sleep: a clock that is set forward is noticed this soon.
-const SLEEP_MAX: Duration = Duration::from_secs(30);
+/// Facts written at once.
+const WRITTEN_MAX: usize = 1_000;
 
 /// What the task has to tell.
 #[derive(Clone, Debug)]
@@ -58,10 +61,20 @@ pub enum Heard {
     Note(Note),
     /// One evaluation came to this.
     Evaluated(Outcome),
+    /// A message of this tenant came from a domain that is not evaluated, for want of room.
+    PassedOver(TenantName),
 }
 
-/// Where it goes.
-pub type Sink = Arc<dyn Fn(Heard) + Send + Sync>;
+/// What the task needs of the rest of the program.
+#[derive(Clone)]
+pub struct Around {
+    /// Where news goes.
+    pub sink: Arc<dyn Fn(Heard) + Send + Sync>,
+    /// Whether mail from a domain waits.
+    pub waits: Arc<dyn Fn(&Domain) -> bool + Send + Sync>,
+    /// Whether our name servers are to be believed.
+    pub is_believed: Arc<dyn Fn() -> bool + Send + Sync>,
+}
 
 #[derive(Clone)]
 struct Target {
@@ -75,12 +88,18 @@ pub struct Cover {
     targets: Vec<Target>,
     /// Tenants whose seen domains are asked about.
     watched: HashSet<TenantName>,
-    asker: Option<Arc<Asker>>,
+    /// One for each domain that is evaluated at a time; none where nothing is asked.
+    askers: Vec<Arc<Asker>>,
+    /// Locked before `seen` where both are.
     table: Mutex<Table>,
+    /// Every accepted message looks here, and at nothing that is held for long.
+    seen: Mutex<Seen>,
     random: Mutex<SmallRng>,
     clock: Arc<dyn Clock>,
-    sink: Sink,
+    around: Around,
     wake: Notify,
+    /// Held by whoever waits for a turn.
+    next: tokio::sync::Mutex<()>,
 }
 
 impl Cover {
@@ -88,7 +107,7 @@ impl Cover {
     ///
     /// # Errors
     /// No resolver can be set up.
-    pub fn new(config: &Config, clock: Arc<dyn Clock>, sink: Sink) -> Result<Self, SetupError> {
+    pub fn new(config: &Config, clock: Arc<dyn Clock>, around: Around) -> Result<Self, SetupError> {
         let is_on = |tenant: &&Tenant| tenant.spf_policy(&config.monitor) != SpfPolicy::Off;
         let tenants: Vec<&Tenant> = config.tenants.iter().filter(is_on).collect();
         let targets = config.bindings.iter().map(|binding| Target {
@@ -105,117 +124,111 @@ impl Cover {
             confirmations: config.monitor.confirmations,
             confirm_after: config.monitor.confirm_after,
         };
-        let bindings = config.bindings.iter().map(|binding| binding.name.clone()).collect();
-        let mut table = Table::new(rules, bindings, &pools(config, &tenants));
+        let bindings = config.bindings.iter().map(|binding| (binding.name.clone(), binding.public_address)).collect();
+        let (mut table, mut seen) = (Table::new(rules, bindings, &pools(config, &tenants)), Seen::default());
         let now = clock.now().wall;
-        for tenant in &tenants {
-            domains(tenant, config).into_iter().for_each(|domain| table.name(&tenant.name, domain, now));
+        let mut left_out = 0;
+        for (tenant, domain) in tenants.iter().flat_map(|t| domains(t, config).into_iter().map(|d| (&t.name, d))) {
+            seen.name(tenant, domain);
+            left_out += usize::from(!table.name(tenant, domain, now));
         }
+        if left_out > 0 {
+            tracing::warn!(
+                left_out,
+                kept = table::DOMAINS_MAX,
+                "sender domains are too many: SPF of some is not asked"
+            );
+        }
+        let asker = || Asker::new(config).map(Arc::new);
+        let count = if tenants.is_empty() { 0 } else { work::DOMAINS_AT_ONCE };
         let sends_as_written = |tenant: &&&Tenant| tenant.sends_as(config).is_none();
         Ok(Self {
             targets: targets.collect(),
             watched: tenants.iter().filter(sends_as_written).map(|tenant| tenant.name.clone()).collect(),
-            asker: if tenants.is_empty() { None } else { Some(Arc::new(Asker::new(config)?)) },
+            askers: (0..count).map(|_| asker()).collect::<Result<_, _>>()?,
             table: Mutex::new(table),
+            seen: Mutex::new(seen),
             random: Mutex::new(random()),
             clock,
-            sink,
+            around,
             wake: Notify::new(),
+            next: tokio::sync::Mutex::default(),
         })
+    }
+
+    /// Takes over what an earlier run wrote, and which domains have mail that waits. For the start, before mail leaves.
+    pub fn restore(&self, facts: &[(String, Vec<u8>)], waiting: &BTreeSet<(TenantName, Domain)>) {
+        let now = self.clock.now().wall;
+        let watched = |tenant: &TenantName| self.watched.contains(tenant);
+        let news = {
+            let (mut table, mut seen) = (self.table.lock(), self.seen.lock());
+            table.restore(facts, &mut seen, watched, now);
+            let others: BTreeSet<_> = waiting.iter().map(|(tenant, _)| tenant).filter(|t| !watched(t)).collect();
+            others.into_iter().for_each(|tenant| table.hurry_named(tenant));
+            for (tenant, domain) in waiting.iter().filter(|(tenant, domain)| watched(tenant) && is_name(domain)) {
+                if seen.note(tenant, domain, now) == Noted::New {
+                    seen.take_new();
+                    table.admit(&mut seen, tenant, domain, |_| true, now);
+                } else {
+                    table.hurry(domain);
+                }
+            }
+            table.take_news()
+        };
+        news.into_iter().for_each(|news| (self.around.sink)(Heard::News(news)));
     }
 
     /// Mail of a tenant came from this domain. Cheap: two look-ups where it is known.
     pub fn seen(&self, tenant: &TenantName, sender_domain: &Domain) {
-        // Address literals have no record.
-        if !self.watched.contains(tenant) || sender_domain.as_str().starts_with('[') {
+        if !self.watched.contains(tenant) || !is_name(sender_domain) {
             return;
         }
-        if self.table.lock().seen(tenant, sender_domain, self.clock.now().wall) {
-            self.wake.notify_one();
+        let noted = self.seen.lock().note(tenant, sender_domain, self.clock.now().wall);
+        match noted {
+            Noted::Known => {}
+            Noted::New => self.wake.notify_one(),
+            Noted::PassedOver => (self.around.sink)(Heard::PassedOver(tenant.clone())),
         }
     }
 
-    /// What is known of the first `limit` of the domains that `wanted` asks for by name and tenants, and how many there
-    /// are of them.
-    pub fn views(&self, wanted: impl Fn(&Domain, &[TenantName]) -> bool, limit: usize) -> (Vec<RowView>, usize) {
-        self.table.lock().some(wanted, limit)
+    /// What is known of a domain.
+    pub fn view(&self, domain: &Domain) -> Option<RowView> {
+        self.table.lock().one(domain)
+    }
+
+    /// A page of what is known ([`Table::page`]).
+    pub fn page(&self, tenant: Option<&str>, after: Option<&Domain>, limit: usize) -> (Vec<RowView>, usize, bool) {
+        self.table.lock().page(tenant, after, limit)
     }
 
     /// Sums for metrics.
     pub fn totals(&self) -> Totals {
-        self.table.lock().totals()
+        self.table.lock().totals(self.clock.now().wall)
     }
 
-    /// Works until `stopped` turns true. What is in flight then is dropped: it decided nothing yet.
-    pub async fn run(&self, mut stopped: watch::Receiver<bool>) {
-        tokio::select! {
-            () = self.work() => {}
-            // An error means that the sender is gone, which is a stop as well.
-            _ = stopped.wait_for(|stop| *stop) => {}
-        }
-    }
-
-    async fn work(&self) {
-        let Some(asker) = &self.asker else { return std::future::pending().await };
-        loop {
-            let now = self.clock.now().wall;
-            let (due, next) = {
-                let table = self.table.lock();
-                (table.due(now), table.next_due())
-            };
-            match due {
-                Some(domain) => {
-                    self.evaluate(asker, &domain).await;
-                    tokio::time::sleep(PACE).await;
-                }
-                None => {
-                    let pause = next.map_or(SLEEP_MAX, |next| next.since(now)).min(SLEEP_MAX);
-                    tokio::select! {
-                        () = tokio::time::sleep(pause.max(PACE)) => {}
-                        () = self.wake.notified() => {}
-                    }
-                }
-            }
-        }
-    }
-
-    /// Evaluates one domain for every binding.
-    async fn evaluate(&self, asker: &Arc<Asker>, domain: &Domain) {
-        asker.forget();
-        let mut answers = Vec::with_capacity(self.targets.len());
-        for targets in self.targets.chunks(IN_FLIGHT) {
-            answers.extend(ask_all(asker, domain, targets).await);
-        }
-        answers.iter().for_each(|answer| (self.sink)(Heard::Evaluated(answer.outcome)));
-        let unit = self.random.lock().random::<f64>();
-        let (news, notes) = {
-            let mut table = self.table.lock();
-            table.answered(domain, &answers, unit, self.clock.now().wall);
-            (table.take_news(), table.take_notes())
+    /// What is to be written to disk since the last call, a bounded part of it.
+    pub fn changes(&self) -> Batch {
+        let changes = self.table.lock().changes(WRITTEN_MAX);
+        let op = |(key, value)| match value {
+            Some(value) => Op::PutFact(key, value),
+            None => Op::RemoveFact(key),
         };
-        news.into_iter().for_each(|news| (self.sink)(Heard::News(news)));
-        notes.into_iter().for_each(|note| (self.sink)(Heard::Note(note)));
+        changes.into_iter().map(op).collect()
+    }
+
+    /// Takes changes back that did not get to the disk.
+    pub fn not_written(&self, batch: &Batch) {
+        let key = |op: &Op| match op {
+            Op::PutFact(key, _) | Op::RemoveFact(key) => Some(key.clone()),
+            _ => None,
+        };
+        self.table.lock().not_written(batch.iter().filter_map(key));
     }
 }
 
-async fn ask_all(asker: &Arc<Asker>, domain: &Domain, targets: &[Target]) -> Vec<Answer> {
-    let mut asked = JoinSet::new();
-    for (place, target) in targets.iter().cloned().enumerate() {
-        let (asker, domain) = (Arc::clone(asker), domain.clone());
-        asked.spawn(async move {
-            let ehlo = target.ehlo.as_deref().unwrap_or(domain.as_str());
-            (place, asker.verify(domain.as_str(), target.address, ehlo).await)
-        });
-    }
-    // One whose task went wrong says nothing.
-    let unknown = Answer::without_record(Outcome::TempError, "the evaluation went wrong");
-    let mut answers = vec![unknown; targets.len()];
-    while let Some(joined) = asked.join_next().await {
-        if let Ok((place, answer)) = joined {
-            answers[place] = answer;
-        }
-    }
-    answers
+/// Address literals have no record.
+fn is_name(domain: &Domain) -> bool {
+    !domain.as_str().starts_with('[')
 }
 
 /// The domains that the configuration names as a tenant's senders.

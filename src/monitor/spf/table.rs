@@ -1,33 +1,37 @@
 //! Which binding each sender domain's SPF record covers, confirmed over time. Pure.
 //!
-//! Rows are domains: those that the configuration names (for good), and those seen in mail, of each tenant the
-//! [`SEEN_MAX`] seen last. A new row is due at once, then every `interval` ± `jitter`.
+//! Rows are domains: those that the configuration names (for good), and those seen in mail ([`super::seen`]). A new row is
+//! due at once, then every `interval` ± `jitter`; [`super::agenda`] says which comes first.
 //!
 //! Only what is *proven* bars a binding: `confirmations` conclusive answers in a row, `confirm_after` apart, that the
-//! record does not allow it. Good news counts at once: a record that was mended must not wait. What DNS could not answer
-//! changes nothing and is asked again after [`RETRY`]; what was known stands until it is older than [`STALE_AFTER`].
+//! record does not allow it. A pass counts at once: a record that was mended must not wait. That a proven domain has
+//! nothing to say any more needs the same confirmations. What DNS could not answer changes nothing and is asked again
+//! after [`RETRY`](super::row::RETRY), then after twice that, up to the interval; what was known stands until it is older than
+//! [`STALE_AFTER`].
 //!
-//! What is known is held in memory alone: after a restart it takes a confirmation (a minute by default) until bars hold
-//! again.
+//! What bars somebody is written down ([`super::kept`]) and holds from the first moment after a restart.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::time::Duration;
 
+use super::agenda::{Agenda, Rank, Turn};
+use super::cell::Cell;
 use super::outcome::{Answer, State};
+use super::row::{Pools, Row};
+use super::seen::{SEEN_MAX, Seen};
+use super::tally::{Move, Note, Tally};
 use crate::clock::Wall;
 use crate::message::{BindingName, Domain, PoolName, TenantName};
 
-/// Domains seen in the mail of a tenant that are kept.
-pub const SEEN_MAX: usize = 50;
-
-/// Domains in all. What is seen beyond that is not evaluated.
+/// Domains in all. What is named or seen beyond that is not evaluated.
 pub const DOMAINS_MAX: usize = 10_000;
 
 /// How long what was known stands without a conclusive answer.
 pub const STALE_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// When a domain is asked about again for which DNS had no answer.
-const RETRY: Duration = Duration::from_secs(300);
+/// How old what is on disk may grow before the same is written again.
+const WRITTEN_AFTER: Duration = Duration::from_secs(6 * 60 * 60);
 
 /// How it is asked and believed.
 #[derive(Clone, Copy, Debug)]
@@ -53,143 +57,23 @@ pub struct News {
     pub barred: Vec<BindingName>,
 }
 
-/// Something for people.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Note {
-    /// Bindings are proven not to be covered (any more).
-    Lost {
-        /// Which domain.
-        domain: Domain,
-        /// Whose mail it is.
-        tenants: Vec<TenantName>,
-        /// Which.
-        bindings: Vec<BindingName>,
-        /// Why, in words, of the first of them.
-        why: String,
-    },
-    /// Bindings that were proven not to be covered are not barred any more.
-    Back {
-        /// Which domain.
-        domain: Domain,
-        /// Which.
-        bindings: Vec<BindingName>,
-    },
-    /// No binding of a tenant's pool is covered, and some are proven not to be: its mail goes uncovered.
-    Uncovered {
-        /// Which domain.
-        domain: Domain,
-        /// Whose.
-        tenant: TenantName,
-        /// Which pool.
-        pool: PoolName,
-    },
-}
-
-#[derive(Clone, Debug, Default)]
-pub(super) struct Cell {
-    known: Option<State>,
-    /// Answers in a row that speak against it, and when the last came.
-    against: Option<(u32, Wall)>,
-    pub(super) conclusive: Option<Wall>,
-    pub(super) answer: Option<Answer>,
-}
-
-#[derive(Clone, Debug)]
-pub(super) struct Row {
-    /// Named by the configuration for these.
-    fixed: BTreeSet<TenantName>,
-    /// Seen in the mail of these.
-    seen: BTreeSet<TenantName>,
-    pub(super) cells: Vec<Cell>,
-    due: Wall,
-    pub(super) asked: Option<Wall>,
-    told: (Vec<BindingName>, Vec<BindingName>),
-    pub(super) uncovered: BTreeSet<(TenantName, PoolName)>,
-}
-
-/// A tenant's pools, each with the places of its bindings in the table.
-type Pools = BTreeMap<TenantName, Vec<(PoolName, Vec<usize>)>>;
-
 /// All domains × bindings.
 #[derive(Debug)]
 pub struct Table {
     rules: Rules,
     pub(super) bindings: Vec<BindingName>,
+    pub(super) addresses: Vec<IpAddr>,
     pub(super) pools: Pools,
     pub(super) rows: BTreeMap<Domain, Row>,
-    /// What was seen in the mail of each tenant, and when last.
-    seen: HashMap<TenantName, HashMap<Domain, Wall>>,
+    agenda: Agenda,
+    /// Being evaluated.
+    asking: usize,
     news: Vec<News>,
-    notes: Vec<Note>,
-}
-
-impl Cell {
-    pub(super) fn state(&self) -> State {
-        self.known.unwrap_or(State::Unknown)
-    }
-
-    fn conclude(&mut self, answer: &Answer, rules: &Rules, now: Wall) {
-        self.answer = Some(answer.clone());
-        let Some(state) = answer.outcome.state() else {
-            if self.conclusive.is_some_and(|at| now.since(at) >= STALE_AFTER) {
-                (self.known, self.against) = (None, None);
-            }
-            return;
-        };
-        self.conclusive = Some(now);
-        if state != State::NotCovered || self.known == Some(State::NotCovered) {
-            (self.known, self.against) = (Some(state), None);
-            return;
-        }
-        let count = match self.against {
-            Some((_, last)) if now.since(last) < rules.confirm_after => return,
-            Some((count, _)) => count + 1,
-            None => 1,
-        };
-        if count >= rules.confirmations.max(1) {
-            (self.known, self.against) = (Some(state), None);
-        } else {
-            self.against = Some((count, now));
-        }
-    }
-}
-
-impl Row {
-    fn new(cells: usize, now: Wall) -> Self {
-        Self {
-            fixed: BTreeSet::new(),
-            seen: BTreeSet::new(),
-            cells: vec![Cell::default(); cells],
-            due: now,
-            asked: None,
-            told: Default::default(),
-            uncovered: BTreeSet::new(),
-        }
-    }
-
-    pub(super) fn tenants(&self) -> Vec<TenantName> {
-        let mut tenants: Vec<TenantName> = self.fixed.iter().chain(&self.seen).cloned().collect();
-        tenants.sort();
-        tenants.dedup();
-        tenants
-    }
-
-    fn is_needed(&self) -> bool {
-        !(self.fixed.is_empty() && self.seen.is_empty())
-    }
-
-    fn uncovered(&self, pools: &Pools) -> BTreeSet<(TenantName, PoolName)> {
-        let has = |places: &[usize], state| places.iter().any(|&place| self.cells[place].state() == state);
-        let mut found = BTreeSet::new();
-        for tenant in self.tenants() {
-            for (pool, places) in pools.get(&tenant).into_iter().flatten() {
-                if has(places, State::NotCovered) && !has(places, State::Covered) {
-                    found.insert((tenant.clone(), pool.clone()));
-                }
-            }
-        }
-        found
-    }
+    tally: Tally,
+    /// When notes were taken last.
+    told: Option<Wall>,
+    /// What is to be written, or removed, by its text.
+    pub(super) changed: BTreeSet<String>,
 }
 
 impl Table {
@@ -197,9 +81,10 @@ impl Table {
     /// over.
     pub fn new(
         rules: Rules,
-        bindings: Vec<BindingName>,
+        bindings: Vec<(BindingName, IpAddr)>,
         pools: &BTreeMap<TenantName, Vec<(PoolName, Vec<BindingName>)>>,
     ) -> Self {
+        let (bindings, addresses): (Vec<_>, Vec<_>) = bindings.into_iter().unzip();
         let place = |name: &BindingName| bindings.iter().position(|known| known == name);
         let places = |(pool, members): &(PoolName, Vec<BindingName>)| {
             (pool.clone(), members.iter().filter_map(place).collect::<Vec<_>>())
@@ -208,130 +93,202 @@ impl Table {
         Self {
             rules,
             bindings,
+            addresses,
             pools,
             rows: BTreeMap::new(),
-            seen: HashMap::new(),
+            agenda: Agenda::default(),
+            asking: 0,
             news: Vec::new(),
-            notes: Vec::new(),
+            tally: Tally::default(),
+            told: None,
+            changed: BTreeSet::new(),
         }
     }
 
-    /// A domain that the configuration names as a tenant's.
-    pub fn name(&mut self, tenant: &TenantName, domain: &Domain, now: Wall) {
-        let cells = self.bindings.len();
-        let row = self.rows.entry(domain.clone()).or_insert_with(|| Row::new(cells, now));
-        row.fixed.insert(tenant.clone());
+    /// The row of a domain; a new one is due at once. `None` where there is no room.
+    pub(super) fn row(&mut self, domain: &Domain, rank: Rank, now: Wall) -> Option<&mut Row> {
+        if !self.rows.contains_key(domain) {
+            if self.rows.len() >= DOMAINS_MAX {
+                return None;
+            }
+            let mut row = Row::new(self.bindings.len());
+            let turn = Turn { rank, due: now };
+            row.turn = Some(turn);
+            self.agenda.add(turn, domain);
+            self.rows.insert(domain.clone(), row);
+        }
+        self.rows.get_mut(domain)
     }
 
-    /// A domain was seen in a tenant's mail. True where it is new, and so due.
-    pub fn seen(&mut self, tenant: &TenantName, domain: &Domain, now: Wall) -> bool {
-        if let Some(last) = self.seen.get_mut(tenant).and_then(|seen| seen.get_mut(domain)) {
-            *last = now;
+    /// A domain that the configuration names as a tenant's. False where there is no room for it.
+    pub fn name(&mut self, tenant: &TenantName, domain: &Domain, now: Wall) -> bool {
+        let row = self.row(domain, Rank::Routine, now);
+        row.is_some_and(|row| row.fixed.insert(tenant.clone()) || row.fixed.contains(tenant))
+    }
+
+    /// Takes in a domain seen in a tenant's mail, in the place of one that was not seen for an interval where there is no
+    /// room otherwise; one that bars somebody stays while it has mail (`waits`). False where it is not taken in.
+    pub fn admit(
+        &mut self,
+        seen: &mut Seen,
+        tenant: &TenantName,
+        domain: &Domain,
+        waits: impl Fn(&Domain) -> bool,
+        now: Wall,
+    ) -> bool {
+        let has_row = self.rows.contains_key(domain);
+        let is_full = seen.count(tenant) >= SEEN_MAX && !self.make_room(seen, Some(tenant), &waits, now)
+            || !has_row && self.rows.len() >= DOMAINS_MAX && !self.make_room(seen, None, &waits, now);
+        if is_full {
+            if seen.is_full(tenant, now) {
+                self.tally.add(Move::PassedOver, domain, |note| note.tenants.extend([tenant.clone()]));
+            }
             return false;
         }
-        let count = self.rows.len();
-        let is_new = match self.rows.get_mut(domain) {
-            Some(row) if row.fixed.contains(tenant) => return false,
-            Some(row) => {
-                row.seen.insert(tenant.clone());
-                false
-            }
-            None if count >= DOMAINS_MAX => return false,
-            None => {
-                let mut row = Row::new(self.bindings.len(), now);
-                row.seen.insert(tenant.clone());
-                self.rows.insert(domain.clone(), row);
-                true
-            }
-        };
-        self.seen.entry(tenant.clone()).or_default().insert(domain.clone(), now);
-        self.make_way(tenant);
-        is_new
+        let Some(row) = self.row(domain, Rank::Waiting, now) else { return false };
+        row.seen.insert(tenant.clone());
+        seen.keep(tenant, domain, now);
+        true
     }
 
-    /// Forgets what a tenant has sent from the longest time ago.
-    fn make_way(&mut self, tenant: &TenantName) {
-        let Some(seen) = self.seen.get_mut(tenant).filter(|seen| seen.len() > SEEN_MAX) else { return };
-        let oldest = seen.iter().min_by_key(|(domain, last)| (**last, *domain));
-        let Some(domain) = oldest.map(|(domain, _)| domain.clone()) else { return };
-        seen.remove(&domain);
-        let Some(row) = self.rows.get_mut(&domain) else { return };
+    fn make_room(
+        &mut self,
+        seen: &mut Seen,
+        tenant: Option<&TenantName>,
+        waits: impl Fn(&Domain) -> bool,
+        now: Wall,
+    ) -> bool {
+        let idle = seen.idle(tenant, self.rules.interval, now);
+        let may_go = |(owner, domain): &(TenantName, Domain)| {
+            let Some(row) = self.rows.get(domain) else { return true };
+            let is_last = row.fixed.is_empty() && row.seen.iter().all(|name| name == owner);
+            (is_last || tenant.is_some()) && (row.told.1.is_empty() || !is_last || !waits(domain))
+        };
+        let Some((owner, domain)) = idle.into_iter().find(may_go) else { return false };
+        seen.forget(&owner, &domain);
+        self.forget(&owner, &domain);
+        true
+    }
+
+    fn forget(&mut self, tenant: &TenantName, domain: &Domain) {
+        let Some(row) = self.rows.get_mut(domain) else { return };
         row.seen.remove(tenant);
-        if !row.is_needed() {
-            if row.told != Default::default() {
-                self.news.push(News { domain: domain.clone(), allowed: Vec::new(), barred: Vec::new() });
-            }
-            self.rows.remove(&domain);
+        if row.is_needed() {
+            return;
+        }
+        if row.told != Default::default() {
+            self.news.push(News { domain: domain.clone(), allowed: Vec::new(), barred: Vec::new() });
+        }
+        if row.written.is_some() {
+            self.changed.insert(domain.to_string());
+        }
+        row.turn.into_iter().for_each(|turn| self.agenda.remove(turn, domain));
+        self.rows.remove(domain);
+    }
+
+    /// Mail of a domain waits: unless something is known of it already, it is evaluated before others.
+    pub fn hurry(&mut self, domain: &Domain) {
+        let Some(row) = self.rows.get_mut(domain).filter(|row| row.asked.is_none()) else { return };
+        if let Some(turn) = row.turn.as_mut().filter(|turn| turn.rank > Rank::Waiting) {
+            self.agenda.remove(*turn, domain);
+            turn.rank = Rank::Waiting;
+            self.agenda.add(*turn, domain);
         }
     }
 
-    /// The domain that has been due the longest.
-    pub fn due(&self, now: Wall) -> Option<Domain> {
-        let due = self.rows.iter().filter(|(_, row)| row.due <= now);
-        due.min_by_key(|(_, row)| row.due).map(|(domain, _)| domain.clone())
+    /// The same for all domains that the configuration names for a tenant.
+    pub fn hurry_named(&mut self, tenant: &TenantName) {
+        let named = self.rows.iter().filter(|(_, row)| row.fixed.contains(tenant));
+        let named: Vec<Domain> = named.map(|(domain, _)| domain.clone()).collect();
+        named.iter().for_each(|domain| self.hurry(domain));
+    }
+
+    /// The domain to evaluate now, which is then answered by [`Self::answered`].
+    pub fn take_due(&mut self, now: Wall) -> Option<Domain> {
+        let domain = self.agenda.next(now)?;
+        if let Some(row) = self.rows.get_mut(&domain) {
+            row.turn = None;
+        }
+        self.asking += 1;
+        Some(domain)
     }
 
     /// When the next domain is due.
     pub fn next_due(&self) -> Option<Wall> {
-        self.rows.values().map(|row| row.due).min()
+        self.agenda.next_due()
+    }
+
+    /// Domains that are due and not evaluated yet.
+    pub fn overdue(&self, now: Wall) -> usize {
+        self.agenda.overdue(now)
+    }
+
+    /// Whether notes should be told: nothing is being evaluated or due, or they were put together for `span`.
+    pub fn is_time_to_tell(&self, span: Duration, now: Wall) -> bool {
+        let is_idle = self.asking == 0 && self.next_due().is_none_or(|due| due > now);
+        is_idle || self.told.is_none_or(|told| now.since(told) >= span)
     }
 
     /// Takes in one evaluation of a domain: an answer for each binding, in the order of the table. `unit` is a random
     /// number in 0..1 for the jitter.
     pub fn answered(&mut self, domain: &Domain, answers: &[Answer], unit: f64, now: Wall) {
-        let Self { rules, bindings, rows, .. } = self;
+        self.asking = self.asking.saturating_sub(1);
+        let Self { rules, bindings, rows, agenda, tally, .. } = self;
         let Some(row) = rows.get_mut(domain) else { return };
         let before: Vec<State> = row.cells.iter().map(Cell::state).collect();
         for (cell, answer) in row.cells.iter_mut().zip(answers) {
             cell.conclude(answer, rules, now);
         }
-        let wait = if row.cells.iter().any(|cell| cell.against.is_some()) {
-            rules.confirm_after
-        } else if answers.iter().any(|answer| answer.outcome.state().is_none()) {
-            RETRY.min(rules.interval)
-        } else {
-            rules.interval.mul_f64(1.0 + rules.jitter * (2.0 * unit - 1.0))
-        };
-        (row.asked, row.due) = (Some(now), now.plus(wait));
+        row.note(answers, now);
+        let is_answered = answers.iter().all(|answer| answer.outcome.state().is_some());
+        let turn = row.turn(rules, is_answered, unit, now);
+        // It may have gone and come again while it was evaluated.
+        row.turn.replace(turn).into_iter().for_each(|old| agenda.remove(old, domain));
+        agenda.add(turn, domain);
 
-        let moved = |from: fn(State) -> bool, to: fn(State) -> bool| -> Vec<usize> {
-            let moves = before.iter().zip(&row.cells).enumerate();
-            moves.filter(|(_, (was, is))| from(**was) && to(is.state())).map(|(place, _)| place).collect()
-        };
-        let is_barred = |state| state == State::NotCovered;
-        let (lost, back) =
-            (moved(|was| was != State::NotCovered, is_barred), moved(is_barred, |is| is != State::NotCovered));
-        let names = |places: &[usize]| -> Vec<BindingName> { places.iter().map(|&p| bindings[p].clone()).collect() };
-        if let Some(&first) = lost.first() {
-            let answer = row.cells[first].answer.as_ref();
-            let reason = answer.and_then(|answer| answer.reason.clone()).unwrap_or_default();
-            let why = format!("{}: {reason}", answer.map_or("", |answer| answer.outcome.as_str()));
-            let (domain, tenants) = (domain.clone(), row.tenants());
-            self.notes.push(Note::Lost { domain, tenants, bindings: names(&lost), why });
+        for (place, (was, cell)) in before.iter().zip(&row.cells).enumerate() {
+            let what = match (*was == State::NotCovered, cell.state() == State::NotCovered) {
+                (false, true) => Move::Lost,
+                (true, false) => Move::Back,
+                _ => continue,
+            };
+            tally.add(what, domain, |note| {
+                note.bindings.insert(bindings[place].clone());
+                note.tenants.extend(row.tenants().cloned());
+                if what == Move::Lost && note.why.is_empty() {
+                    let answer = answers.get(place);
+                    let words = answer.and_then(Answer::words).unwrap_or_default();
+                    note.why = format!("{}: {words}", answer.map_or("", |answer| answer.outcome.as_str()));
+                }
+            });
         }
-        if !back.is_empty() {
-            self.notes.push(Note::Back { domain: domain.clone(), bindings: names(&back) });
-        }
-        self.tell(domain);
+        self.tell(domain, now);
     }
 
     /// Tells what differs from what was told.
-    fn tell(&mut self, domain: &Domain) {
-        let Self { bindings, pools, rows, news, notes, .. } = self;
+    pub(super) fn tell(&mut self, domain: &Domain, now: Wall) {
+        let Self { bindings, pools, rows, news, tally, changed, .. } = self;
         let Some(row) = rows.get_mut(domain) else { return };
         let with = |state| -> Vec<BindingName> {
             let all = bindings.iter().zip(&row.cells);
             all.filter(|(_, cell)| cell.state() == state).map(|(name, _)| name.clone()).collect()
         };
         let current = (with(State::Covered), with(State::NotCovered));
-        if current != row.told {
+        let is_new = current != row.told;
+        let is_old = row.written.is_some_and(|at| now.since(at) >= WRITTEN_AFTER);
+        if row.written.is_some() && (is_new || is_old) || is_new && !current.1.is_empty() {
+            changed.insert(domain.to_string());
+        }
+        if is_new {
             row.told = current.clone();
             news.push(News { domain: domain.clone(), allowed: current.0, barred: current.1 });
         }
         let uncovered = row.uncovered(pools);
         for (tenant, pool) in uncovered.difference(&row.uncovered) {
-            let (tenant, pool) = (tenant.clone(), pool.clone());
-            notes.push(Note::Uncovered { domain: domain.clone(), tenant, pool });
+            tally.add(Move::Uncovered, domain, |note| {
+                note.tenants.insert(tenant.clone());
+                note.pools.insert(pool.clone());
+            });
         }
         row.uncovered = uncovered;
     }
@@ -342,8 +299,9 @@ impl Table {
     }
 
     /// What people should know since the last call.
-    pub fn take_notes(&mut self) -> Vec<Note> {
-        std::mem::take(&mut self.notes)
+    pub fn take_notes(&mut self, now: Wall) -> Vec<Note> {
+        self.told = Some(now);
+        self.tally.take()
     }
 
     /// Domains there are.

@@ -1,9 +1,12 @@
 //! What is known of SPF, for people and metrics. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
-use super::outcome::{Answer, State};
-use super::table::{Cell, Row, Table};
+use super::cell::Cell;
+use super::outcome::{Outcome, Reason, State};
+use super::row::Row;
+use super::table::Table;
 use crate::clock::Wall;
 use crate::message::{BindingName, Domain, PoolName, TenantName};
 
@@ -14,8 +17,8 @@ pub struct CellView {
     pub binding: BindingName,
     /// What is known.
     pub state: State,
-    /// The last answer, conclusive or not.
-    pub answer: Option<Answer>,
+    /// The last answer, conclusive or not, and why.
+    pub last: Option<(Outcome, Option<Reason>)>,
     /// When the last conclusive answer came.
     pub conclusive: Option<Wall>,
 }
@@ -29,6 +32,10 @@ pub struct RowView {
     pub tenants: Vec<TenantName>,
     /// When it was evaluated last.
     pub asked: Option<Wall>,
+    /// Its record, as of the last evaluation that found one.
+    pub record: Option<String>,
+    /// What it says to those it does not allow.
+    pub said: Option<String>,
     /// In the order of the configuration.
     pub bindings: Vec<CellView>,
     /// Tenants and pools whose mail from it goes uncovered.
@@ -42,6 +49,8 @@ pub struct Totals {
     pub domains: Vec<(TenantName, BindingName, State, u64)>,
     /// By tenant and pool: domains whose mail goes uncovered. All pools of all tenants.
     pub uncovered: Vec<(TenantName, PoolName, u64)>,
+    /// Domains that are due and not evaluated yet.
+    pub overdue: u64,
 }
 
 impl Table {
@@ -50,42 +59,44 @@ impl Table {
         self.rows.iter().map(|(domain, row)| self.view(domain, row))
     }
 
-    /// What is known of the first `limit` of the domains that `wanted` asks for by name and tenants, and how many there
-    /// are of them.
-    pub fn some(&self, wanted: impl Fn(&Domain, &[TenantName]) -> bool, limit: usize) -> (Vec<RowView>, usize) {
-        let (mut views, mut total) = (Vec::new(), 0);
-        for (domain, row) in self.rows.iter().filter(|(domain, row)| wanted(domain, &row.tenants())) {
-            total += 1;
-            if views.len() < limit {
-                views.push(self.view(domain, row));
-            }
-        }
-        (views, total)
+    /// What is known of one domain.
+    pub fn one(&self, domain: &Domain) -> Option<RowView> {
+        self.rows.get(domain).map(|row| self.view(domain, row))
+    }
+
+    /// What is known of the first `limit` domains of a tenant, or of all, whose names come after `after`; how many the
+    /// tenant has in all, and whether there are more behind those.
+    pub fn page(&self, tenant: Option<&str>, after: Option<&Domain>, limit: usize) -> (Vec<RowView>, usize, bool) {
+        let is_wanted = |row: &Row| tenant.is_none_or(|tenant| row.is_of(tenant));
+        let total = self.rows.values().filter(|row| is_wanted(row)).count();
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut behind = self.rows.range((from, Bound::Unbounded)).filter(|(_, row)| is_wanted(row));
+        let views = behind.by_ref().take(limit).map(|(domain, row)| self.view(domain, row)).collect();
+        (views, total, behind.next().is_some())
     }
 
     fn view(&self, domain: &Domain, row: &Row) -> RowView {
         RowView {
             domain: domain.clone(),
-            tenants: row.tenants(),
+            tenants: row.tenants().cloned().collect(),
             asked: row.asked,
+            record: row.record.as_deref().map(str::to_owned),
+            said: row.said.as_deref().map(str::to_owned),
             bindings: self.bindings.iter().zip(&row.cells).map(|(name, cell)| cell.view(name)).collect(),
             uncovered: row.uncovered.iter().cloned().collect(),
         }
     }
 
     /// Sums over all domains.
-    pub fn totals(&self) -> Totals {
-        let mut totals = Totals::default();
+    pub fn totals(&self, now: Wall) -> Totals {
         let mut of_tenant: BTreeMap<&TenantName, Vec<&Row>> = BTreeMap::new();
-        let tenants: Vec<_> = self.rows.values().map(|row| (row.tenants(), row)).collect();
-        for (tenant, row) in tenants.iter().flat_map(|(all, row)| all.iter().map(move |tenant| (tenant, *row))) {
+        for (tenant, row) in self.rows.values().flat_map(|row| row.tenants().map(move |tenant| (tenant, row))) {
             of_tenant.entry(tenant).or_default().push(row);
         }
+        let mut totals = Totals { overdue: self.overdue(now) as u64, ..Totals::default() };
         for (tenant, pools) in &self.pools {
             let rows = of_tenant.get(tenant).map_or(&[][..], Vec::as_slice);
-            let mut places: Vec<usize> = pools.iter().flat_map(|(_, places)| places.iter().copied()).collect();
-            places.sort_unstable();
-            places.dedup();
+            let places: BTreeSet<usize> = pools.iter().flat_map(|(_, places)| places.iter().copied()).collect();
             for place in places {
                 for state in State::ALL {
                     let count = rows.iter().filter(|row| row.cells[place].state() == state).count() as u64;
@@ -104,7 +115,6 @@ impl Table {
 
 impl Cell {
     fn view(&self, binding: &BindingName) -> CellView {
-        let (binding, answer) = (binding.clone(), self.answer.clone());
-        CellView { binding, state: self.state(), answer, conclusive: self.conclusive }
+        CellView { binding: binding.clone(), state: self.state(), last: self.last, conclusive: self.conclusive }
     }
 }

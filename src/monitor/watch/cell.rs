@@ -1,4 +1,9 @@
 //! One subject in one zone: what is confirmed, and what waits for its confirmation.
+//!
+//! Each change of kind (clean, good word, listed) is confirmed, whichever way it goes: a good word that one answer gives or
+//! takes would decide over a throttle alone. Where there is a second resolver it must agree once with a listing that
+//! begins and with one that ends. A second resolver that says nothing is no reason to send over a listed address for ever:
+//! after twice the answers that were needed, in all of which it was silent, it goes on without it.
 
 use std::time::Duration;
 
@@ -6,12 +11,19 @@ use crate::clock::Wall;
 use crate::config;
 use crate::message::ZoneName;
 use crate::monitor::answer::AnswerClass;
+use crate::monitor::urgent::NEARLY;
 use crate::reputation::evidence::Listing;
 
 use super::STALE_AFTER;
 
 /// For so long a reply that names the list counts as an answer of its own.
-const NAMED_FOR: Duration = Duration::from_secs(60 * 60);
+pub(super) const NAMED_FOR: Duration = Duration::from_secs(60 * 60);
+
+/// Pause between two answers that count; a little less than asked for, because a look that is due on time may be answered
+/// sooner than the one before it.
+fn spacing(rules: &config::Monitor) -> Duration {
+    rules.confirm_after.mul_f64(NEARLY)
+}
 
 /// What a zone says of a subject.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,6 +37,10 @@ pub(super) enum Known {
 impl Known {
     pub(super) fn is_listed(&self) -> bool {
         matches!(self, Self::Listed(_))
+    }
+
+    fn is_of_kind(&self, other: &Self) -> bool {
+        std::mem::discriminant(self) == std::mem::discriminant(other)
     }
 
     /// As it was remembered.
@@ -55,6 +71,8 @@ pub(super) struct Pending {
     needed: u32,
     /// The second resolver has said the same.
     agreed: bool,
+    /// Answers in a row that counted, and for which the second resolver said nothing.
+    silent: u32,
     pub(super) first: Wall,
     last: Wall,
 }
@@ -93,6 +111,9 @@ pub(super) struct Cell {
     pub(super) named: Option<Wall>,
     /// The second resolver has contradicted, and that was noted.
     pub(super) disputed: bool,
+    /// Answers in a row, `confirm_after` apart, that it is not listed.
+    pub(super) cleans: u32,
+    clean_at: Option<Wall>,
     /// From when on a confirmed state ages.
     fresh: Option<Wall>,
 }
@@ -113,44 +134,82 @@ impl Cell {
         if self.is_listed() { self.seen.map(|(first, _)| first) } else { pending.map(|pending| pending.first) }
     }
 
+    /// Whether a reply has named the list within `span`.
+    pub(super) fn is_named(&self, span: Duration, now: Wall) -> bool {
+        self.named.is_some_and(|at| now.since(at) < span)
+    }
+
     /// Whether asking again soon would help: answers are missing that time alone brings.
     pub(super) fn wants_confirmation(&self) -> bool {
-        self.pending.as_ref().is_some_and(|pending| pending.count < pending.needed)
+        let waits = |pending: &Pending| pending.count < pending.needed || pending.silent > 0;
+        self.pending.as_ref().is_some_and(waits)
+    }
+
+    /// Whether the second resolver is to be asked about such an answer: a listing would begin or end.
+    pub(super) fn is_at_stake(&self, known: &Known) -> bool {
+        known.is_listed() != self.is_listed()
     }
 
     /// Takes in what the zone says now.
     pub(super) fn conclude(&mut self, known: Known, look: Look, rules: &config::Monitor, now: Wall) -> Option<Change> {
         self.last_conclusive = Some(now);
         let clean_before = self.last_clean;
-        if !known.is_listed() {
-            self.last_clean = Some(now);
+        self.count_clean(&known, rules, now);
+        if self.confirmed.is_none() && !known.is_listed() {
+            // So much a good word says for certain.
+            self.confirmed = Some(Known::Clean);
         }
-        let nothing_at_stake = !known.is_listed() && !self.is_listed();
-        if self.confirmed.as_ref() == Some(&known) || nothing_at_stake {
-            (self.confirmed, self.pending, self.fresh) = (Some(known), None, Some(now));
-            self.disputed = false;
+        if self.confirmed.as_ref() == Some(&known) {
+            (self.pending, self.fresh, self.disputed) = (None, Some(now), false);
             return None;
         }
-        let mut pending = match self.pending.take() {
-            Some(pending) if pending.what.is_listed() == known.is_listed() => pending,
-            _ => Pending { what: known.clone(), count: 0, needed: 0, agreed: false, first: now, last: now },
-        };
-        let is_first = pending.count == 0;
-        if is_first || now.since(pending.last) >= rules.confirm_after {
+        let is_at_stake = self.is_at_stake(&known);
+        let mut pending = self.row(known, now);
+        let counts = pending.count == 0 || now.since(pending.last) >= spacing(rules);
+        if counts {
             (pending.count, pending.last) = (pending.count.saturating_add(1), now);
         }
-        pending.what = known;
-        pending.agreed |= look.second == Some(Some(true));
+        let agrees = |listed: bool| listed == pending.what.is_listed();
+        match look.second.filter(|_| is_at_stake) {
+            Some(Some(listed)) => (pending.agreed, pending.silent) = (pending.agreed || agrees(listed), 0),
+            Some(None) => pending.silent = pending.silent.saturating_add(u32::from(counts)),
+            None => {}
+        }
         let needed = rules.confirmations.max(1);
         pending.needed = pending.needed.max(if look.doubled { needed.saturating_mul(2) } else { needed });
-        let named = self.named.is_some_and(|at| now.since(at) < NAMED_FOR) && pending.what.is_listed();
+        let named = self.is_named(NAMED_FOR, now) && pending.what.is_listed();
         let enough = pending.count.saturating_add(u32::from(named)) >= pending.needed;
-        let agreed = pending.agreed || look.second.is_none() || !pending.what.is_listed();
-        if enough && agreed {
+        let unheard = pending.silent >= pending.needed.saturating_mul(2);
+        if enough && (pending.agreed || unheard || look.second.is_none() || !is_at_stake) {
             return self.confirm(pending, clean_before, now);
+        }
+        if pending.agreed {
+            pending.silent = 0;
         }
         self.pending = Some(pending);
         None
+    }
+
+    fn count_clean(&mut self, known: &Known, rules: &config::Monitor, now: Wall) {
+        if known.is_listed() {
+            (self.cleans, self.clean_at) = (0, None);
+            return;
+        }
+        self.last_clean = Some(now);
+        if self.clean_at.is_none_or(|at| now.since(at) >= spacing(rules)) {
+            (self.cleans, self.clean_at) = (self.cleans.saturating_add(1), Some(now));
+        }
+    }
+
+    /// The row of answers that this one belongs to.
+    fn row(&mut self, known: Known, now: Wall) -> Pending {
+        let is_end = self.is_listed() && !known.is_listed();
+        match self.pending.take() {
+            Some(pending) if pending.what.is_of_kind(&known) => Pending { what: known, ..pending },
+            // With a good word or without one, it is the end of a listing.
+            Some(pending) if is_end && !pending.what.is_listed() => Pending { what: Known::Clean, ..pending },
+            _ => Pending { what: known, count: 0, needed: 0, agreed: false, silent: 0, first: now, last: now },
+        }
     }
 
     fn confirm(&mut self, pending: Pending, clean_before: Option<Wall>, now: Wall) -> Option<Change> {
@@ -173,6 +232,13 @@ impl Cell {
         }
     }
 
+    /// The list is doubted, but says what it had said before the doubt.
+    pub(super) fn stands(&mut self, answer: &AnswerClass, now: Wall) {
+        if self.is_listed() && matches!(answer, AnswerClass::Listed { .. }) {
+            self.fresh = Some(now);
+        }
+    }
+
     /// Forgets what nobody has said for long.
     pub(super) fn drop_stale(&mut self, now: Wall) {
         let stale = self.fresh.max(self.last_conclusive).is_some_and(|at| now.since(at) >= STALE_AFTER);
@@ -181,9 +247,9 @@ impl Cell {
         }
     }
 
-    /// Forgets everything but when it was asked.
+    /// Forgets everything that the list said but when; what receivers said of it stays.
     pub(super) fn forget(&mut self) {
-        let (last_conclusive, last_clean) = (self.last_conclusive, self.last_clean);
-        *self = Self { last_conclusive, last_clean, ..Self::default() };
+        let (last_conclusive, last_clean, named) = (self.last_conclusive, self.last_clean, self.named);
+        *self = Self { last_conclusive, last_clean, named, ..Self::default() };
     }
 }

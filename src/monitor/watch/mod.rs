@@ -11,18 +11,20 @@
 //!
 //! [`Watch::evidence`] tells a binding's confirmed listings over all zones whenever they differ from what reputation
 //! last heard (or, after a restart, remembers). Each zone weighs once, by the worst it says of the binding's address or of
-//! the domains it goes by. Good words of other lists take off weight, but alone they are not told, and beside a listing
-//! that is certain they do not count.
+//! the domains it goes by; [`weight`] says what of that adds up.
 
 mod blast;
 mod cell;
+#[cfg(test)]
+mod doubt_tests;
 mod note;
 mod snapshot;
 mod telling;
 #[cfg(test)]
 mod tests;
+mod weight;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
@@ -32,9 +34,9 @@ use crate::message::{BindingName, ZoneName};
 use crate::reputation::evidence::Listing;
 
 use super::answer::AnswerClass;
-use super::subject::{Domains, Subject};
+use super::subject::{Domains, Subject, Users, bounded};
 use super::zone::{Probes, ZoneHealth, ZoneState, judge};
-use blast::{Blast, Standing};
+use blast::Blast;
 use cell::{Cell, Change, Known, Look};
 pub use note::Note;
 pub use snapshot::{
@@ -84,6 +86,10 @@ struct Watched {
     /// Networks that were noted as newly listed.
     networks: String,
     probes: Vec<(&'static str, bool)>,
+    /// Answers that the second resolver had nothing to say of, since the start.
+    second_silent: u64,
+    /// It had nothing to say in the last look at which it was asked.
+    second_mute: bool,
 }
 
 /// All zones × bindings and domains.
@@ -93,11 +99,19 @@ pub struct Watch {
     zones: Vec<Watched>,
     addresses: BTreeMap<BindingName, IpAddr>,
     domains: Domains,
+    /// The domains that each binding goes by: `domains`, the other way round.
+    domains_of: BTreeMap<BindingName, Vec<String>>,
     /// Last told to reputation; a binding is missing until something is known about it.
     told: BTreeMap<BindingName, Vec<Listing>>,
     notes: Vec<Note>,
+    /// Bindings whose reverse DNS was seen for certain: all of their domains are known.
+    reversed: BTreeSet<BindingName>,
+    /// Domains that there is no room for.
+    left_out: usize,
     /// Why the resolver that lists share is not to be believed.
     distrust: Option<&'static str>,
+    /// The second resolver does not count.
+    no_second: bool,
 }
 
 impl Watch {
@@ -118,15 +132,21 @@ impl Watch {
             strange: Vec::new(),
             networks: String::new(),
             probes: Vec::new(),
+            second_silent: 0,
+            second_mute: false,
         };
         Self {
             rules: rules.clone(),
             zones: rules.zones.iter().map(watched).collect(),
             addresses: bindings.iter().cloned().collect(),
             domains: Domains::new(),
+            domains_of: BTreeMap::new(),
             told: BTreeMap::new(),
             notes: Vec::new(),
+            reversed: BTreeSet::new(),
+            left_out: 0,
             distrust: None,
+            no_second: false,
         }
     }
 
@@ -144,15 +164,39 @@ impl Watch {
         }
     }
 
-    /// Sets the domains to ask about. What is known of those that stay, stays.
+    /// Sets the domains to ask about, as many as there is room for. What is known of those that stay, stays.
     pub fn set_domains(&mut self, domains: Domains) {
+        let (domains, left_out) = bounded(domains);
+        let matters = self.zones.iter().any(|zone| zone.rules.kind == ZoneKind::Domain);
+        if std::mem::replace(&mut self.left_out, left_out) != left_out && left_out > 0 && matters {
+            self.notes.push(Note::Domains { asked: domains.len(), left_out });
+        }
         for zone in self.zones.iter_mut().filter(|zone| zone.rules.kind == ZoneKind::Domain) {
             zone.cells.retain(|subject, _| matches!(subject, Subject::Domain(domain) if domains.contains_key(domain)));
             for domain in domains.keys() {
                 zone.cells.entry(Subject::Domain(domain.clone())).or_default();
             }
         }
+        self.domains_of.clear();
+        for (domain, users) in &domains {
+            for binding in &users.bindings {
+                self.domains_of.entry(binding.clone()).or_default().push(domain.clone());
+            }
+        }
         self.domains = domains;
+    }
+
+    /// The reverse DNS of the binding was seen for certain, so that its PTR names are among the domains if it has some.
+    /// Until then a remembered listing of one of its domains stands, for the listed one may be the one not known yet.
+    pub fn reverse_seen(&mut self, binding: &BindingName) {
+        if !self.reversed.contains(binding) {
+            self.reversed.insert(binding.clone());
+        }
+    }
+
+    /// The domains that a binding goes by, in order.
+    pub fn domains_of(&self, binding: &BindingName) -> &[String] {
+        self.domains_of.get(binding).map_or(&[], Vec::as_slice)
     }
 
     /// The domains that are asked about.
@@ -176,6 +220,12 @@ impl Watch {
             let shared = self.zones.iter_mut().filter(|zone| zone.shares_resolver());
             shared.flat_map(|zone| zone.cells.values_mut()).for_each(|cell| cell.pending = None);
         }
+    }
+
+    /// The second resolver is proven to lie, or not any more. While it is, listings are confirmed as if there were none: one
+    /// that sees no list would contradict every listing for ever.
+    pub fn without_second(&mut self, lies: bool) {
+        self.no_second = lies;
     }
 
     /// Why the resolver that lists share is not to be believed; `None` while it is.
@@ -216,15 +266,21 @@ impl Watch {
         match to {
             ZoneHealth::Healthy => {
                 watched.note_networks(&blast, &mut self.notes);
-                let doubled = blast != Blast::Few;
-                watched.conclude(seen, doubled, &self.rules, (&self.addresses, &self.domains), &mut self.notes, now);
+                let asks_second = !self.no_second && !self.rules.second_servers.is_empty() && watched.shares_resolver();
+                let look = Look { second: asks_second.then_some(None), doubled: blast != Blast::Few };
+                watched.conclude(seen, look, &self.rules, (&self.addresses, &self.domains), &mut self.notes, now);
             }
             // A liar's earlier words are worth nothing either.
             ZoneHealth::Dead => {
                 watched.cells.values_mut().for_each(Cell::forget);
                 watched.kept.clear();
             }
-            ZoneHealth::Quarantined if from != to => watched.doubt(&self.rules, now),
+            ZoneHealth::Quarantined => {
+                if from != to {
+                    watched.doubt(&self.rules, now);
+                }
+                watched.still_says(seen, now);
+            }
             _ => {}
         }
     }
@@ -233,7 +289,9 @@ impl Watch {
     pub fn pending(&self) -> Vec<(usize, Vec<Subject>)> {
         let waiting = |zone: &Watched| -> Vec<Subject> {
             let cells = zone.cells.iter().filter(|(_, cell)| cell.wants_confirmation());
-            cells.map(|(subject, _)| subject.clone()).collect()
+            let mut waiting: BTreeSet<Subject> = cells.map(|(subject, _)| subject.clone()).collect();
+            waiting.extend(zone.unproven(&self.domains, self.rules.confirmations));
+            waiting.into_iter().collect()
         };
         let zones = self.zones.iter().enumerate().map(|(index, zone)| (index, waiting(zone)));
         zones.filter(|(_, subjects)| !subjects.is_empty()).collect()
@@ -244,7 +302,8 @@ impl Watch {
         self.zones.get(zone).map(|zone| zone.cells.keys().cloned().collect()).unwrap_or_default()
     }
 
-    /// Whether a listing of the subject would be new: then a second resolver is asked, and what the list says of it.
+    /// Whether a listing of the subject would be new (then a second resolver is asked about it, and else about its end), and
+    /// whether it is to be asked what the list says of it.
     pub fn would_be_new(&self, zone: usize, subject: &Subject) -> (bool, bool) {
         let cell = self.zones.get(zone).and_then(|zone| zone.cells.get(subject));
         cell.map_or((true, true), |cell| (!cell.is_listed(), cell.text.is_none()))
@@ -296,79 +355,29 @@ impl Watched {
         if is_servfail && self.rules.key_file.is_some() { format!("{why}; is the key active?") } else { why }
     }
 
-    fn cycle(&self, rules: &config::Monitor) -> Duration {
-        self.rules.round_every(self.cells.len()).mul_f64(1.0 + rules.jitter.clamp(0.0, 1.0))
-    }
-
-    fn blast(
-        &self,
-        seen: &Seen,
-        addresses: &BTreeMap<BindingName, IpAddr>,
-        rules: &config::Monitor,
-        now: Wall,
-    ) -> Blast {
-        let cycle = self.cycle(rules);
-        let listed_now: BTreeMap<&Subject, bool> = seen
-            .answers
-            .iter()
-            .map(|(subject, answer)| (subject, matches!(answer, AnswerClass::Listed { .. })))
-            .collect();
-        let standing = |subject: &Subject, cell: &Cell| {
-            let lately = |at: Option<Wall>| at.is_some_and(|at| now.since(at) <= cycle);
-            match listed_now.get(subject) {
-                Some(true) if !cell.is_listed() => Standing::New,
-                _ if lately(cell.on_list_since()) => Standing::New,
-                Some(false) => Standing::Clean,
-                None if lately(cell.last_clean) && !cell.is_listed() => Standing::Clean,
-                _ => Standing::Other,
-            }
-        };
-        let standings: Vec<(Option<IpAddr>, Standing)> = self
-            .cells
-            .iter()
-            .map(|(subject, cell)| {
-                let address = match subject {
-                    Subject::Binding(binding) => addresses.get(binding).copied(),
-                    Subject::Domain(_) => None,
-                };
-                (address, standing(subject, cell))
-            })
-            .collect();
-        let clean_sentinels = seen.sentinels.iter().filter(|(_, answer)| *answer == AnswerClass::NotListed).count();
-        blast::judge(&standings, clean_sentinels, rules.blast_radius)
-    }
-
-    fn note_networks(&mut self, blast: &Blast, notes: &mut Vec<Note>) {
-        let networks = if let Blast::Networks(networks) = blast { networks.as_str() } else { "" };
-        if self.networks != networks {
-            self.networks = networks.to_owned();
-            if !networks.is_empty() {
-                notes.push(Note::Networks { zone: self.name.clone(), networks: networks.to_owned() });
-            }
+    /// Domains of bindings with a remembered listing that are clean so far, but not often enough yet.
+    fn unproven(&self, domains: &Domains, confirmations: u32) -> Vec<Subject> {
+        if self.kept.is_empty() {
+            return Vec::new();
         }
-    }
-
-    /// It is distrusted: what it said within the same cycle goes, what it had said before stands.
-    fn doubt(&mut self, rules: &config::Monitor, now: Wall) {
-        let cycle = self.cycle(rules);
-        for cell in self.cells.values_mut() {
-            if cell.seen.is_some_and(|(first, _)| now.since(first) <= cycle) {
-                cell.forget();
-            }
-            cell.pending = None;
-        }
+        let has_kept = |users: &Users| users.bindings.iter().any(|binding| self.kept.contains_key(binding));
+        let own =
+            domains.iter().filter(|(_, users)| has_kept(users)).map(|(domain, _)| Subject::Domain(domain.clone()));
+        own.filter(|subject| self.cells.get(subject).is_some_and(|cell| (1..confirmations).contains(&cell.cleans)))
+            .collect()
     }
 
     fn conclude(
         &mut self,
         seen: &Seen,
-        doubled: bool,
+        look: Look,
         rules: &config::Monitor,
         whose: (&BTreeMap<BindingName, IpAddr>, &Domains),
         notes: &mut Vec<Note>,
         now: Wall,
     ) {
-        let asks_second = !rules.second_servers.is_empty() && self.rules.servers.is_empty();
+        let asks_second = look.second.is_some();
+        let (mut heard, mut unheard) = (0u64, 0u64);
         for (subject, answer) in &seen.answers {
             self.strange(answer, notes);
             let Some(cell) = self.cells.get_mut(subject) else { continue };
@@ -381,10 +390,14 @@ impl Watched {
                 AnswerClass::NotListed | AnswerClass::Good { .. } => Some(false),
                 _ => None,
             });
-            let look = Look { second: asks_second.then_some(said), doubled };
-            if known.is_listed() && look.second == Some(Some(false)) && !cell.disputed {
-                cell.disputed = true;
-                notes.push(Note::Disputed { zone: self.name.clone(), subject: subject.clone() });
+            let look = Look { second: asks_second.then_some(said), ..look };
+            if asks_second && cell.is_at_stake(&known) {
+                *(if said.is_some() { &mut heard } else { &mut unheard }) += 1;
+                if said == Some(!known.is_listed()) && !cell.disputed {
+                    cell.disputed = true;
+                    let (zone, subject) = (self.name.clone(), subject.clone());
+                    notes.push(Note::Disputed { zone, subject, ends: !known.is_listed() });
+                }
             }
             match cell.conclude(known, look, rules, now) {
                 Some(Change::Listed) => notes.extend(telling::listed(&self.rules, subject, cell, whose)),
@@ -393,6 +406,12 @@ impl Watched {
                 }
                 None => {}
             }
+        }
+        self.second_silent += unheard;
+        if heard > 0 {
+            self.second_mute = false;
+        } else if unheard > 0 && !std::mem::replace(&mut self.second_mute, true) {
+            notes.push(Note::SecondSilent { zone: self.name.clone() });
         }
     }
 

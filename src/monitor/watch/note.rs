@@ -73,8 +73,22 @@ pub enum Note {
     Disputed {
         /// Which zone.
         zone: ZoneName,
-        /// Who is said to be on it.
+        /// Who is said to be on it, or no longer.
         subject: Subject,
+        /// The first one no longer sees a listing that the second one sees.
+        ends: bool,
+    },
+    /// The second resolver says nothing of what it is asked to confirm. Noted once until it does.
+    SecondSilent {
+        /// Which zone.
+        zone: ZoneName,
+    },
+    /// There are more domains than are asked about. Noted once per number.
+    Domains {
+        /// Domains that are asked about.
+        asked: usize,
+        /// Domains that are not.
+        left_out: usize,
     },
     /// Questions were not put because the day's budget is used up. Noted once until there is some again.
     Budget {
@@ -86,7 +100,7 @@ pub enum Note {
 }
 
 impl Note {
-    /// Stable text: zone, unknown_code, networks, listed, cleared, disputed, budget.
+    /// Stable text: zone, unknown_code, networks, listed, cleared, disputed, second_silent, domains, budget.
     pub fn what(&self) -> &'static str {
         match self {
             Self::Zone { .. } => "zone",
@@ -95,6 +109,8 @@ impl Note {
             Self::Listed { .. } => "listed",
             Self::Cleared { .. } => "cleared",
             Self::Disputed { .. } => "disputed",
+            Self::SecondSilent { .. } => "second_silent",
+            Self::Domains { .. } => "domains",
             Self::Budget { .. } => "budget",
         }
     }
@@ -151,7 +167,15 @@ impl Note {
                 who(zone, subject);
                 add("since", time(since));
             }
-            Self::Disputed { zone, subject } => who(zone, subject),
+            Self::Disputed { zone, subject, ends } => {
+                who(zone, subject);
+                add("ends", if *ends { "yes".to_owned() } else { String::new() });
+            }
+            Self::SecondSilent { zone } => add("zone", zone.to_string()),
+            Self::Domains { asked, left_out } => {
+                add("asked", asked.to_string());
+                add("left_out", left_out.to_string());
+            }
             Self::Budget { zone, per_day } => {
                 add("zone", zone.to_string());
                 add("per_day", per_day.to_string());

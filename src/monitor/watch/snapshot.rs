@@ -52,6 +52,8 @@ pub struct ZoneSnapshot {
     pub budget_left: Option<u64>,
     /// Questions that were not put for want of them, since the start.
     pub budget_denied: u64,
+    /// New or ending listings of which the second resolver said nothing, since the start.
+    pub second_silent: u64,
     /// Answers since the start, by what they said.
     pub answers: Vec<AnswersSnapshot>,
     /// Where one asks to be taken off.

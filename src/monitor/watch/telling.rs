@@ -12,6 +12,7 @@ use crate::reputation::Evidence;
 use crate::reputation::evidence::Listing;
 
 use super::cell::{Cell, Known};
+use super::weight::{Held, SeenOn, counted};
 use super::{
     DomainSnapshot, ListingSnapshot, Note, ProbeSnapshot, STALE_AFTER, Snapshot, Watch, Watched, ZoneSnapshot,
 };
@@ -56,23 +57,23 @@ fn of_domain(listing: &Listing, domain: &str, users: &Users) -> Listing {
     Listing { codes, ..listing.clone() }
 }
 
-/// What one zone holds against a binding, or says in its favour, and when that was seen.
-type Held = (Listing, Option<(Wall, Option<Wall>)>);
-
 impl Watch {
     /// The listings of each binding whose confirmed set is new.
     pub fn evidence(&mut self, now: Wall) -> Vec<Evidence> {
-        self.zones.iter_mut().for_each(|zone| zone.drop_stale(&self.domains, now));
+        let reversed = self.rules.fcrdns.then_some(&self.reversed);
+        let confirmations = self.rules.confirmations.max(1);
+        self.zones.iter_mut().for_each(|zone| zone.drop_stale(&self.domains_of, reversed, confirmations, now));
         // Whoever was told of a listing must hear of its end, also when no zone is left to say so.
         let mut known: BTreeSet<BindingName> = self.told.keys().cloned().collect();
         known.extend(self.zones.iter().flat_map(|zone| zone.spoke_of(&self.domains)));
         let mut news = Vec::new();
         for binding in known {
-            let held: Vec<Held> = self.zones.iter().filter_map(|zone| zone.holds(&binding, &self.domains)).collect();
-            let listed = weighed(&held);
+            let held: Vec<Held> =
+                self.zones.iter().filter_map(|zone| zone.holds(&binding, self.names(&binding))).collect();
+            let listed = counted(&held, &self.rules);
             if self.told.get(&binding) != Some(&listed) {
-                let told_of = held.iter().filter(|(listing, _)| listed.contains(listing));
-                let newest = told_of.filter(|(l, _)| l.weight >= 0.0).filter_map(|(_, seen)| *seen).max_by_key(|s| s.0);
+                let against = held.iter().filter(|held| held.listing.weight >= 0.0);
+                let newest = against.filter_map(|held| held.seen).max_by_key(|seen| seen.0);
                 self.told.insert(binding.clone(), listed.clone());
                 news.push(Evidence::Listings {
                     binding,
@@ -83,6 +84,10 @@ impl Watch {
             }
         }
         news
+    }
+
+    fn names(&self, binding: &BindingName) -> impl Iterator<Item = (&String, &Users)> {
+        self.domains_of(binding).iter().filter_map(|domain| self.domains.get_key_value(domain))
     }
 
     /// State for status and metrics. What only the shell knows (budgets, counts) is left empty.
@@ -123,6 +128,7 @@ impl Watch {
             queries_per_day: zone.rules.queries_per_day,
             budget_left: None,
             budget_denied: 0,
+            second_silent: zone.second_silent,
             answers: Vec::new(),
             delisting: zone.rules.delisting.clone(),
             terms: zone.rules.terms.clone(),
@@ -130,26 +136,26 @@ impl Watch {
     }
 }
 
-/// What is told: nothing where nothing is held against the binding; good words only beside what they can excuse.
-fn weighed(held: &[Held]) -> Vec<Listing> {
-    let all = || held.iter().map(|(listing, _)| listing);
-    if !all().any(|listing| listing.weight >= 0.0) {
-        return Vec::new();
-    }
-    let certain = all().any(|listing| listing.certain);
-    all().filter(|listing| listing.weight >= 0.0 || !certain).cloned().collect()
-}
-
 impl Watched {
-    fn drop_stale(&mut self, domains: &Domains, now: Wall) {
+    /// A remembered listing stands until each of the binding's domains, once they are all known, is listed or was clean
+    /// as often as the end of a listing asks for. `reversed`: whose PTR names are known, where they are looked for.
+    fn drop_stale(
+        &mut self,
+        domains_of: &BTreeMap<BindingName, Vec<String>>,
+        reversed: Option<&BTreeSet<BindingName>>,
+        confirmations: u32,
+        now: Wall,
+    ) {
         self.cells.values_mut().for_each(|cell| cell.drop_stale(now));
         let cells = &self.cells;
+        let is_open = |domain: &String| {
+            let cell = cells.get(&Subject::Domain(domain.clone()));
+            cell.is_none_or(|cell| !cell.is_listed() && cell.cleans < confirmations)
+        };
         self.kept.retain(|binding, (_, at)| {
-            let mut own = domains.iter().filter(|(_, users)| users.bindings.binary_search(binding).is_ok());
-            let is_open = |domain: &String| {
-                cells.get(&Subject::Domain(domain.clone())).is_none_or(|cell| cell.confirmed.is_none())
-            };
-            now.since(*at) < STALE_AFTER && (domains.is_empty() || own.any(|(domain, _)| is_open(domain)))
+            let mut own = domains_of.get(binding).into_iter().flatten();
+            let all_known = !domains_of.is_empty() && reversed.is_none_or(|seen| seen.contains(binding));
+            now.since(*at) < STALE_AFTER && (!all_known || own.any(is_open))
         });
     }
 
@@ -167,7 +173,16 @@ impl Watched {
         known.flat_map(of).collect()
     }
 
-    fn holds(&self, binding: &BindingName, domains: &Domains) -> Option<Held> {
+    fn holds<'d>(&self, binding: &BindingName, names: impl Iterator<Item = (&'d String, &'d Users)>) -> Option<Held> {
+        let (listing, seen) = self.said_of(binding, names)?;
+        Some(Held { listing, operator: self.rules.operator.clone(), kind: self.rules.kind, seen })
+    }
+
+    fn said_of<'d>(
+        &self,
+        binding: &BindingName,
+        mut names: impl Iterator<Item = (&'d String, &'d Users)>,
+    ) -> Option<(Listing, Option<SeenOn>)> {
         if self.rules.kind == ZoneKind::Address {
             let cell = self.cells.get(&Subject::Binding(binding.clone()))?;
             return match &cell.confirmed {
@@ -176,12 +191,11 @@ impl Watched {
             };
         }
         let of = |(domain, users): (&String, &Users)| {
-            users.bindings.binary_search(binding).ok()?;
             let cell = self.cells.get(&Subject::Domain(domain.clone()))?;
             let Some(Known::Listed(listing)) = &cell.confirmed else { return None };
             Some((of_domain(listing, domain, users), cell.seen))
         };
-        let worst = domains.iter().filter_map(of).max_by(|(a, _), (b, _)| a.weight.total_cmp(&b.weight));
+        let worst = names.by_ref().filter_map(of).max_by(|(a, _), (b, _)| a.weight.total_cmp(&b.weight));
         worst.or_else(|| self.kept.get(binding).map(|(listing, _)| (listing.clone(), None)))
     }
 }

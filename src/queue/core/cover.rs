@@ -69,6 +69,11 @@ impl Core {
         aside.keep_for_cover(cover, id, |id| index.get(id).is_some_and(is_set_aside));
     }
 
+    /// Whether mail from a sender domain waits.
+    pub fn waits_from(&self, sender_domain: &Domain) -> bool {
+        self.senders.has(sender_domain)
+    }
+
     /// Sender domains of what waits, each with its tenant.
     pub fn sender_domains(&self) -> BTreeSet<(TenantName, Domain)> {
         let mut pairs = BTreeSet::new();

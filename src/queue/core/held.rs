@@ -110,6 +110,11 @@ impl Senders {
         }
     }
 
+    /// Whether anything from a domain waits.
+    pub(super) fn has(&self, domain: &Domain) -> bool {
+        self.ids.contains_key(domain)
+    }
+
     /// The numbers of a domain, one for each stream that waits.
     fn of(&self, domain: &Domain) -> &[SenderId] {
         self.ids.get(domain).map_or(&[], SmallVec::as_slice)

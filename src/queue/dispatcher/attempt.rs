@@ -26,8 +26,8 @@ use crate::telemetry::{attempt_log, metrics, unmatched};
 const SPOOL_PAUSE: Duration = Duration::from_secs(5);
 
 /// Where an attempt goes and from where.
-struct Way {
-    binding: Arc<Binding>,
+pub(super) struct Way {
+    pub(super) binding: Arc<Binding>,
     plan: Arc<MxPlan>,
     ehlo: String,
     tier: usize,
@@ -232,13 +232,7 @@ impl Dispatcher {
             self.metrics.failovers.with_label_values(&[before.pool.as_str()]).inc();
         }
         self.metrics.attempt_seconds.observe(report.latency.as_secs_f64());
-        if let Some(blaming) = answers.iter().find(|a| a.outcome.counts_against_ip) {
-            // Not called under its lock: what it does is not ours to know.
-            let on_blame = self.on_blame.lock().clone();
-            if let Some(on_blame) = on_blame {
-                on_blame(&way.binding.name, &blaming.text);
-            }
-        }
+        self.tell_refusal(way, before, report, answers);
     }
 
     /// Counts recipients whose fate is decided. Called under the core's lock, with the move it counts.

@@ -30,6 +30,7 @@ use tokio::sync::Notify;
 
 use self::mark::Marker;
 use self::telling::{Telling, Told};
+pub use self::watched::{OnBlame, Refusal};
 use super::core::explain::{Explanation, Supposed};
 use super::core::{Action, Core, Observed};
 use super::fresh::Fresh;
@@ -38,7 +39,7 @@ use crate::config::Config;
 use crate::delivery::plan::NoPlan;
 use crate::delivery::{Connector, Resolver};
 use crate::feedback::token::Directory;
-use crate::message::{BindingName, Domain, Entry, EntryId, IdSource, MessageId, PoolName, StreamName, TenantName};
+use crate::message::{Domain, Entry, EntryId, IdSource, MessageId, PoolName, StreamName, TenantName};
 use crate::outcome::classify::Classifier;
 use crate::reputation::facts::Fact;
 use crate::reputation::{Evidence, Health, Subject};
@@ -90,9 +91,6 @@ pub struct Counts {
     /// Writes of counts of daily caps that failed.
     pub grant_errors: AtomicU64,
 }
-
-/// Is told of each binding whose address a reply blames, with the reply.
-pub type OnBlame = Arc<dyn Fn(&BindingName, &str) + Send + Sync>;
 
 /// Is told of each message that is taken in: its tenant and the domain of its sender.
 pub type OnSender = Arc<dyn Fn(&TenantName, &Domain) + Send + Sync>;
@@ -221,11 +219,6 @@ impl Dispatcher {
             on_sender: Mutex::default(),
             events: Events::default(),
         })
-    }
-
-    /// Calls `f` with the binding and the reply whenever one blames its IP, so that the monitor can look at once.
-    pub fn on_blame(&self, f: OnBlame) {
-        *self.on_blame.lock() = Some(f);
     }
 
     /// Looks into the core. Keep it short: every decision waits meanwhile.

@@ -1,8 +1,8 @@
 //! Alerts that the program pushes by itself.
 
-use prometheus::{GaugeVec, IntCounterVec, IntGaugeVec};
+use prometheus::{GaugeVec, IntCounterVec, IntGauge, IntGaugeVec};
 
-use super::{Registry, counters, gauges, ratios};
+use super::{Registry, counters, gauges, opts, ratios, register};
 
 /// See the module.
 #[derive(Debug)]
@@ -15,6 +15,8 @@ pub struct AlertMetrics {
     pub push_age_seconds: GaugeVec,
     /// Deliveries or ended alerts that a target has not taken yet.
     pub waiting: IntGaugeVec,
+    /// Conditions that found no room among the alerts.
+    pub left_out: IntGauge,
 }
 
 impl AlertMetrics {
@@ -29,6 +31,10 @@ impl AlertMetrics {
                 &["target"],
             )?,
             waiting: gauges(r, "alert_pushes_waiting", "What the target has not taken yet.", &["target"])?,
+            left_out: register(
+                r,
+                IntGauge::with_opts(opts("alerts_left_out", "Conditions that found no room among the alerts."))?,
+            )?,
         })
     }
 }

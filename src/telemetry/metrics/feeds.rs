@@ -8,7 +8,7 @@ use prometheus::{GaugeVec, IntCounterVec, IntGaugeVec};
 pub struct FeedMetrics {
     /// Whether the last fetch worked; no series before the first of this run.
     pub up: IntGaugeVec,
-    /// Age of the end of the newest period; no series while nothing is known.
+    /// Age of the end of the newest period reported; where nothing was ever reported, since the feed was set up.
     pub age_seconds: GaugeVec,
     /// When a fetch last worked, Unix time.
     pub last_success: GaugeVec,
@@ -20,6 +20,12 @@ pub struct FeedMetrics {
     pub fetches: IntCounterVec,
     /// Fields of reports that nobody knows.
     pub unknown_fields: IntCounterVec,
+    /// Observations for which there was no room.
+    pub dropped: IntCounterVec,
+    /// Parts (domains, addresses) that the other side refuses to be asked about.
+    pub notes: IntGaugeVec,
+    /// Bindings that are called bad without being believed, since too many turned bad at once.
+    pub held: IntGaugeVec,
     /// Of each binding: 2 bad, 1 warn, 0 good, -1 unknown.
     pub state: IntGaugeVec,
     /// What was said last, of a binding, or of a domain or tenant of ours.
@@ -30,7 +36,12 @@ impl FeedMetrics {
     pub(super) fn new(r: &Registry) -> Result<Self, prometheus::Error> {
         Ok(Self {
             up: super::gauges(r, "feed_up", "1 where the last fetch of the feed worked.", &["feed"])?,
-            age_seconds: super::ratios(r, "feed_age_seconds", "Age of the newest period reported.", &["feed"])?,
+            age_seconds: super::ratios(
+                r,
+                "feed_age_seconds",
+                "Age of the newest period reported, or of the feed where there is none.",
+                &["feed"],
+            )?,
             last_success: super::ratios(
                 r,
                 "feed_last_success_timestamp_seconds",
@@ -54,6 +65,24 @@ impl FeedMetrics {
                 r,
                 "feed_unknown_fields_total",
                 "Fields in reports of the feed that are not understood.",
+                &["feed"],
+            )?,
+            dropped: super::counters(
+                r,
+                "feed_dropped_observations_total",
+                "Observations of the feed for which there was no room.",
+                &["feed", "whose"],
+            )?,
+            notes: super::gauges(
+                r,
+                "feed_notes",
+                "Domains or addresses that the feed refuses to be asked about.",
+                &["feed"],
+            )?,
+            held: super::gauges(
+                r,
+                "feed_held_bindings",
+                "Bindings called bad without being throttled, since too many turned bad at once.",
                 &["feed"],
             )?,
             state: super::gauges(

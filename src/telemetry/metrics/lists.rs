@@ -15,8 +15,14 @@ pub struct ListMetrics {
     pub budget_left: IntGaugeVec,
     /// Questions not put because nothing was left.
     pub budget_denied: IntCounterVec,
+    /// New or ending listings of which the second resolver said nothing.
+    pub second_silent: IntCounterVec,
     /// Domains of a binding or tenant that a zone lists.
     pub domain_listed: IntGaugeVec,
+    /// What the heaviest of them weighs; no series where none is listed.
+    pub domain_weight: GaugeVec,
+    /// What the listing of a binding weighs; no series without one.
+    pub listing_weight: GaugeVec,
     /// When the zone's health last changed.
     pub zone_since: GaugeVec,
     /// When the listing of a binding was first seen; no series without one.
@@ -50,11 +56,29 @@ impl ListMetrics {
                 "Questions not put because the day's budget was used up.",
                 &["zone"],
             )?,
+            second_silent: counters(
+                r,
+                "dnsbl_second_silent_total",
+                "Answers that the second resolver was to confirm and said nothing of.",
+                &["zone"],
+            )?,
             domain_listed: gauges(
                 r,
                 "dnsbl_domain_listed",
                 "Domains of a binding (EHLO, PTR) or of a tenant (sender) that the list names.",
                 &["zone", "of", "name"],
+            )?,
+            domain_weight: ratios(
+                r,
+                "dnsbl_domain_listing_weight",
+                "Weight of the heaviest listing of a domain of the binding or tenant.",
+                &["zone", "of", "name"],
+            )?,
+            listing_weight: ratios(
+                r,
+                "dnsbl_listing_weight",
+                "Weight of the listing of the binding.",
+                &["binding", "zone"],
             )?,
             zone_since: ratios(
                 r,

@@ -25,6 +25,9 @@ impl ReactionMetrics {
     pub(super) fn new(r: &Registry) -> Result<Self, prometheus::Error> {
         let help = "From a listing to the end of the last attempt that the listed binding carried.";
         let opts = HistogramOpts::from(opts("listing_reaction_seconds", help)).buckets(BOUNDS.to_vec());
-        Ok(Self { listing_reaction: register(r, HistogramVec::new(opts, &["from"])?)? })
+        let listing_reaction = register(r, HistogramVec::new(opts, &["from"])?)?;
+        // From the start on: a rate sees the first listing only where there was a zero before it.
+        [FIRST_ANSWER, LAST_CLEAN].iter().for_each(|from| drop(listing_reaction.with_label_values(&[from])));
+        Ok(Self { listing_reaction })
     }
 }

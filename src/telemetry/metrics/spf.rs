@@ -2,9 +2,9 @@
 //!
 //! Domains are the tenants' choice and without bound, so they are counted; `/api/v1/spf` names them.
 
-use prometheus::{IntCounterVec, IntGaugeVec};
+use prometheus::{IntCounterVec, IntGauge, IntGaugeVec};
 
-use super::{Registry, counters, gauges};
+use super::{Registry, counters, gauge, gauges};
 
 /// See the module.
 #[derive(Debug)]
@@ -15,6 +15,10 @@ pub struct SpfMetrics {
     pub uncovered_domains: IntGaugeVec,
     /// Evaluations, by result (RFC 7208 §2.6).
     pub evaluations: IntCounterVec,
+    /// Sender domains that are due and were not evaluated yet.
+    pub overdue_domains: IntGauge,
+    /// Messages from sender domains that are not evaluated, since there are more of them than are kept: by tenant.
+    pub passed_over: IntCounterVec,
 }
 
 impl SpfMetrics {
@@ -33,6 +37,13 @@ impl SpfMetrics {
                 &["tenant", "pool"],
             )?,
             evaluations: counters(r, "spf_evaluations_total", "Evaluations of SPF, by result.", &["result"])?,
+            overdue_domains: gauge(r, "spf_overdue_domains", "Sender domains whose evaluation is due.")?,
+            passed_over: counters(
+                r,
+                "spf_passed_over_total",
+                "Messages from sender domains that are not evaluated for want of room.",
+                &["tenant"],
+            )?,
         })
     }
 }

@@ -1,6 +1,6 @@
 //! What stands still, for how long, and who looks when it ends.
 
-use super::super::lanes::{Head, reason as reason_of};
+use super::super::lanes::{self, Head};
 use super::*;
 use crate::reputation::Reason;
 use crate::scheduler::verdict::CapOf;
@@ -117,7 +117,7 @@ fn each_verdict_blocks_what_it_covers_and_no_more() {
         } else {
             // A second binding that gives no moment of its own changes nothing.
             let verdicts = [(BindingId(0), verdict.clone()), (BindingId(0), Verdict::TierClosed)];
-            rig.core.block(head, until, &verdicts, reason_of(&verdicts), rig.now);
+            rig.core.block(head, until, &verdicts, lanes::reason(&verdicts), rig.now);
         }
         assert_eq!(ids.map(|id| rig.reason(id) == "ready"), goes, "{verdict:?} of the tenant: {of_tenant}");
         assert_eq!(rig.reason(ids[0]), verdict.as_str());

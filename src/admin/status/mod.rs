@@ -1,0 +1,277 @@
+//! The status as data: what `/api/v1/status` answers and `remuda status` prints.
+
+mod take;
+
+use serde::{Deserialize, Serialize};
+
+use super::Sources;
+use crate::clock::{Wall, rfc3339};
+use crate::message::EntryId;
+use crate::reputation::holds::HoldView;
+
+pub(in crate::admin) use take::SLICE;
+
+/// Everything at one moment.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Status {
+    /// Of the program.
+    pub version: String,
+    /// `server.hostname`.
+    pub hostname: String,
+    /// When this was taken.
+    #[serde(with = "rfc3339")]
+    pub at: Wall,
+    /// Addresses of the SMTP listeners.
+    pub listeners: Vec<String>,
+    /// In the order of the configuration.
+    pub bindings: Vec<BindingStatus>,
+    /// What waits.
+    pub queue: QueueStatus,
+    /// Totals since start.
+    pub counts: CountStatus,
+    /// Tenant caps.
+    pub tenants: Vec<TenantStatus>,
+    /// Mail that is held because a receiver refuses its tenant or sender domain.
+    #[serde(default)]
+    pub holds: Vec<HoldView>,
+    /// DNSBL zones.
+    pub zones: Vec<ZoneStatus>,
+    /// Durable state.
+    pub spool: SpoolStatus,
+}
+
+/// One binding.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct BindingStatus {
+    /// Its name.
+    pub name: String,
+    /// Its source address.
+    pub bind_address: String,
+    /// active, throttled, suspended, probation.
+    pub health: String,
+    /// Why not active.
+    pub reason: Option<String>,
+    /// Until when.
+    #[serde(with = "rfc3339::option")]
+    pub until: Option<Wall>,
+    /// What speaks for it, in words.
+    pub evidence: Option<String>,
+    /// Attempts on the wire.
+    pub in_use: u64,
+    /// Daily cap, if it has one.
+    pub cap: Option<CapStatus>,
+    /// Ladders that hold it back today.
+    #[serde(default)]
+    pub warmup: Vec<WarmupStatus>,
+    /// Destinations where it is not active.
+    pub routes: Vec<RouteStatus>,
+    /// What came back by mail, by destination.
+    #[serde(default)]
+    pub feedback: Vec<FeedbackStatus>,
+}
+
+/// One ladder that holds a binding, or its route to a provider, back today.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct WarmupStatus {
+    /// A provider's name; `None` for the binding as a whole.
+    pub provider: Option<String>,
+    /// Stage, from 0 as in the configuration.
+    pub stage: u64,
+    /// Stages there are below the daily cap.
+    pub stages: u64,
+    /// Recipients that may be accepted today.
+    pub allowance: u64,
+    /// Accepted today, as far as the ladder knows: after a crash it may have forgotten some minutes.
+    pub accepted: u64,
+}
+
+/// What came back by mail for what a binding delivered in the last seven days (UTC days of sending, today included).
+#[derive(Debug, Serialize, Deserialize)]
+pub struct FeedbackStatus {
+    /// A provider's name, or `other` for everybody else.
+    pub destination: String,
+    /// Recipients accepted.
+    pub accepted: u64,
+    /// Complaints about those.
+    pub complaints: u64,
+    /// Bounces by mail for those.
+    pub late_bounces: u64,
+}
+
+/// One route that is not active, or that automation would take out if it were let.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct RouteStatus {
+    /// Where to.
+    pub destination: String,
+    /// active, throttled, suspended, probation.
+    pub health: String,
+    /// Why.
+    pub reason: Option<String>,
+    /// Until when.
+    #[serde(with = "rfc3339::option")]
+    pub until: Option<Wall>,
+    /// What speaks for it, in words.
+    pub evidence: Option<String>,
+    /// How many connections it has, and may have.
+    #[serde(default)]
+    pub window: Option<WindowStatus>,
+}
+
+/// The connection window of a route.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct WindowStatus {
+    /// Attempts on the wire.
+    pub in_use: u32,
+    /// Most at the same time now.
+    pub limit: u32,
+    /// `max_outbound_connections`.
+    pub ceiling: u32,
+    /// The receiver asked for less: no connection before that.
+    #[serde(with = "rfc3339::option")]
+    pub paused_until: Option<Wall>,
+}
+
+/// One daily cap.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct CapStatus {
+    /// Recipients a day.
+    pub limit: u64,
+    /// Accepted today.
+    pub used: u64,
+    /// Held by attempts on the wire.
+    pub reserved: u64,
+    /// Written ahead to disk.
+    pub granted: u64,
+    /// Start of the next day.
+    #[serde(with = "rfc3339")]
+    pub resets_at: Wall,
+}
+
+/// One tenant.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct TenantStatus {
+    /// Its name.
+    pub name: String,
+    /// Its cap, if it has one.
+    pub cap: Option<CapStatus>,
+}
+
+/// What waits.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct QueueStatus {
+    /// Messages.
+    pub messages: u64,
+    /// Entries (message × pool × recipient domain).
+    pub entries: u64,
+    /// Recipients.
+    pub recipients: u64,
+    /// Attempts on the wire.
+    pub in_flight: u64,
+    /// Grouped by pool, destination and reason.
+    pub waiting: Vec<WaitingStatus>,
+}
+
+/// Entries that wait for the same reason.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct WaitingStatus {
+    /// Their pool.
+    pub pool: String,
+    /// Their destination; the recipient domain while it is unknown.
+    pub destination: String,
+    /// A verdict's text, `retry`, `dns`, `slots`, `resolving`, `in_flight` or `ready`.
+    pub reason: String,
+    /// Entries.
+    pub count: u64,
+    /// Recipients.
+    pub recipients: u64,
+    /// Arrival of the oldest.
+    #[serde(with = "rfc3339")]
+    pub oldest: Wall,
+    /// Arrival of the oldest of those that were never tried.
+    #[serde(default, with = "rfc3339::option")]
+    pub oldest_untried: Option<Wall>,
+    /// When the first may move by itself.
+    #[serde(with = "rfc3339::option")]
+    pub next_at: Option<Wall>,
+    /// Most attempts any of them has had.
+    pub attempts: u32,
+}
+
+/// Totals since start.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct CountStatus {
+    /// Messages answered 250.
+    pub accepted_messages: u64,
+    /// Recipients of those.
+    pub accepted_recipients: u64,
+    /// Recipients found waiting at start.
+    pub recovered_recipients: u64,
+    /// Recipients on disk whose pool or tenant is no longer configured.
+    pub stranded_recipients: u64,
+    /// Recipients whose entry or body turned out unreadable while running.
+    pub set_aside_recipients: u64,
+    /// Recipients delivered (DSNs of ours included).
+    pub delivered: u64,
+    /// Recipients bounced.
+    pub bounced: u64,
+    /// Recipients expired.
+    pub expired: u64,
+    /// Deferrals.
+    pub deferred: u64,
+    /// Reports queued to senders.
+    pub dsn: u64,
+    /// Attempts of unknown fate.
+    pub duplicates_possible: u64,
+}
+
+/// One DNSBL zone.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ZoneStatus {
+    /// Its configured name.
+    pub name: String,
+    /// probing, healthy, blocked, dead, hollow, unreachable.
+    pub health: String,
+    /// Why it is not healthy.
+    pub reason: Option<String>,
+    /// Bindings it lists.
+    pub listed: Vec<String>,
+}
+
+/// Durable state.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct SpoolStatus {
+    /// The last hundred records set aside.
+    pub quarantined: Vec<String>,
+    /// How many there are in all.
+    pub quarantined_count: u64,
+    /// Group commits since start.
+    pub commits: u64,
+}
+
+/// One entry of the queue listing, with what only the disk knows.
+#[derive(Debug, Serialize)]
+pub struct QueueEntry {
+    /// From memory.
+    #[serde(flatten)]
+    pub view: crate::queue::core::QueueView,
+    /// Message it belongs to.
+    pub message: Option<String>,
+    /// Its stream.
+    pub stream: Option<String>,
+    /// What the last attempt said.
+    pub last_reply: Option<String>,
+}
+
+impl QueueEntry {
+    /// Looks the entry up in memory and on disk.
+    pub fn of(sources: &Sources, id: EntryId) -> Option<Self> {
+        let view = sources.dispatcher.with_core(|core| core.view(id))?;
+        let entry = sources.dispatcher.spool().entry(id).ok().flatten();
+        Some(Self {
+            view,
+            message: entry.as_ref().map(|e| e.message.to_string()),
+            stream: entry.as_ref().map(|e| e.stream.to_string()),
+            last_reply: entry.and_then(|e| e.recipients.into_iter().find_map(|r| r.state.last_reply)),
+        })
+    }
+}
