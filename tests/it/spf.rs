@@ -158,7 +158,7 @@ async fn what_was_proven_holds_from_the_first_message_after_a_restart() {
     sink.block(local(11), "550 5.7.1 Service unavailable; client host blocked using our blocklist");
     send(&relay, 10, 5, DOMAIN).await;
     wait_until("mail waits", async || {
-        relay.queue().await.iter().any(|entry| entry["reason"] == "route_suspended").then_some(())
+        relay.queue().await.iter().any(|entry| entry["reason"] == "spf_not_covered").then_some(())
     })
     .await;
     assert!(relay.term().await.success());
