@@ -280,15 +280,18 @@ impl Core {
         }
         let wake = wake.unwrap_or_else(|| self.parked_until(until, pool, now));
 
-        let is_used = |id: BindingId| gate == Some(id) || verdicts.contains(&(id, Verdict::WindowFull));
-        self.index.found_used(lane, is_used);
+        // What is found in use stops those that wait for the same: a connection, or the binding's gate.
+        let has_left_line = self.index.found_used(lane, |id, block| match block.until {
+            None => verdicts.contains(&(id, Verdict::WindowFull)),
+            Some(_) => gate == Some(id),
+        });
         let block = Block { until: (!by_event).then_some(until), reason: why };
         if !head.is_engaged && has(|v| matches!(v, Verdict::Reserved { .. })) {
             self.index.block_plain(lane, cover, block, wake);
         } else {
             self.index.block_lane(lane, cover, block, wake);
         }
-        if for_connection {
+        if for_connection || has_left_line {
             self.lines.found_full(pool, &full);
             self.wait_for(Awaited::Connection(pool), lane);
         }

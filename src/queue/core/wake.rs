@@ -38,6 +38,9 @@ pub(super) const STAGED_MAX: usize = 64;
 /// Lanes that may go back into their line for another binding's connection before a free one is offered no further.
 const OFFERS_MAX: u32 = 64;
 
+/// Lanes of a line that are passed over for a connection that the SPF records of their senders bar them from.
+const BARRED_MAX: usize = 1_000;
+
 /// Room in a line beyond twice the number of lanes there are, before those that are gone are looked for.
 const LINE_ROOM: usize = 1024;
 
@@ -295,16 +298,17 @@ impl Core {
     /// Lets the first in the pool's line for a connection look that may use this binding.
     fn wake_in_line(&mut self, pool: PoolId, binding: BindingId) -> bool {
         let Some(mut line) = self.lines.awaited.remove(&Awaited::Connection(pool)) else { return false };
-        let mut is_woken = false;
-        for _ in 0..line.len().min(OFFERS_MAX as usize) {
+        let (mut is_woken, mut barred) = (false, 0);
+        while !is_woken && barred < line.len().min(BARRED_MAX) {
             let Some(lane) = line.pop() else { break };
             is_woken = self.wake_usable(lane, binding, is_event);
+            if is_woken {
+                self.index.leaves_line(lane);
+            }
             if self.index.waits_for_event(lane) {
                 // What waits in it may not use this one.
                 line.push(lane);
-            }
-            if is_woken {
-                break;
+                barred += 1;
             }
         }
         if !line.is_empty() {

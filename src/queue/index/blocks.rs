@@ -76,18 +76,31 @@ impl Index {
         is_woken
     }
 
-    /// Parts of the lane that look for one of these bindings need not: it is in use.
-    pub fn found_used(&mut self, id: LaneId, is_used: impl Fn(BindingId) -> bool) {
-        let Some(lane) = self.lanes.get_mut(id) else { return };
+    /// A lane that looks again does so since its turn came in a line for a connection.
+    pub fn leaves_line(&mut self, id: LaneId) {
+        if let Some(lane) = self.lanes.get_mut(id) {
+            lane.has_left_line = true;
+        }
+    }
+
+    /// Parts of the lane that look for a binding need not where `is_used` holds, given what blocked them: they stand still
+    /// as before. Returns whether the lane has left a line in which they are to stand again.
+    pub fn found_used(&mut self, id: LaneId, is_used: impl Fn(BindingId, &Block) -> bool) -> bool {
+        let Some(lane) = self.lanes.get_mut(id) else { return false };
         let mut is_changed = false;
-        for part in lane.parts.iter_mut().filter(|part| part.tries.is_some_and(&is_used)) {
-            (part.tries, is_changed) = (None, true);
+        for part in lane.parts.iter_mut() {
+            let Some(binding) = part.tries else { continue };
+            if part.all().any(|parked| is_used(binding, &parked.block)) {
+                (part.tries, is_changed) = (None, true);
+            }
         }
-        if is_changed && lane.is_parked() {
-            let pool = lane.key.pool;
-            self.parked.entry(pool).or_default().insert(id);
-            self.arm_lane(id);
+        if !is_changed {
+            return false;
         }
+        let (pool, has_left_line) = (lane.key.pool, std::mem::take(&mut lane.has_left_line));
+        self.parked.entry(pool).or_default().insert(id);
+        self.arm_lane(id);
+        has_left_line
     }
 
     /// A part of the lane goes over this binding: if it was to look for another, it does so no more.

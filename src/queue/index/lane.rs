@@ -216,6 +216,8 @@ pub(super) struct Lane {
     /// Entries in it, without the ids that are passed over.
     pub(super) len: usize,
     pub(super) parts: Parts,
+    /// Parts that try do so since its turn came in a line.
+    pub(super) has_left_line: bool,
     /// Moment of its timer, so that it has only one.
     pub(super) armed: Option<Wall>,
     /// Is in the round of those that may have something to send.
@@ -224,7 +226,16 @@ pub(super) struct Lane {
 
 impl Lane {
     pub(super) fn new(key: LaneKey) -> Self {
-        Self { key, turns: Vec::new(), at: 0, len: 0, parts: Parts::default(), armed: None, queued: false }
+        Self {
+            key,
+            turns: Vec::new(),
+            at: 0,
+            len: 0,
+            parts: Parts::default(),
+            has_left_line: false,
+            armed: None,
+            queued: false,
+        }
     }
 
     /// All of it stands still.

@@ -509,7 +509,7 @@ mod properties {
                         for lane in bench.index.lanes_to(DestinationId(place)).to_vec() {
                             match n % 5 {
                                 0 => bench.index.wake_lane(lane),
-                                1 => bench.index.found_used(lane, |id| id.0 == n % 2),
+                                1 => drop(bench.index.found_used(lane, |id, _| id.0 == n % 2)),
                                 2 => bench.index.uses(lane, cover(n), BindingId(n % 2)),
                                 _ => drop(bench.index.wake_some(lane, Some(BindingId(n % 2)), |of, _| of != cover(n))),
                             }
@@ -583,9 +583,11 @@ fn what_one_part_finds_in_use_the_others_need_not_look_for() {
     bench.take().expect("goes");
     // The next finds it in use.
     let (key, ..) = bench.index.next_ready().and_then(|lane| bench.index.head(lane)).expect("a head");
-    bench.index.found_used(lane, |id| id == BindingId(8));
+    bench.index.found_used(lane, |id, _| id == BindingId(8));
     assert!(!bench.index.is_parked(lane), "another binding");
-    bench.index.found_used(lane, |id| id == BindingId(7));
+    bench.index.leaves_line(lane);
+    let mut found = |id| bench.index.found_used(lane, |tried, block| tried == id && block.until.is_none());
+    assert_eq!([found(BindingId(7)), found(BindingId(7))], [true, false], "it is to stand in its line again");
     block(&mut bench, key.cover);
     assert!(bench.take().is_none());
     assert_eq!(bench.index.parked(PoolId(0)).collect::<Vec<_>>(), [lane]);
@@ -593,7 +595,7 @@ fn what_one_part_finds_in_use_the_others_need_not_look_for() {
     // Two have something for them: what one has no more says nothing of the other.
     assert!(bench.index.wake_some(lane, binding(7), |_, _| true));
     assert!(!bench.index.wake_some(lane, binding(8), |_, _| true), "they look already");
-    bench.index.found_used(lane, |id| id == BindingId(7));
+    bench.index.found_used(lane, |id, _| id == BindingId(7));
     assert_eq!(std::iter::from_fn(|| bench.take()).count(), 3);
     assert_eq!(bench.index.lanes_len(), 0);
 }

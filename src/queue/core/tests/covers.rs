@@ -358,3 +358,35 @@ fn a_free_connection_is_offered_to_those_whose_sender_allows_the_binding() {
         }
     }
 }
+
+#[test]
+fn a_part_that_need_not_look_stands_in_its_line_again() {
+    let bindings = binding(1, "") + &binding(2, "") + &binding(3, "max_outbound_connections = 1");
+    let rest = "[pool.main]\nactive = [\"m1\", \"m2\", \"m3\"]\n[delivery]\nmax_outbound_connections = 1\n";
+    let mut rig = Rig::new(&(bindings + rest));
+    covered(&mut rig, "acme.example", &["m1"], &["m2", "m3"]);
+    covered(&mut rig, "bolt.example", &["m1", "m3"], &["m2"]);
+    covered(&mut rig, "three.example", &["m3"], &["m1", "m2"]);
+    let send = |rig: &mut Rig, tenant: &str, sender: &str, to: &str| {
+        let mut entry = rig.entry(tenant, "main", to);
+        entry.reverse_path = Some(sender.parse().expect("a mailbox"));
+        rig.take_in(entry);
+        rig.attempts()
+    };
+    let mut three = send(&mut rig, "acme", "u@three.example", "y.example");
+    let one = send(&mut rig, "acme", "u@acme.example", "x.example");
+    assert_eq!((by(&three), by(&one)), (vec!["m3"], vec!["m1"]));
+    // To x, m1 is in use; m3 is wherever the mail goes.
+    assert_eq!(send(&mut rig, "acme", "v@acme.example", "x.example").len(), 0);
+    assert_eq!(send(&mut rig, "bolt", "u@bolt.example", "x.example").len(), 0);
+    for n in 0..4 {
+        // A connection of m1 that is freed elsewhere helps neither of them.
+        let mut elsewhere = send(&mut rig, "acme", "w@acme.example", &format!("z{n}.example"));
+        rig.deliver(elsewhere.pop().expect("over m1"));
+        assert_eq!(rig.attempts().len(), 0);
+    }
+    rig.deliver(three.pop().expect("on the wire"));
+    let started = rig.attempts();
+    assert_eq!((started.len(), by(&started)), (1, vec!["m3"]));
+    drop(one);
+}
