@@ -124,6 +124,7 @@ async fn a_silent_receiver_costs_time_outs_and_nothing_hangs() {
 #[tokio::test]
 async fn mail_of_nobody_we_know_is_refused_with_text() {
     let sink = sink().await;
+    let mut arrived = 0;
     for (policy, code) in [("refuse", "550 5.7.1"), ("defer", "451 4.7.1")] {
         let settings = plain()
             .set("assignment", "unknown", &format!("\"{policy}\""))
@@ -140,6 +141,8 @@ async fn mail_of_nobody_we_know_is_refused_with_text() {
         let load = relay.load(1).reverse_path(|_| "s@acme.test".into());
         let done = load.headers(|_| "X-Remuda-Stream: no-such-stream\r\n".into()).run().await;
         assert!(done.refused[0].1.starts_with(code), "{:?}", done.refused);
+        arrived += 1;
+        wait_for_messages(&sink, arrived).await;
     }
     assert_eq!(sink.senders(), BTreeSet::from([local(11)]));
 }

@@ -20,6 +20,7 @@ use crate::support::{Relay, Settings, all_accepted, anywhere, array, keeping_sin
 const MAY_BE_EMPTY: &[(&str, &str)] = &[
     ("Refused at the door", "nothing was refused at the end of data"),
     ("Attempts from backups", "the backup takes over only while no active can be counted on"),
+    ("From listing to the last message", "measured only where mail left between the listing and the suspension"),
     ("Questions not put", "no list has a budget"),
 ];
 
