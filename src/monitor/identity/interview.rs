@@ -13,7 +13,7 @@ use super::names::Grade;
 use super::resolver::{self, Checked, ResolverCheck, Said, TestPoint};
 use crate::clock::Clock;
 use crate::config::{Probe, Zone, ZoneKind};
-use crate::monitor::answer::{DnsOutcome, domain_query_name, query_name};
+use crate::monitor::answer::{DnsOutcome, domain_query_name, likely_keys, query_name};
 use crate::monitor::dns::Asker;
 use crate::monitor::keys;
 
@@ -200,13 +200,10 @@ fn bears_witness(zone: &Zone) -> bool {
         && !is_keyed(zone)
 }
 
-/// Whether a key of the operator's is likely to stand in the zone's name: one long label of letters and digits. For names
-/// written with their key instead of with `key_file`.
+/// Whether a key of the operator's is likely to stand in the zone's name. For names written with their key instead of with
+/// `key_file`.
 fn is_keyed(zone: &Zone) -> bool {
-    zone.zone.split('.').any(|label| {
-        let has = |what: fn(&u8) -> bool| label.bytes().any(|b| what(&b));
-        label.len() >= 16 && has(u8::is_ascii_digit) && has(u8::is_ascii_alphabetic)
-    })
+    !likely_keys(&zone.zone).is_empty()
 }
 
 #[cfg(test)]

@@ -11,7 +11,6 @@ use std::time::Duration;
 use rand::Rng;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
 
 use super::ask::{Asker, Opened};
 use super::outcome::{Answer, Outcome, Reason};
@@ -126,12 +125,12 @@ impl Cover {
             Ok(opened) => Arc::new(opened),
             Err(answer) => return vec![answer; self.targets.len()],
         };
-        let until = Instant::now() + DOMAIN_PATIENCE;
+        let begun = self.clock.now().mono;
         let mut answers = Vec::with_capacity(self.targets.len());
         for targets in self.targets.chunks(IN_FLIGHT) {
             let is_dead =
                 !answers.is_empty() && answers.iter().all(|answer: &Answer| answer.outcome == Outcome::TempError);
-            if is_dead || Instant::now() >= until {
+            if is_dead || self.clock.now().mono.since(begun) >= DOMAIN_PATIENCE {
                 let given_up = Answer::without_record(Outcome::TempError, Reason::GaveUp);
                 answers.resize(self.targets.len(), given_up);
                 break;
