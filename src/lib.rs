@@ -42,7 +42,9 @@
 //! | [`feedback`] | S | bounces and complaints that come back by mail → evidence (reading and booking are P) | the scheduler |
 //! | [`monitor`] | S | goes out to look: DNSBL, FCrDNS (its judgements are P) | the scheduler |
 //! | [`store`] | S | durable spool and facts | what the records mean |
-//! | [`admin`] | S | HTTP: status, metrics | |
+//! | [`orders`] | P | what the operator orders while it runs, laid over the configuration | the running program |
+//! | [`live`] | S | the configuration in force, and how it changes (what is different is P) | |
+//! | [`admin`] | S | HTTP: status, metrics, the operator's acts, the console | |
 //! | [`telemetry`] | S | metrics, attempt log | |
 //! | [`alerts`] | S | tells people by itself (what holds is P) | how it came about |
 //! | [`simulate`] | P | a world of modelled receivers for the core to run in; `remuda simulate` | sockets, the clock |
@@ -60,8 +62,10 @@ pub mod delivery;
 pub mod demo;
 pub mod feedback;
 pub mod ingress;
+pub mod live;
 pub mod message;
 pub mod monitor;
+pub mod orders;
 pub mod outcome;
 pub mod queue;
 pub mod reputation;

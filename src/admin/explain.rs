@@ -89,7 +89,7 @@ pub struct ExplainedBinding {
 
 impl ExplainedBinding {
     fn of(said: &Said, provider: Option<&ProviderName>, limits: Option<&Config>) -> Self {
-        let limits = limits.map(|config| limits_of_binding(config, &said.binding, provider).unwrap_or_default());
+        let limits = limits.map(|config| limits_of_binding(&config, &said.binding, provider).unwrap_or_default());
         Self {
             binding: said.binding.to_string(),
             tier: said.tier,
@@ -134,7 +134,7 @@ impl From<&Prediction> for Expected {
 impl ExplainedEntry {
     fn of(explained: &Explanation, limits: Option<&Config>) -> Self {
         let provider = explained.provider.as_ref();
-        let of_tenant = limits.map(|config| limits_of_tenant(config, &explained.tenant, provider).unwrap_or_default());
+        let of_tenant = limits.map(|config| limits_of_tenant(&config, &explained.tenant, provider).unwrap_or_default());
         Self {
             id: explained.entry.map(|(id, _)| id.to_string()),
             message: explained.entry.map(|(_, message)| message.to_string()),
@@ -183,7 +183,8 @@ pub async fn entry(
     if entries.is_empty() {
         return (StatusCode::NOT_FOUND, "no such entry or message in the queue\n").into_response();
     }
-    Json(Explanations { entries: entries.iter().map(|e| ExplainedEntry::of(e, config)).collect() }).into_response()
+    Json(Explanations { entries: entries.iter().map(|e| ExplainedEntry::of(e, config.as_deref())).collect() })
+        .into_response()
 }
 
 /// The entries of a message that wait, oldest first. The queue is walked in slices, between which it goes on.
@@ -240,14 +241,14 @@ pub struct SelectQuery {
 /// `GET /api/v1/explain?tenant=T&to=DOMAIN`: what each binding would say.
 pub async fn select(State(sources): State<Sources>, Query(query): Query<SelectQuery>) -> Response {
     let config = sources.dispatcher.config();
-    let supposing = match supposing(config, &query) {
+    let supposing = match supposing(&config, &query) {
         Ok(supposing) => supposing,
         Err(why) => return bad(why),
     };
     match sources.dispatcher.suppose(supposing).await {
         Ok(explained) => {
             let limits = query.limits.unwrap_or(false).then_some(config);
-            Json(Explanations { entries: vec![ExplainedEntry::of(&explained, limits)] }).into_response()
+            Json(Explanations { entries: vec![ExplainedEntry::of(&explained, limits.as_deref())] }).into_response()
         }
         Err(why) => bad(why),
     }
@@ -308,8 +309,8 @@ pub async fn limits(State(sources): State<Sources>, Query(query): Query<LimitsQu
     let config = sources.dispatcher.config();
     let provider = query.provider.as_deref().map(ProviderName::new);
     let found = match (&query.binding, &query.tenant) {
-        (Some(binding), None) => limits_of_binding(config, &BindingName::new(binding), provider.as_ref()),
-        (None, Some(tenant)) => limits_of_tenant(config, &TenantName::new(tenant), provider.as_ref()),
+        (Some(binding), None) => limits_of_binding(&config, &BindingName::new(binding), provider.as_ref()),
+        (None, Some(tenant)) => limits_of_tenant(&config, &TenantName::new(tenant), provider.as_ref()),
         _ => return bad("say either binding or tenant"),
     };
     match found {

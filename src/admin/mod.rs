@@ -1,26 +1,42 @@
-//! HTTP: `/metrics`, `/healthz`, `/api/v1/status`, `/api/v1/queue`, `/api/v1/explain`, `/api/v1/limits`,
-//! `/api/v1/events`, `/api/v1/unmatched`, `/api/v1/spf`, `/api/v1/feeds`, `/api/v1/alerts`.
+//! HTTP: what there is to see, what an operator may do, the console.
 //!
-//! Loopback only until there is authentication (the configuration refuses anything else). Reads snapshots of the
-//! dispatcher's core; never acts.
+//! Each module names its own routes and documents them where they are written ([`utoipa`]); put together they are the
+//! router and the OpenAPI document. Reading takes snapshots of the dispatcher's core. An act goes through the same doors
+//! as everything else (the dispatcher, [`crate::live`]), asks for a role ([`auth`]) and leaves an event ([`audit`]).
 
 pub mod alerts;
 pub mod api;
+mod audit;
+pub mod auth;
+mod bindings;
+mod console;
 pub mod explain;
 pub mod feeds;
 mod monitor;
+mod orders;
+mod pools;
+pub mod problem;
+mod queue;
+mod reload;
 pub mod scrape;
+mod session;
 pub mod spf;
 pub mod status;
+mod stream;
+mod tenants;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::get;
+use utoipa_axum::router::OpenApiRouter;
+
+use self::auth::Auth;
 
 use crate::alerts::Alerts;
 use crate::ingress::IngressStats;
+use crate::live::Live;
 use crate::monitor::Monitor;
 use crate::monitor::feeds::Feeds;
 use crate::monitor::identity::Identity;
@@ -31,6 +47,10 @@ use crate::store::committer::Committer;
 /// What the handlers read from.
 #[derive(Clone)]
 pub struct Sources {
+    /// The configuration in force and the operator's orders.
+    pub live: Live,
+    /// Who may ask.
+    pub auth: Arc<Auth>,
     /// Queue, caps, health, counts.
     pub dispatcher: Arc<Dispatcher>,
     /// SMTP sessions.
@@ -51,9 +71,17 @@ pub struct Sources {
     pub listeners: Vec<SocketAddr>,
 }
 
+/// The routes that are documented, and their document.
+fn documented() -> OpenApiRouter<Sources> {
+    let acts = [bindings::routes(), pools::routes(), tenants::routes(), orders::routes(), queue::routes()];
+    let others = [reload::routes(), stream::routes(), session::routes(), console::routes()];
+    acts.into_iter().chain(others).fold(OpenApiRouter::new(), OpenApiRouter::merge)
+}
+
 /// The routes.
 pub fn router(sources: Sources) -> Router {
-    Router::new()
+    let (documented, _document) = documented().split_for_parts();
+    documented
         .route("/healthz", get(api::health))
         .route("/metrics", get(scrape::metrics))
         .route("/api/v1/status", get(api::status))

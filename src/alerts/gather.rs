@@ -76,7 +76,7 @@ pub(super) fn view(sources: &Sources) -> (View, Counted) {
         delivered: counts.delivered.load(Ordering::Relaxed),
         ..counted(dispatcher.metrics())
     };
-    (seen.view(dispatcher.config(), dispatcher.now().wall), counted)
+    (seen.view(&dispatcher.config(), dispatcher.now().wall), counted)
 }
 
 impl Seen {

@@ -28,7 +28,7 @@ impl Reception {
     /// Takes mail in for `dispatcher`.
     pub fn new(dispatcher: Arc<Dispatcher>) -> Self {
         let config = dispatcher.config();
-        let assigner = Assigner::new(config);
+        let assigner = Assigner::new(&config);
         Self {
             removed: removed(&assigner),
             assigner,

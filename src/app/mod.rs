@@ -7,14 +7,17 @@
 
 pub mod intake;
 mod remember;
+mod turn;
 mod watching;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use rand::{RngCore, SeedableRng};
 use tokio::sync::watch;
 
+use crate::admin::auth::Auth;
 use crate::admin::{self, Sources};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
@@ -23,6 +26,8 @@ use crate::feedback::keys;
 use crate::feedback::token::Directory;
 use crate::ingress::smtp::server::{self, Server};
 use crate::ingress::{IngressStats, Intake};
+use crate::live::task;
+use crate::orders::Orders;
 use crate::outcome::classify::Classifier;
 use crate::queue::core::Core;
 use crate::queue::dispatcher::{Dispatcher, Parts};
@@ -79,6 +84,11 @@ pub struct Relay {
 impl Relay {
     /// Starts everything. Returns when mail can be taken.
     pub async fn start(config: Config) -> Result<Self, StartError> {
+        Self::start_from(config, None).await
+    }
+
+    /// As [`Relay::start`]; `path` is the file that was read, and is read again on a reload.
+    pub async fn start_from(config: Config, path: Option<PathBuf>) -> Result<Self, StartError> {
         let config = Arc::new(config);
         let state = |source| StartError::State { dir: config.server.state_dir.display().to_string(), source };
         let other = |error: &dyn std::fmt::Display| StartError::Other(error.to_string());
@@ -110,7 +120,21 @@ impl Relay {
         let watching::Watching { monitor, identity, cover, feeds, alerts } = watching;
         tokio::spawn(remember::keep_cover(Arc::clone(&cover), committer.clone(), stopped.clone()));
         let listeners_too = listeners.clone();
+        let live = task::start(
+            task::Parts {
+                path,
+                file: Arc::clone(&config),
+                in_force: Arc::clone(&config),
+                orders: Orders::default(),
+                clock: Arc::clone(&clock),
+                committer: committer.clone(),
+                apply: Box::new(turn::Turn { dispatcher: Arc::clone(&dispatcher) }),
+            },
+            stopped.clone(),
+        );
         let sources = Sources {
+            live,
+            auth: Arc::new(Auth::new(&config)),
             dispatcher,
             ingress,
             monitor,

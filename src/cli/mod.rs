@@ -5,6 +5,7 @@
 //! not as it should be.
 
 mod alerts;
+mod binding;
 mod check;
 mod classify;
 mod classify_mail;
@@ -12,13 +13,21 @@ mod columns;
 mod demo;
 mod events;
 mod explain;
+mod generate;
 mod later;
 mod online;
+mod orders;
+mod pool;
+mod queue;
+mod reload;
+mod remote;
 mod rule_stub;
 mod run;
 mod simulate;
 mod status;
+mod tenant;
 mod terminal;
+mod token;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -105,7 +114,7 @@ enum Verb {
         /// Its HTTP address (`admin.address`).
         #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8025")]
         admin: String,
-        /// Only this kind: health, note, listing, report, warmup, feed, spf, unmatched.
+        /// Only this kind: health, note, listing, report, warmup, feed, spf, audit, config, unmatched.
         #[arg(long, value_name = "KIND")]
         kind: Option<String>,
         /// At most so many.
@@ -178,6 +187,24 @@ enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// What waits: list it, look at one entry, and act: retry, hold, release, bounce, move.
+    Queue(queue::Args),
+    /// Bindings: list, show, suspend, resume, drain, remove, set-cap, set-stage.
+    Binding(binding::Args),
+    /// Pools: list, show, move-tier.
+    Pool(pool::Args),
+    /// Tenants: list, show, hold, release, assign.
+    Tenant(tenant::Args),
+    /// What was ordered while it runs and is still in force; cancel takes one back.
+    Orders(orders::Args),
+    /// Read the configuration file anew and bring it into force, all of it or nothing.
+    Reload(reload::Args),
+    /// Make a token for the HTTP side.
+    Token(token::Args),
+    /// Print completions for a shell.
+    Completions(generate::Completions),
+    /// Write the manual pages.
+    Man(generate::Man),
     /// Ask a running relay how it is.
     Status {
         /// Its HTTP address (`admin.address`).
@@ -225,6 +252,15 @@ pub fn main() -> ExitCode {
             }
         }
         Verb::Alerts { admin, json } => alerts::main(&admin, json),
+        Verb::Queue(args) => queue::main(&args),
+        Verb::Binding(args) => binding::main(&args),
+        Verb::Pool(args) => pool::main(&args),
+        Verb::Tenant(args) => tenant::main(&args),
+        Verb::Orders(args) => orders::main(&args),
+        Verb::Reload(args) => reload::main(&args),
+        Verb::Token(args) => token::main(&args),
+        Verb::Completions(args) => generate::completions(&args),
+        Verb::Man(args) => generate::man(&args),
         Verb::Status { admin, json } => status::main(&admin, json),
     }
 }

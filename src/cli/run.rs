@@ -1,6 +1,6 @@
 //! `remuda run`: the relay until SIGTERM or SIGINT.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -33,16 +33,16 @@ pub(super) fn main(path: &Path, log_format: Option<LogFormatArg>) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(error),
     };
-    runtime.block_on(relay(config))
+    runtime.block_on(relay(config, path.to_owned()))
 }
 
-async fn relay(config: Config) -> ExitCode {
+async fn relay(config: Config, path: PathBuf) -> ExitCode {
     // Before anything is accepted: a signal that comes early must stop gracefully too.
     let (mut terminate, mut interrupt) = match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
         (Ok(terminate), Ok(interrupt)) => (terminate, interrupt),
         (Err(error), _) | (_, Err(error)) => return fail(error),
     };
-    let mut relay = match Relay::start(config).await {
+    let mut relay = match Relay::start_from(config, Some(path)).await {
         Ok(relay) => relay,
         Err(error) => return fail(error),
     };

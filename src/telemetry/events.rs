@@ -36,12 +36,25 @@ pub enum Kind {
     Feed,
     /// The SPF records of senders' domains cover our bindings no longer, or again.
     Spf,
+    /// Somebody did something: suspended, drained, held, bounced …
+    Audit,
+    /// The configuration in force changed, or was not let.
+    Config,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 7] =
-        [Self::Health, Self::Note, Self::Listing, Self::Report, Self::Warmup, Self::Feed, Self::Spf];
+    pub const ALL: [Self; 9] = [
+        Self::Health,
+        Self::Note,
+        Self::Listing,
+        Self::Report,
+        Self::Warmup,
+        Self::Feed,
+        Self::Spf,
+        Self::Audit,
+        Self::Config,
+    ];
 
     /// Stable text.
     pub fn as_str(self) -> &'static str {
@@ -53,6 +66,8 @@ impl Kind {
             Self::Warmup => "warmup",
             Self::Feed => "feed",
             Self::Spf => "spf",
+            Self::Audit => "audit",
+            Self::Config => "config",
         }
     }
 
@@ -159,7 +174,7 @@ mod tests {
         assert!(Kind::ALL.into_iter().all(|kind| Kind::of(kind.as_str()) == Some(kind)));
         assert_eq!(
             (Kind::of("unmatched"), Kind::names().as_str()),
-            (None, "health, note, listing, report, warmup, feed, spf")
+            (None, "health, note, listing, report, warmup, feed, spf, audit, config")
         );
     }
 }

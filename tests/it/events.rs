@@ -180,7 +180,10 @@ async fn wrong_kinds_and_limits_are_told_the_right_ones() {
         (done.status.code(), String::from_utf8(done.stderr).unwrap())
     };
     let (code, said) = failed(&["--kind", "nonsense"]);
-    assert!(code == Some(2) && said.contains("health, note, listing, report, warmup, feed, spf, unmatched"), "{said}");
+    assert!(
+        code == Some(2) && said.contains("health, note, listing, report, warmup, feed, spf, audit, config, unmatched"),
+        "{said}"
+    );
     let (code, said) = failed(&["--kind", "health", "--rule-stub"]);
     assert!(code == Some(2) && said.contains("--kind unmatched"), "{said}");
     let (code, said) = failed(&["--limit", "0"]);

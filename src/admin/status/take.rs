@@ -98,7 +98,7 @@ impl Status {
         let monitor = sources.monitor.snapshot();
         let waiting = waiting(|from| dispatcher.with_core(|core| Groups::of(core, from)));
         let surplus = dispatcher.entries_beyond_one_per_message();
-        let copied = dispatcher.with_core(|core| Copied::of(core, config, now));
+        let copied = dispatcher.with_core(|core| Copied::of(core, &config, now));
         let status = Self {
             version: env!("CARGO_PKG_VERSION").into(),
             hostname: config.server.hostname.to_string(),
@@ -112,14 +112,14 @@ impl Status {
                 waiting,
             },
             counts: counts(dispatcher.counts()),
-            tenants: tenants(config, &copied.usage),
+            tenants: tenants(&config, &copied.usage),
             zones: zones(&monitor),
             spool: SpoolStatus {
                 quarantined: dispatcher.set_aside().last.into(),
                 quarantined_count: dispatcher.set_aside().count,
                 commits: sources.committer.totals().commits.load(Ordering::Relaxed),
             },
-            bindings: bindings(config, &copied),
+            bindings: bindings(&config, &copied),
             holds: copied.holds,
         };
         (status, copied.usage)

@@ -77,12 +77,12 @@ impl Desk {
         let feedback = config.feedback.clone()?;
         let directory = Arc::clone(dispatcher.directory()?);
         Some(Self {
-            addresses: Addresses::new(config),
+            addresses: Addresses::new(&config),
             aside: Arc::new(Aside::new(&config.server.state_dir, feedback.unattributed_kept)),
             room: Arc::new(Room::new(LARGEST_REPORTS_HELD.saturating_mul(feedback.max_report_bytes))),
             readers: Semaphore::new(READERS),
             refused: Refused::default(),
-            removed: removed(&Assigner::new(config)),
+            removed: removed(&Assigner::new(&config)),
             turns: (0..TURNS).map(|_| tokio::sync::Mutex::new(())).collect(),
             dispatcher: Arc::clone(dispatcher),
             directory,

@@ -118,7 +118,7 @@ impl Dispatcher {
     }
 
     fn ehlo(&self, binding: &Binding, entry: &Entry) -> String {
-        let hostname = || self.config.server.hostname.to_string();
+        let hostname = || self.config().server.hostname.to_string();
         match &binding.ehlo_hostname {
             EhloName::Literal(name) => name.to_string(),
             EhloName::Hostname => hostname(),

@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use tokio::sync::Notify;
@@ -107,7 +107,7 @@ pub struct SetAside {
 /// The shell around [`Core`].
 pub struct Dispatcher {
     core: Mutex<Core>,
-    config: Arc<Config>,
+    config: RwLock<Arc<Config>>,
     clock: Arc<dyn Clock>,
     spool: Arc<dyn Spool>,
     committer: Committer,
@@ -194,7 +194,7 @@ impl Dispatcher {
         Arc::new(Self {
             rewritten: rewritten.map(|tenant| tenant.name.clone()).collect(),
             core: Mutex::new(parts.core),
-            config: parts.config,
+            config: RwLock::new(parts.config),
             clock: parts.clock,
             spool: parts.spool,
             committer: parts.committer,
@@ -279,9 +279,9 @@ impl Dispatcher {
         &self.classifier
     }
 
-    /// The configuration in force.
-    pub fn config(&self) -> &Config {
-        &self.config
+    /// The configuration in force. Take it once for what belongs together: it may be another one at the next call.
+    pub fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.config.read())
     }
 
     /// Durable state, for reading.
@@ -660,7 +660,7 @@ impl Drop for Held<'_> {
     fn drop(&mut self) {
         if self.lease.is_some() {
             tracing::warn!(id = %self.entry, "attempt cut short; its mail stays in the queue");
-            self.give_back(crate::scheduler::Settlement::Unknown, self.dispatcher.config.queue.retry_first);
+            self.give_back(crate::scheduler::Settlement::Unknown, self.dispatcher.config().queue.retry_first);
         }
     }
 }

@@ -44,7 +44,7 @@ impl Dispatcher {
                 Ok(()) => return entry_of_dsn,
                 Err(error @ SpoolError::Full(_)) => {
                     tracing::error!(%error, id = %entry.id, "no space for a report; its recipients wait");
-                    state::take_back_failed(before, entry, settled, &self.config.queue, self.clock.now().wall);
+                    state::take_back_failed(before, entry, settled, &self.config().queue, self.clock.now().wall);
                 }
                 // It may be on disk all the same: only the same again is right in both cases.
                 Err(_) => {
@@ -61,14 +61,15 @@ impl Dispatcher {
     /// Where reports are taken it is kept for the operator, before its removal is on disk (a crash between the two keeps
     /// it twice).
     async fn keep_undeliverable(&self, entry: &Entry, settled: &Settled) {
-        let Some(feedback) = self.config.feedback.as_ref().filter(|feedback| feedback.unattributed_kept > 0) else {
+        let config = self.config();
+        let Some(feedback) = config.feedback.as_ref().filter(|feedback| feedback.unattributed_kept > 0) else {
             return;
         };
         let mut failed = settled.failed().peekable();
         if entry.reverse_path.is_some() || failed.peek().is_none() {
             return;
         }
-        let aside = Arc::new(Aside::new(&self.config.server.state_dir, feedback.unattributed_kept));
+        let aside = Arc::new(Aside::new(&config.server.state_dir, feedback.unattributed_kept));
         let mut head = String::from("Return-Path: <>\r\nX-Remuda-Verdict: undeliverable\r\n");
         for decided in failed {
             // One line each: what a receiver said stands in a header now.
@@ -210,7 +211,7 @@ impl Dispatcher {
             })
             .collect();
         let body = dsn::failure_report(&dsn::ReportInput {
-            hostname: self.config.server.hostname.as_str(),
+            hostname: self.config().server.hostname.as_str(),
             id: &message.to_string(),
             to: &sender,
             original: &original,
@@ -228,7 +229,7 @@ impl Dispatcher {
             reverse_path: None,
             recipients: vec![Recipient { address: sender, state: Default::default() }],
             arrived: now,
-            expires: now.plus(self.config.queue.bounce_lifetime),
+            expires: now.plus(self.config().queue.bounce_lifetime),
             size: body.len() as u64,
             eight_bit: false,
             state: EntryState::default(),
