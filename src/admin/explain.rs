@@ -1,12 +1,15 @@
 //! `/api/v1/explain` and `/api/v1/limits`: why a message goes or waits, and which line of the configuration set what.
 
-use axum::Json;
-use axum::extract::{Path, Query, State};
-use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
+use axum::extract::State;
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::Sources;
+use super::auth::Reader;
+use super::extract::{Json, Path, Query};
+use super::problem::Problem;
 use super::status::SLICE;
 use crate::clock::{Wall, rfc3339};
 use crate::config::{Config, Tenant};
@@ -20,15 +23,20 @@ use crate::scheduler::{Prediction, Verdict};
 /// Recipients of a message that might come, at most.
 const RECIPIENTS_MAX: u32 = 1_000_000;
 
+/// Its routes.
+pub(super) fn routes() -> OpenApiRouter<Sources> {
+    OpenApiRouter::new().routes(routes!(entry)).routes(routes!(select)).routes(routes!(limits))
+}
+
 /// Answer of `GET /api/v1/explain` and `GET /api/v1/explain/ID`.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct Explanations {
     /// One for an entry or a message that might come; one for each waiting entry of a message.
     pub entries: Vec<ExplainedEntry>,
 }
 
 /// One entry, or a message that might come.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct ExplainedEntry {
     /// Entry; `null` for a message that might come.
     pub id: Option<String>,
@@ -50,11 +58,13 @@ pub struct ExplainedEntry {
     pub attempts: u32,
     /// When it is given up.
     #[serde(with = "rfc3339::option")]
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub expires: Option<Wall>,
     /// Why it does not move at this moment.
     pub waits_for: Option<String>,
     /// Until when, where that is known.
     #[serde(with = "rfc3339::option")]
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub waits_until: Option<Wall>,
     /// Every binding of the pool, in the order of tiers.
     pub bindings: Vec<ExplainedBinding>,
@@ -64,7 +74,7 @@ pub struct ExplainedEntry {
 }
 
 /// One binding's answer.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct ExplainedBinding {
     /// Which.
     pub binding: String,
@@ -76,6 +86,7 @@ pub struct ExplainedBinding {
     pub words: String,
     /// When it may change by itself.
     #[serde(with = "rfc3339::option")]
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub until: Option<Wall>,
     /// Recipients that caps and allowances leave today; `null` without any.
     pub left_today: Option<u64>,
@@ -104,7 +115,7 @@ impl ExplainedBinding {
 }
 
 /// What is expected of the next mail over a binding to a destination; see [`Prediction`].
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct Expected {
     /// The chance that a recipient is accepted, 0 to 1.
     pub chance: f64,
@@ -155,23 +166,25 @@ impl ExplainedEntry {
 }
 
 /// Parameters of `GET /api/v1/explain/ID`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct EntryQuery {
     /// `true` adds the effective limits and where they were set.
     limits: Option<bool>,
 }
 
-/// `GET /api/v1/explain/ID`: every binding of the entry's pool with its verdict. For the id of a message, as events name
-/// it, the same for each of its entries that wait.
-pub async fn entry(
+/// Every binding of an entry's pool with its verdict. For the id of a message, as events name it, the same for each of
+/// its entries that wait.
+#[utoipa::path(get, path = "/api/v1/explain/{id}", tag = "explain",
+    params(("id" = String, Path, description = "An entry or a message.", pattern = "^[0-9A-Za-z]{1,32}$"), EntryQuery),
+    responses((status = 200, body = Explanations)))]
+async fn entry(
+    _: Reader,
     State(sources): State<Sources>,
     Path(id): Path<String>,
     Query(query): Query<EntryQuery>,
-) -> Response {
-    let id: EntryId = match id.parse() {
-        Ok(id) => id,
-        Err(BadId) => return bad(BadId),
-    };
+) -> Result<Json<Explanations>, Problem> {
+    let id: EntryId = id.parse().map_err(|BadId| bad(BadId))?;
     let config = query.limits.unwrap_or(false).then(|| sources.dispatcher.config());
     let now = sources.dispatcher.now();
     let explain = |id| sources.dispatcher.with_core(|core| core.explanation(id, now));
@@ -181,10 +194,9 @@ pub async fn entry(
         None => entries_of(&sources, MessageId(id.0)).into_iter().filter_map(explain).collect(),
     };
     if entries.is_empty() {
-        return (StatusCode::NOT_FOUND, "no such entry or message in the queue\n").into_response();
+        return Err(Problem::unknown("no such entry or message in the queue"));
     }
-    Json(Explanations { entries: entries.iter().map(|e| ExplainedEntry::of(e, config.as_deref())).collect() })
-        .into_response()
+    Ok(Json(Explanations { entries: entries.iter().map(|e| ExplainedEntry::of(e, config.as_deref())).collect() }))
 }
 
 /// The entries of a message that wait, oldest first. The queue is walked in slices, between which it goes on.
@@ -220,7 +232,8 @@ fn of_message(
 }
 
 /// Parameters of `GET /api/v1/explain`: a message that might come.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct SelectQuery {
     /// Whose.
     tenant: String,
@@ -238,20 +251,19 @@ pub struct SelectQuery {
     limits: Option<bool>,
 }
 
-/// `GET /api/v1/explain?tenant=T&to=DOMAIN`: what each binding would say.
-pub async fn select(State(sources): State<Sources>, Query(query): Query<SelectQuery>) -> Response {
+/// What would become of a message that might come: what each binding would say now.
+#[utoipa::path(get, path = "/api/v1/explain", tag = "explain", params(SelectQuery),
+    responses((status = 200, body = Explanations)))]
+async fn select(
+    _: Reader,
+    State(sources): State<Sources>,
+    Query(query): Query<SelectQuery>,
+) -> Result<Json<Explanations>, Problem> {
     let config = sources.dispatcher.config();
-    let supposing = match supposing(&config, &query) {
-        Ok(supposing) => supposing,
-        Err(why) => return bad(why),
-    };
-    match sources.dispatcher.suppose(supposing).await {
-        Ok(explained) => {
-            let limits = query.limits.unwrap_or(false).then_some(config);
-            Json(Explanations { entries: vec![ExplainedEntry::of(&explained, limits.as_deref())] }).into_response()
-        }
-        Err(why) => bad(why),
-    }
+    let supposing = supposing(&config, &query).map_err(bad)?;
+    let explained = sources.dispatcher.suppose(supposing).await.map_err(bad)?;
+    let limits = query.limits.unwrap_or(false).then_some(config);
+    Ok(Json(Explanations { entries: vec![ExplainedEntry::of(&explained, limits.as_deref())] }))
 }
 
 fn supposing(config: &Config, query: &SelectQuery) -> Result<Supposing, String> {
@@ -290,37 +302,46 @@ fn domain(text: &str) -> Result<Domain, String> {
 }
 
 /// Parameters of `GET /api/v1/limits`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct LimitsQuery {
+    /// Of this binding.
     binding: Option<String>,
+    /// Of this tenant.
     tenant: Option<String>,
+    /// Towards this provider.
     provider: Option<String>,
 }
 
 /// Answer of `GET /api/v1/limits`.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct LimitList {
     /// Each with the key that set it, and its file and line.
     pub limits: Vec<EffectiveLimit>,
 }
 
-/// `GET /api/v1/limits?binding=B&provider=P` or `?tenant=T&provider=P`: the effective limits and where they were set.
-pub async fn limits(State(sources): State<Sources>, Query(query): Query<LimitsQuery>) -> Response {
+/// The effective limits of a binding or a tenant, and the line of the configuration that set each. Either `binding` or
+/// `tenant` is to be given.
+#[utoipa::path(get, path = "/api/v1/limits", tag = "explain", params(LimitsQuery),
+    responses((status = 200, body = LimitList)))]
+async fn limits(
+    _: Reader,
+    State(sources): State<Sources>,
+    Query(query): Query<LimitsQuery>,
+) -> Result<Json<LimitList>, Problem> {
     let config = sources.dispatcher.config();
     let provider = query.provider.as_deref().map(ProviderName::new);
     let found = match (&query.binding, &query.tenant) {
         (Some(binding), None) => limits_of_binding(&config, &BindingName::new(binding), provider.as_ref()),
         (None, Some(tenant)) => limits_of_tenant(&config, &TenantName::new(tenant), provider.as_ref()),
-        _ => return bad("say either binding or tenant"),
+        _ => return Err(bad("say either binding or tenant")),
     };
-    match found {
-        Ok(limits) => Json(LimitList { limits }).into_response(),
-        Err(unknown) => (StatusCode::NOT_FOUND, format!("{unknown}\n")).into_response(),
-    }
+    let limits = found.map_err(|unknown| Problem::unknown(unknown.to_string()))?;
+    Ok(Json(LimitList { limits }))
 }
 
-fn bad(why: impl std::fmt::Display) -> Response {
-    (StatusCode::BAD_REQUEST, format!("{why}\n")).into_response()
+fn bad(why: impl std::fmt::Display) -> Problem {
+    Problem::bad(why.to_string())
 }
 
 /// Whether any binding may carry it at once.

@@ -3,18 +3,29 @@
 use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::Sources;
+use super::auth::Reader;
 use crate::monitor::feeds::FeedSnapshot;
 
+/// Its routes.
+pub(super) fn routes() -> OpenApiRouter<Sources> {
+    OpenApiRouter::new().routes(routes!(feeds))
+}
+
 /// Answer of `GET /api/v1/feeds`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct FeedList {
-    /// In the order of the configuration.
+    /// In the order of the configuration: its name (`feed`), how it was got, and what it says of whom.
+    #[schema(value_type = Vec<Object>)]
     pub feeds: Vec<FeedSnapshot>,
 }
 
-/// `GET /api/v1/feeds`
-pub async fn feeds(State(sources): State<Sources>) -> Json<FeedList> {
+/// What others say of us, and how it was got.
+#[utoipa::path(get, path = "/api/v1/feeds", tag = "monitor", responses((status = 200, body = FeedList)))]
+async fn feeds(_: Reader, State(sources): State<Sources>) -> Json<FeedList> {
     Json(FeedList { feeds: sources.feeds.snapshot() })
 }

@@ -3,6 +3,9 @@
 //! Each module names its own routes and documents them where they are written ([`utoipa`]); put together they are the
 //! router and the OpenAPI document. Reading takes snapshots of the dispatcher's core. An act goes through the same doors
 //! as everything else (the dispatcher, [`crate::live`]), asks for a role ([`auth`]) and leaves an event ([`audit`]).
+//! What a request says is read by [`extract`], what goes wrong is a [`problem`], and [`headers`] goes round all of it.
+
+#![allow(unused_qualifications, reason = "what utoipa makes of params(…) names them whole")]
 
 pub mod alerts;
 pub mod api;
@@ -11,8 +14,12 @@ pub mod auth;
 mod bindings;
 mod console;
 pub mod explain;
+mod extract;
 pub mod feeds;
+mod headers;
+pub mod listener;
 mod monitor;
+mod openapi;
 mod orders;
 mod pools;
 pub mod problem;
@@ -28,11 +35,17 @@ mod tenants;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::Router;
+use axum::extract::{DefaultBodyLimit, Extension};
 use axum::routing::get;
+use axum::{Router, middleware};
+use tokio::sync::watch;
+use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
 use self::auth::Auth;
+use self::auth::local::LocalToken;
+use self::listener::{Door, Peer};
+use self::openapi::Served;
 
 use crate::alerts::Alerts;
 use crate::ingress::IngressStats;
@@ -71,43 +84,78 @@ pub struct Sources {
     pub listeners: Vec<SocketAddr>,
 }
 
+/// Octets of a body at most.
+const BODY_MAX: usize = 1024 * 1024;
+
+/// Turns true when the relay stops: what answers without end ends then.
+#[derive(Clone)]
+struct Stopping(watch::Receiver<bool>);
+
 /// The routes that are documented, and their document.
 fn documented() -> OpenApiRouter<Sources> {
     let acts = [bindings::routes(), pools::routes(), tenants::routes(), orders::routes(), queue::routes()];
-    let others = [reload::routes(), stream::routes(), session::routes(), console::routes()];
-    acts.into_iter().chain(others).fold(OpenApiRouter::new(), OpenApiRouter::merge)
+    let others = [reload::routes(), stream::routes(), session::routes(), console::routes(), openapi::routes()];
+    let views = [api::routes(), explain::routes(), monitor::routes(), spf::routes(), feeds::routes(), alerts::routes()];
+    acts.into_iter().chain(others).chain(views).fold(OpenApiRouter::default(), OpenApiRouter::merge)
+}
+
+/// The document of the interface, as it is served.
+pub fn document() -> OpenApi {
+    openapi::finished(documented().into_openapi())
 }
 
 /// The routes.
 pub fn router(sources: Sources) -> Router {
-    let (documented, _document) = documented().split_for_parts();
+    let (documented, described) = documented().split_for_parts();
+    let described = Served(Arc::new(openapi::finished(described)));
+    let reader = middleware::from_extractor_with_state::<auth::Reader, _>(sources.clone());
     documented
-        .route("/healthz", get(api::health))
-        .route("/metrics", get(scrape::metrics))
-        .route("/api/v1/status", get(api::status))
-        .route("/api/v1/queue", get(api::queue))
-        .route("/api/v1/explain", get(explain::select))
-        .route("/api/v1/explain/{id}", get(explain::entry))
-        .route("/api/v1/limits", get(explain::limits))
-        .route("/api/v1/monitor", get(monitor::monitor))
-        .route("/api/v1/events", get(api::events))
-        .route("/api/v1/unmatched", get(api::unmatched))
-        .route("/api/v1/spf", get(spf::list))
-        .route("/api/v1/feeds", get(feeds::feeds))
-        .route("/api/v1/alerts", get(alerts::alerts))
+        .route("/api/v1/queue", get(api::queue).route_layer(reader))
+        .layer(Extension(described))
+        .layer(DefaultBodyLimit::max(BODY_MAX))
+        .layer(middleware::from_fn(audit::noticing))
+        .layer(middleware::from_fn_with_state(sources.clone(), headers::guard))
         .with_state(sources)
 }
 
-/// Serves until `stop` turns true.
-pub async fn serve(
-    listener: tokio::net::TcpListener,
+/// The HTTP side, ready to serve.
+pub struct Opened {
+    door: Door,
     sources: Sources,
-    mut stop: tokio::sync::watch::Receiver<bool>,
-) -> std::io::Result<()> {
-    axum::serve(listener, router(sources))
-        .with_graceful_shutdown(async move {
-            // An error means that the sender is gone, which is a stop as well.
-            drop(stop.wait_for(|stop| *stop).await);
-        })
-        .await
+    /// Removed when nobody is served any more.
+    _token: Option<LocalToken>,
+}
+
+/// Takes up the certificate, where there is one, and writes the token of this run; see [`auth::local`].
+///
+/// # Errors
+/// In words.
+pub fn open(listener: tokio::net::TcpListener, sources: Sources) -> Result<Opened, String> {
+    let config = sources.dispatcher.config();
+    let dispatcher = Arc::clone(&sources.dispatcher);
+    let current = move || dispatcher.config().admin.tls.clone();
+    let tls = config.admin.tls.as_ref().map(|tls| listener::tls::acceptor(tls, current)).transpose();
+    let door = Door::open(listener, tls.map_err(|error| error.to_string())?).map_err(|error| error.to_string())?;
+    let state_dir = &config.server.state_dir;
+    let token = sources.auth.open_locally(state_dir).map_err(|error| {
+        let path = state_dir.join(auth::local::FILE);
+        tracing::error!(path = %path.display(), %error, "no token for the command line: it needs one of admin.token");
+    });
+    Ok(Opened { door, sources, _token: token.ok() })
+}
+
+impl Opened {
+    /// Serves until `stop` turns true.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub async fn serve(self, mut stop: watch::Receiver<bool>) -> std::io::Result<()> {
+        let routes = router(self.sources).layer(Extension(Stopping(stop.clone())));
+        axum::serve(self.door, routes.into_make_service_with_connect_info::<Peer>())
+            .with_graceful_shutdown(async move {
+                // An error means that the sender is gone, which is a stop as well.
+                drop(stop.wait_for(|stop| *stop).await);
+            })
+            .await
+    }
 }

@@ -1,13 +1,16 @@
 //! `GET /api/v1/spf`: which binding the SPF record of each sender domain covers, a page at a time: the table is locked
 //! while a page is copied.
 
-use axum::Json;
-use axum::extract::{Query, State};
-use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
+use axum::extract::State;
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::Sources;
+use super::auth::Reader;
+use super::extract::{Json, Query};
+use super::problem::Problem;
 use crate::clock::{Wall, rfc3339};
 use crate::message::Domain;
 use crate::monitor::spf::outcome::{Outcome, State as Known};
@@ -16,19 +19,28 @@ use crate::monitor::spf::views::{CellView, RowView};
 /// Domains on a page at most.
 const LIMIT_MAX: usize = 1_000;
 
+/// Its routes.
+pub(super) fn routes() -> OpenApiRouter<Sources> {
+    OpenApiRouter::new().routes(routes!(list))
+}
+
 /// Parameters; `limit` is text, so that a wrong one is answered in words.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct SpfQuery {
+    /// Only domains of this tenant.
     tenant: Option<String>,
+    /// Only this domain.
     domain: Option<String>,
     /// Only domains whose names come after this one: `next` of the page before.
     after: Option<String>,
     /// 1 to 1,000; default 100.
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 1000)]
     limit: Option<String>,
 }
 
 /// The answer.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct SpfList {
     /// By name.
     pub domains: Vec<SpfDomain>,
@@ -40,7 +52,7 @@ pub struct SpfList {
 }
 
 /// One sender domain.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct SpfDomain {
     /// Which.
     pub domain: String,
@@ -48,6 +60,7 @@ pub struct SpfDomain {
     pub tenants: Vec<String>,
     /// When it was evaluated last.
     #[serde(with = "rfc3339::option")]
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub checked: Option<Wall>,
     /// Its record, as of the last evaluation that found one; cut short.
     pub record: Option<String>,
@@ -61,7 +74,7 @@ pub struct SpfDomain {
 }
 
 /// A tenant's pool.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct SpfUncovered {
     /// Whose.
     pub tenant: String,
@@ -70,29 +83,36 @@ pub struct SpfUncovered {
 }
 
 /// One binding of it.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct SpfBinding {
     /// Which.
     pub binding: String,
     /// What is proven.
+    #[schema(value_type = String)]
     pub state: Known,
     /// The last result, which may not be confirmed yet.
+    #[schema(value_type = Option<String>)]
     pub result: Option<Outcome>,
     /// Why, in words.
     pub reason: Option<String>,
     /// When the last answer came that was no temporary error.
     #[serde(with = "rfc3339::option")]
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub conclusive: Option<Wall>,
 }
 
-/// `GET /api/v1/spf?tenant=NAME&domain=NAME&after=NAME&limit=N`
-pub async fn list(State(sources): State<Sources>, Query(query): Query<SpfQuery>) -> Response {
+/// Which bindings the SPF record of each sender domain covers, a page at a time.
+#[utoipa::path(get, path = "/api/v1/spf", tag = "monitor", params(SpfQuery), responses((status = 200, body = SpfList)))]
+async fn list(
+    _: Reader,
+    State(sources): State<Sources>,
+    Query(query): Query<SpfQuery>,
+) -> Result<Json<SpfList>, Problem> {
     let limit = match query.limit.as_deref().map(|text| (text, text.parse::<usize>())) {
         None => 100,
         Some((_, Ok(limit))) if (1..=LIMIT_MAX).contains(&limit) => limit,
         Some((text, _)) => {
-            let why = format!("limit {text:?} is not a number from 1 to {LIMIT_MAX}\n");
-            return (StatusCode::BAD_REQUEST, why).into_response();
+            return Err(Problem::bad(format!("limit {text:?} is not a number from 1 to {LIMIT_MAX}")));
         }
     };
     let tenant = query.tenant.as_deref();
@@ -109,13 +129,13 @@ pub async fn list(State(sources): State<Sources>, Query(query): Query<SpfQuery>)
             (rows, total, false)
         }
         (None, Some(Err(_))) => {
-            return (StatusCode::BAD_REQUEST, "after is not the name of a domain\n").into_response();
+            return Err(Problem::bad("after is not the name of a domain"));
         }
         (None, after) => sources.cover.page(tenant, after.and_then(Result::ok).as_ref(), limit),
     };
     let domains: Vec<SpfDomain> = views.into_iter().map(SpfDomain::of).collect();
     let next = domains.last().filter(|_| is_more).map(|last| last.domain.clone());
-    Json(SpfList { domains, total, next }).into_response()
+    Ok(Json(SpfList { domains, total, next }))
 }
 
 impl SpfDomain {

@@ -3,19 +3,23 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::conditions::Labels;
 use crate::clock::{Wall, rfc3339};
 use crate::config::{AlertName, Severity};
 
 /// `GET /api/v1/alerts`
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = AlertSnapshot)]
 pub struct Snapshot {
     /// When it was taken.
     #[serde(with = "rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
     pub at: Wall,
     /// When the conditions were last looked at.
     #[serde(with = "rfc3339::option")]
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub looked_at: Option<Wall>,
     /// Pending, firing, clearing.
     pub alerts: Vec<AlertShown>,
@@ -37,7 +41,7 @@ pub struct Tally {
 }
 
 /// One alert.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct AlertShown {
     /// Its name.
     pub name: String,
@@ -47,11 +51,14 @@ pub struct AlertShown {
     pub state: String,
     /// Since when its condition holds.
     #[serde(with = "rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
     pub since: Wall,
     /// Since when it fires.
     #[serde(with = "rfc3339::option")]
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub fired_at: Option<Wall>,
     /// What tells it from others.
+    #[schema(value_type = BTreeMap<String, String>)]
     pub labels: Labels,
     /// In one line.
     pub summary: String,
@@ -64,7 +71,7 @@ pub struct AlertShown {
 }
 
 /// One target.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct TargetShown {
     /// Its configured name.
     pub name: String,
@@ -72,6 +79,7 @@ pub struct TargetShown {
     pub kind: String,
     /// When it last took something.
     #[serde(with = "rfc3339::option")]
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub last_success: Option<Wall>,
     /// Seconds since then, or since the start.
     pub age_seconds: u64,

@@ -37,7 +37,7 @@ use crate::store::committer::{CommitThread, Committer};
 use crate::store::fjall::{FjallOptions, FjallSpool};
 use crate::store::lock::StateLock;
 use crate::store::{Batch, Op, Spool, SpoolError};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, journal};
 use intake::Reception;
 
 /// Why the program could not start. Each says what to do.
@@ -103,9 +103,11 @@ impl Relay {
         let outside = Outside::new(&config)?;
         let dispatcher = recover(&config, &clock, spool, committer.clone(), outside).map_err(state)?;
         remember::recall(&dispatcher);
+        journal::recall(&dispatcher, &committer).await;
         dispatcher.metrics().operation.started(clock.now().wall);
         let (stop, stopped) = watch::channel(false);
         tokio::spawn(remember::keep(Arc::clone(&dispatcher), committer.clone(), stopped.clone()));
+        tokio::spawn(journal::keep(Arc::clone(&dispatcher), committer.clone(), stopped.clone()));
         let watching = watching::start(&config, &clock, &dispatcher, &stopped)?;
         let dispatch = tokio::spawn(Arc::clone(&dispatcher).run(stopped.clone()));
 
@@ -198,6 +200,9 @@ impl Relay {
         self.sources.dispatcher.write_final_grants().await;
         remember::write(&self.sources.dispatcher, &self.sources.committer).await;
         remember::write_cover(&self.sources.cover, &self.sources.committer).await;
+        if let Err(error) = journal::write(self.sources.dispatcher.events(), &self.sources.committer).await {
+            tracing::warn!(%error, "the last events are not written down");
+        }
         self.commit_thread.close();
         tracing::info!("stopped");
     }
@@ -354,9 +359,9 @@ async fn start_admin(
     let listen = |source| StartError::Listen { address, source };
     let listener = tokio::net::TcpListener::bind(address).await.map_err(listen)?;
     let bound = listener.local_addr().map_err(listen)?;
-    let sources = sources.clone();
+    let opened = admin::open(listener, sources.clone()).map_err(StartError::Other)?;
     tokio::spawn(async move {
-        if let Err(error) = admin::serve(listener, sources, stopped).await {
+        if let Err(error) = opened.serve(stopped).await {
             tracing::error!(%error, "HTTP side ended");
         }
     });

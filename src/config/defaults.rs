@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{
-    Admin, Assignment, Automation, BackOff, Binding, Classify, Config, Day, Delivery, Dns, DomainPattern, EhloName,
-    FailoverReason, FeedKind, FeedMetric, Ipv6Names, Limits, Listener, Log, LogFormat, Member, Monitor, Pace, Pool,
-    Prediction, Provider, Queue, Reputation, Server, SpfPolicy, Spread, Tenant, TenantMatch, Timeouts, UnknownPolicy,
-    WarmupRules, Window,
+    Admin, Anonymous, Assignment, Automation, BackOff, Binding, Classify, Config, Day, Delivery, Dns, DomainPattern,
+    EhloName, FailoverReason, FeedKind, FeedMetric, Ipv6Names, Limits, Listener, Log, LogFormat, Member, Monitor, Pace,
+    Pool, Prediction, Provider, Queue, Reputation, Server, SpfPolicy, Spread, Tenant, TenantMatch, Timeouts,
+    UnknownPolicy, WarmupRules, Window,
 };
 use crate::message::{BindingName, Domain, PoolName, ProviderName, TenantName};
 
@@ -453,7 +453,13 @@ impl Default for Monitor {
 
 impl Default for Admin {
     fn default() -> Self {
-        Self { address: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 8025))) }
+        Self {
+            address: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 8025))),
+            anonymous: Anonymous::Read,
+            hosts: Vec::new(),
+            tls: None,
+            tokens: Vec::new(),
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use crate::config::{Binding, Config, Limits, Provider, Rate, Tenant, Warmup, War
 use crate::message::{BindingName, ProviderName, TenantName};
 
 /// One effective limit.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct EffectiveLimit {
     /// Its key, with what it holds for in brackets where it may hold for more than one thing.
     pub name: String,

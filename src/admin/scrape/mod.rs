@@ -14,6 +14,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::Sources;
+use super::auth::Reader;
 use super::status::Status;
 use crate::message::DestinationName;
 use crate::scheduler::CapUsage;
@@ -23,8 +24,10 @@ use crate::telemetry::metrics::OTHER;
 
 const STATES: [&str; 4] = ["active", "throttled", "suspended", "probation"];
 
-/// `GET /metrics`, text exposition format.
-pub async fn metrics(State(sources): State<Sources>) -> Response {
+/// Everything that is counted, in Prometheus' text exposition format.
+#[utoipa::path(get, path = "/metrics", tag = "health",
+    responses((status = 200, body = String, content_type = "text/plain; version=0.0.4")))]
+pub(super) async fn metrics(_: Reader, State(sources): State<Sources>) -> Response {
     let metrics = sources.dispatcher.metrics();
     fill(metrics, &sources);
     match metrics.encode() {
@@ -35,6 +38,7 @@ pub async fn metrics(State(sources): State<Sources>) -> Response {
 
 fn fill(metrics: &Metrics, sources: &Sources) {
     let (status, usage) = Status::with_usage(sources);
+    metrics.admin.events_lost.set(i64::try_from(sources.dispatcher.events().lost()).unwrap_or(i64::MAX));
     let signed = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
     metrics.queue_entries.set(signed(status.queue.entries));
     metrics.queue_recipients.set(signed(status.queue.recipients));

@@ -3,6 +3,7 @@
 mod take;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::Sources;
 use crate::clock::{Wall, rfc3339};
@@ -12,7 +13,7 @@ use crate::reputation::holds::HoldView;
 pub(in crate::admin) use take::SLICE;
 
 /// Everything at one moment.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct Status {
     /// Of the program.
     pub version: String,
@@ -20,6 +21,7 @@ pub struct Status {
     pub hostname: String,
     /// When this was taken.
     #[serde(with = "rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
     pub at: Wall,
     /// Addresses of the SMTP listeners.
     pub listeners: Vec<String>,
@@ -33,6 +35,7 @@ pub struct Status {
     pub tenants: Vec<TenantStatus>,
     /// Mail that is held because a receiver refuses its tenant or sender domain.
     #[serde(default)]
+    #[schema(value_type = Vec<Object>)]
     pub holds: Vec<HoldView>,
     /// DNSBL zones.
     pub zones: Vec<ZoneStatus>,
@@ -41,7 +44,7 @@ pub struct Status {
 }
 
 /// One binding.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct BindingStatus {
     /// Its name.
     pub name: String,
@@ -53,6 +56,7 @@ pub struct BindingStatus {
     pub reason: Option<String>,
     /// Until when.
     #[serde(with = "rfc3339::option")]
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub until: Option<Wall>,
     /// What speaks for it, in words.
     pub evidence: Option<String>,
@@ -71,7 +75,7 @@ pub struct BindingStatus {
 }
 
 /// One ladder that holds a binding, or its route to a provider, back today.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct WarmupStatus {
     /// A provider's name; `None` for the binding as a whole.
     pub provider: Option<String>,
@@ -86,7 +90,7 @@ pub struct WarmupStatus {
 }
 
 /// What came back by mail for what a binding delivered in the last seven days (UTC days of sending, today included).
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct FeedbackStatus {
     /// A provider's name, or `other` for everybody else.
     pub destination: String,
@@ -99,7 +103,7 @@ pub struct FeedbackStatus {
 }
 
 /// One route that is not active, or that automation would take out if it were let.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct RouteStatus {
     /// Where to.
     pub destination: String,
@@ -109,6 +113,7 @@ pub struct RouteStatus {
     pub reason: Option<String>,
     /// Until when.
     #[serde(with = "rfc3339::option")]
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub until: Option<Wall>,
     /// What speaks for it, in words.
     pub evidence: Option<String>,
@@ -118,7 +123,7 @@ pub struct RouteStatus {
 }
 
 /// The connection window of a route.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct WindowStatus {
     /// Attempts on the wire.
     pub in_use: u32,
@@ -128,11 +133,12 @@ pub struct WindowStatus {
     pub ceiling: u32,
     /// The receiver asked for less: no connection before that.
     #[serde(with = "rfc3339::option")]
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub paused_until: Option<Wall>,
 }
 
 /// One daily cap.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct CapStatus {
     /// Recipients a day.
     pub limit: u64,
@@ -144,11 +150,12 @@ pub struct CapStatus {
     pub granted: u64,
     /// Start of the next day.
     #[serde(with = "rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
     pub resets_at: Wall,
 }
 
 /// One tenant.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct TenantStatus {
     /// Its name.
     pub name: String,
@@ -157,7 +164,7 @@ pub struct TenantStatus {
 }
 
 /// What waits.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct QueueStatus {
     /// Messages.
     pub messages: u64,
@@ -172,7 +179,7 @@ pub struct QueueStatus {
 }
 
 /// Entries that wait for the same reason.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct WaitingStatus {
     /// Their pool.
     pub pool: String,
@@ -186,19 +193,22 @@ pub struct WaitingStatus {
     pub recipients: u64,
     /// Arrival of the oldest.
     #[serde(with = "rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
     pub oldest: Wall,
     /// Arrival of the oldest of those that were never tried.
     #[serde(default, with = "rfc3339::option")]
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub oldest_untried: Option<Wall>,
     /// When the first may move by itself.
     #[serde(with = "rfc3339::option")]
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub next_at: Option<Wall>,
     /// Most attempts any of them has had.
     pub attempts: u32,
 }
 
 /// Totals since start.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct CountStatus {
     /// Messages answered 250.
     pub accepted_messages: u64,
@@ -225,7 +235,7 @@ pub struct CountStatus {
 }
 
 /// One DNSBL zone.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct ZoneStatus {
     /// Its configured name.
     pub name: String,
@@ -238,7 +248,7 @@ pub struct ZoneStatus {
 }
 
 /// Durable state.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct SpoolStatus {
     /// The last hundred records set aside.
     pub quarantined: Vec<String>,

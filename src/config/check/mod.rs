@@ -4,6 +4,7 @@
 //! only at the end does anyone ask whether there were mistakes. A value that was refused once is not refused again for
 //! what follows from it: a binding with a bad address still counts as a binding when a pool names it.
 
+mod admin;
 mod alerts;
 mod binding;
 mod feedback;

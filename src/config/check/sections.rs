@@ -1,5 +1,4 @@
-//! The sections that refer to little else: server, listeners, assignment, dns, queue, delivery, reputation, admin, log,
-//! classify.
+//! The sections that refer to little else: server, listeners, assignment, dns, queue, delivery, reputation, log, classify.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -9,8 +8,8 @@ use ipnet::IpNet;
 use super::{Context, host_name, is_header_name, place_of, section};
 use crate::config::defaults::{LOW_SPACE_FLOOR, SHUTDOWN_GRACE};
 use crate::config::mistake::Place;
-use crate::config::read::{At, Field, List, NameServer, OrOff, Size};
-use crate::config::{Admin, Assignment, Classify, Day, Delivery, Dns, Listener, Log, Queue, Server, Timeouts, raw};
+use crate::config::read::{At, Field, List, NameServer, Size};
+use crate::config::{Assignment, Classify, Day, Delivery, Dns, Listener, Log, Queue, Server, Timeouts, raw};
 use crate::message::TenantName;
 
 impl Context<'_> {
@@ -237,27 +236,6 @@ impl Context<'_> {
         }
     }
 
-    pub(super) fn admin(&mut self, file: &raw::File) -> Admin {
-        let raw = section(&file.admin);
-        let Some(at) = raw.address.given() else { return Admin::default() };
-        let OrOff::On(address) = at.value else { return Admin { address: None } };
-        if !is_loopback(address.ip()) {
-            let hint = format!(
-                "write \"{}\" and put a proxy with authentication before it",
-                SocketAddr::new(
-                    if address.is_ipv6() {
-                        std::net::Ipv6Addr::LOCALHOST.into()
-                    } else {
-                        std::net::Ipv4Addr::LOCALHOST.into()
-                    },
-                    address.port(),
-                )
-            );
-            self.out.mistake(&at.place, format!("{address} is not loopback, and there is no authentication yet"), hint);
-        }
-        Admin { address: Some(address) }
-    }
-
     pub(super) fn log(&mut self, file: &raw::File) -> Log {
         let raw = section(&file.log);
         let default = Log::default();
@@ -292,7 +270,7 @@ pub(super) fn name_servers(field: &Field<List<NameServer>>) -> Vec<SocketAddr> {
     field.items().iter().map(|at| at.value.0).collect()
 }
 
-fn is_loopback(address: IpAddr) -> bool {
+pub(super) fn is_loopback(address: IpAddr) -> bool {
     address.to_canonical().is_loopback()
 }
 

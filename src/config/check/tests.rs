@@ -479,7 +479,27 @@ fn every_mistake_is_named_with_line_path_and_hint() {
         // the rest
         (
             "[admin]\naddress = \"0.0.0.0:8025\"\n",
-            "2:11: admin.address: 0.0.0.0:8025 is not loopback, and there is no authentication yet; write \"127.0.0.1:8025\" and put a proxy with authentication before it",
+            "2:11: admin.address: not loopback: whoever can reach it needs TLS and a token; add tls = { certificate = \"…\", key = \"…\" } and a token (remuda token NAME --role admin prints one), or write a loopback address such as \"127.0.0.1:8025\"",
+        ),
+        (
+            "[admin]\naddress = \"0.0.0.0:8025\"\ntls = { certificate = \"a\", key = \"b\" }\n",
+            "2:11: admin.address: not loopback: whoever can reach it needs a token; add tls = { certificate = \"…\", key = \"…\" } and a token (remuda token NAME --role admin prints one), or write a loopback address such as \"127.0.0.1:8025\"",
+        ),
+        (
+            "[admin]\naddress = \"[::]:8025\"\n[admin.token.a]\nhash = \"sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\"\nrole = \"read\"\n",
+            "2:11: admin.address: not loopback: whoever can reach it needs TLS; add tls = { certificate = \"…\", key = \"…\" } and a token (remuda token NAME --role admin prints one), or write a loopback address such as \"127.0.0.1:8025\"",
+        ),
+        (
+            "[admin.token.a]\nhash = \"remuda_s3cret\"\nrole = \"read\"\n",
+            "2:8: admin.token.a.hash: is no hash of a token: expected \"sha256:\" and 64 hexadecimal digits; write the line that remuda token prints: the hash, never the token",
+        ),
+        (
+            "[admin]\nhosts = [\"https://relay.example.net\"]\n",
+            "2:10: admin.hosts[0]: \"https://relay.example.net\" is no host; write the name in the address bar without scheme and port, such as \"relay.example.net\"",
+        ),
+        (
+            "[admin]\ntls = { certificate = \"a\" }\n",
+            "2:7: admin.tls.key: missing; write { certificate = \"/etc/remuda/tls.crt\", key = \"/etc/remuda/tls.key\" }",
         ),
         ("[log]\nformat = \"xml\"\n", "2:10: log.format: \"xml\" is not known here; write one of \"text\", \"json\""),
         (
@@ -941,7 +961,7 @@ fn what_the_example_shows_in_comments_exists_and_defaults_are_the_true_ones() {
     assert_eq!(format!("{:?}", full.reputation), format!("{:?}", Reputation::default()));
     assert_eq!(full.warmup, WarmupRules::default());
     assert_eq!(format!("{:?}", full.listeners), format!("{:?}", plain.listeners));
-    assert_eq!(format!("{:?}", full.admin), format!("{:?}", plain.admin));
+    assert_eq!((full.admin.address, full.admin.anonymous), (plain.admin.address, plain.admin.anonymous));
     assert_eq!(format!("{:?}", full.log), format!("{:?}", plain.log));
     assert_eq!(full.dns.timeout, plain.dns.timeout);
     assert_eq!(full.dns.max_in_flight, plain.dns.max_in_flight);

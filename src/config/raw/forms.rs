@@ -86,6 +86,29 @@ impl Readable for Date {
     }
 }
 
+/// SHA-256 of a token, as `"sha256:HEX"`.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::config) struct TokenHash(pub(in crate::config) [u8; 32]);
+
+impl Readable for TokenHash {
+    fn read(node: &Node, place: &Place, out: &mut Findings) -> Option<Self> {
+        let text = as_text(node, place, "a hash such as \"sha256:…\"", out)?;
+        let octets = text.strip_prefix("sha256:").and_then(octets_of_hex);
+        if octets.is_none() {
+            // Not shown: it may be the token itself.
+            let hint = "write the line that remuda token prints: the hash, never the token";
+            out.mistake(place, "is no hash of a token: expected \"sha256:\" and 64 hexadecimal digits", hint);
+        }
+        octets.map(Self)
+    }
+}
+
+fn octets_of_hex(hex: &str) -> Option<[u8; 32]> {
+    let digits: Option<Vec<u8>> = hex.chars().map(|c| c.to_digit(16).and_then(|n| u8::try_from(n).ok())).collect();
+    let octets: Vec<u8> = digits.filter(|d| d.len() == 64)?.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect();
+    octets.try_into().ok()
+}
+
 /// A host and its port, where one is given.
 #[derive(Clone, Debug)]
 pub(in crate::config) struct Host {

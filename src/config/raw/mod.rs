@@ -6,7 +6,7 @@
 mod forms;
 
 pub(crate) use forms::Date;
-pub(super) use forms::{Host, Octets, TargetUrl, TimeOfDay, ZoneDomain};
+pub(super) use forms::{Host, Octets, TargetUrl, TimeOfDay, TokenHash, ZoneDomain};
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -19,8 +19,8 @@ use super::read::{
 };
 use super::tree::{Node, Table, Value};
 use super::{
-    Automation, DomainPattern, FailoverReason, FeedKind, Ipv6Names, LogFormat, Pace, Probe, Rate, Severity, SpfPolicy,
-    Spread, UnknownPolicy, ZoneKind,
+    Anonymous, Automation, DomainPattern, FailoverReason, FeedKind, Ipv6Names, LogFormat, Pace, Probe, Rate, Role,
+    Severity, SpfPolicy, Spread, UnknownPolicy, ZoneKind,
 };
 use crate::message::{Domain, Mailbox};
 
@@ -482,7 +482,21 @@ pub(super) enum AlertEvent {
 
 words!(AlertEvent { "firing" => AlertEvent::Firing, "resolved" => AlertEvent::Resolved });
 
-table!(Admin { address: OrOff<SocketAddr>, });
+table!(Admin {
+    address: OrOff<SocketAddr>,
+    anonymous: Anonymous,
+    hosts: List<String>,
+    tls: AdminTls,
+    token: Map<AdminToken>,
+});
+
+table!(AdminTls { certificate: String, key: String });
+
+table!(AdminToken { hash: TokenHash, role: Role });
+
+words!(Anonymous { "read" => Anonymous::Read, "none" => Anonymous::None });
+
+words!(Role { "read" => Role::Read, "operate" => Role::Operate, "admin" => Role::Admin });
 
 table!(Log { format: LogFormat, filter: String });
 

@@ -5,6 +5,7 @@
 //! Metrics of one subject have a file of their own below this one.
 //! Counters are counted where things happen; gauges are filled in from a snapshot when somebody scrapes.
 
+pub mod admin;
 pub mod alerting;
 pub mod feeds;
 pub mod identity;
@@ -133,6 +134,8 @@ pub struct Metrics {
     pub reaction: reaction::ReactionMetrics,
     /// What others say, how old it is and how long our credentials hold.
     pub feeds: feeds::FeedMetrics,
+    /// The HTTP side itself.
+    pub admin: admin::AdminMetrics,
     /// Alerts that the program pushes by itself.
     pub alerting: alerting::AlertMetrics,
     /// Whether the relay itself is well: configuration, disk, pools, wait reasons.
@@ -316,6 +319,7 @@ impl Metrics {
             spf: spf::SpfMetrics::new(&r)?,
             reaction: reaction::ReactionMetrics::new(&r)?,
             feeds: feeds::FeedMetrics::new(&r)?,
+            admin: admin::AdminMetrics::new(&r)?,
             alerting: alerting::AlertMetrics::new(&r)?,
             operation: operation::OperationMetrics::new(&r)?,
             spool_quarantined: gauge(&r, "spool_quarantined_records", "Spool records set aside.")?,

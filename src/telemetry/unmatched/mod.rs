@@ -32,7 +32,7 @@ use log::Log;
 pub const FACTS: &str = "unmatched/";
 
 /// One reply that no rule knew, as often as it came.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct UnmatchedReply {
     /// First digit of the code.
     pub class: u16,
@@ -41,6 +41,7 @@ pub struct UnmatchedReply {
     /// Enhanced code, where it leads the text.
     pub enhanced: Option<String>,
     /// Where in the dialogue it came last.
+    #[schema(value_type = String)]
     pub stage: Stage,
     /// The provider, or `other`.
     pub provider: String,
@@ -54,15 +55,19 @@ pub struct UnmatchedReply {
     pub count: u64,
     /// When it came first.
     #[serde(with = "rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
     pub first_seen: Wall,
     /// When it came last.
     #[serde(with = "rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
     pub last_seen: Wall,
     /// The binding it was given to last.
     pub binding: String,
     /// What it was taken for.
+    #[schema(value_type = Option<String>)]
     pub cause: Option<Cause>,
     /// Whose fault it was found to be.
+    #[schema(value_type = String)]
     pub scope: Scope,
     /// Whether it was taken as evidence against the binding's IP.
     pub counts_against_ip: bool,

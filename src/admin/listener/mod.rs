@@ -1,0 +1,235 @@
+//! Where connections come in, plain or by TLS, and how many and how long.
+//!
+//! [`axum`] takes connections that are ready: this accepts them, has the TLS handshake done in a task of its own with a
+//! deadline ([`HANDSHAKE`]), counts them, in all and by client, and puts deadlines on them ([`watched`]).
+
+pub mod tls;
+mod watched;
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::extract::connect_info::Connected;
+use axum::serve::{IncomingStream, Listener};
+use parking_lot::Mutex;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use watched::Watched;
+
+/// Connections at a time.
+const MOST: usize = 256;
+/// Of those, from one address.
+const PER_CLIENT: usize = 128;
+/// How long a TLS handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// After a connection could not be accepted (no file descriptor left, say).
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Who is at the other end of a connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer {
+    /// Their address.
+    pub address: SocketAddr,
+    /// The address of ours that they came to.
+    pub local: SocketAddr,
+    /// Whether it is TLS.
+    pub is_tls: bool,
+}
+
+impl Connected<IncomingStream<'_, Door>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, Door>) -> Self {
+        stream.io().peer
+    }
+}
+
+/// Connections by client.
+type Counts = Arc<Mutex<HashMap<IpAddr, usize>>>;
+
+/// A place among the connections of a client; dropping it gives it back.
+struct Place {
+    counts: Counts,
+    client: IpAddr,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Place {
+    fn take(counts: &Counts, client: IpAddr, permit: OwnedSemaphorePermit) -> Option<Self> {
+        let mut held = counts.lock();
+        let count = held.entry(client).or_default();
+        if *count >= PER_CLIENT {
+            return None;
+        }
+        *count += 1;
+        drop(held);
+        Some(Self { counts: Arc::clone(counts), client, _permit: permit })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut counts = self.counts.lock();
+        if let Some(count) = counts.get_mut(&self.client) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.client);
+            }
+        }
+    }
+}
+
+enum Wire {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(io) => Pin::new(io).poll_read(context, buffer),
+            Self::Tls(io) => Pin::new(io.as_mut()).poll_read(context, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(io) => Pin::new(io).poll_write(context, octets),
+            Self::Tls(io) => Pin::new(io.as_mut()).poll_write(context, octets),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(io) => Pin::new(io).poll_flush(context),
+            Self::Tls(io) => Pin::new(io.as_mut()).poll_flush(context),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(io) => Pin::new(io).poll_shutdown(context),
+            Self::Tls(io) => Pin::new(io.as_mut()).poll_shutdown(context),
+        }
+    }
+}
+
+/// One connection, ready for requests.
+pub struct Connection {
+    wire: Watched<Wire>,
+    peer: Peer,
+    _place: Place,
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.wire).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.wire).poll_write(context, octets)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.wire).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.wire).poll_shutdown(context)
+    }
+}
+
+/// What [`axum`] takes connections from.
+pub struct Door {
+    ready: mpsc::Receiver<Connection>,
+    local: SocketAddr,
+    accepting: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+impl Door {
+    /// Begins to accept, by TLS where an acceptor is given.
+    ///
+    /// # Errors
+    /// When the listener has no address.
+    pub fn open(listener: TcpListener, tls: Option<TlsAcceptor>) -> io::Result<Self> {
+        let local = listener.local_addr()?;
+        let (sender, ready) = mpsc::channel(MOST);
+        let accepting = tokio::spawn(accept(listener, tls, sender));
+        Ok(Self { ready, local, accepting })
+    }
+}
+
+impl Listener for Door {
+    type Io = Connection;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Connection, SocketAddr) {
+        match self.ready.recv().await {
+            Some(connection) => {
+                let address = connection.peer.address;
+                (connection, address)
+            }
+            // The task is gone, as at the end of the program: nobody comes any more.
+            None => std::future::pending().await,
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        Ok(self.local)
+    }
+}
+
+async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, ready: mpsc::Sender<Connection>) {
+    let (places, counts) = (Arc::new(Semaphore::new(MOST)), Counts::default());
+    loop {
+        // Who comes when all places are taken waits in the backlog.
+        let Ok(permit) = Arc::clone(&places).acquire_owned().await else { return };
+        let (stream, address) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::debug!(%error, "a connection to the HTTP side could not be accepted");
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+        };
+        let Some(place) = Place::take(&counts, address.ip().to_canonical(), permit) else { continue };
+        let Ok(local) = stream.local_addr() else { continue };
+        // Small answers go out at once; where that cannot be set they go out later.
+        let _ = stream.set_nodelay(true);
+        let peer = Peer { address, local, is_tls: tls.is_some() };
+        let (tls, ready) = (tls.clone(), ready.clone());
+        tokio::spawn(async move {
+            let wire = match tls {
+                None => Wire::Plain(stream),
+                Some(tls) => match tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await {
+                    Ok(Ok(stream)) => Wire::Tls(Box::new(stream)),
+                    Ok(Err(error)) => return tracing::debug!(client = %address, %error, "no TLS with a client"),
+                    Err(_) => return tracing::debug!(client = %address, "no TLS with a client in time"),
+                },
+            };
+            // An error means that nobody serves any more.
+            drop(ready.send(Connection { wire: Watched::new(wire), peer, _place: place }).await);
+        });
+    }
+}
