@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 
 /// What decides and never acts: modules with all below them, whether they are a file or a directory.
 const PURE: &[&str] = &[
+    "src/admin/auth/failures",
+    "src/admin/auth/hosts",
     "src/alerts/book",
     "src/alerts/conditions",
     "src/alerts/kept",

@@ -9,7 +9,7 @@
 
 pub mod alerts;
 pub mod api;
-mod audit;
+pub mod audit;
 pub mod auth;
 mod bindings;
 mod console;

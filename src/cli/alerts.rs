@@ -3,17 +3,18 @@
 use std::process::ExitCode;
 
 use super::columns::{Columns, Side::Left, Side::Right};
+use super::fail;
+use super::remote::Remote;
 use super::terminal::{columns, visible, visible_json};
-use super::{Ask, fail};
 use crate::alerts::shown::{AlertShown, Snapshot, TargetShown};
 use crate::clock::Wall;
 
-pub(super) fn main(admin: &str, json: bool) -> ExitCode {
-    let text = match Ask::new(admin, "/api/v1/alerts").send() {
+pub(super) fn main(remote: &Remote) -> ExitCode {
+    let text = match remote.get("/api/v1/alerts", &[]) {
         Ok(text) => text,
         Err(error) => return fail(error),
     };
-    if json {
+    if remote.json {
         println!("{}", visible_json(&text));
         return ExitCode::SUCCESS;
     }
@@ -22,7 +23,7 @@ pub(super) fn main(admin: &str, json: bool) -> ExitCode {
             print!("{}", tables(&seen, columns()));
             ExitCode::SUCCESS
         }
-        Err(error) => fail(format_args!("{admin} answered something else than alerts: {error}")),
+        Err(error) => fail(format_args!("{} answered something else than alerts: {error}", remote.admin)),
     }
 }
 

@@ -9,8 +9,9 @@ use clap::Subcommand;
 use serde::de::DeserializeOwned;
 
 use super::columns::{Columns, Side, paragraph};
+use super::fail;
+use super::remote::Remote;
 use super::terminal::{columns, visible_json};
-use super::{Ask, fail};
 use crate::admin::explain::{ExplainedEntry, Explanations, LimitList, is_eligible};
 use crate::clock::Wall;
 use crate::config::Config;
@@ -54,27 +55,71 @@ pub(super) enum What {
     },
 }
 
-/// How to show it.
-#[derive(Clone, Copy)]
-pub(super) struct Form {
-    pub(super) json: bool,
-    pub(super) limits: bool,
+/// Options.
+#[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true, arg_required_else_help = true)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    what: Option<What>,
+    /// Entry or message, as the log, the queue and the 250 name it.
+    #[arg(value_name = "ID")]
+    id: Option<String>,
+    #[command(flatten)]
+    remote: Remote,
+    /// Show the effective limits too, each with the line of the configuration that set it.
+    #[arg(long, global = true)]
+    limits: bool,
 }
 
-pub(super) fn entry(admin: &str, id: &str, form: Form) -> ExitCode {
+/// How to show it.
+#[derive(Clone, Copy)]
+struct Form {
+    json: bool,
+    limits: bool,
+}
+
+/// What is asked, and of whom.
+struct Ask<'a> {
+    remote: &'a Remote,
+    path: String,
+    query: Vec<(&'static str, String)>,
+}
+
+impl<'a> Ask<'a> {
+    fn new(remote: &'a Remote, path: &str) -> Self {
+        Self { remote, path: path.to_owned(), query: Vec::new() }
+    }
+
+    fn with(mut self, key: &'static str, value: Option<&str>) -> Self {
+        self.query.extend(value.map(|value| (key, value.to_owned())));
+        self
+    }
+}
+
+pub(super) fn main(args: Args) -> ExitCode {
+    let Args { what, id, remote, limits } = args;
+    let form = Form { json: remote.json, limits };
+    match (what, id) {
+        (Some(what), _) => explain(&remote, what, form),
+        (None, Some(id)) => entry(&remote, &id, form),
+        (None, None) => fail("say what to explain: an id, select or limits"),
+    }
+}
+
+fn entry(remote: &Remote, id: &str, form: Form) -> ExitCode {
     if id.is_empty() || !id.bytes().all(|b| b.is_ascii_alphanumeric()) {
         return fail(format_args!("{id:?} is no id of an entry or message; `remuda status` and the log name them"));
     }
-    let ask = Ask::new(admin, &format!("/api/v1/explain/{id}"));
+    let ask = Ask::new(remote, &format!("/api/v1/explain/{id}"));
     show(ask.with("limits", form.limits.then_some("true")), form, |all: &Explanations, width| {
         explained(all, form, width)
     })
 }
 
-pub(super) fn what(admin: &str, what: What, form: Form) -> ExitCode {
+fn explain(remote: &Remote, what: What, form: Form) -> ExitCode {
     match what {
         What::Select { tenant, stream, pool, to, from, recipients } => {
-            let ask = Ask::new(admin, "/api/v1/explain")
+            let ask = Ask::new(remote, "/api/v1/explain")
                 .with("tenant", Some(&tenant))
                 .with("stream", Some(&stream))
                 .with("pool", pool.as_deref())
@@ -88,7 +133,7 @@ pub(super) fn what(admin: &str, what: What, form: Form) -> ExitCode {
             from_file(&file, &binding, provider.as_deref(), form.json)
         }
         What::Limits { binding, provider, config: None } => {
-            let ask = Ask::new(admin, "/api/v1/limits");
+            let ask = Ask::new(remote, "/api/v1/limits");
             let ask = ask.with("binding", Some(&binding)).with("provider", provider.as_deref());
             show(ask, form, |list: &LimitList, width| table_of(&list.limits).text(width))
         }
@@ -96,7 +141,7 @@ pub(super) fn what(admin: &str, what: What, form: Form) -> ExitCode {
 }
 
 fn show<T: DeserializeOwned>(ask: Ask<'_>, form: Form, text: impl Fn(&T, Option<usize>) -> String) -> ExitCode {
-    match ask.send() {
+    match ask.remote.get(&ask.path, &ask.query) {
         Err(error) => fail(error),
         Ok(answer) if form.json => {
             println!("{}", visible_json(&answer));

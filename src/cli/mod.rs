@@ -35,7 +35,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 
-use events::Form;
+use remote::Remote;
 
 /// Outbound SMTP relay with a reputation-aware IP pool scheduler.
 #[derive(Debug, Parser)]
@@ -109,42 +109,11 @@ enum Verb {
         #[arg(long, value_name = "FILE", conflicts_with = "raw")]
         mail: Option<PathBuf>,
     },
-    /// Show what happened lately: moves of health, reports that came in, replies that blame nobody or that no rule knew.
-    Events {
-        /// Its HTTP address (`admin.address`).
-        #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8025")]
-        admin: String,
-        /// Only this kind: health, note, listing, report, warmup, feed, spf, audit, config, unmatched.
-        #[arg(long, value_name = "KIND")]
-        kind: Option<String>,
-        /// At most so many.
-        #[arg(long, default_value_t = 50)]
-        limit: usize,
-        /// Print the JSON as it is.
-        #[arg(long)]
-        json: bool,
-        /// Print the replies of kind unmatched as rules to paste into a file of `classify.rules`.
-        #[arg(long, conflicts_with = "json")]
-        rule_stub: bool,
-    },
+    /// Show what happened lately, or as it happens: moves of health, acts, reports that came in, replies that blame nobody
+    /// or that no rule knew.
+    Events(events::Args),
     /// Why a message goes or waits: each binding of its pool with its verdict and until when.
-    #[command(args_conflicts_with_subcommands = true, arg_required_else_help = true)]
-    Explain {
-        #[command(subcommand)]
-        what: Option<explain::What>,
-        /// Entry or message, as the log, the queue and the 250 name it.
-        #[arg(value_name = "ID")]
-        id: Option<String>,
-        /// HTTP address of the relay (`admin.address`).
-        #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8025", global = true)]
-        admin: String,
-        /// Show the effective limits too, each with the line of the configuration that set it.
-        #[arg(long, global = true)]
-        limits: bool,
-        /// Print the JSON as it is.
-        #[arg(long, global = true)]
-        json: bool,
-    },
+    Explain(explain::Args),
     /// Run a configuration against modelled receivers and show day by day what would happen. Needs no privileges, touches
     /// no network. Exit code 1 if anything happened that must never happen.
     ///
@@ -179,14 +148,7 @@ enum Verb {
         json: bool,
     },
     /// What is wrong on a running relay now, since when, and who was told.
-    Alerts {
-        /// Its HTTP address (`admin.address`).
-        #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8025")]
-        admin: String,
-        /// Print the JSON as it is.
-        #[arg(long)]
-        json: bool,
-    },
+    Alerts(Remote),
     /// What waits: list it, look at one entry, and act: retry, hold, release, bounce, move.
     Queue(queue::Args),
     /// Bindings: list, show, suspend, resume, drain, remove, set-cap, set-stage.
@@ -206,14 +168,7 @@ enum Verb {
     /// Write the manual pages.
     Man(generate::Man),
     /// Ask a running relay how it is.
-    Status {
-        /// Its HTTP address (`admin.address`).
-        #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8025")]
-        admin: String,
-        /// Print the JSON as it is.
-        #[arg(long)]
-        json: bool,
-    },
+    Status(Remote),
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
@@ -236,22 +191,13 @@ pub fn main() -> ExitCode {
         Verb::Classify { raw, rules, explain, table, provider, stage, mail } => {
             classify::main(&classify::Options { raw, explain, table, provider, stage, mail }, &rules)
         }
-        Verb::Events { admin, kind, limit, json, rule_stub } => {
-            events::main(&admin, kind.as_deref(), limit, if rule_stub { Form::Stubs } else { Form::of(json) })
-        }
+        Verb::Events(args) => events::main(&args),
         Verb::Simulate { scenarios, compare, seeds, config, seed, days, by, json } => {
             let seeds = compare.then_some(seeds);
             simulate::main(&simulate::Options { scenarios, seeds, config, seed, days, by, json })
         }
-        Verb::Explain { what, id, admin, limits, json } => {
-            let form = explain::Form { json, limits };
-            match (what, id) {
-                (Some(what), _) => explain::what(&admin, what, form),
-                (None, Some(id)) => explain::entry(&admin, &id, form),
-                (None, None) => fail("say what to explain: an id, select or limits"),
-            }
-        }
-        Verb::Alerts { admin, json } => alerts::main(&admin, json),
+        Verb::Explain(args) => explain::main(args),
+        Verb::Alerts(remote) => alerts::main(&remote),
         Verb::Queue(args) => queue::main(&args),
         Verb::Binding(args) => binding::main(&args),
         Verb::Pool(args) => pool::main(&args),
@@ -261,40 +207,7 @@ pub fn main() -> ExitCode {
         Verb::Token(args) => token::main(&args),
         Verb::Completions(args) => generate::completions(&args),
         Verb::Man(args) => generate::man(&args),
-        Verb::Status { admin, json } => status::main(&admin, json),
-    }
-}
-
-/// A question to the HTTP side of a running relay.
-struct Ask<'a> {
-    admin: &'a str,
-    path: String,
-    query: Vec<(&'static str, String)>,
-}
-
-impl<'a> Ask<'a> {
-    fn new(admin: &'a str, path: &str) -> Self {
-        Self { admin, path: path.to_owned(), query: Vec::new() }
-    }
-
-    fn with(mut self, key: &'static str, value: Option<&str>) -> Self {
-        self.query.extend(value.map(|value| (key, value.to_owned())));
-        self
-    }
-
-    /// The answer, or in words what went wrong: what the relay said, or that there is none.
-    fn send(self) -> Result<String, String> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())?;
-        runtime.block_on(async {
-            let admin = self.admin;
-            let no_answer = |error| format!("no answer from {admin}: {error}; is the relay running, is --admin right?");
-            let client = reqwest::Client::builder().timeout(std::time::Duration::from_secs(10)).no_proxy().build();
-            let url = reqwest::Url::parse_with_params(&format!("http://{admin}{}", self.path), &self.query)
-                .map_err(|error| format!("{admin:?} is no address: {error}"))?;
-            let answer = client.map_err(no_answer)?.get(url).send().await.map_err(no_answer)?;
-            let (status, text) = (answer.status(), answer.text().await.map_err(no_answer)?);
-            if status.is_success() { Ok(text) } else { Err(terminal::visible(text.trim())) }
-        })
+        Verb::Status(remote) => status::main(&remote),
     }
 }
 

@@ -4,39 +4,31 @@
 //! is printed raw, and nothing is wider than the terminal.
 
 use std::process::ExitCode;
-use std::time::Duration;
 
 use super::columns::{Columns, Side, paragraph};
 use super::fail;
+use super::remote::Remote;
 use super::terminal::{columns, visible_json};
 use crate::admin::status::{BindingStatus, Status};
 use crate::clock::Wall;
 use Side::{Left, Right};
 
-pub(super) fn main(admin: &str, json: bool) -> ExitCode {
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
+pub(super) fn main(remote: &Remote) -> ExitCode {
+    let text = match remote.get("/api/v1/status", &[]) {
+        Ok(text) => text,
         Err(error) => return fail(error),
     };
-    match runtime.block_on(fetch(admin)) {
-        Err(error) => fail(format_args!("no answer from {admin}: {error}; is the relay running, is --admin right?")),
-        Ok(text) if json => {
-            println!("{}", visible_json(&text));
+    if remote.json {
+        println!("{}", visible_json(&text));
+        return ExitCode::SUCCESS;
+    }
+    match serde_json::from_str(&text) {
+        Ok(status) => {
+            print!("{}", table(&status, columns()));
             ExitCode::SUCCESS
         }
-        Ok(text) => match serde_json::from_str(&text) {
-            Ok(status) => {
-                print!("{}", table(&status, columns()));
-                ExitCode::SUCCESS
-            }
-            Err(error) => fail(format_args!("{admin} answered something else than a status: {error}")),
-        },
+        Err(error) => fail(format_args!("{} answered something else than a status: {error}", remote.admin)),
     }
-}
-
-async fn fetch(admin: &str) -> Result<String, reqwest::Error> {
-    let client = reqwest::Client::builder().timeout(Duration::from_secs(10)).no_proxy().build()?;
-    client.get(format!("http://{admin}/api/v1/status")).send().await?.error_for_status()?.text().await
 }
 
 /// The status in words, for a terminal of `width` columns.

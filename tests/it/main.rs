@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on should say where")]
 
 mod alerts;
+mod api;
 mod assignment;
 mod attempt_log;
 mod bad_input;

@@ -34,8 +34,8 @@ use super::Sources;
 use super::listener::Peer;
 use super::problem::Problem;
 use crate::clock::Now;
-use crate::config::{Anonymous, Config};
 pub use crate::config::Role;
+use crate::config::{Anonymous, Config};
 
 /// Name of whoever brought the token of this run.
 const LOCAL: &str = "local:operator";

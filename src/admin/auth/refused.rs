@@ -53,6 +53,11 @@ impl Refused {
         Self { problem: Problem::forbidden(words), reason: Some("origin"), event: None }
     }
 
+    #[cfg(test)]
+    pub(super) fn status(&self) -> u16 {
+        self.problem.status
+    }
+
     /// Lets those hear of it who should; what to answer.
     pub(in crate::admin) fn told(self, sources: &Sources) -> Problem {
         if let Some(reason) = self.reason {

@@ -1,13 +1,15 @@
-//! `remuda events`: what happened lately on a running relay, and the replies that no rule knew.
+//! `remuda events`: what happened on a running relay, lately or as it happens, and the replies that no rule knew.
+
+mod follow;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::remote::Remote;
 use super::terminal::{columns, visible, visible_json, wrapped};
 use super::{fail, rule_stub};
 use crate::admin::api::UnmatchedList;
@@ -19,26 +21,41 @@ use crate::telemetry::unmatched::UnmatchedReply;
 /// The kind that is kept apart from events.
 const UNMATCHED: &str = "unmatched";
 /// What comes first of an event's words, where it has them; the rest follows by name.
-const FIRST: [&str; 6] = ["binding", "destination", "tenant", "from", "to", "reason"];
+const FIRST: [&str; 8] = ["actor", "act", "binding", "destination", "tenant", "from", "to", "reason"];
 
-/// What to print.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Form {
-    Table,
-    Json,
-    /// Replies as rules.
-    Stubs,
-}
-
-impl Form {
-    pub(super) fn of(json: bool) -> Self {
-        if json { Self::Json } else { Self::Table }
-    }
+/// Options.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    remote: Remote,
+    /// Only this kind, or these with commas between them: health, note, listing, report, warmup, feed, spf, audit, config;
+    /// or unmatched.
+    #[arg(long, value_name = "KIND", value_delimiter = ',')]
+    kind: Vec<String>,
+    /// Only of this binding.
+    #[arg(long, value_name = "NAME")]
+    binding: Option<String>,
+    /// Only of this tenant.
+    #[arg(long, value_name = "NAME")]
+    tenant: Option<String>,
+    /// Not before that moment (2026-11-01T12:00:00Z), or so long ago at most (90m, 2h).
+    #[arg(long, value_name = "WHEN")]
+    since: Option<String>,
+    /// At most so many.
+    #[arg(long, default_value_t = 50)]
+    limit: usize,
+    /// Go on with what happens, until interrupted; with --json a line for each event.
+    #[arg(short, long)]
+    follow: bool,
+    /// Print the replies of kind unmatched as rules to paste into a file of `classify.rules`.
+    #[arg(long, conflicts_with_all = ["json", "follow"])]
+    rule_stub: bool,
 }
 
 /// One event, as `GET /api/v1/events` gives it.
 #[derive(Debug, Deserialize)]
 struct Event {
+    seq: u64,
     #[serde(with = "rfc3339")]
     at: Wall,
     kind: String,
@@ -51,31 +68,63 @@ struct EventList {
     events: Vec<Event>,
 }
 
-pub(super) fn main(admin: &str, kind: Option<&str>, limit: usize, form: Form) -> ExitCode {
-    let path = match kind {
-        Some(UNMATCHED) => UNMATCHED.to_owned(),
-        None if form == Form::Stubs => UNMATCHED.to_owned(),
-        Some(kind) if form == Form::Stubs => {
-            return wrong(format_args!("--rule-stub is for --kind {UNMATCHED}, not {kind:?}"));
-        }
-        None => "events".to_owned(),
-        Some(kind) if Kind::of(kind).is_some() => format!("events?kind={kind}"),
-        Some(kind) => return wrong(format_args!("no kind {kind:?}: {}, {UNMATCHED}", Kind::names())),
-    };
-    let sign = if path.contains('?') { '&' } else { '?' };
-    let text = match ask(admin, &format!("{path}{sign}limit={limit}")) {
+impl Args {
+    /// What is asked for besides how many.
+    fn filter(&self) -> Vec<(&'static str, String)> {
+        let kinds = (!self.kind.is_empty()).then(|| self.kind.join(","));
+        let all = [
+            ("kind", kinds),
+            ("binding", self.binding.clone()),
+            ("tenant", self.tenant.clone()),
+            ("since", self.since.clone()),
+        ];
+        all.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()
+    }
+}
+
+pub(super) fn main(args: &Args) -> ExitCode {
+    let is_unmatched = args.kind.iter().any(|kind| kind == UNMATCHED);
+    if let Some(kind) = args.kind.iter().find(|kind| Kind::of(kind).is_none() && *kind != UNMATCHED) {
+        return wrong(format_args!("no kind {kind:?}: {}, {UNMATCHED}", Kind::names()));
+    }
+    if is_unmatched && (args.kind.len() > 1 || args.follow) {
+        return wrong(format_args!("{UNMATCHED} are counts, not events: they stand alone and are not followed"));
+    }
+    if args.rule_stub && !is_unmatched && !args.kind.is_empty() {
+        return wrong(format_args!("--rule-stub is for --kind {UNMATCHED}, not {:?}", args.kind.join(",")));
+    }
+    let limit = ("limit", args.limit.to_string());
+    if is_unmatched || args.rule_stub {
+        return match args.remote.get("/api/v1/unmatched", &[limit]) {
+            Ok(text) => show_unmatched(args, &text),
+            Err(error) => fail(error),
+        };
+    }
+    let query: Vec<(&str, String)> = args.filter().into_iter().chain([limit]).collect();
+    let text = match args.remote.get("/api/v1/events", &query) {
         Ok(text) => text,
-        Err(failed) => return failed,
+        Err(error) => return fail(error),
     };
-    let shown = match form {
-        Form::Json => Ok(visible_json(&text) + "\n"),
-        Form::Stubs => serde_json::from_str(&text).map(|list: UnmatchedList| rule_stub::file(&list.replies)),
-        Form::Table if path == UNMATCHED => serde_json::from_str(&text).map(|list| replies(&list, columns())),
-        Form::Table => serde_json::from_str(&text).map(|list| events(&list, columns())),
-    };
-    match shown {
-        Ok(shown) => print(&shown),
-        Err(error) => fail(format_args!("{admin} answered something else than events: {error}")),
+    if args.follow {
+        return follow::main(args, &text);
+    }
+    if args.remote.json {
+        return print(&(visible_json(&text) + "\n"));
+    }
+    match serde_json::from_str(&text) {
+        Ok(list) => print(&events(&list, columns())),
+        Err(error) => fail(format_args!("{} answered something else than events: {error}", args.remote.admin)),
+    }
+}
+
+fn show_unmatched(args: &Args, text: &str) -> ExitCode {
+    if args.remote.json {
+        return print(&(visible_json(text) + "\n"));
+    }
+    match serde_json::from_str::<UnmatchedList>(text) {
+        Ok(list) if args.rule_stub => print(&rule_stub::file(&list.replies)),
+        Ok(list) => print(&replies(&list, columns())),
+        Err(error) => fail(format_args!("{} answered something else than replies: {error}", args.remote.admin)),
     }
 }
 
@@ -90,23 +139,6 @@ fn print(text: &str) -> ExitCode {
     match std::io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => fail(error),
         _ => ExitCode::SUCCESS,
-    }
-}
-
-/// The answer to `GET /api/v1/…`, or the exit code after the reason was printed.
-fn ask(admin: &str, path: &str) -> Result<String, ExitCode> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(fail)?;
-    let answer = runtime.block_on(async {
-        let client = reqwest::Client::builder().timeout(Duration::from_secs(10)).no_proxy().build()?;
-        let answer = client.get(format!("http://{admin}/api/v1/{path}")).send().await?;
-        Ok::<_, reqwest::Error>((answer.status(), answer.text().await?))
-    });
-    match answer {
-        Err(error) => {
-            Err(fail(format_args!("no answer from {admin}: {error}; is the relay running, is --admin right?")))
-        }
-        Ok((status, text)) if status.is_success() => Ok(text),
-        Ok((status, text)) => Err(fail(format_args!("{admin} answered {status}: {}", visible(text.trim())))),
     }
 }
 
@@ -126,20 +158,26 @@ fn row(out: &mut String, head: &str, words: &str, width: Option<usize>) {
     }
 }
 
+const HEAD: &str = "time (UTC)           kind    what\n";
+
 fn events(list: &EventList, width: Option<usize>) -> String {
     if list.events.is_empty() {
-        return "nothing happened since the start\n".to_owned();
+        return "nothing happened\n".to_owned();
     }
-    let mut out = format!("{:<19}  {:<7} what\n", "time (UTC)", "kind");
+    let mut out = HEAD.to_owned();
     for event in &list.events {
-        let place = |name: &str| FIRST.iter().position(|first| *first == name).unwrap_or(FIRST.len());
-        let mut fields: Vec<(&String, &String)> = event.fields.iter().collect();
-        fields.sort_by_key(|(name, _)| place(name));
-        let words: Vec<String> =
-            fields.iter().map(|(name, text)| format!("{}={}", visible(name), value(text))).collect();
-        row(&mut out, &format!("{}  {:<7} ", time(event.at), visible(&event.kind)), &words.join(" "), width);
+        line(&mut out, event, width);
     }
     out
+}
+
+/// One event, in as many lines as it takes.
+fn line(out: &mut String, event: &Event, width: Option<usize>) {
+    let place = |name: &str| FIRST.iter().position(|first| *first == name).unwrap_or(FIRST.len());
+    let mut fields: Vec<(&String, &String)> = event.fields.iter().collect();
+    fields.sort_by_key(|(name, _)| place(name));
+    let words: Vec<String> = fields.iter().map(|(name, text)| format!("{}={}", visible(name), value(text))).collect();
+    row(out, &format!("{}  {:<7} ", time(event.at), visible(&event.kind)), &words.join(" "), width);
 }
 
 /// Quoted where it would not be one word.
@@ -229,7 +267,7 @@ mod tests {
 
     #[test]
     fn a_table_of_events_shows_each_on_a_line_with_the_subject_first() {
-        let json = r#"{"events":[{"at":"2026-11-22T08:00:00Z","kind":"health","evidence":"550 \u001b[2J \"no\"\nx","to":"suspended",
+        let json = r#"{"events":[{"seq":7,"at":"2026-11-22T08:00:00Z","kind":"health","evidence":"550 \u001b[2J \"no\"\nx","to":"suspended",
             "binding":"mta1","destination":"gmail"}]}"#;
         let list: EventList = serde_json::from_str(json).expect("as the API writes it");
         let shown = events(&list, None);
