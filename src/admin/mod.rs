@@ -67,8 +67,8 @@ pub struct Sources {
     pub alerts: Arc<Alerts>,
     /// Group commits.
     pub committer: Committer,
-    /// Addresses of the listeners.
-    pub listeners: Vec<SocketAddr>,
+    /// Addresses of the listeners, as they are now.
+    pub listeners: Arc<parking_lot::RwLock<Vec<SocketAddr>>>,
 }
 
 /// The routes that are documented, and their document.
