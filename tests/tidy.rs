@@ -43,6 +43,7 @@ const PURE: &[&str] = &[
     "src/ingress/smtp/reply",
     "src/ingress/smtp/session",
     "src/live/diff",
+    "src/live/fixed",
     "src/message",
     "src/monitor/answer",
     "src/monitor/spf/agenda",

@@ -80,8 +80,8 @@ pub struct Sources {
     pub alerts: Arc<Alerts>,
     /// Group commits.
     pub committer: Committer,
-    /// Addresses of the listeners.
-    pub listeners: Vec<SocketAddr>,
+    /// Addresses of the listeners, as they are now.
+    pub listeners: Arc<parking_lot::RwLock<Vec<SocketAddr>>>,
 }
 
 /// Octets of a body at most.

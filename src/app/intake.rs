@@ -1,10 +1,16 @@
 //! From a complete SMTP transaction to durable entries: joins ingress, assignment and queue; reports go to their desk.
+//!
+//! What it goes by is replaced as a whole when the configuration changes: a message is assigned, marked and written down by
+//! one configuration, the one in force when its last dot came.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use parking_lot::RwLock;
+
 use crate::assignment::Assigner;
+use crate::config::Config;
 use crate::feedback::desk::Desk;
 use crate::ingress::prepare::{Rules, prepare, removed};
 use crate::ingress::{Accepting, Addressee, Admission, Intake, Refusal, Room, Transaction};
@@ -15,29 +21,43 @@ use crate::store::space::low_space;
 
 /// The [`Intake`] of the running program.
 pub struct Reception {
-    assigner: Assigner,
-    removed: Vec<String>,
     dispatcher: Arc<Dispatcher>,
     state_dir: PathBuf,
-    floor: u64,
     stopping: AtomicBool,
+    in_force: RwLock<Arc<InForce>>,
+}
+
+struct InForce {
+    config: Arc<Config>,
+    assigner: Assigner,
+    removed: Vec<String>,
     desk: Option<Arc<Desk>>,
+}
+
+impl InForce {
+    fn new(dispatcher: &Arc<Dispatcher>, before: Option<&Desk>) -> Self {
+        let config = dispatcher.config();
+        let assigner = Assigner::new(&config);
+        Self { removed: removed(&assigner), assigner, desk: Desk::after(dispatcher, before).map(Arc::new), config }
+    }
 }
 
 impl Reception {
     /// Takes mail in for `dispatcher`.
     pub fn new(dispatcher: Arc<Dispatcher>) -> Self {
-        let config = dispatcher.config();
-        let assigner = Assigner::new(&config);
         Self {
-            removed: removed(&assigner),
-            assigner,
-            state_dir: config.server.state_dir.clone(),
-            floor: config.server.low_space_floor,
+            state_dir: dispatcher.config().server.state_dir.clone(),
             stopping: AtomicBool::new(false),
-            desk: Desk::new(&dispatcher).map(Arc::new),
+            in_force: RwLock::new(Arc::new(InForce::new(&dispatcher, None))),
             dispatcher,
         }
+    }
+
+    /// Goes by the configuration that the dispatcher has now. Transactions that wait for their answer go on as they began.
+    pub fn reconfigure(&self) {
+        let before = self.in_force();
+        let next = InForce::new(&self.dispatcher, before.desk.as_deref());
+        *self.in_force.write() = Arc::new(next);
     }
 
     /// From now on new mail is put off.
@@ -46,8 +66,12 @@ impl Reception {
     }
 
     /// Where reports are taken in, if they are.
-    pub fn desk(&self) -> Option<&Arc<Desk>> {
-        self.desk.as_ref()
+    pub fn desk(&self) -> Option<Arc<Desk>> {
+        self.in_force().desk.clone()
+    }
+
+    fn in_force(&self) -> Arc<InForce> {
+        Arc::clone(&self.in_force.read())
     }
 
     fn refused(&self, reason: &str, refusal: Refusal) -> Refusal {
@@ -61,7 +85,7 @@ impl Admission for Reception {
         if self.stopping.load(Ordering::Relaxed) {
             return Err(Refusal::stopping());
         }
-        match low_space(&self.state_dir, self.floor) {
+        match low_space(&self.state_dir, self.in_force().config.server.low_space_floor) {
             Ok(false) => Ok(()),
             Ok(true) => Err(self.refused("disk_full", Refusal::storage())),
             Err(error) => {
@@ -72,28 +96,33 @@ impl Admission for Reception {
     }
 
     fn addressee(&self, to: &Mailbox) -> Result<Addressee, Refusal> {
-        self.desk.as_ref().map_or(Ok(Addressee::Elsewhere), |desk| desk.addressee(to))
+        self.desk().map_or(Ok(Addressee::Elsewhere), |desk| desk.addressee(to))
     }
 
     fn addressee_of_stranger(&self, to: &Mailbox) -> Result<Addressee, Refusal> {
-        self.desk.as_ref().map_or(Ok(Addressee::Elsewhere), |desk| desk.addressee_of_stranger(to))
+        self.desk().map_or(Ok(Addressee::Elsewhere), |desk| desk.addressee_of_stranger(to))
     }
 
-    fn room(&self) -> Option<&Arc<Room>> {
-        self.desk.as_ref().map(|desk| desk.room())
+    fn room(&self) -> Option<Arc<Room>> {
+        self.desk().map(|desk| Arc::clone(desk.room()))
     }
 }
 
 impl Intake for Reception {
     fn accept(&self, transaction: Transaction) -> Accepting<'_> {
         Box::pin(async move {
-            if let Some(desk) = self.desk.as_ref().filter(|_| transaction.report) {
-                return desk.take(transaction).await;
+            let in_force = self.in_force();
+            if transaction.report {
+                return match &in_force.desk {
+                    Some(desk) => desk.take(transaction).await,
+                    // Begun when reports were taken. Never relayed: its sender may be anybody.
+                    None => Err(Refusal::local()),
+                };
             }
-            let config = self.dispatcher.config();
+            let config = &in_force.config;
             let rules = Rules {
-                assigner: &self.assigner,
-                removed: &self.removed,
+                assigner: &in_force.assigner,
+                removed: &in_force.removed,
                 unknown: config.assignment.unknown,
                 hostname: &config.server.hostname,
                 queue: &config.queue,

@@ -6,6 +6,7 @@
 //! attempts, those on the wire may finish within `server.shutdown_grace`, then the exact use of every cap is written.
 
 pub mod intake;
+mod ports;
 mod remember;
 mod turn;
 mod watching;
@@ -14,6 +15,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use parking_lot::RwLock;
 use rand::{RngCore, SeedableRng};
 use tokio::sync::watch;
 
@@ -21,16 +23,16 @@ use crate::admin::auth::Auth;
 use crate::admin::{self, Sources};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
-use crate::delivery::{DirectConnector, Resolver, Routing};
-use crate::feedback::keys;
+use crate::delivery::{DirectConnector, Resolver};
 use crate::feedback::token::Directory;
+use crate::feedback::{desk, keys};
 use crate::ingress::smtp::server::{self, Server};
 use crate::ingress::{IngressStats, Intake};
 use crate::live::task;
 use crate::orders::Orders;
 use crate::outcome::classify::Classifier;
 use crate::queue::core::Core;
-use crate::queue::dispatcher::{Dispatcher, Parts};
+use crate::queue::dispatcher::{self, Dispatcher, Parts};
 use crate::reputation;
 use crate::scheduler::{self, cap::GrantFact};
 use crate::store::committer::{CommitThread, Committer};
@@ -39,6 +41,7 @@ use crate::store::lock::StateLock;
 use crate::store::{Batch, Op, Spool, SpoolError};
 use crate::telemetry::{Metrics, journal};
 use intake::Reception;
+use ports::Ports;
 
 /// Why the program could not start. Each says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -74,10 +77,9 @@ pub struct Relay {
     sources: Sources,
     stop: watch::Sender<bool>,
     reception: Arc<Reception>,
-    server: Server,
+    server: Arc<Server>,
     dispatch: tokio::task::JoinHandle<()>,
     commit_thread: CommitThread,
-    config: Arc<Config>,
     _lock: StateLock,
 }
 
@@ -112,16 +114,18 @@ impl Relay {
         let dispatch = tokio::spawn(Arc::clone(&dispatcher).run(stopped.clone()));
 
         let reception = Arc::new(Reception::new(Arc::clone(&dispatcher)));
-        if let Some(desk) = reception.desk() {
-            tokio::spawn(Arc::clone(desk).tend(stopped.clone()));
-        }
+        let tended = Arc::clone(&reception);
+        tokio::spawn(desk::tend(move || tended.desk(), stopped.clone()));
         let ingress = Arc::<IngressStats>::default();
+        let auth = Arc::new(Auth::new(&config));
+        let server_addresses = bound.addresses();
         let server =
             bound.start(Arc::clone(&reception) as Arc<dyn Intake>, Arc::clone(&ingress)).map_err(|e| other(&e))?;
-        let listeners = server.addresses().to_vec();
-        let watching::Watching { monitor, identity, cover, feeds, alerts } = watching;
+        let (server, listeners) = (Arc::new(server), server_addresses);
+        let addresses = Arc::new(RwLock::new(listeners.clone()));
+        let watching::Watching { monitor, identity, cover, feeds, alerts } = watching.clone();
         tokio::spawn(remember::keep_cover(Arc::clone(&cover), committer.clone(), stopped.clone()));
-        let listeners_too = listeners.clone();
+        let ports = Arc::new(Ports::new(&config.server.state_dir));
         let live = task::start(
             task::Parts {
                 path,
@@ -130,13 +134,21 @@ impl Relay {
                 orders: Orders::default(),
                 clock: Arc::clone(&clock),
                 committer: committer.clone(),
-                apply: Box::new(turn::Turn { dispatcher: Arc::clone(&dispatcher) }),
+                apply: Box::new(turn::Turn {
+                    dispatcher: Arc::clone(&dispatcher),
+                    reception: Arc::clone(&reception),
+                    server: Arc::clone(&server),
+                    watching,
+                    auth: Arc::clone(&auth),
+                    addresses: Arc::clone(&addresses),
+                    ports: Arc::clone(&ports),
+                }),
             },
             stopped.clone(),
         );
         let sources = Sources {
             live,
-            auth: Arc::new(Auth::new(&config)),
+            auth,
             dispatcher,
             ingress,
             monitor,
@@ -145,17 +157,21 @@ impl Relay {
             feeds,
             alerts,
             committer,
-            listeners: listeners_too,
+            listeners: addresses,
         };
         watching::start_alerts(&sources, stopped.clone());
         let admin = start_admin(&config, &sources, stopped).await?;
-        let relay =
-            Self { listeners, admin, sources, stop, reception, server, dispatch, commit_thread, config, _lock: lock };
-        relay.publish_addresses()?;
-        Ok(relay)
+        for address in &listeners {
+            tracing::info!(%address, "taking mail");
+        }
+        if let Some(address) = admin {
+            tracing::info!(%address, "status and metrics over HTTP");
+        }
+        ports.publish(&listeners, Some(admin)).map_err(StartError::Other)?;
+        Ok(Self { listeners, admin, sources, stop, reception, server, dispatch, commit_thread, _lock: lock })
     }
 
-    /// Addresses of the SMTP listeners, in the order of the configuration.
+    /// Addresses of the SMTP listeners at the start, in the order of the configuration.
     pub fn listeners(&self) -> &[SocketAddr] {
         &self.listeners
     }
@@ -187,7 +203,7 @@ impl Relay {
         self.reception.stop();
         self.sources.dispatcher.halt();
         self.stop.send_replace(true);
-        let grace = self.config.server.shutdown_grace;
+        let grace = self.sources.dispatcher.config().server.shutdown_grace;
         let (sessions, attempts) =
             tokio::join!(self.server.stop(grace), tokio::time::timeout(grace, drained(self.dispatch)));
         if !sessions {
@@ -205,26 +221,6 @@ impl Relay {
         }
         self.commit_thread.close();
         tracing::info!("stopped");
-    }
-
-    fn publish_addresses(&self) -> Result<(), StartError> {
-        for address in &self.listeners {
-            tracing::info!(%address, "taking mail");
-        }
-        if let Some(address) = self.admin {
-            tracing::info!(%address, "status and metrics over HTTP");
-        }
-        let path = self.config.server.state_dir.join("ports.json");
-        let ports = serde_json::json!({
-            "listeners": self.listeners.iter().map(ToString::to_string).collect::<Vec<_>>(),
-            "admin": self.admin.map(|a| a.to_string()),
-            "pid": std::process::id(),
-        });
-        // Written aside and renamed: a reader never sees half of it.
-        let aside = path.with_extension("json.new");
-        std::fs::write(&aside, ports.to_string())
-            .and_then(|()| std::fs::rename(&aside, &path))
-            .map_err(|e| StartError::Other(format!("cannot write {}: {e}", path.display())))
     }
 }
 
@@ -248,13 +244,8 @@ struct Outside {
 impl Outside {
     fn new(config: &Config) -> Result<Self, StartError> {
         let other = |error: &dyn std::fmt::Display| StartError::Other(error.to_string());
-        let routing = Routing::new(
-            &config.server.hostname,
-            &config.delivery,
-            config.providers.clone(),
-            &config.destination_routes,
-        );
-        let resolver = Arc::new(Resolver::new(&config.dns, routing).map_err(|e| other(&e))?);
+        let resolver = Resolver::new(&config.dns, dispatcher::routing(config)).map_err(|e| other(&e))?;
+        let resolver = Arc::new(resolver);
         Ok(Self {
             connector: Arc::new(DirectConnector::new(Arc::clone(&resolver), &config.delivery)),
             resolver,

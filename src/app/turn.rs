@@ -1,22 +1,94 @@
 //! Brings a changed configuration into force in every part of the running program ([`crate::live::Apply`]).
+//!
+//! What can fail comes first and touches nothing: rule files and key files are read, new listeners are bound, those that look
+//! from outside say whether they could follow. Then, in the order in which mail flows against: the queue and what it delivers
+//! with (so that nothing is taken in for what the queue does not know), the intake, the listeners, those that look from
+//! outside.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
+use parking_lot::RwLock;
+
+use super::intake::Reception;
+use super::ports::Ports;
+use super::watching::Watching;
+use crate::admin::auth::Auth;
+use crate::ingress::smtp::server::Server;
 use crate::live::{Apply, Change, Work};
-use crate::queue::dispatcher::Dispatcher;
+use crate::queue::dispatcher::{Dispatcher, WouldStrand};
+
+/// Pools and tenants whose mail would be stranded that are named; of the others there is a number.
+const STRANDED_NAMED: usize = 20;
 
 /// Everything that is told.
 pub(super) struct Turn {
     pub(super) dispatcher: Arc<Dispatcher>,
+    pub(super) reception: Arc<Reception>,
+    pub(super) server: Arc<Server>,
+    pub(super) watching: Watching,
+    pub(super) auth: Arc<Auth>,
+    /// Where the listeners are, for whoever asks.
+    pub(super) addresses: Arc<RwLock<Vec<SocketAddr>>>,
+    pub(super) ports: Arc<Ports>,
 }
 
 impl Apply for Turn {
-    fn check<'a>(&'a mut self, _change: &'a Change) -> Work<'a, Result<Vec<String>, String>> {
-        Box::pin(async { Ok(Vec::new()) })
+    fn check<'a>(&'a mut self, change: &'a Change) -> Work<'a, Result<Vec<String>, String>> {
+        Box::pin(async move {
+            let mut wrong = Vec::new();
+            wrong.extend(self.dispatcher.check(&change.config).err());
+            // Closed again at once: it is only asked whether they could be had.
+            wrong.extend(self.server.bind_new(&change.config.listeners).err().map(in_words));
+            wrong.extend(self.watching.check(change).await.err());
+            if wrong.is_empty() {
+                Ok(stranded(&self.dispatcher.would_strand(&change.config)))
+            } else {
+                Err(wrong.join("\n"))
+            }
+        })
     }
 
-    fn apply<'a>(&'a mut self, _change: &'a Change) -> Work<'a, Result<Vec<String>, String>> {
-        let _ = &self.dispatcher;
-        Box::pin(async { Err("this version cannot change its configuration while it runs".into()) })
+    fn apply<'a>(&'a mut self, change: &'a Change) -> Work<'a, Result<Vec<String>, String>> {
+        Box::pin(async move {
+            let config = &change.config;
+            let prepared = self.dispatcher.prepare(config)?;
+            let new = self.server.bind_new(&config.listeners).map_err(in_words)?;
+            let (hostname, grace) = (&config.server.hostname, config.server.shutdown_grace);
+            // The last that may fail, and it changes nothing then.
+            self.server.change(new, &config.listeners, hostname, grace).map_err(|error| error.to_string())?;
+            self.dispatcher.reconfigure(prepared).await;
+            self.reception.reconfigure();
+            let _ = &self.auth;
+            let addresses = self.server.addresses();
+            self.addresses.write().clone_from(&addresses);
+            let mut warnings = Vec::new();
+            if let Err(error) = self.ports.publish(&addresses, None) {
+                tracing::error!(error = error.as_str(), "the new addresses of listeners are not written down");
+                warnings.push(error);
+            }
+            self.watching.reconfigure(change).await;
+            Ok(warnings)
+        })
     }
+}
+
+fn in_words(error: crate::ingress::smtp::server::BindError) -> String {
+    format!("{error}; is another program using it, or a listener that this file takes away?")
+}
+
+/// What the operator should know before: mail that would wait for a pool or tenant that is gone.
+fn stranded(would: &WouldStrand) -> Vec<String> {
+    let line = |((pool, tenant), (entries, recipients)): (&(_, _), &(u64, u64))| {
+        format!(
+            "{entries} messages with {recipients} recipients of tenant {tenant} wait in pool {pool}, of which one is gone: they stay on disk \
+             until a configuration names both again; move them before by: remuda queue move --pool {pool} --tenant {tenant} --to POOL"
+        )
+    };
+    let mut lines: Vec<String> = would.iter().take(STRANDED_NAMED).map(line).collect();
+    if would.len() > STRANDED_NAMED {
+        let rest: u64 = would.values().skip(STRANDED_NAMED).map(|(entries, _)| entries).sum();
+        lines.push(format!("{rest} messages of {} further pools and tenants as well", would.len() - STRANDED_NAMED));
+    }
+    lines
 }

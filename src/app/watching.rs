@@ -9,6 +9,7 @@ use crate::admin::Sources;
 use crate::alerts::Alerts;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::live::Change;
 use crate::monitor::Monitor;
 use crate::monitor::feeds::{Feeds, Word};
 use crate::monitor::identity::Identity;
@@ -19,6 +20,7 @@ use crate::reputation::Evidence;
 use crate::telemetry::events::Kind;
 
 /// What was started.
+#[derive(Clone)]
 pub(super) struct Watching {
     pub(super) monitor: Arc<Monitor>,
     pub(super) identity: Arc<Identity>,
@@ -176,4 +178,22 @@ fn start_feeds(
 /// Starts to tell people: last, since it looks at everything else.
 pub(super) fn start_alerts(sources: &Sources, stopped: watch::Receiver<bool>) {
     tokio::spawn(Arc::clone(&sources.alerts).run(sources.clone(), stopped));
+}
+
+impl Watching {
+    /// Follows another configuration, after the core has it.
+    #[allow(clippy::unused_async, clippy::unused_self, reason = "filled in by what looks from outside")]
+    pub(super) async fn reconfigure(&self, change: &Change) {
+        let _ = change;
+    }
+
+    /// Whether it could be followed.
+    ///
+    /// # Errors
+    /// In words.
+    #[allow(clippy::unused_async, clippy::unused_self, reason = "filled in by what looks from outside")]
+    pub(super) async fn check(&self, change: &Change) -> Result<(), String> {
+        let _ = change;
+        Ok(())
+    }
 }

@@ -25,6 +25,7 @@ mod rule_stub;
 mod run;
 mod simulate;
 mod status;
+mod supervisor;
 mod tenant;
 mod terminal;
 mod token;

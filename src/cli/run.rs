@@ -1,13 +1,15 @@
-//! `remuda run`: the relay until SIGTERM or SIGINT.
+//! `remuda run`: the relay until SIGTERM or SIGINT. SIGHUP reads the configuration anew.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{LogFormatArg, check, fail};
+use super::{LogFormatArg, check, fail, supervisor, terminal};
 use crate::app::Relay;
 use crate::config::{Config, LogFormat};
+use crate::live::{Changed, Live, Refused};
 
 pub(super) fn main(path: &Path, log_format: Option<LogFormatArg>) -> ExitCode {
     // Rules and keys are read again when the relay starts: here they are only held to the same words as `remuda check`.
@@ -38,19 +40,35 @@ pub(super) fn main(path: &Path, log_format: Option<LogFormatArg>) -> ExitCode {
 
 async fn relay(config: Config, path: PathBuf) -> ExitCode {
     // Before anything is accepted: a signal that comes early must stop gracefully too.
-    let (mut terminate, mut interrupt) = match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
-        (Ok(terminate), Ok(interrupt)) => (terminate, interrupt),
-        (Err(error), _) | (_, Err(error)) => return fail(error),
+    let signals = (|| {
+        let [terminate, interrupt, hangup] = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()];
+        std::io::Result::Ok((signal(terminate)?, signal(interrupt)?, signal(hangup)?))
+    })();
+    let (mut terminate, mut interrupt, mut hangup) = match signals {
+        Ok(signals) => signals,
+        Err(error) => return fail(error),
     };
     let mut relay = match Relay::start_from(config, Some(path)).await {
         Ok(relay) => relay,
         Err(error) => return fail(error),
     };
-    let failure = tokio::select! {
-        _ = terminate.recv() => None,
-        _ = interrupt.recv() => None,
-        why = relay.failed() => Some(why),
+    supervisor::ready(&taking_mail(&relay, "started"));
+    tokio::spawn(supervisor::watchdog(Arc::clone(&relay.sources().dispatcher)));
+    let live = relay.sources().live.clone();
+    let failure = loop {
+        tokio::select! {
+            _ = terminate.recv() => break None,
+            _ = interrupt.recv() => break None,
+            _ = hangup.recv() => {
+                supervisor::reloading();
+                let outcome = reload(&live).await;
+                // Ready again, whatever came of it: mail is taken all the time.
+                supervisor::ready(&taking_mail(&relay, &outcome));
+            }
+            why = relay.failed() => break Some(why),
+        }
     };
+    supervisor::stopping();
     if let Some(why) = &failure {
         tracing::error!(why = why.as_str(), "cannot go on; a restart continues from what is on disk");
     }
@@ -61,4 +79,39 @@ async fn relay(config: Config, path: PathBuf) -> ExitCode {
         _ = interrupt.recv() => {}
     }
     failure.map_or(ExitCode::SUCCESS, fail)
+}
+
+fn taking_mail(relay: &Relay, outcome: &str) -> String {
+    let listeners = relay.sources().listeners.read();
+    let listeners: Vec<String> = listeners.iter().map(ToString::to_string).collect();
+    format!("{outcome}; taking mail at {}", listeners.join(", "))
+}
+
+/// Reads the file and brings it into force; what came of it is logged, and told in a few words.
+async fn reload(live: &Live) -> String {
+    match live.reload(false).await {
+        Ok(outcome) => {
+            for Changed { key, from, to } in &outcome.changes {
+                let [from, to] = [from, to].map(|value| terminal::visible(value.as_deref().unwrap_or("-")));
+                tracing::info!(key = terminal::visible(key), from, to, "configuration changed");
+            }
+            for warning in &outcome.warnings {
+                tracing::warn!(warning = terminal::visible(warning), "configuration");
+            }
+            let changes = outcome.changes.len();
+            tracing::info!(changes, "configuration reloaded");
+            format!("configuration reloaded, {changes} changes")
+        }
+        Err(refused) => {
+            let mistakes = match &refused {
+                Refused::File(mistakes) => mistakes.join("\n"),
+                other => other.to_string(),
+            };
+            for mistake in mistakes.lines() {
+                tracing::error!(mistake = terminal::visible(mistake), "configuration not reloaded");
+            }
+            let first = mistakes.lines().next().unwrap_or_default();
+            format!("reload refused, the configuration in force stays: {}", terminal::visible(first))
+        }
+    }
 }

@@ -18,6 +18,7 @@ pub(crate) mod read;
 mod reputation;
 pub(crate) mod tree;
 pub mod units;
+pub mod written;
 
 pub use alerts::{AlertLimits, AlertName, AlertRule, Alertmanager, Alerts, Credentials, SecretUrl, Severity, Webhook};
 pub use check::{Holds, LaterFile, Loaded, Mistake, Mistakes, NamedFiles, SourceFile, ZoneKeyFile};

@@ -21,11 +21,11 @@ use super::client::{Connection, Transacted};
 use super::connect::connect;
 use super::mx::{Family, Resolver};
 use super::plan;
-use super::reuse::{Idle, Keep, Line, close};
+use super::reuse::{Idle, Keep, Line, Wanted, close};
 use super::session::Mail;
 use super::{Answer, Connector, Order, Report};
 use crate::clock::{Clock, Mono, SystemClock};
-use crate::config::Delivery;
+use crate::config::{Config, Delivery};
 use crate::message::BindingName;
 use crate::outcome::failure::FailureKind;
 use crate::outcome::{Failure, Stage};
@@ -91,7 +91,7 @@ impl DirectConnector {
     }
 
     /// Takes over new settings; attempts under way keep the old ones.
-    pub fn reconfigure(&self, delivery: &Delivery) {
+    pub fn set_delivery(&self, delivery: &Delivery) {
         *self.settings.write() = Arc::new(delivery.clone());
         self.idle.set_keep(Keep::from(delivery));
     }
@@ -271,6 +271,11 @@ impl Connector for DirectConnector {
 
     fn retire(&self, binding: &BindingName) {
         self.idle.retire(binding);
+    }
+
+    fn reconfigure(&self, config: &Config) {
+        self.set_delivery(&config.delivery);
+        self.idle.keep_only(Wanted::of(config));
     }
 }
 

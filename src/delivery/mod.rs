@@ -27,12 +27,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::config::Binding;
+use crate::config::{Binding, Config};
 use crate::message::{Mailbox, MessageId, ProviderName};
 use crate::outcome::{Failure, FailureKind, Reply, Stage};
 
 pub use direct::DirectConnector;
-pub use mx::Resolver;
+pub use mx::{Resolver, Servers};
 pub use plan::{MxPlan, NoPlan, Planned, Routing};
 
 /// Everything one attempt needs.
@@ -106,4 +106,6 @@ pub trait Connector: Send + Sync + 'static {
     fn attempt(&self, order: Order) -> Pin<Box<dyn Future<Output = Report> + Send + '_>>;
     /// Closes the idle connections of a binding that is out.
     fn retire(&self, _binding: &crate::message::BindingName) {}
+    /// Takes over another configuration: connections that are not as it has them are closed when they idle.
+    fn reconfigure(&self, _config: &Config) {}
 }

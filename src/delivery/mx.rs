@@ -59,11 +59,30 @@ impl Family {
 #[error("cannot set up the DNS resolver: {0}")]
 pub struct ResolverError(String);
 
-/// Finds plans and addresses.
-pub struct Resolver {
+/// The way to the name servers of a configuration.
+pub struct Servers {
     dns: TokioResolver,
     in_flight: Semaphore,
     breaker: Mutex<Breaker>,
+}
+
+impl Servers {
+    /// Those of `dns.servers`, or the system's where none are given. Nothing is asked yet.
+    ///
+    /// # Errors
+    /// The system's configuration is unusable.
+    pub fn new(dns: &Dns) -> Result<Self, ResolverError> {
+        Ok(Self {
+            dns: build(dns).map_err(|error| ResolverError(error.to_string()))?,
+            in_flight: Semaphore::new(dns.max_in_flight.clamp(1, Semaphore::MAX_PERMITS)),
+            breaker: Mutex::default(),
+        })
+    }
+}
+
+/// Finds plans and addresses.
+pub struct Resolver {
+    servers: RwLock<Arc<Servers>>,
     clock: SystemClock,
     routing: RwLock<Arc<Routing>>,
     plans: Mutex<HashMap<Domain, Cached>>,
@@ -92,13 +111,17 @@ impl Resolver {
     /// only when asked.
     pub fn new(dns: &Dns, routing: Routing) -> Result<Self, ResolverError> {
         Ok(Self {
-            dns: build(dns).map_err(|error| ResolverError(error.to_string()))?,
-            in_flight: Semaphore::new(dns.max_in_flight.clamp(1, Semaphore::MAX_PERMITS)),
-            breaker: Mutex::default(),
+            servers: RwLock::new(Arc::new(Servers::new(dns)?)),
             clock: SystemClock::default(),
             routing: RwLock::new(Arc::new(routing)),
             plans: Mutex::default(),
         })
+    }
+
+    /// Asks others from now on; what is on the way is answered by those it was asked of. Call [`Resolver::reroute`] as well:
+    /// what the old ones said is not what the new ones would say.
+    pub fn ask_others(&self, servers: Servers) {
+        *self.servers.write() = Arc::new(servers);
     }
 
     /// Takes over new providers and routes; cached plans are forgotten.
@@ -187,17 +210,18 @@ impl Resolver {
         let Ok(name) = Name::from_ascii(format!("{domain}.")) else {
             return (Found::Failed("not a DNS name".to_owned()), Duration::ZERO);
         };
-        let Ok(_permit) = self.in_flight.acquire().await else {
+        let servers = Arc::clone(&self.servers.read());
+        let Ok(_permit) = servers.in_flight.acquire().await else {
             return (Found::Failed("resolver closed".to_owned()), Duration::ZERO);
         };
-        if !self.breaker.lock().allows(self.now()) {
+        if !servers.breaker.lock().allows(self.now()) {
             return (Found::Failed("name servers do not answer".to_owned()), Duration::ZERO);
         }
-        let answer = self.dns.lookup(name, kind).await;
+        let answer = servers.dns.lookup(name, kind).await;
         if matches!(answer, Err(NetError::Timeout | NetError::NoConnections | NetError::Io(_))) {
-            self.breaker.lock().timed_out(self.now());
+            servers.breaker.lock().timed_out(self.now());
         } else {
-            self.breaker.lock().answered();
+            servers.breaker.lock().answered();
         }
         match answer {
             Ok(lookup) => {

@@ -5,11 +5,15 @@
 //! that the host closed meanwhile is noticed before use. Whatever leaves otherwise than by `take` gets QUIT in the
 //! background. One task sweeps while there is something to sweep.
 //!
+//! When the configuration changes, what is not as it has it (another address or name, a binding that is gone or in no pool)
+//! is closed: at once where it idles, else when it comes back.
+//!
 //! The pool also counts the open connections of each binding, idle ones included: before a new one is opened at the
 //! binding's limit, [`Idle::make_room`] closes one that idles elsewhere.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -21,8 +25,8 @@ use super::Order;
 use super::client::Connection;
 use super::plan::MxPlan;
 use crate::clock::{Clock, Mono};
-use crate::config::Delivery;
-use crate::message::BindingName;
+use crate::config::{Config, Delivery, EhloName};
+use crate::message::{BindingName, Domain};
 
 /// Limits of the pool, from `[delivery]`.
 #[derive(Clone, Copy, Debug)]
@@ -38,6 +42,35 @@ pub struct Keep {
 impl From<&Delivery> for Keep {
     fn from(delivery: &Delivery) -> Self {
         Self { idle: delivery.keep_idle, age: delivery.max_connection_age, quit: delivery.timeouts.quit }
+    }
+}
+
+/// Which connections a configuration has use for: by binding, source address and name.
+#[derive(Debug)]
+pub struct Wanted {
+    bindings: HashMap<BindingName, (IpAddr, EhloName)>,
+    hostname: Domain,
+}
+
+impl Wanted {
+    /// Those of bindings that stand in a pool.
+    pub fn of(config: &Config) -> Self {
+        let members: HashSet<&BindingName> =
+            config.pools.iter().flat_map(|pool| &pool.tiers).flatten().map(|member| &member.binding).collect();
+        let used = config.bindings.iter().filter(|binding| members.contains(&binding.name));
+        let as_it_is = used.map(|b| (b.name.clone(), (b.bind_address, b.ehlo_hostname.clone())));
+        Self { bindings: as_it_is.collect(), hostname: config.server.hostname.clone() }
+    }
+
+    fn has(&self, line: &Line) -> bool {
+        let Some((address, ehlo)) = self.bindings.get(&line.binding) else { return false };
+        let is_its_name = match ehlo {
+            EhloName::Literal(name) => line.ehlo == name.as_str(),
+            EhloName::Hostname => line.ehlo == self.hostname.as_str(),
+            // Told apart by the message's own when it is taken.
+            EhloName::Message => true,
+        };
+        line.local.ip() == *address && is_its_name
     }
 }
 
@@ -114,6 +147,8 @@ impl std::fmt::Debug for Idle {
 #[derive(Debug)]
 struct State {
     keep: Keep,
+    /// `None` as long as no other configuration has come: then all of them are.
+    wanted: Option<Wanted>,
     /// By hash of the route; [`Line::serves`] has the last word.
     lines: HashMap<u64, Vec<Parked>>,
     open: HashMap<BindingName, Arc<AtomicUsize>>,
@@ -135,7 +170,7 @@ impl Parked {
 impl Idle {
     /// An empty pool.
     pub fn new(keep: Keep, clock: Arc<dyn Clock>) -> Arc<Self> {
-        let state = State { keep, lines: HashMap::new(), open: HashMap::new(), sweeping: false };
+        let state = State { keep, wanted: None, lines: HashMap::new(), open: HashMap::new(), sweeping: false };
         Arc::new(Self { clock, state: Mutex::new(state), hashes: RandomState::new(), open: Arc::default() })
     }
 
@@ -181,7 +216,8 @@ impl Idle {
         let mut state = self.state.lock();
         let spent = line.messages >= order.messages_per_connection
             || now.since(line.opened) >= state.keep.age
-            || state.keep.idle.is_zero();
+            || state.keep.idle.is_zero()
+            || state.wanted.as_ref().is_some_and(|wanted| !wanted.has(&line));
         if spent {
             let quit = state.keep.quit;
             drop(state);
@@ -237,6 +273,20 @@ impl Idle {
     pub fn retire(&self, binding: &BindingName) {
         self.close_where(|parked| parked.line.binding == *binding);
         self.state.lock().open.remove(binding);
+    }
+
+    /// From now on only these are kept; others that idle are closed, those in use when they come back.
+    pub fn keep_only(&self, wanted: Wanted) {
+        let mut state = self.state.lock();
+        let is_there = |name: &BindingName| wanted.bindings.contains_key(name);
+        state.open.retain(|name, count| is_there(name) || count.load(Ordering::Relaxed) > 0);
+        let quit = state.keep.quit;
+        let unwanted = |parked: &mut Parked| !wanted.has(&parked.line);
+        let gone: Vec<Parked> = state.lines.values_mut().flat_map(|lines| lines.extract_if(.., unwanted)).collect();
+        state.lines.retain(|_, lines| !lines.is_empty());
+        state.wanted = Some(wanted);
+        drop(state);
+        gone.into_iter().for_each(|parked| close(parked.line, quit));
     }
 
     /// Open connections, idle ones included.

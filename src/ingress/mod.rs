@@ -64,7 +64,7 @@ pub trait Admission {
     }
 
     /// The room that all reports of those who may not relay share; `None` where there is no bound.
-    fn room(&self) -> Option<&Arc<Room>> {
+    fn room(&self) -> Option<Arc<Room>> {
         None
     }
 }

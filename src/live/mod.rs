@@ -6,6 +6,7 @@
 //! What is not applied leaves everything as it was, and the answer says why.
 
 pub mod diff;
+pub mod fixed;
 pub mod task;
 
 use std::future::Future;

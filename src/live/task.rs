@@ -6,7 +6,7 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 use tokio::sync::{mpsc, watch};
 
-use super::{Apply, Change, Live, Outcome, Refused, Request, Step, diff};
+use super::{Apply, Change, Live, Outcome, Refused, Request, Step, diff, fixed};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::orders::Orders;
@@ -90,10 +90,12 @@ impl Task {
 
     /// Brings `file` with `orders` over it into force.
     async fn turn(&mut self, file: Arc<Config>, orders: Orders, is_dry: bool) -> Result<Outcome, Refused> {
-        let (config, _unfit) = orders.over(&file, self.parts.clock.now().wall);
+        let (mut config, _unfit) = orders.over(&file, self.parts.clock.now().wall);
+        let stays = fixed::keep(&self.parts.in_force, &mut config);
         let changes = diff::between(&self.parts.in_force, &config);
         let change = Change { config: Arc::new(config), before: Arc::clone(&self.parts.in_force), changes };
-        let mut warnings = self.parts.apply.check(&change).await.map_err(Refused::Apply)?;
+        let mut warnings = stays;
+        warnings.extend(self.parts.apply.check(&change).await.map_err(Refused::Apply)?);
         if !is_dry {
             warnings.extend(self.parts.apply.apply(&change).await.map_err(Refused::Apply)?);
             self.parts.in_force = Arc::clone(&change.config);

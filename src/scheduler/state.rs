@@ -266,6 +266,13 @@ impl Scheduler {
         &self.bindings[id.index()].config.name
     }
 
+    /// The destinations of a binding's routes, also of one that is configured no more.
+    pub fn destinations_of(&self, binding: &BindingName) -> Vec<DestinationName> {
+        let Some(&id) = self.binding_ids.get(binding) else { return Vec::new() };
+        let routes = self.routes.0.keys().map(|key| unpair(*key)).filter(|(of, _)| *of == id);
+        routes.map(|(_, to)| self.destinations[to.index()].name.clone()).collect()
+    }
+
     /// The configuration of a binding: the latest that had it.
     pub fn binding(&self, id: BindingId) -> &Arc<config::Binding> {
         &self.bindings[id.index()].config

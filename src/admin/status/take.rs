@@ -103,7 +103,7 @@ impl Status {
             version: env!("CARGO_PKG_VERSION").into(),
             hostname: config.server.hostname.to_string(),
             at: now.wall,
-            listeners: sources.listeners.iter().map(ToString::to_string).collect(),
+            listeners: sources.listeners.read().iter().map(ToString::to_string).collect(),
             queue: QueueStatus {
                 messages: (copied.entries as u64).saturating_sub(surplus),
                 entries: copied.entries as u64,

@@ -32,6 +32,7 @@ pub use super::mistake::{Holds, LaterFile, Mistake, Mistakes, NamedFiles, ZoneKe
 use super::read::{At, Field, List, Map, Named};
 use super::tree::{self, Table, Value};
 pub use super::tree::{Files, SourceFile};
+use super::written::Written;
 use super::{Config, Origins, lists, raw};
 use crate::message::Domain;
 use later::read_later;
@@ -114,6 +115,7 @@ fn check_gathered(files: &[SourceFile], mut out: Findings) -> Result<Loaded, Mis
     }
     let mut origins = Origins::default();
     collect_origins("", &all, &lines, files, &mut origins);
+    origins.written = Written::of(&all);
     lists::lay_under(&mut all, files.len(), &mut out);
     let file = raw::File::from_tree(all, &mut out);
     let mut context = Context::new(&file, lines, out);

@@ -7,6 +7,8 @@
 
 mod tend;
 
+pub use tend::tend;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -53,11 +55,11 @@ pub struct Desk {
     addresses: Addresses,
     aside: Arc<Aside>,
     room: Arc<Room>,
-    readers: Semaphore,
-    refused: Refused,
+    readers: Arc<Semaphore>,
+    refused: Arc<Refused>,
     /// Fields that do not go out with mail passed on.
     removed: Vec<String>,
-    turns: Vec<tokio::sync::Mutex<()>>,
+    turns: Arc<[tokio::sync::Mutex<()>]>,
     /// Octets and the header's name → what they say.
     reader: fn(&[u8], &str) -> Mail,
 }
@@ -73,17 +75,28 @@ struct Known<'a> {
 impl Desk {
     /// A desk, where the configuration takes reports.
     pub fn new(dispatcher: &Arc<Dispatcher>) -> Option<Self> {
+        Self::after(dispatcher, None)
+    }
+
+    /// A desk that takes over from one of an earlier configuration: reports about one message go on taking turns, those of
+    /// strangers go on sharing their room.
+    pub fn after(dispatcher: &Arc<Dispatcher>, before: Option<&Self>) -> Option<Self> {
         let config = dispatcher.config();
         let feedback = config.feedback.clone()?;
-        let directory = Arc::clone(dispatcher.directory()?);
+        let directory = dispatcher.directory()?;
+        let room = |feedback: &Feedback| LARGEST_REPORTS_HELD.saturating_mul(feedback.max_report_bytes);
+        let same_room = before.filter(|before| room(&before.feedback) == room(&feedback));
+        let same_aside = before.filter(|before| before.feedback.unattributed_kept == feedback.unattributed_kept);
+        let aside = || Arc::new(Aside::new(&config.server.state_dir, feedback.unattributed_kept));
+        let turns = || (0..TURNS).map(|_| tokio::sync::Mutex::new(())).collect();
         Some(Self {
             addresses: Addresses::new(&config),
-            aside: Arc::new(Aside::new(&config.server.state_dir, feedback.unattributed_kept)),
-            room: Arc::new(Room::new(LARGEST_REPORTS_HELD.saturating_mul(feedback.max_report_bytes))),
-            readers: Semaphore::new(READERS),
-            refused: Refused::default(),
+            aside: same_aside.map_or_else(aside, |before| Arc::clone(&before.aside)),
+            room: same_room.map_or_else(|| Arc::new(Room::new(room(&feedback))), |before| Arc::clone(&before.room)),
+            readers: before.map_or_else(|| Arc::new(Semaphore::new(READERS)), |before| Arc::clone(&before.readers)),
+            refused: before.map_or_else(Arc::default, |before| Arc::clone(&before.refused)),
             removed: removed(&Assigner::new(&config)),
-            turns: (0..TURNS).map(|_| tokio::sync::Mutex::new(())).collect(),
+            turns: before.map_or_else(turns, |before| Arc::clone(&before.turns)),
             dispatcher: Arc::clone(dispatcher),
             directory,
             feedback,
@@ -153,7 +166,7 @@ impl Desk {
                 sender: sender.as_ref().map(|sender| &sender.tenant),
                 accept_for: self.feedback.accept_for,
             },
-            self.dispatcher.classifier(),
+            &self.dispatcher.classifier(),
             now,
         );
         let id = MessageId(self.dispatcher.next_id());

@@ -17,29 +17,30 @@ const TEND_EVERY: Duration = Duration::from_secs(60);
 const REMOVED_AT_A_TIME: usize = 1000;
 const TEND_PAUSE: Duration = Duration::from_millis(200);
 
-impl Desk {
-    /// Forgets what was told about, and who sent, messages that no report is accepted about any more. Runs until
-    /// `stopped`.
-    pub async fn tend(self: Arc<Self>, mut stopped: watch::Receiver<bool>) {
-        let all = async {
-            let mut places = [(Told::PREFIX, String::new()), (Sender::PREFIX, String::new())];
-            loop {
-                tokio::time::sleep(TEND_EVERY).await;
-                self.refused.show(&self.dispatcher, self.dispatcher.now().wall);
-                for (prefix, after) in &mut places {
-                    // All that is due, but in small steps: mail goes first.
-                    while self.forget_old(prefix, after).await == REMOVED_AT_A_TIME {
-                        tokio::time::sleep(TEND_PAUSE).await;
-                    }
+/// Forgets what was told about, and who sent, messages that no report is accepted about any more. `desk` is the one that is
+/// in force, if reports are taken. Runs until `stopped`.
+pub async fn tend(desk: impl Fn() -> Option<Arc<Desk>>, mut stopped: watch::Receiver<bool>) {
+    let all = async {
+        let mut places = [(Told::PREFIX, String::new()), (Sender::PREFIX, String::new())];
+        loop {
+            tokio::time::sleep(TEND_EVERY).await;
+            let Some(desk) = desk() else { continue };
+            desk.refused.show(&desk.dispatcher, desk.dispatcher.now().wall);
+            for (prefix, after) in &mut places {
+                // All that is due, but in small steps: mail goes first.
+                while desk.forget_old(prefix, after).await == REMOVED_AT_A_TIME {
+                    tokio::time::sleep(TEND_PAUSE).await;
                 }
             }
-        };
-        tokio::select! {
-            () = all => {}
-            _ = stopped.wait_for(|stop| *stop) => {}
         }
+    };
+    tokio::select! {
+        () = all => {}
+        _ = stopped.wait_for(|stop| *stop) => {}
     }
+}
 
+impl Desk {
     /// Removes the oldest facts of one kind, behind `after`, which moves on: what was removed before lies in the engine
     /// for a while and need not be stepped over again. How many were removed.
     pub(super) async fn forget_old(&self, prefix: &'static str, after: &mut String) -> usize {

@@ -13,13 +13,13 @@ use crate::config::Listener;
 
 /// Places for connections: so many in all, so many for one client.
 pub(super) struct Seats {
-    total: usize,
-    per_client: usize,
     taken: Mutex<Taken>,
 }
 
 #[derive(Default)]
 struct Taken {
+    most: usize,
+    most_per_client: usize,
     total: usize,
     clients: HashMap<IpAddr, usize>,
 }
@@ -32,11 +32,15 @@ pub(super) struct Seat {
 
 impl Seats {
     pub(super) fn new(listener: &Listener) -> Self {
-        Self {
-            total: listener.max_connections,
-            per_client: listener.max_connections_per_client,
-            taken: Mutex::default(),
-        }
+        let seats = Self { taken: Mutex::default() };
+        seats.resize(listener);
+        seats
+    }
+
+    /// Other limits; who has a place keeps it.
+    pub(super) fn resize(&self, listener: &Listener) {
+        let mut taken = self.taken.lock();
+        (taken.most, taken.most_per_client) = (listener.max_connections, listener.max_connections_per_client);
     }
 
     /// A place for this client, if there is one.
@@ -44,7 +48,7 @@ impl Seats {
         let client = network(client);
         let mut taken = seats.taken.lock();
         let of_client = taken.clients.get(&client).copied().unwrap_or(0);
-        if taken.total >= seats.total || of_client >= seats.per_client {
+        if taken.total >= taken.most || of_client >= taken.most_per_client {
             return None;
         }
         taken.total += 1;

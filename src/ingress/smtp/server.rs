@@ -1,9 +1,14 @@
-//! Listeners: sockets, limits of connections, stopping.
+//! Listeners: sockets, limits of connections, coming and going, stopping.
 //!
 //! One task accepts per listener, one task serves per connection; a session task owns its buffers and talks to the
 //! rest only through the [`Intake`]. Listening is two steps: [`bind`] early, so that a mistaken address is known before
 //! anything else starts, and [`Bound::start`] when the spool has recovered; clients that connect in between wait in
 //! the kernel's backlog.
+//!
+//! When the configuration changes, listeners are known again by the address that is written (port 0 is the same port 0): those
+//! keep their socket, and new sessions have the new terms. What is new is bound before anything is touched
+//! ([`Server::bind_new`]). What is gone accepts no more; its sessions go on by the terms they began with, for the grace,
+//! and are then ended as when the program stops.
 //!
 //! Stopping: no new connections, sessions between messages get `421`, a message on its way may finish within the
 //! grace. What is cut off then was never answered, so its client still has it.
@@ -14,13 +19,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use parking_lot::{Mutex, RwLock};
 use socket2::{Domain as Family, SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::connection::{Connection, told};
+use super::connection::Connection;
 use super::seats::Seats;
 use super::session::{Session, TOO_MANY_CONNECTIONS, Terms, client_key};
 use crate::config::Listener;
@@ -42,22 +48,33 @@ pub struct BindError {
     pub source: io::Error,
 }
 
+/// A socket that is listened at, and where.
+#[derive(Debug)]
+struct Opened {
+    socket: std::net::TcpListener,
+    /// With the port the system chose for 0.
+    address: SocketAddr,
+}
+
 /// Listeners that are open but not served yet.
 #[derive(Debug)]
 pub struct Bound {
-    sockets: Vec<(std::net::TcpListener, SocketAddr, Arc<Terms>)>,
+    sockets: Vec<(Opened, Terms)>,
 }
 
 /// Opens all listeners. IPv6 sockets take IPv6 only, so `0.0.0.0:25` and `[::]:25` can stand side by side.
 pub fn bind(listeners: &[Listener], hostname: &Domain) -> Result<Bound, BindError> {
-    let open = |(index, listener): (usize, &Listener)| {
-        let terms = Terms { index, hostname: hostname.clone(), listener: listener.clone() };
-        let socket = listen(listener.address)
-            .and_then(|socket| Ok((socket.local_addr()?, socket)))
-            .map_err(|source| BindError { address: listener.address, source })?;
-        Ok((socket.1, socket.0, Arc::new(terms)))
-    };
+    let open = |(index, listener): (usize, &Listener)| Ok((open(listener.address)?, terms(index, listener, hostname)));
     Ok(Bound { sockets: listeners.iter().enumerate().map(open).collect::<Result<_, _>>()? })
+}
+
+fn terms(index: usize, listener: &Listener, hostname: &Domain) -> Terms {
+    Terms { index, hostname: hostname.clone(), listener: listener.clone() }
+}
+
+fn open(address: SocketAddr) -> Result<Opened, BindError> {
+    let opened = listen(address).and_then(|socket| Ok(Opened { address: socket.local_addr()?, socket }));
+    opened.map_err(|source| BindError { address, source })
 }
 
 fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
@@ -75,99 +92,256 @@ fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
 impl Bound {
     /// The addresses that are listened on, in the order of the configuration, with the ports the system chose for 0.
     pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.sockets.iter().map(|(_, address, _)| *address).collect()
+        self.sockets.iter().map(|(opened, _)| opened.address).collect()
     }
 
     /// Starts to serve. Must be called on a tokio runtime.
     pub fn start(self, intake: Arc<dyn Intake>, stats: Arc<IngressStats>) -> io::Result<Server> {
-        let addresses = self.addresses();
-        let (stop, stopped) = watch::channel(false);
-        let mut acceptors = JoinSet::new();
-        for (socket, _, terms) in self.sockets {
-            let door = Door {
-                socket: TcpListener::from_std(socket)?,
-                seats: Arc::new(Seats::new(&terms.listener)),
-                terms,
-                intake: Arc::clone(&intake),
-                stats: Arc::clone(&stats),
-                stopped: stopped.clone(),
-            };
-            acceptors.spawn(door.accept());
+        let mut served = Served { listeners: Vec::new(), ending: JoinSet::new() };
+        for (opened, terms) in self.sockets {
+            served.listeners.push(serve(opened, terms, &intake, &stats)?);
         }
-        Ok(Server { addresses, stop, acceptors })
+        Ok(Server { intake, stats, served: Mutex::new(served) })
     }
 }
 
 /// The running SMTP server. Dropping it cuts all sessions off; [`Server::stop`] is kinder.
-#[derive(Debug)]
 pub struct Server {
-    addresses: Vec<SocketAddr>,
-    stop: watch::Sender<bool>,
-    acceptors: JoinSet<()>,
+    intake: Arc<dyn Intake>,
+    stats: Arc<IngressStats>,
+    served: Mutex<Served>,
 }
 
+struct Served {
+    /// In the order of the configuration.
+    listeners: Vec<Listening>,
+    /// Listeners that are gone, until their sessions have ended.
+    ending: JoinSet<()>,
+}
+
+/// One listener that is served.
+struct Listening {
+    address: SocketAddr,
+    terms: Arc<RwLock<Arc<Terms>>>,
+    seats: Arc<Seats>,
+    phase: watch::Sender<Phase>,
+    door: JoinSet<()>,
+}
+
+impl Listening {
+    /// As it is written.
+    fn wanted(&self) -> SocketAddr {
+        self.terms.read().listener.address
+    }
+}
+
+/// How far a listener has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Phase {
+    /// Takes connections.
+    Open,
+    /// Takes none; its sessions go on.
+    Closed,
+    /// Its sessions are to end.
+    Stopping,
+}
+
+fn serve(opened: Opened, terms: Terms, intake: &Arc<dyn Intake>, stats: &Arc<IngressStats>) -> io::Result<Listening> {
+    let Opened { socket, address } = opened;
+    let seats = Arc::new(Seats::new(&terms.listener));
+    let terms = Arc::new(RwLock::new(Arc::new(terms)));
+    let (phase, moved) = watch::channel(Phase::Open);
+    let (stop, stopped) = watch::channel(false);
+    let door = Door {
+        socket: TcpListener::from_std(socket)?,
+        terms: Arc::clone(&terms),
+        seats: Arc::clone(&seats),
+        intake: Arc::clone(intake),
+        stats: Arc::clone(stats),
+        moved,
+        stop,
+        stopped,
+    };
+    let mut task = JoinSet::new();
+    task.spawn(door.accept());
+    Ok(Listening { address, terms, seats, phase, door: task })
+}
+
+/// Sockets of listeners that are new in a configuration.
+#[derive(Debug)]
+pub struct NewListeners(Vec<Opened>);
+
 impl Server {
-    /// See [`Bound::addresses`].
-    pub fn addresses(&self) -> &[SocketAddr] {
-        &self.addresses
+    /// The addresses that are listened on, in the order of the configuration, with the ports the system chose for 0.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.served.lock().listeners.iter().map(|listening| listening.address).collect()
+    }
+
+    /// Opens what `listeners` has beyond what is served, for [`Server::change`]. Dropping it closes them again.
+    ///
+    /// # Errors
+    /// One of them cannot be listened at; then none is.
+    pub fn bind_new(&self, listeners: &[Listener]) -> Result<NewListeners, BindError> {
+        let mut known: Vec<SocketAddr> = self.served.lock().listeners.iter().map(Listening::wanted).collect();
+        let mut new = Vec::new();
+        for listener in listeners {
+            match known.iter().position(|address| *address == listener.address) {
+                Some(at) => drop(known.swap_remove(at)),
+                None => new.push(open(listener.address)?),
+            }
+        }
+        Ok(NewListeners(new))
+    }
+
+    /// Serves `listeners`, of which `new` are not served yet, and no others. Sessions of those that are gone have `grace` to
+    /// end by themselves, and once more as long when they were told to.
+    ///
+    /// # Errors
+    /// A new socket cannot be served; nothing has changed then.
+    pub fn change(
+        &self,
+        new: NewListeners,
+        listeners: &[Listener],
+        hostname: &Domain,
+        grace: Duration,
+    ) -> io::Result<()> {
+        let mut served = self.served.lock();
+        let mut known: Vec<Option<SocketAddr>> = served.listeners.iter().map(|l| Some(l.wanted())).collect();
+        let mut new = new.0.into_iter();
+        // Which of those that are served each one is; what is new is made before anything is touched.
+        let mut places = Vec::with_capacity(listeners.len());
+        for (index, listener) in listeners.iter().enumerate() {
+            let at = known.iter().position(|address| *address == Some(listener.address));
+            let terms = terms(index, listener, hostname);
+            places.push(match at {
+                Some(at) => {
+                    known[at] = None;
+                    Err((at, terms))
+                }
+                None => {
+                    let opened = new.next().ok_or_else(|| io::Error::other("a listener that was not opened"))?;
+                    Ok(serve(opened, terms, &self.intake, &self.stats)?)
+                }
+            });
+        }
+        let mut before: Vec<Option<Listening>> = served.listeners.drain(..).map(Some).collect();
+        for place in places {
+            match place {
+                Ok(new) => {
+                    tracing::info!(address = %new.address, "taking mail");
+                    served.listeners.push(new);
+                }
+                // Each is named once above.
+                Err((at, terms)) => {
+                    let Some(listening) = before[at].take() else { continue };
+                    listening.seats.resize(&terms.listener);
+                    *listening.terms.write() = Arc::new(terms);
+                    served.listeners.push(listening);
+                }
+            }
+        }
+        for gone in before.into_iter().flatten() {
+            tracing::info!(address = %gone.address, "no longer taking mail here; sessions may end");
+            served.ending.spawn(end(gone, grace));
+        }
+        // Those that have ended meanwhile.
+        while served.ending.try_join_next().is_some() {}
+        Ok(())
     }
 
     /// Stops: returns when all sessions have ended, at the latest after `grace`. Whether none had to be cut off.
-    pub async fn stop(mut self, grace: Duration) -> bool {
-        // Nobody listening any more is as good as told.
-        let _ = self.stop.send(true);
-        let all = async { while self.acceptors.join_next().await.is_some() {} };
+    pub async fn stop(&self, grace: Duration) -> bool {
+        let (listeners, mut ending) = {
+            let mut served = self.served.lock();
+            (std::mem::take(&mut served.listeners), std::mem::take(&mut served.ending))
+        };
+        for listening in &listeners {
+            listening.phase.send_replace(Phase::Stopping);
+        }
+        // Those that were on their way out have had time.
+        let mut doors: Vec<Listening> = listeners;
+        let all = async {
+            for listening in &mut doors {
+                while listening.door.join_next().await.is_some() {}
+            }
+            while ending.join_next().await.is_some() {}
+        };
         timeout(grace, all).await.is_ok()
     }
+}
+
+/// Ends a listener that is gone.
+async fn end(mut gone: Listening, grace: Duration) {
+    gone.phase.send_replace(Phase::Closed);
+    let door = &mut gone.door;
+    if timeout(grace, async { while door.join_next().await.is_some() {} }).await.is_ok() {
+        return;
+    }
+    gone.phase.send_replace(Phase::Stopping);
+    // What is left then is cut.
+    let _ = timeout(grace, async { while door.join_next().await.is_some() {} }).await;
 }
 
 /// One listener being served.
 struct Door {
     socket: TcpListener,
-    terms: Arc<Terms>,
+    /// For new sessions.
+    terms: Arc<RwLock<Arc<Terms>>>,
     seats: Arc<Seats>,
     intake: Arc<dyn Intake>,
     stats: Arc<IngressStats>,
+    moved: watch::Receiver<Phase>,
+    /// Tells the sessions.
+    stop: watch::Sender<bool>,
     stopped: watch::Receiver<bool>,
 }
 
 impl Door {
-    /// Accepts until told to stop, then waits for the sessions. Dropping the future ends them.
+    /// Accepts until told not to, then waits for the sessions. Dropping the future ends them.
     async fn accept(self) {
         let mut sessions = JoinSet::new();
-        let mut stopped = self.stopped.clone();
+        let mut moved = self.moved.clone();
         loop {
             tokio::select! {
                 biased;
-                () = told(&mut stopped) => break,
+                () = reached(&mut moved, Phase::Closed) => break,
                 Some(_) = sessions.join_next() => {}
                 accepted = self.socket.accept() => match accepted {
                     Ok((stream, client)) => self.admit(stream, client, &mut sessions),
                     Err(error) => {
-                        tracing::warn!(%error, listener = %self.terms.listener.address, "cannot accept connections");
+                        let address = self.terms.read().listener.address;
+                        tracing::warn!(%error, listener = %address, "cannot accept connections");
                         tokio::time::sleep(ACCEPT_PAUSE).await;
                     }
                 },
             }
         }
         drop(self.socket);
+        let stop = self.stop;
+        tokio::select! {
+            () = async { while sessions.join_next().await.is_some() {} } => return,
+            () = reached(&mut moved, Phase::Stopping) => {}
+        }
+        stop.send_replace(true);
         while sessions.join_next().await.is_some() {}
     }
 
     fn admit(&self, stream: TcpStream, client: SocketAddr, sessions: &mut JoinSet<()>) {
+        let terms = Arc::clone(&self.terms.read());
         let Some(seat) = Seats::take(&self.seats, client_key(client)) else {
             IngressStats::add(&self.stats.refused_connections, 1);
             IngressStats::add(&self.stats.replies[2], 1);
-            tracing::info!(%client, listener = self.terms.index, "connection refused: too many");
+            tracing::info!(%client, listener = terms.index, "connection refused: too many");
             // A new socket has room for one line; whether it arrives is the client's luck.
             let _ = SockRef::from(&stream).send(TOO_MANY_CONNECTIONS);
             return;
         };
         // Without it replies may wait for the client's ACK; a socket that refuses the option still works.
         let _ = stream.set_nodelay(true);
+        let idle_timeout = terms.listener.idle_timeout;
         let connection = Connection::new(
-            Session::new(Arc::clone(&self.terms), client),
-            self.terms.listener.idle_timeout,
+            Session::new(terms, client),
+            idle_timeout,
             Arc::clone(&self.intake),
             Arc::clone(&self.stats),
             self.stopped.clone(),
@@ -181,6 +355,11 @@ impl Door {
             drop(stream);
         });
     }
+}
+
+/// Waits until a listener has come so far; one whose server is gone has.
+async fn reached(moved: &mut watch::Receiver<Phase>, phase: Phase) {
+    let _ = moved.wait_for(|now| *now >= phase).await;
 }
 
 /// Counts a session while it lives.
@@ -433,7 +612,8 @@ mod tests {
         busy.says(ENVELOPE, &[250, 250, 250, 354]).await;
         busy.send(TEXT).await;
         world.basket.reached.notified().await;
-        let stop = tokio::spawn(world.server.stop(Duration::from_secs(60)));
+        let server = world.server;
+        let stop = tokio::spawn(async move { server.stop(Duration::from_secs(60)).await });
         assert_eq!(idle.reply().await, "421 4.3.2 service stopping, closing");
         drop(idle);
         if let Some(gate) = &world.basket.gate {
@@ -456,6 +636,63 @@ mod tests {
         assert!(!world.server.stop(Duration::ZERO).await);
         assert_eq!(client.reply().await, "");
         assert!(world.basket.got.lock().is_empty());
+    }
+
+    #[tokio::test]
+    async fn listeners_come_and_go_and_sessions_stay() {
+        let world = serve(listener(), Basket::default());
+        let hostname = "relay.example.net".parse().expect("valid");
+        let old = world.server.addresses()[0];
+        let mut on_old = Client::greeted(&world).await;
+        let grace = Duration::from_secs(60);
+
+        // The same one with other terms keeps its socket; a second one is new.
+        let mut strict = listener();
+        strict.max_connections = 1;
+        let second = Listener { address: "127.0.0.2:0".parse().expect("valid"), ..listener() };
+        let both = [strict.clone(), second.clone()];
+        let new = world.server.bind_new(&both).expect("bound");
+        world.server.change(new, &both, &hostname, grace).expect("changed");
+        let addresses = world.server.addresses();
+        assert_eq!((addresses.len(), addresses[0], addresses[1].ip()), (2, old, second.address.ip()));
+        let mut turned_away = Client::connect(old).await;
+        assert!(turned_away.reply().await.starts_with("421 "), "the new limit counts those who are there");
+        on_old.says(ENVELOPE, &[250, 250, 250, 354]).await;
+
+        // The first is gone: nobody comes in there, who is there goes on.
+        let new = world.server.bind_new(std::slice::from_ref(&second)).expect("bound");
+        world.server.change(new, &[second], &hostname, grace).expect("changed");
+        assert_eq!(world.server.addresses(), [addresses[1]]);
+        while TcpStream::connect(old).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+        on_old.says(TEXT, &[250]).await;
+        on_old.says(ENVELOPE, &[250, 250, 250, 354]).await;
+        on_old.says(&format!("{TEXT}QUIT\r\n"), &[250, 221]).await;
+        let mut on_new = Client::connect(addresses[1]).await;
+        assert_eq!(on_new.code().await, 220);
+        assert_eq!(world.basket.got.lock().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn sessions_of_a_listener_that_is_gone_end_with_the_grace() {
+        let world = serve(listener(), Basket::default());
+        let mut client = Client::greeted(&world).await;
+        let hostname = "relay.example.net".parse().expect("valid");
+        let other = [Listener { address: "127.0.0.2:0".parse().expect("valid"), ..listener() }];
+        let new = world.server.bind_new(&other).expect("bound");
+        world.server.change(new, &other, &hostname, Duration::from_millis(1)).expect("changed");
+        assert_eq!(client.reply().await, "421 4.3.2 service stopping, closing");
+    }
+
+    #[tokio::test]
+    async fn a_port_that_is_taken_changes_nothing() {
+        let world = serve(listener(), Basket::default());
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
+        let address = taken.local_addr().expect("bound");
+        let error = world.server.bind_new(&[Listener { address, ..listener() }]).expect_err("taken");
+        assert!(error.to_string().starts_with(&format!("listener {address}: ")), "{error}");
+        Client::greeted(&world).await;
     }
 
     #[test]

@@ -381,7 +381,7 @@ impl Session {
                 let reader = DataReader::new(limit, envelope.size);
                 let is_trusted = self.trusted || self.auth_user.is_some();
                 let room = admission.room().filter(|_| envelope.report.is_some() && !is_trusted);
-                self.share = room.map(|room| Share::new(room, self.client.ip()));
+                self.share = room.map(|room| Share::new(&room, self.client.ip()));
                 self.phase = Phase::Data(envelope, reader);
                 self.replies.write(out, 354, None, "end data with <CRLF>.<CRLF>");
             }
@@ -529,8 +529,8 @@ mod tests {
             Ok(if is_ours { Addressee::Reports { max_bytes: 100 } } else { Addressee::Elsewhere })
         }
 
-        fn room(&self) -> Option<&Arc<Room>> {
-            Some(&self.0)
+        fn room(&self) -> Option<Arc<Room>> {
+            Some(Arc::clone(&self.0))
         }
     }
 

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use super::super::index::{DomainId, LaneKey, Place};
 use super::lanes::families;
+use super::reconfigure::DOUBTED;
 use super::wake::Fifo;
 use super::{Action, Core};
 use crate::clock::{Now, Wall};
@@ -154,6 +155,16 @@ impl Domains {
                 region
             }
         }
+    }
+
+    /// Mail may go elsewhere than before: no hosts that are known are believed any more, not even until they are asked about.
+    pub(super) fn doubt_plans(&mut self) {
+        self.known.iter_mut().filter_map(|(_, state)| state.plan.as_mut()).for_each(|plan| plan.2 = DOUBTED);
+    }
+
+    /// Regions are others now.
+    pub(super) fn forget_regions(&mut self) {
+        self.known.iter_mut().for_each(|(_, state)| state.region = None);
     }
 
     /// Forgets some domains without entries whose time has come.

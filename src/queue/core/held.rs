@@ -93,6 +93,11 @@ impl Senders {
         self.names.get(id.0 as usize)?.0.as_ref()
     }
 
+    /// The stream of a number.
+    pub(super) fn stream(&self, id: SenderId) -> Option<&StreamName> {
+        self.name(id).map(|(_, stream)| stream)
+    }
+
     /// The domain of a number.
     pub(super) fn domain(&self, id: SenderId) -> Option<&Domain> {
         self.name(id).map(|(domain, _)| domain)

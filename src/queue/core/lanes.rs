@@ -33,6 +33,7 @@ use rand::Rng;
 use smallvec::SmallVec;
 
 use super::super::index::{Block, LaneId, LaneKey, Place, SenderId, Waiting};
+use super::reconfigure::DOUBTED;
 use super::slots::{self, Crowded};
 use super::wake::{Awaited, GateKey};
 use super::{Action, Core, Start};
@@ -93,7 +94,12 @@ impl Core {
         }
         let domain = waiting.domain;
         let plan = match &self.domains[domain].1.plan {
-            Some((plan, known, _)) if *known == destination && families(plan) == key.families && cover == key.cover => {
+            Some((plan, known, until))
+                if *known == destination
+                    && families(plan) == key.families
+                    && cover == key.cover
+                    && *until != DOUBTED =>
+            {
                 Arc::clone(plan)
             }
             // Its hosts are elsewhere by now, or other bindings may carry it: limits and health of this lane are those of

@@ -7,7 +7,7 @@
 //! [`domains`] knows where the mail of each domain goes, [`lanes`] asks the scheduler for the heads of lanes, [`wake`] lets
 //! those that stood still look again, [`slots`] shares out the attempts under way, [`held`] keeps back the mail of tenants
 //! that a receiver refuses, [`cover`] which bindings may carry a sender's mail, [`reaction`] measures how fast it stops once a binding is listed, [`moves`] has refusals judged before they count, and keeps mail that moves no further to the
-//! bindings it has met.
+//! bindings it has met. `reconfigure` takes over another configuration, `stranded` knows what has no place in it.
 
 mod asked;
 mod cover;
@@ -19,13 +19,17 @@ mod moves;
 #[cfg(test)]
 mod moves_tests;
 pub mod reaction;
+mod reconfigure;
 mod slots;
+mod stranded;
 mod tenants;
 #[cfg(test)]
 mod tests;
 mod view;
 mod wake;
 
+pub use self::reconfigure::is_routed_otherwise;
+pub use self::stranded::Stranded;
 pub use self::view::QueueView;
 
 use std::collections::VecDeque;
@@ -41,6 +45,7 @@ use self::held::{Aside, Senders};
 use self::lanes::request;
 use self::reaction::{Reaction, Reactions};
 use self::slots::Slots;
+use self::stranded::InForce;
 use self::tenants::TenantPlan;
 use self::wake::Lines;
 use super::blame;
@@ -142,6 +147,8 @@ pub struct Core {
     actions: VecDeque<Action>,
     lines: Lines,
     slots: Slots,
+    in_force: InForce,
+    stranded: Stranded,
     /// The last call ended early: there is more to look at.
     has_more: bool,
     stopping: bool,
@@ -184,7 +191,10 @@ impl Core {
         for (subject, health) in known {
             scheduler.restore_health(&subject, &health, now);
         }
+        let in_force = InForce::of(config, &scheduler);
         let core = Self {
+            in_force,
+            stranded: Stranded::default(),
             queue: config.queue.clone(),
             tenants: config.tenants.iter().map(|tenant| TenantPlan::of(tenant, config)).collect(),
             scheduler,
@@ -210,12 +220,18 @@ impl Core {
     }
 
     /// Takes in an entry: new mail, a DSN of ours, or one found at recovery. False when its pool or tenant is no longer
-    /// configured; it then stays on disk and is reported, never sent from "some" IP.
+    /// configured; it then stays on disk and is [stranded](Core::stranded), never sent from "some" IP.
     pub fn enqueue(&mut self, entry: &Entry, now: Now) -> bool {
         let (Some(pool), Some(tenant)) = (self.scheduler.pool_id(&entry.pool), self.scheduler.tenant_id(&entry.tenant))
         else {
+            self.strand(entry);
             return false;
         };
+        if !self.is_in_force(&entry.pool, &entry.tenant) {
+            self.strand(entry);
+            return false;
+        }
+        self.no_longer_stranded(entry.id);
         self.drop_entry(entry.id);
         let domain = self.domains.enter(&entry.domain);
         let sender_domain = entry.reverse_path.as_ref().map(|from| from.domain());
@@ -362,6 +378,9 @@ impl Core {
 
     /// An entry that is neither in a lane nor on the wire is looked at again at `until`.
     pub fn look_again(&mut self, id: EntryId, until: Wall) {
+        if self.strand_if_gone(id) {
+            return;
+        }
         // Its end, if that has come, is looked at again no sooner: what could not be ended would spin.
         self.index.update(id, |w| w.expires = w.expires.max(until));
         self.index.watch_expiry(id);
@@ -490,6 +509,9 @@ impl Core {
     }
 
     fn put_back(&mut self, entry: &Entry, now: Now) {
+        if !self.is_in_force(&entry.pool, &entry.tenant) {
+            return self.strand(entry);
+        }
         let sticky = entry.state.sticky.as_ref().and_then(|(name, _)| self.scheduler.binding_id(name));
         let excluded = self.excluded(entry);
         let expires = self.index.get(entry.id).map(|w| w.expires);

@@ -42,6 +42,8 @@ pub(super) struct Slots {
     max: usize,
     in_flight: usize,
     tenants: Vec<Share>,
+    /// How many of them are configured.
+    configured: usize,
     /// Tenants that hold or want a slot, and the sum of their weights.
     active: (usize, u64),
     destinations: HashMap<DestinationId, usize>,
@@ -51,15 +53,31 @@ pub(super) struct Slots {
 
 impl Slots {
     pub(super) fn new(max: usize, weights: impl Iterator<Item = u32>) -> Self {
+        let tenants: Vec<_> = weights.map(|weight| Share { weight: weight.max(1), in_flight: 0 }).collect();
         Self {
             max,
             in_flight: 0,
-            tenants: weights.map(|weight| Share { weight: weight.max(1), in_flight: 0 }).collect(),
+            configured: tenants.len(),
+            tenants,
             active: (0, 0),
             destinations: HashMap::new(),
             waiting: BTreeMap::new(),
             lanes: Fifo::default(),
         }
+    }
+
+    /// Takes over another configuration: weights by number of the tenant, `None` for those that are gone. Attempts under
+    /// way keep their slots, also where there are more of them than there may be now.
+    pub(super) fn reconfigure(&mut self, max: usize, weights: &[Option<u32>]) {
+        self.max = max;
+        self.configured = weights.iter().flatten().count();
+        self.tenants.resize_with(self.tenants.len().max(weights.len()), || Share { weight: 1, in_flight: 0 });
+        for (share, weight) in self.tenants.iter_mut().zip(weights) {
+            share.weight = weight.unwrap_or(share.weight).max(1);
+        }
+        let ids = (0..self.tenants.len() as u32).map(TenantId).filter(|&id| self.is_active(id));
+        let active: Vec<u64> = ids.map(|id| u64::from(self.tenants[id.index()].weight)).collect();
+        self.active = (active.len(), active.iter().sum());
     }
 
     pub(super) fn in_flight(&self) -> usize {
@@ -97,7 +115,7 @@ impl Slots {
         if !self.is_active(tenant) {
             (tenants, weights) = (tenants + 1, weights + u64::from(share.weight));
         }
-        if tenants < self.tenants.len() {
+        if tenants < self.configured {
             weights += 1; // Room for one that has nothing under way.
         }
         !self.is_crowded() || (share.in_flight as u64) * weights < u64::from(share.weight) * self.max as u64

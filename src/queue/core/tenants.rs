@@ -7,7 +7,7 @@ use crate::config::{self, Config, SpfPolicy};
 use crate::message::{Domain, StreamName};
 
 /// What the queue knows of a tenant.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct TenantPlan {
     pub(super) weight: u32,
     /// Whether its mail keeps to the bindings that SPF allows.
@@ -33,6 +33,11 @@ impl TenantPlan {
             sends_as: tenant.sends_as(config).cloned(),
             classes: streams.map(class).collect(),
         }
+    }
+
+    /// Whether its streams mean the same.
+    pub(super) fn has_same_classes(&self, other: &Self) -> bool {
+        self.classes == other.classes
     }
 
     /// What this stream of its means.

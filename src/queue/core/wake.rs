@@ -377,6 +377,11 @@ impl Core {
         self.index.lanes_of_cover(cover).for_each(|lane| self.lines.staged.push(lane));
     }
 
+    /// The lane looks again by and by.
+    pub(super) fn stage(&mut self, lane: LaneId) {
+        self.lines.staged.push(lane);
+    }
+
     /// Health has moved: those that stand still and are concerned look again.
     pub(super) fn wake_concerned(&mut self, changes: &[HealthChange]) {
         let mut pools = BTreeSet::new();

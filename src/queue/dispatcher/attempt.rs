@@ -12,7 +12,7 @@ use super::super::state::{Answered, Settled};
 use super::mark::Marked;
 use super::{Dispatcher, Held};
 use crate::clock::Now;
-use crate::config::{Binding, EhloName};
+use crate::config::{Binding, Config, EhloName};
 use crate::delivery::{Answer, MxPlan, Order, Report};
 use crate::message::{Entry, EntryId};
 use crate::outcome::classify::Context;
@@ -66,7 +66,12 @@ impl Dispatcher {
                 return held.give_back(Settlement::Unused, SPOOL_PAUSE);
             }
         };
-        let way = Way { ehlo: self.ehlo(&binding, &entry), binding, plan, tier };
+        // The lease is of the configuration that was in force when it was given; what connects now is as it says now.
+        let in_force = self.in_force();
+        let Some(binding) = in_force.binding(&binding.name) else {
+            return held.give_back(Settlement::Unused, Duration::ZERO);
+        };
+        let way = Way { ehlo: ehlo(&in_force.config, &binding, &entry), binding, plan, tier };
         // Noted in the entry, and so on disk with whatever the attempt makes of it.
         let marked = self.mark(&way, &mut entry, recipients);
         let order = Order {
@@ -88,7 +93,8 @@ impl Dispatcher {
     }
 
     fn mark(&self, way: &Way, entry: &mut Entry, recipients: usize) -> Marked {
-        let Some(marker) = &self.marker else { return Marked::plain(entry) };
+        let in_force = self.in_force();
+        let Some(marker) = &in_force.marker else { return Marked::plain(entry) };
         marker.mark(entry, recipients, &way.binding.name, &way.plan.destination, self.clock.now().wall)
     }
 
@@ -117,15 +123,6 @@ impl Dispatcher {
         self.finished_one();
     }
 
-    fn ehlo(&self, binding: &Binding, entry: &Entry) -> String {
-        let hostname = || self.config().server.hostname.to_string();
-        match &binding.ehlo_hostname {
-            EhloName::Literal(name) => name.to_string(),
-            EhloName::Hostname => hostname(),
-            EhloName::Message => entry.reverse_path.as_ref().map_or_else(hostname, |from| from.domain().to_string()),
-        }
-    }
-
     async fn conclude(self: &Arc<Self>, mut held: Held<'_>, way: &Way, mut entry: Entry, report: &Report) {
         let before = entry.clone();
         let answers = self.judge(way, report);
@@ -151,6 +148,7 @@ impl Dispatcher {
             let mut core = self.core.lock();
             self.count_decided(&before, &settled, now);
             core.settled(entry.id, lease, settlement(&answers, report), rest, self.clock.now());
+            self.count_stranded(&core);
             let reactions = core.take_reactions();
             drop(core);
             self.note_reactions(&reactions);
@@ -165,13 +163,14 @@ impl Dispatcher {
 
     fn judge(&self, way: &Way, report: &Report) -> Vec<Answered> {
         let provider = way.plan.provider.as_ref();
+        let classifier = self.classifier();
         let own = [way.binding.public_address, way.binding.bind_address];
         let judged = report.answers.iter().enumerate().map(|(recipient, answer)| {
             let (outcome, text) = match answer {
                 Answer::Reply(stage, reply) => {
-                    (self.classifier.reply(reply, Context { stage: *stage, provider, own: &own }), reply.to_string())
+                    (classifier.reply(reply, Context { stage: *stage, provider, own: &own }), reply.to_string())
                 }
-                Answer::Failure(failure) => (self.classifier.failure(failure), failure.to_string()),
+                Answer::Failure(failure) => (classifier.failure(failure), failure.to_string()),
             };
             Answered { recipient, outcome, text, host: report.host.clone() }
         });
@@ -250,6 +249,15 @@ impl Dispatcher {
                 self.metrics.queue_seconds.observe(now.wall.since(entry.arrived).as_secs_f64());
             }
         }
+    }
+}
+
+fn ehlo(config: &Config, binding: &Binding, entry: &Entry) -> String {
+    let hostname = || config.server.hostname.to_string();
+    match &binding.ehlo_hostname {
+        EhloName::Literal(name) => name.to_string(),
+        EhloName::Hostname => hostname(),
+        EhloName::Message => entry.reverse_path.as_ref().map_or_else(hostname, |from| from.domain().to_string()),
     }
 }
 

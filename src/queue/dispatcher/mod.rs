@@ -10,6 +10,7 @@
 //! task goes wrong — gives its lease back and leaves the entry waiting: nothing is dropped, nothing hangs.
 
 mod attempt;
+mod configure;
 mod mark;
 mod record;
 mod telling;
@@ -17,7 +18,7 @@ mod telling;
 mod tests;
 mod watched;
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
@@ -28,6 +29,8 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use tokio::sync::Notify;
 
+use self::configure::InForce;
+pub use self::configure::{Prepared, WouldStrand, routing};
 use self::mark::Marker;
 use self::telling::{Telling, Told};
 pub use self::watched::{OnBlame, Refusal};
@@ -72,7 +75,7 @@ pub struct Counts {
     pub accepted_recipients: AtomicU64,
     /// Recipients found waiting at start.
     pub recovered_recipients: AtomicU64,
-    /// Recipients on disk whose pool or tenant is no longer configured. They wait for a configuration that names it.
+    /// Recipients on disk whose pool or tenant is not configured now. They wait for a configuration that names it.
     pub stranded_recipients: AtomicU64,
     /// Recipients whose entry or body turned out unreadable and was set aside.
     pub set_aside_recipients: AtomicU64,
@@ -107,15 +110,14 @@ pub struct SetAside {
 /// The shell around [`Core`].
 pub struct Dispatcher {
     core: Mutex<Core>,
-    config: RwLock<Arc<Config>>,
+    /// The configuration and what was made of it; replaced as a whole.
+    in_force: RwLock<Arc<InForce>>,
     clock: Arc<dyn Clock>,
     spool: Arc<dyn Spool>,
     committer: Committer,
     connector: Arc<dyn Connector>,
     resolver: Arc<Resolver>,
-    classifier: Arc<Classifier>,
     metrics: Arc<Metrics>,
-    marker: Option<Marker>,
     ids: Mutex<IdSource>,
     /// Entries left of messages that have more than one; their body goes with the last.
     shared_bodies: Mutex<HashMap<MessageId, u32>>,
@@ -136,8 +138,8 @@ pub struct Dispatcher {
     on_blame: Mutex<Option<OnBlame>>,
     on_sender: Mutex<Option<OnSender>>,
     events: Events,
-    /// Tenants whose return paths are rewritten.
-    rewritten: HashSet<TenantName>,
+    /// Stranded mail is being read, so that it can be queued again.
+    bringing_back: AtomicBool,
 }
 
 /// What a dispatcher is made of.
@@ -189,20 +191,17 @@ impl Dispatcher {
     /// Puts the parts together; nothing runs until [`Dispatcher::run`].
     pub fn new(parts: Parts) -> Arc<Self> {
         let heartbeat = AtomicI64::new(parts.clock.now().wall.as_millis());
-        let rewritten = parts.config.tenants.iter().filter(|tenant| tenant.return_path_domain.is_some());
         let marker = parts.directory.and_then(|directory| Marker::new(directory, &parts.config));
+        let in_force = InForce::new(parts.config, parts.classifier, marker);
         Arc::new(Self {
-            rewritten: rewritten.map(|tenant| tenant.name.clone()).collect(),
+            in_force: RwLock::new(Arc::new(in_force)),
             core: Mutex::new(parts.core),
-            config: RwLock::new(parts.config),
             clock: parts.clock,
             spool: parts.spool,
             committer: parts.committer,
             connector: parts.connector,
             resolver: parts.resolver,
-            classifier: parts.classifier,
             metrics: parts.metrics,
-            marker,
             ids: Mutex::default(),
             shared_bodies: Mutex::default(),
             fresh: Fresh::new(FRESH_OCTETS),
@@ -218,6 +217,7 @@ impl Dispatcher {
             on_blame: Mutex::default(),
             on_sender: Mutex::default(),
             events: Events::default(),
+            bringing_back: AtomicBool::new(false),
         })
     }
 
@@ -265,8 +265,8 @@ impl Dispatcher {
     }
 
     /// What reads the marks of reports; `None` where nothing is marked.
-    pub fn directory(&self) -> Option<&Arc<Directory>> {
-        self.marker.as_ref().map(Marker::directory)
+    pub fn directory(&self) -> Option<Arc<Directory>> {
+        self.in_force().marker.as_ref().map(|marker| Arc::clone(marker.directory()))
     }
 
     /// What happened lately.
@@ -275,18 +275,27 @@ impl Dispatcher {
     }
 
     /// What reads replies.
-    pub fn classifier(&self) -> &Classifier {
-        &self.classifier
+    pub fn classifier(&self) -> Arc<Classifier> {
+        Arc::clone(&self.in_force().classifier)
     }
 
     /// The configuration in force. Take it once for what belongs together: it may be another one at the next call.
     pub fn config(&self) -> Arc<Config> {
-        Arc::clone(&self.config.read())
+        Arc::clone(&self.in_force.read().config)
+    }
+
+    fn in_force(&self) -> Arc<InForce> {
+        Arc::clone(&self.in_force.read())
     }
 
     /// Durable state, for reading.
     pub fn spool(&self) -> &dyn Spool {
         &*self.spool
+    }
+
+    /// Lets the loop go round once, whether anything is due or not.
+    pub fn nudge(&self) {
+        self.wake.notify_one();
     }
 
     /// When the loop last went round.
@@ -397,14 +406,14 @@ impl Dispatcher {
         count(&self.counts);
         for entry in entries {
             if !core.enqueue(&entry, now) {
-                self.counts.stranded_recipients.fetch_add(entry.recipients.len() as u64, Ordering::Relaxed);
                 tracing::error!(id = %entry.id, pool = %entry.pool, tenant = %entry.tenant,
-                    "entry kept on disk but not queued: its pool or tenant is no longer configured; configure it and restart");
+                    "entry kept on disk but not queued: its pool or tenant is no longer configured; configure it and reload");
             } else if let Some(body) = &body {
                 // Under the core's lock: no attempt can have begun.
                 self.fresh.put(entry, body.clone());
             }
         }
+        self.count_stranded(&core);
         drop(core);
         self.wake.notify_one();
     }
@@ -544,9 +553,19 @@ impl Dispatcher {
             self.core.lock().resolved(&domain, Err(trouble), self.clock.now());
             self.wake.notify_one();
         });
-        let planned = self.resolver.plan(&domain).await;
+        loop {
+            let asked_under = self.in_force();
+            let planned = self.resolver.plan(&domain).await;
+            let mut core = self.core.lock();
+            // Under the core's lock: an answer of the old name servers, or by the old routes, must not come after the new ones
+            // are in force.
+            if !asked_under.routes_as(&self.in_force()) {
+                continue;
+            }
+            core.resolved(&domain, planned, self.clock.now());
+            break;
+        }
         unanswered.not_needed();
-        self.core.lock().resolved(&domain, planned, self.clock.now());
         self.wake.notify_one();
     }
 
@@ -651,7 +670,10 @@ impl Held<'_> {
     fn give_back(&mut self, settlement: crate::scheduler::Settlement, span: Duration) {
         let Some(lease) = self.lease.take() else { return };
         let now = self.dispatcher.clock.now();
-        self.dispatcher.core.lock().give_back(self.entry, lease, settlement, now.wall.plus(span), now);
+        let mut core = self.dispatcher.core.lock();
+        core.give_back(self.entry, lease, settlement, now.wall.plus(span), now);
+        self.dispatcher.count_stranded(&core);
+        drop(core);
         self.dispatcher.finished_one();
     }
 }

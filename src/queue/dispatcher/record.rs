@@ -152,7 +152,11 @@ impl Dispatcher {
     /// The original sender, once per message, see [`crate::feedback::senders`].
     fn sender(&self, entry: &Entry, settled: &Settled) -> Option<Op> {
         let delivered = |decided: &Decided| decided.disposition == Disposition::Delivered;
-        if self.marker.is_none() || !self.rewritten.contains(&entry.tenant) || !settled.decided.iter().any(delivered) {
+        let in_force = self.in_force();
+        if in_force.marker.is_none()
+            || !in_force.rewritten.contains(&entry.tenant)
+            || !settled.decided.iter().any(delivered)
+        {
             return None;
         }
         let address = entry.reverse_path.clone()?;
@@ -250,7 +254,10 @@ impl Dispatcher {
     /// Ends an entry without an attempt: its lifetime is over, or its domain takes no mail.
     pub(super) async fn give_up(self: Arc<Self>, id: EntryId, refusal: Option<(EnhancedCode, String)>) {
         let later = Rescue::new(|| {
-            self.core.lock().look_again(id, self.clock.now().wall.plus(LOOK_AGAIN));
+            let mut core = self.core.lock();
+            core.look_again(id, self.clock.now().wall.plus(LOOK_AGAIN));
+            self.count_stranded(&core);
+            drop(core);
             self.wake.notify_one();
         });
         // From here on it changes.
@@ -289,7 +296,10 @@ impl Dispatcher {
         later.not_needed();
         if settled.waits {
             // No space for the report: everything stays as it is and is looked at again later.
-            self.core.lock().postpone(&entry, self.clock.now());
+            let mut core = self.core.lock();
+            core.postpone(&entry, self.clock.now());
+            self.count_stranded(&core);
+            drop(core);
             return self.wake.notify_one();
         }
         for d in &settled.decided {

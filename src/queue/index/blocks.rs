@@ -133,6 +133,35 @@ impl Index {
         self.parked.get(&pool).into_iter().flatten().copied()
     }
 
+    /// Lanes of all pools of which something stands still.
+    pub fn all_parked(&self) -> impl Iterator<Item = LaneId> {
+        self.parked.values().flatten().copied()
+    }
+
+    /// Lets every tenant's blocked turn look again.
+    pub fn wake_turns(&mut self) {
+        let blocked = |lane: &Lane| lane.turns.iter().any(|turn| turn.blocked.is_some());
+        let lanes: Vec<LaneId> =
+            self.lane_ids.values().copied().filter(|id| self.lanes.get(*id).is_some_and(blocked)).collect();
+        for id in lanes {
+            if let Some(lane) = self.lanes.get_mut(id) {
+                lane.turns.iter_mut().for_each(|turn| turn.blocked = None);
+            }
+            self.make_ready(id);
+        }
+    }
+
+    /// Forgets what has left its place in a lane: those that are about to come back must not stand there twice.
+    pub fn forget_moved(&mut self) {
+        let Self { lanes, lane_ids, entries, .. } = self;
+        for &id in lane_ids.values() {
+            let Some(lane) = lanes.get_mut(id) else { continue };
+            for turn in &mut lane.turns {
+                turn.retain(|entry, cover| entries.get(entry).is_some_and(|w| w.place == Place::Lane(id, cover)));
+            }
+        }
+    }
+
     /// How many they are.
     pub fn parked_len(&self, pool: PoolId) -> usize {
         self.parked.get(&pool).map_or(0, std::collections::BTreeSet::len)

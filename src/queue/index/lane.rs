@@ -79,6 +79,13 @@ impl Turn {
         best.map(|(.., cover, id)| (cover, id))
     }
 
+    /// Forgets those for which `is_here` does not hold, given their cover.
+    pub(super) fn retain(&mut self, is_here: impl Fn(EntryId, CoverId) -> bool) {
+        for (_, cover, queue) in &mut self.queues {
+            queue.retain(|id| is_here(*id, *cover));
+        }
+    }
+
     fn is_empty(&self) -> bool {
         self.queues.iter().all(|(.., queue)| queue.is_empty())
     }
