@@ -272,6 +272,10 @@ impl Connector for DirectConnector {
     fn retire(&self, binding: &BindingName) {
         self.idle.retire(binding);
     }
+
+    fn open(&self, binding: &BindingName) -> usize {
+        self.idle.open_of(binding)
+    }
 }
 
 async fn transact(line: &mut Line, order: &Order, delivery: &Delivery) -> Transacted {

@@ -106,4 +106,8 @@ pub trait Connector: Send + Sync + 'static {
     fn attempt(&self, order: Order) -> Pin<Box<dyn Future<Output = Report> + Send + '_>>;
     /// Closes the idle connections of a binding that is out.
     fn retire(&self, _binding: &crate::message::BindingName) {}
+    /// Connections of a binding that are open, idle ones included.
+    fn open(&self, _binding: &crate::message::BindingName) -> usize {
+        0
+    }
 }

@@ -1,19 +1,73 @@
 //! The task behind [`Live`]: one request after the other, and orders that end by themselves.
+//!
+//! A change of orders is laid over the file, applied, and written down before it is said to be done; where the disk
+//! refuses, what was in force before is applied again. Besides requests the task has one timer: for orders whose time is
+//! over, and for bindings that were told to go and have nothing on the wire any more. What it makes of both is pure
+//! ([`due`]).
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::RwLock;
 use tokio::sync::{mpsc, watch};
 
 use super::{Apply, Change, Live, Outcome, Refused, Request, Step, diff};
-use crate::clock::Clock;
+use crate::clock::{Clock, Wall};
 use crate::config::Config;
-use crate::orders::Orders;
+use crate::message::BindingName;
+use crate::orders::{Ended, Order, Orders, Unfit};
+use crate::queue::dispatcher::Dispatcher;
+use crate::reputation::Fact;
 use crate::store::committer::Committer;
+use crate::store::{Batch, Op};
+use crate::telemetry::events::Kind;
 
 /// Requests that may wait; who comes then waits to ask.
 const WAITING: usize = 16;
+/// Steps of one change.
+const STEPS_MAX: usize = 100;
+/// Events of one change, besides its summary.
+const TOLD_MAX: usize = 20;
+/// Longest sleep: a clock that is set forward is noticed this soon.
+const SLEEP_MAX: Duration = Duration::from_secs(30);
+/// How often a binding on its way out is looked at.
+const LOOK: Duration = Duration::from_millis(200);
+/// Pause after an order that ended could not be taken out.
+const AGAIN: Duration = Duration::from_secs(5);
+
+/// What the task tells of, and asks, beside what it applies.
+pub trait Around: Send + Sync + 'static {
+    /// Something happened to the configuration in force.
+    fn event(&self, fields: Vec<(&'static str, String)>, at: Wall);
+    /// A reload of the file succeeded, or was refused.
+    fn reloaded(&self, succeeded: bool, at: Wall);
+    /// Whether nothing of a binding that takes no more mail is on the wire, no attempt and no connection. Closes those
+    /// that idle.
+    fn is_off_the_wire(&self, binding: &BindingName) -> bool;
+}
+
+impl Around for Dispatcher {
+    fn event(&self, fields: Vec<(&'static str, String)>, at: Wall) {
+        self.events().note(Kind::Config, fields, at);
+    }
+
+    fn reloaded(&self, succeeded: bool, at: Wall) {
+        let operation = &self.metrics().operation;
+        operation.reload_success.set(i64::from(succeeded));
+        if succeeded {
+            operation.reload_timestamp.set(at.as_millis() as f64 / 1_000.0);
+        }
+    }
+
+    fn is_off_the_wire(&self, binding: &BindingName) -> bool {
+        let (attempts, open) = self.on_the_wire(binding);
+        if attempts == 0 && open > 0 {
+            self.retire(binding);
+        }
+        (attempts, open) == (0, 0)
+    }
+}
 
 /// What the task is made of.
 pub struct Parts {
@@ -25,41 +79,109 @@ pub struct Parts {
     pub in_force: Arc<Config>,
     /// Orders of an earlier run that are still in force.
     pub orders: Orders,
+    /// The same as they were on disk; those that have ended meanwhile are taken out there.
+    pub on_disk: Orders,
+    /// Orders of an earlier run that have ended, to be told of.
+    pub ended: Vec<Ended>,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Where orders are written down.
     pub committer: Committer,
     /// Who applies.
     pub apply: Box<dyn Apply>,
+    /// Who is told.
+    pub around: Arc<dyn Around>,
+}
+
+/// Orders of an earlier run, laid over the file as it is now.
+pub struct Recalled {
+    /// Those that are in force.
+    pub orders: Orders,
+    /// All that were on disk.
+    pub on_disk: Orders,
+    /// Those that are not, and why.
+    pub ended: Vec<Ended>,
+    /// What is in force.
+    pub config: Config,
+    /// Facts that could not be read, in words.
+    pub unreadable: Vec<String>,
+}
+
+/// Takes back what an earlier run wrote under [`crate::orders::PREFIX`] and lays it over `file`. What does not fit has
+/// ended: a relay that does not start would help nobody.
+pub fn recall(facts: &[(String, Vec<u8>)], file: &Config, now: Wall) -> Recalled {
+    let (on_disk, bad) = Orders::recall(facts);
+    let mut orders = on_disk.clone();
+    let mut ended = orders.expire(now);
+    ended.extend(orders.settle(file));
+    let (config, unfit) = orders.over(file, now);
+    ended.extend(orders.drop_unfit(unfit));
+    Recalled { orders, on_disk, ended, config, unreadable: bad.iter().map(ToString::to_string).collect() }
+}
+
+/// What time has made of the orders: those whose time is over have ended, and bindings on their way out that are off the
+/// wire are gone. `None` where nothing has changed.
+fn due(orders: &Orders, is_off: impl Fn(&BindingName) -> bool, now: Wall) -> Option<(Orders, Vec<Ended>)> {
+    let mut after = orders.clone();
+    let ended = after.expire(now);
+    let off: Vec<BindingName> = after.going().filter(|binding| is_off(binding)).cloned().collect();
+    for binding in &off {
+        after.gone(binding);
+    }
+    (!ended.is_empty() || !off.is_empty()).then_some((after, ended))
+}
+
+/// What is to be done about orders that do not fit.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Strictness {
+    /// The change is refused: it is about them.
+    Refuse,
+    /// Those about what is not there any more end; the change is refused where one would do harm.
+    EndTheNeedless,
+    /// They end.
+    End,
 }
 
 struct Task {
     parts: Parts,
     shown: Arc<RwLock<Arc<Orders>>>,
+    /// The last attempt to take out what was due failed.
+    rests: bool,
 }
 
 /// Starts the task; it ends when `stopped` turns true.
-pub fn start(parts: Parts, mut stopped: watch::Receiver<bool>) -> Live {
+pub fn start(mut parts: Parts, mut stopped: watch::Receiver<bool>) -> Live {
     let (requests, mut asked) = mpsc::channel(WAITING);
     let shown = Arc::new(RwLock::new(Arc::new(parts.orders.clone())));
     let live = Live { requests, orders: Arc::clone(&shown), path: parts.path.clone() };
-    let mut task = Task { parts, shown };
+    let ended = std::mem::take(&mut parts.ended);
+    let forgotten = parts.orders.facts(&parts.on_disk);
+    let mut task = Task { parts, shown, rests: false };
     tokio::spawn(async move {
+        task.tell_ended(&ended);
+        if let Err(error) = write(task.parts.committer.clone(), forgotten).await {
+            // They end again at the next start.
+            tracing::warn!(error, "orders that have ended are still on disk");
+        }
         loop {
-            let request = tokio::select! {
-                request = asked.recv() => request,
-                _ = stopped.wait_for(|stop| *stop) => None,
-            };
-            let Some(request) = request else { return };
-            task.serve(request).await;
+            let pause = task.pause();
+            tokio::select! {
+                request = asked.recv() => match request {
+                    Some(request) => task.serve(request).await,
+                    None => return,
+                },
+                () = tokio::time::sleep(pause) => task.tick().await,
+                _ = stopped.wait_for(|stop| *stop) => return,
+            }
         }
     });
     live
 }
 
-fn read(path: &Path) -> Result<Config, Refused> {
-    let loaded = Config::load(path).map_err(|mistakes| Refused::File(vec![mistakes.to_string()]))?;
-    Ok(loaded.config)
+fn read(path: &Path) -> Result<(Config, Vec<String>), Refused> {
+    let loaded = Config::load(path)
+        .map_err(|mistakes| Refused::File(mistakes.mistakes.iter().map(ToString::to_string).collect()))?;
+    Ok((loaded.config, loaded.warnings.iter().map(|warning| format!("warning: {warning}")).collect()))
 }
 
 impl Task {
@@ -71,35 +193,220 @@ impl Task {
         }
     }
 
+    fn now(&self) -> Wall {
+        self.parts.clock.now().wall
+    }
+
+    /// How long until there may be something to do.
+    fn pause(&self) -> Duration {
+        let next = self.parts.orders.next_end().map_or(SLEEP_MAX, |at| at.since(self.now()));
+        let look = if self.parts.orders.going().next().is_some() { LOOK } else { SLEEP_MAX };
+        let least = if self.rests { AGAIN } else { Duration::from_millis(1) };
+        next.min(look).min(SLEEP_MAX).max(least)
+    }
+
     async fn reload(&mut self, is_dry: bool) -> Result<Outcome, Refused> {
+        let done = self.reload_file(is_dry).await;
+        if !is_dry {
+            let now = self.now();
+            self.parts.around.reloaded(done.is_ok(), now);
+            if let Err(refused) = &done {
+                self.tell_refused("reload", refused);
+            }
+        }
+        done
+    }
+
+    async fn reload_file(&mut self, is_dry: bool) -> Result<Outcome, Refused> {
         let Some(path) = self.parts.path.clone() else {
             return Err(Refused::Apply("the relay was started without a file".into()));
         };
-        let file = Arc::new(read(&path)?);
-        let outcome = self.turn(Arc::clone(&file), self.parts.orders.clone(), is_dry).await?;
-        if !is_dry {
-            self.parts.file = file;
-        }
+        let loaded = tokio::task::spawn_blocking(move || read(&path)).await;
+        let (file, warnings) = loaded.map_err(|error| Refused::Apply(error.to_string()))??;
+        let file = Arc::new(file);
+        let mut orders = self.parts.orders.clone();
+        let ended = orders.settle(&file);
+        let mut outcome =
+            self.turn(Arc::clone(&file), orders, ended, ("reload", Strictness::EndTheNeedless, is_dry)).await?;
+        outcome.warnings.splice(0..0, warnings);
         Ok(outcome)
     }
 
-    async fn change(&mut self, _steps: Vec<Step>, is_dry: bool) -> Result<Outcome, Refused> {
-        let orders = self.parts.orders.clone();
-        self.turn(Arc::clone(&self.parts.file), orders, is_dry).await
+    async fn change(&mut self, steps: Vec<Step>, is_dry: bool) -> Result<Outcome, Refused> {
+        if steps.len() > STEPS_MAX {
+            return Err(Refused::Order(format!("at most {STEPS_MAX} orders at once")));
+        }
+        let now = self.now();
+        let mut orders = self.parts.orders.clone();
+        let mut given: Vec<Order> = Vec::new();
+        for step in steps {
+            match step {
+                Step::Give(new) => given.push(orders.give(new, now).map_err(Refused::Order)?),
+                Step::Cancel(id) => drop(orders.cancel(id).ok_or(Refused::Unknown(id.0))?),
+            }
+        }
+        let file = Arc::clone(&self.parts.file);
+        let mut outcome = self.turn(file, orders, Vec::new(), ("orders", Strictness::Refuse, is_dry)).await?;
+        outcome.orders = given;
+        Ok(outcome)
     }
 
-    /// Brings `file` with `orders` over it into force.
-    async fn turn(&mut self, file: Arc<Config>, orders: Orders, is_dry: bool) -> Result<Outcome, Refused> {
-        let (config, _unfit) = orders.over(&file, self.parts.clock.now().wall);
+    /// Takes out what is due. What cannot be is tried again.
+    async fn tick(&mut self) {
+        let around = Arc::clone(&self.parts.around);
+        let Some((orders, ended)) = due(&self.parts.orders, |b| around.is_off_the_wire(b), self.now()) else {
+            self.rests = false;
+            return;
+        };
+        let file = Arc::clone(&self.parts.file);
+        let done = self.turn(file, orders, ended, ("time", Strictness::End, false)).await;
+        if let (Err(refused), false) = (&done, self.rests) {
+            tracing::error!(%refused, "an order whose time is over stays in force; it is tried again");
+            self.tell_refused("time", refused);
+        }
+        self.rests = done.is_err();
+    }
+
+    /// Brings `file` with `orders` over it into force, and writes the orders down.
+    async fn turn(
+        &mut self,
+        file: Arc<Config>,
+        mut orders: Orders,
+        mut ended: Vec<Ended>,
+        (by, strictness, is_dry): (&'static str, Strictness, bool),
+    ) -> Result<Outcome, Refused> {
+        let (config, unfit) = orders.over(&file, self.now());
+        if let Some(no) = unfit.iter().find(|unfit| refuses(unfit, strictness)) {
+            return Err(Refused::Order(in_the_way(no, strictness)));
+        }
+        ended.extend(orders.drop_unfit(unfit));
         let changes = diff::between(&self.parts.in_force, &config);
         let change = Change { config: Arc::new(config), before: Arc::clone(&self.parts.in_force), changes };
-        let mut warnings = self.parts.apply.check(&change).await.map_err(Refused::Apply)?;
+        let mut warnings: Vec<String> = ended.iter().map(in_words).collect();
+        warnings.extend(self.parts.apply.check(&change).await.map_err(Refused::Apply)?);
         if !is_dry {
+            // What was checked is said again by whoever applies, if it still holds.
+            warnings.truncate(ended.len());
             warnings.extend(self.parts.apply.apply(&change).await.map_err(Refused::Apply)?);
-            self.parts.in_force = Arc::clone(&change.config);
-            *self.shown.write() = Arc::new(orders.clone());
-            self.parts.orders = orders;
+            if let Err(error) = write(self.parts.committer.clone(), orders.facts(&self.parts.orders)).await {
+                return Err(self.go_back(change, file, orders, &error).await);
+            }
+            self.adopt(file, Arc::clone(&change.config), orders);
+            self.tell_applied(by, &change);
+            self.tell_ended(&ended);
         }
         Ok(Outcome { changes: change.changes, warnings, orders: Vec::new(), is_dry })
     }
+
+    fn adopt(&mut self, file: Arc<Config>, config: Arc<Config>, orders: Orders) {
+        (self.parts.file, self.parts.in_force) = (file, config);
+        *self.shown.write() = Arc::new(orders.clone());
+        self.parts.orders = orders;
+    }
+
+    /// The orders are not on disk: what was in force before is applied again.
+    async fn go_back(&mut self, change: Change, file: Arc<Config>, orders: Orders, error: &str) -> Refused {
+        let changes = diff::between(&change.config, &change.before);
+        let back = Change { config: Arc::clone(&change.before), before: Arc::clone(&change.config), changes };
+        match self.parts.apply.apply(&back).await {
+            Ok(_) => Refused::Apply(format!("the orders could not be written to disk: {error}")),
+            Err(why) => {
+                self.adopt(file, change.config, orders);
+                tracing::error!(error, why, "orders are in force and not on disk: a restart will not know them");
+                Refused::Apply(format!(
+                    "the orders could not be written to disk ({error}), and what was before could not be applied again \
+                     ({why}): they are in force until the relay is restarted"
+                ))
+            }
+        }
+    }
+
+    fn tell_applied(&self, by: &str, change: &Change) {
+        let now = self.now();
+        for changed in change.changes.iter().take(TOLD_MAX) {
+            let side = |side: &Option<String>| side.clone().unwrap_or_default();
+            let fields = vec![
+                ("what", "changed".to_owned()),
+                ("key", changed.key.clone()),
+                ("from", side(&changed.from)),
+                ("to", side(&changed.to)),
+            ];
+            self.parts.around.event(fields, now);
+        }
+        let count = change.changes.len();
+        tracing::info!(by, changes = count, "another configuration is in force");
+        let summary = vec![("what", "applied".to_owned()), ("by", by.to_owned()), ("changes", count.to_string())];
+        self.parts.around.event(summary, now);
+    }
+
+    fn tell_refused(&self, by: &str, refused: &Refused) {
+        let mistakes = match refused {
+            Refused::File(mistakes) => mistakes.clone(),
+            other => vec![other.to_string()],
+        };
+        tracing::error!(by, mistakes = mistakes.len(), first = mistakes.first().map_or("", String::as_str),
+            "the configuration in force stays");
+        for mistake in mistakes.iter().take(TOLD_MAX) {
+            let fields =
+                vec![("what", "mistake".to_owned()), ("by", by.to_owned()), ("mistake", mistake.clone())];
+            self.parts.around.event(fields, self.now());
+        }
+        let count = mistakes.len().to_string();
+        let fields = vec![("what", "refused".to_owned()), ("by", by.to_owned()), ("mistakes", count)];
+        self.parts.around.event(fields, self.now());
+    }
+
+    fn tell_ended(&self, ended: &[Ended]) {
+        for one in ended {
+            let Ended { order, why } = one;
+            tracing::info!(order = order.id.0, act = %order.act, why, "an order has ended");
+            let name = |name: Option<&str>| name.unwrap_or_default().to_owned();
+            let fields = vec![
+                ("what", "order_ended".to_owned()),
+                ("order", order.id.0.to_string()),
+                ("act", order.act.to_string()),
+                ("binding", name(order.act.binding().map(BindingName::as_str))),
+                ("tenant", name(order.act.tenant().map(|tenant| tenant.as_str()))),
+                ("actor", order.actor.clone()),
+                ("reason", order.reason.clone()),
+                ("why", why.clone()),
+            ];
+            self.parts.around.event(fields, self.now());
+        }
+    }
 }
+
+async fn write(committer: Committer, facts: Vec<Fact>) -> Result<(), String> {
+    if facts.is_empty() {
+        return Ok(());
+    }
+    let op = |fact| match fact {
+        Fact::Put(key, value) => Op::PutFact(key, value),
+        Fact::Remove(key) => Op::RemoveFact(key),
+    };
+    let batch: Batch = facts.into_iter().map(op).collect();
+    committer.commit(batch).await.map_err(|error| error.to_string())
+}
+
+fn refuses(unfit: &Unfit, strictness: Strictness) -> bool {
+    match strictness {
+        Strictness::Refuse => true,
+        Strictness::EndTheNeedless => unfit.is_harmful,
+        Strictness::End => false,
+    }
+}
+
+fn in_the_way(no: &Unfit, strictness: Strictness) -> String {
+    let Unfit { order, why, .. } = no;
+    if strictness == Strictness::Refuse {
+        return why.clone();
+    }
+    format!("order {} ({}) stands in the way: {why}. Or take it back: remuda orders cancel {}", order.id.0, order.act, order.id.0)
+}
+
+fn in_words(ended: &Ended) -> String {
+    format!("order {} ({}) ends: {}", ended.order.id.0, ended.order.act, ended.why)
+}
+
+#[cfg(test)]
+mod tests;
