@@ -13,7 +13,7 @@ mod console;
 pub mod explain;
 pub mod feeds;
 mod monitor;
-mod orders;
+pub mod orders;
 mod pools;
 pub mod problem;
 mod queue;

@@ -16,7 +16,7 @@ use super::{Apply, Change, Live, Outcome, Refused, Request, Step, diff};
 use crate::clock::{Clock, Wall};
 use crate::config::Config;
 use crate::message::BindingName;
-use crate::orders::{Ended, Order, Orders, Unfit};
+use crate::orders::{Ended, Order, Orders, Unfit, says};
 use crate::queue::dispatcher::Dispatcher;
 use crate::reputation::Fact;
 use crate::store::committer::Committer;
@@ -145,6 +145,7 @@ enum Strictness {
 struct Task {
     parts: Parts,
     shown: Arc<RwLock<Arc<Orders>>>,
+    file: Arc<RwLock<Arc<Config>>>,
     /// The last attempt to take out what was due failed.
     rests: bool,
 }
@@ -153,10 +154,11 @@ struct Task {
 pub fn start(mut parts: Parts, mut stopped: watch::Receiver<bool>) -> Live {
     let (requests, mut asked) = mpsc::channel(WAITING);
     let shown = Arc::new(RwLock::new(Arc::new(parts.orders.clone())));
-    let live = Live { requests, orders: Arc::clone(&shown), path: parts.path.clone() };
+    let file = Arc::new(RwLock::new(Arc::clone(&parts.file)));
+    let live = Live { requests, orders: Arc::clone(&shown), file: Arc::clone(&file), path: parts.path.clone() };
     let ended = std::mem::take(&mut parts.ended);
     let forgotten = parts.orders.facts(&parts.on_disk);
-    let mut task = Task { parts, shown, rests: false };
+    let mut task = Task { parts, shown, file, rests: false };
     tokio::spawn(async move {
         task.tell_ended(&ended);
         if let Err(error) = write(task.parts.committer.clone(), forgotten).await {
@@ -165,13 +167,17 @@ pub fn start(mut parts: Parts, mut stopped: watch::Receiver<bool>) -> Live {
         }
         loop {
             let pause = task.pause();
-            tokio::select! {
+            let request = tokio::select! {
                 request = asked.recv() => match request {
-                    Some(request) => task.serve(request).await,
+                    Some(request) => Some(request),
                     None => return,
                 },
-                () = tokio::time::sleep(pause) => task.tick().await,
+                () = tokio::time::sleep(pause) => None,
                 _ = stopped.wait_for(|stop| *stop) => return,
+            };
+            match request {
+                Some(request) => task.serve(request).await,
+                None => task.tick().await,
             }
         }
     });
@@ -241,6 +247,11 @@ impl Task {
         let mut given: Vec<Order> = Vec::new();
         for step in steps {
             match step {
+                Step::Give(new) if says(&new.act, &self.parts.file) => {
+                    // Nothing but an order that says otherwise stands in the way of what the file says.
+                    let known = orders.about(new.act.about()).map(|order| order.id);
+                    drop(known.and_then(|id| orders.cancel(id)));
+                }
                 Step::Give(new) => given.push(orders.give(new, now).map_err(Refused::Order)?),
                 Step::Cancel(id) => drop(orders.cancel(id).ok_or(Refused::Unknown(id.0))?),
             }
@@ -299,6 +310,7 @@ impl Task {
     }
 
     fn adopt(&mut self, file: Arc<Config>, config: Arc<Config>, orders: Orders) {
+        *self.file.write() = Arc::clone(&file);
         (self.parts.file, self.parts.in_force) = (file, config);
         *self.shown.write() = Arc::new(orders.clone());
         self.parts.orders = orders;

@@ -12,7 +12,7 @@ mod facts;
 mod over;
 
 pub use facts::{BadOrder, PREFIX};
-pub use over::{Laid, Unfit, no_binding, no_pool, no_tenant};
+pub use over::{Laid, Unfit, no_binding, no_pool, no_tenant, says};
 
 use std::fmt;
 

@@ -291,11 +291,18 @@ pub(super) fn needless(act: &Act, file: &Config) -> Option<String> {
     if let Some(gone) = gone {
         return Some(format!("the file no longer has it: {gone}"));
     }
+    says(act, file).then(|| SAME.to_owned())
+}
+
+/// Whether the file says what an order says.
+pub fn says(act: &Act, file: &Config) -> bool {
+    let pool = act.pool().map(|name| (name, file.pools.iter().find(|known| known.name == *name)));
+    let tenant = act.tenant().map(|name| (name, file.tenants.iter().find(|known| known.name == *name)));
     let seats = |name: &BindingName| {
         let members = file.pools.iter().flat_map(|pool| pool.tiers.iter().flatten());
         members.filter(|member| member.binding == *name).map(|member| member.weight).collect::<Vec<_>>()
     };
-    let says_it = match act {
+    match act {
         Act::Drain { binding } => {
             let weights = seats(binding);
             !weights.is_empty() && weights.iter().all(|weight| *weight == 0)
@@ -311,6 +318,5 @@ pub(super) fn needless(act: &Act, file: &Config) -> Option<String> {
         Act::AssignTenant { stream, pool, .. } => tenant.and_then(|(_, known)| known).is_some_and(|tenant| {
             tenant.pools.get(stream) == Some(pool) && tenant.split.get(stream).is_none_or(Vec::is_empty)
         }),
-    };
-    says_it.then(|| SAME.to_owned())
+    }
 }
