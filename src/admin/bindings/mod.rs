@@ -6,6 +6,8 @@
 mod acts;
 mod remove;
 
+pub use remove::Removal;
+
 use axum::Json;
 use axum::extract::{Path, State};
 use serde::{Deserialize, Serialize};

@@ -83,7 +83,7 @@ async fn remove(
     let wait = span(act.wait.as_deref())?.unwrap_or_default().min(WAIT_MAX);
     let words = (act.reason.as_deref(), act.span.as_deref(), act.dry_run);
     let giving = Giving::new(&sources, actor, "binding.remove", words)?;
-    let delete = lines(&config, &binding);
+    let delete = lines(&sources.live.file(), &binding);
     let done = giving.give(&sources, Act::Remove { binding: binding.clone(), draining: true }).await?;
     if act.dry_run {
         return Ok(Json(Removal { done, delete, ..Removal::default() }));
