@@ -5,6 +5,12 @@
 //! over, and for bindings that were told to go and have nothing on the wire any more. What it makes of both is pure
 //! ([`due`]).
 
+mod telling;
+#[cfg(test)]
+mod tests;
+
+pub use self::telling::Around;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,57 +23,20 @@ use crate::clock::{Clock, Wall};
 use crate::config::Config;
 use crate::message::BindingName;
 use crate::orders::{Ended, Order, Orders, Unfit, says};
-use crate::queue::dispatcher::Dispatcher;
 use crate::reputation::Fact;
 use crate::store::committer::Committer;
 use crate::store::{Batch, Op};
-use crate::telemetry::events::Kind;
 
 /// Requests that may wait; who comes then waits to ask.
 const WAITING: usize = 16;
 /// Steps of one change.
 const STEPS_MAX: usize = 100;
-/// Events of one change, besides its summary.
-const TOLD_MAX: usize = 20;
 /// Longest sleep: a clock that is set forward is noticed this soon.
 const SLEEP_MAX: Duration = Duration::from_secs(30);
 /// How often a binding on its way out is looked at.
 const LOOK: Duration = Duration::from_millis(200);
 /// Pause after an order that ended could not be taken out.
 const AGAIN: Duration = Duration::from_secs(5);
-
-/// What the task tells of, and asks, beside what it applies.
-pub trait Around: Send + Sync + 'static {
-    /// Something happened to the configuration in force.
-    fn event(&self, fields: Vec<(&'static str, String)>, at: Wall);
-    /// A reload of the file succeeded, or was refused.
-    fn reloaded(&self, succeeded: bool, at: Wall);
-    /// Whether nothing of a binding that takes no more mail is on the wire, no attempt and no connection. Closes those
-    /// that idle.
-    fn is_off_the_wire(&self, binding: &BindingName) -> bool;
-}
-
-impl Around for Dispatcher {
-    fn event(&self, fields: Vec<(&'static str, String)>, at: Wall) {
-        self.events().note(Kind::Config, fields, at);
-    }
-
-    fn reloaded(&self, succeeded: bool, at: Wall) {
-        let operation = &self.metrics().operation;
-        operation.reload_success.set(i64::from(succeeded));
-        if succeeded {
-            operation.reload_timestamp.set(at.as_millis() as f64 / 1_000.0);
-        }
-    }
-
-    fn is_off_the_wire(&self, binding: &BindingName) -> bool {
-        let (attempts, open) = self.on_the_wire(binding);
-        if attempts == 0 && open > 0 {
-            self.retire(binding);
-        }
-        (attempts, open) == (0, 0)
-    }
-}
 
 /// What the task is made of.
 pub struct Parts {
@@ -332,60 +301,6 @@ impl Task {
             }
         }
     }
-
-    fn tell_applied(&self, by: &str, change: &Change) {
-        let now = self.now();
-        for changed in change.changes.iter().take(TOLD_MAX) {
-            let side = |side: &Option<String>| side.clone().unwrap_or_default();
-            let fields = vec![
-                ("what", "changed".to_owned()),
-                ("key", changed.key.clone()),
-                ("from", side(&changed.from)),
-                ("to", side(&changed.to)),
-            ];
-            self.parts.around.event(fields, now);
-        }
-        let count = change.changes.len();
-        tracing::info!(by, changes = count, "another configuration is in force");
-        let summary = vec![("what", "applied".to_owned()), ("by", by.to_owned()), ("changes", count.to_string())];
-        self.parts.around.event(summary, now);
-    }
-
-    fn tell_refused(&self, by: &str, refused: &Refused) {
-        let mistakes = match refused {
-            Refused::File(mistakes) => mistakes.clone(),
-            other => vec![other.to_string()],
-        };
-        tracing::error!(by, mistakes = mistakes.len(), first = mistakes.first().map_or("", String::as_str),
-            "the configuration in force stays");
-        for mistake in mistakes.iter().take(TOLD_MAX) {
-            let fields =
-                vec![("what", "mistake".to_owned()), ("by", by.to_owned()), ("mistake", mistake.clone())];
-            self.parts.around.event(fields, self.now());
-        }
-        let count = mistakes.len().to_string();
-        let fields = vec![("what", "refused".to_owned()), ("by", by.to_owned()), ("mistakes", count)];
-        self.parts.around.event(fields, self.now());
-    }
-
-    fn tell_ended(&self, ended: &[Ended]) {
-        for one in ended {
-            let Ended { order, why } = one;
-            tracing::info!(order = order.id.0, act = %order.act, why, "an order has ended");
-            let name = |name: Option<&str>| name.unwrap_or_default().to_owned();
-            let fields = vec![
-                ("what", "order_ended".to_owned()),
-                ("order", order.id.0.to_string()),
-                ("act", order.act.to_string()),
-                ("binding", name(order.act.binding().map(BindingName::as_str))),
-                ("tenant", name(order.act.tenant().map(|tenant| tenant.as_str()))),
-                ("actor", order.actor.clone()),
-                ("reason", order.reason.clone()),
-                ("why", why.clone()),
-            ];
-            self.parts.around.event(fields, self.now());
-        }
-    }
 }
 
 async fn write(committer: Committer, facts: Vec<Fact>) -> Result<(), String> {
@@ -419,6 +334,3 @@ fn in_the_way(no: &Unfit, strictness: Strictness) -> String {
 fn in_words(ended: &Ended) -> String {
     format!("order {} ({}) ends: {}", ended.order.id.0, ended.order.act, ended.why)
 }
-
-#[cfg(test)]
-mod tests;
