@@ -250,7 +250,12 @@ impl Giving {
         if let Some(known) = known.filter(|known| known.act == act && known.until == self.until) {
             return Ok(Done::nothing(format!("order {} says so already: {words}", known.id.0)));
         }
-        let new = NewOrder { act: act.clone(), reason: self.reason.clone(), actor: self.actor.name.clone(), until: self.until };
+        let new = NewOrder {
+            act: act.clone(),
+            reason: self.reason.clone(),
+            actor: self.actor.name.clone(),
+            until: self.until,
+        };
         let outcome = sources.live.change(vec![Step::Give(new)], self.is_dry).await.map_err(refused)?;
         if outcome.orders.is_empty() && known.is_none() {
             return Ok(Done { dry_run: self.is_dry, ..Done::nothing(format!("the file says so: {words}")) });

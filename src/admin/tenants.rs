@@ -69,7 +69,11 @@ async fn list(_: Reader, State(sources): State<Sources>) -> Json<TenantList> {
 /// One tenant.
 #[utoipa::path(get, path = "/api/v1/tenants/{name}", tag = "tenants", params(("name" = String, Path)),
     responses((status = 200, body = TenantShown), (status = 404, body = Problem)))]
-async fn show(_: Reader, State(sources): State<Sources>, Path(name): Path<String>) -> Result<Json<TenantShown>, Problem> {
+async fn show(
+    _: Reader,
+    State(sources): State<Sources>,
+    Path(name): Path<String>,
+) -> Result<Json<TenantShown>, Problem> {
     let config = sources.dispatcher.config();
     let tenant = known(&config, &name)?;
     let shown = all(&sources, &config).into_iter().find(|shown| shown.status.name == tenant.name.as_str());
@@ -155,9 +159,9 @@ async fn release(
         return Err(Problem::conflict(what));
     }
     let now = sources.dispatcher.now().wall;
-    let held = sources.dispatcher.with_core(|core| {
-        core.reputation().holds().all(now).filter(|hold| hold.key.tenant == tenant.name).count()
-    });
+    let held = sources
+        .dispatcher
+        .with_core(|core| core.reputation().holds().all(now).filter(|hold| hold.key.tenant == tenant.name).count());
     if order.is_none() && held == 0 {
         return Ok(Json(Done::nothing(format!("nothing of {} is held", tenant.name))));
     }
@@ -221,7 +225,9 @@ async fn assign(
 fn stream(name: &str) -> Result<StreamName, Problem> {
     let is_bad = |c: char| c.is_whitespace() || c.is_control() || c == ':';
     if name.is_empty() || name.len() > NAME_MAX || name.contains(is_bad) {
-        return Err(Problem::bad(format!("{name:?} is no name of a stream: no spaces, no colons, at most {NAME_MAX} octets")));
+        return Err(Problem::bad(format!(
+            "{name:?} is no name of a stream: no spaces, no colons, at most {NAME_MAX} octets"
+        )));
     }
     Ok(StreamName::new(name))
 }

@@ -84,7 +84,10 @@ pub(super) fn said(done: &Done, width: Option<usize>) -> String {
         out.push_str(&paragraph(&format!("  {}: {} → {}", change.key, side(&change.from), side(&change.to)), width));
     }
     for order in &done.orders {
-        out.push_str(&paragraph(&format!("order {}: remuda orders cancel {} takes it back", order.id, order.id), width));
+        out.push_str(&paragraph(
+            &format!("order {}: remuda orders cancel {} takes it back", order.id, order.id),
+            width,
+        ));
     }
     for warning in &done.warnings {
         out.push_str(&paragraph(&format!("note: {warning}"), width));

@@ -202,7 +202,10 @@ fn removed(name: &str, removal: &Removal, width: Option<usize>) -> String {
         out.push_str(&paragraph(&text, width));
         return out;
     }
-    out.push_str(&paragraph(&format!("{name} is removed. For good it is when the file no longer has it; delete"), width));
+    out.push_str(&paragraph(
+        &format!("{name} is removed. For good it is when the file no longer has it; delete"),
+        width,
+    ));
     for line in &removal.delete {
         out.push_str(&paragraph(&format!("  {line}"), width));
     }
@@ -362,7 +365,8 @@ mod tests {
     #[test]
     fn a_removal_ends_with_the_lines_to_delete() {
         let done = Done { changed: true, message: "remove m1".into(), ..Done::default() };
-        let mut removal = Removal { done, removed: true, delete: vec!["the table [binding.m1]".into()], ..Removal::default() };
+        let mut removal =
+            Removal { done, removed: true, delete: vec!["the table [binding.m1]".into()], ..Removal::default() };
         assert!(removed("m1", &removal, None).contains("delete\n  the table [binding.m1]\n"));
         removal.removed = false;
         assert!(removed("m1", &removal, None).contains("still draining"));

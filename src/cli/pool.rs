@@ -78,7 +78,8 @@ fn list(all: &PoolList, width: Option<usize>) -> String {
                     }
                 })
                 .collect();
-            let (name, streams) = if number == 0 { (pool.name.as_str(), pool.streams.join(", ")) } else { ("", String::new()) };
+            let (name, streams) =
+                if number == 0 { (pool.name.as_str(), pool.streams.join(", ")) } else { ("", String::new()) };
             table.row([name, &number.to_string(), &members.join(" "), &streams]);
         }
         for order in &pool.orders {
@@ -100,11 +101,18 @@ fn one(pool: &PoolShown, width: Option<usize>) -> String {
         ),
         width,
     );
-    let mut table =
-        Columns::new([("tier", Right), ("binding", Left), ("weight", Right), ("health", Left), ("operator", Left), ("reason", Left)]);
+    let mut table = Columns::new([
+        ("tier", Right),
+        ("binding", Left),
+        ("weight", Right),
+        ("health", Left),
+        ("operator", Left),
+        ("reason", Left),
+    ]);
     for (number, tier) in pool.tiers.iter().enumerate() {
         for member in tier {
-            let (operator, reason) = (member.operator.as_deref().unwrap_or("-"), member.reason.as_deref().unwrap_or(""));
+            let (operator, reason) =
+                (member.operator.as_deref().unwrap_or("-"), member.reason.as_deref().unwrap_or(""));
             let weight = member.weight.to_string();
             table.row([&number.to_string(), &member.binding, &weight, &member.health, operator, reason]);
         }
@@ -127,9 +135,7 @@ mod tests {
 
     #[test]
     fn tiers_are_listed_with_what_keeps_their_bindings_from_mail() {
-        let member = |name: &str, weight: u32, health: &str, operator: Option<&str>| {
-            json!({"binding": name, "weight": weight, "health": health, "reason": null, "operator": operator})
-        };
+        let member = |name: &str, weight: u32, health: &str, operator: Option<&str>| json!({"binding": name, "weight": weight, "health": health, "reason": null, "operator": operator});
         let pool: PoolShown = serde_json::from_value(json!({
             "name": "main", "spread": "weighted", "pace": "none", "min_active": 1, "failover_on": ["suspended"],
             "tiers": [[member("m1", 1, "active", None), member("m2", 0, "active", Some("draining"))],

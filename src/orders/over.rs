@@ -311,9 +311,11 @@ pub fn says(act: &Act, file: &Config) -> bool {
         Act::SetCap { binding, cap } => {
             file.bindings.iter().any(|known| known.name == *binding && known.limits.daily_cap == *cap)
         }
-        Act::MoveTier { binding, tier, weight, .. } => pool.and_then(|(_, known)| known?.tiers.get(*tier)).is_some_and(
-            |tier| tier.iter().any(|m| m.binding == *binding && weight.is_none_or(|weight| weight == m.weight)),
-        ),
+        Act::MoveTier { binding, tier, weight, .. } => {
+            pool.and_then(|(_, known)| known?.tiers.get(*tier)).is_some_and(|tier| {
+                tier.iter().any(|m| m.binding == *binding && weight.is_none_or(|weight| weight == m.weight))
+            })
+        }
         Act::HoldTenant { .. } => tenant.and_then(|(_, known)| known).is_some_and(|tenant| tenant.hold),
         Act::AssignTenant { stream, pool, .. } => tenant.and_then(|(_, known)| known).is_some_and(|tenant| {
             tenant.pools.get(stream) == Some(pool) && tenant.split.get(stream).is_none_or(Vec::is_empty)

@@ -194,12 +194,18 @@ fn an_order_ends_at_its_moment() {
 #[test]
 fn an_order_that_the_file_has_made_needless_ends() {
     let text = FILE
-        .replace("active = [\"m1\", { binding = \"m2\", weight = 3 }]", "active = [{ binding = \"m1\", weight = 0 }, \"m2\"]")
+        .replace(
+            "active = [\"m1\", { binding = \"m2\", weight = 3 }]",
+            "active = [{ binding = \"m1\", weight = 0 }, \"m2\"]",
+        )
         .replace("min_active = 2\n", "")
         .replace("daily_cap = 1000", "daily_cap = 950")
         .replace("[binding.m4]\nbind_address = \"192.0.2.4\"\n", "")
         .replace("active = [\"m4\"]", "active = [\"m2\"]")
-        .replace("pools = { default = \"main\" }\nsplit = { default = { solo = 0.3 } }\n", "pools = { default = \"solo\" }\nhold = true\n");
+        .replace(
+            "pools = { default = \"main\" }\nsplit = { default = { solo = 0.3 } }\n",
+            "pools = { default = \"solo\" }\nhold = true\n",
+        );
     let file = Config::from_toml(&text).expect("the configuration is good");
     let mut orders = given([
         drain("m1"),
@@ -232,7 +238,8 @@ fn keep(disk: &mut std::collections::BTreeMap<String, Vec<u8>>, facts: Vec<Fact>
 #[test]
 fn orders_survive_a_restart_and_numbers_are_never_given_twice() {
     let mut disk = std::collections::BTreeMap::new();
-    let mut orders = given([drain("m1"), Act::Remove { binding: "m2".into(), draining: true }, hold(), cap("m3", None)]);
+    let mut orders =
+        given([drain("m1"), Act::Remove { binding: "m2".into(), draining: true }, hold(), cap("m3", None)]);
     keep(&mut disk, orders.facts(&Orders::default()));
     let before = orders.clone();
     orders.cancel(OrderId(4)).expect("is there");
@@ -241,7 +248,11 @@ fn orders_survive_a_restart_and_numbers_are_never_given_twice() {
     let facts: Vec<(String, Vec<u8>)> = disk.clone().into_iter().collect();
     let (mut back, bad) = Orders::recall(&facts);
     assert!(bad.is_empty());
-    assert_eq!(back.acts(), ["drain m1", "remove m2", "hold the mail of acme"], "nothing is on the wire after a restart");
+    assert_eq!(
+        back.acts(),
+        ["drain m1", "remove m2", "hold the mail of acme"],
+        "nothing is on the wire after a restart"
+    );
     assert_eq!(back.give(new(cap("m1", Some(1))), NOW).expect("not too many").id, OrderId(5));
 }
 
@@ -275,7 +286,8 @@ fn act() -> impl Strategy<Value = Act> {
         name().prop_map(drain),
         (name(), any::<bool>()).prop_map(|(name, draining)| Act::Remove { binding: name.into(), draining }),
         (name(), prop::option::of(0u64..2_000)).prop_map(|(name, count)| cap(name, count)),
-        (pool(), name(), 0usize..5, prop::option::of(0u32..4)).prop_map(|(p, n, tier, weight)| place(p, n, tier, weight)),
+        (pool(), name(), 0usize..5, prop::option::of(0u32..4))
+            .prop_map(|(p, n, tier, weight)| place(p, n, tier, weight)),
         Just(hold()),
         (prop::sample::select(vec!["default", "news"]), pool()).prop_map(|(stream, pool)| assign(stream, pool)),
     ]

@@ -88,7 +88,9 @@ async fn a_binding_is_suspended_and_resumed_by_hand() {
     send(&relay, 20, 5).await;
     wait_for_messages(&sink, 25).await;
     assert_eq!(sink.source(local(11)).messages, 5);
-    assert!(done(&relay, &["binding", "list"]).lines().any(|line| line.starts_with("m2") && line.contains("suspended")));
+    assert!(
+        done(&relay, &["binding", "list"]).lines().any(|line| line.starts_with("m2") && line.contains("suspended"))
+    );
     let nothing = json(&relay, &["binding", "resume", "m1", "--reason", "again"]);
     assert_eq!(nothing["changed"], false, "{nothing}");
 }
@@ -105,7 +107,9 @@ async fn a_binding_is_suspended_at_one_receiver_only() {
     wait_for_messages(&other, 20).await;
     assert_eq!(big.senders().into_iter().collect::<Vec<_>>(), [local(12)]);
     assert_eq!(other.senders().len(), 2);
-    assert!(refused(&relay, &["binding", "suspend", "m1", "--at", "bigmial", "--reason", "x"]).contains("did you mean"));
+    assert!(
+        refused(&relay, &["binding", "suspend", "m1", "--at", "bigmial", "--reason", "x"]).contains("did you mean")
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -161,7 +165,10 @@ async fn a_binding_in_use_is_removed_by_one_command_and_nothing_is_lost() {
         done(&relay, &["binding", "remove", "m1", "--reason", "the rack goes", "--wait", "60s"])
     });
     all_accepted(&sent);
-    assert!(said.contains("m1 is removed") && said.contains("[binding.m1]") && said.contains("pool.main.active"), "{said}");
+    assert!(
+        said.contains("m1 is removed") && said.contains("[binding.m1]") && said.contains("pool.main.active"),
+        "{said}"
+    );
     let by_m1 = sink.source(local(11)).messages;
     relay.wait_until_empty().await;
     arrived_once_each(&sink, 0..400);
@@ -198,7 +205,9 @@ async fn a_drained_binding_takes_no_more_mail_until_it_is_resumed() {
     assert_eq!(sink.source(local(11)).messages, 0);
     let said = refused(&relay, &["binding", "drain", "m2", "--reason", "x"]);
     assert!(said.contains("m2 is the last binding that pool main has"), "{said}");
-    assert!(done(&relay, &["binding", "resume", "m1", "--reason", "done"]).contains("order 1 (drain m1) is taken back"));
+    assert!(
+        done(&relay, &["binding", "resume", "m1", "--reason", "done"]).contains("order 1 (drain m1) is taken back")
+    );
     send(&relay, 10, 10).await;
     wait_for_messages(&sink, 20).await;
     assert!(sink.source(local(11)).messages > 0);

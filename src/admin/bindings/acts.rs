@@ -122,11 +122,7 @@ async fn suspend(
     {
         return Ok(Json(Done::nothing(format!("{binding}{at} is suspended by the operator already, {}", ends(until)))));
     }
-    let pools = if destination.is_none() { last_of(&sources, &config, &binding) } else { Vec::new() };
-    let warning = |pool: &String| {
-        format!("{binding} is the last binding of pool {pool} that can be used: its mail waits until one is back")
-    };
-    let warnings: Vec<String> = pools.iter().map(warning).collect();
+    let warnings = if destination.is_none() { last_of(&sources, &config, &binding) } else { Vec::new() };
     let message = format!("{binding}{at} is suspended {}", ends(end));
     if act.dry_run {
         let done = Done { dry_run: true, ..Done::nothing(format!("would be done: {message}")) };
@@ -172,7 +168,9 @@ async fn resume(
         core.reputation().all().any(|(subject, health)| of_it(&subject) && *health != Health::Active)
     });
     if !is_out && order.is_none() && span.is_none() {
-        return Ok(Json(Done::nothing(format!("{binding}{at} is active already")).warned(switched_off(&config, &binding))));
+        return Ok(Json(
+            Done::nothing(format!("{binding}{at} is active already")).warned(switched_off(&config, &binding)),
+        ));
     }
     let kept = span.map_or_else(String::new, |span| {
         format!(", and automation does not take it out again before {}", now.plus(span))
@@ -189,8 +187,7 @@ async fn resume(
         }
     };
     if !act.dry_run {
-        let evidence =
-            Evidence::OperatorResume { binding: binding.clone(), destination: destination.clone(), span };
+        let evidence = Evidence::OperatorResume { binding: binding.clone(), destination: destination.clone(), span };
         sources.dispatcher.observe(evidence).await;
         let fields = fields(&binding, destination.as_ref(), reason, span.map(|span| now.plus(span)));
         sources.audit(&actor, "binding.resume", fields).await;
@@ -210,15 +207,17 @@ async fn drain(
     Path(name): Path<String>,
     bytes: Bytes,
 ) -> Result<Json<Done>, Problem> {
-    let binding = known(&sources, &sources.dispatcher.config(), &name)?;
+    let config = sources.dispatcher.config();
+    let binding = known(&sources, &config, &name)?;
     let act: DrainAct = body(&bytes)?;
+    let warnings = last_of(&sources, &config, &binding);
     let words = (act.reason.as_deref(), act.span.as_deref(), act.dry_run);
     let giving = Giving::new(&sources, actor, "binding.drain", words)?;
     let done = giving.give(&sources, Act::Drain { binding: binding.clone() }).await?;
     if done.changed {
         sources.dispatcher.retire(&binding);
     }
-    Ok(Json(done))
+    Ok(Json(done.warned(warnings)))
 }
 
 /// Gives a binding another daily cap. What was accepted today counts.
@@ -243,7 +242,8 @@ async fn set_cap(
     let done = giving.give(&sources, Act::SetCap { binding: binding.clone(), cap }).await?;
     let pools = config.pools.iter().filter(|pool| pool.binding_limits.daily_cap.is_some() && cap.is_none());
     let of_pool = pools.filter(|pool| pool.tiers.iter().flatten().any(|member| member.binding == binding));
-    let warnings = of_pool.map(|pool| format!("pool {} has a daily cap for each of its bindings, which holds", pool.name));
+    let warnings =
+        of_pool.map(|pool| format!("pool {} has a daily cap for each of its bindings, which holds", pool.name));
     Ok(Json(done.warned(warnings)))
 }
 
@@ -299,7 +299,8 @@ async fn set_stage(
     if let Some(provider) = provider.as_ref().filter(|wanted| config.providers.iter().all(|p| p.name != **wanted)) {
         return Err(Problem::unknown(no_provider(&config, provider.as_str())));
     }
-    let change = sources.dispatcher.set_stage(&binding, provider.as_ref(), act.stage).await.map_err(Problem::conflict)?;
+    let change =
+        sources.dispatcher.set_stage(&binding, provider.as_ref(), act.stage).await.map_err(Problem::conflict)?;
     let to = provider.as_ref().map_or_else(String::new, |provider| format!(" towards {provider}"));
     let allowance = change.allowance.map_or_else(|| "no limit".to_owned(), |count| count.to_string());
     let mut warnings = Vec::new();
@@ -317,7 +318,8 @@ async fn set_stage(
         ("reason", reason),
     ];
     sources.audit(&actor, "binding.set-stage", fields).await;
-    let message = format!("{binding}{to} stands on stage {} (was {}): {allowance} recipients today", change.to, change.from);
+    let message =
+        format!("{binding}{to} stands on stage {} (was {}): {allowance} recipients today", change.to, change.from);
     Ok(Json(Done { changed: change.from != change.to, ..Done::nothing(message) }.warned(warnings)))
 }
 

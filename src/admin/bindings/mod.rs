@@ -107,7 +107,11 @@ async fn list(_: Reader, State(sources): State<Sources>) -> Json<BindingList> {
 /// One binding with all that is known of it.
 #[utoipa::path(get, path = "/api/v1/bindings/{name}", tag = "bindings", params(("name" = String, Path)),
     responses((status = 200, body = BindingShown), (status = 404, body = Problem)))]
-async fn show(_: Reader, State(sources): State<Sources>, Path(name): Path<String>) -> Result<Json<BindingShown>, Problem> {
+async fn show(
+    _: Reader,
+    State(sources): State<Sources>,
+    Path(name): Path<String>,
+) -> Result<Json<BindingShown>, Problem> {
     let config = sources.dispatcher.config();
     let name = known(&sources, &config, &name)?;
     let mut shown = all(&sources, &config, Some(&name));
@@ -181,12 +185,14 @@ pub(super) fn known(sources: &Sources, config: &Config, name: &str) -> Result<Bi
     }
     if let Some(order) = sources.live.orders().about(About::Use(&name)) {
         let id = order.id.0;
-        return Err(Problem::unknown(format!("{name} is gone by order {id}: remuda orders cancel {id} brings it back")));
+        return Err(Problem::unknown(format!(
+            "{name} is gone by order {id}: remuda orders cancel {id} brings it back"
+        )));
     }
     Err(Problem::unknown(no_binding(config, &name)))
 }
 
-/// Pools of which this binding is the last that can be used, were it not for this one act.
+/// What taking this binding out means for pools of which it is the last that can be used.
 fn last_of(sources: &Sources, config: &Config, name: &BindingName) -> Vec<String> {
     sources.dispatcher.with_core(|core| {
         let is_usable = |name: &BindingName| {
@@ -199,7 +205,10 @@ fn last_of(sources: &Sources, config: &Config, name: &BindingName) -> Vec<String
             let mut members = pool.tiers.iter().flatten().filter(|member| member.weight > 0);
             let is_member = members.clone().any(|member| member.binding == *name);
             if is_member && !members.any(|member| member.binding != *name && is_usable(&member.binding)) {
-                pools.push(pool.name.to_string());
+                pools.push(format!(
+                    "{name} is the last binding of pool {} that can be used: its mail waits until one is back",
+                    pool.name
+                ));
             }
         }
         pools

@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{known, seats};
+use super::{known, last_of, seats};
 use crate::admin::Sources;
 use crate::admin::auth::Operator;
 use crate::admin::orders::{Done, Giving, body, span};
@@ -84,7 +84,9 @@ async fn remove(
     let words = (act.reason.as_deref(), act.span.as_deref(), act.dry_run);
     let giving = Giving::new(&sources, actor, "binding.remove", words)?;
     let delete = lines(&sources.live.file(), &binding);
-    let done = giving.give(&sources, Act::Remove { binding: binding.clone(), draining: true }).await?;
+    let warnings = last_of(&sources, &config, &binding);
+    let act_of = Act::Remove { binding: binding.clone(), draining: true };
+    let done = giving.give(&sources, act_of).await?.warned(warnings);
     if act.dry_run {
         return Ok(Json(Removal { done, delete, ..Removal::default() }));
     }
@@ -113,10 +115,8 @@ fn lines(config: &Config, name: &BindingName) -> Vec<String> {
     let mut lines = vec![format!("the table [{table}]{place}")];
     for seat in seats(config, name) {
         let keys = [key_path(["pool", &seat.pool, "active"]), key_path(["pool", &seat.pool, "backup"])];
-        let written: Vec<String> = keys
-            .iter()
-            .filter_map(|key| config.origins.get(key).map(|origin| format!("{key} at {origin}")))
-            .collect();
+        let written: Vec<String> =
+            keys.iter().filter_map(|key| config.origins.get(key).map(|origin| format!("{key} at {origin}"))).collect();
         let written = if written.is_empty() { format!("pool.{}", seat.pool) } else { written.join(" or ") };
         lines.push(format!("{:?} in {written}", name.as_str()));
     }

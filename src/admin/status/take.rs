@@ -5,18 +5,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{
-    BindingStatus, CapStatus, CountStatus, FeedbackStatus, OrderShown, QueueStatus, RouteStatus, SpoolStatus, Status, TenantStatus,
-    WaitingStatus, WarmupStatus, WindowStatus, ZoneStatus,
+    BindingStatus, CapStatus, CountStatus, FeedbackStatus, OrderShown, QueueStatus, RouteStatus, SpoolStatus, Status,
+    TenantStatus, WaitingStatus, WarmupStatus, WindowStatus, ZoneStatus,
 };
 use crate::admin::Sources;
 use crate::clock::{Now, Wall};
 use crate::config::{Binding, Config};
 use crate::message::{BindingName, DestinationName, ZoneName};
 use crate::monitor::Snapshot;
+use crate::orders::{About, Act, Orders};
 use crate::queue::core::Core;
 use crate::reputation::complaints::{Cohort, SHARE_DAYS};
 use crate::reputation::holds::HoldView;
-use crate::orders::{About, Act, Orders};
 use crate::reputation::{Health, Reason, Subject};
 use crate::scheduler::cap::Owner;
 use crate::scheduler::warmup::OnLadder;

@@ -263,10 +263,11 @@ impl Task {
         let changes = diff::between(&self.parts.in_force, &config);
         let change = Change { config: Arc::new(config), before: Arc::clone(&self.parts.in_force), changes };
         let mut warnings: Vec<String> = ended.iter().map(in_words).collect();
+        let own = warnings.len();
         warnings.extend(self.parts.apply.check(&change).await.map_err(Refused::Apply)?);
         if !is_dry {
             // What was checked is said again by whoever applies, if it still holds.
-            warnings.truncate(ended.len());
+            warnings.truncate(own);
             warnings.extend(self.parts.apply.apply(&change).await.map_err(Refused::Apply)?);
             if let Err(error) = write(self.parts.committer.clone(), orders.facts(&self.parts.orders)).await {
                 return Err(self.go_back(change, file, orders, &error).await);
@@ -289,6 +290,8 @@ impl Task {
     async fn go_back(&mut self, change: Change, file: Arc<Config>, orders: Orders, error: &str) -> Refused {
         let changes = diff::between(&change.config, &change.before);
         let back = Change { config: Arc::clone(&change.before), before: Arc::clone(&change.config), changes };
+        // Whether they are on disk is not known for certain: a restart must not find them there.
+        drop(write(self.parts.committer.clone(), self.parts.orders.facts(&orders)).await);
         match self.parts.apply.apply(&back).await {
             Ok(_) => Refused::Apply(format!("the orders could not be written to disk: {error}")),
             Err(why) => {
@@ -328,7 +331,10 @@ fn in_the_way(no: &Unfit, strictness: Strictness) -> String {
     if strictness == Strictness::Refuse {
         return why.clone();
     }
-    format!("order {} ({}) stands in the way: {why}. Or take it back: remuda orders cancel {}", order.id.0, order.act, order.id.0)
+    format!(
+        "order {} ({}) stands in the way: {why}. Or take it back: remuda orders cancel {}",
+        order.id.0, order.act, order.id.0
+    )
 }
 
 fn in_words(ended: &Ended) -> String {

@@ -67,11 +67,14 @@ impl Task {
             Refused::File(mistakes) => mistakes.clone(),
             other => vec![other.to_string()],
         };
-        tracing::error!(by, mistakes = mistakes.len(), first = mistakes.first().map_or("", String::as_str),
-            "the configuration in force stays");
+        tracing::error!(
+            by,
+            mistakes = mistakes.len(),
+            first = mistakes.first().map_or("", String::as_str),
+            "the configuration in force stays"
+        );
         for mistake in mistakes.iter().take(TOLD_MAX) {
-            let fields =
-                vec![("what", "mistake".to_owned()), ("by", by.to_owned()), ("mistake", mistake.clone())];
+            let fields = vec![("what", "mistake".to_owned()), ("by", by.to_owned()), ("mistake", mistake.clone())];
             self.parts.around.event(fields, self.now());
         }
         let count = mistakes.len().to_string();

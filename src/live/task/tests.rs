@@ -152,7 +152,10 @@ fn remove(name: &str) -> Act {
 async fn what_is_ordered_is_in_force_and_on_disk_when_it_is_answered() {
     let mut rig = Rig::new();
     let outcome = rig.give(hold()).await.expect("done");
-    assert_eq!((outcome.orders[0].id, outcome.is_dry, outcome.warnings), (OrderId(1), false, vec!["beware".to_owned()]));
+    assert_eq!(
+        (outcome.orders[0].id, outcome.is_dry, outcome.warnings),
+        (OrderId(1), false, vec!["beware".to_owned()])
+    );
     let words = vec!["hold the mail of acme".to_owned()];
     assert_eq!((rig.held(), rig.orders()), (true, (words.clone(), words)));
     assert!(rig.seen.applied.lock()[0].tenants[0].hold);
@@ -173,7 +176,8 @@ async fn a_question_changes_nothing_and_takes_no_number() {
 #[tokio::test]
 async fn all_steps_are_taken_or_none() {
     let mut rig = Rig::new();
-    let steps = vec![Step::Give(new(hold(), None)), Step::Give(new(drain("m1"), None)), Step::Give(new(drain("m2"), None))];
+    let steps =
+        vec![Step::Give(new(hold(), None)), Step::Give(new(drain("m1"), None)), Step::Give(new(drain("m2"), None))];
     let refused = rig.task.change(steps, false).await.expect_err("nothing would be left");
     assert!(matches!(&refused, Refused::Order(why) if why.contains("last binding that pool main has")), "{refused}");
     let unknown = rig.give(drain("m11")).await.expect_err("unknown");
@@ -232,7 +236,8 @@ async fn a_binding_goes_when_nothing_of_it_is_on_the_wire() {
     rig.seen.busy.lock().insert("m1".into());
     rig.give(remove("m1")).await.expect("done");
     rig.task.tick().await;
-    let weights = |rig: &Rig| -> Vec<u32> { rig.task.parts.in_force.pools[0].tiers[0].iter().map(|m| m.weight).collect() };
+    let weights =
+        |rig: &Rig| -> Vec<u32> { rig.task.parts.in_force.pools[0].tiers[0].iter().map(|m| m.weight).collect() };
     assert_eq!((weights(&rig), rig.task.parts.in_force.bindings.len()), (vec![0, 1], 2));
     assert_eq!(rig.task.pause(), LOOK);
     rig.seen.busy.lock().clear();

@@ -195,6 +195,25 @@ impl Scheduler {
     }
 }
 
+impl super::Warmups {
+    /// Puts a ladder on a stage by the operator's word; `None` where there is none, or its daily cap leaves none to stand
+    /// on.
+    fn set_stage(&mut self, binding: BindingId, column: u32, stage: usize) -> Option<StageChange> {
+        let day = self.day?;
+        let climber = self.climbers.get_mut(binding.index())?.as_mut()?;
+        let at = climber.climbs.iter().position(|climb| climb.column == column)?;
+        let climb = &mut climber.climbs[at];
+        if climb.ladder.end(climb.cap) == 0 {
+            return None;
+        }
+        let moved = climb.progress.set(stage, &climb.ladder, climb.cap, day.date);
+        let change = super::told(climber, at, &moved, day);
+        super::write(climber, at, false, &mut self.facts);
+        self.changes.push(change.clone());
+        Some(change)
+    }
+}
+
 /// The warm-up of a binding towards a provider: its own, or where it is in warm-up as a whole, the provider's ladder from
 /// the binding's position.
 fn towards(binding: &config::Binding, provider: &config::Provider) -> Option<Warmup> {

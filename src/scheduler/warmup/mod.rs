@@ -212,23 +212,6 @@ impl Warmups {
         })
     }
 
-    /// Puts a ladder on a stage by the operator's word; `None` where there is none, or its daily cap leaves none to stand
-    /// on.
-    fn set_stage(&mut self, binding: BindingId, column: u32, stage: usize) -> Option<StageChange> {
-        let day = self.day?;
-        let climber = self.climbers.get_mut(binding.index())?.as_mut()?;
-        let at = climber.climbs.iter().position(|climb| climb.column == column)?;
-        let climb = &mut climber.climbs[at];
-        if climb.ladder.end(climb.cap) == 0 {
-            return None;
-        }
-        let moved = climb.progress.set(stage, &climb.ladder, climb.cap, day.date);
-        let change = told(climber, at, &moved, day);
-        write(climber, at, false, &mut self.facts);
-        self.changes.push(change.clone());
-        Some(change)
-    }
-
     /// Learns from an attempt.
     fn learn(&mut self, binding: BindingId, column: u32, seen: &super::Experience, wall: Wall) {
         let Some(today) = self.day.map(|day| day.date) else { return };
