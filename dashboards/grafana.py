@@ -27,7 +27,7 @@ YES_IS_BAD = {0: ("no", GREEN), 1: ("yes", ORANGE)}
 HERE = 'instance=~"$instance"'
 
 # What mail waits for by choice, or for others: as in the alert QueueOld.
-CHOSEN = "cap|warmup|pace|reserved|tenant_held|drained|operator_suspended|rate_limited|spf_not_covered|dns"
+CHOSEN = "cap|warmup|pace|reserved|tenant_held|tenant_held_by_operator|drained|operator_suspended|rate_limited|spf_not_covered|dns"
 
 
 def mappings(words):

@@ -29,7 +29,7 @@ use crate::feedback::{desk, keys};
 use crate::ingress::smtp::server::{self, Server};
 use crate::ingress::{IngressStats, Intake};
 use crate::live::task;
-use crate::orders::Orders;
+use crate::orders;
 use crate::outcome::classify::Classifier;
 use crate::queue::core::Core;
 use crate::queue::dispatcher::{self, Dispatcher, Parts};
@@ -103,7 +103,11 @@ impl Relay {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
         let (committer, commit_thread) = Committer::start(Arc::clone(&spool), |_| {}).map_err(|e| other(&e))?;
         let outside = Outside::new(&config)?;
+        let facts = spool.facts(orders::PREFIX).map_err(state)?;
+        let recalled = task::recall(&facts, &config, clock.now().wall);
+        let (file, config) = (Arc::clone(&config), Arc::new(recalled.config));
         let dispatcher = recover(&config, &clock, spool, committer.clone(), outside).map_err(state)?;
+        recalled.unreadable.into_iter().for_each(|what| dispatcher.note_set_aside(what));
         remember::recall(&dispatcher);
         journal::recall(&dispatcher, &committer).await;
         dispatcher.metrics().operation.started(clock.now().wall);
@@ -129,9 +133,11 @@ impl Relay {
         let live = task::start(
             task::Parts {
                 path,
-                file: Arc::clone(&config),
+                file,
                 in_force: Arc::clone(&config),
-                orders: Orders::default(),
+                orders: recalled.orders,
+                on_disk: recalled.on_disk,
+                ended: recalled.ended,
                 clock: Arc::clone(&clock),
                 committer: committer.clone(),
                 apply: Box::new(turn::Turn {
@@ -143,6 +149,7 @@ impl Relay {
                     addresses: Arc::clone(&addresses),
                     ports: Arc::clone(&ports),
                 }),
+                around: Arc::clone(&dispatcher) as Arc<dyn task::Around>,
             },
             stopped.clone(),
         );

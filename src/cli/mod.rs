@@ -4,6 +4,7 @@
 //! `check --online` also: nothing could be looked at · `3` of `check --online`: nothing is wrong for certain, but something is
 //! not as it should be.
 
+mod acts;
 mod alerts;
 mod binding;
 mod check;

@@ -91,6 +91,12 @@ fn bindings(status: &Status) -> Columns {
         let reason = why(b.reason.as_deref());
         table.row([&b.name, &b.bind_address, &b.health, &b.in_use.to_string(), &cap, reason]);
         evidence(&mut table, b.until, b.evidence.as_deref());
+        if let Some(operator) = b.operator.as_deref().filter(|operator| *operator != "suspended") {
+            table.below(&format!("operator: {operator}"));
+        }
+        for order in &b.orders {
+            table.below(&super::acts::order_line(order));
+        }
         warmups(&mut table, b);
         routes(&mut table, b);
     }

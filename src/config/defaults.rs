@@ -252,6 +252,7 @@ impl Tenant {
             region: None,
             return_path_domain: None,
             spf: None,
+            hold: false,
         }
     }
 }

@@ -392,6 +392,8 @@ pub struct Tenant {
     pub return_path_domain: Option<Domain>,
     /// Its own `monitor.spf`, where it has one.
     pub spf: Option<SpfPolicy>,
+    /// Its mail is taken in and waits, for as long as its lifetime lasts. Default false.
+    pub hold: bool,
 }
 
 impl Tenant {

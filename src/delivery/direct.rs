@@ -277,6 +277,10 @@ impl Connector for DirectConnector {
         self.set_delivery(&config.delivery);
         self.idle.keep_only(Wanted::of(config));
     }
+
+    fn open(&self, binding: &BindingName) -> usize {
+        self.idle.open_of(binding)
+    }
 }
 
 async fn transact(line: &mut Line, order: &Order, delivery: &Delivery) -> Transacted {

@@ -108,4 +108,8 @@ pub trait Connector: Send + Sync + 'static {
     fn retire(&self, _binding: &crate::message::BindingName) {}
     /// Takes over another configuration: connections that are not as it has them are closed when they idle.
     fn reconfigure(&self, _config: &Config) {}
+    /// Connections of a binding that are open, idle ones included.
+    fn open(&self, _binding: &crate::message::BindingName) -> usize {
+        0
+    }
 }

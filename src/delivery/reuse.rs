@@ -272,7 +272,13 @@ impl Idle {
     /// their limits say so: remove the binding from use first.
     pub fn retire(&self, binding: &BindingName) {
         self.close_where(|parked| parked.line.binding == *binding);
-        self.state.lock().open.remove(binding);
+        // Those that still say QUIT count until they have.
+        self.state.lock().open.retain(|name, open| name != binding || open.load(Ordering::Relaxed) > 0);
+    }
+
+    /// Open connections of a binding, idle ones included.
+    pub fn open_of(&self, binding: &BindingName) -> usize {
+        self.state.lock().open.get(binding).map_or(0, |open| open.load(Ordering::Relaxed))
     }
 
     /// From now on only these are kept; others that idle are closed, those in use when they come back.

@@ -103,10 +103,16 @@ pub(crate) enum Request {
 pub struct Live {
     requests: mpsc::Sender<Request>,
     orders: Arc<RwLock<Arc<Orders>>>,
+    file: Arc<RwLock<Arc<Config>>>,
     path: Option<PathBuf>,
 }
 
 impl Live {
+    /// What the file said when it was last brought into force: the configuration without orders.
+    pub fn file(&self) -> Arc<Config> {
+        Arc::clone(&self.file.read())
+    }
+
     /// The orders in force.
     pub fn orders(&self) -> Arc<Orders> {
         Arc::clone(&self.orders.read())

@@ -22,6 +22,8 @@ pub enum Verdict {
         /// End of the hold (or of the probe under way).
         until: Wall,
     },
+    /// The operator lets the tenant's mail wait, wherever it goes.
+    TenantHeldByOperator,
     /// Weight 0: drained.
     Drained,
     /// Its tier is not open: an earlier one has eligible bindings.
@@ -119,6 +121,7 @@ impl Verdict {
         match self {
             Self::Eligible => "eligible",
             Self::TenantHeld { .. } => "tenant_held",
+            Self::TenantHeldByOperator => "tenant_held_by_operator",
             Self::Drained => "drained",
             Self::TierClosed => "tier_closed",
             Self::OtherRegion => "other_region",
@@ -151,7 +154,8 @@ impl Verdict {
         match self {
             Self::Eligible => "may carry it now".into(),
             Self::TenantHeld { .. } => "the receiver refuses the sender: held, whichever binding would carry it".into(),
-            Self::Drained => "weight 0 in this pool".into(),
+            Self::TenantHeldByOperator => "the operator holds the tenant's mail: it waits until released".into(),
+            Self::Drained => "draining: weight 0 in this pool".into(),
             Self::TierClosed => "in reserve: an earlier tier has bindings to count on".into(),
             Self::OtherRegion => "of another region: bindings of the mail's own can be counted on".into(),
             Self::OperatorSuspended { .. } => "taken out by the operator".into(),
@@ -188,6 +192,7 @@ impl Verdict {
             | Self::BackOff { until }
             | Self::RateLimited { until } => Some(until),
             Self::Eligible
+            | Self::TenantHeldByOperator
             | Self::Drained
             | Self::TierClosed
             | Self::OtherRegion

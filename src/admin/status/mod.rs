@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Sources;
+pub use super::orders::OrderShown;
 use crate::clock::{Wall, rfc3339};
 use crate::message::EntryId;
 use crate::reputation::holds::HoldView;
@@ -72,6 +73,12 @@ pub struct BindingStatus {
     /// What came back by mail, by destination.
     #[serde(default)]
     pub feedback: Vec<FeedbackStatus>,
+    /// What the operator has it do beside its health: `suspended`, `draining`, `removing`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operator: Option<String>,
+    /// The operator's orders about it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub orders: Vec<OrderShown>,
 }
 
 /// One ladder that holds a binding, or its route to a provider, back today.
@@ -161,6 +168,12 @@ pub struct TenantStatus {
     pub name: String,
     /// Its cap, if it has one.
     pub cap: Option<CapStatus>,
+    /// The operator lets its mail wait.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub held: bool,
+    /// The operator's orders about it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub orders: Vec<OrderShown>,
 }
 
 /// What waits.

@@ -5,18 +5,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{
-    BindingStatus, CapStatus, CountStatus, FeedbackStatus, QueueStatus, RouteStatus, SpoolStatus, Status, TenantStatus,
-    WaitingStatus, WarmupStatus, WindowStatus, ZoneStatus,
+    BindingStatus, CapStatus, CountStatus, FeedbackStatus, OrderShown, QueueStatus, RouteStatus, SpoolStatus, Status,
+    TenantStatus, WaitingStatus, WarmupStatus, WindowStatus, ZoneStatus,
 };
 use crate::admin::Sources;
 use crate::clock::{Now, Wall};
 use crate::config::{Binding, Config};
 use crate::message::{BindingName, DestinationName, ZoneName};
 use crate::monitor::Snapshot;
+use crate::orders::{About, Act, Orders};
 use crate::queue::core::Core;
 use crate::reputation::complaints::{Cohort, SHARE_DAYS};
 use crate::reputation::holds::HoldView;
-use crate::reputation::{Health, Subject};
+use crate::reputation::{Health, Reason, Subject};
 use crate::scheduler::cap::Owner;
 use crate::scheduler::warmup::OnLadder;
 use crate::scheduler::{BindingUse, CapUsage, RouteWindow};
@@ -112,17 +113,47 @@ impl Status {
                 waiting,
             },
             counts: counts(dispatcher.counts()),
-            tenants: tenants(&config, &copied.usage),
+            tenants: tenants(&config, &copied.usage, &sources.live.orders()),
             zones: zones(&monitor),
             spool: SpoolStatus {
                 quarantined: dispatcher.set_aside().last.into(),
                 quarantined_count: dispatcher.set_aside().count,
                 commits: sources.committer.totals().commits.load(Ordering::Relaxed),
             },
-            bindings: bindings(&config, &copied),
+            bindings: bindings(&config, &copied, &sources.live.orders()),
             holds: copied.holds,
         };
         (status, copied.usage)
+    }
+}
+
+impl BindingStatus {
+    /// All bindings, without looking at the queue.
+    pub fn all(sources: &Sources) -> Vec<Self> {
+        let (config, now) = (sources.dispatcher.config(), sources.dispatcher.now());
+        let copied = sources.dispatcher.with_core(|core| Copied::of(core, &config, now));
+        bindings(&config, &copied, &sources.live.orders())
+    }
+}
+
+impl TenantStatus {
+    /// All tenants, without looking at the queue, and the holds of receivers' making.
+    pub fn all(sources: &Sources) -> (Vec<Self>, Vec<HoldView>) {
+        let (config, now) = (sources.dispatcher.config(), sources.dispatcher.now());
+        let copied = sources.dispatcher.with_core(|core| Copied::of(core, &config, now));
+        (tenants(&config, &copied.usage, &sources.live.orders()), copied.holds)
+    }
+}
+
+/// What the operator has a binding do beside its health.
+fn operator(health: &Health, name: &BindingName, orders: &Orders) -> Option<&'static str> {
+    match orders.about(About::Use(name)).map(|order| &order.act) {
+        Some(Act::Remove { .. }) => Some("removing"),
+        Some(_) => Some("draining"),
+        None => {
+            let is_suspended = matches!(health, Health::Suspended { reason: Reason::Operator, .. });
+            is_suspended.then_some("suspended")
+        }
     }
 }
 
@@ -131,16 +162,18 @@ fn by_owner(usage: &[CapUsage]) -> HashMap<&Owner, &CapUsage> {
     usage.iter().map(|usage| (&usage.owner, usage)).collect()
 }
 
-fn tenants(config: &Config, usage: &[CapUsage]) -> Vec<TenantStatus> {
+fn tenants(config: &Config, usage: &[CapUsage], orders: &Orders) -> Vec<TenantStatus> {
     let usage = by_owner(usage);
     let tenants = config.tenants.iter().map(|tenant| TenantStatus {
         name: tenant.name.to_string(),
         cap: cap(&usage, &Owner::Tenant(tenant.name.clone())),
+        held: tenant.hold,
+        orders: orders.of_tenant(&tenant.name).map(OrderShown::from).collect(),
     });
     tenants.collect()
 }
 
-fn bindings(config: &Config, copied: &Copied) -> Vec<BindingStatus> {
+fn bindings(config: &Config, copied: &Copied, orders: &Orders) -> Vec<BindingStatus> {
     let usage = by_owner(&copied.usage);
     let in_use: HashMap<&BindingName, u64> =
         copied.in_use.iter().map(|used| (&used.binding, u64::from(used.in_use))).collect();
@@ -148,8 +181,11 @@ fn bindings(config: &Config, copied: &Copied) -> Vec<BindingStatus> {
     let mut routes = routes(&copied.routes);
     let mut feedback = feedback(&copied.shares);
     let bindings = config.bindings.iter().zip(&copied.bindings).map(|(binding, (health, evidence))| {
+        let operator = operator(health, &binding.name, orders);
         let (health, reason, until) = words(health);
         BindingStatus {
+            operator: operator.map(str::to_owned),
+            orders: orders.of_binding(&binding.name).map(OrderShown::from).collect(),
             name: binding.name.to_string(),
             bind_address: binding.bind_address.to_string(),
             health,

@@ -8,12 +8,13 @@ use crate::clock::Wall;
 use crate::config::{AlertName, Alerts};
 
 /// Reasons of waiting that are our own or the operator's choice: such mail is not stuck.
-pub(super) const CHOSEN: [&str; 9] = [
+pub(super) const CHOSEN: [&str; 10] = [
     "cap",
     "pace",
     "warmup",
     "reserved",
     "tenant_held",
+    "tenant_held_by_operator",
     "drained",
     "operator_suspended",
     "rate_limited",

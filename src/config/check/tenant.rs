@@ -37,6 +37,7 @@ impl Context<'_> {
                 region: self.region(&raw.region),
                 return_path_domain: self.return_path_domain(&raw.return_path_domain),
                 spf: raw.spf.value().copied(),
+                hold: raw.hold.or(false),
             });
         }
         tenants

@@ -215,6 +215,7 @@ table!(Tenant {
     region: String,
     return_path_domain: Domain,
     spf: SpfPolicy,
+    hold: bool,
 });
 
 table!(TenantTowards { daily_cap: u64 });

@@ -101,7 +101,7 @@ impl Core {
             let cover = self.cover_of(waiting.tenant, waiting.sender);
             let verdicts = self.scheduler.explain(&request(waiting, *destination, plan, region, cover), now);
             explanation.bindings =
-                self.said(waiting.pool, *destination, verdicts, self.held_until(waiting, *destination, now), now);
+                self.said(waiting.pool, *destination, verdicts, self.kept_back(waiting, *destination, now), now);
         }
         Some(explanation)
     }
@@ -134,8 +134,8 @@ impl Core {
             destination: &plan.destination,
             message: MessageId(0),
         };
-        let held = holds.held(mail, now.wall);
-        let bindings = self.said(pool, destination, verdicts, held.map(|held| held.until), now);
+        let held = self.held_verdict(tenant, holds.held(mail, now.wall));
+        let bindings = self.said(pool, destination, verdicts, held, now);
         if !is_known {
             self.scheduler.forget_destination(destination);
         }
@@ -154,8 +154,8 @@ impl Core {
         })
     }
 
-    fn held_until(&self, waiting: &Waiting, destination: DestinationId, now: Now) -> Option<Wall> {
-        self.held(waiting, destination, now).map(|held| held.until)
+    fn kept_back(&self, waiting: &Waiting, destination: DestinationId, now: Now) -> Option<Verdict> {
+        self.held_verdict(waiting.tenant, self.held(waiting, destination, now))
     }
 
     fn said(
@@ -163,14 +163,14 @@ impl Core {
         pool: PoolId,
         destination: DestinationId,
         verdicts: Vec<(BindingId, Verdict)>,
-        held: Option<Wall>,
+        held: Option<Verdict>,
         now: Now,
     ) -> Vec<Said> {
         let said = |(id, verdict): (BindingId, Verdict)| Said {
             binding: self.scheduler.binding_name(id).clone(),
             tier: self.scheduler.tier_of(pool, id).unwrap_or(0),
             // Asked before the bindings, whatever they would say.
-            verdict: held.map_or(verdict, |until| Verdict::TenantHeld { until }),
+            verdict: held.clone().unwrap_or(verdict),
             left_today: self.scheduler.left_today(id, destination),
             predicted: self.scheduler.predicted(id, destination, now),
         };

@@ -30,6 +30,9 @@ const UNCOVERED_FEW: usize = 1_000;
 /// How long a tenant's turn rests where more than that is to be set aside.
 pub(super) const ASIDE_PAUSE: Duration = Duration::from_millis(10);
 
+/// How often the turn of a tenant that the operator holds is looked at.
+const KEPT_LOOK: Duration = Duration::from_secs(60);
+
 type Numbered = (Option<(Domain, StreamName)>, u32, CoverId);
 
 /// Sender domains with their streams by number, so that a waiting entry pays four octets for its own. Only those of
@@ -244,6 +247,27 @@ impl Core {
             destination: self.scheduler.destination_name(destination),
             message,
         }
+    }
+
+    /// Whether the operator lets the tenant's mail wait.
+    pub(super) fn is_held_by_operator(&self, tenant: TenantId) -> bool {
+        self.tenants.get(tenant.index()).is_some_and(|plan| plan.is_held)
+    }
+
+    /// Lets a tenant's turn in the lane wait for the operator, who ends that by another configuration; it is looked at
+    /// again all the same, as whoever changed the configuration may have told nobody.
+    pub(super) fn keep_tenant(&mut self, lane: LaneId, tenant: TenantId, now: Now) {
+        let block = Block { until: None, reason: Verdict::TenantHeldByOperator.as_str() };
+        let wake = self.jittered(now.wall.plus(KEPT_LOOK), now);
+        self.index.block_tenant(lane, tenant, block, wake);
+    }
+
+    /// What stands in the way of this mail whatever the bindings say.
+    pub(super) fn held_verdict(&self, tenant: TenantId, held: Option<Held>) -> Option<Verdict> {
+        if self.is_held_by_operator(tenant) {
+            return Some(Verdict::TenantHeldByOperator);
+        }
+        held.map(|held| Verdict::TenantHeld { until: held.until })
     }
 
     /// Lets what is held wait: the tenant's turn in the lane, or this entry alone.

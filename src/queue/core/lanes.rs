@@ -6,6 +6,7 @@
 //!
 //! | verdict | what it blocks | looks again |
 //! |---|---|---|
+//! | `tenant_held_by_operator` | the tenant's turn | the operator's release |
 //! | `tenant_held` | the tenant's turn; the entry, where only its sender domain is held | end of the hold, or its release |
 //! | tenant's `cap` (also towards a provider) | the tenant's turn in the lane | next day, with jitter |
 //! | tenant's `rate_limited` | the tenant's turn | at its gate, one lane after the other |
@@ -111,6 +112,10 @@ impl Core {
                 return None;
             }
         };
+        if self.is_held_by_operator(tenant) {
+            self.keep_tenant(lane, tenant, now);
+            return None;
+        }
         if let Err(crowded) = self.slots.admit(tenant, destination) {
             self.wait_for_less(lane, cover, tenant, crowded, now);
             return None;

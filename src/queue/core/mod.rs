@@ -54,7 +54,7 @@ use super::state::{self, Answered, Settled};
 use crate::clock::{Now, Wall};
 use crate::config::{self, Config};
 use crate::delivery::plan::MxPlan;
-use crate::message::{BindingName, Domain, Entry, EntryId};
+use crate::message::{BindingName, Domain, Entry, EntryId, ProviderName};
 use crate::outcome::EnhancedCode;
 use crate::reputation::facts::Fact;
 use crate::reputation::{Evidence, HealthChange, HoldChange, Note, Reputation};
@@ -436,6 +436,26 @@ impl Core {
         observed
     }
 
+    /// Puts a warm-up on a stage by the operator's word: that of a binding as a whole, or towards a provider. Mail that
+    /// waits for its allowance looks again.
+    ///
+    /// # Errors
+    /// In words: no such binding, or no warm-up there.
+    pub fn set_stage(
+        &mut self,
+        binding: &BindingName,
+        provider: Option<&ProviderName>,
+        stage: usize,
+        now: Now,
+    ) -> (Result<StageChange, String>, Observed) {
+        self.scheduler.tick(now);
+        let set = self.scheduler.set_stage(binding, provider, stage, now);
+        if set.is_ok() {
+            self.wake_pools_of(binding);
+        }
+        (set, self.apply_health(Vec::new(), now))
+    }
+
     /// Moves that time alone brings: of health (end of a suspension, next period of probation), of warm-ups (a new day).
     pub fn tick(&mut self, now: Now) -> Observed {
         self.scheduler.tick(now);
@@ -491,9 +511,9 @@ impl Core {
         let cover = self.cover_of(waiting.tenant, waiting.sender);
         let request = request(waiting, *destination, plan, region, cover);
         let mut verdicts = self.scheduler.explain(&request, now);
-        if let Some(held) = self.held(waiting, *destination, now) {
+        if let Some(held) = self.held_verdict(waiting.tenant, self.held(waiting, *destination, now)) {
             // Asked before the bindings, whatever they would say.
-            verdicts.iter_mut().for_each(|(_, verdict)| *verdict = Verdict::TenantHeld { until: held.until });
+            verdicts.iter_mut().for_each(|(_, verdict)| *verdict = held.clone());
         }
         Some(verdicts.into_iter().map(|(b, v)| (self.scheduler.binding_name(b).clone(), v)).collect())
     }

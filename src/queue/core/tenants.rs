@@ -10,6 +10,8 @@ use crate::message::{Domain, StreamName};
 #[derive(Debug, Default)]
 pub(super) struct TenantPlan {
     pub(super) weight: u32,
+    /// The operator lets its mail wait.
+    pub(super) is_held: bool,
     /// Whether its mail keeps to the bindings that SPF allows.
     pub(super) keeps_to_spf: bool,
     /// The sender domain that its mail leaves with, where return paths are rewritten.
@@ -29,6 +31,7 @@ impl TenantPlan {
         };
         Self {
             weight: tenant.weight,
+            is_held: tenant.hold,
             keeps_to_spf: tenant.spf_policy(&config.monitor) == SpfPolicy::Require,
             sends_as: tenant.sends_as(config).cloned(),
             classes: streams.map(class).collect(),

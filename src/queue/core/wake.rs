@@ -28,6 +28,7 @@ use smallvec::SmallVec;
 use super::super::index::{Block, LaneId, LaneKey};
 use super::{Core, slots};
 use crate::clock::{Now, Wall};
+use crate::message::BindingName;
 use crate::reputation::{HealthChange, Subject};
 use crate::scheduler::cap::Owner;
 use crate::scheduler::{BindingId, CoverId, DestinationId, PoolId, TenantId};
@@ -380,6 +381,14 @@ impl Core {
     /// The lane looks again by and by.
     pub(super) fn stage(&mut self, lane: LaneId) {
         self.lines.staged.push(lane);
+    }
+
+    /// What a binding may carry has changed: all that stands still in its pools looks again.
+    pub(super) fn wake_pools_of(&mut self, binding: &BindingName) {
+        let Some(id) = self.scheduler.binding_id(binding) else { return };
+        for pool in self.scheduler.pools_of(id) {
+            self.index.parked(pool).for_each(|lane| self.lines.staged.push(lane));
+        }
     }
 
     /// Health has moved: those that stand still and are concerned look again.

@@ -42,11 +42,14 @@ use crate::config::Config;
 use crate::delivery::plan::NoPlan;
 use crate::delivery::{Connector, Resolver};
 use crate::feedback::token::Directory;
-use crate::message::{Domain, Entry, EntryId, IdSource, MessageId, PoolName, StreamName, TenantName};
+use crate::message::{
+    BindingName, Domain, Entry, EntryId, IdSource, MessageId, PoolName, ProviderName, StreamName, TenantName,
+};
 use crate::outcome::classify::Classifier;
 use crate::reputation::facts::Fact;
 use crate::reputation::{Evidence, Health, Subject};
 use crate::scheduler::cap::GrantRequest;
+use crate::scheduler::warmup::StageChange;
 use crate::store::committer::{Committer, Pending};
 use crate::store::{Batch, Op, Spool, SpoolError};
 use crate::telemetry::events::{Events, Kind};
@@ -424,6 +427,42 @@ impl Dispatcher {
         self.announce(&observed);
         self.written(pending).await;
         self.wake.notify_one();
+    }
+
+    /// Puts a warm-up on a stage by the operator's word. It is on disk when this returns, or will be by and by.
+    ///
+    /// # Errors
+    /// See [`Core::set_stage`].
+    pub async fn set_stage(
+        self: &Arc<Self>,
+        binding: &BindingName,
+        provider: Option<&ProviderName>,
+        stage: usize,
+    ) -> Result<StageChange, String> {
+        let mut set = Err(String::new());
+        let (observed, pending) = self.tell(|core, now| {
+            let (result, observed) = core.set_stage(binding, provider, stage, now);
+            set = result;
+            observed
+        });
+        self.announce(&observed);
+        self.written(pending).await;
+        self.wake.notify_one();
+        set
+    }
+
+    /// Attempts of a binding on the wire, and its open connections, idle ones included.
+    pub fn on_the_wire(&self, binding: &BindingName) -> (u32, usize) {
+        let attempts = self.with_core(|core| {
+            let scheduler = core.scheduler();
+            scheduler.binding_id(binding).map_or(0, |id| scheduler.attempts_of(id))
+        });
+        (attempts, self.connector.open(binding))
+    }
+
+    /// Closes the idle connections of a binding that takes no more mail.
+    pub fn retire(&self, binding: &BindingName) {
+        self.connector.retire(binding);
     }
 
     /// Runs until `stop` turns true, then returns when nothing is on the wire any more.

@@ -142,6 +142,37 @@ impl Scheduler {
         }
     }
 
+    /// Puts a warm-up on a stage (from 0, as in the configuration; at most the last there is below the daily cap) by the
+    /// operator's word: that of the binding as a whole, or the one towards a provider.
+    ///
+    /// # Errors
+    /// In words: no such binding or provider, or no warm-up there.
+    pub fn set_stage(
+        &mut self,
+        binding: &BindingName,
+        provider: Option<&ProviderName>,
+        stage: usize,
+        now: Now,
+    ) -> Result<StageChange, String> {
+        let id = self.binding_id(binding).ok_or_else(|| format!("no binding {binding} is configured"))?;
+        let column = match provider {
+            None => 0,
+            Some(name) => {
+                let known = self.table.providers.get(name).copied();
+                known.ok_or_else(|| format!("no provider {name} is configured"))?
+            }
+        };
+        let whose = provider.map_or_else(String::new, |name| format!(" towards {name}"));
+        let change = self.warmups.set_stage(id, column, stage).ok_or_else(|| {
+            format!("{binding} has no warm-up{whose}, or a daily cap below its first stage: there is no stage to set")
+        })?;
+        self.set_limits_of_day();
+        self.ledger.ask_for_first();
+        self.refresh_all(now);
+        self.refresh_routes(now);
+        Ok(change)
+    }
+
     /// Moves of stages since the last call.
     pub fn take_stage_changes(&mut self) -> Vec<StageChange> {
         std::mem::take(&mut self.warmups.changes)
@@ -161,6 +192,25 @@ impl Scheduler {
     /// Every ladder that holds a binding or a route back today, in the order of bindings.
     pub fn on_ladders(&self) -> impl Iterator<Item = OnLadder> {
         self.warmups.on_ladders()
+    }
+}
+
+impl super::Warmups {
+    /// Puts a ladder on a stage by the operator's word; `None` where there is none, or its daily cap leaves none to stand
+    /// on.
+    fn set_stage(&mut self, binding: BindingId, column: u32, stage: usize) -> Option<StageChange> {
+        let day = self.day?;
+        let climber = self.climbers.get_mut(binding.index())?.as_mut()?;
+        let at = climber.climbs.iter().position(|climb| climb.column == column)?;
+        let climb = &mut climber.climbs[at];
+        if climb.ladder.end(climb.cap) == 0 {
+            return None;
+        }
+        let moved = climb.progress.set(stage, &climb.ladder, climb.cap, day.date);
+        let change = super::told(climber, at, &moved, day);
+        super::write(climber, at, false, &mut self.facts);
+        self.changes.push(change.clone());
+        Some(change)
     }
 }
 

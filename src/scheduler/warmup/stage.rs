@@ -89,6 +89,8 @@ pub enum Why {
     Cooled,
     /// The day was good, and no stage is left below the daily cap.
     Finished,
+    /// The operator put it there.
+    Set,
 }
 
 impl Why {
@@ -101,6 +103,7 @@ impl Why {
             Self::SteppedBack => "stepped_back",
             Self::Cooled => "cooled",
             Self::Finished => "finished",
+            Self::Set => "set",
         }
     }
 }
@@ -185,6 +188,16 @@ impl Progress {
 
     fn stand_on(&mut self, stage: usize, ladder: &Ladder) {
         (self.stage, self.allowance) = (stage, ladder.allowance(stage));
+    }
+
+    /// Puts it on `stage` (at most the last below `cap`) by the operator's word, which counts as use of it: weeks without
+    /// mail are counted anew from `today`. What the day has taught so far stays, and is judged at its end.
+    pub fn set(&mut self, stage: usize, ladder: &Ladder, cap: Option<u64>, today: Date) -> Move {
+        let from = self.stage;
+        let to = stage.min(ladder.end(cap).saturating_sub(1));
+        self.stand_on(to, ladder);
+        (self.last_mail, self.cooled, self.is_held) = (self.last_mail.max(today), 0, false);
+        Move { from, to, why: Why::Set, tally: self.tally }
     }
 
     /// Recipients that may be accepted today, as far as the ladder is concerned: 0 before its first day, `None` where

@@ -601,3 +601,30 @@ fn a_suspension_that_goes_on_over_a_restart_bars_the_other_ladders_no_second_tim
         assert_eq!(on_whole(&mut bench), [Why::Advanced], "own ladder: {own}");
     }
 }
+
+#[test]
+fn the_operators_stage_is_told_kept_and_goes_on_from_there() {
+    let config = TestConfig::default().binding("a", warming(&[10, 20, 40, 80])).pool("p", &[&[("a", 1)]], |_| {}).build();
+    let mut bench = Bench::new(&config, &[]);
+    let mut disk = Disk::default();
+    disk.write(bench.scheduler.take_warmup_facts());
+    let change = bench.scheduler.set_stage(&"a".into(), None, 2, bench.now).expect("there is a warm-up");
+    assert_eq!(whys(&[change.clone()]), [("a", None, Why::Set, 2)]);
+    assert_eq!((change.from, change.allowance_before, change.allowance), (0, Some(10), Some(40)));
+    assert_eq!(bench.scheduler.take_stage_changes(), [change]);
+    assert_eq!(disk.write(bench.scheduler.take_warmup_facts()), 1);
+    let request = bench.request("gmail");
+    assert_eq!(send(&mut bench, &request, 1_000)["a"], 40);
+
+    let mut again = disk.start(&config, bench.now);
+    drop(again.scheduler.take_warmup_facts());
+    assert_eq!(again.scheduler.on_ladders().map(|on| on.stage).collect::<Vec<_>>(), [2]);
+    let back = again.scheduler.set_stage(&"a".into(), None, 0, again.now).expect("there is a warm-up");
+    assert_eq!((back.from, back.to, back.allowance), (2, 0, Some(10)));
+    let top = again.scheduler.set_stage(&"a".into(), None, 99, again.now).expect("there is a warm-up");
+    assert_eq!(Some(top.to + 1), again.scheduler.on_ladders().map(|on| on.stages).next(), "the last there is");
+
+    let towards = again.scheduler.set_stage(&"a".into(), Some(&"big".into()), 1, again.now);
+    assert!(towards.is_err_and(|why| why.contains("no provider big")));
+    assert!(again.scheduler.take_warmup_facts().len() == 2, "a refusal writes nothing");
+}

@@ -849,3 +849,45 @@ fn a_clock_that_jumps_is_served_by_and_by() {
         assert_eq!(due(&rig), left);
     }
 }
+
+#[test]
+fn mail_that_the_operator_holds_waits_without_an_attempt_and_nobody_elses() {
+    // Of `bolt`, whose table is the last.
+    let mut rig = Rig::new(&format!("hold = true\n{}", binding(1, "")));
+    let held: Vec<_> = (0..5).map(|_| rig.send("bolt", "alpha.example")).collect();
+    let free = rig.send("acme", "alpha.example");
+    assert_eq!(rig.started(), [free]);
+    for id in &held {
+        let view = rig.core.view(*id).expect("waits");
+        assert_eq!((view.reason, view.attempts, view.next_at), ("tenant_held_by_operator", 0, None));
+    }
+    let verdicts = rig.core.explain(held[0], rig.now).expect("known");
+    assert_eq!(verdicts, [("m1".into(), Verdict::TenantHeldByOperator)]);
+    let explained = rig.core.explanation(held[0], rig.now).expect("known");
+    assert_eq!(explained.bindings[0].verdict, Verdict::TenantHeldByOperator);
+    let looks = rig.core.looks;
+    for _ in 0..100 {
+        rig.pass(Duration::from_millis(100));
+        assert!(rig.attempt().is_none());
+    }
+    assert_eq!(rig.core.looks, looks, "it costs nothing while it waits");
+    rig.core.tenants.iter_mut().for_each(|plan| plan.is_held = false);
+    rig.pass(3 * MINUTE);
+    assert_eq!(rig.started(), held, "also where nobody told that it is released");
+    assert!(rig.is_blameless("m1"));
+}
+
+#[test]
+fn mail_that_waits_for_a_warm_up_goes_when_the_operator_sets_a_higher_stage() {
+    let mut rig = Rig::new(&binding(1, "warmup = { ladder = \"standard\", stage = 0 }"));
+    let ids: Vec<_> = (0..201).map(|_| rig.send("acme", "alpha.example")).collect();
+    assert_eq!(rig.started().len(), 200);
+    assert_eq!(rig.reason(ids[200]), "warmup");
+    let (set, observed) = rig.core.set_stage(&"m1".into(), None, 1, rig.now);
+    let change = set.expect("there is a warm-up");
+    assert_eq!((change.from, change.to, change.allowance), (0, 1, Some(500)));
+    assert_eq!((observed.stages, observed.facts.len()), (vec![change], 1));
+    assert_eq!(rig.started(), [ids[200]]);
+    let (set, observed) = rig.core.set_stage(&"m9".into(), None, 1, rig.now);
+    assert!(set.is_err_and(|why| why.contains("no binding m9")) && observed.is_empty());
+}
