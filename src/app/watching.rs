@@ -124,11 +124,13 @@ fn start_cover(
     (monitor, identity): (&Arc<Monitor>, &Arc<Identity>),
     mut stopped: watch::Receiver<bool>,
 ) -> Result<Arc<Cover>, StartError> {
-    let (hearing, knowing, looking) = (Arc::clone(dispatcher), Arc::clone(dispatcher), Arc::clone(monitor));
+    let (hearing, knowing) = (Arc::clone(dispatcher), Arc::clone(dispatcher));
+    let (looking, testing) = (Arc::clone(monitor), Arc::clone(monitor));
     let around = Around {
         sink: Arc::new(move |heard| hearing.heard_of_spf(heard)),
         waits: Arc::new(move |domain| knowing.with_core(|core| core.waits_from(domain))),
         is_believed: Arc::new(move || looking.distrusted().is_none()),
+        is_tested: Arc::new(move || !testing.is_waiting_for_test()),
     };
     let cover = Cover::new(config, Arc::clone(clock), around).map_err(|e| StartError::Other(e.to_string()))?;
     let cover = Arc::new(cover);

@@ -4,6 +4,7 @@
 //! steps of the loop: lists and bindings that stay keep what is known of them, their turn and what is under way; what is new is
 //! due at once; what an old look brings home counts only where list and address are still the same.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::setup::Setup;
@@ -31,9 +32,10 @@ impl Monitor {
         Setup::new(config, &self.common, Some(&self.setup())).map(Prepared)
     }
 
-    /// Puts it in force. Returns the bindings that were not watched until now: what reputation remembers of them is to be
+    /// Puts it in force. `believes_again`: nothing is held against any name server any more
+    /// ([`Identity::reconfigure`](crate::monitor::identity::Identity::reconfigure)). Returns the bindings that were not watched until now: what reputation remembers of them is to be
     /// given to [`Monitor::restore`], and then [`Monitor::settle`] called.
-    pub fn reconfigure(&self, prepared: Prepared) -> Vec<BindingName> {
+    pub fn reconfigure(&self, prepared: Prepared, believes_again: bool) -> Vec<BindingName> {
         let Prepared(setup) = prepared;
         let (setup, now) = (Arc::new(setup), self.common.clock.now());
         let (new, evidence) = {
@@ -42,6 +44,11 @@ impl Monitor {
             let mut state = self.state.lock();
             let before = self.setup();
             let evidence = state.follow(&before, &setup, now);
+            if believes_again {
+                self.common.liars.set(BTreeSet::new());
+                state.watch.distrust(None);
+                state.watch.without_second(false);
+            }
             for (number, list) in setup.zones.iter().enumerate() {
                 list.resize(setup.subjects_of_a_round(&state.watch, number));
             }
