@@ -117,7 +117,7 @@ impl Relay {
         let server =
             bound.start(Arc::clone(&reception) as Arc<dyn Intake>, Arc::clone(&ingress)).map_err(|e| other(&e))?;
         let listeners = server.addresses().to_vec();
-        let watching::Watching { monitor, identity, cover, feeds, alerts } = watching;
+        let watching::Watching { monitor, identity, cover, feeds, alerts, .. } = watching;
         tokio::spawn(remember::keep_cover(Arc::clone(&cover), committer.clone(), stopped.clone()));
         let listeners_too = listeners.clone();
         let live = task::start(

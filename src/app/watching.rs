@@ -1,4 +1,8 @@
 //! Starts what looks from outside, and leads what it sees to the dispatcher.
+//!
+//! A changed configuration comes in two steps: [`Watching::prepare`] does what can fail, while the old one is in force
+//! everywhere; [`Watching::follow`] cannot fail, and comes after the core has the new one, since what follows from it (a
+//! listing that ends with its list, a word of a feed that is taken back) is for bindings as they are now.
 
 use std::sync::Arc;
 
@@ -9,17 +13,22 @@ use crate::admin::Sources;
 use crate::alerts::Alerts;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::monitor::Monitor;
-use crate::monitor::feeds::{Feeds, Word};
-use crate::monitor::identity::Identity;
+use crate::live::Change;
+use crate::message::BindingName;
+use crate::monitor::feeds::{self, Feeds, Word};
 use crate::monitor::identity::resolver::Checked;
-use crate::monitor::spf::{Around, Cover};
+use crate::monitor::identity::{self, Identity};
+use crate::monitor::spf::{self, Around, Cover, SetupError};
+use crate::monitor::{self, Monitor};
 use crate::queue::dispatcher::Dispatcher;
 use crate::reputation::Evidence;
+use crate::reputation::evidence::Listing;
 use crate::telemetry::events::Kind;
 
 /// What was started.
+#[derive(Clone)]
 pub(super) struct Watching {
+    dispatcher: Arc<Dispatcher>,
     pub(super) monitor: Arc<Monitor>,
     pub(super) identity: Arc<Identity>,
     pub(super) cover: Arc<Cover>,
@@ -40,7 +49,70 @@ pub(super) fn start(
     let cover = start_cover(config, clock, dispatcher, (&monitor, &identity), stopped.clone())?;
     let feeds = start_feeds(config, clock, dispatcher, stopped.clone());
     let alerts = Arc::new(Alerts::new(config, Arc::clone(clock)));
-    Ok(Watching { monitor, identity, cover, feeds, alerts })
+    let dispatcher = Arc::clone(dispatcher);
+    Ok(Watching { dispatcher, monitor, identity, cover, feeds, alerts })
+}
+
+/// A configuration that everything here is ready for.
+pub(super) struct Ready {
+    monitor: monitor::Prepared,
+    identity: identity::Prepared,
+    cover: spf::Prepared,
+    feeds: feeds::Prepared,
+}
+
+impl Watching {
+    /// Does what can fail, and touches nothing: reads the keys of lists, sets up resolvers.
+    ///
+    /// # Errors
+    /// In words, where something cannot be had.
+    pub(super) fn prepare(&self, config: &Config) -> Result<Ready, String> {
+        let failed = |error: SetupError| error.to_string();
+        Ok(Ready {
+            monitor: self.monitor.prepare(config).map_err(failed)?,
+            identity: self.identity.prepare(config),
+            cover: self.cover.prepare(config).map_err(failed)?,
+            feeds: self.feeds.prepare(config),
+        })
+    }
+
+    /// Puts in force what was prepared for `config`, which the core has already.
+    pub(super) fn follow(&self, ready: Ready, config: &Config) {
+        let Ready { monitor, identity, cover, feeds } = ready;
+        let believes_again = self.identity.reconfigure(identity);
+        let new = self.monitor.reconfigure(monitor, believes_again);
+        if !new.is_empty() {
+            let known: Vec<(BindingName, Vec<Listing>)> = self.dispatcher.with_core(|core| {
+                let listings = |binding: &BindingName| core.reputation().listings(binding).to_vec();
+                new.into_iter().map(|binding| (binding.clone(), listings(&binding))).collect()
+            });
+            known.iter().for_each(|(binding, listed)| self.monitor.restore(binding, listed));
+            self.monitor.settle();
+        }
+        remember::recall_waiting(&self.cover, &self.dispatcher, cover);
+        self.feeds.reconfigure(feeds);
+        self.alerts.reconfigure(config);
+    }
+
+    /// What the operator should know of a change before it is made, in words.
+    ///
+    /// # Errors
+    /// In words, where it cannot be made.
+    #[allow(dead_code, reason = "for app::turn, once a change of configuration reaches it")]
+    pub(super) fn check(&self, change: &Change) -> Result<Vec<String>, String> {
+        Ok(self.prepare(&change.config)?.feeds.warnings)
+    }
+
+    /// Takes over a changed configuration, after the core has; all or nothing.
+    ///
+    /// # Errors
+    /// In words; then everything here is as before.
+    #[allow(dead_code, reason = "for app::turn, once a change of configuration reaches it")]
+    pub(super) fn reconfigure(&self, change: &Change) -> Result<(), String> {
+        let ready = self.prepare(&change.config)?;
+        self.follow(ready, &change.config);
+        Ok(())
+    }
 }
 
 fn set_up_monitor(
