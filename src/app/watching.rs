@@ -251,3 +251,101 @@ fn start_feeds(
 pub(super) fn start_alerts(sources: &Sources, stopped: watch::Receiver<bool>) {
     tokio::spawn(Arc::clone(&sources.alerts).run(sources.clone(), stopped));
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+    use crate::app::Relay;
+    use crate::demo::zone::Zone;
+
+    const CODE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+
+    /// Bindings `a` and `b` at 192.0.2.1 and .2; further lines of `[monitor]` and of its tables.
+    fn config(directory: &std::path::Path, dns: &Zone, monitor: &str, tables: &str) -> Config {
+        let (state, server) = (directory.display(), dns.addr());
+        Config::from_toml(&format!(
+            "[server]\nhostname = \"relay.example.net\"\nstate_dir = \"{state}\"\n\
+             [[listener]]\naddress = \"127.0.0.1:0\"\ntrust = [\"127.0.0.0/8\"]\n\
+             [dns]\nservers = [\"{server}\"]\n[reputation]\ndwell = \"0s\"\n\
+             [monitor]\nservers = [\"{server}\"]\ntimeout = \"1s\"\ninterval = \"200ms\"\nconfirm_after = \"20ms\"\n\
+             spf_interval = \"200ms\"\nfcrdns = false\nself_check = false\n{monitor}\n\
+             [binding.a]\nbind_address = \"127.0.0.11\"\npublic_address = \"192.0.2.1\"\n\
+             [binding.b]\nbind_address = \"127.0.0.12\"\npublic_address = \"192.0.2.2\"\n\
+             [pool.p]\nactive = [\"a\", \"b\"]\n\
+             [tenant.acme]\nmatch = {{ sender_domain = [\"acme.test\"] }}\npools = {{ default = \"p\" }}\n{tables}"
+        ))
+        .unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    fn of(relay: &Relay) -> Watching {
+        let from = relay.sources();
+        Watching {
+            dispatcher: Arc::clone(&from.dispatcher),
+            monitor: Arc::clone(&from.monitor),
+            identity: Arc::clone(&from.identity),
+            cover: Arc::clone(&from.cover),
+            feeds: Arc::clone(&from.feeds),
+            alerts: Arc::clone(&from.alerts),
+        }
+    }
+
+    fn change(before: &Config, config: Config) -> Change {
+        Change { config: Arc::new(config), before: Arc::new(before.clone()), changes: Vec::new() }
+    }
+
+    async fn until(what: &str, is_so: impl Fn() -> bool) {
+        for _ in 0..2_000 {
+            if is_so() {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        panic!("not within 20 s: {what}");
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn everything_that_looks_goes_by_the_changed_configuration() {
+        let (directory, dns) = (tempfile::tempdir().unwrap(), Zone::start("127.0.0.1:0".parse().unwrap()).await.unwrap());
+        dns.listed("z.example", [192, 0, 2, 1].into(), CODE);
+        dns.txt("acme.test", "v=spf1 ip4:192.0.2.1 -all");
+        let zone = "[monitor.zone.z]\nzone = \"z.example\"\nweight = 4.0\n";
+        let first = config(directory.path(), &dns, "", zone);
+        let relay = Relay::start(first.clone()).await.unwrap();
+        let watching = of(&relay);
+        let health = |binding: &str| {
+            let subject = crate::reputation::Subject::Binding(binding.into());
+            watching.dispatcher.with_core(|core| core.reputation().health(&subject).as_str())
+        };
+        let domain = "acme.test".parse().unwrap();
+        let barred = || {
+            let row = watching.cover.view(&domain)?;
+            Some(row.bindings.iter().filter(|cell| cell.state.as_str() == "not_covered").count())
+        };
+        until("a is out and b barred", || health("a") == "suspended" && barred() == Some(1)).await;
+
+        // What cannot be had refuses it, and touches nothing.
+        let keyed = "[monitor.zone.k]\nzone = \"{key}.example\"\nkey_file = \"/nonexistent/key\"\n";
+        let bad = change(&first, config(directory.path(), &dns, "spf = \"off\"", keyed));
+        for error in [watching.check(&bad).unwrap_err(), watching.reconfigure(&bad).unwrap_err()] {
+            assert!(error.contains("zone k") && error.contains("/nonexistent/key"), "{error}");
+        }
+        assert_eq!((health("a"), barred()), ("suspended", Some(1)));
+
+        let feed = "[feed.f]\nkind = \"wqs\"\nsecret_file = \"/nonexistent/secret\"\n";
+        let warned = change(&first, config(directory.path(), &dns, "", &format!("{zone}{feed}")));
+        let warnings = watching.check(&warned).unwrap();
+        assert!(matches!(&warnings[..], [one] if one.contains("feed.f: secret_file /nonexistent/secret")), "{warnings:?}");
+        assert!(watching.feeds.states().is_empty());
+
+        // The list goes, and nobody asks for SPF any more.
+        let second = config(directory.path(), &dns, "spf = \"off\"", "");
+        watching.reconfigure(&change(&first, second.clone())).unwrap();
+        until("a is let go", || health("a") != "suspended").await;
+        assert_eq!((barred(), watching.monitor.snapshot().zones.len()), (None, 0));
+        watching.reconfigure(&change(&second, first)).unwrap();
+        until("all is as it was", || health("a") == "suspended" && barred() == Some(1)).await;
+        relay.stop().await;
+    }
+}

@@ -314,4 +314,53 @@ mod tests {
             assert_eq!(news(&before, &of(now)).len(), told, "{before:?} → {now:?}");
         }
     }
+
+    #[tokio::test]
+    async fn other_name_servers_are_tested_before_they_are_believed() {
+        use crate::clock::SystemClock;
+        use crate::monitor::responder::{Reply, Responder};
+
+        let liar = Responder::start(Reply::A(vec![[198, 51, 100, 1]])).await;
+        let honest = Responder::start(Reply::NxDomain).await;
+        let config = |server: SocketAddr| {
+            let mut config = crate::reputation::fixtures::config(&["a"], &[]);
+            (config.monitor.servers, config.dns.servers) = (vec![server], vec![server]);
+            (config.monitor.fcrdns, config.monitor.timeout) = (false, Duration::from_millis(600));
+            config
+        };
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+        let monitor = Arc::new(Monitor::new(&config(liar.address), Arc::clone(&clock), Arc::new(|_| {})).unwrap());
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let news = Arc::clone(&heard);
+        let sink: Sink = Arc::new(move |purpose: &str, checked: &Checked| {
+            news.lock().push(format!("{purpose} {} {}", checked.check.as_str(), checked.grade == Grade::Bad));
+        });
+        let identity = Arc::new(Identity::new(&config(liar.address), clock, Arc::clone(&monitor), sink));
+        let (_stop, stopped) = watch::channel(false);
+        let running = Arc::clone(&identity);
+        tokio::spawn(async move { running.run(stopped).await });
+        let change = |to: &Config| {
+            let prepared = (identity.prepare(to), monitor.prepare(to).unwrap());
+            let is_void = identity.reconfigure(prepared.0);
+            monitor.reconfigure(prepared.1, is_void);
+            (is_void, monitor.is_waiting_for_test(), monitor.distrusted().is_some())
+        };
+        identity.ready().await;
+        assert_eq!(monitor.distrusted(), Some("nxdomain"));
+        assert_eq!(change(&config(liar.address)), (false, false, true), "nothing is different");
+        assert_eq!(change(&config(honest.address)), (true, true, false), "not heard yet");
+        identity.ready().await;
+        assert_eq!((monitor.is_waiting_for_test(), monitor.distrusted()), (false, None));
+        assert_eq!(change(&config(liar.address)), (true, true, false));
+        identity.ready().await;
+        assert_eq!((monitor.is_waiting_for_test(), monitor.distrusted()), (false, Some("nxdomain")));
+        let told: Vec<String> = heard.lock().iter().filter(|told| told.starts_with("monitor nxdomain")).cloned().collect();
+        assert_eq!(told, ["monitor nxdomain true", "monitor nxdomain false", "monitor nxdomain true"]);
+        // Without a test nobody waits for one, and nothing is held against anybody.
+        let mut off = config(liar.address);
+        off.monitor.self_check = None;
+        assert_eq!(change(&off), (true, false, false));
+        identity.ready().await;
+        assert!(identity.snapshot().resolvers.is_empty());
+    }
 }

@@ -6,7 +6,7 @@ use super::super::responder::{Reply, Responder};
 use super::super::zone::tests::zone;
 use super::*;
 use crate::clock::ManualClock;
-use crate::config::Ipv6Names;
+use crate::config::{self, Ipv6Names};
 use crate::reputation::fixtures;
 
 struct Bench {
