@@ -48,6 +48,7 @@ const PURE: &[&str] = &[
     "src/monitor/answer",
     "src/monitor/spf/agenda",
     "src/monitor/spf/cell",
+    "src/monitor/spf/follow",
     "src/monitor/spf/kept",
     "src/monitor/spf/outcome",
     "src/monitor/spf/row",

@@ -9,13 +9,13 @@ use std::time::Duration;
 use super::conditions;
 use super::kept::{self, Kept};
 use super::ledger::{Alert, Change, Identity, Ledger};
-use super::outbox::{Deliveries, Delivery, Outcome, Push, States};
+use super::outbox::{Deliveries, Delivery, Outcome, Patience, Push, States};
 use super::payload::Origin;
 use super::shown::{AlertShown, Snapshot, Tally, TargetShown};
 use super::trend::Trend;
 use super::view::{Counted, LATELY, View};
 use crate::clock::Wall;
-use crate::config::Alerts as Rules;
+use crate::config::{Alertmanager, Alerts as Rules, Webhook};
 
 /// Deliveries are written down as often as this part of the silence that counts as wrong, and at most once a minute.
 const SILENCE_PART: u32 = 12;
@@ -38,10 +38,45 @@ enum Outbox {
 
 #[derive(Clone, Debug)]
 struct Target {
+    /// For good, whatever its place in the configuration.
+    number: usize,
     name: String,
     outbox: Outbox,
     last_success: Option<Wall>,
     last_error: Option<String>,
+}
+
+impl Target {
+    fn new(name: &str, outbox: Outbox) -> Self {
+        Self { number: 0, name: name.to_owned(), outbox, last_success: None, last_error: None }
+    }
+
+    fn manager(manager: &Alertmanager) -> Self {
+        Self::new(&manager.name, Outbox::Alertmanager(States::default()))
+    }
+
+    fn hook(place: usize, hook: &Webhook) -> Self {
+        Self::new(&hook.name, Outbox::Webhook(place, Deliveries::new(&hook.name)))
+    }
+
+    /// At this place among the webhooks.
+    fn at(mut self, now: usize) -> Self {
+        if let Outbox::Webhook(place, _) = &mut self.outbox {
+            *place = now;
+        }
+        self
+    }
+
+    /// At once, where something about it has changed: it may have failed for that.
+    fn is_tried_again(mut self, has_changed: bool) -> Self {
+        if has_changed {
+            match &mut self.outbox {
+                Outbox::Alertmanager(states) => states.patience = Patience::default(),
+                Outbox::Webhook(_, deliveries) => deliveries.try_again(),
+            }
+        }
+        self
+    }
 }
 
 /// One push, made for a target.
@@ -71,6 +106,8 @@ pub struct Book {
     ledger: Ledger,
     trend: Trend,
     targets: Vec<Target>,
+    /// Of the next target that is new.
+    next_number: usize,
     /// What is on disk; `None` where that is not known.
     written: BTreeMap<String, Option<Kept>>,
     /// The last delivery, as it is on disk.
@@ -82,21 +119,69 @@ pub struct Book {
 impl Book {
     /// Nothing known. Targets are numbered: first the Alertmanagers, then the webhooks, as in the configuration.
     pub fn new(rules: &Rules, now: Wall) -> Self {
-        let target =
-            |name: &str, outbox| Target { name: name.to_owned(), outbox, last_success: None, last_error: None };
-        let managers = rules.alertmanagers.iter().map(|m| target(&m.name, Outbox::Alertmanager(States::default())));
-        let hooks = rules.webhooks.iter().enumerate();
-        let hooks = hooks.map(|(n, hook)| target(&hook.name, Outbox::Webhook(n, Deliveries::new(&hook.name))));
+        let managers = rules.alertmanagers.iter().map(Target::manager);
+        let hooks = rules.webhooks.iter().enumerate().map(|(place, hook)| Target::hook(place, hook));
+        let targets: Vec<Target> = managers.chain(hooks).collect();
+        let numbered = targets.into_iter().enumerate().map(|(number, target)| Target { number, ..target });
+        let targets: Vec<Target> = numbered.collect();
         Self {
             ledger: Ledger::default(),
             trend: Trend::new(rules.limits.window, now),
-            targets: managers.chain(hooks).collect(),
+            next_number: targets.len(),
+            targets,
             written: BTreeMap::new(),
             delivery_written: None,
             started: now,
             looked: None,
             rules: rules.clone(),
         }
+    }
+
+    /// The rules are these from now on. What fires goes on firing and is judged anew with the next look. A target that stays
+    /// where it was knows what it was told, however it is to know us now; one elsewhere is another one, with a number that
+    /// none had before, and is told what fires.
+    pub fn follow(&mut self, rules: &Rules) {
+        let mut before = std::mem::take(&mut self.targets);
+        let mut kept = |is_same: &dyn Fn(&Target) -> bool| {
+            before.iter().position(is_same).map(|place| before.swap_remove(place))
+        };
+        let mut targets = Vec::new();
+        for manager in &rules.alertmanagers {
+            let old = self.rules.alertmanagers.iter().find(|old| old.name == manager.name && old.url == manager.url);
+            let is_same = |t: &Target| t.name == manager.name && matches!(t.outbox, Outbox::Alertmanager(_));
+            let same = old.and_then(|old| Some((kept(&is_same)?, old != manager)));
+            targets.push(match same {
+                Some((target, has_changed)) => (target.is_tried_again(has_changed), false),
+                None => (Target::manager(manager), true),
+            });
+        }
+        for (place, hook) in rules.webhooks.iter().enumerate() {
+            let old = self.rules.webhooks.iter().find(|old| old.name == hook.name && old.url == hook.url);
+            let is_same = |t: &Target| t.name == hook.name && matches!(t.outbox, Outbox::Webhook(..));
+            let same = old.and_then(|old| Some((kept(&is_same)?, old != hook)));
+            targets.push(match same {
+                Some((target, has_changed)) => (target.is_tried_again(has_changed).at(place), false),
+                None => (Target::hook(place, hook), true),
+            });
+        }
+        for (target, is_new) in &mut targets {
+            if *is_new {
+                target.number = self.next_number;
+                self.next_number += 1;
+            }
+        }
+        self.targets = targets.into_iter().map(|(target, _)| target).collect();
+        self.trend.follow(rules.limits.window);
+        self.rules = rules.clone();
+    }
+
+    /// The numbers of the targets: first the Alertmanagers, then the webhooks, as in the configuration.
+    pub fn numbers(&self) -> Vec<usize> {
+        self.targets.iter().map(|target| target.number).collect()
+    }
+
+    fn target(&mut self, number: usize) -> Option<&mut Target> {
+        self.targets.iter_mut().find(|target| target.number == number)
     }
 
     /// Goes on where an earlier run stopped; returns the keys of facts that cannot be read.
@@ -170,7 +255,7 @@ impl Book {
 
     /// How long until target `number` is to be told something; `None` where nothing is known to tell.
     pub fn wait(&self, number: usize, now: Wall) -> Option<Duration> {
-        match &self.targets.get(number)?.outbox {
+        match &self.targets.iter().find(|target| target.number == number)?.outbox {
             Outbox::Alertmanager(states) => states.wait(self.ledger.firing().next().is_some(), self.rules.resend, now),
             Outbox::Webhook(_, deliveries) => deliveries.wait(now),
         }
@@ -179,10 +264,11 @@ impl Book {
     /// What to tell target `number` now: parts of one push to an Alertmanager, to be sent in this order, or deliveries to a
     /// webhook, in no order.
     pub fn jobs(&mut self, number: usize, now: Wall) -> Vec<Job> {
-        let Some(target) = self.targets.get_mut(number) else { return Vec::new() };
+        let Self { targets, ledger, .. } = self;
+        let Some(target) = targets.iter_mut().find(|target| target.number == number) else { return Vec::new() };
         match &mut target.outbox {
             Outbox::Alertmanager(states) => {
-                states.push(self.ledger.firing(), now).parts().into_iter().map(Job::States).collect()
+                states.push(ledger.firing(), now).parts().into_iter().map(Job::States).collect()
             }
             Outbox::Webhook(_, deliveries) => deliveries.push(now).into_iter().map(Job::Delivery).collect(),
         }
@@ -191,7 +277,7 @@ impl Book {
     /// How these ended, which were sent; `unit` is random in 0..1.
     pub fn learn(&mut self, number: usize, done: &[Done], unit: f64, now: Wall) {
         let resend = self.rules.resend;
-        let Some(target) = self.targets.get_mut(number).filter(|_| !done.is_empty()) else { return };
+        let Some(target) = self.target(number).filter(|_| !done.is_empty()) else { return };
         match &mut target.outbox {
             Outbox::Alertmanager(states) => {
                 let parts = done.iter().filter_map(|done| match &done.job {

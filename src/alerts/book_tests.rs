@@ -290,3 +290,57 @@ fn what_a_target_says_is_shown() {
     assert_eq!(hook.last_error.as_deref(), Some("HTTP status 410"));
     assert!(shown.alerts[0].told.is_empty());
 }
+
+#[test]
+fn what_fires_goes_on_when_the_configuration_changes() {
+    let mut book = Book::new(&rules(), at(0));
+    book.look(view(true), &Counted::default(), at(0));
+    assert_eq!(push(&mut book, Outcome::Accepted, 0), ["am 1/0", "hook Firing"]);
+    let mut disk_before = BTreeMap::new();
+    disk(&mut book, &mut disk_before);
+    let mut other = rules();
+    other.limits.window = Duration::from_secs(60);
+    other.limits.queue_age = Duration::from_secs(7);
+    other.webhooks[0].bearer_file = Some("/etc/remuda/bearer".into());
+    let mut second = other.webhooks[0].clone();
+    second.name = "second".into();
+    other.webhooks.insert(0, second);
+    book.follow(&other);
+    assert_eq!(book.numbers(), [0, 2, 1], "those that stay keep their numbers");
+    book.look(view(true), &Counted::default(), at(15));
+    assert_eq!(push(&mut book, Outcome::Accepted, 15), Vec::<String>::new(), "nobody is told again");
+    let hears = |book: &mut Book, number| book.jobs(number, at(15)).len();
+    assert_eq!(hears(&mut book, 2), 1, "but who is new is");
+    assert_eq!(disk(&mut book, &mut disk_before), 0, "and nothing is written for it");
+
+    // Elsewhere is somebody else, who knows nothing.
+    let mut moved = other.clone();
+    moved.alertmanagers[0].url = SecretUrl::new("http://127.0.0.2:9093".into());
+    moved.webhooks.remove(1);
+    book.follow(&moved);
+    assert_eq!(book.numbers(), [3, 2]);
+    assert_eq!(book.wait(3, at(20)), Some(Duration::ZERO));
+    assert_eq!((book.wait(0, at(20)), book.jobs(0, at(20)).len(), book.jobs(1, at(20)).len()), (None, 0, 0));
+    book.learn(0, &[], 0.0, at(20));
+}
+
+#[test]
+fn what_is_gone_from_the_view_ends_and_a_target_that_was_given_up_is_tried_again() {
+    let mut book = Book::new(&rules(), at(0));
+    book.look(view(true), &Counted::default(), at(0));
+    assert_eq!(push(&mut book, Outcome::Gone, 0).len(), 2);
+    let gone = |book: &Book| book.snapshot(&Origin::default(), at(1)).targets[1].is_gone;
+    assert!(gone(&book));
+    book.follow(&rules());
+    assert!(gone(&book), "nothing about it has changed");
+    let mut other = rules();
+    other.webhooks[0].secret_file = Some("/etc/remuda/secret".into());
+    book.follow(&other);
+    assert!(!gone(&book));
+    // The binding is not configured any more.
+    let nobody = || View { bindings: Vec::new(), ..view(false) };
+    for second in [15, 75] {
+        book.look(nobody(), &Counted::default(), at(second));
+    }
+    assert_eq!(book.tally(at(75)).firing.len(), 0);
+}

@@ -31,6 +31,10 @@ use crate::telemetry::metrics::OTHER;
 const SUSPENDED: &str = "suspended";
 const OPERATOR: &str = "operator";
 
+/// Words are in the log and among the events: a file's mistakes may be many.
+const RELOAD_FAILED: &str = "The log says what is wrong with it, and so do the events of kind config; \
+    remuda check reads the file without touching anything.";
+
 /// Domains of bindings, by list; those of tenants alone are the tenants' affair.
 fn domains(monitor: &Snapshot) -> Vec<DomainsView> {
     let mut lists: BTreeMap<&str, DomainsView> = BTreeMap::new();
@@ -76,7 +80,12 @@ pub(super) fn view(sources: &Sources) -> (View, Counted) {
         delivered: counts.delivered.load(Ordering::Relaxed),
         ..counted(dispatcher.metrics())
     };
-    (seen.view(&dispatcher.config(), dispatcher.now().wall), counted)
+    let is_refused = dispatcher.metrics().operation.reload_success.get() == 0;
+    let view = View {
+        reload_failed: is_refused.then(|| RELOAD_FAILED.to_owned()),
+        ..seen.view(&dispatcher.config(), dispatcher.now().wall)
+    };
+    (view, counted)
 }
 
 impl Seen {

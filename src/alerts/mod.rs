@@ -13,8 +13,10 @@
 //! per target pushes; a target that hangs delays no other, and none of them delays mail.
 //!
 //! The names are those of the rules for Prometheus, so an operator may be told by either, or by both. Only a relay that is
-//! down (`RelayDown`) and pushes that fail (`AlertPushFailing`) must be told by somebody else. `ConfigReloadFailed` can be
-//! configured but never fires yet: this version reads its configuration only at the start.
+//! down (`RelayDown`) and pushes that fail (`AlertPushFailing`) must be told by somebody else.
+//!
+//! A changed configuration ([`Alerts::reconfigure`]) begins nothing anew: what fires goes on, and so does what is to be told
+//! to a target that stays.
 
 pub mod book;
 pub mod conditions;
@@ -28,13 +30,15 @@ pub mod shown;
 pub mod trend;
 pub mod view;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
 use self::book::{Book, Done, Fact, Job};
 use self::outbox::Outcome;
@@ -52,36 +56,70 @@ const SELDOM: u32 = 4;
 /// Conditions that hold, and whom they were told.
 pub struct Alerts {
     clock: Arc<dyn Clock>,
-    rules: config::Alerts,
-    origin: Origin,
+    /// Changed with `book` locked.
+    current: RwLock<Arc<Setup>>,
     book: Mutex<Book>,
     random: Mutex<SmallRng>,
     /// Counts looks, so that the tasks of targets see that there may be something to tell.
     looks: watch::Sender<u64>,
+    /// Counts changes of `current`.
+    changed: watch::Sender<u64>,
 }
+
+/// What a configuration says of alerts.
+struct Setup {
+    rules: config::Alerts,
+    origin: Origin,
+}
+
+impl Setup {
+    fn new(config: &Config) -> Self {
+        let rules = config.alerts.clone();
+        let source = config.admin.address.filter(|address| address.port() != 0);
+        let origin = Origin {
+            hostname: config.server.hostname.to_string(),
+            runbook: rules.runbook.clone(),
+            source: source.map(|address| format!("http://{address}/api/v1/alerts")),
+        };
+        Self { rules, origin }
+    }
+}
+
+/// The tasks of targets, by their number.
+type Tasks = BTreeMap<usize, (Arc<Target>, JoinHandle<()>)>;
 
 impl Alerts {
     /// Sets everything up; asks nothing yet.
     pub fn new(config: &Config, clock: Arc<dyn Clock>) -> Self {
-        let rules = config.alerts.clone();
-        let source = config.admin.address.filter(|address| address.port() != 0);
+        let setup = Setup::new(config);
         Self {
-            origin: Origin {
-                hostname: config.server.hostname.to_string(),
-                runbook: rules.runbook.clone(),
-                source: source.map(|address| format!("http://{address}/api/v1/alerts")),
-            },
-            book: Mutex::new(Book::new(&rules, clock.now().wall)),
+            book: Mutex::new(Book::new(&setup.rules, clock.now().wall)),
+            current: RwLock::new(Arc::new(setup)),
             random: Mutex::new(SmallRng::from_os_rng()),
             looks: watch::channel(0).0,
+            changed: watch::channel(0).0,
             clock,
-            rules,
         }
+    }
+
+    fn setup(&self) -> Arc<Setup> {
+        Arc::clone(&self.current.read())
+    }
+
+    /// Takes over a changed configuration, and looks at once.
+    pub fn reconfigure(&self, config: &Config) {
+        let setup = Setup::new(config);
+        {
+            let mut book = self.book.lock();
+            book.follow(&setup.rules);
+            *self.current.write() = Arc::new(setup);
+        }
+        self.changed.send_modify(|changes| *changes += 1);
     }
 
     /// What holds now, and who was told.
     pub fn snapshot(&self) -> Snapshot {
-        self.book.lock().snapshot(&self.origin, self.clock.now().wall)
+        self.book.lock().snapshot(&self.setup().origin, self.clock.now().wall)
     }
 
     /// The same as numbers, for metrics.
@@ -92,20 +130,46 @@ impl Alerts {
     /// Works until `stopped` turns true.
     pub async fn run(self: Arc<Self>, sources: Sources, mut stopped: watch::Receiver<bool>) {
         self.restore(&sources);
-        let targets = Target::all(&self.rules);
-        let every = if targets.is_empty() { self.rules.every * SELDOM } else { self.rules.every };
-        for (number, target) in targets.into_iter().map(Arc::new).enumerate() {
-            let (alerts, sources, stopped) = (Arc::clone(&self), sources.clone(), stopped.clone());
-            tokio::spawn(async move { alerts.tell(number, &target, &sources, stopped).await });
-        }
+        let (mut tasks, mut changed) = (Tasks::new(), self.changed.subscribe());
         loop {
+            let every = self.staff(&mut tasks, &sources, &stopped).await;
             self.look(&sources).await;
-            // An error of the channel means that its sender is gone, which is a stop as well.
-            if tokio::time::timeout(every, stopped.wait_for(|stop| *stop)).await.is_ok() {
+            let is_stopped = tokio::select! {
+                () = tokio::time::sleep(every) => false,
+                // The sender lives as long as `self`.
+                _ = changed.changed() => false,
+                // An error of the channel means that its sender is gone, which is a stop as well.
+                _ = stopped.wait_for(|stop| *stop) => true,
+            };
+            if is_stopped {
                 // Whom it was told since the last look.
                 return self.write(&sources).await;
             }
         }
+    }
+
+    /// Sees to it that every target has its task, and none that is gone. Returns the time between two looks.
+    async fn staff(self: &Arc<Self>, tasks: &mut Tasks, sources: &Sources, stopped: &watch::Receiver<bool>) -> Duration {
+        let (setup, numbers) = {
+            let book = self.book.lock();
+            (self.setup(), book.numbers())
+        };
+        let wanted: Vec<(usize, Target)> = numbers.into_iter().zip(Target::all(&setup.rules)).collect();
+        let is_wanted = |number: &usize, old: &Target| wanted.iter().any(|(n, new)| n == number && old.is_as(new));
+        for (_, (_, task)) in tasks.extract_if(.., |number, (target, _)| !is_wanted(number, target)) {
+            // What it had on the wire is told again by the one that follows.
+            task.abort();
+            drop(task.await);
+        }
+        let every = if wanted.is_empty() { setup.rules.every * SELDOM } else { setup.rules.every };
+        for (number, target) in wanted {
+            tasks.entry(number).or_insert_with(|| {
+                let (target, alerts) = (Arc::new(target), Arc::clone(self));
+                let (own, sources, stopped) = (Arc::clone(&target), sources.clone(), stopped.clone());
+                (target, tokio::spawn(async move { alerts.tell(number, &own, &sources, stopped).await }))
+            });
+        }
+        every
     }
 
     fn restore(&self, sources: &Sources) {
@@ -164,7 +228,7 @@ impl Alerts {
                 }
                 continue;
             }
-            let nap = tokio::time::sleep(wait.unwrap_or(self.rules.every));
+            let nap = tokio::time::sleep(wait.unwrap_or(self.setup().rules.every));
             tokio::select! {
                 () = nap => {}
                 seen = looks.changed() => if seen.is_err() { return },
@@ -209,7 +273,8 @@ impl Alerts {
     }
 
     async fn send(&self, target: &Target, job: Job) -> Done {
-        let (outcome, error) = target.push(&job, &self.origin, &self.rules, self.clock.now().wall).await;
+        let setup = self.setup();
+        let (outcome, error) = target.push(&job, &setup.origin, &setup.rules, self.clock.now().wall).await;
         Done { job, outcome, error }
     }
 }

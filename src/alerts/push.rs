@@ -4,6 +4,7 @@
 //! an answer is read only as far as an error's first words. No error says a URL, and of what a webhook answers nothing is
 //! shown: it may quote the key in its URL.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -30,6 +31,8 @@ pub(super) struct Target {
     /// Of webhooks.
     secret_file: Option<std::path::PathBuf>,
     ca_file: Option<std::path::PathBuf>,
+    /// What the file of authorities looked like when this was set up.
+    ca_mark: Option<(u64, i64, i64)>,
     /// Made at the first push: what is wrong with a file is an error of that push, and may be mended while running.
     client: tokio::sync::OnceCell<Client>,
     timeout: Duration,
@@ -44,6 +47,7 @@ impl Target {
             credentials: manager.credentials.clone(),
             secret_file: None,
             ca_file: manager.ca_file.clone(),
+            ca_mark: mark(manager.ca_file.as_deref()),
             client: tokio::sync::OnceCell::new(),
             timeout: rules.timeout,
         });
@@ -53,10 +57,18 @@ impl Target {
             credentials: hook.bearer_file.clone().map_or(Credentials::None, Credentials::Bearer),
             secret_file: hook.secret_file.clone(),
             ca_file: hook.ca_file.clone(),
+            ca_mark: mark(hook.ca_file.as_deref()),
             client: tokio::sync::OnceCell::new(),
             timeout: rules.timeout,
         });
         managers.chain(hooks).collect()
+    }
+
+    /// Whether it is told in the same way as `other`. (Files with secrets are read at each push.)
+    pub(super) fn is_as(&self, other: &Self) -> bool {
+        (&self.name, &self.url, &self.credentials) == (&other.name, &other.url, &other.credentials)
+            && (&self.secret_file, &self.ca_file) == (&other.secret_file, &other.ca_file)
+            && (self.ca_mark, self.timeout) == (other.ca_mark, other.timeout)
     }
 
     pub(super) fn name(&self) -> &str {
@@ -157,6 +169,12 @@ impl Target {
         };
         builder.build().map_err(|error| words(&error.without_url()))
     }
+}
+
+/// Tells one state of a file from another.
+fn mark(file: Option<&Path>) -> Option<(u64, i64, i64)> {
+    let seen = std::fs::metadata(file?).ok()?;
+    Some((seen.size(), seen.mtime(), seen.mtime_nsec()))
 }
 
 /// The first line of a file.

@@ -54,6 +54,11 @@ impl Trend {
         }
     }
 
+    /// The window is this from now on; of a longer one the past is missing at first.
+    pub fn follow(&mut self, window: Duration) {
+        self.window = window;
+    }
+
     /// Goes on with what an earlier run knew of the last delivery.
     pub fn restore(&mut self, last_delivery: Wall) {
         self.last_delivery = last_delivery.min(self.last_delivery);

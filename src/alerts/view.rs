@@ -47,8 +47,7 @@ pub struct View {
     pub free_space: Option<u64>,
     /// When mail was last delivered, by an earlier run if need be; where none ever was, the first start.
     pub last_delivery: Wall,
-    /// Why the last reload of the configuration was refused; `None` where it was not. Always `None` in this version, which
-    /// reads its configuration only at the start.
+    /// Why the last reload of the configuration was refused; `None` where it was not.
     pub reload_failed: Option<String>,
     /// Conditions that found no room among the alerts at the last look.
     pub left_out: u64,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::monitor::spf::{Cover, kept};
+use crate::monitor::spf::{Cover, Prepared, kept};
 use crate::queue::core::Core;
 use crate::queue::dispatcher::Dispatcher;
 use crate::store::committer::Committer;
@@ -56,6 +56,11 @@ pub(super) fn recall_cover(cover: &Cover, dispatcher: &Dispatcher) {
         Vec::new()
     });
     cover.restore(&facts, &dispatcher.with_core(Core::sender_domains));
+}
+
+/// Puts a changed configuration in force for what is proven; mail that waits hurries what is not known yet.
+pub(super) fn recall_waiting(cover: &Cover, dispatcher: &Dispatcher, prepared: Prepared) {
+    cover.reconfigure(prepared, &dispatcher.with_core(Core::sender_domains));
 }
 
 /// Writes what is newly proven until `stopped` turns true, as [`keep`] does.

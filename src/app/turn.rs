@@ -40,9 +40,13 @@ impl Apply for Turn {
             wrong.extend(self.dispatcher.check(&change.config).err());
             // Closed again at once: it is only asked whether they could be had.
             wrong.extend(self.server.bind_new(&change.config.listeners).err().map(in_words));
-            wrong.extend(self.watching.check(change).await.err());
+            let mut warnings = stranded(&self.dispatcher.would_strand(&change.config));
+            match self.watching.check(change) {
+                Ok(more) => warnings.extend(more),
+                Err(why) => wrong.push(why),
+            }
             if wrong.is_empty() {
-                Ok(stranded(&self.dispatcher.would_strand(&change.config)))
+                Ok(warnings)
             } else {
                 Err(wrong.join("\n"))
             }
@@ -52,6 +56,8 @@ impl Apply for Turn {
     fn apply<'a>(&'a mut self, change: &'a Change) -> Work<'a, Result<Vec<String>, String>> {
         Box::pin(async move {
             let config = &change.config;
+            let mut warnings = stranded(&self.dispatcher.would_strand(config));
+            warnings.extend(self.watching.check(change)?);
             let prepared = self.dispatcher.prepare(config)?;
             let new = self.server.bind_new(&config.listeners).map_err(in_words)?;
             let (hostname, grace) = (&config.server.hostname, config.server.shutdown_grace);
@@ -59,15 +65,18 @@ impl Apply for Turn {
             self.server.change(new, &config.listeners, hostname, grace).map_err(|error| error.to_string())?;
             self.dispatcher.reconfigure(prepared).await;
             self.reception.reconfigure();
-            let _ = &self.auth;
+            self.auth.reconfigure(config);
             let addresses = self.server.addresses();
             self.addresses.write().clone_from(&addresses);
-            let mut warnings = Vec::new();
             if let Err(error) = self.ports.publish(&addresses, None) {
                 tracing::error!(error = error.as_str(), "the new addresses of listeners are not written down");
                 warnings.push(error);
             }
-            self.watching.reconfigure(change).await;
+            if let Err(error) = self.watching.reconfigure(change) {
+                // Checked a moment ago: mail goes by the new configuration, those that look from outside by the old.
+                tracing::error!(error = error.as_str(), "the monitor does not follow the new configuration");
+                warnings.push(format!("the monitor does not follow the new configuration until the next reload: {error}"));
+            }
             Ok(warnings)
         })
     }

@@ -1,4 +1,8 @@
 //! Starts what looks from outside, and leads what it sees to the dispatcher.
+//!
+//! A changed configuration comes in two steps: [`Watching::prepare`] does what can fail, while the old one is in force
+//! everywhere; [`Watching::follow`] cannot fail, and comes after the core has the new one, since what follows from it (a
+//! listing that ends with its list, a word of a feed that is taken back) is for bindings as they are now.
 
 use std::sync::Arc;
 
@@ -10,18 +14,21 @@ use crate::alerts::Alerts;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::live::Change;
-use crate::monitor::Monitor;
-use crate::monitor::feeds::{Feeds, Word};
-use crate::monitor::identity::Identity;
+use crate::message::BindingName;
+use crate::monitor::feeds::{self, Feeds, Word};
 use crate::monitor::identity::resolver::Checked;
-use crate::monitor::spf::{Around, Cover};
+use crate::monitor::identity::{self, Identity};
+use crate::monitor::spf::{self, Around, Cover, SetupError};
+use crate::monitor::{self, Monitor};
 use crate::queue::dispatcher::Dispatcher;
 use crate::reputation::Evidence;
+use crate::reputation::evidence::Listing;
 use crate::telemetry::events::Kind;
 
 /// What was started.
 #[derive(Clone)]
 pub(super) struct Watching {
+    dispatcher: Arc<Dispatcher>,
     pub(super) monitor: Arc<Monitor>,
     pub(super) identity: Arc<Identity>,
     pub(super) cover: Arc<Cover>,
@@ -42,7 +49,70 @@ pub(super) fn start(
     let cover = start_cover(config, clock, dispatcher, (&monitor, &identity), stopped.clone())?;
     let feeds = start_feeds(config, clock, dispatcher, stopped.clone());
     let alerts = Arc::new(Alerts::new(config, Arc::clone(clock)));
-    Ok(Watching { monitor, identity, cover, feeds, alerts })
+    let dispatcher = Arc::clone(dispatcher);
+    Ok(Watching { dispatcher, monitor, identity, cover, feeds, alerts })
+}
+
+/// A configuration that everything here is ready for.
+pub(super) struct Ready {
+    monitor: monitor::Prepared,
+    identity: identity::Prepared,
+    cover: spf::Prepared,
+    feeds: feeds::Prepared,
+}
+
+impl Watching {
+    /// Does what can fail, and touches nothing: reads the keys of lists, sets up resolvers.
+    ///
+    /// # Errors
+    /// In words, where something cannot be had.
+    pub(super) fn prepare(&self, config: &Config) -> Result<Ready, String> {
+        let failed = |error: SetupError| error.to_string();
+        Ok(Ready {
+            monitor: self.monitor.prepare(config).map_err(failed)?,
+            identity: self.identity.prepare(config),
+            cover: self.cover.prepare(config).map_err(failed)?,
+            feeds: self.feeds.prepare(config),
+        })
+    }
+
+    /// Puts in force what was prepared for `config`, which the core has already.
+    pub(super) fn follow(&self, ready: Ready, config: &Config) {
+        let Ready { monitor, identity, cover, feeds } = ready;
+        let believes_again = self.identity.reconfigure(identity);
+        let new = self.monitor.reconfigure(monitor, believes_again);
+        if !new.is_empty() {
+            let known: Vec<(BindingName, Vec<Listing>)> = self.dispatcher.with_core(|core| {
+                let listings = |binding: &BindingName| core.reputation().listings(binding).to_vec();
+                new.into_iter().map(|binding| (binding.clone(), listings(&binding))).collect()
+            });
+            known.iter().for_each(|(binding, listed)| self.monitor.restore(binding, listed));
+            self.monitor.settle();
+        }
+        remember::recall_waiting(&self.cover, &self.dispatcher, cover);
+        self.feeds.reconfigure(feeds);
+        self.alerts.reconfigure(config);
+    }
+
+    /// What the operator should know of a change before it is made, in words.
+    ///
+    /// # Errors
+    /// In words, where it cannot be made.
+    #[allow(dead_code, reason = "for app::turn, once a change of configuration reaches it")]
+    pub(super) fn check(&self, change: &Change) -> Result<Vec<String>, String> {
+        Ok(self.prepare(&change.config)?.feeds.warnings)
+    }
+
+    /// Takes over a changed configuration, after the core has; all or nothing.
+    ///
+    /// # Errors
+    /// In words; then everything here is as before.
+    #[allow(dead_code, reason = "for app::turn, once a change of configuration reaches it")]
+    pub(super) fn reconfigure(&self, change: &Change) -> Result<(), String> {
+        let ready = self.prepare(&change.config)?;
+        self.follow(ready, &change.config);
+        Ok(())
+    }
 }
 
 fn set_up_monitor(
@@ -126,11 +196,13 @@ fn start_cover(
     (monitor, identity): (&Arc<Monitor>, &Arc<Identity>),
     mut stopped: watch::Receiver<bool>,
 ) -> Result<Arc<Cover>, StartError> {
-    let (hearing, knowing, looking) = (Arc::clone(dispatcher), Arc::clone(dispatcher), Arc::clone(monitor));
+    let (hearing, knowing) = (Arc::clone(dispatcher), Arc::clone(dispatcher));
+    let (looking, testing) = (Arc::clone(monitor), Arc::clone(monitor));
     let around = Around {
         sink: Arc::new(move |heard| hearing.heard_of_spf(heard)),
         waits: Arc::new(move |domain| knowing.with_core(|core| core.waits_from(domain))),
         is_believed: Arc::new(move || looking.distrusted().is_none()),
+        is_tested: Arc::new(move || !testing.is_waiting_for_test()),
     };
     let cover = Cover::new(config, Arc::clone(clock), around).map_err(|e| StartError::Other(e.to_string()))?;
     let cover = Arc::new(cover);
@@ -180,20 +252,100 @@ pub(super) fn start_alerts(sources: &Sources, stopped: watch::Receiver<bool>) {
     tokio::spawn(Arc::clone(&sources.alerts).run(sources.clone(), stopped));
 }
 
-impl Watching {
-    /// Follows another configuration, after the core has it.
-    #[allow(clippy::unused_async, clippy::unused_self, reason = "filled in by what looks from outside")]
-    pub(super) async fn reconfigure(&self, change: &Change) {
-        let _ = change;
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+    use crate::app::Relay;
+    use crate::demo::zone::Zone;
+
+    const CODE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+
+    /// Bindings `a` and `b` at 192.0.2.1 and .2; further lines of `[monitor]` and of its tables.
+    fn config(directory: &std::path::Path, dns: &Zone, monitor: &str, tables: &str) -> Config {
+        let (state, server) = (directory.display(), dns.addr());
+        Config::from_toml(&format!(
+            "[server]\nhostname = \"relay.example.net\"\nstate_dir = \"{state}\"\n\
+             [[listener]]\naddress = \"127.0.0.1:0\"\ntrust = [\"127.0.0.0/8\"]\n\
+             [dns]\nservers = [\"{server}\"]\n[reputation]\ndwell = \"0s\"\n\
+             [monitor]\nservers = [\"{server}\"]\ntimeout = \"1s\"\ninterval = \"200ms\"\nconfirm_after = \"20ms\"\n\
+             spf_interval = \"200ms\"\nfcrdns = false\nself_check = false\n{monitor}\n\
+             [binding.a]\nbind_address = \"127.0.0.11\"\npublic_address = \"192.0.2.1\"\n\
+             [binding.b]\nbind_address = \"127.0.0.12\"\npublic_address = \"192.0.2.2\"\n\
+             [pool.p]\nactive = [\"a\", \"b\"]\n\
+             [tenant.acme]\nmatch = {{ sender_domain = [\"acme.test\"] }}\npools = {{ default = \"p\" }}\n{tables}"
+        ))
+        .unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// Whether it could be followed.
-    ///
-    /// # Errors
-    /// In words.
-    #[allow(clippy::unused_async, clippy::unused_self, reason = "filled in by what looks from outside")]
-    pub(super) async fn check(&self, change: &Change) -> Result<(), String> {
-        let _ = change;
-        Ok(())
+    fn of(relay: &Relay) -> Watching {
+        let from = relay.sources();
+        Watching {
+            dispatcher: Arc::clone(&from.dispatcher),
+            monitor: Arc::clone(&from.monitor),
+            identity: Arc::clone(&from.identity),
+            cover: Arc::clone(&from.cover),
+            feeds: Arc::clone(&from.feeds),
+            alerts: Arc::clone(&from.alerts),
+        }
+    }
+
+    fn change(before: &Config, config: Config) -> Change {
+        Change { config: Arc::new(config), before: Arc::new(before.clone()), changes: Vec::new() }
+    }
+
+    async fn until(what: &str, is_so: impl Fn() -> bool) {
+        for _ in 0..2_000 {
+            if is_so() {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        panic!("not within 20 s: {what}");
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn everything_that_looks_goes_by_the_changed_configuration() {
+        let (directory, dns) = (tempfile::tempdir().unwrap(), Zone::start("127.0.0.1:0".parse().unwrap()).await.unwrap());
+        dns.listed("z.example", [192, 0, 2, 1].into(), CODE);
+        dns.txt("acme.test", "v=spf1 ip4:192.0.2.1 -all");
+        let zone = "[monitor.zone.z]\nzone = \"z.example\"\nweight = 4.0\n";
+        let first = config(directory.path(), &dns, "", zone);
+        let relay = Relay::start(first.clone()).await.unwrap();
+        let watching = of(&relay);
+        let health = |binding: &str| {
+            let subject = crate::reputation::Subject::Binding(binding.into());
+            watching.dispatcher.with_core(|core| core.reputation().health(&subject).as_str())
+        };
+        let domain = "acme.test".parse().unwrap();
+        let barred = || {
+            let row = watching.cover.view(&domain)?;
+            Some(row.bindings.iter().filter(|cell| cell.state.as_str() == "not_covered").count())
+        };
+        until("a is out and b barred", || health("a") == "suspended" && barred() == Some(1)).await;
+
+        // What cannot be had refuses it, and touches nothing.
+        let keyed = "[monitor.zone.k]\nzone = \"{key}.example\"\nkey_file = \"/nonexistent/key\"\n";
+        let bad = change(&first, config(directory.path(), &dns, "spf = \"off\"", keyed));
+        for error in [watching.check(&bad).unwrap_err(), watching.reconfigure(&bad).unwrap_err()] {
+            assert!(error.contains("zone k") && error.contains("/nonexistent/key"), "{error}");
+        }
+        assert_eq!((health("a"), barred()), ("suspended", Some(1)));
+
+        let feed = "[feed.f]\nkind = \"wqs\"\nsecret_file = \"/nonexistent/secret\"\n";
+        let warned = change(&first, config(directory.path(), &dns, "", &format!("{zone}{feed}")));
+        let warnings = watching.check(&warned).unwrap();
+        assert!(matches!(&warnings[..], [one] if one.contains("feed.f: secret_file /nonexistent/secret")), "{warnings:?}");
+        assert!(watching.feeds.states().is_empty());
+
+        // The list goes, and nobody asks for SPF any more.
+        let second = config(directory.path(), &dns, "spf = \"off\"", "");
+        watching.reconfigure(&change(&first, second.clone())).unwrap();
+        until("a is let go", || health("a") != "suspended").await;
+        assert_eq!((barred(), watching.monitor.snapshot().zones.len()), (None, 0));
+        watching.reconfigure(&change(&second, first)).unwrap();
+        until("all is as it was", || health("a") == "suspended" && barred() == Some(1)).await;
+        relay.stop().await;
     }
 }

@@ -279,7 +279,7 @@ pub enum Credentials {
 }
 
 /// `[alerts.alertmanager.NAME]`: an Alertmanager, API v2.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Alertmanager {
     /// Name in logs and metrics.
     pub name: String,
@@ -292,7 +292,7 @@ pub struct Alertmanager {
 }
 
 /// `[alerts.webhook.NAME]`: a URL that is told of every change.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Webhook {
     /// Name in logs and metrics.
     pub name: String,

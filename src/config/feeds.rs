@@ -11,7 +11,7 @@ use crate::clock::Wall;
 use crate::message::{BindingName, Domain, ProviderName};
 
 /// `[feed.NAME]`. Its `Debug` shows no query of an address: there may be a key in it.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub struct Feed {
     /// Name in logs and metrics.
     pub name: String,
@@ -126,7 +126,7 @@ impl FeedKind {
 }
 
 /// How we are known to whoever is asked. Secrets are in files, never here.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct FeedAuth {
     /// File with a key: the key of an SNDS link, of WQS, or the value of `header`.
     pub secret_file: Option<PathBuf>,
@@ -162,7 +162,7 @@ pub enum FeedScope {
 }
 
 /// How the rows of a JSON or CSV document are read: JSON pointers (RFC 6901), or names of columns.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct FeedRows {
     /// Pointer to the array (JSON); empty is the whole document.
     pub rows: String,

@@ -77,7 +77,7 @@ pub enum Ipv6Names {
 }
 
 /// `[monitor.zone.NAME]`: one DNSBL (RFC 5782). Its `Debug` masks the DNS name.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub struct Zone {
     /// Name in logs and metrics.
     pub name: ZoneName,
@@ -249,7 +249,7 @@ impl fmt::Debug for Zone {
 }
 
 /// Meaning of some return codes of a zone.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ZoneCode {
     /// Inclusive ranges of the four octets.
     pub octets: [(u8, u8); 4],

@@ -57,6 +57,8 @@ pub struct Budget {
 
 #[derive(Clone, Debug)]
 struct Limit {
+    /// Of the terms.
+    per_day: u64,
     holds: f64,
     reserve: f64,
     per_second: f64,
@@ -83,6 +85,26 @@ impl Budget {
         let fresh = Limit::new(per_day, round, now);
         if fresh.holds > limit.holds {
             *limit = Limit { left: limit.left, blame: limit.blame, ..fresh };
+        }
+    }
+
+    /// The terms are `per_day` from now on (they may be the same), and a whole round takes `round` questions. What was asked
+    /// stays asked: of a bucket that there was no more is in it than before. One for a list that had no limit is full, as
+    /// after a restart.
+    pub fn follow(&mut self, per_day: Option<u64>, round: u64, now: Mono) {
+        let Some(limit) = &mut self.limit else {
+            self.limit = per_day.map(|per_day| Limit::new(per_day, round, now));
+            return;
+        };
+        match per_day {
+            None => self.limit = None,
+            Some(per_day) if per_day == limit.per_day => self.resize(Some(per_day), round, now),
+            Some(per_day) => {
+                limit.fill(now);
+                let fresh = Limit::new(per_day, round, now);
+                let (left, blame) = (limit.left.min(fresh.holds), limit.blame.min(fresh.blame));
+                *limit = Limit { left, blame, ..fresh };
+            }
         }
     }
 
@@ -154,10 +176,10 @@ impl Budget {
 
 impl Limit {
     fn new(per_day: u64, round: u64, now: Mono) -> Self {
-        let per_day = per_day as f64;
-        let holds = (round as f64 * 2.0).clamp(per_day / 8.0, per_day / 2.0).max(1.0);
-        let per_second = (per_day - holds).max(0.0) / 86_400.0;
-        Self { holds, reserve: holds / 4.0, per_second, left: holds, blame: holds * BLAME_SHARE, at: now }
+        let questions = per_day as f64;
+        let holds = (round as f64 * 2.0).clamp(questions / 8.0, questions / 2.0).max(1.0);
+        let per_second = (questions - holds).max(0.0) / 86_400.0;
+        Self { per_day, holds, reserve: holds / 4.0, per_second, left: holds, blame: holds * BLAME_SHARE, at: now }
     }
 
     fn fill(&mut self, now: Mono) {
@@ -239,6 +261,32 @@ mod tests {
         assert_eq!(budget.left(at(86_400 * 2)), Some(3000));
         budget.resize(Some(8000), 100, at(86_400 * 2));
         assert_eq!(budget.left(at(86_400 * 2)), Some(3000), "it does not shrink");
+    }
+
+    #[test]
+    fn other_terms_fill_no_bucket() {
+        let of = |before: Option<u64>, asked: u64, after: Option<u64>| {
+            let mut budget = Budget::new(before, 10, at(0));
+            budget.take(asked, Purpose::Confirmation, at(0));
+            budget.follow(after, 10, at(0));
+            budget.left(at(0))
+        };
+        // (terms before, asked of the bucket, terms after, what is left)
+        let table = [
+            (Some(800), 60, Some(800), Some(40)),
+            (Some(800), 60, Some(8000), Some(40)),
+            (Some(800), 60, Some(160), Some(20)),
+            (Some(800), 95, Some(160), Some(5)),
+            (Some(800), 60, None, None),
+            (None, 60, Some(800), Some(100)),
+        ];
+        for (before, asked, after, left) in table {
+            assert_eq!(of(before, asked, after), left, "{before:?} {after:?}");
+        }
+        let mut budget = Budget::new(Some(800), 10, at(0));
+        budget.take(100, Purpose::Confirmation, at(0));
+        budget.follow(Some(8000), 10, at(0));
+        assert_eq!(budget.left(at(86_400)), Some(1000), "and it comes in by the new ones");
     }
 
     #[test]

@@ -126,6 +126,11 @@ impl Asker {
         Self { liars: liars.clone(), ..self }
     }
 
+    /// Whom it asks, in order.
+    pub(super) fn servers(&self) -> impl Iterator<Item = SocketAddr> {
+        self.resolvers.iter().map(|(server, _)| *server)
+    }
+
     /// Whether nobody is left to be believed.
     pub(super) fn is_all_lies(&self) -> bool {
         self.resolvers.iter().all(|(server, _)| self.liars.has(*server))

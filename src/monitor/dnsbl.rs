@@ -4,10 +4,8 @@
 //! all share: one that answers slowly keeps no other from its places. A large round is asked in portions, a moment apart.
 //! Looks between rounds take over probes and sentinels that were good a moment ago ([`FRESH`]).
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -17,6 +15,7 @@ use tokio::task::JoinSet;
 use crate::clock::{Clock, Mono};
 use crate::config::{Probe, Zone, ZoneKind};
 
+use super::account::Account;
 use super::answer::{AnswerClass, classify, domain_query_name, likely_keys, query_name, shown_text};
 use super::budget::{Budget, Purpose, Wanted};
 use super::dns::{Asker, Liars, SetupError};
@@ -65,10 +64,8 @@ pub(super) struct Dnsbl {
     /// The last good probes.
     fresh: Mutex<Option<Fresh>>,
     clock: Arc<dyn Clock>,
-    budget: Mutex<Budget>,
-    /// Where the next round begins, where one is too large for the budget.
-    cursor: AtomicUsize,
-    answers: Mutex<BTreeMap<&'static str, u64>>,
+    timeout: Duration,
+    account: Arc<Account>,
 }
 
 /// Good answers to the probes of a zone, and of whom it said what beside them.
@@ -132,21 +129,19 @@ impl Dnsbl {
             fresh_for: Duration::ZERO,
             fresh: Mutex::default(),
             clock: Arc::clone(&shared.clock),
-            budget: Mutex::new(budget),
-            cursor: AtomicUsize::new(0),
-            answers: Mutex::default(),
+            timeout: shared.timeout,
+            account: Arc::new(Account::new(budget)),
         })
     }
 
     /// Questions left of the day's, and those that were not put.
     pub(super) fn budget(&self) -> (Option<u64>, u64) {
-        let budget = self.budget.lock();
-        (budget.left(self.clock.now().mono), budget.denied())
+        self.account.left(self.clock.now().mono)
     }
 
     /// Answers since the start, by what they said.
     pub(super) fn answers(&self) -> Vec<(&'static str, u64)> {
-        self.answers.lock().iter().map(|(outcome, count)| (*outcome, *count)).collect()
+        self.account.answers()
     }
 
     /// One of `zones` that are asked again and again, and what was seen confirmed after `confirm_after`.
@@ -159,7 +154,31 @@ impl Dnsbl {
     /// There are `subjects` to ask about now: the budget follows.
     pub(super) fn resize(&self, subjects: usize) {
         let round = self.zone.questions(subjects);
-        self.budget.lock().resize(self.zone.queries_per_day, round, self.clock.now().mono);
+        self.account.follow(self.zone.queries_per_day, round, self.clock.now().mono);
+    }
+
+    /// In the place of `old`, whose account it goes on with.
+    pub(super) fn after(self, old: &Self) -> Self {
+        Self { account: Arc::clone(&old.account), ..self }
+    }
+
+    /// Whether there is nothing in which it differs from `other`.
+    pub(super) fn is_as(&self, other: &Self) -> bool {
+        let second = |of: &Self| of.second.iter().flat_map(|second| second.servers()).collect::<Vec<_>>();
+        self.zone == other.zone
+            && self.key == other.key
+            && (self.timeout, self.fresh_for) == (other.timeout, other.fresh_for)
+            && self.asker.servers().eq(other.asker.servers())
+            && second(self) == second(other)
+    }
+
+    /// Whether the same is asked of the same servers: what was found out of the list's health holds.
+    pub(super) fn has_source_of(&self, other: &Self) -> bool {
+        let of = |zone: &Zone| {
+            let Zone { zone, kind, positive_probe, negative_probe, random_probe, .. } = zone.clone();
+            (zone, kind, positive_probe, negative_probe, random_probe)
+        };
+        of(&self.zone) == of(&other.zone) && self.asker.servers().eq(other.asker.servers())
     }
 
     /// Asks as much as the budget grants. `random` is a label that cannot exist in the zone.
@@ -258,13 +277,12 @@ impl Dnsbl {
             purpose: if whole { Purpose::Round } else { Purpose::Confirmation },
             blamed: whole_number(blamed.len()),
         };
-        let granted = self.budget.lock().grant(wanted, self.clock.now().mono);
+        let granted = self.account.grant(wanted, self.clock.now().mono);
         let part = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
         let room = part(granted.first);
         if whole && room < questions.len() {
-            let from = self.cursor.load(Ordering::Relaxed) % questions.len();
+            let from = self.account.begin(room, questions.len());
             questions.rotate_left(from);
-            self.cursor.store(from.wrapping_add(room), Ordering::Relaxed);
         }
         let cut = |all: &mut Vec<Question>, room: usize| -> Vec<Subject> {
             all.split_off(room.min(all.len())).into_iter().map(|question| question.subject).collect()
@@ -388,7 +406,7 @@ impl Dnsbl {
     }
 
     fn may_ask(&self) -> bool {
-        self.budget.lock().take(1, Purpose::Confirmation, self.clock.now().mono) == 1
+        self.account.may_ask(self.clock.now().mono)
     }
 
     fn count(&self, seen: &Seen, is_fresh: bool) {
@@ -397,11 +415,8 @@ impl Dnsbl {
         let probes = probes.chain(seen.probes.ipv6.iter().flat_map(|(positive, negative)| [positive, negative]));
         let guards = seen.sentinels.iter().map(|(_, answer)| answer);
         let ours = seen.answers.iter().chain(&seen.seconds).map(|(_, answer)| answer);
-        let mut answers = self.answers.lock();
         // What was taken over was counted when it was asked.
-        for answer in probes.chain(guards).filter(|_| !is_fresh).chain(ours) {
-            *answers.entry(answer.as_str()).or_insert(0) += 1;
-        }
+        self.account.count(probes.chain(guards).filter(|_| !is_fresh).chain(ours));
     }
 
     /// Whether it is asked about addresses or domains.

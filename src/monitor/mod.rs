@@ -10,6 +10,7 @@
 //! A list's name may hold a key. It is used to build questions and nothing else: logs, notes, snapshots and errors say
 //! the configured [`ZoneName`](crate::message::ZoneName).
 
+mod account;
 pub mod answer;
 pub mod budget;
 mod dns;
@@ -33,5 +34,5 @@ pub mod zone;
 #[cfg(test)]
 mod responder;
 
-pub use rounds::Monitor;
+pub use rounds::{Monitor, Prepared};
 pub use watch::Snapshot;

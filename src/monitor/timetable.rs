@@ -32,6 +32,17 @@ impl Timetable {
         due
     }
 
+    /// The rows are these from now on: each was the row of this number before, or is new and due at once, and has this time
+    /// between two rounds. What was appointed stays appointed, unless the row comes round sooner now.
+    pub fn follow(&mut self, rows: &[(Option<usize>, Duration)], jitter: f64, now: Mono) {
+        let next = |(from, every): &(Option<usize>, Duration)| {
+            let appointed = from.and_then(|row| self.next.get(row)).copied();
+            appointed.map_or(now, |at| at.min(later(now, *every)))
+        };
+        let next = rows.iter().map(next).collect();
+        *self = Self { every: rows.iter().map(|(_, every)| *every).collect(), jitter: jitter.clamp(0.0, 1.0), next };
+    }
+
     /// When the next of all is due.
     pub fn next(&self) -> Option<Mono> {
         self.next.iter().min().copied()
@@ -76,5 +87,17 @@ mod tests {
         assert!((1..20).contains(&middle), "{middle} of 20 by the middle");
         table.take_due(&mut random, at(121));
         assert!(table.next().is_some_and(|next| next > at(121)), "every zone had its turn");
+    }
+
+    #[test]
+    fn rows_keep_their_time_where_they_stay_and_new_ones_are_due() {
+        let mut random = SmallRng::seed_from_u64(1);
+        let at = |second: u64| Mono::from_nanos(second * 1_000_000_000);
+        let every = Duration::from_secs(100);
+        let mut table = Timetable::new(vec![every; 3], 0.0, at(0));
+        table.take_due(&mut random, at(0));
+        table.follow(&[(Some(2), every), (None, every), (Some(0), Duration::from_secs(5))], 0.0, at(10));
+        assert_eq!([0, 1, 2].map(|row| table.next_of(row)), [at(100), at(10), at(15)]);
+        assert_eq!(table.take_due(&mut random, at(16)), [1, 2]);
     }
 }

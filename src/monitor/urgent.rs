@@ -76,6 +76,19 @@ impl Urgent {
         Self { rows: vec![Row::default(); zones], confirm_after, apart: APART.min(confirm_after) }
     }
 
+    /// The lists are these from now on: each had this number before, or is new. Of `gone` nobody is wanted any more.
+    pub fn follow(&mut self, lists: &[Option<usize>], gone: impl Fn(&Subject) -> bool, confirm_after: Duration) {
+        let row = |from: &Option<usize>| {
+            let mut row = from.and_then(|list| self.rows.get(list)).cloned().unwrap_or_default();
+            row.wanted.retain(|subject| !gone(subject));
+            row.served.retain(|subject, _| !gone(subject));
+            row.waiting.retain(|subject, _| !gone(subject));
+            row
+        };
+        let rows = lists.iter().map(row).collect();
+        *self = Self { rows, confirm_after, apart: APART.min(confirm_after) };
+    }
+
     /// A reply blames `subject`; `names_it`: and names just this list.
     pub fn want(&mut self, zone: usize, subject: Subject, names_it: bool, now: Mono) {
         let confirm_after = self.confirm_after;
@@ -238,6 +251,18 @@ mod tests {
         // A round asks about them as well.
         urgent.looked(0, over(&again[..1], &[]), at(70));
         assert_eq!(urgent.due(0, at(122)).blamed, [binding("c")]);
+    }
+
+    #[test]
+    fn whoever_waits_goes_on_waiting_when_the_lists_change() {
+        let mut urgent = Urgent::new(2, MINUTE);
+        let waits = [binding("a"), binding("gone")];
+        urgent.looked(1, over(&waits, &waits), at(0));
+        urgent.want(1, binding("b"), false, at(5));
+        urgent.follow(&[None, Some(1), None], |subject| *subject == binding("gone"), MINUTE);
+        assert_eq!((urgent.next(0), urgent.next(2)), (None, None));
+        assert_eq!(urgent.due(1, at(10)).blamed, [binding("b")]);
+        assert_eq!(urgent.due(1, at(60)).confirming, [binding("a")]);
     }
 
     #[test]

@@ -28,6 +28,7 @@ mod marks;
 mod metrics;
 mod mx;
 mod reaction;
+mod reload_watch;
 mod reputation;
 mod resolver;
 mod restart;

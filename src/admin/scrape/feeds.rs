@@ -1,6 +1,9 @@
 //! Gauges of feeds. What is no more known leaves no series.
 
+use std::collections::HashMap;
+
 use super::catch_up;
+use super::gone::forget;
 use crate::admin::Sources;
 use crate::clock::Wall;
 use crate::monitor::feeds::FeedSnapshot;
@@ -12,9 +15,31 @@ pub(super) fn fill(metrics: &Metrics, sources: &Sources) {
     let gauges = [&own.age_seconds, &own.last_success, &own.credential_expiry, &own.value];
     gauges.iter().for_each(|gauge| gauge.reset());
     let now = sources.dispatcher.now().wall;
-    for feed in sources.feeds.snapshot() {
+    let seen = sources.feeds.snapshot();
+    forget_gone(metrics, &seen);
+    for feed in seen {
         one(metrics, &feed, now);
     }
+}
+
+fn forget_gone(metrics: &Metrics, seen: &[FeedSnapshot]) {
+    let has_feed = |labels: &HashMap<&str, &str>| {
+        let name = labels.get("feed").copied().unwrap_or_default();
+        seen.iter().any(|feed| feed.feed == name)
+    };
+    let own = &metrics.feeds;
+    forget(&own.up, has_feed);
+    forget(&own.credentials_refused, has_feed);
+    forget(&own.notes, has_feed);
+    forget(&own.held, has_feed);
+    forget(&own.fetches, has_feed);
+    forget(&own.unknown_fields, has_feed);
+    forget(&own.dropped, has_feed);
+    forget(&own.state, |labels| {
+        let (feed, binding) = (labels.get("feed"), labels.get("binding"));
+        let known = seen.iter().find(|known| feed.is_some_and(|feed| known.feed == **feed));
+        known.zip(binding).is_some_and(|(known, binding)| known.states.contains_key(*binding))
+    });
 }
 
 fn one(metrics: &Metrics, feed: &FeedSnapshot, now: Wall) {

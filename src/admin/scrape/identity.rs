@@ -1,5 +1,6 @@
 //! Gauges of DNS identity: the resolvers, the names of bindings.
 
+use super::gone::forget;
 use crate::admin::Sources;
 use crate::monitor::identity::names::{Grade, NameCheck};
 use crate::telemetry::Metrics;
@@ -13,6 +14,10 @@ fn resolvers(metrics: &Metrics, sources: &Sources) {
     let snapshot = sources.identity.snapshot();
     let metrics = &metrics.identity;
     metrics.resolver_answer_seconds.reset();
+    forget(&metrics.resolver_ok, |labels| {
+        let purpose = labels.get("purpose").copied().unwrap_or_default();
+        snapshot.resolvers.iter().any(|report| report.purpose == purpose)
+    });
     for report in &snapshot.resolvers {
         let purpose = report.purpose.as_str();
         for checked in &report.checks {

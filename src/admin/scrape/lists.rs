@@ -1,8 +1,9 @@
 //! Gauges of lists: health of zones, listings, age of answers, budgets; and of reverse DNS.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::catch_up;
+use super::gone::forget;
 use crate::admin::Sources;
 use crate::clock::Wall;
 use crate::monitor::Snapshot;
@@ -14,10 +15,34 @@ pub(super) fn fill(metrics: &Metrics, sources: &Sources) {
     zones(metrics, &snapshot);
     listings(metrics, &snapshot, sources.dispatcher.now().wall);
     domains(metrics, &snapshot);
+    forget_gone(metrics, &snapshot);
     for reverse in &snapshot.reverse {
         let value = reverse.confirmed.map_or(-1, i64::from);
         metrics.fcrdns_confirmed.with_label_values(&[reverse.binding.as_str()]).set(value);
     }
+}
+
+/// Lists and bindings that are gone leave no series.
+fn forget_gone(metrics: &Metrics, snapshot: &Snapshot) {
+    let zones: HashSet<&str> = snapshot.zones.iter().map(|zone| zone.zone.as_str()).collect();
+    let has_zone = |labels: &HashMap<&str, &str>| labels.get("zone").is_some_and(|zone| zones.contains(zone));
+    let lists = &metrics.lists;
+    forget(&metrics.dnsbl_zone_health, has_zone);
+    forget(&lists.queries, has_zone);
+    forget(&lists.second_silent, has_zone);
+    forget(&lists.budget_left, has_zone);
+    forget(&lists.budget_denied, has_zone);
+    forget(&lists.zone_since, has_zone);
+    let pairs: HashSet<_> = snapshot.listings.iter().map(|l| (l.binding.as_str(), l.zone.as_str())).collect();
+    let has_pair = |labels: &HashMap<&str, &str>| {
+        labels.get("binding").zip(labels.get("zone")).is_some_and(|(binding, zone)| pairs.contains(&(*binding, *zone)))
+    };
+    forget(&metrics.dnsbl_listed, has_pair);
+    forget(&metrics.dnsbl_answer_age_seconds, has_pair);
+    let bindings: HashSet<&str> = snapshot.reverse.iter().map(|reverse| reverse.binding.as_str()).collect();
+    let has_binding = |labels: &HashMap<&str, &str>| labels.get("binding").is_some_and(|name| bindings.contains(name));
+    forget(&metrics.fcrdns_confirmed, has_binding);
+    forget(&metrics.identity.name_check, has_binding);
 }
 
 fn seconds(at: Wall) -> f64 {

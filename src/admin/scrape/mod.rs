@@ -2,6 +2,7 @@
 
 mod alerting;
 mod feeds;
+mod gone;
 mod identity;
 mod lists;
 mod operation;

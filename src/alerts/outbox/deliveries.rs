@@ -72,7 +72,7 @@ pub struct Deliveries {
     told: BTreeMap<Identity, Wall>,
     /// What it may believe to fire.
     believed: BTreeSet<Identity>,
-    /// Answered 410: nothing more until a restart.
+    /// Answered 410: nothing more until a restart, or until its settings change.
     is_gone: bool,
     /// Given up or pushed out since the start.
     lost: u64,
@@ -101,6 +101,11 @@ impl Deliveries {
     pub fn restore_ended(&mut self, alert: &Alert, at: Wall, rules: &Webhook) {
         self.believed.insert(alert.identity());
         self.end(alert, at, rules);
+    }
+
+    /// It may take again what it did not: the operator has changed how it is told.
+    pub fn try_again(&mut self) {
+        (self.is_gone, self.patience) = (false, Patience::default());
     }
 
     /// Takes in what has changed.

@@ -24,8 +24,8 @@ const MARGIN: u64 = 60;
 
 #[derive(Debug, Default)]
 struct Tokens {
-    /// In force, and until when.
-    access: Option<(Secret, Wall)>,
+    /// In force, until when, and by which of the operator's settings it was got.
+    access: Option<(Secret, Wall, u64)>,
     /// One that could not be written down: the only copy there is.
     unsaved: Option<KeptToken>,
     refresh_ends: Option<Wall>,
@@ -47,21 +47,43 @@ pub struct Credentials {
     feed: Arc<Feed>,
     token_path: PathBuf,
     clock: Arc<dyn Clock>,
-    tokens: Mutex<Tokens>,
+    /// What the files looked like when this was set up.
+    marks: Vec<Option<(u64, u64, i64, i64)>>,
+    /// Grows with every change of settings or files.
+    number: u64,
+    /// Shared with those that this one follows: a refresh token that rotates is never used by two at once.
+    tokens: Arc<Mutex<Tokens>>,
 }
 
 impl Credentials {
     /// Reads nothing yet.
     pub fn new(feed: Arc<Feed>, directory: &Path, clock: Arc<dyn Clock>) -> Self {
         let token_path = directory.join(kept::file_name(&feed.name, "token"));
-        Self { feed, token_path, clock, tokens: Mutex::default() }
+        let marks = files(&feed).into_iter().map(|(_, path)| kept::mark(path)).collect();
+        Self { feed, token_path, clock, marks, number: 0, tokens: Arc::default() }
+    }
+
+    /// In the place of `old`, for the same feed: its tokens go on, but for what was got by other settings.
+    pub fn after(self, old: &Self) -> Self {
+        let number = if self.is_as(old) { old.number } else { old.number + 1 };
+        Self { number, tokens: Arc::clone(&old.tokens), ..self }
+    }
+
+    /// Whether settings and files are the same as those of `other`.
+    pub fn is_as(&self, other: &Self) -> bool {
+        let of = |credentials: &Self| (credentials.feed.kind, credentials.feed.auth.clone());
+        of(self) == of(other) && self.marks == other.marks
+    }
+
+    /// What keeps the operator's secrets from being used, in words without them.
+    pub fn troubles(&self) -> Vec<String> {
+        let all = files(&self.feed).into_iter();
+        all.filter_map(|(key, path)| kept::secret(path, key).err().map(|failure| failure.detail)).collect()
     }
 
     /// Files that others than their owner can read.
     pub fn exposed(&self) -> Vec<&Path> {
-        let auth = &self.feed.auth;
-        let files = [&auth.secret_file, &auth.token_file, &auth.credentials_file].into_iter().flatten();
-        files.map(PathBuf::as_path).filter(|path| kept::exposed(path)).collect()
+        files(&self.feed).into_iter().map(|(_, path)| path).filter(|path| kept::exposed(path)).collect()
     }
 
     /// The key in `secret_file`; `None` where none is configured.
@@ -90,7 +112,7 @@ impl Credentials {
             // A clock that was set back would make it hold for longer than it does.
             let holds = |until: Wall| now < until && until.since(now) <= Duration::from_secs(24 * 3600);
             match &tokens.access {
-                Some((access, until)) if !anew && holds(*until) => return Ok(in_header(access)),
+                Some((access, until, by)) if !anew && holds(*until) && *by == self.number => return Ok(in_header(access)),
                 _ => tokens.access = None,
             }
         }
@@ -110,7 +132,7 @@ impl Credentials {
             tokens.refresh_ends = Some(now.plus(Duration::from_secs(seconds)));
         }
         let until = now.plus(Duration::from_secs(result.holds_for.saturating_sub(MARGIN)));
-        tokens.access = Some((result.access.clone(), until));
+        tokens.access = Some((result.access.clone(), until, self.number));
         Ok(in_header(&result.access))
     }
 
@@ -203,6 +225,17 @@ impl std::fmt::Debug for Credentials {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Credentials").field("feed", &self.feed.name).finish_non_exhaustive()
     }
+}
+
+/// The files with the operator's secrets, by key.
+fn files(feed: &Feed) -> Vec<(&'static str, &Path)> {
+    let auth = &feed.auth;
+    let all = [
+        ("secret_file", &auth.secret_file),
+        ("token_file", &auth.token_file),
+        ("credentials_file", &auth.credentials_file),
+    ];
+    all.into_iter().filter_map(|(key, path)| Some((key, path.as_deref()?))).collect()
 }
 
 fn missing(key: &str) -> Failure {

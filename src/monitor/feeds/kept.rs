@@ -52,6 +52,11 @@ pub fn exposed(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|file| file.mode() & 0o077 != 0)
 }
 
+/// Tells one state of a file from another, without reading it; `None` where there is none to be seen.
+pub fn mark(path: &Path) -> Option<(u64, u64, i64, i64)> {
+    fs::metadata(path).ok().map(|file| (file.ino(), file.size(), file.mtime(), file.mtime_nsec()))
+}
+
 fn read(path: &Path, longest: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     fs::File::open(path)?.take(longest + 1).read_to_end(&mut bytes)?;

@@ -103,20 +103,38 @@ pub struct Verdict {
     pub words: Vec<String>,
 }
 
+/// What is to be taken back when the configuration has changed: what was told, still counts, and nobody says any more. It
+/// would end by itself, but who says nothing any more is not to be believed that long. Only `known` bindings are told.
+pub fn withdrawn(
+    told: &BTreeMap<Subject, Verdict>,
+    verdicts: &BTreeMap<Subject, Verdict>,
+    known: impl Fn(&BindingName) -> bool,
+    now: Wall,
+) -> Vec<Evidence> {
+    let counts = |verdict: &Verdict| verdict.until.is_some_and(|until| until > now);
+    let gone = told.iter().filter(|(subject, verdict)| counts(verdict) && !verdicts.contains_key(*subject));
+    let gone = gone.map(|(subject, _)| said_of(subject, None, "no feed reports on it any more".to_owned()));
+    gone.filter(|evidence| matches!(evidence, Evidence::Reported { binding, .. } if known(binding))).collect()
+}
+
+fn said_of(subject: &Subject, until: Option<Wall>, detail: String) -> Evidence {
+    let (binding, destination) = match subject {
+        Subject::Binding(binding) => (binding, None),
+        Subject::Route(binding, to) => (binding, Some(to.clone())),
+    };
+    Evidence::Reported { binding: binding.clone(), destination, until, detail }
+}
+
 /// What is to be told now, given what was told before. Of what is no more known nothing is told: what was bad ends by
 /// itself.
 pub fn tell(told: &mut BTreeMap<Subject, Verdict>, verdicts: BTreeMap<Subject, Verdict>) -> Vec<Evidence> {
     let news = verdicts.iter().filter(|(subject, verdict)| told.get(subject) != Some(verdict));
     let news = news.map(|(subject, verdict)| {
-        let (binding, destination) = match subject {
-            Subject::Binding(binding) => (binding, None),
-            Subject::Route(binding, to) => (binding, Some(to.clone())),
-        };
         let detail = match verdict.words.is_empty() {
             true => "nothing bad is reported".to_owned(),
             false => verdict.words.join("; "),
         };
-        Evidence::Reported { binding: binding.clone(), destination, until: verdict.until, detail }
+        said_of(subject, verdict.until, detail)
     });
     let news = news.collect();
     *told = verdicts;

@@ -37,7 +37,10 @@ pub(super) struct Runner {
     pub(super) credentials: Arc<Credentials>,
     pub(super) fetcher: Result<Fetcher, Failure>,
     pub(super) path: PathBuf,
-    pub(super) state: Mutex<State>,
+    /// Shared with those of the same feed before it.
+    pub(super) state: Arc<Mutex<State>>,
+    /// Of whoever attends to the feed: one at a time, also where its settings change.
+    pub(super) seat: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Runner {

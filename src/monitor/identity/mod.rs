@@ -4,7 +4,8 @@
 //! resolvers (those about names are put by the monitor's rounds). [`Identity`] is the task that tests the resolvers at the
 //! start and then once per `monitor.self_check`: what it finds goes to log, events and metrics. A server that is proven to lie is
 //! not asked any more ([`Monitor::disbelieve`]); while all of the monitor's do, [`Monitor::distrust`] keeps what they say from
-//! listing or clearing anybody. [`look`] is for a single look from the command line.
+//! listing or clearing anybody. Where the configuration names others, they are tested before they are asked anything
+//! ([`Identity::reconfigure`]). [`look`] is for a single look from the command line.
 
 pub mod generic;
 mod interview;
@@ -18,11 +19,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
-use tokio::sync::watch;
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::{Notify, watch};
 use tracing::{info, warn};
 
-use crate::clock::{Clock, Wall};
+use crate::clock::{Clock, Mono, Wall};
 use crate::config::Config;
 
 use super::Monitor;
@@ -48,25 +49,54 @@ pub struct Snapshot {
 
 /// The checks of resolvers, again and again.
 pub struct Identity {
-    resolvers: Resolvers,
-    every: Option<Duration>,
+    current: RwLock<Arc<Setup>>,
+    /// Servers that lie, and when all were tested last.
+    known: Mutex<Known>,
     monitor: Arc<Monitor>,
     sink: Sink,
     clock: Arc<dyn Clock>,
     state: Mutex<Snapshot>,
     first: watch::Sender<bool>,
+    changed: Notify,
+}
+
+/// What a configuration asks for.
+struct Setup {
+    resolvers: Resolvers,
+    every: Option<Duration>,
+}
+
+#[derive(Default)]
+struct Known {
+    liars: Liars,
+    tested: Option<Mono>,
+}
+
+/// A configuration that can be put in force.
+pub struct Prepared(Setup);
+
+impl Setup {
+    fn new(config: &Config, clock: &Arc<dyn Clock>) -> Self {
+        let (resolvers, failed) = Resolvers::new(config, Arc::clone(clock));
+        for error in failed {
+            warn!(error, "resolver is not tested");
+        }
+        Self { resolvers, every: config.monitor.self_check }
+    }
+
+    /// The servers that say what is listed, and those that must agree.
+    fn witnesses(&self) -> [&[SocketAddr]; 2] {
+        [self.resolvers.servers(MONITOR), self.resolvers.servers(SECOND)]
+    }
 }
 
 impl Identity {
     /// Sets everything up; asks nothing yet. Resolvers that cannot be set up are logged and left out.
     pub fn new(config: &Config, clock: Arc<dyn Clock>, monitor: Arc<Monitor>, sink: Sink) -> Self {
-        let (resolvers, failed) = Resolvers::new(config, Arc::clone(&clock));
-        for error in failed {
-            warn!(error, "resolver is not tested");
-        }
-        let every = config.monitor.self_check;
-        let (first, state) = (watch::Sender::new(every.is_none()), Mutex::default());
-        Self { resolvers, every, monitor, sink, clock, state, first }
+        let setup = Setup::new(config, &clock);
+        let first = watch::Sender::new(setup.every.is_none());
+        let (current, known, state) = (RwLock::new(Arc::new(setup)), Mutex::default(), Mutex::default());
+        Self { current, known, monitor, sink, clock, state, first, changed: Notify::new() }
     }
 
     /// What is known now; costs a copy.
@@ -80,6 +110,45 @@ impl Identity {
         drop(self.first.subscribe().wait_for(|done| *done).await);
     }
 
+    /// Sets up what `config` asks for, without a change to what is in force.
+    pub fn prepare(&self, config: &Config) -> Prepared {
+        Prepared(Setup::new(config, &self.clock))
+    }
+
+    /// Puts it in force. Where other servers say what is listed, the monitor asks nobody anything until they were tested.
+    /// Returns whether what was said of the servers until now counts no more, for [`Monitor::reconfigure`], which is to
+    /// follow.
+    pub fn reconfigure(&self, prepared: Prepared) -> bool {
+        let Prepared(setup) = prepared;
+        // Nobody concludes from servers of before, once it is here.
+        let mut current = self.current.write();
+        let has_others = current.witnesses() != setup.witnesses();
+        let is_tested = setup.every.is_some();
+        let mut known = self.known.lock();
+        if current.resolvers.purposes() != setup.resolvers.purposes() || !is_tested {
+            known.tested = None;
+        }
+        let purposes = setup.resolvers.purposes();
+        let is_known = |report: &Report| {
+            let of = report.purpose.split('@').next().unwrap_or_default();
+            is_tested && purposes.iter().any(|(name, _)| name == of)
+        };
+        self.state.lock().resolvers.retain(is_known);
+        let is_void = has_others || !is_tested;
+        if is_void {
+            // What the others were worth says nothing of these.
+            known.liars.clear();
+            self.first.send_replace(!is_tested);
+            self.monitor.wait_for_test(is_tested);
+        } else {
+            // Of a server that is in nobody's service any more.
+            known.liars.retain(|server, _| purposes.iter().any(|(_, servers)| servers.contains(server)));
+        }
+        *current = Arc::new(setup);
+        self.changed.notify_one();
+        is_void
+    }
+
     /// Works until `stopped` turns true.
     pub async fn run(&self, mut stopped: watch::Receiver<bool>) {
         tokio::select! {
@@ -90,23 +159,51 @@ impl Identity {
     }
 
     async fn again_and_again(&self) {
-        let Some(every) = self.every else { return std::future::pending().await };
-        let mut liars = BTreeMap::new();
         loop {
+            let setup = Arc::clone(&self.current.read());
+            let Some(pause) = self.pause(&setup) else {
+                self.changed.notified().await;
+                continue;
+            };
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = self.changed.notified() => continue,
+            }
             let random = super::rounds::random_label();
             let zones = self.monitor.snapshot().zones.into_iter();
             let well = zones.filter(|zone| zone.health == ZoneHealth::Healthy.as_str()).map(|zone| zone.zone).collect();
-            let checkup = self.resolvers.check(&random, &well).await;
-            self.conclude(checkup, &mut liars);
+            tokio::select! {
+                checkup = setup.resolvers.check(&random, &well) => self.conclude_under(&setup, checkup),
+                // What these servers are worth is not asked any more.
+                () = self.changed.notified() => {}
+            }
+        }
+    }
+
+    /// Time until the next test; `None` where none is to be made.
+    fn pause(&self, setup: &Setup) -> Option<Duration> {
+        let every = setup.every?;
+        let Some(tested) = self.known.lock().tested else { return Some(Duration::ZERO) };
+        let faulty = self.state.lock().resolvers.iter().any(|r| r.checks.iter().any(|c| c.grade == Grade::Bad));
+        let every = if faulty { every.min(AGAIN) } else { every };
+        Some(every.saturating_sub(self.clock.now().mono.since(tested)))
+    }
+
+    /// Concludes, unless another setup is in force since.
+    fn conclude_under(&self, setup: &Arc<Setup>, checkup: Checkup) {
+        let current = self.current.read();
+        if Arc::ptr_eq(&current, setup) {
+            let mut known = self.known.lock();
+            self.conclude(setup, checkup, &mut known.liars);
+            known.tested = Some(self.clock.now().mono);
             self.first.send_replace(true);
-            let faulty = self.state.lock().resolvers.iter().any(|r| r.checks.iter().any(|c| c.grade == Grade::Bad));
-            tokio::time::sleep(if faulty { every.min(AGAIN) } else { every }).await;
+            self.monitor.wait_for_test(false);
         }
     }
 
     /// Tells what is new and says which servers are believed from now on. `liars` are those that were not, and for which
     /// lie.
-    fn conclude(&self, checkup: Checkup, liars: &mut Liars) {
+    fn conclude(&self, setup: &Setup, checkup: Checkup, liars: &mut Liars) {
         let Checkup { reports, servers } = checkup;
         let before = std::mem::take(&mut self.state.lock().resolvers);
         for report in &reports {
@@ -115,7 +212,7 @@ impl Identity {
                 self.tell(&report.purpose, checked);
             }
         }
-        let purposes = [self.resolvers.servers(MONITOR), self.resolvers.servers(SECOND)];
+        let purposes = setup.witnesses();
         let old = purposes.map(|servers| all_lie(servers, liars));
         *liars = disbelieved(liars, &servers);
         let new = purposes.map(|servers| all_lie(servers, liars));
@@ -216,5 +313,54 @@ mod tests {
         ] {
             assert_eq!(news(&before, &of(now)).len(), told, "{before:?} → {now:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn other_name_servers_are_tested_before_they_are_believed() {
+        use crate::clock::SystemClock;
+        use crate::monitor::responder::{Reply, Responder};
+
+        let liar = Responder::start(Reply::A(vec![[198, 51, 100, 1]])).await;
+        let honest = Responder::start(Reply::NxDomain).await;
+        let config = |server: SocketAddr| {
+            let mut config = crate::reputation::fixtures::config(&["a"], &[]);
+            (config.monitor.servers, config.dns.servers) = (vec![server], vec![server]);
+            (config.monitor.fcrdns, config.monitor.timeout) = (false, Duration::from_millis(600));
+            config
+        };
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+        let monitor = Arc::new(Monitor::new(&config(liar.address), Arc::clone(&clock), Arc::new(|_| {})).unwrap());
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let news = Arc::clone(&heard);
+        let sink: Sink = Arc::new(move |purpose: &str, checked: &Checked| {
+            news.lock().push(format!("{purpose} {} {}", checked.check.as_str(), checked.grade == Grade::Bad));
+        });
+        let identity = Arc::new(Identity::new(&config(liar.address), clock, Arc::clone(&monitor), sink));
+        let (_stop, stopped) = watch::channel(false);
+        let running = Arc::clone(&identity);
+        tokio::spawn(async move { running.run(stopped).await });
+        let change = |to: &Config| {
+            let prepared = (identity.prepare(to), monitor.prepare(to).unwrap());
+            let is_void = identity.reconfigure(prepared.0);
+            monitor.reconfigure(prepared.1, is_void);
+            (is_void, monitor.is_waiting_for_test(), monitor.distrusted().is_some())
+        };
+        identity.ready().await;
+        assert_eq!(monitor.distrusted(), Some("nxdomain"));
+        assert_eq!(change(&config(liar.address)), (false, false, true), "nothing is different");
+        assert_eq!(change(&config(honest.address)), (true, true, false), "not heard yet");
+        identity.ready().await;
+        assert_eq!((monitor.is_waiting_for_test(), monitor.distrusted()), (false, None));
+        assert_eq!(change(&config(liar.address)), (true, true, false));
+        identity.ready().await;
+        assert_eq!((monitor.is_waiting_for_test(), monitor.distrusted()), (false, Some("nxdomain")));
+        let told: Vec<String> = heard.lock().iter().filter(|told| told.starts_with("monitor nxdomain")).cloned().collect();
+        assert_eq!(told, ["monitor nxdomain true", "monitor nxdomain false", "monitor nxdomain true"]);
+        // Without a test nobody waits for one, and nothing is held against anybody.
+        let mut off = config(liar.address);
+        off.monitor.self_check = None;
+        assert_eq!(change(&off), (true, false, false));
+        identity.ready().await;
+        assert!(identity.snapshot().resolvers.is_empty());
     }
 }

@@ -115,6 +115,11 @@ impl Resolvers {
         self.purposes.iter().find(|(name, _)| name == purpose).map_or(&[], |(_, servers)| servers)
     }
 
+    /// All purposes, each with its servers.
+    pub(super) fn purposes(&self) -> &[(String, Vec<SocketAddr>)] {
+        &self.purposes
+    }
+
     /// Tests them all. `random` is a label that cannot exist, `well` are lists that were well in their last round.
     pub(super) async fn check(&self, random: &str, well: &BTreeSet<ZoneName>) -> Checkup {
         let mut asked = JoinSet::new();

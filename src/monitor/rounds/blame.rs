@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use super::{Monitor, State};
 use crate::clock::Mono;
 use crate::config::ZoneKind;
-use crate::message::BindingName;
+use crate::message::{BindingName, ZoneName};
 use crate::monitor::named::named;
 use crate::monitor::subject::Subject;
 use crate::monitor::urgent::Urgent;
@@ -22,7 +22,7 @@ const LEVELS: usize = 3;
 /// Whom a reply blames in one zone.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Blamed {
-    zone: usize,
+    zone: ZoneName,
     binding: BindingName,
     /// Of a zone of domains.
     sender: Option<String>,
@@ -35,27 +35,28 @@ pub(super) struct Inbox {
     /// To be asked about.
     wanted: BTreeSet<Blamed>,
     /// Replies that name just one zone of addresses.
-    named: BTreeSet<(usize, BindingName)>,
+    named: BTreeSet<(ZoneName, BindingName)>,
 }
 
 impl Monitor {
     /// A receiver's `reply` blames the address of `binding`: asks the lists of addresses that it names, or all of them if it
     /// names none, soon and outside the rounds. Where it names just one, that counts as an answer of the list's.
     pub fn check_now(&self, binding: &BindingName, reply: &str) {
-        if self.targets.iter().all(|t| t.binding != *binding) {
+        let setup = self.setup();
+        if setup.target(binding).is_none() {
             return;
         }
-        let rules = &self.config.monitor;
-        let said = named(reply, &rules.zones);
-        let zones: Vec<usize> = if said.meant.is_empty() { (0..self.zones.len()).collect() } else { said.meant };
-        let of_addresses = |zone: &usize| rules.zones.get(*zone).is_some_and(|zone| zone.kind == ZoneKind::Address);
+        let all = &setup.config.monitor.zones;
+        let said = named(reply, all);
+        let zones: Vec<usize> = if said.meant.is_empty() { (0..all.len()).collect() } else { said.meant };
         let mut inbox = self.inbox.lock();
-        for zone in zones.into_iter().filter(of_addresses) {
+        for zone in zones {
+            let Some(asked) = all.get(zone).filter(|zone| zone.kind == ZoneKind::Address) else { continue };
             let names_it = said.exactly == Some(zone);
             if names_it && inbox.named.len() < INBOX_MAX {
-                inbox.named.insert((zone, binding.clone()));
+                inbox.named.insert((asked.name.clone(), binding.clone()));
             }
-            inbox.want(Blamed { zone, binding: binding.clone(), sender: None, names_it });
+            inbox.want(Blamed { zone: asked.name.clone(), binding: binding.clone(), sender: None, names_it });
         }
         drop(inbox);
         self.wake.notify_one();
@@ -64,13 +65,14 @@ impl Monitor {
     /// A receiver refused mail of `sender` (a domain) through `binding`, whoever it blames: asks the lists of domains that
     /// its `reply` names, if any, about the names of the binding and the domain.
     pub fn check_domains(&self, binding: &BindingName, sender: Option<&str>, reply: &str) {
-        let rules = &self.config.monitor;
-        let of_domains = |zone: &usize| rules.zones.get(*zone).is_some_and(|zone| zone.kind == ZoneKind::Domain);
-        if !rules.zones.iter().any(|zone| zone.kind == ZoneKind::Domain) {
+        let setup = self.setup();
+        let all = &setup.config.monitor.zones;
+        if !all.iter().any(|zone| zone.kind == ZoneKind::Domain) {
             return;
         }
-        let said = named(reply, &rules.zones);
-        let zones: Vec<usize> = said.meant.into_iter().filter(of_domains).collect();
+        let meant = named(reply, all).meant;
+        let zones = meant.into_iter().filter_map(|zone| all.get(zone)).filter(|zone| zone.kind == ZoneKind::Domain);
+        let zones: Vec<ZoneName> = zones.map(|zone| zone.name.clone()).collect();
         if zones.is_empty() {
             return;
         }
@@ -86,8 +88,13 @@ impl Monitor {
     /// What replies have said of lists counts from now on.
     pub(super) fn hear_named(&self, state: &mut State) {
         let named = std::mem::take(&mut self.inbox.lock().named);
-        let now = self.clock.now().wall;
-        named.iter().for_each(|(zone, binding)| state.watch.named(*zone, binding, now));
+        let (setup, now) = (self.setup(), self.common.clock.now().wall);
+        for (zone, binding) in &named {
+            // The list may be gone since.
+            if let Some((number, _)) = setup.zone(zone) {
+                state.watch.named(number, binding, now);
+            }
+        }
     }
 
     /// Whom replies blame is wanted from now on.
@@ -96,29 +103,28 @@ impl Monitor {
         if wanted.is_empty() {
             return;
         }
-        let state = self.state.lock();
+        let (state, setup) = (self.state.lock(), self.setup());
         for blamed in wanted {
-            for subject in self.subjects_of(&state, &blamed) {
-                urgent.want(blamed.zone, subject, blamed.names_it, now);
+            let Some((number, _)) = setup.zone(&blamed.zone) else { continue };
+            for subject in subjects_of(&state, number, &blamed) {
+                urgent.want(number, subject, blamed.names_it, now);
             }
         }
     }
+}
 
-    /// Of whom the zone is asked at all.
-    fn subjects_of(&self, state: &State, blamed: &Blamed) -> Vec<Subject> {
-        let Some(zone) = self.config.monitor.zones.get(blamed.zone) else { return Vec::new() };
-        if zone.kind == ZoneKind::Address {
-            let target = self.targets.iter().find(|t| t.binding == blamed.binding);
-            let is_asked = target.is_some_and(|t| zone.families.hold(t.address.to_canonical()));
-            return if is_asked { vec![Subject::Binding(blamed.binding.clone())] } else { Vec::new() };
-        }
-        let mut names: BTreeSet<&str> = state.watch.domains_of(&blamed.binding).iter().map(String::as_str).collect();
-        let sender = blamed.sender.as_deref().unwrap_or_default();
-        let above = sender.match_indices('.').map(|(dot, _)| &sender[dot + 1..]);
-        let known = |name: &&str| state.watch.domains().contains_key(*name);
-        names.extend(std::iter::once(sender).chain(above).take(LEVELS).filter(known));
-        names.into_iter().map(|name| Subject::Domain(name.to_owned())).collect()
+/// Of whom the list is asked at all.
+fn subjects_of(state: &State, list: usize, blamed: &Blamed) -> Vec<Subject> {
+    let own = Subject::Binding(blamed.binding.clone());
+    if state.watch.is_asked(list, &own) {
+        return vec![own];
     }
+    let mut names: BTreeSet<&str> = state.watch.domains_of(&blamed.binding).iter().map(String::as_str).collect();
+    let sender = blamed.sender.as_deref().unwrap_or_default();
+    let above = sender.match_indices('.').map(|(dot, _)| &sender[dot + 1..]);
+    names.extend(std::iter::once(sender).chain(above).take(LEVELS));
+    let names = names.into_iter().map(|name| Subject::Domain(name.to_owned()));
+    names.filter(|subject| state.watch.is_asked(list, subject)).collect()
 }
 
 impl Inbox {

@@ -1,43 +1,47 @@
 //! From what was seen to evidence, notes and the snapshot.
 
+use std::sync::Arc;
+
 use tracing::{info, warn};
 
-use super::{Looked, Monitor, State, Target};
+use super::setup::{Setup, Target};
+use super::{Looked, Monitor, State, What};
 use crate::clock::Wall;
-use crate::config::Ipv6Names;
+use crate::config::{self, Ipv6Names};
 use crate::message::BindingName;
 use crate::monitor::dnsbl::Look;
 use crate::monitor::identity::names::{self, Checked, Grade, Observed};
 use crate::monitor::reverse::Seen as SeenReverse;
-use crate::monitor::subject::domains;
+use crate::monitor::subject::{Subject, domains};
 use crate::monitor::tell;
 use crate::monitor::watch::{AnswersSnapshot, ReverseSnapshot, Snapshot};
 use crate::reputation::Evidence;
 
 impl Monitor {
     pub(super) fn conclude(&self, done: Vec<Looked>) {
-        let now = self.clock.now().wall;
+        let now = self.common.clock.now().wall;
         let (news, notes) = {
             let mut state = self.state.lock();
-            let mut news = Vec::new();
-            for looked in done {
+            let (setup, mut news) = (self.setup(), Vec::new());
+            for looked in done.into_iter().filter_map(|looked| looked.under(&setup)) {
                 match looked {
-                    Looked::Zone(zone, whole, Look { seen: Some(seen), .. }) => {
+                    What::Zone(zone, whole, Look { seen: Some(seen), .. }) => {
                         state.watch.saw(zone, &seen, now);
-                        state.starved.remove(&zone);
+                        setup.config.monitor.zones.get(zone).map(|zone| state.starved.remove(&zone.name));
                         state.count_round(whole, now);
                     }
-                    Looked::Zone(zone, whole, look) => {
+                    What::Zone(zone, whole, look) => {
                         // That strangers' blame finds no budget is as it should be.
                         let is_missed = whole || !look.refused.0.is_empty();
                         let asked_for_nothing = state.watch.subjects(zone).is_empty();
-                        if is_missed && !asked_for_nothing && state.starved.insert(zone) {
+                        let name = setup.config.monitor.zones.get(zone).map(|zone| zone.name.clone());
+                        if is_missed && !asked_for_nothing && name.is_some_and(|name| state.starved.insert(name)) {
                             state.watch.out_of_budget(zone);
                         }
                     }
-                    Looked::Reverse(seen) => {
+                    What::Reverse(seen) => {
                         state.count_round(!seen.is_empty(), now);
-                        news.extend(self.conclude_reverse(&mut state, seen, now));
+                        news.extend(self.conclude_reverse(&mut state, &setup, seen, now));
                     }
                 }
             }
@@ -56,13 +60,19 @@ impl Monitor {
         news.into_iter().for_each(|evidence| (self.sink)(evidence));
     }
 
-    fn conclude_reverse(&self, state: &mut State, seen: Vec<(BindingName, Observed)>, now: Wall) -> Vec<Evidence> {
-        let rules = &self.config.monitor;
+    fn conclude_reverse(
+        &self,
+        state: &mut State,
+        setup: &Setup,
+        seen: Vec<(BindingName, Observed)>,
+        now: Wall,
+    ) -> Vec<Evidence> {
+        let rules = &setup.config.monitor;
         let distrusted = state.watch.distrusted();
         let mut news = Vec::new();
         let mut has_new_names = false;
         for (binding, observed) in seen {
-            let Some(target) = self.targets.iter().find(|t| t.binding == binding) else { continue };
+            let Some(target) = setup.target(&binding) else { continue };
             let ehlo = target.ehlo.as_deref();
             let seen = match distrusted {
                 Some(why) => SeenReverse::Unknown(format!("the resolver is not to be believed: {why}")),
@@ -76,7 +86,7 @@ impl Monitor {
                 state.watch.reverse_seen(&binding);
             }
             let reverse = state.reverse.entry(binding.clone()).or_default();
-            let proof = self.proof(target, reverse.confirmed);
+            let proof = proof(rules, target, reverse.confirmed);
             let proven = reverse.seen(&seen, ehlo, proof, rules.confirm_after, now);
             if distrusted.is_none() {
                 let told = reverse.names_seen(names::checks(target.address, ehlo, &observed));
@@ -88,7 +98,7 @@ impl Monitor {
         }
         if has_new_names {
             let names = state.names.iter().map(|(binding, names)| (binding, names.as_slice()));
-            let domains = domains(&self.config, names);
+            let domains = domains(&setup.config, names);
             state.has_new_domains |= domains.len() != state.watch.domains().len();
             state.watch.set_domains(domains);
         }
@@ -97,13 +107,6 @@ impl Monitor {
             _ => std::cmp::Ordering::Equal,
         });
         news
-    }
-
-    /// How many rounds prove reverse DNS broken: one where an IPv6 address must pass before its first use.
-    fn proof(&self, target: &Target, known: Option<bool>) -> u32 {
-        let rules = &self.config.monitor;
-        let must_pass_first = target.address.to_canonical().is_ipv6() && rules.ipv6_names == Ipv6Names::Require;
-        if must_pass_first && known.is_none() { 1 } else { rules.confirmations }
     }
 
     fn tell_name(&self, binding: &BindingName, checked: &Checked) {
@@ -119,7 +122,8 @@ impl Monitor {
     }
 
     pub(super) fn leave_snapshot(&self, state: &State) {
-        let reverse = state.reverse.iter().filter(|_| self.config.monitor.fcrdns);
+        let setup = self.setup();
+        let reverse = state.reverse.iter().filter(|_| setup.config.monitor.fcrdns);
         let reverse = reverse.map(|(binding, reverse)| ReverseSnapshot {
             binding: binding.clone(),
             confirmed: reverse.confirmed,
@@ -134,12 +138,50 @@ impl Monitor {
             last_round: state.last_round,
             ..state.watch.snapshot()
         };
-        for (shown, zone) in snapshot.zones.iter_mut().zip(&self.zones) {
+        for (shown, zone) in snapshot.zones.iter_mut().zip(&setup.zones) {
             (shown.budget_left, shown.budget_denied) = zone.budget();
             let answers = zone.answers().into_iter().map(|(outcome, count)| AnswersSnapshot { outcome, count });
             shown.answers = answers.collect();
         }
         *self.snapshot.lock() = snapshot;
+    }
+}
+
+/// How many rounds prove reverse DNS broken: one where an IPv6 address must pass before its first use.
+fn proof(rules: &config::Monitor, target: &Target, known: Option<bool>) -> u32 {
+    let must_pass_first = target.address.to_canonical().is_ipv6() && rules.ipv6_names == Ipv6Names::Require;
+    if must_pass_first && known.is_none() { 1 } else { rules.confirmations }
+}
+
+impl Looked {
+    /// As far as it holds under the setup that is in force now: the list must be the same, and the address that was asked
+    /// about still the binding's.
+    fn under(self, now: &Arc<Setup>) -> Option<What> {
+        let Self { setup, what } = self;
+        if Arc::ptr_eq(&setup, now) {
+            return Some(what);
+        }
+        match what {
+            What::Zone(zone, whole, mut look) => {
+                let zone = now.number_of(setup.zones.get(zone)?)?;
+                if let Some(seen) = &mut look.seen {
+                    let holds = |subject: &Subject| setup.means_same(now, subject);
+                    seen.answers.retain(|(subject, _)| holds(subject));
+                    seen.seconds.retain(|(subject, _)| holds(subject));
+                    seen.texts.retain(|(subject, _)| holds(subject));
+                }
+                Some(What::Zone(zone, whole, look))
+            }
+            What::Reverse(mut seen) => {
+                let asker = |setup: &Setup| setup.reverse.clone();
+                let is_same = asker(&setup).zip(asker(now)).is_some_and(|(old, new)| Arc::ptr_eq(&old, &new));
+                let names = |setup: &Setup, binding: &BindingName| {
+                    setup.target(binding).map(|target| (target.address, target.ehlo.clone()))
+                };
+                seen.retain(|(binding, _)| is_same && names(&setup, binding) == names(now, binding));
+                Some(What::Reverse(seen))
+            }
+        }
     }
 }
 

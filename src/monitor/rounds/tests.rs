@@ -6,7 +6,7 @@ use super::super::responder::{Reply, Responder};
 use super::super::zone::tests::zone;
 use super::*;
 use crate::clock::ManualClock;
-use crate::config::Ipv6Names;
+use crate::config::{self, Ipv6Names};
 use crate::reputation::fixtures;
 
 struct Bench {
@@ -374,17 +374,17 @@ async fn names_that_are_found_later_make_rounds_rarer_and_the_bucket_larger() {
         }];
     });
     let mut work = Work::new(&bench.monitor);
-    let (before, budget) = (bench.monitor.round_every(0), bench.monitor.zones[0].budget().0);
+    let (before, budget) = (bench.monitor.round_every(0), bench.monitor.setup().zones[0].budget().0);
     bench.monitor.round().await;
     assert!(std::mem::take(&mut bench.monitor.state.lock().has_new_domains));
     work.resize(&bench.monitor);
     let after = bench.monitor.round_every(0);
     assert!(after > before * 4, "{before:?} {after:?}");
     bench.clock.advance(Duration::from_secs(86_400));
-    let budgets = (budget, bench.monitor.zones[0].budget().0);
+    let budgets = (budget, bench.monitor.setup().zones[0].budget().0);
     assert!(budgets.1 > budgets.0, "{budgets:?}");
     // The round that is due now appoints the next by the new time.
-    let now = bench.monitor.clock.now().mono;
+    let now = bench.monitor.common.clock.now().mono;
     work.due(&bench.monitor, now);
     assert!(work.table_next(0).since(now) > before.mul_f64(1.3), "{:?}", work.table_next(0).since(now));
 }
@@ -416,8 +416,8 @@ async fn a_reply_that_names_a_list_of_domains_has_it_asked_about_the_names_of_th
     let wanted = |binding: &str, sender: Option<&str>, reply: &str| -> Vec<String> {
         let mut urgent = super::super::urgent::Urgent::new(2, Duration::from_secs(60));
         bench.monitor.check_domains(&binding.into(), sender, reply);
-        bench.monitor.hear_wanted(&mut urgent, bench.monitor.clock.now().mono);
-        let due = |zone| urgent.clone().due(zone, bench.monitor.clock.now().mono).blamed;
+        bench.monitor.hear_wanted(&mut urgent, bench.monitor.common.clock.now().mono);
+        let due = |zone| urgent.clone().due(zone, bench.monitor.common.clock.now().mono).blamed;
         assert!(due(1).is_empty(), "the list of addresses");
         due(0).iter().map(ToString::to_string).collect()
     };

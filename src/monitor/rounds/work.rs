@@ -1,10 +1,12 @@
 //! What is due and what is under way: the bookkeeping of the loop.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rand::rngs::SmallRng;
 
+use super::setup::{Setup, Target};
 use super::{Monitor, State, random};
 use crate::clock::Mono;
 use crate::message::BindingName;
@@ -42,7 +44,8 @@ pub(super) struct Work {
 
 impl Work {
     pub(super) fn new(monitor: &Monitor) -> Self {
-        let (rules, now) = (&monitor.config.monitor, monitor.clock.now().mono);
+        let (setup, now) = (monitor.setup(), monitor.common.clock.now().mono);
+        let rules = &setup.config.monitor;
         let zones = (0..rules.zones.len()).map(|zone| monitor.round_every(zone));
         let every: Vec<Duration> = zones.chain([rules.interval]).collect();
         Self {
@@ -59,9 +62,12 @@ impl Work {
 
     /// Whom to ask now, by row. A row that is under way waits until it is done.
     pub(super) fn due(&mut self, monitor: &Monitor, now: Mono) -> Vec<(usize, Task)> {
+        if monitor.is_waiting_for_test() {
+            return Vec::new();
+        }
         monitor.hear_wanted(&mut self.urgent, now);
         self.rounds.extend(self.table.take_due(&mut self.random, now));
-        let reverse = monitor.zones.len();
+        let reverse = monitor.setup().zones.len();
         let mut tasks = Vec::new();
         let idle: Vec<usize> = (0..=reverse).filter(|row| !self.busy.contains_key(row)).collect();
         for row in idle {
@@ -77,12 +83,13 @@ impl Work {
     }
 
     fn due_reverse(&self, monitor: &Monitor, is_round: bool, now: Mono) -> Option<Task> {
+        let setup = monitor.setup();
         let names = match is_round {
-            true => monitor.targets.iter().map(|t| t.binding.clone()).collect(),
+            true => setup.targets.iter().map(|t| t.binding.clone()).collect(),
             false if now >= later(self.reversed, self.confirm_after) => pending_reverse(&monitor.state.lock()),
             false => Vec::new(),
         };
-        let asks = monitor.reverse.is_some() && !names.is_empty();
+        let asks = setup.reverse.is_some() && !names.is_empty();
         asks.then_some(Task::Reverse(names))
     }
 
@@ -128,10 +135,59 @@ impl Work {
 
     /// There is more to ask about than before, or less: rounds and budgets follow.
     pub(super) fn resize(&mut self, monitor: &Monitor) {
-        for (zone, dnsbl) in monitor.zones.iter().enumerate() {
-            self.table.set_every(zone, monitor.round_every(zone));
-            dnsbl.resize(monitor.subjects_of_a_round(zone));
+        let (state, setup) = (monitor.state.lock(), monitor.setup());
+        for (zone, dnsbl) in setup.zones.iter().enumerate() {
+            self.table.set_every(zone, setup.round_every(&state.watch, zone));
+            dnsbl.resize(setup.subjects_of_a_round(&state.watch, zone));
         }
+    }
+
+    /// Another setup is in force, and `state` knows it already. Who stays keeps his turn; what was under way and is not
+    /// believed any more is made up for at once.
+    pub(super) fn follow(&mut self, before: &Setup, setup: &Setup, state: &State, now: Mono) {
+        let rules = &setup.config.monitor;
+        let lists: Vec<Option<usize>> = rules.zones.iter().map(|zone| before.zone(&zone.name).map(|(n, _)| n)).collect();
+        // The place of a row of now among those of before, and whether the same is asked in the same way there.
+        let reverse = (before.zones.len(), setup.zones.len());
+        let same_reverse = match (&before.reverse, &setup.reverse) {
+            (Some(old), Some(new)) => Arc::ptr_eq(old, new),
+            (old, new) => old.is_none() && new.is_none(),
+        };
+        let mut rows: Vec<(Option<usize>, Duration)> = Vec::new();
+        let (mut rounds, mut busy, mut asked) = (BTreeSet::new(), BTreeMap::new(), BTreeMap::new());
+        for (row, (from, new)) in lists.iter().zip(&setup.zones).enumerate() {
+            let old = from.and_then(|from| before.zones.get(from));
+            let has_source = old.is_some_and(|old| new.has_source_of(old));
+            rows.push((from.filter(|_| has_source), setup.round_every(&state.watch, row)));
+            let Some(from) = *from else { continue };
+            let is_same = old.is_some_and(|old| Arc::ptr_eq(old, new));
+            match self.busy.remove(&from) {
+                Some(id) if is_same => drop(busy.insert(row, id)),
+                Some(_) => drop(rounds.insert(row)),
+                None => {}
+            }
+            asked.extend(self.asked.remove(&from).filter(|_| is_same).map(|subjects| (row, subjects)));
+            if self.rounds.contains(&from) {
+                rounds.insert(row);
+            }
+        }
+        let is_known = |target: &Target| {
+            before.target(&target.binding).is_some_and(|old| (old.address, &old.ehlo) == (target.address, &target.ehlo))
+        };
+        let looks_again = !same_reverse || !setup.targets.iter().all(is_known);
+        rows.push((Some(reverse.0).filter(|_| !looks_again), rules.interval));
+        if let Some(id) = self.busy.remove(&reverse.0).filter(|_| same_reverse) {
+            busy.insert(reverse.1, id);
+        }
+        self.table.follow(&rows, rules.jitter, now);
+        let is_gone = |subject: &Subject| !before.means_same(setup, subject);
+        self.urgent.follow(&lists, is_gone, rules.confirm_after);
+        // Nobody new waits for the next round, which may be an hour away.
+        for list in lists.iter().enumerate().filter_map(|(list, from)| from.map(|_| list)) {
+            let fresh = state.watch.subjects(list).into_iter().filter(is_gone);
+            fresh.for_each(|subject| self.urgent.want(list, subject, false, now));
+        }
+        (self.rounds, self.busy, self.asked, self.confirm_after) = (rounds, busy, asked, rules.confirm_after);
     }
 
     #[cfg(test)]
@@ -141,7 +197,10 @@ impl Work {
 
     /// How long until something is due.
     pub(super) fn nap(&self, monitor: &Monitor, now: Mono) -> Duration {
-        let reverse = monitor.zones.len();
+        if monitor.is_waiting_for_test() {
+            return NAP_MAX;
+        }
+        let reverse = monitor.setup().zones.len();
         let waits = monitor.state.lock().reverse.values().any(ReverseState::is_pending);
         let confirms = (waits && !self.busy.contains_key(&reverse)).then(|| later(self.reversed, self.confirm_after));
         let idle = (0..reverse).filter(|row| !self.busy.contains_key(row));

@@ -5,7 +5,8 @@
 //! any day. So each sender domain is evaluated for each binding's public address and EHLO name, again and again.
 //!
 //! [`ask`] makes one evaluation; [`table`] (pure) holds what is proven, of the domains that [`seen`] lets in, and
-//! [`agenda`] says whose turn it is; [`Cover`] is the task that asks ([`work`]). What is proven goes to the scheduler
+//! [`agenda`] says whose turn it is, [`follow`] what becomes of it all
+//! under another configuration; [`Cover`] is the task that asks ([`work`]). What is proven goes to the scheduler
 //! ([`crate::scheduler::cover`]) and to disk ([`kept`]), what people should know to events and log ([`tally`]).
 //!
 //! Domains come from the configuration (`match.sender_domain` and stream rules that name one, `return_path_domain`) and
@@ -14,6 +15,9 @@
 pub mod agenda;
 pub mod ask;
 mod cell;
+pub mod follow;
+#[cfg(test)]
+mod follow_tests;
 pub mod kept;
 pub mod outcome;
 mod row;
@@ -29,21 +33,24 @@ mod work_tests;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::hash::BuildHasher;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use tokio::sync::Notify;
 
 use self::ask::Asker;
+use self::follow::Roster;
 use self::outcome::Outcome;
 use self::seen::{Noted, Seen};
 use self::table::{News, Rules, Table};
 use self::tally::Note;
 use self::views::{RowView, Totals};
 pub use super::dns::SetupError;
+use super::dns::servers_of;
 use crate::clock::Clock;
 use crate::config::{Config, DomainPattern, EhloName, SpfPolicy, Tenant};
 use crate::message::{BindingName, Domain, PoolName, TenantName};
@@ -74,6 +81,8 @@ pub struct Around {
     pub waits: Arc<dyn Fn(&Domain) -> bool + Send + Sync>,
     /// Whether our name servers are to be believed.
     pub is_believed: Arc<dyn Fn() -> bool + Send + Sync>,
+    /// Whether they were tested since the configuration named others; until then nothing is asked.
+    pub is_tested: Arc<dyn Fn() -> bool + Send + Sync>,
 }
 
 #[derive(Clone)]
@@ -85,11 +94,8 @@ struct Target {
 
 /// The table domain × binding, and the task that fills it.
 pub struct Cover {
-    targets: Vec<Target>,
-    /// Tenants whose seen domains are asked about.
-    watched: HashSet<TenantName>,
-    /// One for each domain that is evaluated at a time; none where nothing is asked.
-    askers: Vec<Arc<Asker>>,
+    /// Changed with `table` locked.
+    current: RwLock<Arc<Setup>>,
     /// Locked before `seen` where both are.
     table: Mutex<Table>,
     /// Every accepted message looks here, and at nothing that is held for long.
@@ -102,14 +108,26 @@ pub struct Cover {
     next: tokio::sync::Mutex<()>,
 }
 
-impl Cover {
-    /// Sets everything up; asks nothing yet.
-    ///
-    /// # Errors
-    /// No resolver can be set up.
-    pub fn new(config: &Config, clock: Arc<dyn Clock>, around: Around) -> Result<Self, SetupError> {
-        let is_on = |tenant: &&Tenant| tenant.spf_policy(&config.monitor) != SpfPolicy::Off;
-        let tenants: Vec<&Tenant> = config.tenants.iter().filter(is_on).collect();
+/// What a configuration makes of it.
+struct Setup {
+    /// In the order of the table.
+    targets: Vec<Target>,
+    /// Tenants whose seen domains are asked about.
+    watched: HashSet<TenantName>,
+    /// One for each domain that is evaluated at a time; none where nothing is asked.
+    askers: Vec<Arc<Asker>>,
+    /// Whom these ask, and how long.
+    servers: (Vec<SocketAddr>, Duration),
+}
+
+/// A configuration that can be put in force.
+pub struct Prepared {
+    setup: Setup,
+    roster: Roster,
+}
+
+impl Setup {
+    fn new(config: &Config, roster: &Roster, before: Option<&Self>) -> Result<Self, SetupError> {
         let targets = config.bindings.iter().map(|binding| Target {
             address: binding.public_address,
             ehlo: match &binding.ehlo_hostname {
@@ -118,34 +136,67 @@ impl Cover {
                 EhloName::Message => None,
             },
         });
-        let rules = Rules {
-            interval: config.monitor.spf_interval,
-            jitter: config.monitor.jitter,
-            confirmations: config.monitor.confirmations,
-            confirm_after: config.monitor.confirm_after,
+        let monitor = &config.monitor;
+        let named = if monitor.servers.is_empty() { &config.dns.servers } else { &monitor.servers };
+        let is_off = config.tenants.iter().all(|tenant| tenant.spf_policy(monitor) == SpfPolicy::Off);
+        let count = if is_off { 0 } else { work::DOMAINS_AT_ONCE };
+        let failed = |why: String| SetupError { what: "SPF".to_owned(), why };
+        // Where nobody is asked it does not matter that nobody can be.
+        let servers = if is_off { Vec::new() } else { servers_of(named).map_err(failed)? };
+        let servers = (servers, monitor.timeout);
+        let same = before.filter(|before| before.servers == servers && before.askers.len() == count);
+        let askers = match same {
+            Some(before) => before.askers.clone(),
+            None => (0..count).map(|_| Asker::new(config).map(Arc::new)).collect::<Result<_, _>>()?,
         };
-        let bindings = config.bindings.iter().map(|binding| (binding.name.clone(), binding.public_address)).collect();
-        let (mut table, mut seen) = (Table::new(rules, bindings, &pools(config, &tenants)), Seen::default());
-        let now = clock.now().wall;
-        let mut left_out = 0;
-        for (tenant, domain) in tenants.iter().flat_map(|t| domains(t, config).into_iter().map(|d| (&t.name, d))) {
-            seen.name(tenant, domain);
-            left_out += usize::from(!table.name(tenant, domain, now));
-        }
-        if left_out > 0 {
-            tracing::warn!(
-                left_out,
-                kept = table::DOMAINS_MAX,
-                "sender domains are too many: SPF of some is not asked"
-            );
-        }
-        let asker = || Asker::new(config).map(Arc::new);
-        let count = if tenants.is_empty() { 0 } else { work::DOMAINS_AT_ONCE };
+        let watched = roster.watched.iter().cloned().collect();
+        Ok(Self { targets: targets.collect(), watched, askers, servers })
+    }
+
+    /// Whether what is found out by this one may be something else than what `before` found out.
+    fn asks_otherwise(&self, before: &Self) -> bool {
+        let greets = |setup: &Self| -> BTreeSet<(IpAddr, Option<String>)> {
+            setup.targets.iter().map(|target| (target.address, target.ehlo.clone())).collect()
+        };
+        self.servers.0 != before.servers.0 || !greets(self).is_subset(&greets(before))
+    }
+}
+
+impl Roster {
+    fn of(config: &Config) -> Self {
+        let is_on = |tenant: &&Tenant| tenant.spf_policy(&config.monitor) != SpfPolicy::Off;
+        let tenants: Vec<&Tenant> = config.tenants.iter().filter(is_on).collect();
+        let named = tenants.iter().flat_map(|t| domains(t, config).into_iter().map(|d| (t.name.clone(), d.clone())));
         let sends_as_written = |tenant: &&&Tenant| tenant.sends_as(config).is_none();
-        Ok(Self {
-            targets: targets.collect(),
+        Self {
+            rules: Rules {
+                interval: config.monitor.spf_interval,
+                jitter: config.monitor.jitter,
+                confirmations: config.monitor.confirmations,
+                confirm_after: config.monitor.confirm_after,
+            },
+            bindings: config.bindings.iter().map(|b| (b.name.clone(), b.public_address)).collect(),
+            pools: pools(config, &tenants),
+            named: named.collect(),
             watched: tenants.iter().filter(sends_as_written).map(|tenant| tenant.name.clone()).collect(),
-            askers: (0..count).map(|_| asker()).collect::<Result<_, _>>()?,
+        }
+    }
+}
+
+impl Cover {
+    /// Sets everything up; asks nothing yet.
+    ///
+    /// # Errors
+    /// No resolver can be set up.
+    pub fn new(config: &Config, clock: Arc<dyn Clock>, around: Around) -> Result<Self, SetupError> {
+        let roster = Roster::of(config);
+        let setup = Setup::new(config, &roster, None)?;
+        let (mut table, mut seen) =
+            (Table::new(roster.rules, roster.bindings.clone(), &roster.pools), Seen::default());
+        let left_out = table.follow(&roster, &mut seen, false, clock.now().wall);
+        warn_of_left_out(left_out);
+        Ok(Self {
+            current: RwLock::new(Arc::new(setup)),
             table: Mutex::new(table),
             seen: Mutex::new(seen),
             random: Mutex::new(random()),
@@ -156,10 +207,41 @@ impl Cover {
         })
     }
 
-    /// Takes over what an earlier run wrote, and which domains have mail that waits. For the start, before mail leaves.
-    pub fn restore(&self, facts: &[(String, Vec<u8>)], waiting: &BTreeSet<(TenantName, Domain)>) {
+    fn setup(&self) -> Arc<Setup> {
+        Arc::clone(&self.current.read())
+    }
+
+    /// Sets up what `config` asks for, without a change to what is in force. Asks nothing.
+    ///
+    /// # Errors
+    /// No resolver can be set up.
+    pub fn prepare(&self, config: &Config) -> Result<Prepared, SetupError> {
+        let roster = Roster::of(config);
+        let setup = Setup::new(config, &roster, Some(&self.setup()))?;
+        Ok(Prepared { setup, roster })
+    }
+
+    /// Puts it in force, and tells all that is proven anew. `waiting` are the domains with mail that waits.
+    pub fn reconfigure(&self, prepared: Prepared, waiting: &BTreeSet<(TenantName, Domain)>) {
+        let Prepared { setup, roster } = prepared;
         let now = self.clock.now().wall;
-        let watched = |tenant: &TenantName| self.watched.contains(tenant);
+        let left_out = {
+            let (mut table, mut seen) = (self.table.lock(), self.seen.lock());
+            let mut current = self.current.write();
+            let asks_anew = setup.asks_otherwise(&current);
+            *current = Arc::new(setup);
+            table.follow(&roster, &mut seen, asks_anew, now)
+        };
+        warn_of_left_out(left_out);
+        self.restore(&[], waiting);
+        self.wake.notify_one();
+    }
+
+    /// Takes over what an earlier run wrote, and which domains have mail that waits. Facts are for the start, before mail
+    /// leaves: they are believed before anything that is known.
+    pub fn restore(&self, facts: &[(String, Vec<u8>)], waiting: &BTreeSet<(TenantName, Domain)>) {
+        let (now, setup) = (self.clock.now().wall, self.setup());
+        let watched = |tenant: &TenantName| setup.watched.contains(tenant);
         let news = {
             let (mut table, mut seen) = (self.table.lock(), self.seen.lock());
             table.restore(facts, &mut seen, watched, now);
@@ -180,7 +262,7 @@ impl Cover {
 
     /// Mail of a tenant came from this domain. Cheap: two look-ups where it is known.
     pub fn seen(&self, tenant: &TenantName, sender_domain: &Domain) {
-        if !self.watched.contains(tenant) || !is_name(sender_domain) {
+        if !self.current.read().watched.contains(tenant) || !is_name(sender_domain) {
             return;
         }
         let noted = self.seen.lock().note(tenant, sender_domain, self.clock.now().wall);
@@ -223,6 +305,12 @@ impl Cover {
             _ => None,
         };
         self.table.lock().not_written(batch.iter().filter_map(key));
+    }
+}
+
+fn warn_of_left_out(left_out: usize) {
+    if left_out > 0 {
+        tracing::warn!(left_out, kept = table::DOMAINS_MAX, "sender domains are too many: SPF of some is not asked");
     }
 }
 

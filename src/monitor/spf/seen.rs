@@ -5,7 +5,7 @@
 //! everybody's bars and ask DNS without end: it takes the place of one that was not seen for long, or waits until there is
 //! one. What is passed over is counted.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use crate::clock::Wall;
@@ -53,6 +53,21 @@ impl Seen {
         self.tenants.entry(tenant.clone()).or_default().named.insert(domain.clone());
     }
 
+    /// The configuration names these domains from now on, and these tenants are looked at; what was seen of others is
+    /// forgotten.
+    pub fn follow(&mut self, named: &[(TenantName, Domain)], watched: &BTreeSet<TenantName>) {
+        for (name, own) in &mut self.tenants {
+            own.named.clear();
+            own.full_until = None;
+            if !watched.contains(name) {
+                (own.kept, own.new) = (HashMap::new(), HashSet::new());
+            }
+        }
+        self.new.retain(|(tenant, _)| watched.contains(tenant));
+        named.iter().for_each(|(tenant, domain)| self.name(tenant, domain));
+        self.tenants.retain(|name, own| watched.contains(name) || !own.named.is_empty());
+    }
+
     /// A message of this tenant came from this domain.
     pub fn note(&mut self, tenant: &TenantName, domain: &Domain, now: Wall) -> Noted {
         if !self.tenants.contains_key(tenant) {
@@ -88,6 +103,17 @@ impl Seen {
         let own = self.tenants.entry(tenant.clone()).or_default();
         own.kept.insert(domain.clone(), last);
         own.full_until = None;
+    }
+
+    /// Keeps a domain that bars somebody and was named, or was seen before; false where there is no room.
+    pub fn keeps(&mut self, tenant: &TenantName, domain: &Domain, now: Wall) -> bool {
+        let own = self.tenants.entry(tenant.clone()).or_default();
+        if own.named.contains(domain) {
+            own.kept.remove(domain);
+            return false;
+        }
+        let has_room = own.kept.len() < SEEN_MAX;
+        own.kept.contains_key(domain) || has_room && own.kept.insert(domain.clone(), now).is_none()
     }
 
     /// There is no room for more of this tenant. True where that is news.

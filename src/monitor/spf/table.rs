@@ -85,16 +85,11 @@ impl Table {
         pools: &BTreeMap<TenantName, Vec<(PoolName, Vec<BindingName>)>>,
     ) -> Self {
         let (bindings, addresses): (Vec<_>, Vec<_>) = bindings.into_iter().unzip();
-        let place = |name: &BindingName| bindings.iter().position(|known| known == name);
-        let places = |(pool, members): &(PoolName, Vec<BindingName>)| {
-            (pool.clone(), members.iter().filter_map(place).collect::<Vec<_>>())
-        };
-        let pools = pools.iter().map(|(tenant, pools)| (tenant.clone(), pools.iter().map(places).collect())).collect();
         Self {
             rules,
+            pools: places(&bindings, pools),
             bindings,
             addresses,
-            pools,
             rows: BTreeMap::new(),
             agenda: Agenda::default(),
             asking: 0,
@@ -170,12 +165,50 @@ impl Table {
         true
     }
 
+    /// Other rules; `pools` as in [`Self::new`].
+    pub(super) fn take_rules(
+        &mut self,
+        rules: Rules,
+        pools: &BTreeMap<TenantName, Vec<(PoolName, Vec<BindingName>)>>,
+    ) {
+        (self.rules, self.pools) = (rules, places(&self.bindings, pools));
+    }
+
+    /// All that was told is told again with the next [`Self::take_news`], beside what is new.
+    pub(super) fn tell_again(&mut self) {
+        let told = self.rows.iter().filter(|(_, row)| row.told != Default::default());
+        let again = told.map(|(domain, row)| {
+            let (allowed, barred) = row.told.clone();
+            News { domain: domain.clone(), allowed, barred }
+        });
+        self.news.extend(again.collect::<Vec<_>>());
+    }
+
+    pub(super) fn move_turn(&mut self, domain: &Domain, from: Turn, to: Turn) {
+        self.agenda.remove(from, domain);
+        self.agenda.add(to, domain);
+    }
+
+    /// The evaluation of a domain ([`Self::take_due`]) came to nothing that can be used: it is due again.
+    pub fn put_back(&mut self, domain: &Domain, now: Wall) {
+        self.asking = self.asking.saturating_sub(1);
+        let Some(row) = self.rows.get_mut(domain).filter(|row| row.turn.is_none()) else { return };
+        let turn = Turn { rank: Rank::Routine, due: now };
+        row.turn = Some(turn);
+        self.agenda.add(turn, domain);
+    }
+
     fn forget(&mut self, tenant: &TenantName, domain: &Domain) {
         let Some(row) = self.rows.get_mut(domain) else { return };
         row.seen.remove(tenant);
-        if row.is_needed() {
-            return;
+        if !row.is_needed() {
+            self.drop_row(domain);
         }
+    }
+
+    /// It is nobody's any more.
+    pub(super) fn drop_row(&mut self, domain: &Domain) {
+        let Some(row) = self.rows.get_mut(domain) else { return };
         if row.told != Default::default() {
             self.news.push(News { domain: domain.clone(), allowed: Vec::new(), barred: Vec::new() });
         }
@@ -313,4 +346,13 @@ impl Table {
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
+}
+
+/// Pools with the places of their bindings.
+fn places(bindings: &[BindingName], pools: &BTreeMap<TenantName, Vec<(PoolName, Vec<BindingName>)>>) -> Pools {
+    let place = |name: &BindingName| bindings.iter().position(|known| known == name);
+    let places = |(pool, members): &(PoolName, Vec<BindingName>)| {
+        (pool.clone(), members.iter().filter_map(place).collect::<Vec<_>>())
+    };
+    pools.iter().map(|(tenant, pools)| (tenant.clone(), pools.iter().map(places).collect())).collect()
 }

@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 
 use super::ask::{Asker, Opened};
 use super::outcome::{Answer, Outcome, Reason};
-use super::{Cover, Heard, Target};
+use super::{Cover, Heard, Setup, Target};
 use crate::message::Domain;
 
 /// Domains that are evaluated at the same time.
@@ -32,6 +32,9 @@ const DOMAIN_PATIENCE: Duration = Duration::from_secs(60);
 /// Longest sleep: a clock that is set forward is noticed this soon.
 const SLEEP_MAX: Duration = Duration::from_secs(30);
 
+/// Pause between two looks whether the name servers were tested.
+const UNTESTED_PAUSE: Duration = Duration::from_millis(200);
+
 /// Notes are put together for this long where there is more to evaluate.
 const NOTES_EVERY: Duration = Duration::from_secs(10);
 
@@ -39,18 +42,24 @@ impl Cover {
     /// Works until `stopped` turns true. What is in flight then is dropped: it decided nothing yet.
     pub async fn run(self: Arc<Self>, mut stopped: watch::Receiver<bool>) {
         let mut workers = JoinSet::new();
-        for asker in &self.askers {
-            let (cover, asker) = (Arc::clone(&self), Arc::clone(asker));
-            workers.spawn(async move { cover.work(&asker).await });
+        // There may be domains to ask about only with a later configuration.
+        for number in 0..DOMAINS_AT_ONCE {
+            let cover = Arc::clone(&self);
+            workers.spawn(async move { cover.work(number).await });
         }
         // An error means that the sender is gone, which is a stop as well. The workers end with their set.
         drop(stopped.wait_for(|stop| *stop).await);
     }
 
-    async fn work(&self, asker: &Arc<Asker>) {
+    async fn work(&self, number: usize) {
         loop {
             let domain = self.take_due().await;
-            self.evaluate(asker, &domain).await;
+            let setup = self.setup();
+            match setup.askers.get(number) {
+                Some(asker) => self.evaluate(&setup, asker, &domain).await,
+                // Nobody is to be asked any more: the domain is nobody's either.
+                None => self.table.lock().put_back(&domain, self.clock.now().wall.plus(SLEEP_MAX)),
+            }
             // The domain has a new turn, for which somebody may wait too long.
             self.wake.notify_one();
         }
@@ -62,15 +71,19 @@ impl Cover {
         loop {
             self.admit_new();
             let now = self.clock.now().wall;
+            let is_tested = (self.around.is_tested)();
             let (due, next) = {
                 let mut table = self.table.lock();
-                (table.take_due(now), table.next_due())
+                (if is_tested { table.take_due(now) } else { None }, table.next_due())
             };
             if let Some(domain) = due {
                 tokio::time::sleep(PACE).await;
                 return domain;
             }
-            let pause = next.map_or(SLEEP_MAX, |next| next.since(now)).min(SLEEP_MAX);
+            let pause = match is_tested {
+                true => next.map_or(SLEEP_MAX, |next| next.since(now)).min(SLEEP_MAX),
+                false => UNTESTED_PAUSE,
+            };
             tokio::select! {
                 () = tokio::time::sleep(pause.max(PACE)) => {}
                 () = self.wake.notified() => {}
@@ -96,11 +109,11 @@ impl Cover {
     }
 
     /// Evaluates one domain for every binding.
-    async fn evaluate(&self, asker: &Arc<Asker>, domain: &Domain) {
+    async fn evaluate(&self, setup: &Arc<Setup>, asker: &Arc<Asker>, domain: &Domain) {
         let distrusted = Answer::without_record(Outcome::TempError, Reason::Distrusted);
-        let mut answers = vec![distrusted; self.targets.len()];
+        let mut answers = vec![distrusted; setup.targets.len()];
         if (self.around.is_believed)() {
-            let found = self.ask(asker, domain).await;
+            let found = self.ask(&setup.targets, asker, domain).await;
             if (self.around.is_believed)() {
                 found.iter().for_each(|answer| (self.around.sink)(Heard::Evaluated(answer.outcome)));
                 answers = found;
@@ -110,7 +123,12 @@ impl Cover {
         let now = self.clock.now().wall;
         let (news, notes) = {
             let mut table = self.table.lock();
-            table.answered(domain, &answers, unit, now);
+            if Arc::ptr_eq(setup, &self.setup()) {
+                table.answered(domain, &answers, unit, now);
+            } else {
+                // Other bindings were asked about than there are now, or other servers asked.
+                table.put_back(domain, now);
+            }
             let notes = if table.is_time_to_tell(NOTES_EVERY, now) { table.take_notes(now) } else { Vec::new() };
             (table.take_news(), notes)
         };
@@ -119,23 +137,23 @@ impl Cover {
     }
 
     /// An answer for each binding.
-    async fn ask(&self, asker: &Arc<Asker>, domain: &Domain) -> Vec<Answer> {
+    async fn ask(&self, targets: &[Target], asker: &Arc<Asker>, domain: &Domain) -> Vec<Answer> {
         asker.forget();
         let opened = match asker.open(domain.as_str()).await {
             Ok(opened) => Arc::new(opened),
-            Err(answer) => return vec![answer; self.targets.len()],
+            Err(answer) => return vec![answer; targets.len()],
         };
         let begun = self.clock.now().mono;
-        let mut answers = Vec::with_capacity(self.targets.len());
-        for targets in self.targets.chunks(IN_FLIGHT) {
+        let mut answers = Vec::with_capacity(targets.len());
+        for some in targets.chunks(IN_FLIGHT) {
             let is_dead =
                 !answers.is_empty() && answers.iter().all(|answer: &Answer| answer.outcome == Outcome::TempError);
             if is_dead || self.clock.now().mono.since(begun) >= DOMAIN_PATIENCE {
                 let given_up = Answer::without_record(Outcome::TempError, Reason::GaveUp);
-                answers.resize(self.targets.len(), given_up);
+                answers.resize(targets.len(), given_up);
                 break;
             }
-            answers.extend(judge_all(asker, &opened, domain, targets).await);
+            answers.extend(judge_all(asker, &opened, domain, some).await);
         }
         answers
     }

@@ -43,6 +43,7 @@ async fn bench(domains: &[&str], timeout: &str) -> Bench {
         sink: Arc::new(drop),
         waits: Arc::new(|_| true),
         is_believed: Arc::new(move || believed.load(Ordering::SeqCst)),
+        is_tested: Arc::new(|| true),
     };
     let cover = Arc::new(Cover::new(&config, Arc::new(SystemClock::default()), around).unwrap());
     let (stop, stopped) = watch::channel(false);

@@ -5,12 +5,13 @@
 //! begins and with one that ends. A second resolver that says nothing is no reason to send over a listed address for ever:
 //! after twice the answers that were needed, in all of which it was silent, it goes on without it.
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use crate::clock::Wall;
 use crate::config;
 use crate::message::ZoneName;
-use crate::monitor::answer::AnswerClass;
+use crate::monitor::answer::{AnswerClass, DnsOutcome, classify};
 use crate::monitor::urgent::NEARLY;
 use crate::reputation::evidence::Listing;
 
@@ -48,9 +49,28 @@ impl Known {
         if listing.weight < 0.0 { Self::Good(listing.clone()) } else { Self::Listed(listing.clone()) }
     }
 
+    /// The same by other meanings of codes; `None` where its codes mean nothing any more.
+    pub(super) fn reread(self, zone: &config::Zone) -> Option<Self> {
+        let (Self::Good(old) | Self::Listed(old)) = &self else { return Some(self) };
+        let words = || old.codes.split(' ');
+        let codes: Vec<Ipv4Addr> = words().map_while(|word| word.parse().ok()).collect();
+        if codes.is_empty() {
+            return Some(self);
+        }
+        // Words behind the codes say whose domain it is.
+        let has_words = words().count() > codes.len();
+        let known = Self::of(&zone.name, &classify(&DnsOutcome::Addresses(codes), zone))?;
+        let told = |new: Listing| if has_words { Listing { codes: old.codes.clone(), ..new } } else { new };
+        Some(match known {
+            Self::Listed(new) => Self::Listed(told(new)),
+            Self::Good(new) => Self::Good(told(new)),
+            Self::Clean => Self::Clean,
+        })
+    }
+
     /// What an answer concludes, if anything.
     pub(super) fn of(zone: &ZoneName, answer: &AnswerClass) -> Option<Self> {
-        let listing = |codes: &[std::net::Ipv4Addr], weight, certain| {
+        let listing = |codes: &[Ipv4Addr], weight, certain| {
             let codes: Vec<String> = codes.iter().map(ToString::to_string).collect();
             Listing { zone: zone.clone(), weight, certain, codes: codes.join(" ") }
         };
@@ -229,6 +249,17 @@ impl Cell {
                 Some(Change::Cleared(since))
             }
             _ => None,
+        }
+    }
+
+    /// The list's codes mean something else now.
+    pub(super) fn reread(&mut self, zone: &config::Zone) {
+        let was_listed = self.is_listed();
+        self.confirmed = self.confirmed.take().and_then(|known| known.reread(zone));
+        let row = self.pending.take().and_then(|row| Some(Pending { what: row.what.clone().reread(zone)?, ..row }));
+        self.pending = row.filter(|row| self.confirmed.as_ref() != Some(&row.what));
+        if was_listed && !self.is_listed() {
+            (self.seen, self.confirmed_at, self.text, self.disputed) = (None, None, None, false);
         }
     }
 

@@ -17,6 +17,9 @@ mod blast;
 mod cell;
 #[cfg(test)]
 mod doubt_tests;
+mod follow;
+#[cfg(test)]
+mod follow_tests;
 mod note;
 mod snapshot;
 mod telling;
@@ -117,28 +120,16 @@ pub struct Watch {
 impl Watch {
     /// Nothing known. Zones are numbered as in `rules.zones`.
     pub fn new(rules: &config::Monitor, bindings: &[(BindingName, IpAddr)], now: Wall) -> Self {
-        let cells = |zone: &config::Zone| -> BTreeMap<Subject, Cell> {
-            let asked = bindings
-                .iter()
-                .filter(|(_, address)| zone.kind == ZoneKind::Address && zone.families.hold(address.to_canonical()));
-            asked.map(|(binding, _)| (Subject::Binding(binding.clone()), Cell::default())).collect()
-        };
-        let watched = |zone: &config::Zone| Watched {
-            name: zone.name.clone(),
-            rules: zone.clone(),
-            state: ZoneState::new(now),
-            cells: cells(zone),
-            kept: BTreeMap::new(),
-            strange: Vec::new(),
-            networks: String::new(),
-            probes: Vec::new(),
-            second_silent: 0,
-            second_mute: false,
+        let addresses: BTreeMap<BindingName, IpAddr> = bindings.iter().cloned().collect();
+        let watched = |zone: &config::Zone| {
+            let mut watched = Watched::new(zone, now);
+            watched.ask_about(&addresses);
+            watched
         };
         Self {
             rules: rules.clone(),
             zones: rules.zones.iter().map(watched).collect(),
-            addresses: bindings.iter().cloned().collect(),
+            addresses,
             domains: Domains::new(),
             domains_of: BTreeMap::new(),
             told: BTreeMap::new(),

@@ -15,6 +15,7 @@ use super::*;
 use crate::clock::{ManualClock, Wall};
 
 mod doubt;
+mod follow;
 mod google;
 
 const NOW: Wall = Wall::from_millis(1_795_334_400_000); // 2026-11-22 08:00 UTC
