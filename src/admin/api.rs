@@ -9,8 +9,7 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
 use super::Sources;
-use super::status::{QueueEntry, Status};
-use crate::message::EntryId;
+use super::status::Status;
 use crate::telemetry::events::{Event, Kind};
 use crate::telemetry::unmatched::UnmatchedReply;
 
@@ -30,33 +29,6 @@ pub async fn health(State(sources): State<Sources>) -> Response {
 /// `GET /api/v1/status`
 pub async fn status(State(sources): State<Sources>) -> Json<Status> {
     Json(Status::of(&sources))
-}
-
-/// Parameters of `GET /api/v1/queue`.
-#[derive(Debug, Deserialize)]
-pub struct QueueQuery {
-    /// Entries at most; default 100, at most 10,000.
-    limit: Option<usize>,
-}
-
-/// Answer of `GET /api/v1/queue`.
-#[derive(Debug, Serialize)]
-pub struct QueueList {
-    /// Oldest first.
-    pub entries: Vec<QueueEntry>,
-    /// How many there are in all.
-    pub total: usize,
-}
-
-/// `GET /api/v1/queue?limit=N`
-pub async fn queue(State(sources): State<Sources>, Query(query): Query<QueueQuery>) -> Json<QueueList> {
-    let limit = query.limit.unwrap_or(100).min(10_000);
-    let mut ids: Vec<EntryId> = sources.dispatcher.with_core(|core| core.index().iter().map(|(id, _)| id).collect());
-    let total = ids.len();
-    ids.sort_unstable();
-    ids.truncate(limit);
-    let entries = ids.into_iter().filter_map(|id| QueueEntry::of(&sources, id)).collect();
-    Json(QueueList { entries, total })
 }
 
 /// Parameters of `GET /api/v1/events` and `GET /api/v1/unmatched`; text, so that a wrong one is answered in words.

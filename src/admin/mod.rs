@@ -16,7 +16,7 @@ mod monitor;
 mod orders;
 mod pools;
 pub mod problem;
-mod queue;
+pub mod queue;
 mod reload;
 pub mod scrape;
 mod session;
@@ -85,7 +85,6 @@ pub fn router(sources: Sources) -> Router {
         .route("/healthz", get(api::health))
         .route("/metrics", get(scrape::metrics))
         .route("/api/v1/status", get(api::status))
-        .route("/api/v1/queue", get(api::queue))
         .route("/api/v1/explain", get(explain::select))
         .route("/api/v1/explain/{id}", get(explain::entry))
         .route("/api/v1/limits", get(explain::limits))

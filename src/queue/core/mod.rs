@@ -7,8 +7,12 @@
 //! [`domains`] knows where the mail of each domain goes, [`lanes`] asks the scheduler for the heads of lanes, [`wake`] lets
 //! those that stood still look again, [`slots`] shares out the attempts under way, [`held`] keeps back the mail of tenants
 //! that a receiver refuses, [`cover`] which bindings may carry a sender's mail, [`reaction`] measures how fast it stops once a binding is listed, [`moves`] has refusals judged before they count, and keeps mail that moves no further to the
-//! bindings it has met.
+//! bindings it has met, [`acts`] does what an operator wants of mail that waits, [`select`] finds it, and [`stranded`] knows
+//! what cannot wait here since its pool or tenant is not configured.
 
+pub mod acts;
+#[cfg(test)]
+mod acts_tests;
 mod asked;
 mod cover;
 mod domains;
@@ -19,7 +23,9 @@ mod moves;
 #[cfg(test)]
 mod moves_tests;
 pub mod reaction;
+pub mod select;
 mod slots;
+mod stranded;
 mod tenants;
 #[cfg(test)]
 mod tests;
@@ -35,16 +41,18 @@ use std::time::Duration;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
+use self::acts::{Act, Acts};
 use self::asked::Asked;
 use self::domains::Domains;
 use self::held::{Aside, Senders};
 use self::lanes::request;
 use self::reaction::{Reaction, Reactions};
 use self::slots::Slots;
+use self::stranded::Strand;
 use self::tenants::TenantPlan;
 use self::wake::Lines;
 use super::blame;
-use super::index::{Due, Index, Place, Waiting};
+use super::index::{Due, FAR, HELD, Index, Place, Waiting};
 use super::state::{self, Answered, Settled};
 use crate::clock::{Now, Wall};
 use crate::config::{self, Config};
@@ -83,6 +91,14 @@ pub enum Action {
         enhanced: EnhancedCode,
         /// For the DSN.
         text: String,
+    },
+    /// An operator's act came while the entry was being worked on, and it waits again: do it, then call [`Core::acted`] or
+    /// [`Core::ended`].
+    Act {
+        /// The entry; it is claimed.
+        entry: EntryId,
+        /// What to do.
+        act: Arc<Act>,
     },
 }
 
@@ -139,6 +155,8 @@ pub struct Core {
     reactions: Reactions,
     aside: Aside,
     asked: Asked,
+    acts: Acts,
+    stranded: Strand,
     actions: VecDeque<Action>,
     lines: Lines,
     slots: Slots,
@@ -195,6 +213,8 @@ impl Core {
             reactions: Reactions::default(),
             aside: Aside::default(),
             asked: Asked::default(),
+            acts: Acts::default(),
+            stranded: Strand::default(),
             actions: VecDeque::new(),
             lines: Lines::default(),
             slots: Slots::new(config.queue.max_attempts_in_flight, config.tenants.iter().map(|tenant| tenant.weight)),
@@ -214,8 +234,11 @@ impl Core {
     pub fn enqueue(&mut self, entry: &Entry, now: Now) -> bool {
         let (Some(pool), Some(tenant)) = (self.scheduler.pool_id(&entry.pool), self.scheduler.tenant_id(&entry.tenant))
         else {
+            self.drop_entry(entry.id);
+            self.stranded.add(entry);
             return false;
         };
+        self.stranded.remove(entry.id);
         self.drop_entry(entry.id);
         let domain = self.domains.enter(&entry.domain);
         let sender_domain = entry.reverse_path.as_ref().map(|from| from.domain());
@@ -232,14 +255,11 @@ impl Core {
             expires: entry.expires,
             sticky: entry.state.sticky.as_ref().and_then(|(name, _)| self.scheduler.binding_id(name)),
             excluded: self.excluded(entry),
+            held: None,
             place: Place::Resolving,
         };
         self.index.insert(entry, waiting);
-        if entry.state.next_at > now.wall {
-            self.index.delay(entry.id, entry.state.next_at, "retry");
-        } else {
-            self.route(entry.id, domain, now);
-        }
+        self.stand(entry, now);
         true
     }
 
@@ -341,7 +361,7 @@ impl Core {
         self.scheduler.settle(lease, settlement, now);
         self.ask_for_grants();
         match entry {
-            None => self.drop_entry(id),
+            None => self.forget(id),
             Some(entry) => self.put_back(entry, now),
         }
         self.measure(binding);
@@ -362,6 +382,9 @@ impl Core {
 
     /// An entry that is neither in a lane nor on the wire is looked at again at `until`.
     pub fn look_again(&mut self, id: EntryId, until: Wall) {
+        if self.follows(id) {
+            return;
+        }
         // Its end, if that has come, is looked at again no sooner: what could not be ended would spin.
         self.index.update(id, |w| w.expires = w.expires.max(until));
         self.index.watch_expiry(id);
@@ -385,6 +408,7 @@ impl Core {
 
     /// An entry was given up or refused, and that is on disk.
     pub fn forget(&mut self, id: EntryId) {
+        self.acts.forget(id);
         self.drop_entry(id);
     }
 
@@ -506,7 +530,19 @@ impl Core {
             // The timer may have fired while the entry was being worked on, also by a clock that was set back since; whatever blocks its lane, it must end.
             self.index.watch_expiry(entry.id);
         }
-        if entry.state.next_at > now.wall {
+        self.stand(entry, now);
+    }
+
+    /// Where an entry goes that is nowhere: it is kept back, waits for its next try, or may leave.
+    fn stand(&mut self, entry: &Entry, now: Now) {
+        let held = entry.state.held_at(now.wall).map(|hold| hold.until.unwrap_or(FAR));
+        self.index.update(entry.id, |w| w.held = held);
+        if self.follows(entry.id) {
+            return;
+        }
+        if let Some(until) = held {
+            self.index.delay(entry.id, until, HELD);
+        } else if entry.state.next_at > now.wall {
             self.index.delay(entry.id, entry.state.next_at, "retry");
         } else if let Some(domain) = self.index.get(entry.id).map(|w| w.domain) {
             self.route(entry.id, domain, now);
