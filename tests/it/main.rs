@@ -25,6 +25,7 @@ mod feeds;
 mod marks;
 mod metrics;
 mod mx;
+mod queue;
 mod reaction;
 mod reputation;
 mod resolver;

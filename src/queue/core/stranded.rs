@@ -70,11 +70,7 @@ impl Strand {
     }
 
     /// Up to `count` of them behind `after`, oldest first.
-    pub(super) fn slice(
-        &self,
-        after: Option<EntryId>,
-        count: usize,
-    ) -> impl Iterator<Item = (EntryId, &Stranded)> {
+    pub(super) fn slice(&self, after: Option<EntryId>, count: usize) -> impl Iterator<Item = (EntryId, &Stranded)> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         self.entries.range((from, Bound::Unbounded)).take(count).map(|(id, stranded)| (*id, stranded))
     }

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::super::core::acts::{Act, Became, Claim, Crossed, apply};
 use super::super::core::Core;
+use super::super::core::acts::{Act, Became, Claim, Crossed, apply};
 use super::super::state::Settled;
 use super::Dispatcher;
 use crate::clock::Now;
@@ -47,15 +47,8 @@ pub enum Came {
 
 impl Came {
     /// All of them.
-    pub const ALL: [Self; 7] = [
-        Self::Done,
-        Self::Unchanged,
-        Self::OnTheWire,
-        Self::Held,
-        Self::Stranded,
-        Self::Gone,
-        Self::Unread,
-    ];
+    pub const ALL: [Self; 7] =
+        [Self::Done, Self::Unchanged, Self::OnTheWire, Self::Held, Self::Stranded, Self::Gone, Self::Unread];
 
     /// Stable text.
     pub fn as_str(self) -> &'static str {
