@@ -16,7 +16,7 @@
 //!
 //! - *Retry* needs no disk: it ends what the entry waits for by itself (its next try, a look-up that failed). What keeps it
 //!   back by right — caps, rates, suspensions, holds — is asked as for any other mail.
-//! - *Hold* is written down, and [`Core::route`], through which everything passes on its way into a lane, keeps to it.
+//! - *Hold* is written down, and `Core::route`, through which everything passes on its way into a lane, keeps to it.
 //!   Lifetime goes on: mail that is kept back until it expires is reported to its sender like any other.
 //! - *Bounce* ends all recipients that wait. In the report stands that the operator did it, and why.
 //! - *Move* keeps tenant and stream. Bindings to prefer or to avoid are forgotten unless the new pool has them too, and the
@@ -102,6 +102,8 @@ pub struct Crossed {
 /// Acts under way.
 #[derive(Debug, Default)]
 pub(super) struct Acts {
+    /// Until when entries are kept back, [`FAR`](super::super::index::FAR) until they are released.
+    held: HashMap<EntryId, Wall>,
     /// What an act has taken out of the queue's reach.
     claimed: HashSet<EntryId>,
     /// What is to be done when an attempt or another act is over; the last one told counts.
@@ -113,6 +115,26 @@ impl Acts {
     pub(super) fn forget(&mut self, id: EntryId) {
         self.claimed.remove(&id);
         self.following.remove(&id);
+        self.held.remove(&id);
+    }
+
+    /// The entry is kept back until then, or not any more.
+    pub(super) fn keep(&mut self, id: EntryId, until: Option<Wall>) {
+        if let Some(until) = until {
+            self.held.insert(id, until);
+        } else {
+            self.held.remove(&id);
+        }
+    }
+
+    /// Until when the entry is kept back, if it is.
+    pub(super) fn held(&mut self, id: EntryId, now: Wall) -> Option<Wall> {
+        let until = *self.held.get(&id)?;
+        if until <= now {
+            self.held.remove(&id);
+            return None;
+        }
+        Some(until)
     }
 }
 
@@ -160,7 +182,7 @@ impl Core {
             };
         }
         let Some(waiting) = self.index.get(id) else { return Claim::Unknown };
-        let is_held = waiting.held.is_some_and(|until| until > now.wall);
+        let is_held = self.acts.held(id, now.wall).is_some();
         if waiting.place == Place::InFlight {
             return self.follow(id, act);
         }

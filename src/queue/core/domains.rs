@@ -270,13 +270,9 @@ impl Core {
 
     /// Puts an entry into the lane of its destination, or asks where that is.
     pub(super) fn route(&mut self, id: EntryId, domain: DomainId, now: Now) {
-        let Some(waiting) = self.index.get(id) else { return };
         // Here every way into a lane passes.
-        if let Some(until) = waiting.held {
-            if until > now.wall {
-                return self.index.delay(id, until, HELD);
-            }
-            self.index.update(id, |w| w.held = None);
+        if let Some(until) = self.acts.held(id, now.wall) {
+            return self.index.delay(id, until, HELD);
         }
         let Some(waiting) = self.index.get(id) else { return };
         let (pool, tenant, sender) = (waiting.pool, waiting.tenant, waiting.sender);

@@ -255,7 +255,6 @@ impl Core {
             expires: entry.expires,
             sticky: entry.state.sticky.as_ref().and_then(|(name, _)| self.scheduler.binding_id(name)),
             excluded: self.excluded(entry),
-            held: None,
             place: Place::Resolving,
         };
         self.index.insert(entry, waiting);
@@ -413,6 +412,7 @@ impl Core {
     }
 
     fn drop_entry(&mut self, id: EntryId) {
+        self.acts.keep(id, None);
         if let Some(gone) = self.index.remove(id) {
             self.senders.leave(gone.sender);
             self.domains.leave(gone.domain);
@@ -536,7 +536,7 @@ impl Core {
     /// Where an entry goes that is nowhere: it is kept back, waits for its next try, or may leave.
     fn stand(&mut self, entry: &Entry, now: Now) {
         let held = entry.state.held_at(now.wall).map(|hold| hold.until.unwrap_or(FAR));
-        self.index.update(entry.id, |w| w.held = held);
+        self.acts.keep(entry.id, held);
         if self.follows(entry.id) {
             return;
         }

@@ -63,7 +63,6 @@ impl Bench {
             expires: at(expires),
             sticky: None,
             excluded: None,
-            held: None,
             place: Place::Resolving,
         };
         self.index.insert(&entry, waiting);

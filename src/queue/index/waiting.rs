@@ -94,8 +94,6 @@ pub struct Waiting {
     pub sticky: Option<BindingId>,
     /// Bindings to avoid; rarely any.
     pub excluded: Option<Box<[(BindingId, Wall)]>>,
-    /// Kept back by an operator until then; [`FAR`] until it is released.
-    pub held: Option<Wall>,
     /// Where it is.
     pub place: Place,
 }
