@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
@@ -14,11 +14,10 @@ use utoipa_axum::routes;
 
 use super::auth::Reader;
 use super::problem::Problem;
-use super::status::{QueueEntry, Status};
+use super::status::Status;
 use super::{Sources, extract};
 use crate::clock::Wall;
 use crate::config::units::parse_duration;
-use crate::message::EntryId;
 use crate::telemetry::events::{Event, Filter, Kind};
 use crate::telemetry::unmatched::UnmatchedReply;
 
@@ -48,33 +47,6 @@ async fn health(State(sources): State<Sources>) -> Response {
 #[utoipa::path(get, path = "/api/v1/status", tag = "status", responses((status = 200, body = Status)))]
 async fn status(_: Reader, State(sources): State<Sources>) -> Json<Status> {
     Json(Status::of(&sources))
-}
-
-/// Parameters of `GET /api/v1/queue`.
-#[derive(Debug, Deserialize)]
-pub struct QueueQuery {
-    /// Entries at most; default 100, at most 10,000.
-    limit: Option<usize>,
-}
-
-/// Answer of `GET /api/v1/queue`.
-#[derive(Debug, Serialize)]
-pub struct QueueList {
-    /// Oldest first.
-    pub entries: Vec<QueueEntry>,
-    /// How many there are in all.
-    pub total: usize,
-}
-
-/// `GET /api/v1/queue?limit=N`
-pub async fn queue(State(sources): State<Sources>, Query(query): Query<QueueQuery>) -> Json<QueueList> {
-    let limit = query.limit.unwrap_or(100).min(10_000);
-    let mut ids: Vec<EntryId> = sources.dispatcher.with_core(|core| core.index().iter().map(|(id, _)| id).collect());
-    let total = ids.len();
-    ids.sort_unstable();
-    ids.truncate(limit);
-    let entries = ids.into_iter().filter_map(|id| QueueEntry::of(&sources, id)).collect();
-    Json(QueueList { entries, total })
 }
 
 /// Which events; text, so that a wrong word is answered in words.

@@ -99,7 +99,7 @@ pub struct ExplainedBinding {
 }
 
 impl ExplainedBinding {
-    fn of(said: &Said, provider: Option<&ProviderName>, limits: Option<&Config>) -> Self {
+    pub(super) fn of(said: &Said, provider: Option<&ProviderName>, limits: Option<&Config>) -> Self {
         let limits = limits.map(|config| limits_of_binding(&config, &said.binding, provider).unwrap_or_default());
         Self {
             binding: said.binding.to_string(),

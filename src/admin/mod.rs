@@ -23,7 +23,7 @@ mod openapi;
 pub mod orders;
 pub mod pools;
 pub mod problem;
-mod queue;
+pub mod queue;
 mod reload;
 pub mod scrape;
 mod session;
@@ -36,7 +36,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::extract::{DefaultBodyLimit, Extension};
-use axum::routing::get;
 use axum::{Router, middleware};
 use tokio::sync::watch;
 use utoipa::openapi::OpenApi;
@@ -108,9 +107,7 @@ pub fn document() -> OpenApi {
 pub fn router(sources: Sources) -> Router {
     let (documented, described) = documented().split_for_parts();
     let described = Served(Arc::new(openapi::finished(described)));
-    let reader = middleware::from_extractor_with_state::<auth::Reader, _>(sources.clone());
     documented
-        .route("/api/v1/queue", get(api::queue).route_layer(reader))
         .layer(Extension(described))
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .layer(middleware::from_fn(audit::noticing))

@@ -142,9 +142,8 @@ impl Book {
     /// none had before, and is told what fires.
     pub fn follow(&mut self, rules: &Rules) {
         let mut before = std::mem::take(&mut self.targets);
-        let mut kept = |is_same: &dyn Fn(&Target) -> bool| {
-            before.iter().position(is_same).map(|place| before.swap_remove(place))
-        };
+        let mut kept =
+            |is_same: &dyn Fn(&Target) -> bool| before.iter().position(is_same).map(|place| before.swap_remove(place));
         let mut targets = Vec::new();
         for manager in &rules.alertmanagers {
             let old = self.rules.alertmanagers.iter().find(|old| old.name == manager.name && old.url == manager.url);

@@ -45,11 +45,7 @@ impl Apply for Turn {
                 Ok(more) => warnings.extend(more),
                 Err(why) => wrong.push(why),
             }
-            if wrong.is_empty() {
-                Ok(warnings)
-            } else {
-                Err(wrong.join("\n"))
-            }
+            if wrong.is_empty() { Ok(warnings) } else { Err(wrong.join("\n")) }
         })
     }
 
@@ -75,7 +71,8 @@ impl Apply for Turn {
             if let Err(error) = self.watching.reconfigure(change) {
                 // Checked a moment ago: mail goes by the new configuration, those that look from outside by the old.
                 tracing::error!(error = error.as_str(), "the monitor does not follow the new configuration");
-                warnings.push(format!("the monitor does not follow the new configuration until the next reload: {error}"));
+                warnings
+                    .push(format!("the monitor does not follow the new configuration until the next reload: {error}"));
             }
             Ok(warnings)
         })

@@ -80,6 +80,29 @@ pub struct EntryState {
     /// end. Empty where return paths are not rewritten.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub return_paths: Vec<ReturnPath>,
+    /// Kept back by an operator. One whose end has come is none any more: ask [`EntryState::held_at`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<Hold>,
+}
+
+impl EntryState {
+    /// By whom and why the entry is kept back at this moment, if it is.
+    pub fn held_at(&self, now: Wall) -> Option<&Hold> {
+        self.held.as_ref().filter(|hold| hold.until.is_none_or(|until| until > now))
+    }
+}
+
+/// An operator keeps an entry back: no attempt is made for it. Its lifetime goes on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    /// Why, in the operator's words.
+    pub reason: String,
+    /// Who.
+    pub actor: String,
+    /// Since when.
+    pub at: Wall,
+    /// When it ends by itself; `None` until it is released.
+    pub until: Option<Wall>,
 }
 
 /// What the rewritten return path of an entry over one binding is made of, besides what never changes: enough to make

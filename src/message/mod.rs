@@ -6,7 +6,7 @@ pub mod header;
 pub mod id;
 
 pub use address::{Domain, Mailbox};
-pub use envelope::{Entry, EntryState, Recipient, RecipientState, ReturnPath};
+pub use envelope::{Entry, EntryState, Hold, Recipient, RecipientState, ReturnPath};
 pub use id::{
     BindingName, DestinationName, EntryId, IdSource, MessageId, PoolName, ProviderName, StreamName, TenantName,
     ZoneName,

@@ -56,11 +56,20 @@ pub struct FailedRecipient<'a> {
     pub host: Option<&'a str>,
     /// When the last attempt was made, if any was.
     pub last_attempt: Option<Wall>,
+    /// The operator ended it, for this reason: it was neither refused nor given up.
+    pub returned: Option<&'a str>,
 }
+
+/// Status of what the operator ended: security or policy, undefined (RFC 3463 §3.8, X.7.0). On purpose none that blames
+/// the address (X.1.x) or says nothing at all (X.0.0), for which lists strike their subscribers off.
+const RETURNED: &str = "5.7.0";
 
 impl FailedRecipient<'_> {
     /// Status (RFC 3464 §2.3.4): the enhanced code of the reply, or what follows from its code, or from the time run out.
     fn status(&self) -> String {
+        if self.returned.is_some() {
+            return RETURNED.to_owned();
+        }
         let reply = self.reply.unwrap_or_default();
         let (class, rest) = match (is_smtp(reply), reply.as_bytes()) {
             (true, bytes) => (bytes[0], bytes.get(4..).unwrap_or_default()),
@@ -119,6 +128,14 @@ fn for_people(input: &ReportInput<'_>, hostname: &str) -> String {
         let _ = write!(out, "\r\n<{}>\r\n", failed.address);
         let host = failed.host.map(word).filter(|host| !host.is_empty());
         let who = host.map_or_else(|| "The last attempt".to_owned(), |host| format!("The host {host}"));
+        if let Some(why) = failed.returned {
+            fold(&mut out, "    ", &format!("The operator of this relay has ended its delivery: {}", text(why)));
+            if let Some(reply) = failed.reply {
+                fold(&mut out, "    ", &format!("{who} had given this answer before:"));
+                fold(&mut out, "        ", &text(reply));
+            }
+            continue;
+        }
         let story = match (failed.reply, failed.expired) {
             (Some(_), false) => format!("{who} refused it for good:"),
             (Some(_), true) => format!("It was tried until {}, in vain. {who} gave this answer last:", date(input.now)),
@@ -146,7 +163,10 @@ fn for_programs(input: &ReportInput<'_>, hostname: &str) -> String {
         if let Some(host) = failed.host.map(word).filter(|host| !host.is_empty()) {
             field(&mut out, "Remote-MTA", &format!("dns; {host}"));
         }
-        if let Some(reply) = failed.reply {
+        if let Some(why) = failed.returned {
+            let why = format!("x-remuda; ended by the operator: {}", text(why));
+            field(&mut out, "Diagnostic-Code", &why);
+        } else if let Some(reply) = failed.reply {
             let kind = if is_smtp(reply) { "smtp" } else { "x-remuda" };
             field(&mut out, "Diagnostic-Code", &format!("{kind}; {}", text(reply)));
         }
@@ -296,13 +316,15 @@ mod tests {
             reply: Some(reply),
             host: Some("mx.b.example"),
             last_attempt: Some(NOW),
+            returned: None,
         }
     }
 
     #[test]
     fn a_report_has_three_parts_with_the_fields_of_rfc_3464() {
         let (a, b) = (mailbox("a@b.example"), mailbox("c@d.example"));
-        let expired = FailedRecipient { address: &b, expired: true, reply: None, host: None, last_attempt: None };
+        let expired =
+            FailedRecipient { address: &b, expired: true, reply: None, host: None, last_attempt: None, returned: None };
         let raw = report(
             b"Subject: hello\r\nFrom: x@acme.example\r\n\r\nsecret body\r\n",
             &[refused(&a, "550 5.1.1 no such user"), expired],
@@ -343,9 +365,26 @@ mod tests {
             (None, true, "4.4.7"),
             (None, false, "5.0.0"),
         ] {
-            let failed = FailedRecipient { address: &address, expired, reply, host: None, last_attempt: None };
+            let failed =
+                FailedRecipient { address: &address, expired, reply, host: None, last_attempt: None, returned: None };
             assert_eq!(failed.status(), status, "{reply:?}");
         }
+    }
+
+    #[test]
+    fn what_the_operator_ended_says_so_and_blames_no_address() {
+        let address = mailbox("a@b.example");
+        let failed = FailedRecipient {
+            returned: Some("customer asked\r\nBcc: x@example.org"),
+            ..refused(&address, "450 4.7.1 try later")
+        };
+        let raw = report(b"Subject: x\r\n\r\n", &[failed]);
+        assert!(raw.contains("Status: 5.7.0\r\n"), "{raw}");
+        assert!(raw.contains("Diagnostic-Code: x-remuda; ended by the operator: customer asked Bcc:"), "{raw}");
+        let plain = raw.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(plain.contains("The operator of this relay has ended its delivery: customer asked"), "{raw}");
+        assert!(plain.contains("had given this answer before: 450 4.7.1 try later"), "{raw}");
+        assert!(!plain.contains("refused it for good") && raw.lines().all(|line| !line.starts_with("Bcc")), "{raw}");
     }
 
     #[test]

@@ -55,6 +55,8 @@ pub struct Decided {
     pub text: Option<String>,
     /// The host that gave it.
     pub host: Option<String>,
+    /// The operator ended it, for this reason; it was not refused.
+    pub returned: Option<String>,
 }
 
 /// What became of an entry.
@@ -109,6 +111,7 @@ pub fn settle(
                 disposition,
                 text: Some(answer.text.clone()),
                 host: answer.host.clone(),
+                returned: None,
             }),
         }
     }
@@ -142,6 +145,7 @@ pub fn expire(entry: &mut Entry) -> Vec<Decided> {
         disposition: Disposition::Expired,
         text: recipient.state.last_reply,
         host: recipient.state.last_host,
+        returned: None,
     };
     entry.recipients.drain(..).map(give_up).collect()
 }

@@ -27,6 +27,7 @@ mod feeds;
 mod marks;
 mod metrics;
 mod mx;
+mod queue;
 mod reaction;
 mod reload_watch;
 mod reputation;

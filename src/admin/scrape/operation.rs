@@ -149,6 +149,8 @@ mod tests {
     #[test]
     fn a_place_in_the_matrix_shows_the_worse_of_binding_and_route() {
         let binding = |health: &str, routes| BindingStatus {
+            operator: None,
+            orders: Vec::new(),
             name: "a".into(),
             bind_address: "192.0.2.1".into(),
             health: health.into(),

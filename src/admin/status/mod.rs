@@ -5,10 +5,8 @@ mod take;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::Sources;
 pub use super::orders::OrderShown;
 use crate::clock::{Wall, rfc3339};
-use crate::message::EntryId;
 use crate::reputation::holds::HoldView;
 
 pub(in crate::admin) use take::SLICE;
@@ -269,32 +267,4 @@ pub struct SpoolStatus {
     pub quarantined_count: u64,
     /// Group commits since start.
     pub commits: u64,
-}
-
-/// One entry of the queue listing, with what only the disk knows.
-#[derive(Debug, Serialize)]
-pub struct QueueEntry {
-    /// From memory.
-    #[serde(flatten)]
-    pub view: crate::queue::core::QueueView,
-    /// Message it belongs to.
-    pub message: Option<String>,
-    /// Its stream.
-    pub stream: Option<String>,
-    /// What the last attempt said.
-    pub last_reply: Option<String>,
-}
-
-impl QueueEntry {
-    /// Looks the entry up in memory and on disk.
-    pub fn of(sources: &Sources, id: EntryId) -> Option<Self> {
-        let view = sources.dispatcher.with_core(|core| core.view(id))?;
-        let entry = sources.dispatcher.spool().entry(id).ok().flatten();
-        Some(Self {
-            view,
-            message: entry.as_ref().map(|e| e.message.to_string()),
-            stream: entry.as_ref().map(|e| e.stream.to_string()),
-            last_reply: entry.and_then(|e| e.recipients.into_iter().find_map(|r| r.state.last_reply)),
-        })
-    }
 }

@@ -115,7 +115,8 @@ async fn the_days_questions_and_the_counts_outlive_a_change_of_the_list() {
     assert_eq!((before.budget_left, count(&before)), (Some(45), 5));
     let other = name_server().await;
     other.mood("z.example", Mood::Dnsbl);
-    bench.change(|config| (config.monitor.zones[0].servers, config.monitor.zones[0].weight) = (vec![other.addr()], 1.0));
+    bench
+        .change(|config| (config.monitor.zones[0].servers, config.monitor.zones[0].weight) = (vec![other.addr()], 1.0));
     let after = zone(&bench);
     assert_eq!((after.budget_left, count(&after), after.health), (Some(45), 5, "probing"));
     bench.monitor.round().await;

@@ -129,7 +129,8 @@ fn other_weights_hold_at_once() {
 fn a_list_that_is_asked_elsewhere_proves_itself_anew_while_its_listings_stand() {
     let (rules, mut watch) = listing();
     look(&mut watch, 1, &good(), &answers(3, 2, &listed()), at(120));
-    let refused = Seen::round(good(), [(BindingName::new("b00"), AnswerClass::Refused(Ipv4Addr::new(127, 255, 255, 254)))]);
+    let refused =
+        Seen::round(good(), [(BindingName::new("b00"), AnswerClass::Refused(Ipv4Addr::new(127, 255, 255, 254)))]);
     watch.saw(1, &refused, at(130));
     assert_eq!(watch.snapshot().zones[1].health, "blocked");
     watch.follow(&rules, &addressed(3), |name| name.as_str() == "y", at(140));

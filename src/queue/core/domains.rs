@@ -13,7 +13,7 @@ use std::ops::{Index, IndexMut};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::index::{DomainId, LaneKey, Place};
+use super::super::index::{DomainId, HELD, LaneKey, Place};
 use super::lanes::families;
 use super::reconfigure::DOUBTED;
 use super::wake::Fifo;
@@ -193,6 +193,11 @@ impl Domains {
         }
     }
 
+    /// Where DNS did not answer a moment ago, it is asked again all the same.
+    pub(super) fn ask_anew(&mut self, id: DomainId) {
+        self[id].1.retry_at = None;
+    }
+
     fn forget(&mut self, id: DomainId) {
         self.set_plan(id, None);
         let (name, state) = &mut self.known[id.0 as usize];
@@ -276,6 +281,10 @@ impl Core {
 
     /// Puts an entry into the lane of its destination, or asks where that is.
     pub(super) fn route(&mut self, id: EntryId, domain: DomainId, now: Now) {
+        // Here every way into a lane passes.
+        if let Some(until) = self.acts.held(id, now.wall) {
+            return self.index.delay(id, until, HELD);
+        }
         let Some(waiting) = self.index.get(id) else { return };
         let (pool, tenant, sender) = (waiting.pool, waiting.tenant, waiting.sender);
         let (name, state) = &mut self.domains[domain];

@@ -7,8 +7,12 @@
 //! [`domains`] knows where the mail of each domain goes, [`lanes`] asks the scheduler for the heads of lanes, [`wake`] lets
 //! those that stood still look again, [`slots`] shares out the attempts under way, [`held`] keeps back the mail of tenants
 //! that a receiver refuses, [`cover`] which bindings may carry a sender's mail, [`reaction`] measures how fast it stops once a binding is listed, [`moves`] has refusals judged before they count, and keeps mail that moves no further to the
-//! bindings it has met. `reconfigure` takes over another configuration, `stranded` knows what has no place in it.
+//! bindings it has met, [`acts`] does what an operator wants of mail that waits, [`select`] finds it, `reconfigure` takes over
+//! another configuration, and [`stranded`] knows what cannot wait here since its pool or tenant is not configured.
 
+pub mod acts;
+#[cfg(test)]
+mod acts_tests;
 mod asked;
 mod cover;
 mod domains;
@@ -20,6 +24,7 @@ mod moves;
 mod moves_tests;
 pub mod reaction;
 mod reconfigure;
+pub mod select;
 mod slots;
 mod stranded;
 mod tenants;
@@ -39,17 +44,18 @@ use std::time::Duration;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
+use self::acts::{Act, Acts};
 use self::asked::Asked;
 use self::domains::Domains;
 use self::held::{Aside, Senders};
 use self::lanes::request;
 use self::reaction::{Reaction, Reactions};
 use self::slots::Slots;
-use self::stranded::InForce;
+use self::stranded::{InForce, Strand};
 use self::tenants::TenantPlan;
 use self::wake::Lines;
 use super::blame;
-use super::index::{Due, Index, Place, Waiting};
+use super::index::{Due, FAR, HELD, Index, Place, Waiting};
 use super::state::{self, Answered, Settled};
 use crate::clock::{Now, Wall};
 use crate::config::{self, Config};
@@ -88,6 +94,14 @@ pub enum Action {
         enhanced: EnhancedCode,
         /// For the DSN.
         text: String,
+    },
+    /// An operator's act came while the entry was being worked on, and it waits again: do it, then call [`Core::acted`] or
+    /// [`Core::ended`].
+    Act {
+        /// The entry; it is claimed.
+        entry: EntryId,
+        /// What to do.
+        act: Arc<Act>,
     },
 }
 
@@ -144,11 +158,12 @@ pub struct Core {
     reactions: Reactions,
     aside: Aside,
     asked: Asked,
+    acts: Acts,
+    stranded: Strand,
     actions: VecDeque<Action>,
     lines: Lines,
     slots: Slots,
     in_force: InForce,
-    stranded: Stranded,
     /// The last call ended early: there is more to look at.
     has_more: bool,
     stopping: bool,
@@ -194,7 +209,6 @@ impl Core {
         let in_force = InForce::of(config, &scheduler);
         let core = Self {
             in_force,
-            stranded: Stranded::default(),
             queue: config.queue.clone(),
             tenants: config.tenants.iter().map(|tenant| TenantPlan::of(tenant, config)).collect(),
             scheduler,
@@ -205,6 +219,8 @@ impl Core {
             reactions: Reactions::default(),
             aside: Aside::default(),
             asked: Asked::default(),
+            acts: Acts::default(),
+            stranded: Strand::default(),
             actions: VecDeque::new(),
             lines: Lines::default(),
             slots: Slots::new(config.queue.max_attempts_in_flight, config.tenants.iter().map(|tenant| tenant.weight)),
@@ -251,11 +267,7 @@ impl Core {
             place: Place::Resolving,
         };
         self.index.insert(entry, waiting);
-        if entry.state.next_at > now.wall {
-            self.index.delay(entry.id, entry.state.next_at, "retry");
-        } else {
-            self.route(entry.id, domain, now);
-        }
+        self.stand(entry, now);
         true
     }
 
@@ -357,7 +369,7 @@ impl Core {
         self.scheduler.settle(lease, settlement, now);
         self.ask_for_grants();
         match entry {
-            None => self.drop_entry(id),
+            None => self.forget(id),
             Some(entry) => self.put_back(entry, now),
         }
         self.measure(binding);
@@ -378,7 +390,7 @@ impl Core {
 
     /// An entry that is neither in a lane nor on the wire is looked at again at `until`.
     pub fn look_again(&mut self, id: EntryId, until: Wall) {
-        if self.strand_if_gone(id) {
+        if self.strand_if_gone(id) || self.follows(id) {
             return;
         }
         // Its end, if that has come, is looked at again no sooner: what could not be ended would spin.
@@ -404,10 +416,12 @@ impl Core {
 
     /// An entry was given up or refused, and that is on disk.
     pub fn forget(&mut self, id: EntryId) {
+        self.acts.forget(id);
         self.drop_entry(id);
     }
 
     fn drop_entry(&mut self, id: EntryId) {
+        self.acts.keep(id, None);
         if let Some(gone) = self.index.remove(id) {
             self.senders.leave(gone.sender);
             self.domains.leave(gone.domain);
@@ -548,7 +562,19 @@ impl Core {
             // The timer may have fired while the entry was being worked on, also by a clock that was set back since; whatever blocks its lane, it must end.
             self.index.watch_expiry(entry.id);
         }
-        if entry.state.next_at > now.wall {
+        self.stand(entry, now);
+    }
+
+    /// Where an entry goes that is nowhere: it is kept back, waits for its next try, or may leave.
+    fn stand(&mut self, entry: &Entry, now: Now) {
+        let held = entry.state.held_at(now.wall).map(|hold| hold.until.unwrap_or(FAR));
+        self.acts.keep(entry.id, held);
+        if self.follows(entry.id) {
+            return;
+        }
+        if let Some(until) = held {
+            self.index.delay(entry.id, until, HELD);
+        } else if entry.state.next_at > now.wall {
             self.index.delay(entry.id, entry.state.next_at, "retry");
         } else if let Some(domain) = self.index.get(entry.id).map(|w| w.domain) {
             self.route(entry.id, domain, now);

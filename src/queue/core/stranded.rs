@@ -1,62 +1,88 @@
-//! Mail whose pool or tenant is configured no more.
+//! Mail on disk that cannot wait in the queue, since its pool or tenant is not configured (any more).
 //!
-//! It stays on disk, is never sent from "some" IP, and is known here by its id: sixteen octets for each, less than it took
-//! while it waited. When a later configuration names its pool and tenant again, [`Core::wanted_back`] tells which are to be
-//! read, and [`Core::enqueue`] takes them in as if they had just come.
+//! It is never sent from "some" IP and is known by little: enough to list it, and to find it for the operator's acts. Moving
+//! it to a pool that is configured is its rescue, and so is a configuration that names its pool and tenant again:
+//! [`Core::wanted_back`] then tells which are to be read, and [`Core::enqueue`] takes them in as if they had just come. Until
+//! then nothing is tried for it, and its lifetime does not end it: a slip of the pen in the file bounces nobody's mail.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::ops::Bound;
 
 use super::Core;
-use crate::clock::Now;
+use crate::clock::{Now, Wall};
 use crate::config::Config;
-use crate::message::{Entry, EntryId, PoolName, TenantName};
+use crate::message::{Domain, Entry, EntryId, MessageId, PoolName, TenantName};
+
+/// One entry.
+#[derive(Clone, Debug)]
+pub struct Stranded {
+    /// Its message.
+    pub message: MessageId,
+    /// Whose.
+    pub tenant: TenantName,
+    /// The pool it was to leave from.
+    pub pool: PoolName,
+    /// The recipients' domain.
+    pub domain: Domain,
+    /// When it was accepted.
+    pub arrived: Wall,
+    /// Recipients that wait.
+    pub recipients: u32,
+}
 
 /// All of it.
 #[derive(Debug, Default)]
-pub struct Stranded {
-    groups: HashMap<(PoolName, TenantName), BTreeMap<EntryId, u32>>,
-    places: HashMap<EntryId, (PoolName, TenantName)>,
+pub(super) struct Strand {
+    entries: BTreeMap<EntryId, Stranded>,
+    groups: HashMap<(PoolName, TenantName), BTreeSet<EntryId>>,
     recipients: u64,
+    /// So that the names of a hundred thousand entries are stored once.
+    tenants: HashSet<TenantName>,
+    pools: HashSet<PoolName>,
 }
 
-impl Stranded {
-    /// Recipients of all of it.
-    pub fn recipients(&self) -> u64 {
-        self.recipients
+fn shared<T: Clone + Eq + std::hash::Hash>(names: &mut HashSet<T>, name: &T) -> T {
+    if let Some(known) = names.get(name) {
+        return known.clone();
     }
+    names.insert(name.clone());
+    name.clone()
+}
 
-    /// Entries of all of it.
-    pub fn len(&self) -> usize {
-        self.groups.values().map(BTreeMap::len).sum()
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.groups.is_empty()
-    }
-
-    /// By pool and tenant, in no order, the entries with the number of their recipients, oldest first.
-    pub fn groups(&self) -> impl Iterator<Item = (&PoolName, &TenantName, &BTreeMap<EntryId, u32>)> {
-        self.groups.iter().map(|((pool, tenant), entries)| (pool, tenant, entries))
-    }
-
-    fn add(&mut self, id: EntryId, pool: &PoolName, tenant: &TenantName, recipients: u32) {
+impl Strand {
+    fn add(&mut self, id: EntryId, mut stranded: Stranded) {
         self.remove(id);
-        self.recipients += u64::from(recipients);
-        let group = (pool.clone(), tenant.clone());
-        self.groups.entry(group.clone()).or_default().insert(id, recipients);
-        self.places.insert(id, group);
+        stranded.tenant = shared(&mut self.tenants, &stranded.tenant);
+        stranded.pool = shared(&mut self.pools, &stranded.pool);
+        self.recipients += u64::from(stranded.recipients);
+        self.groups.entry((stranded.pool.clone(), stranded.tenant.clone())).or_default().insert(id);
+        self.entries.insert(id, stranded);
     }
 
-    fn remove(&mut self, id: EntryId) -> Option<u32> {
-        let group = self.places.remove(&id)?;
-        let entries = self.groups.get_mut(&group)?;
-        let recipients = entries.remove(&id)?;
-        if entries.is_empty() {
-            self.groups.remove(&group);
+    pub(super) fn remove(&mut self, id: EntryId) -> Option<Stranded> {
+        let gone = self.entries.remove(&id)?;
+        self.recipients -= u64::from(gone.recipients);
+        let group = (gone.pool.clone(), gone.tenant.clone());
+        if let Some(entries) = self.groups.get_mut(&group) {
+            entries.remove(&id);
+            if entries.is_empty() {
+                self.groups.remove(&group);
+            }
         }
-        self.recipients -= u64::from(recipients);
-        Some(recipients)
+        if self.entries.is_empty() {
+            *self = Self::default();
+        }
+        Some(gone)
+    }
+
+    pub(super) fn get(&self, id: EntryId) -> Option<&Stranded> {
+        self.entries.get(&id)
+    }
+
+    /// Up to `count` of them behind `after`, oldest first.
+    pub(super) fn slice(&self, after: Option<EntryId>, count: usize) -> impl Iterator<Item = (EntryId, &Stranded)> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.entries.range((from, Bound::Unbounded)).take(count).map(|(id, stranded)| (*id, stranded))
     }
 }
 
@@ -92,9 +118,9 @@ impl InForce {
 }
 
 impl Core {
-    /// Mail that waits for a configuration which names its pool and tenant.
-    pub fn stranded(&self) -> &Stranded {
-        &self.stranded
+    /// Recipients of mail that waits for a configuration which names its pool and tenant.
+    pub fn stranded_recipients(&self) -> u64 {
+        self.stranded.recipients
     }
 
     /// Whether mail of this pool and tenant may be queued.
@@ -107,9 +133,10 @@ impl Core {
     /// [`Core::enqueue`], or to [`Core::forget_stranded`] where it is not there.
     pub fn wanted_back(&self, limit: usize) -> Vec<EntryId> {
         let mut ids: Vec<EntryId> = Vec::new();
-        for (pool, tenant, entries) in self.stranded.groups() {
+        for ((pool, tenant), entries) in &self.stranded.groups {
             if self.is_in_force(pool, tenant) {
-                ids.extend(entries.keys().take(limit));
+                // What an operator is doing something to comes back by itself when that is done.
+                ids.extend(entries.iter().filter(|id| !self.is_claimed(**id)).take(limit));
             }
         }
         ids.sort_unstable();
@@ -119,7 +146,7 @@ impl Core {
 
     /// A stranded entry is not there any more. How many recipients it had, if it was known.
     pub fn forget_stranded(&mut self, id: EntryId) -> Option<u32> {
-        self.stranded.remove(id)
+        self.stranded.remove(id).map(|gone| gone.recipients)
     }
 
     /// What would strand under `config`: entries and recipients by pool and tenant, those that are stranded already left
@@ -145,26 +172,44 @@ impl Core {
     /// Notes an entry whose pool or tenant is not there.
     pub(super) fn strand(&mut self, entry: &Entry) {
         self.drop_entry(entry.id);
-        self.stranded.add(entry.id, &entry.pool, &entry.tenant, entry.recipients.len() as u32);
+        let stranded = Stranded {
+            message: entry.message,
+            tenant: entry.tenant.clone(),
+            pool: entry.pool.clone(),
+            domain: entry.domain.clone(),
+            arrived: entry.arrived,
+            recipients: entry.recipients.len() as u32,
+        };
+        self.stranded.add(entry.id, stranded);
+        self.follows(entry.id);
     }
 
     /// An entry is about to wait again that was being worked on: whether its pool or tenant is gone meanwhile. It is
     /// stranded then.
     pub(super) fn strand_if_gone(&mut self, id: EntryId) -> bool {
         let Some(waiting) = self.index.get(id) else { return false };
-        let (pool, tenant, recipients) = (waiting.pool, waiting.tenant, waiting.recipients);
+        let (pool, tenant) = (waiting.pool, waiting.tenant);
         if self.in_force.has_pool(pool.index()) && self.in_force.has_tenant(tenant.index()) {
             return false;
         }
-        let (pool, tenant) = (self.scheduler.pool_name(pool).clone(), self.scheduler.tenant_name(tenant).clone());
+        let stranded = Stranded {
+            message: waiting.message,
+            tenant: self.scheduler.tenant_name(tenant).clone(),
+            pool: self.scheduler.pool_name(pool).clone(),
+            domain: self.domains[waiting.domain].0.clone(),
+            arrived: waiting.arrived,
+            recipients: waiting.recipients,
+        };
         self.drop_entry(id);
-        self.stranded.add(id, &pool, &tenant, recipients);
+        self.stranded.add(id, stranded);
+        self.follows(id);
         true
     }
 
     /// As [`Core::enqueue`] for one of [`Core::wanted_back`]; false where it is not stranded any more.
     pub fn bring_back(&mut self, entry: &Entry, now: Now) -> bool {
-        self.stranded.places.contains_key(&entry.id) && self.enqueue(entry, now)
+        let may_come = self.stranded.get(entry.id).is_some() && !self.is_claimed(entry.id);
+        may_come && self.enqueue(entry, now)
     }
 
     pub(super) fn no_longer_stranded(&mut self, id: EntryId) {

@@ -157,7 +157,7 @@ impl Dispatcher {
 
     /// The count of what is stranded is that of the core, which strands and takes back in many places.
     pub(super) fn count_stranded(&self, core: &Core) {
-        self.counts.stranded_recipients.store(core.stranded().recipients(), Ordering::Relaxed);
+        self.counts.stranded_recipients.store(core.stranded_recipients(), Ordering::Relaxed);
     }
 
     /// Queues stranded mail again that has a place now.

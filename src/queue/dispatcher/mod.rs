@@ -9,6 +9,7 @@
 //! core's lock and only waited for outside. What comes to nothing for a reason of our own — the disk does not answer, a
 //! task goes wrong — gives its lease back and leaves the entry waiting: nothing is dropped, nothing hangs.
 
+pub mod acts;
 mod attempt;
 mod configure;
 mod mark;
@@ -579,6 +580,7 @@ impl Dispatcher {
                 Action::Refuse { entry, enhanced, text } => {
                     drop(tokio::spawn(this.give_up(entry, Some((enhanced, text)))));
                 }
+                Action::Act { entry, act } => drop(tokio::spawn(this.follow_up(entry, act))),
             }
         }
         // There may be more.

@@ -60,7 +60,7 @@ impl Dispatcher {
     /// A mail with the null reverse path that fails is reported to nobody: a bounce that was passed on to its sender, say.
     /// Where reports are taken it is kept for the operator, before its removal is on disk (a crash between the two keeps
     /// it twice).
-    async fn keep_undeliverable(&self, entry: &Entry, settled: &Settled) {
+    pub(super) async fn keep_undeliverable(&self, entry: &Entry, settled: &Settled) {
         let config = self.config();
         let Some(feedback) = config.feedback.as_ref().filter(|feedback| feedback.unattributed_kept > 0) else {
             return;
@@ -108,7 +108,7 @@ impl Dispatcher {
     }
 
     /// Commits, again and again until it is done.
-    async fn commit_for_sure(&self, batch: Batch) {
+    pub(super) async fn commit_for_sure(&self, batch: Batch) {
         let Err(error) = self.committer.commit(batch.clone()).await else { return };
         self.metrics.operation.spool_error(SpoolWork::Outcome);
         tracing::error!(%error, "outcome not written to disk; no attempt is started until it is");
@@ -136,7 +136,7 @@ impl Dispatcher {
     }
 
     /// The entry as it is now, or its removal; and who sent it, where bounces of what was delivered come back to us.
-    fn batch(&self, entry: &Entry, settled: &Settled) -> Batch {
+    pub(super) fn batch(&self, entry: &Entry, settled: &Settled) -> Batch {
         let mut batch: Batch = self.sender(entry, settled).into_iter().collect();
         if settled.waits {
             batch.push(Op::PutEntry(Box::new(entry.clone())));
@@ -194,7 +194,7 @@ impl Dispatcher {
 
     /// The report to the sender, as a body and an entry of its own. None for mail with the null reverse path
     /// (RFC 5321 §4.5.5): a bounce is never bounced.
-    fn dsn(&self, entry: &Entry, settled: &Settled) -> (Batch, Option<Entry>) {
+    pub(super) fn dsn(&self, entry: &Entry, settled: &Settled) -> (Batch, Option<Entry>) {
         let failed: Vec<&Decided> = settled.failed().collect();
         let Some(sender) = entry.reverse_path.clone().filter(|_| !failed.is_empty()) else {
             return (Batch::new(), None);
@@ -211,7 +211,10 @@ impl Dispatcher {
                 expired: d.disposition == Disposition::Expired,
                 reply: d.text.as_deref(),
                 host: d.host.as_deref(),
-                last_attempt: (entry.state.attempts > 0 || d.disposition == Disposition::Bounced).then_some(now),
+                last_attempt: (entry.state.attempts > 0 || d.disposition == Disposition::Bounced)
+                    .then_some(now)
+                    .filter(|_| d.returned.is_none()),
+                returned: d.returned.as_deref(),
             })
             .collect();
         let body = dsn::failure_report(&dsn::ReportInput {

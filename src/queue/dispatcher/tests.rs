@@ -1,6 +1,6 @@
 //! The dispatcher over a spool in memory that can be broken and a connector that does as told.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};

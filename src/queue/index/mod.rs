@@ -28,7 +28,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use self::lane::{Lane, Part};
 use self::timers::{Timer, Timers};
 use self::waiting::Table;
-pub use self::waiting::{Class, DomainId, Place, SenderId, Waiting};
+pub use self::waiting::{Class, DomainId, FAR, HELD, Place, SenderId, Waiting};
 use crate::clock::Wall;
 use crate::message::{Entry, EntryId};
 use crate::scheduler::{CoverId, DestinationId, Families, PoolId, RegionId, TenantId};
@@ -222,6 +222,13 @@ impl Index {
         self.entries.slice(from, count)
     }
 
+    /// Up to `count` entries before the `before`-th, in no order, and the place before which the walk goes on, 0 at its end.
+    /// Between two steps entries may come, go and change places; one that is there all the time is never missed, and may be
+    /// given twice.
+    pub fn slice_before(&self, before: usize, count: usize) -> (usize, impl Iterator<Item = (EntryId, &Waiting)>) {
+        self.entries.slice_before(before, count)
+    }
+
     /// How many lanes there are.
     pub fn lanes_len(&self) -> usize {
         self.lane_ids.len()
@@ -248,7 +255,7 @@ impl Index {
         match waiting.place {
             Place::Resolving => ("resolving", None),
             Place::InFlight => ("in_flight", None),
-            Place::Delayed { until, reason } => (reason, Some(until)),
+            Place::Delayed { until, reason } => (reason, (until != FAR).then_some(until)),
             Place::Lane(id, cover) => {
                 let lane = self.lanes.get(id);
                 let part = lane.and_then(|lane| lane.parts.get(cover));

@@ -435,6 +435,33 @@ mod properties {
     use super::*;
 
     proptest! {
+        /// Between two slices of a walk anything comes and goes: what was there all the time is met.
+        #[test]
+        fn a_walk_from_the_end_misses_nothing_that_stays(
+            many in 1usize..60,
+            count in 1usize..20,
+            steps in prop::collection::vec((any::<bool>(), any::<prop::sample::Index>()), 0..80),
+        ) {
+            let mut bench = Bench::new();
+            let mut stays: Vec<EntryId> = (0..many).map(|_| bench.insert(ACME, 1_000)).collect();
+            let (mut before, mut met, mut steps) = (usize::MAX, Vec::new(), steps.into_iter());
+            while before > 0 {
+                let (from, slice) = bench.index.slice_before(before, count);
+                met.extend(slice.map(|(id, _)| id));
+                before = from;
+                for (comes, which) in steps.by_ref().take(4) {
+                    if comes {
+                        bench.insert(BOLT, 1_000);
+                    } else if !stays.is_empty() {
+                        let gone = stays.swap_remove(which.index(stays.len()));
+                        bench.index.remove(gone);
+                    }
+                }
+            }
+            let missed: Vec<_> = stays.iter().filter(|id| !met.contains(id)).collect();
+            prop_assert!(missed.is_empty(), "{missed:?}");
+        }
+
         /// While all of them have mail, no tenant is further from its share than its own largest message and those of the
         /// others bring about, whatever the sizes.
         #[test]

@@ -98,6 +98,12 @@ pub struct Waiting {
     pub place: Place,
 }
 
+/// The moment that never comes.
+pub const FAR: Wall = Wall::from_millis(i64::MAX);
+
+/// The reason of what an operator keeps back.
+pub const HELD: &str = "held";
+
 /// Entries by id.
 #[derive(Debug, Default)]
 pub(super) struct Table {
@@ -162,6 +168,19 @@ impl Table {
     pub(super) fn slice(&self, from: usize, count: usize) -> impl Iterator<Item = (EntryId, &Waiting)> {
         let end = from.saturating_add(count).min(self.len());
         (from..end).filter_map(|place| self.at(place)).map(|(id, waiting)| (*id, waiting))
+    }
+
+    /// Up to `count` entries before place `before`, in no order, and the place of the first of them. A walk from the end to
+    /// the beginning misses none that is there all the time: one that changes its place goes to the front, where the walk
+    /// has still to come. It may then be met again.
+    pub(super) fn slice_before(
+        &self,
+        before: usize,
+        count: usize,
+    ) -> (usize, impl Iterator<Item = (EntryId, &Waiting)>) {
+        let before = before.min(self.len());
+        let from = before.saturating_sub(count);
+        (from, self.slice(from, before - from))
     }
 
     /// Octets that the table has taken, unused room included.

@@ -604,7 +604,8 @@ fn a_suspension_that_goes_on_over_a_restart_bars_the_other_ladders_no_second_tim
 
 #[test]
 fn the_operators_stage_is_told_kept_and_goes_on_from_there() {
-    let config = TestConfig::default().binding("a", warming(&[10, 20, 40, 80])).pool("p", &[&[("a", 1)]], |_| {}).build();
+    let config =
+        TestConfig::default().binding("a", warming(&[10, 20, 40, 80])).pool("p", &[&[("a", 1)]], |_| {}).build();
     let mut bench = Bench::new(&config, &[]);
     let mut disk = Disk::default();
     disk.write(bench.scheduler.take_warmup_facts());

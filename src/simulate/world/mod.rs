@@ -273,6 +273,8 @@ impl World {
             Action::WriteGrants(grants) => self.agenda.plan(now.wall.plus(WRITE), Event::Written(grants)),
             Action::Expire(id) => self.give_up(id, false, now),
             Action::Refuse { entry, .. } => self.give_up(entry, true, now),
+            // Nobody acts by hand in here.
+            Action::Act { .. } => {}
         }
     }
 

@@ -1,0 +1,277 @@
+//! What an operator does to mail that waits: try it now, keep it back, let it go, end it, move it to another pool.
+//!
+//! An act has three steps, and a crash between any two of them loses nothing and does nothing twice:
+//!
+//! 1. [`Core::claim`] takes the entry out of its lane, as an attempt would: nobody else can begin anything with it.
+//! 2. [`apply`] says what its record is from now on. The shell puts that on disk, many of them in one commit.
+//! 3. [`Core::acted`] or [`Core::ended`] tell the core, which lets the entry stand where its record says.
+//!
+//! Before the commit the disk has the entry as it was, after it as it is to be; a restart reads either. What could not be
+//! written is given back as it was ([`Core::unclaim`]).
+//!
+//! An entry on the wire cannot be claimed: its attempt has begun with the record as it was, and will write what became of
+//! it. The act is remembered, and when the attempt is over and somebody still waits, the entry is claimed for it at once,
+//! before anything else can begin ([`Action::Act`](super::Action::Act)). That much is in memory only: after a restart the
+//! entry waits as its attempt left it. A retry is not remembered, for an attempt is what it asks for.
+//!
+//! - *Retry* needs no disk: it ends what the entry waits for by itself (its next try, a look-up that failed). What keeps it
+//!   back by right — caps, rates, suspensions, holds — is asked as for any other mail.
+//! - *Hold* is written down, and `Core::route`, through which everything passes on its way into a lane, keeps to it.
+//!   Lifetime goes on: mail that is kept back until it expires is reported to its sender like any other.
+//! - *Bounce* ends all recipients that wait. In the report stands that the operator did it, and why.
+//! - *Move* keeps tenant and stream. Bindings to prefer or to avoid are forgotten unless the new pool has them too, and the
+//!   entry is due at once: to the receiver another address is another client.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use super::super::index::Place;
+use super::super::state::{self, Settled};
+use super::lanes::reason;
+use super::{Action, Core};
+use crate::clock::{Now, Wall};
+use crate::message::{BindingName, Entry, EntryId, Hold, PoolName};
+use crate::outcome::Disposition;
+use crate::scheduler::Verdict;
+
+/// What is done to an entry.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Act {
+    /// Try it now.
+    Retry,
+    /// Keep it back.
+    Hold(Hold),
+    /// Keep it back no longer.
+    Release,
+    /// End it.
+    Bounce {
+        /// Why, for its sender.
+        reason: String,
+        /// Whether the sender is told.
+        is_reported: bool,
+    },
+    /// From now on it leaves from another pool.
+    Move {
+        /// Which.
+        to: PoolName,
+        /// The bindings that pool has.
+        members: HashSet<BindingName>,
+    },
+}
+
+/// Whether an act may begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// It is out of the queue's reach: write down what [`apply`] says, then call [`Core::acted`], [`Core::ended`] or
+    /// [`Core::unclaim`].
+    Claimed,
+    /// It is done already.
+    Done,
+    /// It was so before.
+    Unchanged,
+    /// An attempt is under way, or another act; this one follows when that is over.
+    OnTheWire,
+    /// It is held, so that no attempt is made.
+    Held,
+    /// Its pool or tenant is not configured, so that no attempt can be made.
+    Stranded,
+    /// There is no such entry.
+    Unknown,
+}
+
+/// What an act makes of a record.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Became {
+    /// Nothing.
+    Unchanged,
+    /// It waits on, with a new record.
+    Waits,
+    /// Nobody waits any more.
+    Ended(Settled),
+}
+
+/// Acts under way.
+#[derive(Debug, Default)]
+pub(super) struct Acts {
+    /// Until when entries are kept back, [`FAR`](super::super::index::FAR) until they are released.
+    held: HashMap<EntryId, Wall>,
+    /// What an act has taken out of the queue's reach.
+    claimed: HashSet<EntryId>,
+    /// What is to be done when an attempt or another act is over; the last one told counts.
+    following: HashMap<EntryId, Arc<Act>>,
+}
+
+impl Acts {
+    /// The entry is gone.
+    pub(super) fn forget(&mut self, id: EntryId) {
+        self.claimed.remove(&id);
+        self.following.remove(&id);
+        self.held.remove(&id);
+    }
+
+    /// The entry is kept back until then, or not any more.
+    pub(super) fn keep(&mut self, id: EntryId, until: Option<Wall>) {
+        if let Some(until) = until {
+            self.held.insert(id, until);
+        } else {
+            self.held.remove(&id);
+        }
+    }
+
+    /// Until when the entry is kept back, if it is.
+    pub(super) fn held(&mut self, id: EntryId, now: Wall) -> Option<Wall> {
+        let until = *self.held.get(&id)?;
+        if until <= now {
+            self.held.remove(&id);
+            return None;
+        }
+        Some(until)
+    }
+}
+
+/// Applies an act to the record of an entry.
+pub fn apply(act: &Act, entry: &mut Entry, now: Wall) -> Became {
+    match act {
+        Act::Retry => Became::Unchanged,
+        Act::Hold(hold) => {
+            entry.state.held = Some(hold.clone());
+            Became::Waits
+        }
+        Act::Release => match entry.state.held.take().is_some() {
+            true => Became::Waits,
+            false => Became::Unchanged,
+        },
+        Act::Bounce { reason, .. } => {
+            let mut decided = state::expire(entry);
+            for one in &mut decided {
+                one.disposition = Disposition::Bounced;
+                one.returned = Some(reason.clone());
+            }
+            Became::Ended(Settled { decided, waits: false })
+        }
+        Act::Move { to, .. } if entry.pool == *to => Became::Unchanged,
+        Act::Move { to, members } => {
+            entry.pool = to.clone();
+            let state = &mut entry.state;
+            state.sticky.take_if(|(binding, _)| !members.contains(binding));
+            state.excluded.retain(|(binding, _)| members.contains(binding));
+            state.next_at = state.next_at.min(now);
+            Became::Waits
+        }
+    }
+}
+
+impl Core {
+    /// Begins an act on an entry. What it must not do or need not do is said at once.
+    pub fn claim(&mut self, id: EntryId, act: &Arc<Act>, now: Now) -> Claim {
+        if let Some(stranded) = self.stranded.get(id) {
+            return match &**act {
+                Act::Retry => Claim::Stranded,
+                Act::Move { to, .. } if *to == stranded.pool => Claim::Unchanged,
+                _ if !self.acts.claimed.insert(id) => self.follow(id, act),
+                _ => Claim::Claimed,
+            };
+        }
+        let Some(waiting) = self.index.get(id) else { return Claim::Unknown };
+        let is_held = self.acts.held(id, now.wall).is_some();
+        if waiting.place == Place::InFlight {
+            return self.follow(id, act);
+        }
+        match &**act {
+            Act::Retry if is_held => Claim::Held,
+            Act::Retry => {
+                self.try_now(id, now);
+                Claim::Done
+            }
+            Act::Release if !is_held => Claim::Unchanged,
+            Act::Move { to, .. } if to == self.scheduler.pool_name(waiting.pool) => Claim::Unchanged,
+            _ => {
+                self.index.hold(id);
+                self.acts.claimed.insert(id);
+                Claim::Claimed
+            }
+        }
+    }
+
+    fn follow(&mut self, id: EntryId, act: &Arc<Act>) -> Claim {
+        if **act != Act::Retry {
+            self.acts.following.insert(id, Arc::clone(act));
+        }
+        Claim::OnTheWire
+    }
+
+    /// Ends what an entry waits for by itself.
+    fn try_now(&mut self, id: EntryId, now: Now) {
+        let Some(waiting) = self.index.get(id) else { return };
+        let domain = waiting.domain;
+        if matches!(waiting.place, Place::Delayed { .. }) {
+            self.domains.ask_anew(domain);
+            self.route(id, domain, now);
+        }
+    }
+
+    /// The new record of a claimed entry is on disk: it stands where that says.
+    pub fn acted(&mut self, entry: &Entry, now: Now) {
+        self.acts.claimed.remove(&entry.id);
+        self.enqueue(entry, now);
+    }
+
+    /// The end of a claimed entry is on disk. How many recipients were stranded with it.
+    pub fn ended(&mut self, id: EntryId) -> u32 {
+        let was_stranded = self.stranded.remove(id).map_or(0, |stranded| stranded.recipients);
+        self.forget(id);
+        was_stranded
+    }
+
+    /// Nothing came of an act: the entry stands where its record says, which is as it was.
+    pub fn unclaim(&mut self, entry: &Entry, now: Now) {
+        self.acts.claimed.remove(&entry.id);
+        if self.index.get(entry.id).is_some() {
+            self.put_back(entry, now);
+        } else if self.stranded.get(entry.id).is_some() && self.is_in_force(&entry.pool, &entry.tenant) {
+            self.enqueue(entry, now);
+        }
+    }
+
+    /// The same where its record could not be read: it is looked at again at `until`.
+    pub fn unclaim_unread(&mut self, id: EntryId, until: Wall) {
+        self.acts.claimed.remove(&id);
+        if self.index.get(id).is_some() {
+            self.look_again(id, until);
+        }
+    }
+
+    /// Whether something is being done to an entry.
+    pub(super) fn is_claimed(&self, id: EntryId) -> bool {
+        self.acts.claimed.contains(&id)
+    }
+
+    /// Whether something is to be done to an entry now that it is nowhere; it is claimed for that.
+    pub(super) fn follows(&mut self, id: EntryId) -> bool {
+        let Some(act) = self.acts.following.remove(&id) else { return false };
+        self.index.hold(id);
+        self.acts.claimed.insert(id);
+        self.actions.push_back(Action::Act { entry: id, act });
+        true
+    }
+
+    /// What keeps an entry from leaving at this moment, as the listing shows it; `ready` where nothing does. Asks each
+    /// binding where the queue has not looked yet.
+    pub fn obstacle(&self, id: EntryId, now: Now) -> Option<&'static str> {
+        let (why, _) = self.index.why(self.index.get(id)?);
+        if why != "ready" {
+            return Some(why);
+        }
+        let Some(explained) = self.explanation(id, now) else { return Some(why) };
+        let none = explained.bindings.is_empty();
+        if none || explained.bindings.iter().any(|said| said.verdict == Verdict::Eligible) {
+            return Some(why);
+        }
+        let verdicts: Vec<_> = explained
+            .bindings
+            .into_iter()
+            .filter_map(|said| Some((self.scheduler.binding_id(&said.binding)?, said.verdict)))
+            .collect();
+        Some(reason(&verdicts))
+    }
+}
