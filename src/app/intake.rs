@@ -1,5 +1,6 @@
 //! From a complete SMTP transaction to durable entries: joins ingress, assignment and queue; reports go to their desk.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,7 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::assignment::Assigner;
 use crate::feedback::desk::Desk;
 use crate::ingress::prepare::{Rules, prepare, removed};
-use crate::ingress::{Accepting, Addressee, Admission, Intake, Refusal, Room, Transaction};
+use crate::ingress::users::{Users, Verdict};
+use crate::ingress::{
+    Accepting, Addressee, Admission, Authenticating, Credentials, Intake, Refusal, Room, Transaction,
+};
 use crate::message::Mailbox;
 use crate::queue::dispatcher::Dispatcher;
 use crate::store::SpoolError;
@@ -22,13 +26,18 @@ pub struct Reception {
     floor: u64,
     stopping: AtomicBool,
     desk: Option<Arc<Desk>>,
+    users: Arc<Users>,
 }
 
 impl Reception {
-    /// Takes mail in for `dispatcher`.
-    pub fn new(dispatcher: Arc<Dispatcher>) -> Self {
+    /// Takes mail in for `dispatcher`, from strangers only where they are one of `users`.
+    pub fn new(dispatcher: Arc<Dispatcher>, users: Arc<Users>) -> Self {
         let config = dispatcher.config();
         let assigner = Assigner::new(&config);
+        // A first failure is then a rise that a rule can see.
+        for label in Verdict::LABELS {
+            dispatcher.metrics().logins.with_label_values(&[label]).inc_by(0);
+        }
         Self {
             removed: removed(&assigner),
             assigner,
@@ -37,7 +46,13 @@ impl Reception {
             stopping: AtomicBool::new(false),
             desk: Desk::new(&dispatcher).map(Arc::new),
             dispatcher,
+            users,
         }
+    }
+
+    /// Who may log in; read anew by [`Users::replace`].
+    pub fn users(&self) -> &Arc<Users> {
+        &self.users
     }
 
     /// From now on new mail is put off.
@@ -108,6 +123,14 @@ impl Intake for Reception {
                 self.refused(reason, Refusal::from(&error))
             })?;
             Ok(id)
+        })
+    }
+
+    fn authenticate(&self, credentials: Credentials, client: IpAddr) -> Authenticating<'_> {
+        Box::pin(async move {
+            let verdict = self.users.verify(credentials, client).await;
+            self.dispatcher.metrics().logins.with_label_values(&[verdict.label()]).inc();
+            verdict.answer()
         })
     }
 }

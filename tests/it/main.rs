@@ -9,6 +9,7 @@
 mod alerts;
 mod assignment;
 mod attempt_log;
+mod auth;
 mod bad_input;
 mod bounce;
 mod cap;
@@ -25,6 +26,7 @@ mod feeds;
 mod marks;
 mod metrics;
 mod mx;
+mod packaging;
 mod reaction;
 mod reputation;
 mod resolver;

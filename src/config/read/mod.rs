@@ -103,9 +103,8 @@ pub(crate) fn as_table<'a>(node: &'a Node, place: &Place, out: &mut Findings) ->
 }
 
 /// Keys that operators will look for and that are not built yet; better than "unknown".
-const NOT_YET: [(&str, &str); 3] = [
+const NOT_YET: [(&str, &str); 2] = [
     ("tls", "TLS on listeners is not built yet; listen on loopback or a private network"),
-    ("auth", "AUTH is not built yet; name trusted clients in trust"),
     ("token", "the admin interface has no authentication yet; it listens on loopback only"),
 ];
 
