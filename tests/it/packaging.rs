@@ -58,6 +58,7 @@ fn the_debian_package_lists_files_that_are_there() {
         }
     }
     for file in [
+        // cargo-deb has it applied by the name that the file has here.
         "usr/lib/sysusers.d/remuda.conf",
         "usr/share/doc/remuda/install.md",
         "usr/share/doc/remuda/examples/remuda.toml",
@@ -76,8 +77,8 @@ fn the_debian_package_lists_files_that_are_there() {
 
 /// Value of a key of a unit; the last where it is there more than once.
 fn of_unit<'a>(unit: &'a str, key: &str) -> &'a str {
-    let found = unit.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix('='));
-    found.last().unwrap_or_else(|| panic!("no {key}"))
+    let mut found = unit.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+    found.next_back().unwrap_or_else(|| panic!("no {key}"))
 }
 
 #[test]
@@ -94,7 +95,7 @@ fn the_unit_runs_the_program_as_it_wants_to_be_run() {
     let example: Value = toml::from_str(&read("config/remuda.toml")).unwrap();
     assert_eq!(example["server"]["state_dir"].as_str(), Some(&*state));
     assert_eq!(of_unit(&unit, "User"), "remuda");
-    assert!(read("config/systemd/sysusers.conf").contains("\nu remuda "));
+    assert!(read("config/systemd/sysusers.d/remuda.conf").contains("\nu remuda "));
 }
 
 #[test]
@@ -171,7 +172,7 @@ fn the_package_can_make_its_user() {
     let output = Command::new("systemd-sysusers")
         .arg(format!("--root={}", elsewhere.path().display()))
         .arg("--replace=/usr/lib/sysusers.d/remuda.conf")
-        .arg(root().join("config/systemd/sysusers.conf"))
+        .arg(root().join("config/systemd/sysusers.d/remuda.conf"))
         .output()
         .expect("systemd-sysusers");
     let users = fs::read_to_string(elsewhere.path().join("etc/passwd")).unwrap_or_default();

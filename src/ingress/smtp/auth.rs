@@ -13,6 +13,7 @@ use std::net::SocketAddr;
 use base64ct::{Base64, Encoding};
 use zeroize::Zeroizing;
 
+use super::command::LINE_TOO_LONG;
 use crate::config::AuthMode;
 use crate::ingress::{Credentials, Refusal, Secret};
 
@@ -130,7 +131,7 @@ fn text(octets: &[u8]) -> Option<String> {
 pub(super) fn bad_line(refusal: Refusal) -> Refusal {
     match refusal.text.as_str() {
         // RFC 4954 §4.
-        "line too long" => Refusal::new(500, 5, 6, "authentication exchange line is too long"),
+        LINE_TOO_LONG => Refusal::new(500, 5, 6, "authentication exchange line is too long"),
         _ => refusal,
     }
 }

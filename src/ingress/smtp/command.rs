@@ -14,6 +14,8 @@ use crate::message::{Domain, Mailbox};
 
 /// Octets of a command line, CRLF included.
 pub const MAX_LINE: usize = 2048;
+/// What is said of a longer one.
+pub(super) const LINE_TOO_LONG: &str = "line too long";
 
 /// What a client asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]

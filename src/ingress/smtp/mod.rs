@@ -10,6 +10,7 @@ pub mod auth;
 pub mod command;
 mod connection;
 pub mod data;
+mod login;
 mod reply;
 mod seats;
 pub mod server;

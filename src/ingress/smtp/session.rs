@@ -20,7 +20,7 @@ use std::sync::Arc;
 use bytes::{Buf, BytesMut};
 use zeroize::Zeroize;
 
-use super::auth::{self, AuthRequest, Exchange, Login, Step};
+use super::auth::{self, Exchange, Login};
 use super::command::{self, Command, MailFrom, RcptTo};
 use super::data::DataReader;
 use super::reply::{Replies, ReplyCounts};
@@ -64,28 +64,28 @@ pub struct Session {
     terms: Arc<Terms>,
     client: SocketAddr,
     trusted: bool,
-    login: Login,
-    helo: Option<Helo>,
-    phase: Phase,
+    pub(super) login: Login,
+    pub(super) helo: Option<Helo>,
+    pub(super) phase: Phase,
     /// In the middle of a line that is too long and is being thrown away.
     skipping: bool,
     /// Refused commands since the last accepted message.
     errors: u32,
-    stopping: bool,
-    replies: Replies,
+    pub(super) stopping: bool,
+    pub(super) replies: Replies,
     /// Of the room for strangers, while a message of one is in memory.
     share: Option<Share>,
 }
 
 #[derive(Clone, Debug)]
-struct Helo {
+pub(super) struct Helo {
     name: String,
-    esmtp: bool,
+    pub(super) esmtp: bool,
 }
 
 /// Where in the dialogue we are.
 #[derive(Debug)]
-enum Phase {
+pub(super) enum Phase {
     /// No transaction.
     Idle,
     /// Between AUTH and the client's answer to a `334`.
@@ -101,7 +101,7 @@ enum Phase {
 }
 
 #[derive(Debug)]
-struct Envelope {
+pub(super) struct Envelope {
     reverse_path: Option<Mailbox>,
     size: Option<u64>,
     recipients: Vec<Mailbox>,
@@ -201,23 +201,6 @@ impl Session {
         }
     }
 
-    /// The shell's answer to [`Effect::Authenticate`]: the user, or the reply. Call [`Session::advance`] afterwards.
-    pub fn authenticated(&mut self, answer: Result<String, Refusal>, out: &mut Vec<u8>) {
-        self.phase = Phase::Idle;
-        match self.login.ended(answer) {
-            Ok(()) => self.replies.write(out, 235, Some((2, 7, 0)), "authenticated"),
-            Err(refusal) => self.refuse(refusal, out),
-        }
-        if matches!(self.phase, Phase::Closed(_)) {
-            return;
-        }
-        if self.stopping {
-            self.close_with(&stopping(), out);
-        } else if self.login.is_exhausted() {
-            self.close_with(&Refusal::new(421, 7, 0, "too many failed logins, closing"), out);
-        }
-    }
-
     /// Nothing came for `idle_timeout`.
     pub fn idle_timeout(&mut self, out: &mut Vec<u8>) {
         self.close_with(&Refusal::new(421, 4, 2, "idle for too long, closing"), out);
@@ -282,7 +265,7 @@ impl Session {
         };
         let line = &input[..lf];
         let parsed = if std::mem::take(&mut self.skipping) || lf >= command::MAX_LINE {
-            Err(Refusal::new(500, 5, 2, "line too long"))
+            Err(Refusal::new(500, 5, 2, command::LINE_TOO_LONG))
         } else {
             match line.strip_suffix(b"\r") {
                 Some(line) => read(line),
@@ -297,46 +280,6 @@ impl Session {
         }
         input.advance(lf + 1);
         Some(parsed)
-    }
-
-    /// AUTH (RFC 4954 §4): what is to be checked, where all was said at once.
-    fn auth(&mut self, request: AuthRequest, out: &mut Vec<u8>) -> Option<Credentials> {
-        let begun = match (&self.phase, &self.helo) {
-            (Phase::Mail(_), _) => Err(sequence("not inside a transaction")),
-            (_, Some(helo)) if helo.esmtp => self.login.begin(request),
-            _ => Err(sequence("EHLO first")),
-        };
-        match begun {
-            Ok((exchange, step)) => self.auth_step(exchange, step, out),
-            Err(refusal) => {
-                self.refuse(refusal, out);
-                None
-            }
-        }
-    }
-
-    fn auth_line(&mut self, line: Result<Secret, Refusal>, out: &mut Vec<u8>) -> Option<Credentials> {
-        let Phase::Auth(mut exchange) = std::mem::replace(&mut self.phase, Phase::Idle) else { return None };
-        let step = match line {
-            Ok(line) => exchange.answer(line.expose()),
-            Err(refusal) => Step::Refuse(auth::bad_line(refusal)),
-        };
-        self.auth_step(exchange, step, out)
-    }
-
-    fn auth_step(&mut self, exchange: Exchange, step: Step, out: &mut Vec<u8>) -> Option<Credentials> {
-        match step {
-            Step::Ask(text) => {
-                self.phase = Phase::Auth(exchange);
-                self.replies.write(out, 334, None, text);
-            }
-            Step::Refuse(refusal) => self.refuse(refusal, out),
-            Step::Check(credentials) => {
-                self.phase = Phase::Waiting;
-                return Some(credentials);
-            }
-        }
-        None
     }
 
     fn command(&mut self, command: Command, admission: &dyn Admission, out: &mut Vec<u8>) {
@@ -529,7 +472,7 @@ impl Session {
     }
 
     /// Writes a refusal; counts it when it is the client's fault, and closes after too many.
-    fn refuse(&mut self, refusal: Refusal, out: &mut Vec<u8>) {
+    pub(super) fn refuse(&mut self, refusal: Refusal, out: &mut Vec<u8>) {
         self.replies.refuse(out, &refusal);
         if refusal.code >= 500 {
             self.errors += 1;
@@ -539,17 +482,17 @@ impl Session {
         }
     }
 
-    fn close_with(&mut self, refusal: &Refusal, out: &mut Vec<u8>) {
+    pub(super) fn close_with(&mut self, refusal: &Refusal, out: &mut Vec<u8>) {
         self.replies.refuse(out, refusal);
         self.phase = Phase::Closed(false);
     }
 }
 
-fn sequence(text: &str) -> Refusal {
+pub(super) fn sequence(text: &str) -> Refusal {
     Refusal::new(503, 5, 1, text)
 }
 
-fn stopping() -> Refusal {
+pub(super) fn stopping() -> Refusal {
     Refusal::new(421, 3, 2, "service stopping, closing")
 }
 
