@@ -158,7 +158,7 @@ fn every_mistake_is_named_with_line_path_and_hint() {
             "5:11: listener[1].address: 127.0.0.1:25 is listened on already, at 2",
         ),
         (
-            "[[listener]]\naddress = \"[::]:25\"\nauth = \"required\"\n",
+            "[[listener]]\naddress = \"[::]:25\"\nauth = \"required\"\n[server]\nhostname = \"a.example\"\nstate_dir = \"/x\"\nusers_file = \"u\"\n",
             "3:8: listener[0].auth: passwords would cross the network readable: listeners have no TLS yet; listen on a loopback address, such as \"127.0.0.1:2587\", or write auth = \"off\" and name the clients in trust",
         ),
         (
