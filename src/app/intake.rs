@@ -3,6 +3,7 @@
 //! What it goes by is replaced as a whole when the configuration changes: a message is assigned, marked and written down by
 //! one configuration, the one in force when its last dot came.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +14,10 @@ use crate::assignment::Assigner;
 use crate::config::Config;
 use crate::feedback::desk::Desk;
 use crate::ingress::prepare::{Rules, prepare, removed};
-use crate::ingress::{Accepting, Addressee, Admission, Intake, Refusal, Room, Transaction};
+use crate::ingress::users::{Users, Verdict};
+use crate::ingress::{
+    Accepting, Addressee, Admission, Authenticating, Credentials, Intake, Refusal, Room, Transaction,
+};
 use crate::message::Mailbox;
 use crate::queue::dispatcher::Dispatcher;
 use crate::store::SpoolError;
@@ -25,6 +29,7 @@ pub struct Reception {
     state_dir: PathBuf,
     stopping: AtomicBool,
     in_force: RwLock<Arc<InForce>>,
+    users: Arc<Users>,
 }
 
 struct InForce {
@@ -43,13 +48,18 @@ impl InForce {
 }
 
 impl Reception {
-    /// Takes mail in for `dispatcher`.
-    pub fn new(dispatcher: Arc<Dispatcher>) -> Self {
+    /// Takes mail in for `dispatcher`, from strangers only where they are one of `users`.
+    pub fn new(dispatcher: Arc<Dispatcher>, users: Arc<Users>) -> Self {
+        // A first failure is then a rise that a rule can see.
+        for label in Verdict::LABELS {
+            dispatcher.metrics().logins.with_label_values(&[label]).inc_by(0);
+        }
         Self {
             state_dir: dispatcher.config().server.state_dir.clone(),
             stopping: AtomicBool::new(false),
             in_force: RwLock::new(Arc::new(InForce::new(&dispatcher, None))),
             dispatcher,
+            users,
         }
     }
 
@@ -58,6 +68,11 @@ impl Reception {
         let before = self.in_force();
         let next = InForce::new(&self.dispatcher, before.desk.as_deref());
         *self.in_force.write() = Arc::new(next);
+    }
+
+    /// Who may log in; read anew by [`Users::replace`].
+    pub fn users(&self) -> &Arc<Users> {
+        &self.users
     }
 
     /// From now on new mail is put off.
@@ -137,6 +152,14 @@ impl Intake for Reception {
                 self.refused(reason, Refusal::from(&error))
             })?;
             Ok(id)
+        })
+    }
+
+    fn authenticate(&self, credentials: Credentials, client: IpAddr) -> Authenticating<'_> {
+        Box::pin(async move {
+            let verdict = self.users.verify(credentials, client).await;
+            self.dispatcher.metrics().logins.with_label_values(&[verdict.label()]).inc();
+            verdict.answer()
         })
     }
 }

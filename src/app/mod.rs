@@ -27,6 +27,7 @@ use crate::delivery::{DirectConnector, Resolver};
 use crate::feedback::token::Directory;
 use crate::feedback::{desk, keys};
 use crate::ingress::smtp::server::{self, Server};
+use crate::ingress::users::Users;
 use crate::ingress::{IngressStats, Intake};
 use crate::live::task;
 use crate::orders;
@@ -96,11 +97,13 @@ impl Relay {
         let other = |error: &dyn std::fmt::Display| StartError::Other(error.to_string());
         let lock = StateLock::acquire(&config.server.state_dir).map_err(state)?;
         // Ports are taken before recovery, so that a wrong address is known at once; clients wait in the backlog.
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+        let users = Users::open(config.server.users_file.as_deref(), Arc::clone(&clock)).map_err(|e| other(&e))?;
+        let users = Arc::new(users);
         let bound = server::bind(&config.listeners, &config.server.hostname).map_err(|e| other(&e))?;
         let options = FjallOptions { low_space_floor: config.server.low_space_floor, ..FjallOptions::default() };
         let spool = FjallSpool::open(&config.server.state_dir.join("spool"), options).map_err(state)?;
         let spool: Arc<dyn Spool> = Arc::new(spool);
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
         let (committer, commit_thread) = Committer::start(Arc::clone(&spool), |_| {}).map_err(|e| other(&e))?;
         let outside = Outside::new(&config)?;
         let facts = spool.facts(orders::PREFIX).map_err(state)?;
@@ -117,7 +120,7 @@ impl Relay {
         let watching = watching::start(&config, &clock, &dispatcher, &stopped)?;
         let dispatch = tokio::spawn(Arc::clone(&dispatcher).run(stopped.clone()));
 
-        let reception = Arc::new(Reception::new(Arc::clone(&dispatcher)));
+        let reception = Arc::new(Reception::new(Arc::clone(&dispatcher), users));
         let tended = Arc::clone(&reception);
         tokio::spawn(desk::tend(move || tended.desk(), stopped.clone()));
         let ingress = Arc::<IngressStats>::default();

@@ -102,7 +102,7 @@ pub enum Unassigned {
 fn no_tenant(named: &Option<String>) -> String {
     match named {
         Some(name) => format!("unknown tenant {}", shown(name)),
-        None => "unknown tenant: neither header, sender domain nor client address names one".to_owned(),
+        None => "unknown tenant: neither user, header, sender domain nor client address names one".to_owned(),
     }
 }
 

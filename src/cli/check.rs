@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use super::later::Found;
 use crate::config::{Config, Loaded, NamedFiles};
 use crate::feedback::keys;
+use crate::ingress::users;
 use crate::monitor::keys as zone_keys;
 use crate::outcome::classify::Classifier;
 use crate::outcome::rules::RuleError;
@@ -80,11 +81,16 @@ pub(super) fn load(path: &Path) -> Option<Checked> {
     if let Err(error) = &key_file {
         eprintln!("{error}");
     }
+    let users = named.users_file.as_ref().map_or(Ok(()), |(file, at)| {
+        let at = at.as_ref().map(|at| format!("{at}: ")).unwrap_or_default();
+        users::read(Some(file)).map(drop).inspect_err(|error| eprintln!("{at}{error}"))
+    });
     let (zone_keys, later) = (zone_keys(named), Found::of(&named.read_later));
     if loaded.is_err() {
         // Where it does not come to more, this as well.
         later.bad.iter().for_each(|bad| eprintln!("{bad}"));
     }
+    users.ok()?;
     Some(Checked {
         loaded: loaded.ok()?,
         classifier: classifier.ok()?,

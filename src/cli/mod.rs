@@ -30,6 +30,7 @@ mod supervisor;
 mod tenant;
 mod terminal;
 mod token;
+mod user;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -165,6 +166,8 @@ enum Verb {
     Reload(reload::Args),
     /// Make a token for the HTTP side.
     Token(token::Args),
+    /// Users that may log in at a listener with auth: hash makes the line of one.
+    User(user::Args),
     /// Print completions for a shell.
     Completions(generate::Completions),
     /// Write the manual pages.
@@ -207,6 +210,7 @@ pub fn main() -> ExitCode {
         Verb::Orders(args) => orders::main(&args),
         Verb::Reload(args) => reload::main(&args),
         Verb::Token(args) => token::main(&args),
+        Verb::User(args) => user::main(&args),
         Verb::Completions(args) => generate::completions(&args),
         Verb::Man(args) => generate::man(&args),
         Verb::Status(remote) => status::main(&remote),

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{
-    Admin, Anonymous, Assignment, Automation, BackOff, Binding, Classify, Config, Day, Delivery, Dns, DomainPattern,
-    EhloName, FailoverReason, FeedKind, FeedMetric, Ipv6Names, Limits, Listener, Log, LogFormat, Member, Monitor, Pace,
-    Pool, Prediction, Provider, Queue, Reputation, Server, SpfPolicy, Spread, Tenant, TenantMatch, Timeouts,
-    UnknownPolicy, WarmupRules, Window,
+    Admin, Anonymous, Assignment, AuthMode, Automation, BackOff, Binding, Classify, Config, Day, Delivery, Dns,
+    DomainPattern, EhloName, FailoverReason, FeedKind, FeedMetric, Ipv6Names, Limits, Listener, Log, LogFormat, Member,
+    Monitor, Pace, Pool, Prediction, Provider, Queue, Reputation, Server, SpfPolicy, Spread, Tenant, TenantMatch,
+    Timeouts, UnknownPolicy, WarmupRules, Window,
 };
 use crate::message::{BindingName, Domain, PoolName, ProviderName, TenantName};
 
@@ -170,6 +170,7 @@ impl Config {
                 shutdown_grace: SHUTDOWN_GRACE,
                 low_space_floor: LOW_SPACE_FLOOR,
                 seed: None,
+                users_file: None,
             },
             listeners: Vec::new(),
             assignment: Assignment::default(),
@@ -282,6 +283,7 @@ impl Listener {
             max_recipients: 1000,
             max_errors: 20,
             idle_timeout: minutes(5),
+            auth: AuthMode::Off,
         }
     }
 }

@@ -187,6 +187,8 @@ pub struct NamedFiles {
     pub key_file: Option<PathBuf>,
     /// `server.state_dir`, which is made at the start; empty where it is not known.
     pub state_dir: PathBuf,
+    /// `server.users_file`, where it is named, and where that is written.
+    pub users_file: Option<(PathBuf, Option<Origin>)>,
     /// `monitor.zone.NAME.key_file` of each keyed zone.
     pub zone_keys: Vec<ZoneKeyFile>,
     /// Those of `[alerts]` and `[feed]` that are read when somebody is told or asked.

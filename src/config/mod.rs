@@ -112,6 +112,8 @@ pub struct Server {
     pub low_space_floor: u64,
     /// Seed of the scheduler's random source; `None` takes one from the system at start.
     pub seed: Option<u64>,
+    /// Users that may log in at listeners with `auth`, one `name:argon2id-hash` a line; `None` is nobody.
+    pub users_file: Option<PathBuf>,
 }
 
 /// Which calendar the daily caps follow.
@@ -142,6 +144,19 @@ pub struct Listener {
     pub max_errors: u32,
     /// Silence after which the session is closed (RFC 5321 §4.5.3.2.7: at least 5 min). Default 5 min.
     pub idle_timeout: Duration,
+    /// Whether users may or must log in (RFC 4954). Default off.
+    pub auth: AuthMode,
+}
+
+/// Whether clients of a listener log in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuthMode {
+    /// AUTH is not offered.
+    Off,
+    /// Clients of `trust` may relay without; others must log in.
+    Optional,
+    /// No mail from anybody who has not logged in (`530 5.7.0`).
+    Required,
 }
 
 /// `[assignment]`: how mail finds its tenant and stream.
@@ -412,10 +427,10 @@ impl Tenant {
     }
 }
 
-/// Marks by which a tenant's mail is known; tried in the order header, sender domain, client.
+/// Marks by which a tenant's mail is known; tried in the order user, header, sender domain, client.
 #[derive(Clone, Debug, Default)]
 pub struct TenantMatch {
-    /// Names of authenticated users (for when AUTH is there).
+    /// Names of users that logged in.
     pub auth_user: Vec<String>,
     /// Domains of the reverse path, sub-domains not included unless written `*.example.com`.
     pub sender_domain: Vec<DomainPattern>,

@@ -8,15 +8,19 @@
 //! Mail for an address where reports are taken ([`Addressee::Reports`]) comes in by the same door and the same
 //! transaction, marked as what it is; what a report is and which addresses take one is not known here.
 //!
-//! Protocol parts are pure (`smtp::command`, `smtp::data`, `smtp::session`, [`prepare`]); only `smtp::server` owns
-//! sockets and timers.
+//! Who may log in, and whether somebody is who they say, is [`users`]' to know; a session asks by [`Intake::authenticate`].
+//!
+//! Protocol parts are pure (`smtp::auth`, `smtp::command`, `smtp::data`, `smtp::session`, [`prepare`]); only `smtp::server`
+//! owns sockets and timers.
 
 pub mod prepare;
 mod room;
+mod secret;
 pub mod smtp;
+pub mod users;
 
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,6 +28,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 
 pub use self::room::{Room, Share};
+pub use self::secret::{Credentials, Secret};
 
 use crate::assignment::{Incoming, Unassigned};
 use crate::config::UnknownPolicy;
@@ -73,7 +78,16 @@ pub trait Admission {
 pub trait Intake: Admission + Send + Sync + 'static {
     /// Makes the mail durable. Returns when it is on disk — the client then gets `250` — or says why it is not.
     fn accept(&self, transaction: Transaction) -> Accepting<'_>;
+
+    /// Checks who `client` says to be: the user's name, or the reply. Nobody can log in where there are no users.
+    fn authenticate(&self, credentials: Credentials, client: IpAddr) -> Authenticating<'_> {
+        let _ = (credentials, client);
+        Box::pin(async { Err(Refusal::new(454, 7, 0, "temporary authentication failure")) })
+    }
 }
+
+/// The check of a login an [`Intake`] is working on.
+pub type Authenticating<'a> = Pin<Box<dyn Future<Output = Result<String, Refusal>> + Send + 'a>>;
 
 /// The answer an [`Intake`] is working on.
 pub type Accepting<'a> = Pin<Box<dyn Future<Output = Result<MessageId, Refusal>> + Send + 'a>>;
@@ -101,7 +115,7 @@ pub struct Transaction {
     pub body: Bytes,
     /// Whether `body` holds octets above 127, whatever `BODY=` said.
     pub eight_bit: bool,
-    /// User name, once AUTH is there.
+    /// User, where the client logged in.
     pub auth_user: Option<String>,
 }
 

@@ -60,7 +60,7 @@ pub fn prepare(
         helo: &transaction.helo,
         client: transaction.client.ip(),
         by: rules.hostname,
-        protocol: if transaction.esmtp { "ESMTP" } else { "SMTP" },
+        protocol: protocol(transaction),
         id: message,
         recipient: match transaction.recipients.as_slice() {
             [only] => Some(only),
@@ -77,6 +77,15 @@ pub fn prepare(
     };
     let entries = entries(&assigned, &mail, rules.queue, next_id, now);
     Ok(Prepared { message, body, entries })
+}
+
+/// How it came, in the words of RFC 3848.
+fn protocol(transaction: &Transaction) -> &'static str {
+    match (transaction.esmtp, &transaction.auth_user) {
+        (true, Some(_)) => "ESMTPA",
+        (true, None) => "ESMTP",
+        (false, _) => "SMTP",
+    }
 }
 
 #[cfg(test)]
@@ -141,6 +150,18 @@ mod tests {
         assert_eq!((x.tenant.as_str(), x.stream.as_str(), x.pool.as_str()), ("acme", "transactional", "fast"));
         assert_eq!(x.size, body.len() as u64);
         assert_eq!(x.expires.since(x.arrived), Duration::from_secs(5 * 86_400));
+    }
+
+    #[test]
+    fn a_login_is_in_the_trace_without_its_name_and_decides_the_tenant() {
+        let mut transaction = transaction("", &["a@x.example"]);
+        transaction.auth_user = Some("acme-app".into());
+        transaction.reverse_path = Some("x@elsewhere.example".parse().expect("valid"));
+        transaction.trusted = false;
+        let prepared = run(&transaction).expect("assigned");
+        let body = String::from_utf8_lossy(&prepared.body).into_owned();
+        assert!(body.contains(" with ESMTPA id ") && !body.contains("acme-app"), "{body}");
+        assert_eq!(prepared.entries[0].tenant.as_str(), "acme");
     }
 
     #[test]

@@ -1,11 +1,17 @@
-//! Software that others wrote: swaks and Python as clients, Postfix as a receiver and as a client.
+//! Software that others wrote: swaks and Python as clients, Postfix as a receiver and as a client, Exim as a client.
+//!
+//! The files in `config/clients` are used as they stand; only addresses, ports and directories are put in their places.
 
 mod peers {
     use std::process::Command;
 
+    use remuda::demo::sink::Sink;
+
+    use super::exim::Exim;
     use super::postfix::Postfix;
+    use super::shipped;
     use crate::support::{
-        Relay, Settings, all_accepted, arrived_once_each, keeping_sink, local, named, number, wait_for_messages,
+        Relay, Settings, Users, all_accepted, arrived_once_each, keeping_sink, local, named, number, wait_for_messages,
         wait_until,
     };
 
@@ -124,6 +130,182 @@ with smtplib.SMTP("127.0.0.1", int(sys.argv[1]), local_hostname="client.test") a
         // Postfix has its own way with the envelope; the number is in the message.
         assert!(sink.log().iter().all(|taken| &*taken.reverse_path == "sender@example.test"));
     }
+
+    /// A relay with `config/clients/remuda.toml`, its two tenants leaving by bindings of their own. Listener 1 asks for a
+    /// login, listener 2 trusts.
+    async fn relay_of_the_example(sink: &Sink) -> (Users, Relay) {
+        let users = Users::of(&[("acme", "change-me-acme"), ("globex", "change-me-globex")]);
+        let example = shipped("remuda.toml").replace(":2587", ":0").replace(":2525", ":0");
+        let settings = Settings::new()
+            .without("tenant.acme")
+            .set("server", "users_file", &users.toml())
+            .binding("a", 11, "")
+            .binding("g", 12, "")
+            .block("[pool.acme]\nactive = [\"a\"]\n[pool.globex]\nactive = [\"g\"]\n".into())
+            .block(example)
+            .to(sink.addr());
+        (users, Relay::start(&settings).await)
+    }
+
+    const SENDERS: [(&str, u8); 2] = [("news@acme.example", 11), ("info@globex.example", 12)];
+
+    /// Each message left from the address of its sender's tenant.
+    async fn came_from_their_own(sink: &Sink, messages: u64, protocol: &str) {
+        wait_for_messages(sink, messages).await;
+        for (sender, last) in SENDERS {
+            let log = sink.log();
+            let theirs: Vec<_> = log.iter().filter(|taken| &*taken.reverse_path == sender).collect();
+            assert_eq!(theirs.len() as u64, messages / 2, "{sender}");
+            for taken in theirs {
+                let body = String::from_utf8_lossy(taken.body.as_deref().unwrap()).into_owned();
+                assert_eq!(taken.source, local(last), "{sender}\n{body}");
+                assert!(body.contains(&format!("by relay.test with {protocol} id ")), "{body}");
+            }
+        }
+    }
+
+    async fn send_by_turns(to: std::net::SocketAddr, messages: u64) {
+        let load = remuda::demo::injector::Load::new(to, messages);
+        all_accepted(&load.reverse_path(|n| SENDERS[n as usize % 2].0.into()).run().await);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    #[ignore = "needs Postfix, libsasl2-modules and root; tests/run installs them"]
+    async fn postfix_logs_in_by_another_user_for_each_sender() {
+        let sink = keeping_sink().await;
+        let (_users, relay) = relay_of_the_example(&sink).await;
+        let postfix = Postfix::start_as_client(&["login.cf", "remuda_relay", "remuda_users"], relay.listener(1)).await;
+        send_by_turns(postfix.addr(), 20).await;
+        came_from_their_own(&sink, 20, "ESMTPA").await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    #[ignore = "needs Postfix and root; tests/run installs it"]
+    async fn postfix_without_a_login_is_known_by_its_senders_domains() {
+        let sink = keeping_sink().await;
+        let (_users, relay) = relay_of_the_example(&sink).await;
+        let postfix = Postfix::start_as_client(&["trusted.cf"], relay.listener(2)).await;
+        send_by_turns(postfix.addr(), 20).await;
+        came_from_their_own(&sink, 20, "ESMTP").await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    #[ignore = "needs Exim and root; tests/run fetches it"]
+    async fn exim_logs_in_by_another_user_for_each_sender() {
+        let sink = keeping_sink().await;
+        let (_users, relay) = relay_of_the_example(&sink).await;
+        let exim = Exim::with_client_files(relay.listener(1));
+        for n in 0..6 {
+            exim.send(SENDERS[n % 2].0, "user@sink.test");
+        }
+        came_from_their_own(&sink, 6, "ESMTPA").await;
+        let log = exim.log();
+        assert!(log.contains("A=remuda_plain") && !log.contains("change-me"), "{log}");
+        exim.send("stranger@elsewhere.example", "user@sink.test");
+        let log = exim.log();
+        assert!(log.contains("stranger@elsewhere.example") && log.contains("== user@sink.test"), "it waits:\n{log}");
+        assert_eq!(sink.messages(), 6, "nobody's mail does not leave as somebody else's");
+    }
+}
+
+/// A file of `config/clients`.
+fn shipped(name: &str) -> String {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("config/clients").join(name);
+    std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+mod exim {
+    use std::fs;
+    use std::io::Write as _;
+    use std::net::SocketAddr;
+    use std::os::unix::fs::PermissionsExt;
+    use std::path::{Path, PathBuf};
+    use std::process::{Command, Stdio};
+
+    use tempfile::TempDir;
+
+    use super::shipped;
+
+    /// Exim from its Debian package, unpacked by `tests/run` beside the build (Postfix and Exim cannot both be installed):
+    /// configuration, spool and log in one directory.
+    pub(super) struct Exim {
+        directory: TempDir,
+    }
+
+    impl Drop for Exim {
+        fn drop(&mut self) {
+            if std::thread::panicking() {
+                eprintln!("--- Exim's logs\n{}", self.log());
+            }
+        }
+    }
+
+    impl Exim {
+        /// Sends everything to `relay` with the files of `config/clients/exim`.
+        pub(super) fn with_client_files(relay: SocketAddr) -> Self {
+            let exim = Self { directory: tempfile::tempdir().unwrap() };
+            fs::set_permissions(exim.directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
+            let base = exim.directory.path().display().to_string();
+            for name in ["spool", "log"] {
+                fs::create_dir(exim.path(name)).unwrap();
+                let own = Command::new("chown").arg("Debian-exim:Debian-exim").arg(exim.path(name)).status();
+                assert!(own.expect("chown").success(), "Exim needs root and its user");
+            }
+            let program = program().display().to_string();
+            let file = |name: &str| {
+                let text = shipped(&format!("exim/{name}"));
+                text.replace("/etc/exim4", &base)
+                    .replace("REMUDA_PORT = 2587", &format!("REMUDA_PORT = {}", relay.port()))
+            };
+            let main = format!(
+                "exim_path = {program}\nprimary_hostname = client.test\nspool_directory = {base}/spool\nlog_file_path = {base}/log/%slog\n\
+                 domainlist local_domains = @\nlog_selector = +smtp_confirmation +all_parents\n\
+                 keep_environment =\nqualify_domain = client.test\n\
+                 {}\nbegin routers\n{}\nbegin transports\n{}\nbegin authenticators\n{}\nbegin retry\n* * F,2h,10m\n",
+                file("00_remuda_main"),
+                file("190_remuda_router"),
+                file("30_remuda_transport"),
+                file("30_remuda_auth"),
+            );
+            fs::write(exim.path("exim.conf"), main).unwrap();
+            fs::write(exim.path("remuda.users"), file("remuda.users")).unwrap();
+            exim
+        }
+
+        /// Hands it a message and waits for its one try to deliver it.
+        pub(super) fn send(&self, from: &str, to: &str) {
+            let mut child = Command::new(program())
+                .arg("-C")
+                .arg(self.path("exim.conf"))
+                .args(["-odi", "-f", from, to])
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap_or_else(|e| panic!("{}: {e}; tests/run fetches it", program().display()));
+            let text = format!("From: {from}\nTo: {to}\nSubject: by Exim\n\nhello\n");
+            child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+            let output = child.wait_with_output().unwrap();
+            let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+            assert!(output.status.success(), "{}\n{said}\n{}", output.status, self.log());
+        }
+
+        /// Its logs.
+        pub(super) fn log(&self) -> String {
+            let read = |name| fs::read_to_string(self.path("log").join(name)).unwrap_or_default();
+            ["mainlog", "rejectlog", "paniclog"].map(read).concat()
+        }
+
+        fn path(&self, name: &str) -> PathBuf {
+            self.directory.path().join(name)
+        }
+    }
+
+    /// Where `tests/run` unpacks it: in the directory of all builds.
+    fn program() -> PathBuf {
+        let builds = Path::new(env!("CARGO_BIN_EXE_remuda")).ancestors().nth(2).unwrap();
+        builds.join("peers/exim4/usr/sbin/exim4")
+    }
 }
 
 mod postfix {
@@ -136,6 +318,7 @@ mod postfix {
     use tempfile::TempDir;
     use tokio::net::TcpStream;
 
+    use super::shipped;
     use crate::support::{anywhere, wait_until};
 
     /// A Postfix of its own: configuration, queue, data, log and mailboxes in one directory; stopped by its own means.
@@ -156,15 +339,48 @@ mod postfix {
     impl Postfix {
         /// Takes mail for `users` at postfix.test into Maildirs, and with `relay_host` sends all other mail there.
         pub(super) async fn start(users: &[&str], relay_host: Option<SocketAddr>) -> Self {
+            let postfix = Self::new();
+            postfix.write(
+                users,
+                &relay_host.map(|to| format!("relayhost = [{}]:{}", to.ip(), to.port())).unwrap_or_default(),
+            );
+            postfix.run().await
+        }
+
+        /// Takes everybody's mail, and sends it to `relay` by these files of `config/clients/postfix`: those that end in `.cf`
+        /// are appended to main.cf, the others lie beside it.
+        pub(super) async fn start_as_client(files: &[&str], relay: SocketAddr) -> Self {
+            let postfix = Self::new();
+            let config = postfix.config();
+            let mut more = String::new();
+            for name in files {
+                let text = shipped(&format!("postfix/{name}")).replace("/etc/postfix", &config.display().to_string());
+                let text = text.replace("[127.0.0.1]:2587", &format!("[127.0.0.1]:{}", relay.port()));
+                let text = text.replace("[127.0.0.1]:2525", &format!("[127.0.0.1]:{}", relay.port()));
+                if name.ends_with(".cf") {
+                    more += &text;
+                } else {
+                    fs::create_dir_all(&config).unwrap();
+                    fs::write(config.join(name), text).unwrap();
+                }
+            }
+            postfix.write(&[], &more);
+            postfix.run().await
+        }
+
+        fn new() -> Self {
             let directory = tempfile::tempdir().unwrap();
             // It cannot be asked for a port of the system's choice; one that was free just now is the next best.
             let address = TcpListener::bind(anywhere()).unwrap().local_addr().unwrap();
-            let postfix = Self { directory, address };
-            postfix.write(users, relay_host);
-            let said = control(&postfix.config(), "start");
+            Self { directory, address }
+        }
+
+        async fn run(self) -> Self {
+            let said = control(&self.config(), "start");
+            let address = self.address;
             wait_until("Postfix listens", async || TcpStream::connect(address).await.ok().map(drop)).await;
             assert!(!said.contains("fatal"), "{said}");
-            postfix
+            self
         }
 
         /// Where it takes mail.
@@ -190,30 +406,29 @@ mod postfix {
             fs::read_to_string(self.path("log")).unwrap_or_default()
         }
 
-        fn write(&self, users: &[&str], relay_host: Option<SocketAddr>) {
+        fn write(&self, users: &[&str], more: &str) {
             fs::set_permissions(self.directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
             for name in ["config", "queue", "data", "mail"] {
-                fs::create_dir(self.path(name)).unwrap();
+                fs::create_dir_all(self.path(name)).unwrap();
             }
             give(&self.path("data"), "postfix");
             give(&self.path("mail"), "nobody");
             let base = self.directory.path().display();
             let port = self.address.port();
             let mailboxes: Vec<String> = users.iter().map(|u| format!("{{{u}@postfix.test = {u}/}}")).collect();
-            let relay = relay_host.map(|to| format!("[{}]:{}", to.ip(), to.port())).unwrap_or_default();
-            let networks = if relay_host.is_some() { "127.0.0.0/8" } else { "" };
+            let networks = if more.is_empty() { "" } else { "127.0.0.0/8" };
             let (uid, gid) = (id("-u", "nobody"), id("-g", "nobody"));
             let main = format!(
                 "compatibility_level = 3.6\n\
                  queue_directory = {base}/queue\ndata_directory = {base}/data\n\
                  maillog_file = {base}/log\nmaillog_file_prefixes = {base}\n\
                  myhostname = mx.postfix.test\nmydestination =\ninet_interfaces = 127.0.0.1\ninet_protocols = ipv4\n\
-                 mynetworks = {networks}\nrelayhost = {relay}\nalias_maps =\nlocal_recipient_maps =\nbiff = no\n\
+                 mynetworks = {networks}\nalias_maps =\nlocal_recipient_maps =\nbiff = no\n\
                  smtpd_relay_restrictions = permit_mynetworks, reject_unauth_destination\n\
                  smtp_host_lookup = native\nsmtp_dns_support_level = disabled\n\
                  virtual_mailbox_domains = postfix.test\nvirtual_mailbox_base = {base}/mail\n\
                  virtual_mailbox_maps = inline:{{ {} }}\n\
-                 virtual_uid_maps = static:{uid}\nvirtual_gid_maps = static:{gid}\nvirtual_minimum_uid = 1\n",
+                 virtual_uid_maps = static:{uid}\nvirtual_gid_maps = static:{gid}\nvirtual_minimum_uid = 1\n{more}\n",
                 mailboxes.join(", ")
             );
             let master = format!(

@@ -33,7 +33,7 @@ use super::read::{At, Field, List, Map, Named};
 use super::tree::{self, Table, Value};
 pub use super::tree::{Files, SourceFile};
 use super::written::Written;
-use super::{Config, Origins, lists, raw};
+use super::{Config, Origin, Origins, lists, raw};
 use crate::message::Domain;
 use later::read_later;
 use zone::zone_keys;
@@ -60,10 +60,15 @@ impl Loaded {
             rules_at: self.config.origins.get("classify.rules").cloned(),
             key_file: self.config.feedback.as_ref().map(|feedback| feedback.key_file.clone()),
             state_dir: self.config.server.state_dir.clone(),
+            users_file: users_file(self.config.server.users_file.as_ref(), &self.config.origins),
             zone_keys: zone_keys(&self.config.monitor, &self.config.origins),
             read_later: read_later(&self.config.alerts, &self.config.feeds, &self.config.origins),
         }
     }
+}
+
+fn users_file(file: Option<&PathBuf>, origins: &Origins) -> Option<(PathBuf, Option<Origin>)> {
+    file.map(|file| (file.clone(), origins.get("server.users_file").cloned()))
 }
 
 /// Reads `main` and what it includes through `files`, and checks it all.
@@ -292,6 +297,7 @@ impl<'a> Context<'a> {
             rules_at: origins.get("classify.rules").cloned(),
             key_file: feedback.map(|feedback| feedback.key_file).filter(known),
             state_dir: state_dir.unwrap_or_default(),
+            users_file: users_file(self.beside(&section(&file.server).users_file).as_ref(), origins),
             zone_keys: zone_keys(&self.monitor(file), origins),
             read_later: read_later(&alerts, &feeds, origins),
         }

@@ -9,7 +9,7 @@ use super::{Context, host_name, is_header_name, place_of, section};
 use crate::config::defaults::{LOW_SPACE_FLOOR, SHUTDOWN_GRACE};
 use crate::config::mistake::Place;
 use crate::config::read::{At, Field, List, NameServer, Size};
-use crate::config::{Assignment, Classify, Day, Delivery, Dns, Listener, Log, Queue, Server, Timeouts, raw};
+use crate::config::{Assignment, AuthMode, Classify, Day, Delivery, Dns, Listener, Log, Queue, Server, Timeouts, raw};
 use crate::message::TenantName;
 
 impl Context<'_> {
@@ -43,6 +43,7 @@ impl Context<'_> {
             shutdown_grace: raw.shutdown_grace.or(SHUTDOWN_GRACE),
             low_space_floor: raw.low_space_floor.or(Size(LOW_SPACE_FLOOR)).0,
             seed: raw.seed.value().copied(),
+            users_file: self.beside(&raw.users_file),
         })
     }
 
@@ -69,6 +70,7 @@ impl Context<'_> {
             let hint = "write address = \"127.0.0.1:2525\"";
             let address = raw.address.required(place, "address", hint, &mut self.out);
             self.check_listener(raw, place);
+            self.check_auth(file, raw);
             let Some(at) = address else { continue };
             let twin = listeners.iter().find(|(other, _)| other.address == at.value && at.value.port() != 0);
             if let Some((_, first)) = twin {
@@ -84,6 +86,7 @@ impl Context<'_> {
                 max_recipients: raw.max_recipients.or(default.max_recipients),
                 max_errors: raw.max_errors.or(default.max_errors),
                 idle_timeout: raw.idle_timeout.or(default.idle_timeout),
+                auth: raw.auth.or(default.auth),
                 ..default
             };
             listeners.push((listener, at.place.clone()));
@@ -112,11 +115,27 @@ impl Context<'_> {
         self.not_instant(&raw.idle_timeout);
     }
 
+    /// A password goes over the wire as it is, so the wire must be ours.
+    fn check_auth(&mut self, file: &raw::File, raw: &raw::Listener) {
+        let Some(at) = raw.auth.given().filter(|at| at.value != AuthMode::Off) else { return };
+        let is_local = |at: &At<SocketAddr>| at.value.ip().to_canonical().is_loopback();
+        if raw.address.given().is_some_and(|address| !is_local(address)) {
+            let hint = "listen on a loopback address, such as \"127.0.0.1:2587\", or write auth = \"off\" and name the \
+                        clients in trust";
+            self.out.mistake(&at.place, "passwords would cross the network readable: listeners have no TLS yet", hint);
+        }
+        if section(&file.server).users_file.is_missing() {
+            let hint = "write users_file = \"users\" under [server], and make its lines with `remuda user hash NAME`";
+            self.out.mistake(&at.place, "nobody could log in: server.users_file is missing", hint);
+        }
+    }
+
     /// A listener that trusts nobody takes reports, where there are any, and refuses everything else.
     pub(super) fn check_untrusting_listeners(&mut self, file: &raw::File, takes_reports: bool) {
         for At { value: raw, place } in file.listener.items() {
             let trusts_nobody = raw.trust.is_missing() || raw.trust.value().is_some_and(List::is_written_empty);
-            if trusts_nobody && !takes_reports {
+            let lets_users_in = raw.auth.value().is_some_and(|mode| *mode != AuthMode::Off);
+            if trusts_nobody && !takes_reports && !lets_users_in {
                 let hint = "name the networks of your clients: trust = [\"127.0.0.0/8\"]";
                 self.out.warning(&raw.trust.place(place, "trust"), "trusts nobody: it will refuse all mail", hint);
             }

@@ -223,8 +223,23 @@ impl Context<'_> {
         }
     }
 
+    /// Users mark mail only where there are any.
+    fn check_users(&mut self, file: &raw::File) {
+        if !section(&file.server).users_file.is_missing() {
+            return;
+        }
+        for entry in file.tenant.entries() {
+            let users = entry.value.as_ref().and_then(|raw| raw.matches.value()).map(|matches| &matches.auth_user);
+            if let Some(Field::Given(at)) = users {
+                let hint = "name a users_file under [server], and write auth = \"optional\" at a [[listener]]";
+                self.out.warning(&at.place, "nobody can log in, so no user is ever known", hint);
+            }
+        }
+    }
+
     /// Headers are believed only from trusted clients.
     pub(super) fn check_trusted_headers(&mut self, file: &raw::File, listeners: &[Listener]) {
+        self.check_users(file);
         if listeners.iter().any(|listener| !listener.trust.is_empty()) {
             return;
         }

@@ -158,6 +158,14 @@ fn every_mistake_is_named_with_line_path_and_hint() {
             "5:11: listener[1].address: 127.0.0.1:25 is listened on already, at 2",
         ),
         (
+            "[[listener]]\naddress = \"[::]:25\"\nauth = \"required\"\n[server]\nhostname = \"a.example\"\nstate_dir = \"/x\"\nusers_file = \"u\"\n",
+            "3:8: listener[0].auth: passwords would cross the network readable: listeners have no TLS yet; listen on a loopback address, such as \"127.0.0.1:2587\", or write auth = \"off\" and name the clients in trust",
+        ),
+        (
+            "[[listener]]\naddress = \"[::1]:25\"\nauth = \"optional\"\n",
+            "3:8: listener[0].auth: nobody could log in: server.users_file is missing; write users_file = \"users\" under [server], and make its lines with `remuda user hash NAME`",
+        ),
+        (
             "[[listener]]\naddress = \"127.0.0.1:25\"\ntrust = [\"::1\"]\ntls = {}\n",
             "4:1: listener[0].tls: unknown key; TLS on listeners is not built yet; listen on loopback or a private network",
         ),
@@ -670,7 +678,7 @@ fn order_of_the_file_is_kept() {
 fn warnings_do_not_keep_it_from_loading() {
     let text = minimal().replace("trust = [\"127.0.0.0/8\"]", "").replace("relay.example.net", "relay").replace(
         TENANT,
-        "[tenant.t]\npools = { default = \"p\" }\nmatch = { header = { X-T = \"t\" } }\n\
+        "[tenant.t]\npools = { default = \"p\" }\nmatch = { auth_user = [\"u\"], header = { X-T = \"t\" } }\n\
          [[destination_route]]\ndomain = \"*\"\nhosts = [\"192.0.2.9\"]\n\
          [[destination_route]]\ndomain = \"*.example\"\nhosts = [\"192.0.2.9\"]\n\
          [monitor.zone.z]\nzone = \"bl.example\"\n[binding.inner]\nbind_address = \"10.0.0.1\"\n",
@@ -682,6 +690,7 @@ fn warnings_do_not_keep_it_from_loading() {
         [
             "server.hostname",
             "listener[0].trust",
+            "tenant.t.match.auth_user",
             "tenant.t.match.header",
             "destination_route[1].domain",
             "binding.inner"

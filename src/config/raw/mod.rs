@@ -19,8 +19,8 @@ use super::read::{
 };
 use super::tree::{Node, Table, Value};
 use super::{
-    Anonymous, Automation, DomainPattern, FailoverReason, FeedKind, Ipv6Names, LogFormat, Pace, Probe, Rate, Role,
-    Severity, SpfPolicy, Spread, UnknownPolicy, ZoneKind,
+    Anonymous, AuthMode, Automation, DomainPattern, FailoverReason, FeedKind, Ipv6Names, LogFormat, Pace, Probe, Rate,
+    Role, Severity, SpfPolicy, Spread, UnknownPolicy, ZoneKind,
 };
 use crate::message::{Domain, Mailbox};
 
@@ -76,6 +76,7 @@ table!(Server {
     shutdown_grace: Duration,
     low_space_floor: Size,
     seed: u64,
+    users_file: String,
 });
 
 table!(Day { timezone: String, starts: TimeOfDay });
@@ -89,6 +90,13 @@ table!(Listener {
     max_recipients: usize,
     max_errors: u32,
     idle_timeout: Duration,
+    auth: AuthMode,
+});
+
+words!(AuthMode {
+    "off" => AuthMode::Off,
+    "optional" => AuthMode::Optional,
+    "required" => AuthMode::Required,
 });
 
 table!(Assignment { tenant_header: String, stream_header: String, default_tenant: String, unknown: UnknownPolicy });

@@ -103,10 +103,8 @@ pub(crate) fn as_table<'a>(node: &'a Node, place: &Place, out: &mut Findings) ->
 }
 
 /// Keys that operators will look for and that are not built yet; better than "unknown".
-const NOT_YET: [(&str, &str); 2] = [
-    ("tls", "TLS on listeners is not built yet; listen on loopback or a private network"),
-    ("auth", "AUTH is not built yet; name trusted clients in trust"),
-];
+const NOT_YET: [(&str, &str); 1] =
+    [("tls", "TLS on listeners is not built yet; listen on loopback or a private network")];
 
 /// Reports every key that is not `known`.
 pub(crate) fn refuse_unknown(table: &Table, place: &Place, known: &[&str], out: &mut Findings) {

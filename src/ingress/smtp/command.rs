@@ -7,12 +7,15 @@
 //! Lines may be [`MAX_LINE`] octets long: RFC 5321 §4.5.3.1.4 gives 512 and lets extensions add to it; one limit for
 //! all verbs is easier to reason about and costs nothing.
 
-use crate::ingress::Refusal;
+use super::auth::{AuthRequest, Mechanism};
+use crate::ingress::{Refusal, Secret};
 use crate::message::address::BadAddress;
 use crate::message::{Domain, Mailbox};
 
 /// Octets of a command line, CRLF included.
 pub const MAX_LINE: usize = 2048;
+/// What is said of a longer one.
+pub(super) const LINE_TOO_LONG: &str = "line too long";
 
 /// What a client asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +40,9 @@ pub enum Command {
     Help,
     /// `QUIT`
     Quit,
-    /// A verb of RFC 5321 or of an extension that is not offered: EXPN, STARTTLS, AUTH, BDAT, …
+    /// `AUTH mechanism [initial-response]` (RFC 4954)
+    Auth(AuthRequest),
+    /// A verb of RFC 5321 or of an extension that is not offered: EXPN, STARTTLS, BDAT, …
     NotImplemented(&'static str),
 }
 
@@ -50,6 +55,8 @@ pub struct MailFrom {
     pub size: Option<u64>,
     /// Whether `BODY=8BITMIME` was given (RFC 6152).
     pub eight_bit: bool,
+    /// Whether `AUTH=` was given (RFC 4954 §5). Whom it names is no matter: a client's word for others is not taken.
+    pub auth: bool,
 }
 
 /// The forward path of RCPT.
@@ -87,8 +94,8 @@ pub fn parse(line: &[u8]) -> Result<Command, Refusal> {
         b"HELP" => Ok(Command::Help),
         b"VRFY" if rest.is_empty() => Err(syntax("VRFY needs an argument")),
         b"VRFY" => Ok(Command::Vrfy),
-        // AUTH and STARTTLS become commands of their own once they are offered.
-        b"AUTH" => Ok(Command::NotImplemented("AUTH")),
+        b"AUTH" => auth(rest).map(Command::Auth),
+        // STARTTLS becomes a command of its own once it is offered.
         b"STARTTLS" => Ok(Command::NotImplemented("STARTTLS")),
         b"EXPN" => Ok(Command::NotImplemented("EXPN")),
         b"BDAT" => Ok(Command::NotImplemented("BDAT")),
@@ -117,10 +124,26 @@ fn client_name(rest: &[u8]) -> Result<String, Refusal> {
     }
 }
 
+/// RFC 4954 §4: a mechanism (RFC 4422 §3.1), and perhaps its first answer.
+fn auth(rest: &[u8]) -> Result<AuthRequest, Refusal> {
+    let mut words = rest.split(|octet| *octet == b' ').filter(|word| !word.is_empty());
+    let (mechanism, initial) = (words.next(), words.next());
+    let Some(mechanism) = mechanism else { return Err(syntax("a mechanism must follow: PLAIN or LOGIN")) };
+    if words.next().is_some() {
+        return Err(syntax("AUTH takes a mechanism and at most one initial response"));
+    }
+    let mechanism = match mechanism.to_ascii_uppercase().as_slice() {
+        b"PLAIN" => Some(Mechanism::Plain),
+        b"LOGIN" => Some(Mechanism::Login),
+        _ => None,
+    };
+    Ok(AuthRequest { mechanism, initial: initial.map(|text| Secret::new(text.to_vec())) })
+}
+
 fn mail(rest: &[u8]) -> Result<MailFrom, Refusal> {
     let (path, parameters) = path(rest, "FROM:")?;
     let reverse_path = if path.is_empty() { None } else { Some(mailbox(path, 7)?) };
-    let mut mail = MailFrom { reverse_path, size: None, eight_bit: false };
+    let mut mail = MailFrom { reverse_path, size: None, eight_bit: false, auth: false };
     let mut body_seen = false;
     for parameter in parameters.split_ascii_whitespace() {
         let (name, value) = parameter.split_once('=').map_or((parameter, None), |(name, value)| (name, Some(value)));
@@ -129,6 +152,9 @@ fn mail(rest: &[u8]) -> Result<MailFrom, Refusal> {
         } else if name.eq_ignore_ascii_case("BODY") && !body_seen {
             mail.eight_bit = body(value)?;
             body_seen = true;
+        } else if name.eq_ignore_ascii_case("AUTH") && !mail.auth {
+            mail.auth =
+                is_xtext(value.unwrap_or("")).then_some(true).ok_or_else(|| syntax("AUTH= needs xtext or <>"))?;
         } else {
             return Err(unknown_parameter());
         }
@@ -154,7 +180,25 @@ fn body(value: Option<&str>) -> Result<bool, Refusal> {
     }
 }
 
-fn unknown_parameter() -> Refusal {
+/// RFC 3461 §4: printable ASCII without `+` and `=`, and `+` with two hexadecimal digits for the rest.
+fn is_xtext(text: &str) -> bool {
+    let hex = |digit: Option<u8>| digit.is_some_and(|digit| matches!(digit, b'0'..=b'9' | b'A'..=b'F'));
+    let mut octets = text.bytes();
+    while let Some(octet) = octets.next() {
+        let fits = match octet {
+            b'+' => hex(octets.next()) && hex(octets.next()),
+            b'=' => false,
+            octet => octet.is_ascii_graphic(),
+        };
+        if !fits {
+            return false;
+        }
+    }
+    !text.is_empty()
+}
+
+/// Also the answer to a parameter of an extension that this session does not have.
+pub(super) fn unknown_parameter() -> Refusal {
     Refusal::new(555, 5, 4, "parameter not recognised, not offered or given twice")
 }
 
@@ -240,7 +284,12 @@ mod tests {
 
     fn mail(reverse_path: Option<&str>, size: Option<u64>, eight_bit: bool) -> Command {
         let reverse_path = reverse_path.map(|text| text.parse().expect("valid"));
-        Command::Mail(MailFrom { reverse_path, size, eight_bit })
+        Command::Mail(MailFrom { reverse_path, size, eight_bit, auth: false })
+    }
+
+    fn auth(mechanism: Option<Mechanism>, initial: Option<&str>) -> Command {
+        let initial = initial.map(|text| Secret::new(text.as_bytes().to_vec()));
+        Command::Auth(AuthRequest { mechanism, initial })
     }
 
     fn rcpt(address: &str) -> Command {
@@ -273,10 +322,22 @@ mod tests {
             ("QUIT", Command::Quit),
             ("EXPN list", Command::NotImplemented("EXPN")),
             ("STARTTLS", Command::NotImplemented("STARTTLS")),
-            ("AUTH PLAIN xxx", Command::NotImplemented("AUTH")),
+            ("AUTH PLAIN", auth(Some(Mechanism::Plain), None)),
+            ("auth plain  AHg= ", auth(Some(Mechanism::Plain), Some("AHg="))),
+            ("AUTH LOGIN =", auth(Some(Mechanism::Login), Some("="))),
+            ("AUTH CRAM-MD5", auth(None, None)),
             ("BDAT 10 LAST", Command::NotImplemented("BDAT")),
         ] {
             assert_eq!(parse(line.as_bytes()), Ok(command), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_parameter_auth_is_read_and_believed_of_nobody() {
+        for value in ["<>", "a@b.org", "a+2B+3Db@b.org"] {
+            let line = format!("MAIL FROM:<a@b.org> auth={value} SIZE=1");
+            let Ok(Command::Mail(mail)) = parse(line.as_bytes()) else { panic!("{line}") };
+            assert!(mail.auth && mail.size == Some(1), "{line}");
         }
     }
 
@@ -309,7 +370,13 @@ mod tests {
             (b"MAIL FROM:<a@b.org> BODY", "501 5.5.4"),
             (b"MAIL FROM:<a@b.org> SIZE=1 SIZE=2", "555 5.5.4"),
             (b"MAIL FROM:<a@b.org> SMTPUTF8", "555 5.5.4"),
-            (b"MAIL FROM:<a@b.org> AUTH=<>", "555 5.5.4"),
+            (b"MAIL FROM:<a@b.org> AUTH=<> AUTH=<>", "555 5.5.4"),
+            (b"MAIL FROM:<a@b.org> AUTH=", "501 5.5.4"),
+            (b"MAIL FROM:<a@b.org> AUTH", "501 5.5.4"),
+            (b"MAIL FROM:<a@b.org> AUTH=a=b", "501 5.5.4"),
+            (b"MAIL FROM:<a@b.org> AUTH=a+2", "501 5.5.4"),
+            (b"AUTH", "501 5.5.4"),
+            (b"AUTH PLAIN AHg= AHg=", "501 5.5.4"),
             (b"MAIL FROM:<a>", "501 5.1.7"),
             (b"MAIL FROM:<a b@c.org>", "501 5.1.7"),
             (b"MAIL FROM:<@x.org>", "501 5.1.7"),

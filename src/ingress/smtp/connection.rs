@@ -95,6 +95,12 @@ impl Connection {
                     effect = self.advance();
                     continue;
                 }
+                Effect::Authenticate(credentials) => {
+                    let answer = self.intake.authenticate(*credentials, self.session.client().ip()).await;
+                    self.session.authenticated(answer, &mut self.out);
+                    effect = self.advance();
+                    continue;
+                }
                 Effect::Read => {}
             }
             effect = match self.wait(stream, told_to_stop).await {

@@ -1,14 +1,16 @@
-//! SMTP server (RFC 5321) for submission by trusted clients, and for reports by anybody.
+//! SMTP server (RFC 5321) for submission by trusted clients and users, and for reports by anybody.
 //!
-//! [`command`] reads one line, [`data`] reads a message, [`session`] is the dialogue; all three are pure: octets in,
-//! replies and effects out. [`server`] gives them sockets, limits and an end.
+//! [`command`] reads one line, [`data`] reads a message, [`auth`] is the talk of a login, [`session`] is the dialogue; all
+//! four are pure: octets in, replies and effects out. [`server`] gives them sockets, limits and an end.
 //!
-//! Offered: PIPELINING (RFC 2920), SIZE (RFC 1870), 8BITMIME (RFC 6152), ENHANCEDSTATUSCODES (RFC 2034). Not yet:
-//! STARTTLS, AUTH; their place is marked in [`command::Command`] and [`session`].
+//! Offered: PIPELINING (RFC 2920), SIZE (RFC 1870), 8BITMIME (RFC 6152), ENHANCEDSTATUSCODES (RFC 2034), and AUTH (RFC
+//! 4954) where nobody listens in between. Not yet: STARTTLS; its place is marked in [`command::Command`] and [`auth`].
 
+pub mod auth;
 pub mod command;
 mod connection;
 pub mod data;
+mod login;
 mod reply;
 mod seats;
 pub mod server;

@@ -386,6 +386,7 @@ mod tests {
     use tokio::sync::Notify;
 
     use super::*;
+    use crate::config::AuthMode;
     use crate::ingress::{Accepting, Admission, Refusal, Transaction};
     use crate::message::MessageId;
 
@@ -427,6 +428,7 @@ mod tests {
             max_recipients: 10,
             max_errors: 5,
             idle_timeout: Duration::from_secs(300),
+            auth: AuthMode::Off,
         }
     }
 

@@ -5,8 +5,8 @@
 //! shell sends them in one write (RFC 2920). No `250` to a message leaves before the shell came back with
 //! [`Session::answered`].
 //!
-//! Who may relay: clients of the listener's `trust` (and, once there is AUTH, users). Everybody else is refused at
-//! RCPT, with one exception: addresses at which *we* are the receiver, of bounces and complaints about mail that we
+//! Who may relay: clients of the listener's `trust`, and users that logged in ([`super::auth`]); where the listener's
+//! `auth` is required, only these may begin mail at all. Everybody else is refused at RCPT, with one exception: addresses at which *we* are the receiver, of bounces and complaints about mail that we
 //! delivered ([`Addressee::Reports`]). Those are taken from anybody, trusted or not, and read instead of relayed; which
 //! they are, [`Admission::addressee`] says. A transaction is either the one or the other, and one with a report has this
 //! one recipient. So this is never an open relay: no client chooses where mail goes unless it is trusted.
@@ -18,12 +18,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use bytes::{Buf, BytesMut};
+use zeroize::Zeroize;
 
+use super::auth::{self, Exchange, Login};
 use super::command::{self, Command, MailFrom, RcptTo};
 use super::data::DataReader;
 use super::reply::{Replies, ReplyCounts};
 use crate::config::Listener;
-use crate::ingress::{Addressee, Admission, Refusal, Share, Transaction};
+use crate::ingress::{Addressee, Admission, Credentials, Refusal, Secret, Share, Transaction};
 use crate::message::header::Headers;
 use crate::message::{Domain, Mailbox, MessageId};
 
@@ -48,6 +50,8 @@ pub enum Effect {
     Read,
     /// Make this durable, then call [`Session::answered`].
     Deliver(Box<Transaction>),
+    /// Check who the client says to be, then call [`Session::authenticated`].
+    Authenticate(Box<Credentials>),
     /// Close: the client said QUIT.
     Quit,
     /// Close, although the client may still be sending.
@@ -60,42 +64,44 @@ pub struct Session {
     terms: Arc<Terms>,
     client: SocketAddr,
     trusted: bool,
-    auth_user: Option<String>,
-    helo: Option<Helo>,
-    phase: Phase,
+    pub(super) login: Login,
+    pub(super) helo: Option<Helo>,
+    pub(super) phase: Phase,
     /// In the middle of a line that is too long and is being thrown away.
     skipping: bool,
     /// Refused commands since the last accepted message.
     errors: u32,
-    stopping: bool,
-    replies: Replies,
+    pub(super) stopping: bool,
+    pub(super) replies: Replies,
     /// Of the room for strangers, while a message of one is in memory.
     share: Option<Share>,
 }
 
 #[derive(Clone, Debug)]
-struct Helo {
+pub(super) struct Helo {
     name: String,
-    esmtp: bool,
+    pub(super) esmtp: bool,
 }
 
 /// Where in the dialogue we are.
 #[derive(Debug)]
-enum Phase {
+pub(super) enum Phase {
     /// No transaction.
     Idle,
+    /// Between AUTH and the client's answer to a `334`.
+    Auth(Exchange),
     /// Between MAIL and DATA.
     Mail(Envelope),
     /// Between `354` and the final dot.
     Data(Envelope, DataReader),
-    /// The shell has the transaction.
+    /// The shell has the transaction, or the credentials.
     Waiting,
     /// Over; `true` after QUIT.
     Closed(bool),
 }
 
 #[derive(Debug)]
-struct Envelope {
+pub(super) struct Envelope {
     reverse_path: Option<Mailbox>,
     size: Option<u64>,
     recipients: Vec<Mailbox>,
@@ -109,10 +115,10 @@ impl Session {
         let client = SocketAddr::new(client.ip().to_canonical(), client.port());
         let trusted = terms.listener.trust.iter().any(|network| network.contains(&client.ip()));
         Self {
+            login: Login::new(terms.listener.auth, client),
             terms,
             client,
             trusted,
-            auth_user: None,
             helo: None,
             phase: Phase::Idle,
             skipping: false,
@@ -155,9 +161,22 @@ impl Session {
                         return Effect::Deliver(Box::new(transaction));
                     }
                 }
-                Phase::Idle | Phase::Mail(_) => match self.next_command(input) {
+                Phase::Auth(_) => match self.next_line(input, |line| Ok(Secret::new(line.to_vec()))) {
+                    None => return Effect::Read,
+                    Some(line) => {
+                        if let Some(credentials) = self.auth_line(line, out) {
+                            return Effect::Authenticate(Box::new(credentials));
+                        }
+                    }
+                },
+                Phase::Idle | Phase::Mail(_) => match self.next_line(input, command::parse) {
                     None => return Effect::Read,
                     Some(Err(refusal)) => self.refuse(refusal, out),
+                    Some(Ok(Command::Auth(request))) => {
+                        if let Some(credentials) = self.auth(request, out) {
+                            return Effect::Authenticate(Box::new(credentials));
+                        }
+                    }
                     Some(Ok(Command::Data)) => self.data(!input.is_empty(), admission, out),
                     Some(Ok(command)) => self.command(command, admission, out),
                 },
@@ -197,7 +216,7 @@ impl Session {
         self.stopping = true;
         match self.phase {
             Phase::Data(..) | Phase::Waiting => Effect::Read,
-            Phase::Idle | Phase::Mail(_) | Phase::Closed(_) => {
+            Phase::Idle | Phase::Auth(_) | Phase::Mail(_) | Phase::Closed(_) => {
                 self.close_with(&stopping(), out);
                 Effect::Drop
             }
@@ -229,8 +248,12 @@ impl Session {
         self.replies.take_counts()
     }
 
-    /// Takes one line off `input`; `None` while it is incomplete.
-    fn next_command(&mut self, input: &mut BytesMut) -> Option<Result<Command, Refusal>> {
+    /// Takes one line off `input` and reads it; `None` while it is incomplete.
+    fn next_line<T>(
+        &mut self,
+        input: &mut BytesMut,
+        read: impl FnOnce(&[u8]) -> Result<T, Refusal>,
+    ) -> Option<Result<T, Refusal>> {
         let Some(lf) = memchr::memchr(b'\n', input) else {
             if input.len() >= command::MAX_LINE {
                 self.skipping = true;
@@ -242,15 +265,19 @@ impl Session {
         };
         let line = &input[..lf];
         let parsed = if std::mem::take(&mut self.skipping) || lf >= command::MAX_LINE {
-            Err(Refusal::new(500, 5, 2, "line too long"))
+            Err(Refusal::new(500, 5, 2, command::LINE_TOO_LONG))
         } else {
             match line.strip_suffix(b"\r") {
-                Some(line) => command::parse(line),
+                Some(line) => read(line),
                 // Answered at once and not run on into the next CRLF: a client that ends lines in LF would wait for
                 // ever. What follows is the client's next line, nothing was smuggled into this one.
                 None => Err(Refusal::new(500, 5, 2, "bare LF: lines must end in CRLF")),
             }
         };
+        if self.login.is_offered() {
+            // It may have held a password, also where it was taken for something else.
+            input[..=lf].zeroize();
+        }
         input.advance(lf + 1);
         Some(parsed)
     }
@@ -283,8 +310,9 @@ impl Session {
             Command::NotImplemented(verb) => {
                 self.refuse(Refusal::new(502, 5, 1, format!("{verb} is not implemented")), out);
             }
-            // Taken by `advance`, which knows what follows it.
+            // Taken by `advance`, which knows what follows them.
             Command::Data => self.data(false, admission, out),
+            Command::Auth(_) => {}
         }
     }
 
@@ -294,7 +322,11 @@ impl Session {
         self.phase = Phase::Idle;
         let size = self.terms.listener.max_message_bytes;
         let host = self.terms.hostname.as_str();
-        let lines = [host, "PIPELINING", &format!("SIZE {size}"), "8BITMIME", "ENHANCEDSTATUSCODES"];
+        let size = format!("SIZE {size}");
+        let mut lines = vec![host, "PIPELINING", &size, "8BITMIME", "ENHANCEDSTATUSCODES"];
+        if self.login.is_offered() {
+            lines.push(auth::OFFER);
+        }
         self.replies.write_lines(out, 250, &lines);
     }
 
@@ -311,6 +343,10 @@ impl Session {
         if matches!(self.phase, Phase::Mail(_)) {
             return Err(sequence("a transaction is already open"));
         }
+        self.login.may_send()?;
+        if mail.auth && !self.login.is_offered() {
+            return Err(command::unknown_parameter());
+        }
         let limit = self.terms.listener.max_message_bytes;
         if mail.size.is_some_and(|size| size > limit) {
             return Err(Refusal::new(552, 3, 4, format!("message is larger than the limit of {limit} octets")));
@@ -326,7 +362,7 @@ impl Session {
     }
 
     fn rcpt(&mut self, to: RcptTo, admission: &dyn Admission) -> Result<(), Refusal> {
-        let may_relay = self.trusted || self.auth_user.is_some();
+        let may_relay = self.may_relay();
         let Phase::Mail(envelope) = &mut self.phase else {
             return Err(sequence("MAIL first"));
         };
@@ -341,7 +377,7 @@ impl Session {
             addressee = admission.addressee_of_stranger(&mailbox)?;
         }
         match addressee {
-            Addressee::Elsewhere if !may_relay => return Err(Refusal::new(550, 7, 1, "relaying denied")),
+            Addressee::Elsewhere if !may_relay => return Err(self.login.relaying_denied()),
             Addressee::Elsewhere if envelope.report.is_none() => {}
             Addressee::Reports { .. } if envelope.recipients.is_empty() => {}
             // RFC 5321 §4.5.3.1.10: a client does that with those left over.
@@ -365,6 +401,10 @@ impl Session {
         Ok(())
     }
 
+    fn may_relay(&self) -> bool {
+        self.trusted || self.login.user().is_some()
+    }
+
     fn data(&mut self, more_input: bool, admission: &dyn Admission, out: &mut Vec<u8>) {
         if more_input {
             let refusal = Refusal::new(554, 5, 1, "protocol error: DATA must be the last command of a group");
@@ -379,8 +419,7 @@ impl Session {
                 let limit = self.terms.listener.max_message_bytes;
                 let limit = envelope.report.map_or(limit, |max| max.min(limit));
                 let reader = DataReader::new(limit, envelope.size);
-                let is_trusted = self.trusted || self.auth_user.is_some();
-                let room = admission.room().filter(|_| envelope.report.is_some() && !is_trusted);
+                let room = admission.room().filter(|_| envelope.report.is_some() && !self.may_relay());
                 self.share = room.map(|room| Share::new(&room, self.client.ip()));
                 self.phase = Phase::Data(envelope, reader);
                 self.replies.write(out, 354, None, "end data with <CRLF>.<CRLF>");
@@ -420,7 +459,7 @@ impl Session {
             report: envelope.report.is_some(),
             body: text.body,
             eight_bit: text.eight_bit,
-            auth_user: self.auth_user.clone(),
+            auth_user: self.login.user().map(str::to_owned),
         })
     }
 
@@ -433,7 +472,7 @@ impl Session {
     }
 
     /// Writes a refusal; counts it when it is the client's fault, and closes after too many.
-    fn refuse(&mut self, refusal: Refusal, out: &mut Vec<u8>) {
+    pub(super) fn refuse(&mut self, refusal: Refusal, out: &mut Vec<u8>) {
         self.replies.refuse(out, &refusal);
         if refusal.code >= 500 {
             self.errors += 1;
@@ -443,17 +482,17 @@ impl Session {
         }
     }
 
-    fn close_with(&mut self, refusal: &Refusal, out: &mut Vec<u8>) {
+    pub(super) fn close_with(&mut self, refusal: &Refusal, out: &mut Vec<u8>) {
         self.replies.refuse(out, refusal);
         self.phase = Phase::Closed(false);
     }
 }
 
-fn sequence(text: &str) -> Refusal {
+pub(super) fn sequence(text: &str) -> Refusal {
     Refusal::new(503, 5, 1, text)
 }
 
-fn stopping() -> Refusal {
+pub(super) fn stopping() -> Refusal {
     Refusal::new(421, 3, 2, "service stopping, closing")
 }
 
@@ -472,9 +511,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::config::AuthMode;
     use crate::ingress::Room;
 
     fn terms(trust: &str) -> Arc<Terms> {
+        terms_with(trust, AuthMode::Off)
+    }
+
+    fn terms_with(trust: &str, auth: AuthMode) -> Arc<Terms> {
         Arc::new(Terms {
             index: 0,
             hostname: "relay.example.net".parse().expect("valid"),
@@ -487,6 +531,7 @@ mod tests {
                 max_recipients: 2,
                 max_errors: 4,
                 idle_timeout: Duration::from_secs(300),
+                auth,
             },
         })
     }
@@ -592,7 +637,23 @@ mod tests {
     /// `=` lines are what the shell meanwhile does: `stop`, `idle`, `early`, or how it answers the next message:
     /// `full`. Returns the transactions that were handed over.
     fn play(trust: &str, script: &str) -> Vec<Transaction> {
-        let mut session = session(trust);
+        play_with(session(trust), script)
+    }
+
+    /// As [`play`], as the client of a listener with AUTH on this host. The user `tim` has the password `x`; `ben` is put off.
+    fn play_auth(mode: AuthMode, script: &str) -> Vec<Transaction> {
+        play_with(Session::new(terms_with(NONE, mode), "127.0.0.1:4000".parse().expect("valid")), script)
+    }
+
+    fn checked(credentials: &Credentials) -> Result<String, Refusal> {
+        match (credentials.user.as_str(), credentials.password.expose()) {
+            ("tim", b"x") => Ok("tim".into()),
+            ("ben", _) => Err(Refusal::new(454, 7, 0, "try again later")),
+            _ => Err(Refusal::new(535, 7, 8, "wrong")),
+        }
+    }
+
+    fn play_with(mut session: Session, script: &str) -> Vec<Transaction> {
         let mut input = BytesMut::new();
         let mut out = Vec::new();
         let mut handed = Vec::new();
@@ -622,9 +683,15 @@ mod tests {
             }
             let next = lines.get(n + 1).map_or("", |next| &next[..next.len().min(2)]);
             if kind == "C:" && next != "C:" {
-                while let Effect::Deliver(transaction) = session.advance(&mut input, &Desk { full }, &mut out) {
-                    handed.push(*transaction);
-                    session.answered(if full { Err(Refusal::storage()) } else { Ok(MessageId(7)) }, &mut out);
+                loop {
+                    match session.advance(&mut input, &Desk { full }, &mut out) {
+                        Effect::Deliver(transaction) => {
+                            handed.push(*transaction);
+                            session.answered(if full { Err(Refusal::storage()) } else { Ok(MessageId(7)) }, &mut out);
+                        }
+                        Effect::Authenticate(credentials) => session.authenticated(checked(&credentials), &mut out),
+                        _ => break,
+                    }
                 }
             }
             if next != "S:" && (kind == "S:" || next.is_empty()) {
@@ -791,6 +858,149 @@ mod tests {
              S: 250 2.6.0 0000000000007 accepted
              S: 502 5.5.1 STARTTLS is not implemented",
         );
+    }
+
+    const EHLO: &str = "C: EHLO x
+         S: 250-relay.example.net
+         S: 250-PIPELINING
+         S: 250-SIZE 2000
+         S: 250-8BITMIME
+         S: 250-ENHANCEDSTATUSCODES
+         S: 250 AUTH PLAIN LOGIN
+         ";
+
+    #[test]
+    fn a_user_logs_in_and_may_relay() {
+        for login in [
+            "C: AUTH PLAIN AHRpbQB4\nS: 235 2.7.0 authenticated\n",
+            "C: auth plain\nS: 334 \nC: AHRpbQB4\nS: 235 2.7.0 authenticated\n",
+            "C: AUTH LOGIN\nS: 334 VXNlcm5hbWU6\nC: dGlt\nS: 334 UGFzc3dvcmQ6\nC: eA==\nS: 235 2.7.0 authenticated\n",
+            "C: AUTH LOGIN dGlt\nS: 334 UGFzc3dvcmQ6\nC: eA==\nS: 235 2.7.0 authenticated\n",
+            "C: AUTH LOGIN\nC: dGlt\nC: eA==\nS: 334 VXNlcm5hbWU6\nS: 334 UGFzc3dvcmQ6\nS: 235 2.7.0 authenticated\n",
+        ] {
+            for mode in [AuthMode::Optional, AuthMode::Required] {
+                let rest = "C: AUTH PLAIN AHRpbQB4
+                     C: MAIL FROM:<a@example.com> AUTH=<>
+                     C: RCPT TO:<b@example.org>
+                     C: DATA
+                     S: 503 5.5.1 already authenticated
+                     S: 250 2.1.0 sender ok
+                     S: 250 2.1.5 recipient ok
+                     S: 354 end data with <CRLF>.<CRLF>
+                     C: .
+                     S: 250 2.6.0 0000000000007 accepted";
+                let handed = play_auth(mode, &format!("{EHLO}\n{login}{rest}"));
+                let [transaction] = &handed[..] else { panic!("one message") };
+                assert_eq!((transaction.auth_user.as_deref(), transaction.trusted), (Some("tim"), false));
+            }
+        }
+    }
+
+    #[test]
+    fn without_a_login_there_is_no_mail_where_it_is_required_and_no_relaying_where_it_is_not() {
+        let mail = "C: MAIL FROM:<a@example.com>\nC: RCPT TO:<b@example.org>\n";
+        let script = "S: 530 5.7.0 authentication required\nS: 503 5.5.1 MAIL first\n";
+        play_auth(AuthMode::Required, &format!("{EHLO}\n{mail}{script}"));
+        let script = "S: 250 2.1.0 sender ok\nS: 550 5.7.1 relaying denied without authentication\n";
+        play_auth(AuthMode::Optional, &format!("{EHLO}\n{mail}{script}"));
+    }
+
+    #[test]
+    fn auth_out_of_place_is_refused() {
+        play_auth(
+            AuthMode::Optional,
+            &format!(
+                "C: AUTH PLAIN AHRpbQB4
+                 C: HELO x
+                 C: AUTH PLAIN AHRpbQB4
+                 S: 503 5.5.1 EHLO first
+                 S: 250 relay.example.net
+                 S: 503 5.5.1 EHLO first
+                 {EHLO}
+                 C: MAIL FROM:<a@example.com>
+                 C: AUTH PLAIN AHRpbQB4
+                 S: 250 2.1.0 sender ok
+                 S: 503 5.5.1 not inside a transaction
+                 C: RSET
+                 C: AUTH CRAM-MD5
+                 S: 250 2.0.0 ok
+                 S: 504 5.5.4 mechanism not offered: use PLAIN or LOGIN
+                 S: 421 4.7.0 too many errors, closing"
+            ),
+        );
+        play(
+            ALL,
+            "C: HELO x
+             C: MAIL FROM:<a@example.com> AUTH=<>
+             S: 250 relay.example.net
+             S: 555 5.5.4 parameter not recognised, not offered or given twice
+             C: EHLO x
+             C: AUTH PLAIN AHRpbQB4
+             S: 250-relay.example.net
+             S: 250-PIPELINING
+             S: 250-SIZE 2000
+             S: 250-8BITMIME
+             S: 250 ENHANCEDSTATUSCODES
+             S: 502 5.5.1 AUTH is not offered here",
+        );
+    }
+
+    #[test]
+    fn an_exchange_ends_by_a_star_by_rubbish_and_by_a_line_too_long() {
+        let long = "x".repeat(3000);
+        play_auth(
+            AuthMode::Optional,
+            &format!(
+                "{EHLO}
+                 C: AUTH PLAIN
+                 C: *
+                 S: 334 \nS: 501 5.7.0 authentication cancelled
+                 C: AUTH LOGIN
+                 C: {long}
+                 S: 334 VXNlcm5hbWU6
+                 S: 500 5.5.6 authentication exchange line is too long
+                 C: AUTH LOGIN
+                 C: NOOP
+                 S: 334 VXNlcm5hbWU6
+                 S: 334 UGFzc3dvcmQ6
+                 C: %%
+                 S: 501 5.5.2 not base64 (RFC 4648, padded)
+                 C: NOOP
+                 S: 250 2.0.0 ok"
+            ),
+        );
+    }
+
+    #[test]
+    fn three_failed_logins_end_the_session() {
+        play_auth(
+            AuthMode::Optional,
+            &format!(
+                "{EHLO}
+                 C: AUTH PLAIN AHRpbQB5
+                 S: 535 5.7.8 wrong
+                 C: AUTH PLAIN AGJlbgB4
+                 S: 454 4.7.0 try again later
+                 C: AUTH PLAIN AHRpbQB5
+                 C: NOOP
+                 S: 535 5.7.8 wrong
+                 S: 421 4.7.0 too many failed logins, closing"
+            ),
+        );
+    }
+
+    #[test]
+    fn credentials_are_not_shown_and_a_stop_waits_for_their_check() {
+        let mut session = Session::new(terms_with(NONE, AuthMode::Required), "127.0.0.1:1".parse().expect("valid"));
+        let (mut input, mut out) = (BytesMut::from("EHLO x\r\nAUTH PLAIN AHRpbQB4\r\n"), Vec::new());
+        let Effect::Authenticate(credentials) = session.advance(&mut input, &ROOM, &mut out) else { panic!("asked") };
+        assert_eq!((&*credentials.user, input.len()), ("tim", 0));
+        assert_eq!(format!("{credentials:?}"), "Credentials");
+        assert!(!format!("{session:?}").contains("AHRpbQB4"));
+        assert!(matches!(session.stop(&mut out), Effect::Read));
+        out.clear();
+        session.authenticated(Ok("tim".into()), &mut out);
+        assert_eq!(String::from_utf8_lossy(&out), "235 2.7.0 authenticated\r\n421 4.3.2 service stopping, closing\r\n");
     }
 
     #[test]

@@ -42,6 +42,8 @@ pub struct Metrics {
     pub accepted_recipients: IntCounterVec,
     /// Mail refused at SMTP time for want of a tenant, stream or pool, or of disk space.
     pub refused_messages: IntCounterVec,
+    /// Logins of clients (AUTH), by how they ended ([`crate::ingress::users::Verdict`]).
+    pub logins: IntCounterVec,
     /// Recipients per attempt outcome, by binding, destination, disposition and cause.
     pub attempts: IntCounterVec,
     /// Recipients whose fate is decided, by tenant and disposition.
@@ -164,6 +166,7 @@ impl Metrics {
                 "Messages refused at the end of data.",
                 &["reason"],
             )?,
+            logins: counters(&r, "ingress_logins_total", "Logins of clients (AUTH), by how they ended.", &["result"])?,
             attempts: counters(
                 &r,
                 "attempts_total",

@@ -3,10 +3,12 @@
 mod rbldnsd;
 mod relay;
 mod settings;
+mod users;
 
 pub(crate) use rbldnsd::Rbldnsd;
 pub(crate) use relay::Relay;
 pub(crate) use settings::Settings;
+pub(crate) use users::{Talker, Users, quoted};
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};

@@ -1,0 +1,209 @@
+//! Who failed to log in too often waits: without it a password could be guessed as fast as the machine can hash.
+//!
+//! Failures are counted three ways: of a client at one user (few are allowed), of a user over all clients (guessing from
+//! many places), of a client over all users (trying many names). Beyond what is allowed each further failure doubles a
+//! pause, up to [`PAUSE_MAX`]; an hour without any forgets them. A client that lately logged in as the user is held up
+//! only by its own failures at it, so that nobody locks a user out of his account by guessing at it from elsewhere.
+//!
+//! The book is bounded. Where it is full, the entry that was touched longest ago makes room: an attacker with many
+//! addresses can make it forget, but each of those has only so many tries first.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::time::Duration;
+
+use crate::clock::Mono;
+
+/// Failures without a pause: of a client at a user, of a user, of a client.
+const ALLOWED: [u32; 3] = [5, 20, 50];
+/// The first pause.
+const PAUSE: Duration = Duration::from_secs(1);
+/// The longest one.
+pub const PAUSE_MAX: Duration = Duration::from_secs(5 * 60);
+/// After this long without a failure there was none.
+const FORGET: Duration = Duration::from_secs(60 * 60);
+/// How long a login vouches for the client.
+const VOUCHED: Duration = Duration::from_secs(24 * 60 * 60);
+/// Entries.
+const ENTRIES_MAX: usize = 8192;
+
+/// Whose failures are counted together. Names are kept as numbers: what is typed there may be a password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Key {
+    Pair(IpAddr, u64),
+    User(u64),
+    Client(IpAddr),
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    failures: u32,
+    /// Of the last failure, or of the last login.
+    at: Mono,
+    /// Of the last login.
+    vouched: Option<Mono>,
+}
+
+/// The book of failures.
+#[derive(Debug, Default)]
+pub struct Brake {
+    entries: HashMap<Key, Entry>,
+}
+
+/// The name's number; `seed` is the process's own.
+pub fn name_key(name: &str, seed: u64) -> u64 {
+    use std::hash::{Hash, Hasher};
+    let mut hasher = siphasher::sip::SipHasher13::new_with_keys(seed, seed.rotate_left(32));
+    name.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Who is one client: an address, or an IPv6 network of which one customer has all addresses.
+fn whole(client: IpAddr) -> IpAddr {
+    match client.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),
+        address => address,
+    }
+}
+
+impl Brake {
+    /// How long `client` has to wait before it may try to be `user`; zero lets it try.
+    pub fn pause(&self, client: IpAddr, user: u64, now: Mono) -> Duration {
+        let keys = keys(client, user);
+        let vouched = self.entries.get(&keys[0]).and_then(|entry| entry.vouched);
+        let checked = if vouched.is_some_and(|at| now.since(at) < VOUCHED) { 1 } else { keys.len() };
+        let left = |(key, allowed): (&Key, u32)| {
+            let entry = self.entries.get(key)?;
+            Some(pause(entry.failures, allowed).saturating_sub(now.since(entry.at)))
+        };
+        keys.iter().zip(ALLOWED).take(checked).filter_map(left).max().unwrap_or_default()
+    }
+
+    /// A login failed.
+    pub fn failed(&mut self, client: IpAddr, user: u64, now: Mono) {
+        for key in keys(client, user) {
+            self.make_room(key, now);
+            let entry = self.entries.entry(key).or_insert(Entry { failures: 0, at: now, vouched: None });
+            let before = if now.since(entry.at) >= FORGET { 0 } else { entry.failures };
+            entry.failures = before.saturating_add(1);
+            entry.at = now;
+        }
+    }
+
+    /// A login succeeded: the client's failures at this user are forgiven, what others did is not.
+    pub fn succeeded(&mut self, client: IpAddr, user: u64, now: Mono) {
+        let pair = keys(client, user)[0];
+        self.make_room(pair, now);
+        self.entries.insert(pair, Entry { failures: 0, at: now, vouched: Some(now) });
+    }
+
+    fn make_room(&mut self, key: Key, now: Mono) {
+        if self.entries.len() < ENTRIES_MAX || self.entries.contains_key(&key) {
+            return;
+        }
+        let is_live = |entry: &Entry| {
+            now.since(entry.at) < FORGET || entry.vouched.is_some_and(|vouched| now.since(vouched) < VOUCHED)
+        };
+        self.entries.retain(|_, entry| is_live(entry));
+        if self.entries.len() >= ENTRIES_MAX {
+            let oldest = self.entries.iter().min_by_key(|(_, entry)| entry.at).map(|(key, _)| *key);
+            oldest.map(|key| self.entries.remove(&key));
+        }
+    }
+}
+
+fn keys(client: IpAddr, user: u64) -> [Key; 3] {
+    let client = whole(client);
+    [Key::Pair(client, user), Key::User(user), Key::Client(client)]
+}
+
+fn pause(failures: u32, allowed: u32) -> Duration {
+    match failures.checked_sub(allowed) {
+        None | Some(0) => Duration::ZERO,
+        Some(beyond) => PAUSE.saturating_mul(1 << (beyond - 1).min(20)).min(PAUSE_MAX),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Mono {
+        Mono::from_nanos(seconds * 1_000_000_000)
+    }
+
+    fn client(last: u8) -> IpAddr {
+        IpAddr::from([192, 0, 2, last])
+    }
+
+    fn seconds(brake: &Brake, from: u8, user: u64, now: u64) -> u64 {
+        brake.pause(client(from), user, at(now)).as_secs()
+    }
+
+    #[test]
+    fn the_pause_of_a_client_at_a_user_doubles_up_to_its_limit() {
+        let mut brake = Brake::default();
+        let mut pauses = Vec::new();
+        for _ in 0..16 {
+            brake.failed(client(1), 1, at(10));
+            pauses.push(seconds(&brake, 1, 1, 10));
+        }
+        assert_eq!(pauses, [0, 0, 0, 0, 0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]);
+        assert_eq!(seconds(&brake, 1, 1, 110), 200, "it runs off");
+        assert_eq!(seconds(&brake, 1, 2, 10), 0, "another user, the same client");
+        assert_eq!(seconds(&brake, 2, 1, 10), 0, "the same user, another client");
+    }
+
+    #[test]
+    fn a_user_guessed_at_from_many_places_and_a_client_with_many_names_wait() {
+        let mut brake = Brake::default();
+        (1..=21).for_each(|from| brake.failed(client(from), 1, at(1)));
+        assert_eq!(seconds(&brake, 200, 1, 1), 1, "a place that never tried");
+        let mut brake = Brake::default();
+        (1..=52).for_each(|user| brake.failed(client(1), user, at(1)));
+        assert_eq!((seconds(&brake, 1, 999, 1), seconds(&brake, 2, 999, 1)), (2, 0));
+    }
+
+    #[test]
+    fn who_logged_in_lately_is_held_up_by_nobody_else() {
+        let mut brake = Brake::default();
+        brake.succeeded(client(9), 1, at(0));
+        (1..=40).for_each(|from| brake.failed(client(from), 1, at(5)));
+        assert_eq!((seconds(&brake, 9, 1, 5), seconds(&brake, 77, 1, 5) > 0), (0, true));
+        let day = VOUCHED.as_secs();
+        (1..=40).for_each(|from| brake.failed(client(from), 1, at(day)));
+        assert!(seconds(&brake, 9, 1, day) > 0, "that was long ago");
+        brake.succeeded(client(9), 1, at(day));
+        (0..6).for_each(|_| brake.failed(client(9), 1, at(day)));
+        assert_eq!(seconds(&brake, 9, 1, day), 1, "its own failures count");
+        brake.succeeded(client(9), 1, at(day + 1));
+        assert_eq!(seconds(&brake, 9, 1, day + 1), 0, "and are forgiven");
+    }
+
+    #[test]
+    fn an_hour_without_failures_forgets_them() {
+        let mut brake = Brake::default();
+        (0..20).for_each(|_| brake.failed(client(1), 1, at(0)));
+        brake.failed(client(1), 1, at(3600));
+        assert_eq!(seconds(&brake, 1, 1, 3600), 0);
+    }
+
+    #[test]
+    fn a_network_of_ipv6_is_one_client_and_the_book_stays_small() {
+        let mut brake = Brake::default();
+        let address = |last: u16| IpAddr::from([0x2001, 0xdb8, 0, 1, 0, 0, 0, last]);
+        (0..6).for_each(|n| brake.failed(address(n), 1, at(0)));
+        assert!(brake.pause(address(99), 1, at(0)) > Duration::ZERO);
+        assert_eq!(brake.pause(IpAddr::from([0x2001, 0xdb8, 0, 2, 0, 0, 0, 1]), 2, at(0)), Duration::ZERO);
+        for n in 0..20_000u32 {
+            brake.failed(IpAddr::from(n.to_be_bytes()), u64::from(n), at(1));
+        }
+        assert!(brake.entries.len() <= ENTRIES_MAX);
+    }
+
+    #[test]
+    fn names_are_kept_as_numbers_that_differ_between_processes() {
+        assert_ne!(name_key("acme", 1), name_key("acme", 2));
+        assert_ne!(name_key("acme", 1), name_key("acne", 1));
+    }
+}
