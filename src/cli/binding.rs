@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::acts::{Why, act, moment, order_line, path, said, show};
+use super::acts::{Why, act, moment, order_line, path, said, show, standing};
 use super::columns::{Columns, Side, paragraph};
 use super::fail;
 use super::remote::Remote;
@@ -218,7 +218,6 @@ fn list(all: &BindingList, width: Option<usize>) -> String {
         ("binding", Left),
         ("address", Left),
         ("health", Left),
-        ("operator", Left),
         ("in use", Right),
         ("cap", Right),
         ("pools", Left),
@@ -229,9 +228,9 @@ fn list(all: &BindingList, width: Option<usize>) -> String {
         let cap = b.cap.as_ref().map_or_else(|| "-".to_owned(), |cap| format!("{}/{}", cap.used, cap.limit));
         let pools: Vec<String> =
             shown.pools.iter().map(|seat| format!("{}/{}×{}", seat.pool, seat.tier, seat.weight)).collect();
-        let operator = b.operator.as_deref().unwrap_or("-");
+        let health = standing(&b.health, b.operator.as_deref());
         let (reason, in_use) = (b.reason.as_deref().unwrap_or(""), b.in_use.to_string());
-        table.row([&b.name, &b.bind_address, &b.health, operator, &in_use, &cap, &pools.join(" "), reason]);
+        table.row([&b.name, &b.bind_address, &health, &in_use, &cap, &pools.join(" "), reason]);
         if let Some(until) = b.until {
             table.below(&format!("until {}", moment(until)));
         }

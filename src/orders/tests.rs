@@ -126,10 +126,10 @@ fn backups_stand_open_where_fewer_actives_are_left_than_the_pool_asks_for() {
 fn a_cap_holds_for_the_providers_as_well() {
     let (config, _) = given([cap("m1", Some(300))]).over(&file(), NOW);
     let m1 = binding(&config, "m1");
-    assert_eq!((m1.limits.daily_cap, m1.provider[&"big".into()].daily_cap), (Some(300), Some(300)));
+    assert_eq!((m1.limits.daily_cap, m1.provider["big"].daily_cap), (Some(300), Some(300)));
     let (config, _) = given([cap("m1", None)]).over(&file(), NOW);
     let m1 = binding(&config, "m1");
-    assert_eq!((m1.limits.daily_cap, m1.provider[&"big".into()].daily_cap), (None, Some(900)));
+    assert_eq!((m1.limits.daily_cap, m1.provider["big"].daily_cap), (None, Some(900)));
     assert!(given([cap("m1", Some(0))]).over(&file(), NOW).1[0].why.contains("suspend or drain"));
 }
 
