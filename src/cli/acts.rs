@@ -122,6 +122,15 @@ pub(super) fn moment(at: Wall) -> String {
     format!("{:.0}", at.timestamp())
 }
 
+/// A health with what the operator has the binding do beside it.
+pub(super) fn standing(health: &str, operator: Option<&str>) -> String {
+    match operator {
+        // That is its health.
+        None | Some("suspended") => health.to_owned(),
+        Some(operator) => format!("{health}, {operator}"),
+    }
+}
+
 /// An order on a line.
 pub(super) fn order_line(order: &OrderShown) -> String {
     let end = order.until.map_or_else(String::new, |at| format!(" until {}", moment(at)));

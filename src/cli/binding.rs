@@ -1,17 +1,18 @@
 //! `remuda binding`: bindings, and what is done to them.
 
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
 
-use super::acts::{Why, act, moment, order_line, path, said, show};
+use super::acts::{Why, act, moment, order_line, path, said, show, standing};
 use super::columns::{Columns, Side, paragraph};
 use super::fail;
 use super::remote::Remote;
 use super::terminal::{columns, visible, visible_json};
 use crate::admin::bindings::{BindingList, BindingShown, Removal};
 use crate::admin::orders::OrderList;
+use crate::clock::{Clock, Mono, SystemClock};
 use crate::config::units::parse_duration;
 use Side::{Left, Right};
 
@@ -151,7 +152,7 @@ fn remove(remote: &Remote, name: &str, wait: &str, why: &Why) -> ExitCode {
         Err(error) => return fail(format_args!("{} answered something else: {error}", remote.admin)),
     };
     if !why.dry_run && !removal.removed {
-        match follow(remote, name, Instant::now() + wait) {
+        match follow(remote, name, wait) {
             Ok(removed) => removal.removed = removed,
             Err(error) => return fail(error),
         }
@@ -166,8 +167,9 @@ fn remove(remote: &Remote, name: &str, wait: &str, why: &Why) -> ExitCode {
 }
 
 /// Waits until the binding is gone; false where that takes longer. Each change is told on standard error.
-fn follow(remote: &Remote, name: &str, deadline: Instant) -> Result<bool, String> {
-    let mut told = String::new();
+fn follow(remote: &Remote, name: &str, wait: Duration) -> Result<bool, String> {
+    // Its time begins with it.
+    let (clock, mut told) = (SystemClock::default(), String::new());
     loop {
         let orders: OrderList = remote.read("/api/v1/orders", &[])?;
         let order = orders.orders.iter().find(|order| order.act == "remove" && order.binding.as_deref() == Some(name));
@@ -185,7 +187,7 @@ fn follow(remote: &Remote, name: &str, deadline: Instant) -> Result<bool, String
                 told = now;
             }
         }
-        if Instant::now() >= deadline {
+        if clock.now().mono >= Mono::from_nanos(u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX)) {
             return Ok(false);
         }
         std::thread::sleep(LOOK);
@@ -218,7 +220,6 @@ fn list(all: &BindingList, width: Option<usize>) -> String {
         ("binding", Left),
         ("address", Left),
         ("health", Left),
-        ("operator", Left),
         ("in use", Right),
         ("cap", Right),
         ("pools", Left),
@@ -229,9 +230,9 @@ fn list(all: &BindingList, width: Option<usize>) -> String {
         let cap = b.cap.as_ref().map_or_else(|| "-".to_owned(), |cap| format!("{}/{}", cap.used, cap.limit));
         let pools: Vec<String> =
             shown.pools.iter().map(|seat| format!("{}/{}×{}", seat.pool, seat.tier, seat.weight)).collect();
-        let operator = b.operator.as_deref().unwrap_or("-");
+        let health = standing(&b.health, b.operator.as_deref());
         let (reason, in_use) = (b.reason.as_deref().unwrap_or(""), b.in_use.to_string());
-        table.row([&b.name, &b.bind_address, &b.health, operator, &in_use, &cap, &pools.join(" "), reason]);
+        table.row([&b.name, &b.bind_address, &health, &in_use, &cap, &pools.join(" "), reason]);
         if let Some(until) = b.until {
             table.below(&format!("until {}", moment(until)));
         }

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use serde_json::Value;
 
-use super::acts::{Why, act, order_line, path, show};
+use super::acts::{Why, act, order_line, path, show, standing};
 use super::columns::{Columns, Side, paragraph};
 use super::remote::Remote;
 use crate::admin::pools::{PoolList, PoolShown};
@@ -101,20 +101,14 @@ fn one(pool: &PoolShown, width: Option<usize>) -> String {
         ),
         width,
     );
-    let mut table = Columns::new([
-        ("tier", Right),
-        ("binding", Left),
-        ("weight", Right),
-        ("health", Left),
-        ("operator", Left),
-        ("reason", Left),
-    ]);
+    let mut table =
+        Columns::new([("tier", Right), ("binding", Left), ("weight", Right), ("health", Left), ("reason", Left)]);
     for (number, tier) in pool.tiers.iter().enumerate() {
         for member in tier {
-            let (operator, reason) =
-                (member.operator.as_deref().unwrap_or("-"), member.reason.as_deref().unwrap_or(""));
+            let health = standing(&member.health, member.operator.as_deref());
+            let reason = member.reason.as_deref().unwrap_or("");
             let weight = member.weight.to_string();
-            table.row([&number.to_string(), &member.binding, &weight, &member.health, operator, reason]);
+            table.row([&number.to_string(), &member.binding, &weight, &health, reason]);
         }
     }
     out.push_str(&table.text(width));
@@ -149,6 +143,6 @@ mod tests {
              main     0  m1 m2×0 (draining)  acme default\n\
              \x20        1  m3×2 (suspended)\n"
         );
-        assert!(one(&pool, Some(40)).lines().all(|line| line.chars().count() <= 40));
+        assert!(one(&pool, Some(50)).lines().all(|line| line.chars().count() <= 50));
     }
 }

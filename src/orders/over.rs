@@ -13,6 +13,9 @@ use crate::clock::Wall;
 use crate::config::{Binding, Config, Member, Pool, Tenant, suggest};
 use crate::message::{BindingName, PoolName, TenantName};
 
+/// Highest number of a tier: each order can make one more than there are.
+const TIERS_MAX: usize = 2 * super::MOST;
+
 /// The heaviest weight, as in a file.
 const HEAVIEST: u32 = 65_535;
 
@@ -173,9 +176,11 @@ fn place(
     for tier in &mut pool.tiers {
         tier.retain(|member| member.binding != *name);
     }
-    let tier = tier.min(pool.tiers.len());
-    if tier == pool.tiers.len() {
-        pool.tiers.push(Vec::new());
+    // Numbers stand for themselves, with nothing between them if need be: whichever order comes first, two that name the
+    // same tier meet there.
+    let tier = tier.min(TIERS_MAX);
+    if pool.tiers.len() <= tier {
+        pool.tiers.resize_with(tier + 1, Vec::new);
     }
     pool.tiers[tier].push(Member { binding: name.clone(), weight });
     touched[at] = true;

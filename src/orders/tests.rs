@@ -1,3 +1,5 @@
+//! Orders laid over a file, by table and by chance.
+
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;

@@ -10,7 +10,6 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use serde::{Deserialize, Serialize};
-use tokio::time::Instant;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -91,9 +90,9 @@ async fn remove(
         return Ok(Json(Removal { done, delete, ..Removal::default() }));
     }
     sources.dispatcher.retire(&binding);
-    let deadline = Instant::now() + wait;
+    let began = sources.dispatcher.now().mono;
     let mut removed = is_gone(&sources, &binding);
-    while !removed && Instant::now() < deadline {
+    while !removed && sources.dispatcher.now().mono.since(began) < wait {
         tokio::time::sleep(LOOK).await;
         removed = is_gone(&sources, &binding);
     }

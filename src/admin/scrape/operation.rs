@@ -162,6 +162,8 @@ mod tests {
             warmup: Vec::new(),
             routes,
             feedback: Vec::new(),
+            operator: None,
+            orders: Vec::new(),
         };
         let routes =
             || vec![route("one", "suspended"), route("two", "throttled"), route("a-site.example", "suspended")];
