@@ -149,7 +149,12 @@ impl Alerts {
     }
 
     /// Sees to it that every target has its task, and none that is gone. Returns the time between two looks.
-    async fn staff(self: &Arc<Self>, tasks: &mut Tasks, sources: &Sources, stopped: &watch::Receiver<bool>) -> Duration {
+    async fn staff(
+        self: &Arc<Self>,
+        tasks: &mut Tasks,
+        sources: &Sources,
+        stopped: &watch::Receiver<bool>,
+    ) -> Duration {
         let (setup, numbers) = {
             let book = self.book.lock();
             (self.setup(), book.numbers())

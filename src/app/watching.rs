@@ -307,7 +307,8 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn everything_that_looks_goes_by_the_changed_configuration() {
-        let (directory, dns) = (tempfile::tempdir().unwrap(), Zone::start("127.0.0.1:0".parse().unwrap()).await.unwrap());
+        let (directory, dns) =
+            (tempfile::tempdir().unwrap(), Zone::start("127.0.0.1:0".parse().unwrap()).await.unwrap());
         dns.listed("z.example", [192, 0, 2, 1].into(), CODE);
         dns.txt("acme.test", "v=spf1 ip4:192.0.2.1 -all");
         let zone = "[monitor.zone.z]\nzone = \"z.example\"\nweight = 4.0\n";
@@ -336,7 +337,10 @@ mod tests {
         let feed = "[feed.f]\nkind = \"wqs\"\nsecret_file = \"/nonexistent/secret\"\n";
         let warned = change(&first, config(directory.path(), &dns, "", &format!("{zone}{feed}")));
         let warnings = watching.check(&warned).unwrap();
-        assert!(matches!(&warnings[..], [one] if one.contains("feed.f: secret_file /nonexistent/secret")), "{warnings:?}");
+        assert!(
+            matches!(&warnings[..], [one] if one.contains("feed.f: secret_file /nonexistent/secret")),
+            "{warnings:?}"
+        );
         assert!(watching.feeds.states().is_empty());
 
         // The list goes, and nobody asks for SPF any more.

@@ -65,7 +65,8 @@ async fn health_is(relay: &Relay, name: &str, is_so: impl Fn(&str) -> bool) {
 }
 
 async fn metrics_have(relay: &Relay, line: &str, wanted: bool) {
-    wait_until(&format!("{line}: {wanted}"), async || (relay.metrics().await.contains(line) == wanted).then_some(())).await;
+    wait_until(&format!("{line}: {wanted}"), async || (relay.metrics().await.contains(line) == wanted).then_some(()))
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -153,7 +154,8 @@ async fn a_reload_neither_fetches_feeds_nor_tells_alerts_anew_and_a_bad_file_is_
     wait_until("the bad file is told", async || (said("ConfigReloadFailed") == 1).then_some(())).await;
     health_is(&relay, "a", |health| health == "suspended").await;
     reload(&relay, &settings);
-    let is_over = |told: &Value| told.to_string().contains("ConfigReloadFailed") && told.to_string().contains("resolved");
+    let is_over =
+        |told: &Value| told.to_string().contains("ConfigReloadFailed") && told.to_string().contains("resolved");
     wait_until("and its end", async || told.lock().iter().any(is_over).then_some(())).await;
     assert_eq!(said("BindingSuspended"), 1);
 }

@@ -33,7 +33,8 @@ pub(super) fn fill(metrics: &Metrics, sources: &Sources) {
         let of = |label| labels.get(label).copied().unwrap_or_default();
         let named = AlertName::ALL.iter().find(|name| name.as_str() == of("alertname"));
         let is_severity = |name: &AlertName| rules.rule(*name).severity.as_str() == of("severity");
-        let fires = seen.firing.keys().any(|(name, s)| (name.as_str(), s.as_str()) == (of("alertname"), of("severity")));
+        let fires =
+            seen.firing.keys().any(|(name, s)| (name.as_str(), s.as_str()) == (of("alertname"), of("severity")));
         fires || named.is_some_and(is_severity)
     });
     for target in &seen.targets {

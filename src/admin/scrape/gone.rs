@@ -5,10 +5,7 @@ use std::collections::HashMap;
 use prometheus::core::{Collector, MetricVec, MetricVecBuilder};
 
 /// Removes the series of `family` whose labels, by name, are not `known`.
-pub(super) fn forget<B: MetricVecBuilder>(
-    family: &MetricVec<B>,
-    known: impl Fn(&HashMap<&str, &str>) -> bool,
-) {
+pub(super) fn forget<B: MetricVecBuilder>(family: &MetricVec<B>, known: impl Fn(&HashMap<&str, &str>) -> bool) {
     for collected in family.collect() {
         for series in collected.get_metric() {
             let labels: HashMap<&str, &str> =

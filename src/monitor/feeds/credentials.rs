@@ -112,7 +112,9 @@ impl Credentials {
             // A clock that was set back would make it hold for longer than it does.
             let holds = |until: Wall| now < until && until.since(now) <= Duration::from_secs(24 * 3600);
             match &tokens.access {
-                Some((access, until, by)) if !anew && holds(*until) && *by == self.number => return Ok(in_header(access)),
+                Some((access, until, by)) if !anew && holds(*until) && *by == self.number => {
+                    return Ok(in_header(access));
+                }
                 _ => tokens.access = None,
             }
         }

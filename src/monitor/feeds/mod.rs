@@ -29,8 +29,8 @@ pub mod page;
 pub mod postmaster;
 pub mod reading;
 mod runner;
-mod setup;
 pub mod schedule;
+mod setup;
 mod shown;
 pub mod snds;
 #[cfg(test)]
@@ -94,7 +94,13 @@ impl Feeds {
     /// Sets everything up and reads what an earlier run has kept; asks nothing yet.
     pub fn new(config: &Config, clock: Arc<dyn Clock>, sink: Sink) -> Self {
         let Prepared { setup, .. } = Prepared::new(config, &clock, None);
-        Self { current: RwLock::new(Arc::new(setup)), clock, sink, told: Mutex::default(), changed: watch::channel(0).0 }
+        Self {
+            current: RwLock::new(Arc::new(setup)),
+            clock,
+            sink,
+            told: Mutex::default(),
+            changed: watch::channel(0).0,
+        }
     }
 
     fn setup(&self) -> Arc<Setup> {

@@ -72,13 +72,7 @@ impl Prepared {
     }
 }
 
-fn runner(
-    feed: &Feed,
-    herd: &Herd,
-    directory: &Path,
-    clock: &Arc<dyn Clock>,
-    old: Option<&Arc<Runner>>,
-) -> Runner {
+fn runner(feed: &Feed, herd: &Herd, directory: &Path, clock: &Arc<dyn Clock>, old: Option<&Arc<Runner>>) -> Runner {
     let feed = Arc::new(feed.clone());
     let credentials = Credentials::new(Arc::clone(&feed), directory, Arc::clone(clock));
     let credentials = Arc::new(match old {

@@ -354,7 +354,8 @@ mod tests {
         assert_eq!(change(&config(liar.address)), (true, true, false));
         identity.ready().await;
         assert_eq!((monitor.is_waiting_for_test(), monitor.distrusted()), (false, Some("nxdomain")));
-        let told: Vec<String> = heard.lock().iter().filter(|told| told.starts_with("monitor nxdomain")).cloned().collect();
+        let told: Vec<String> =
+            heard.lock().iter().filter(|told| told.starts_with("monitor nxdomain")).cloned().collect();
         assert_eq!(told, ["monitor nxdomain true", "monitor nxdomain false", "monitor nxdomain true"]);
         // Without a test nobody waits for one, and nothing is held against anybody.
         let mut off = config(liar.address);

@@ -11,9 +11,9 @@
 mod blame;
 mod conclude;
 mod follow;
-mod setup;
 #[cfg(test)]
 mod follow_tests;
+mod setup;
 #[cfg(test)]
 mod tests;
 mod work;
@@ -38,8 +38,8 @@ use crate::message::{BindingName, ZoneName};
 use crate::reputation::Evidence;
 use crate::reputation::evidence::Listing;
 
-pub use super::dns::SetupError;
 use super::dns::Liars;
+pub use super::dns::SetupError;
 use super::dnsbl::{Look, Question};
 use super::fcrdns;
 use super::identity::names::{Checked, Observed};

@@ -146,7 +146,8 @@ impl Work {
     /// believed any more is made up for at once.
     pub(super) fn follow(&mut self, before: &Setup, setup: &Setup, state: &State, now: Mono) {
         let rules = &setup.config.monitor;
-        let lists: Vec<Option<usize>> = rules.zones.iter().map(|zone| before.zone(&zone.name).map(|(n, _)| n)).collect();
+        let lists: Vec<Option<usize>> =
+            rules.zones.iter().map(|zone| before.zone(&zone.name).map(|(n, _)| n)).collect();
         // The place of a row of now among those of before, and whether the same is asked in the same way there.
         let reverse = (before.zones.len(), setup.zones.len());
         let same_reverse = match (&before.reverse, &setup.reverse) {

@@ -27,7 +27,10 @@ fn roster(bindings: &[(&str, u8)]) -> Roster {
             confirmations: 2,
             confirm_after: Duration::from_secs(60),
         },
-        bindings: bindings.iter().map(|(name, last)| (BindingName::new(*name), IpAddr::from([192, 0, 2, *last]))).collect(),
+        bindings: bindings
+            .iter()
+            .map(|(name, last)| (BindingName::new(*name), IpAddr::from([192, 0, 2, *last])))
+            .collect(),
         pools: [("acme".into(), vec![("p".into(), names)])].into(),
         named: vec![("acme".into(), domain("acme.example"))],
         watched: [TenantName::new("acme")].into(),
@@ -115,7 +118,8 @@ fn domains_follow_their_tenants_and_policies() {
     let own = domain("acme.example");
     // Off: nobody is barred, and what was written of it goes.
     bench.table.changes(10);
-    let off = Roster { pools: BTreeMap::new(), named: Vec::new(), watched: BTreeSet::new(), ..roster(&[("a", 1), ("b", 2)]) };
+    let off =
+        Roster { pools: BTreeMap::new(), named: Vec::new(), watched: BTreeSet::new(), ..roster(&[("a", 1), ("b", 2)]) };
     assert_eq!(bench.follow(&off, false), ["acme.example"]);
     assert!(bench.table.is_empty() && bench.table.next_due().is_none());
     assert_eq!(bench.table.changes(10), [("spf/acme.example".to_owned(), None)]);

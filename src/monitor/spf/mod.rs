@@ -191,8 +191,7 @@ impl Cover {
     pub fn new(config: &Config, clock: Arc<dyn Clock>, around: Around) -> Result<Self, SetupError> {
         let roster = Roster::of(config);
         let setup = Setup::new(config, &roster, None)?;
-        let (mut table, mut seen) =
-            (Table::new(roster.rules, roster.bindings.clone(), &roster.pools), Seen::default());
+        let (mut table, mut seen) = (Table::new(roster.rules, roster.bindings.clone(), &roster.pools), Seen::default());
         let left_out = table.follow(&roster, &mut seen, false, clock.now().wall);
         warn_of_left_out(left_out);
         Ok(Self {

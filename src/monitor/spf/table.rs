@@ -166,11 +166,7 @@ impl Table {
     }
 
     /// Other rules; `pools` as in [`Self::new`].
-    pub(super) fn take_rules(
-        &mut self,
-        rules: Rules,
-        pools: &BTreeMap<TenantName, Vec<(PoolName, Vec<BindingName>)>>,
-    ) {
+    pub(super) fn take_rules(&mut self, rules: Rules, pools: &BTreeMap<TenantName, Vec<(PoolName, Vec<BindingName>)>>) {
         (self.rules, self.pools) = (rules, places(&self.bindings, pools));
     }
 

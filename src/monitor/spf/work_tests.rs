@@ -65,7 +65,7 @@ impl Bench {
             if is_so(self) {
                 return;
             }
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
         panic!("not within 10 s: {what}");
     }

@@ -100,7 +100,8 @@ fn other_weights_hold_at_once() {
     let certain = CodeMeaning::Listed { weight: 9.0, certain: true };
     let good_word = CodeMeaning::Good { weight: -1.0 };
     // (codes of the list, its weight, what is then told of the listing by 127.0.0.2)
-    let table: [(Vec<ZoneCode>, f64, Option<(f64, bool)>); 5] = [
+    type Row = (Vec<ZoneCode>, f64, Option<(f64, bool)>);
+    let table: [Row; 5] = [
         (vec![], 3.0, None),
         (vec![], 1.0, Some((1.0, false))),
         (vec![code(2, certain)], 1.0, Some((9.0, true))),
@@ -129,7 +130,8 @@ fn other_weights_hold_at_once() {
 fn a_list_that_is_asked_elsewhere_proves_itself_anew_while_its_listings_stand() {
     let (rules, mut watch) = listing();
     look(&mut watch, 1, &good(), &answers(3, 2, &listed()), at(120));
-    let refused = Seen::round(good(), [(BindingName::new("b00"), AnswerClass::Refused(Ipv4Addr::new(127, 255, 255, 254)))]);
+    let refused =
+        Seen::round(good(), [(BindingName::new("b00"), AnswerClass::Refused(Ipv4Addr::new(127, 255, 255, 254)))]);
     watch.saw(1, &refused, at(130));
     assert_eq!(watch.snapshot().zones[1].health, "blocked");
     watch.follow(&rules, &addressed(3), |name| name.as_str() == "y", at(140));

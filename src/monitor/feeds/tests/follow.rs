@@ -6,7 +6,8 @@ const OTHER: &str = "[feed.other]\nkind = \"json\"\nurl = \"URL/y\"\nscope = { a
 
 impl Bench {
     fn change(&self, lines: &str) -> Vec<String> {
-        let lines = lines.replace("URL", &self.server.url()).replace("DIR", &self.directory.path().display().to_string());
+        let lines =
+            lines.replace("URL", &self.server.url()).replace("DIR", &self.directory.path().display().to_string());
         let mut config = testing::config(&lines);
         config.server.state_dir = self.directory.path().to_owned();
         let prepared = self.feeds.prepare(&config);
