@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
-use super::answer::AnswerClass;
 use super::budget::{Budget, Granted, Purpose, Wanted};
+use super::watch::Seen;
 use crate::clock::Mono;
 
 /// The account of one list.
@@ -55,10 +55,15 @@ impl Account {
         from
     }
 
-    /// Counts answers.
-    pub(super) fn count<'a>(&self, said: impl Iterator<Item = &'a AnswerClass>) {
+    /// Counts what a look brought; `is_fresh`: but for probes and sentinels, which were counted when they were asked.
+    pub(super) fn count(&self, seen: &Seen, is_fresh: bool) {
+        let probes = [&seen.probes.positive, &seen.probes.negative, &seen.probes.random];
+        let probes = probes.into_iter().filter_map(Option::as_ref);
+        let probes = probes.chain(seen.probes.ipv6.iter().flat_map(|(positive, negative)| [positive, negative]));
+        let guards = seen.sentinels.iter().map(|(_, answer)| answer);
+        let ours = seen.answers.iter().chain(&seen.seconds).map(|(_, answer)| answer);
         let mut answers = self.answers.lock();
-        for answer in said {
+        for answer in probes.chain(guards).filter(|_| !is_fresh).chain(ours) {
             *answers.entry(answer.as_str()).or_insert(0) += 1;
         }
     }

@@ -12,7 +12,6 @@ use super::{Monitor, SetupError, State};
 use crate::clock::Now;
 use crate::config::{Config, Ipv6Names};
 use crate::message::{BindingName, ZoneName};
-use crate::monitor::reverse::ReverseState;
 use crate::monitor::subject::domains;
 use crate::reputation::Evidence;
 use crate::reputation::evidence::Listing;
@@ -102,7 +101,7 @@ impl State {
             }
         }
         for target in &setup.targets {
-            self.reverse.entry(target.binding.clone()).or_insert_with(ReverseState::default);
+            self.reverse.entry(target.binding.clone()).or_default();
         }
         self.names.retain(|binding, _| !moved(binding));
         let names = self.names.iter().map(|(binding, names)| (binding, names.as_slice()));

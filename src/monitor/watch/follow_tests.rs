@@ -100,7 +100,8 @@ fn other_weights_hold_at_once() {
     let certain = CodeMeaning::Listed { weight: 9.0, certain: true };
     let good_word = CodeMeaning::Good { weight: -1.0 };
     // (codes of the list, its weight, what is then told of the listing by 127.0.0.2)
-    let table: [(Vec<ZoneCode>, f64, Option<(f64, bool)>); 5] = [
+    type Row = (Vec<ZoneCode>, f64, Option<(f64, bool)>);
+    let table: [Row; 5] = [
         (vec![], 3.0, None),
         (vec![], 1.0, Some((1.0, false))),
         (vec![code(2, certain)], 1.0, Some((9.0, true))),

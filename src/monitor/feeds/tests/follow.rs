@@ -95,7 +95,8 @@ async fn tokens_go_on_unless_the_settings_that_got_them_change() {
     bench.clock.advance(HOUR / 2);
     bench.change(&SNDS.replace("url = \"URL\"", "url = \"URL/v2\""));
     bench.round().await;
-    assert_eq!((bench.server.script.lock().rotations, bench.server.asked("/v2").is_empty()), (1, false));
+    let rotations = bench.server.script.lock().rotations;
+    assert_eq!((rotations, bench.server.asked("/v2").is_empty()), (1, false));
     bench.change(&SNDS.replace("client_id = \"c\"", "client_id = \"d\""));
     bench.round().await;
     let asked = bench.server.asked("/token");

@@ -3,13 +3,17 @@
 //! One value, so that a look at the conditions, the changes it makes and what follows for every target happen at one
 //! moment and can be tested without a network.
 
+mod follow;
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::conditions;
 use super::kept::{self, Kept};
 use super::ledger::{Alert, Change, Identity, Ledger};
-use super::outbox::{Deliveries, Delivery, Outcome, Patience, Push, States};
+use super::outbox::{Deliveries, Delivery, Outcome, Push, States};
 use super::payload::Origin;
 use super::shown::{AlertShown, Snapshot, Tally, TargetShown};
 use super::trend::Trend;
@@ -57,25 +61,6 @@ impl Target {
 
     fn hook(place: usize, hook: &Webhook) -> Self {
         Self::new(&hook.name, Outbox::Webhook(place, Deliveries::new(&hook.name)))
-    }
-
-    /// At this place among the webhooks.
-    fn at(mut self, now: usize) -> Self {
-        if let Outbox::Webhook(place, _) = &mut self.outbox {
-            *place = now;
-        }
-        self
-    }
-
-    /// At once, where something about it has changed: it may have failed for that.
-    fn is_tried_again(mut self, has_changed: bool) -> Self {
-        if has_changed {
-            match &mut self.outbox {
-                Outbox::Alertmanager(states) => states.patience = Patience::default(),
-                Outbox::Webhook(_, deliveries) => deliveries.try_again(),
-            }
-        }
-        self
     }
 }
 
@@ -135,43 +120,6 @@ impl Book {
             looked: None,
             rules: rules.clone(),
         }
-    }
-
-    /// The rules are these from now on. What fires goes on firing and is judged anew with the next look. A target that stays
-    /// where it was knows what it was told, however it is to know us now; one elsewhere is another one, with a number that
-    /// none had before, and is told what fires.
-    pub fn follow(&mut self, rules: &Rules) {
-        let mut before = std::mem::take(&mut self.targets);
-        let mut kept =
-            |is_same: &dyn Fn(&Target) -> bool| before.iter().position(is_same).map(|place| before.swap_remove(place));
-        let mut targets = Vec::new();
-        for manager in &rules.alertmanagers {
-            let old = self.rules.alertmanagers.iter().find(|old| old.name == manager.name && old.url == manager.url);
-            let is_same = |t: &Target| t.name == manager.name && matches!(t.outbox, Outbox::Alertmanager(_));
-            let same = old.and_then(|old| Some((kept(&is_same)?, old != manager)));
-            targets.push(match same {
-                Some((target, has_changed)) => (target.is_tried_again(has_changed), false),
-                None => (Target::manager(manager), true),
-            });
-        }
-        for (place, hook) in rules.webhooks.iter().enumerate() {
-            let old = self.rules.webhooks.iter().find(|old| old.name == hook.name && old.url == hook.url);
-            let is_same = |t: &Target| t.name == hook.name && matches!(t.outbox, Outbox::Webhook(..));
-            let same = old.and_then(|old| Some((kept(&is_same)?, old != hook)));
-            targets.push(match same {
-                Some((target, has_changed)) => (target.is_tried_again(has_changed).at(place), false),
-                None => (Target::hook(place, hook), true),
-            });
-        }
-        for (target, is_new) in &mut targets {
-            if *is_new {
-                target.number = self.next_number;
-                self.next_number += 1;
-            }
-        }
-        self.targets = targets.into_iter().map(|(target, _)| target).collect();
-        self.trend.follow(rules.limits.window);
-        self.rules = rules.clone();
     }
 
     /// The numbers of the targets: first the Alertmanagers, then the webhooks, as in the configuration.
@@ -435,7 +383,3 @@ impl Book {
         }
     }
 }
-
-#[cfg(test)]
-#[path = "book_tests.rs"]
-mod tests;

@@ -4,6 +4,8 @@
 //! all share: one that answers slowly keeps no other from its places. A large round is asked in portions, a moment apart.
 //! Looks between rounds take over probes and sentinels that were good a moment ago ([`FRESH`]).
 
+mod follow;
+
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -151,36 +153,6 @@ impl Dnsbl {
         self
     }
 
-    /// There are `subjects` to ask about now: the budget follows.
-    pub(super) fn resize(&self, subjects: usize) {
-        let round = self.zone.questions(subjects);
-        self.account.follow(self.zone.queries_per_day, round, self.clock.now().mono);
-    }
-
-    /// In the place of `old`, whose account it goes on with.
-    pub(super) fn after(self, old: &Self) -> Self {
-        Self { account: Arc::clone(&old.account), ..self }
-    }
-
-    /// Whether there is nothing in which it differs from `other`.
-    pub(super) fn is_as(&self, other: &Self) -> bool {
-        let second = |of: &Self| of.second.iter().flat_map(|second| second.servers()).collect::<Vec<_>>();
-        self.zone == other.zone
-            && self.key == other.key
-            && (self.timeout, self.fresh_for) == (other.timeout, other.fresh_for)
-            && self.asker.servers().eq(other.asker.servers())
-            && second(self) == second(other)
-    }
-
-    /// Whether the same is asked of the same servers: what was found out of the list's health holds.
-    pub(super) fn has_source_of(&self, other: &Self) -> bool {
-        let of = |zone: &Zone| {
-            let Zone { zone, kind, positive_probe, negative_probe, random_probe, .. } = zone.clone();
-            (zone, kind, positive_probe, negative_probe, random_probe)
-        };
-        of(&self.zone) == of(&other.zone) && self.asker.servers().eq(other.asker.servers())
-    }
-
     /// Asks as much as the budget grants. `random` is a label that cannot exist in the zone.
     pub(super) async fn look(
         &self,
@@ -235,7 +207,7 @@ impl Dnsbl {
             }
             self.ask_all(questions, whole, &mut seen).await;
         }
-        self.count(&seen, is_fresh);
+        self.account.count(&seen, is_fresh);
         look.seen = Some(seen);
         look
     }
@@ -407,16 +379,6 @@ impl Dnsbl {
 
     fn may_ask(&self) -> bool {
         self.account.may_ask(self.clock.now().mono)
-    }
-
-    fn count(&self, seen: &Seen, is_fresh: bool) {
-        let probes = [&seen.probes.positive, &seen.probes.negative, &seen.probes.random];
-        let probes = probes.into_iter().filter_map(Option::as_ref);
-        let probes = probes.chain(seen.probes.ipv6.iter().flat_map(|(positive, negative)| [positive, negative]));
-        let guards = seen.sentinels.iter().map(|(_, answer)| answer);
-        let ours = seen.answers.iter().chain(&seen.seconds).map(|(_, answer)| answer);
-        // What was taken over was counted when it was asked.
-        self.account.count(probes.chain(guards).filter(|_| !is_fresh).chain(ours));
     }
 
     /// Whether it is asked about addresses or domains.
