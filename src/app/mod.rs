@@ -121,7 +121,7 @@ impl Relay {
             bound.start(Arc::clone(&reception) as Arc<dyn Intake>, Arc::clone(&ingress)).map_err(|e| other(&e))?;
         let (server, listeners) = (Arc::new(server), server_addresses);
         let addresses = Arc::new(RwLock::new(listeners.clone()));
-        let watching::Watching { monitor, identity, cover, feeds, alerts } = watching.clone();
+        let watching::Watching { monitor, identity, cover, feeds, alerts, .. } = watching.clone();
         tokio::spawn(remember::keep_cover(Arc::clone(&cover), committer.clone(), stopped.clone()));
         let ports = Arc::new(Ports::new(&config.server.state_dir));
         let live = task::start(

@@ -40,18 +40,19 @@ impl Apply for Turn {
             wrong.extend(self.dispatcher.check(&change.config).err());
             // Closed again at once: it is only asked whether they could be had.
             wrong.extend(self.server.bind_new(&change.config.listeners).err().map(in_words));
-            wrong.extend(self.watching.check(change).await.err());
-            if wrong.is_empty() {
-                Ok(stranded(&self.dispatcher.would_strand(&change.config)))
-            } else {
-                Err(wrong.join("\n"))
+            let mut warnings = stranded(&self.dispatcher.would_strand(&change.config));
+            match self.watching.check(change) {
+                Ok(odd) => warnings.extend(odd),
+                Err(error) => wrong.push(error),
             }
+            if wrong.is_empty() { Ok(warnings) } else { Err(wrong.join("\n")) }
         })
     }
 
     fn apply<'a>(&'a mut self, change: &'a Change) -> Work<'a, Result<Vec<String>, String>> {
         Box::pin(async move {
             let config = &change.config;
+            self.watching.check(change)?;
             let prepared = self.dispatcher.prepare(config)?;
             let new = self.server.bind_new(&config.listeners).map_err(in_words)?;
             let (hostname, grace) = (&config.server.hostname, config.server.shutdown_grace);
@@ -59,7 +60,7 @@ impl Apply for Turn {
             self.server.change(new, &config.listeners, hostname, grace).map_err(|error| error.to_string())?;
             self.dispatcher.reconfigure(prepared).await;
             self.reception.reconfigure();
-            let _ = &self.auth;
+            self.auth.reconfigure(config);
             let addresses = self.server.addresses();
             self.addresses.write().clone_from(&addresses);
             let mut warnings = Vec::new();
@@ -67,7 +68,11 @@ impl Apply for Turn {
                 tracing::error!(error = error.as_str(), "the new addresses of listeners are not written down");
                 warnings.push(error);
             }
-            self.watching.reconfigure(change).await;
+            // It was asked before whether it can; a file that goes away in between is no reason to go back.
+            if let Err(error) = self.watching.reconfigure(change) {
+                tracing::error!(error, "what looks from outside goes on by the old configuration");
+                warnings.push(format!("lists, name servers, feeds and alerts go on as before: {error}"));
+            }
             Ok(warnings)
         })
     }

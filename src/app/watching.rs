@@ -182,18 +182,22 @@ pub(super) fn start_alerts(sources: &Sources, stopped: watch::Receiver<bool>) {
 
 impl Watching {
     /// Follows another configuration, after the core has it.
-    #[allow(clippy::unused_async, clippy::unused_self, reason = "filled in by what looks from outside")]
-    pub(super) async fn reconfigure(&self, change: &Change) {
-        let _ = change;
-    }
-
-    /// Whether it could be followed.
     ///
     /// # Errors
     /// In words.
-    #[allow(clippy::unused_async, clippy::unused_self, reason = "filled in by what looks from outside")]
-    pub(super) async fn check(&self, change: &Change) -> Result<(), String> {
+    #[allow(clippy::unused_self, reason = "filled in by what looks from outside")]
+    pub(super) fn reconfigure(&self, change: &Change) -> Result<(), String> {
         let _ = change;
         Ok(())
+    }
+
+    /// Whether it could be followed, and what is to be said of that.
+    ///
+    /// # Errors
+    /// In words.
+    #[allow(clippy::unused_self, reason = "filled in by what looks from outside")]
+    pub(super) fn check(&self, change: &Change) -> Result<Vec<String>, String> {
+        let _ = change;
+        Ok(Vec::new())
     }
 }

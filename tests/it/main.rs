@@ -26,6 +26,7 @@ mod marks;
 mod metrics;
 mod mx;
 mod reaction;
+mod reload;
 mod reputation;
 mod resolver;
 mod restart;

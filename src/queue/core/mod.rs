@@ -7,13 +7,15 @@
 //! [`domains`] knows where the mail of each domain goes, [`lanes`] asks the scheduler for the heads of lanes, [`wake`] lets
 //! those that stood still look again, [`slots`] shares out the attempts under way, [`held`] keeps back the mail of tenants
 //! that a receiver refuses, [`cover`] which bindings may carry a sender's mail, [`reaction`] measures how fast it stops once a binding is listed, [`moves`] has refusals judged before they count, and keeps mail that moves no further to the
-//! bindings it has met. `reconfigure` takes over another configuration, `stranded` knows what has no place in it.
+//! bindings it has met. `reconfigure` takes over another configuration,
+//! `stranded` knows what has no place in it, `in_force` what has.
 
 mod asked;
 mod cover;
 mod domains;
 pub mod explain;
 mod held;
+mod in_force;
 mod lanes;
 mod moves;
 #[cfg(test)]
@@ -28,6 +30,7 @@ mod tests;
 mod view;
 mod wake;
 
+pub use self::in_force::WantedBack;
 pub use self::reconfigure::is_routed_otherwise;
 pub use self::stranded::Stranded;
 pub use self::view::QueueView;
@@ -42,10 +45,11 @@ use rand::rngs::SmallRng;
 use self::asked::Asked;
 use self::domains::Domains;
 use self::held::{Aside, Senders};
+use self::in_force::InForce;
 use self::lanes::request;
 use self::reaction::{Reaction, Reactions};
 use self::slots::Slots;
-use self::stranded::InForce;
+use self::stranded::Strand;
 use self::tenants::TenantPlan;
 use self::wake::Lines;
 use super::blame;
@@ -148,7 +152,7 @@ pub struct Core {
     lines: Lines,
     slots: Slots,
     in_force: InForce,
-    stranded: Stranded,
+    stranded: Strand,
     /// The last call ended early: there is more to look at.
     has_more: bool,
     stopping: bool,
@@ -194,7 +198,7 @@ impl Core {
         let in_force = InForce::of(config, &scheduler);
         let core = Self {
             in_force,
-            stranded: Stranded::default(),
+            stranded: Strand::default(),
             queue: config.queue.clone(),
             tenants: config.tenants.iter().map(|tenant| TenantPlan::of(tenant, config)).collect(),
             scheduler,
@@ -220,18 +224,20 @@ impl Core {
     }
 
     /// Takes in an entry: new mail, a DSN of ours, or one found at recovery. False when its pool or tenant is no longer
-    /// configured; it then stays on disk and is [stranded](Core::stranded), never sent from "some" IP.
+    /// configured; it then stays on disk and is stranded, never sent from "some" IP.
     pub fn enqueue(&mut self, entry: &Entry, now: Now) -> bool {
         let (Some(pool), Some(tenant)) = (self.scheduler.pool_id(&entry.pool), self.scheduler.tenant_id(&entry.tenant))
         else {
-            self.strand(entry);
+            self.drop_entry(entry.id);
+            self.stranded.add(entry);
             return false;
         };
-        if !self.is_in_force(&entry.pool, &entry.tenant) {
-            self.strand(entry);
+        if !self.in_force.has(pool, tenant) {
+            self.drop_entry(entry.id);
+            self.stranded.add(entry);
             return false;
         }
-        self.no_longer_stranded(entry.id);
+        self.stranded.remove(entry.id);
         self.drop_entry(entry.id);
         let domain = self.domains.enter(&entry.domain);
         let sender_domain = entry.reverse_path.as_ref().map(|from| from.domain());
@@ -510,7 +516,8 @@ impl Core {
 
     fn put_back(&mut self, entry: &Entry, now: Now) {
         if !self.is_in_force(&entry.pool, &entry.tenant) {
-            return self.strand(entry);
+            self.drop_entry(entry.id);
+            return self.stranded.add(entry);
         }
         let sticky = entry.state.sticky.as_ref().and_then(|(name, _)| self.scheduler.binding_id(name));
         let excluded = self.excluded(entry);

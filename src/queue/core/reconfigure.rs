@@ -14,7 +14,7 @@
 use std::collections::HashSet;
 
 use super::super::index::{Place, Waiting};
-use super::stranded::InForce;
+use super::in_force::InForce;
 use super::tenants::TenantPlan;
 use super::{Core, Observed};
 use crate::clock::{Now, Wall};
@@ -23,8 +23,8 @@ use crate::message::{BindingName, EntryId};
 use crate::reputation::Subject;
 use crate::scheduler::TenantId;
 
-/// Reasons of delays that no configuration is the cause of.
-const OWN_DELAYS: [&str; 3] = ["retry", "dns", "local"];
+/// Reasons of delays that no configuration is the cause of; the last is the operator's.
+const OWN_DELAYS: [&str; 4] = ["retry", "dns", "local", "held"];
 
 impl Core {
     /// Takes over `config`; `before` is the one that was in force. Counts, leases, windows, healths and what waits go on.
@@ -96,9 +96,7 @@ impl Core {
             if waiting.place == Place::InFlight {
                 continue;
             }
-            let is_known =
-                self.in_force.has_pool(waiting.pool.index()) && self.in_force.has_tenant(waiting.tenant.index());
-            if !is_known {
+            if !self.in_force.has(waiting.pool, waiting.tenant) {
                 gone.push(id);
             } else if reclassed.contains(&waiting.tenant) || is_to_look(waiting, is_regions) {
                 again.push(id);
