@@ -27,9 +27,11 @@ fn by_sender() -> Settings {
 }
 
 fn with_bolt(settings: Settings) -> Settings {
-    settings
-        .set("tenant.bolt", "match", "{ sender_domain = [\"bolt.example\"] }")
-        .set("tenant.bolt", "pools", "{ default = \"main\" }")
+    settings.set("tenant.bolt", "match", "{ sender_domain = [\"bolt.example\"] }").set(
+        "tenant.bolt",
+        "pools",
+        "{ default = \"main\" }",
+    )
 }
 
 fn keys(answer: &Value) -> Vec<&str> {
@@ -73,7 +75,10 @@ async fn bindings_come_and_go_while_a_client_pumps_mail() {
     all_accepted(&sending.await.unwrap());
     wait_for_messages(&sink, 1500).await;
     relay.wait_until_empty().await;
-    assert_eq!((sink.source(local(11)).messages, sink.source(local(11)).connections), (of_a.messages, of_a.connections));
+    assert_eq!(
+        (sink.source(local(11)).messages, sink.source(local(11)).connections),
+        (of_a.messages, of_a.connections)
+    );
     arrived_once_each(&sink, 0..1500);
     let counts = &relay.status().await["counts"];
     assert_eq!((number(counts, "/accepted_recipients"), number(counts, "/delivered")), (1500, 1500));
@@ -272,9 +277,9 @@ async fn listeners_come_and_go_with_a_session_open() {
     another.sends("x@acme.example").await;
 
     // The file of before, with another address in place of the only listener.
-    let text = base().block(second.into()).text(&relay.state_dir());
-    let text = text.replace("[[listener]]\naddress = \"127.0.0.1:0\"\ntrust = [\"127.0.0.0/8\"]\n", "");
-    fs::write(relay.file(), text).unwrap();
+    let file = base().block(second.into()).text(&relay.state_dir());
+    let file = file.replace("[[listener]]\naddress = \"127.0.0.1:0\"\ntrust = [\"127.0.0.0/8\"]\n", "");
+    fs::write(relay.file(), file).unwrap();
     let (status, answer) = relay.post("/api/v1/reload", &Value::Null).await;
     assert_eq!((status.as_str(), keys(&answer)), ("200", vec!["listener[127.0.0.1:0]"]), "{answer:#}");
     relay.find_listeners();

@@ -38,6 +38,15 @@ impl InForce {
         this
     }
 
+    /// Whether nothing of the other is missing here.
+    pub(super) fn has_all_of(&self, other: &Self) -> bool {
+        let has_all = |own: &[bool], others: &[bool]| {
+            let mut others = others.iter().enumerate().filter(|(_, is)| **is);
+            others.all(|(index, _)| own.get(index).copied().unwrap_or(false))
+        };
+        has_all(&self.pools, &other.pools) && has_all(&self.tenants, &other.tenants)
+    }
+
     /// Whether both are.
     pub(super) fn has(&self, pool: PoolId, tenant: TenantId) -> bool {
         let is = |marks: &[bool], index: usize| marks.get(index).copied().unwrap_or(false);
@@ -99,6 +108,9 @@ impl Core {
     /// What of the mail that waits would have no place under `config`: entries and recipients by pool and tenant.
     pub fn would_strand(&self, config: &Config) -> BTreeMap<(PoolName, TenantName), (u64, u64)> {
         let after = InForce::of(config, &self.scheduler);
+        if after.has_all_of(&self.in_force) {
+            return BTreeMap::new();
+        }
         let mut counts: HashMap<(PoolId, TenantId), (u64, u64)> = HashMap::new();
         for (_, waiting) in self.index.iter() {
             if !after.has(waiting.pool, waiting.tenant) {

@@ -1,9 +1,9 @@
 //! The dispatcher over a spool in memory that can be broken and a connector that does as told.
 
 use std::collections::BTreeMap;
+use std::collections::HashSet;
 use std::future::Future;
 use std::pin::Pin;
-use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
