@@ -68,11 +68,10 @@ impl Apply for Turn {
                 tracing::error!(error = error.as_str(), "the new addresses of listeners are not written down");
                 warnings.push(error);
             }
+            // It was asked before whether it can; a file that goes away in between is no reason to go back.
             if let Err(error) = self.watching.reconfigure(change) {
-                // Checked a moment ago: mail goes by the new configuration, those that look from outside by the old.
-                tracing::error!(error = error.as_str(), "the monitor does not follow the new configuration");
-                warnings
-                    .push(format!("the monitor does not follow the new configuration until the next reload: {error}"));
+                tracing::error!(error, "what looks from outside goes on by the old configuration");
+                warnings.push(format!("lists, name servers, feeds and alerts go on as before: {error}"));
             }
             Ok(warnings)
         })

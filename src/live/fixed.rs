@@ -5,7 +5,15 @@
 use crate::config::Config;
 
 /// Keys (and tables) that need a restart.
-pub(super) const KEYS: [&str; 5] = ["server.state_dir", "server.day", "server.seed", "admin.address", "log"];
+pub(super) const KEYS: [&str; 7] = [
+    "server.state_dir",
+    "server.day",
+    "server.low_space_floor",
+    "server.seed",
+    "admin.address",
+    "log",
+    "classify.unmatched_kept",
+];
 
 /// Gives `wanted` the values of `before` where they cannot change now. One warning for each that is wanted otherwise.
 pub fn keep(before: &Config, wanted: &mut Config) -> Vec<String> {
@@ -30,6 +38,9 @@ pub fn keep(before: &Config, wanted: &mut Config) -> Vec<String> {
     if differs("server.day", debug(&old.day), debug(&new.day)) {
         new.day = old.day.clone();
     }
+    if differs("server.low_space_floor", debug(&old.low_space_floor), debug(&new.low_space_floor)) {
+        new.low_space_floor = old.low_space_floor;
+    }
     if differs("server.seed", debug(&old.seed), debug(&new.seed)) {
         new.seed = old.seed;
     }
@@ -38,6 +49,10 @@ pub fn keep(before: &Config, wanted: &mut Config) -> Vec<String> {
     }
     if differs("log", debug(&before.log), debug(&wanted.log)) {
         wanted.log = before.log.clone();
+    }
+    let (old, new) = (before.classify.unmatched_kept, &mut wanted.classify.unmatched_kept);
+    if differs("classify.unmatched_kept", debug(&old), debug(new)) {
+        *new = old;
     }
     stays
 }
@@ -60,9 +75,12 @@ mod tests {
     #[test]
     fn what_needs_a_restart_stays_and_is_named() {
         let before = config("state_dir = \"/var/lib/remuda\"", "");
-        let wanted =
-            "state_dir = \"/srv/remuda\"\nday = { timezone = \"Europe/Berlin\" }\nseed = 7\nshutdown_grace = \"9s\"";
-        let mut wanted = config(wanted, "[admin]\naddress = \"127.0.0.1:9999\"\n[log]\nfilter = \"debug\"\n");
+        let wanted = "state_dir = \"/srv/remuda\"\nday = { timezone = \"Europe/Berlin\" }\nlow_space_floor = \"1MiB\"\nseed = 7\n\
+                      shutdown_grace = \"9s\"";
+        let mut wanted = config(
+            wanted,
+            "[admin]\naddress = \"127.0.0.1:9999\"\n[log]\nfilter = \"debug\"\n[classify]\nunmatched_kept = 7\n",
+        );
         let warnings = keep(&before, &mut wanted);
         let named: Vec<&str> = warnings.iter().filter_map(|warning| warning.split(' ').next()).collect();
         assert_eq!(named, KEYS);

@@ -29,10 +29,10 @@ pub struct PoolUse {
 }
 
 impl Scheduler {
-    /// Every pool, in the order of the configuration. Walks all seats: for a scrape, not for a decision. As fresh as the
+    /// Every pool that is configured, in the order of their first appearance. Walks all seats: for a scrape, not for a decision. As fresh as the
     /// last [`tick`](Scheduler::tick).
     pub fn pool_uses(&self) -> Vec<PoolUse> {
-        self.pools.iter().map(|pool| self.pool_use(pool)).collect()
+        self.pools.iter().filter(|pool| !pool.tiers.is_empty()).map(|pool| self.pool_use(pool)).collect()
     }
 
     fn pool_use(&self, pool: &Pool) -> PoolUse {

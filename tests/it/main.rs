@@ -31,6 +31,7 @@ mod mx;
 mod packaging;
 mod queue;
 mod reaction;
+mod reload;
 mod reload_watch;
 mod reputation;
 mod resolver;

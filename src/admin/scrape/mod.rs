@@ -55,6 +55,8 @@ fn fill(metrics: &Metrics, sources: &Sources) {
         metrics.queue_waiting.with_label_values(&labels).add(signed(waiting.count));
     }
     metrics.routes_not_active.reset();
+    // A binding that is gone leaves no series.
+    [&metrics.binding_in_use, &metrics.binding_health].into_iter().for_each(|gauge| gauge.reset());
     for binding in &status.bindings {
         metrics.binding_in_use.with_label_values(&[binding.name.as_str()]).set(signed(binding.in_use));
         for state in STATES {
@@ -113,6 +115,8 @@ fn feedback(metrics: &Metrics, status: &Status, sources: &Sources) {
 
 fn caps(metrics: &Metrics, usage: &[CapUsage]) {
     let signed = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+    // So does a cap that is lifted.
+    [&metrics.cap_limit, &metrics.cap_used, &metrics.cap_granted].into_iter().for_each(|gauge| gauge.reset());
     for cap in usage {
         let Some(limit) = cap.limit else { continue };
         let labels = match &cap.owner {

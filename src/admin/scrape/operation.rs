@@ -25,6 +25,10 @@ pub(super) fn fill(metrics: &Metrics, sources: &Sources, status: &Status) {
 fn pools(metrics: &Metrics, sources: &Sources) {
     let operation = &metrics.operation;
     operation.pool_out.reset();
+    // A pool that is gone leaves no series.
+    [&operation.pool_bindings, &operation.pool_eligible, &operation.pool_on_backup]
+        .into_iter()
+        .for_each(|gauge| gauge.reset());
     let (uses, asked) = sources.dispatcher.with_core(|core| {
         let named = |(pool, verdict, count)| (core.scheduler().pool_name(pool).clone(), verdict, count);
         (core.scheduler().pool_uses(), core.asked().all().map(named).collect::<Vec<_>>())
@@ -149,8 +153,6 @@ mod tests {
     #[test]
     fn a_place_in_the_matrix_shows_the_worse_of_binding_and_route() {
         let binding = |health: &str, routes| BindingStatus {
-            operator: None,
-            orders: Vec::new(),
             name: "a".into(),
             bind_address: "192.0.2.1".into(),
             health: health.into(),

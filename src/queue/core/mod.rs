@@ -18,6 +18,7 @@ mod cover;
 mod domains;
 pub mod explain;
 mod held;
+mod in_force;
 mod lanes;
 mod moves;
 #[cfg(test)]
@@ -33,6 +34,7 @@ mod tests;
 mod view;
 mod wake;
 
+pub use self::in_force::WantedBack;
 pub use self::reconfigure::is_routed_otherwise;
 pub use self::stranded::Stranded;
 pub use self::view::QueueView;
@@ -48,10 +50,11 @@ use self::acts::{Act, Acts};
 use self::asked::Asked;
 use self::domains::Domains;
 use self::held::{Aside, Senders};
+use self::in_force::InForce;
 use self::lanes::request;
 use self::reaction::{Reaction, Reactions};
 use self::slots::Slots;
-use self::stranded::{InForce, Strand};
+use self::stranded::Strand;
 use self::tenants::TenantPlan;
 use self::wake::Lines;
 use super::blame;
@@ -236,18 +239,18 @@ impl Core {
     }
 
     /// Takes in an entry: new mail, a DSN of ours, or one found at recovery. False when its pool or tenant is no longer
-    /// configured; it then stays on disk and is [stranded](Core::stranded), never sent from "some" IP.
+    /// configured; it then stays on disk and is stranded, never sent from "some" IP.
     pub fn enqueue(&mut self, entry: &Entry, now: Now) -> bool {
         let (Some(pool), Some(tenant)) = (self.scheduler.pool_id(&entry.pool), self.scheduler.tenant_id(&entry.tenant))
         else {
             self.strand(entry);
             return false;
         };
-        if !self.is_in_force(&entry.pool, &entry.tenant) {
+        if !self.in_force.has(pool, tenant) {
             self.strand(entry);
             return false;
         }
-        self.no_longer_stranded(entry.id);
+        self.stranded.remove(entry.id);
         self.drop_entry(entry.id);
         let domain = self.domains.enter(&entry.domain);
         let sender_domain = entry.reverse_path.as_ref().map(|from| from.domain());

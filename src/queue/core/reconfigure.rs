@@ -14,7 +14,7 @@
 use std::collections::HashSet;
 
 use super::super::index::{Place, Waiting};
-use super::stranded::InForce;
+use super::in_force::InForce;
 use super::tenants::TenantPlan;
 use super::{Core, Observed};
 use crate::clock::{Now, Wall};
@@ -23,8 +23,8 @@ use crate::message::{BindingName, EntryId};
 use crate::reputation::Subject;
 use crate::scheduler::TenantId;
 
-/// Reasons of delays that no configuration is the cause of.
-const OWN_DELAYS: [&str; 3] = ["retry", "dns", "local"];
+/// Reasons of delays that no configuration is the cause of; the last is the operator's.
+const OWN_DELAYS: [&str; 4] = ["retry", "dns", "local", "held"];
 
 impl Core {
     /// Takes over `config`; `before` is the one that was in force. Counts, leases, windows, healths and what waits go on.
@@ -36,7 +36,9 @@ impl Core {
             self.scheduler.signalled(&signal, now);
         }
         let reclassed = self.take_over_tenants(config);
-        self.in_force = InForce::of(config, &self.scheduler);
+        let in_force = InForce::of(config, &self.scheduler);
+        let is_gone = !in_force.has_all_of(&self.in_force);
+        self.in_force = in_force;
         // What is remembered of bindings that come back is told by this tick; what ended while they were away is not.
         let changes = self.reputation.tick(now.wall);
         self.recall_healths(before, config, now);
@@ -47,7 +49,10 @@ impl Core {
         if is_regions {
             self.domains.forget_regions();
         }
-        self.sort_anew(&reclassed, is_regions, now);
+        // A walk over all that waits, which an order for a cap, say, has no need of.
+        if is_gone || is_regions || !reclassed.is_empty() || members(before) != members(config) {
+            self.sort_anew(&reclassed, is_regions, now);
+        }
         self.index.wake_turns();
         self.stage_all();
         self.ask_for_grants();
@@ -96,9 +101,7 @@ impl Core {
             if waiting.place == Place::InFlight {
                 continue;
             }
-            let is_known =
-                self.in_force.has_pool(waiting.pool.index()) && self.in_force.has_tenant(waiting.tenant.index());
-            if !is_known {
+            if !self.in_force.has(waiting.pool, waiting.tenant) {
                 gone.push(id);
             } else if reclassed.contains(&waiting.tenant) || is_to_look(waiting, is_regions) {
                 again.push(id);
@@ -161,6 +164,13 @@ pub fn is_routed_otherwise(before: &Config, config: &Config) -> bool {
         format!("{providers:?} {destination_routes:?} {delivery:?} {dns:?} {:?}", server.hostname)
     };
     routing(before) != routing(config)
+}
+
+/// Which bindings stand in which pools, and what tells them apart for a single message.
+fn members(config: &Config) -> String {
+    let bindings: Vec<_> = config.bindings.iter().map(|binding| (&binding.name, binding.bind_address)).collect();
+    let pools: Vec<_> = config.pools.iter().map(|pool| (&pool.name, &pool.tiers)).collect();
+    format!("{bindings:?} {pools:?}")
 }
 
 fn regions(config: &Config) -> String {

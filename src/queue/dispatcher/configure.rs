@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::super::core::{self, Core};
+use super::super::core::{self, Core, WantedBack};
 use super::Dispatcher;
 use super::mark::Marker;
 use crate::config::{Binding, Config};
@@ -61,6 +61,14 @@ impl InForce {
     pub(super) fn routes_as(&self, other: &Self) -> bool {
         self.routing == other.routing
     }
+}
+
+/// The task that reads stranded mail.
+#[derive(Debug, Default)]
+pub(super) struct Bringing {
+    is_running: bool,
+    /// There is something to look at that it has not seen yet.
+    is_wanted: bool,
 }
 
 /// What a configuration needs that may not be had.
@@ -157,35 +165,50 @@ impl Dispatcher {
 
     /// The count of what is stranded is that of the core, which strands and takes back in many places.
     pub(super) fn count_stranded(&self, core: &Core) {
-        self.counts.stranded_recipients.store(core.stranded_recipients(), Ordering::Relaxed);
+        self.counts.stranded_recipients.store(core.stranded_len().1, Ordering::Relaxed);
     }
 
     /// Queues stranded mail again that has a place now.
     fn bring_back(self: &Arc<Self>) {
-        let is_some = self.with_core(|core| !core.wanted_back(1).is_empty());
-        if !is_some || self.bringing_back.swap(true, Ordering::Relaxed) {
+        if self.with_core(Core::stranded_len).0 == 0 {
             return;
+        }
+        {
+            let mut bringing = self.bringing_back.lock();
+            bringing.is_wanted = true;
+            if std::mem::replace(&mut bringing.is_running, true) {
+                // It looks at all of them once more.
+                return;
+            }
         }
         let this = Arc::clone(self);
         tokio::spawn(async move {
             loop {
-                while let Some(ids) = this.next_to_bring_back() {
-                    if !this.bring_back_some(ids).await {
-                        tokio::time::sleep(SPOOL_PAUSE).await;
+                {
+                    let mut bringing = this.bringing_back.lock();
+                    if !std::mem::replace(&mut bringing.is_wanted, false) {
+                        bringing.is_running = false;
+                        return;
                     }
                 }
-                this.bringing_back.store(false, Ordering::Relaxed);
-                // Another configuration may have come in between, and found the task still at work.
-                let is_more = this.next_to_bring_back().is_some();
-                if !is_more || this.bringing_back.swap(true, Ordering::Relaxed) {
-                    return;
+                if !this.bring_all_back().await {
+                    tokio::time::sleep(SPOOL_PAUSE).await;
+                    this.bringing_back.lock().is_wanted = true;
                 }
             }
         });
     }
 
-    fn next_to_bring_back(&self) -> Option<Vec<EntryId>> {
-        Some(self.with_core(|core| core.wanted_back(BROUGHT_BACK))).filter(|ids| !ids.is_empty())
+    /// False where the spool does not answer for some.
+    async fn bring_all_back(self: &Arc<Self>) -> bool {
+        let (mut after, mut is_answered) = (None, true);
+        while let Some(WantedBack { ids, last }) = self.with_core(|core| core.wanted_back(after)) {
+            after = Some(last);
+            for ids in ids.chunks(BROUGHT_BACK) {
+                is_answered &= self.bring_back_some(ids.to_vec()).await;
+            }
+        }
+        is_answered
     }
 
     /// False where the spool does not answer.

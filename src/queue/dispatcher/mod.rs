@@ -30,7 +30,7 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use tokio::sync::Notify;
 
-use self::configure::InForce;
+use self::configure::{Bringing, InForce};
 pub use self::configure::{Prepared, WouldStrand, routing};
 use self::mark::Marker;
 use self::telling::{Telling, Told};
@@ -143,7 +143,7 @@ pub struct Dispatcher {
     on_sender: Mutex<Option<OnSender>>,
     events: Events,
     /// Stranded mail is being read, so that it can be queued again.
-    bringing_back: AtomicBool,
+    bringing_back: Mutex<Bringing>,
 }
 
 /// What a dispatcher is made of.
@@ -221,7 +221,7 @@ impl Dispatcher {
             on_blame: Mutex::default(),
             on_sender: Mutex::default(),
             events: Events::default(),
-            bringing_back: AtomicBool::new(false),
+            bringing_back: Mutex::default(),
         })
     }
 

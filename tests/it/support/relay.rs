@@ -86,11 +86,70 @@ impl Relay {
         self.child.wait().unwrap();
     }
 
+    /// Sends it a signal, such as `HUP`.
+    pub(crate) fn signal(&self, name: &str) {
+        // The shell's own kill: a slim system has no other.
+        let kill = format!("kill -{name} {}", self.child.id());
+        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+    }
+
+    /// Its configuration file.
+    pub(crate) fn file(&self) -> PathBuf {
+        self.directory.path().join("remuda.toml")
+    }
+
+    /// Writes other settings into its file, which it has not read yet.
+    pub(crate) fn write(&self, settings: &Settings) {
+        fs::write(self.file(), settings.text(&self.state_dir())).unwrap();
+    }
+
+    /// Has it read these settings, over HTTP, and knows its listeners anew: what it answered.
+    pub(crate) async fn reload(&mut self, settings: &Settings) -> Value {
+        self.write(settings);
+        let (status, answer) = self.post("/api/v1/reload", &Value::Null).await;
+        assert_eq!(status, "200", "{answer:#}");
+        self.find_listeners();
+        answer
+    }
+
+    /// Reads again where it listens.
+    pub(crate) fn find_listeners(&mut self) {
+        let ports: Value = serde_json::from_slice(&fs::read(self.state_dir().join("ports.json")).unwrap()).unwrap();
+        let listeners = super::array(&ports, "/listeners").iter();
+        self.listeners = listeners.map(|address| address.as_str().unwrap().parse().unwrap()).collect();
+    }
+
+    /// Its own operator's token, where it has one.
+    pub(crate) fn token(&self) -> Option<String> {
+        let token = fs::read_to_string(self.state_dir().join("admin.token")).ok()?;
+        Some(token.trim().to_owned())
+    }
+
+    /// Status and JSON of one POST; no body where it is null.
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> (String, Value) {
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let token = self.token().map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
+        let json = if body.is_empty() { "" } else { "Content-Type: application/json\r\n" };
+        let head = format!("POST {path} HTTP/1.0\r\nHost: {}\r\n{token}{json}", self.admin);
+        let request = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
+        let answer = async {
+            let mut stream = TcpStream::connect(self.admin).await?;
+            stream.write_all(request.as_bytes()).await?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await?;
+            io::Result::Ok(answer)
+        };
+        let answer = tokio::time::timeout(super::PATIENCE, answer).await;
+        let answer = answer.unwrap_or_else(|_| panic!("no answer to POST {path}"));
+        let answer = answer.unwrap_or_else(|e| panic!("POST {path}: {e}"));
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+        let status = head.split(' ').nth(1).unwrap_or_default().to_owned();
+        (status, serde_json::from_str(body).unwrap_or_else(|_| Value::String(body.to_owned())))
+    }
+
     /// SIGTERM, and waits for the end.
     pub(crate) async fn term(&mut self) -> ExitStatus {
-        // The shell's own kill: a slim system has no other.
-        let kill = format!("kill -TERM {}", self.child.id());
-        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+        self.signal("TERM");
         wait_until("the relay stops", async || self.child.try_wait().unwrap()).await
     }
 

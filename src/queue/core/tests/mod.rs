@@ -2,6 +2,7 @@
 
 mod covers;
 mod parking;
+mod reconfigured;
 mod shares;
 
 use std::collections::BTreeMap;
