@@ -156,10 +156,18 @@ async fn a_retry_goes_at_once_and_says_what_stands_in_its_way() {
 
     sink.block(local(11), "550 5.7.1 Service unavailable; client host blocked using our blocklist");
     all_accepted(&relay.load(2).first(1).run().await);
-    wait_for(&relay, "route_suspended", 2).await;
+    // Either the route is out, or each of them avoids the binding that was blamed for it.
+    let in_the_way = |reason: &Value| reason["reason"] == "route_suspended" || reason["reason"] == "excluded";
+    wait_until("both are refused", async || {
+        let list = listed(&relay, "").await;
+        (number(&list, "/total") == 2 && array(&list, "/reasons").iter().all(in_the_way)).then_some(())
+    })
+    .await;
     let (status, answer) = post(&relay, "retry", json!({ "all": true, "confirm": 2 })).await;
     assert_eq!((status, number(&answer, "/done")), (200, 2), "{answer:#}");
-    assert_eq!(answer["reasons"], json!([{ "reason": "route_suspended", "count": 2 }]));
+    let reasons = array(&answer, "/reasons");
+    let said: u64 = reasons.iter().map(|reason| number(reason, "/count")).sum();
+    assert!(said == 2 && reasons.iter().all(in_the_way), "{answer:#}");
     assert_eq!(sink.messages(), 1);
     adds_up(&relay).await;
 }
@@ -246,6 +254,11 @@ async fn mail_moves_from_a_blocked_pool_and_from_one_that_is_gone() {
     done(&relay, &[&["move"], &first[..], &["--to", "spare", "--reason", "a is blocked", "--yes"]].concat());
     wait_for_messages(&sink, 2).await;
     assert_eq!(sink.source(local(12)).messages, 2);
+    // A kill before that is on disk would send them again, as SMTP has it.
+    wait_until("both are off the disk", async || {
+        (number(&relay.status().await, "/counts/delivered") == 2).then_some(())
+    })
+    .await;
 
     relay.kill9();
     let without = Settings::new()

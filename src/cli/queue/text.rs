@@ -1,5 +1,7 @@
 //! The queue in words and tables.
 
+use std::time::Duration;
+
 use crate::admin::queue::shown::{ActAnswer, EntryDetails, EntryList, Held, QueueList, ReasonCount};
 use crate::cli::columns::Side::{Left, Right};
 use crate::cli::columns::{Columns, paragraph};
@@ -7,23 +9,25 @@ use crate::clock::Wall;
 
 /// A list.
 pub(super) fn list(list: &QueueList, width: Option<usize>) -> String {
+    // An id is for copying: like a number it is never shortened.
     let mut table = Columns::new([
-        ("id", Left),
+        ("id", Right),
         ("age", Right),
-        ("tenant", Left),
-        ("pool", Left),
-        ("to", Left),
-        ("rcpt", Right),
         ("tries", Right),
         ("waits for", Left),
-        ("next", Right),
+        ("next in", Right),
+        ("tenant/pool", Left),
+        ("to", Left),
     ]);
     for entry in &list.entries {
-        let next = entry.next_at.map(time_of_day).unwrap_or_default();
-        let (recipients, attempts) = (entry.recipients.to_string(), entry.attempts.to_string());
-        let cells = [&entry.id, &age(entry.age), &entry.tenant, &entry.pool, &entry.domain];
-        let [id, age, tenant, pool, domain] = cells;
-        table.row([id, age, tenant, pool, domain, &recipients, &attempts, &entry.reason, &next]);
+        let now = entry.arrived.plus(Duration::from_secs(entry.age));
+        let next = entry.next_at.map(|at| age(at.since(now).as_secs())).unwrap_or_default();
+        let whose = format!("{}/{}", entry.tenant, entry.pool);
+        let to = match entry.recipients {
+            1 => entry.domain.clone(),
+            several => format!("{several}x {}", entry.domain),
+        };
+        table.row([&entry.id, &age(entry.age), &entry.attempts.to_string(), &entry.reason, &next, &whose, &to]);
         if let Some(held) = &entry.held {
             table.below(&held_words(held));
         }
@@ -161,10 +165,6 @@ fn moment(at: Wall) -> String {
     at.timestamp().strftime("%Y-%m-%d %H:%M:%SZ").to_string()
 }
 
-fn time_of_day(at: Wall) -> String {
-    at.timestamp().strftime("%d. %H:%MZ").to_string()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -189,7 +189,14 @@ mod tests {
         let shown = list(&queue(), Some(80));
         assert!(shown.lines().all(|line| line.chars().count() <= 80), "{shown}");
         assert!(!shown.contains('\u{1b}') && shown.contains("0dq3k7z9x2m1a"), "{shown}");
-        for words in ["1h30m", "held by ann since 2026-11-22 10:00:00Z, until released: wait", "1 of 12 entries"] {
+        for words in [
+            "1h30m",
+            "30m00s",
+            "route_suspended  ",
+            "2x mail",
+            "held by ann since 2026-11-22 10:00:00Z, until released: wait",
+            "1 of 12 entries",
+        ] {
             assert!(shown.contains(words), "no {words:?} in\n{shown}");
         }
         assert!(shown.contains("11 route_suspended, 1 cap") && shown.contains("--after 0dq3k7z9x2m1a"), "{shown}");
