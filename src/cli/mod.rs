@@ -76,11 +76,10 @@ enum Verb {
     /// The same as check --online.
     Doctor(online::Doctor),
     /// Show on loopback what the relay does: thousands of messages, a block, a listing, a fail-over. Needs no privileges.
-    Demo {
-        /// Messages to send.
-        #[arg(long, default_value_t = 6000)]
-        messages: u32,
-    },
+    ///
+    /// With --stay a whole world goes on until Ctrl-C, to try every verb in where it hurts nobody; remuda demo do makes things
+    /// happen in it.
+    Demo(demo::Args),
     /// Read SMTP replies on standard input, one a line; print what each means, one JSON object a line.
     ///
     /// The objects name the scope in the coarser words of labelled replies: recipient, content (message), sender
@@ -112,7 +111,7 @@ enum Verb {
     /// Show what happened lately: moves of health, reports that came in, replies that blame nobody or that no rule knew.
     Events {
         /// Its HTTP address (`admin.address`).
-        #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8025")]
+        #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8025", env = "REMUDA_ADMIN")]
         admin: String,
         /// Only this kind: health, note, listing, report, warmup, feed, spf, audit, config, unmatched.
         #[arg(long, value_name = "KIND")]
@@ -136,7 +135,7 @@ enum Verb {
         #[arg(value_name = "ID")]
         id: Option<String>,
         /// HTTP address of the relay (`admin.address`).
-        #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8025", global = true)]
+        #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8025", env = "REMUDA_ADMIN", global = true)]
         admin: String,
         /// Show the effective limits too, each with the line of the configuration that set it.
         #[arg(long, global = true)]
@@ -181,7 +180,7 @@ enum Verb {
     /// What is wrong on a running relay now, since when, and who was told.
     Alerts {
         /// Its HTTP address (`admin.address`).
-        #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8025")]
+        #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8025", env = "REMUDA_ADMIN")]
         admin: String,
         /// Print the JSON as it is.
         #[arg(long)]
@@ -208,7 +207,7 @@ enum Verb {
     /// Ask a running relay how it is.
     Status {
         /// Its HTTP address (`admin.address`).
-        #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8025")]
+        #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8025", env = "REMUDA_ADMIN")]
         admin: String,
         /// Print the JSON as it is.
         #[arg(long)]
@@ -232,7 +231,7 @@ pub fn main() -> ExitCode {
         }
         Verb::Check { config, .. } => check::main(&config),
         Verb::Doctor(doctor) => online::main(&doctor.config, &doctor.options),
-        Verb::Demo { messages } => demo::main(messages),
+        Verb::Demo(args) => demo::main(&args),
         Verb::Classify { raw, rules, explain, table, provider, stage, mail } => {
             classify::main(&classify::Options { raw, explain, table, provider, stage, mail }, &rules)
         }

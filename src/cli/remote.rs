@@ -13,7 +13,7 @@ use super::terminal;
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct Remote {
     /// HTTP address of the relay (`admin.address`).
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8025", global = true)]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8025", env = "REMUDA_ADMIN", global = true)]
     pub(super) admin: String,
     /// File with the token to ask with; without it `REMUDA_TOKEN` is taken.
     #[arg(long, value_name = "FILE", global = true)]

@@ -36,3 +36,4 @@ mod spf;
 mod spool;
 mod stop;
 mod support;
+mod tour;
