@@ -3,7 +3,8 @@
 //! Every ```` ```sh ```` block of the document runs, in order, in one shell in an empty directory. It must succeed, and what
 //! the ```` ```text ```` block behind it shows must be there: each of its lines in this order, whatever the numbers, times
 //! and widths of columns, with `…` for whatever is left out. `<!-- again until it shows -->` before a block stands for the
-//! reader who asks again. A block after `<!-- not yet -->` is not run.
+//! reader who asks again; what it names behind `shows` must be there to the letter. A block after `<!-- not yet -->` is not
+//! run.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
@@ -26,20 +27,24 @@ struct Step {
     line: usize,
     commands: String,
     shows: Vec<String>,
-    is_repeated: bool,
+    /// Asked again until this is there to the letter, and `shows`.
+    again_until: Option<String>,
     is_to_come: bool,
 }
 
 fn steps(document: &str) -> Vec<Step> {
     let (mut steps, mut fence) = (Vec::<Step>::new(), None);
-    let (mut is_repeated, mut is_to_come) = (false, false);
+    let (mut again_until, mut is_to_come) = (None, false);
     for (number, line) in (1..).zip(document.lines()) {
         match (fence, line) {
-            (None, "<!-- again until it shows -->") => is_repeated = true,
             (None, "<!-- not yet -->") => is_to_come = true,
+            (None, comment) if comment.starts_with("<!-- again until it shows") => {
+                let exactly = comment.trim_start_matches("<!-- again until it shows").trim_end_matches("-->").trim();
+                again_until = Some(exactly.to_owned());
+            }
             (None, "```sh") => {
-                steps.push(Step { line: number, is_repeated, is_to_come, ..Step::default() });
-                (is_repeated, is_to_come) = (false, false);
+                let (again_until, is_to_come) = (again_until.take(), std::mem::take(&mut is_to_come));
+                steps.push(Step { line: number, again_until, is_to_come, ..Step::default() });
                 fence = Some("sh");
             }
             (None, "```text") => fence = Some("text"),
@@ -54,7 +59,7 @@ fn steps(document: &str) -> Vec<Step> {
             }
         }
     }
-    assert_eq!(fence, None, "the last fence is closed");
+    assert_eq!((fence, again_until, is_to_come), (None, None, false), "something is left open at the end");
     steps
 }
 
@@ -186,8 +191,9 @@ fn play(document: &str) -> usize {
             let (is_done, output) = shell.run(&step.commands);
             let at = format!("docs/tour.md:{}:\n{}--- printed\n{output}---", step.line, step.commands);
             assert!(is_done, "failed, or not done within {PATIENCE:?}: {at}");
-            let Some(lacking) = lacks(&output, &step.shows) else { break };
-            let may_wait = step.is_repeated && started.elapsed() < PATIENCE;
+            let exactly = step.again_until.as_deref().filter(|exactly| !output.contains(exactly));
+            let Some(lacking) = exactly.or_else(|| lacks(&output, &step.shows)) else { break };
+            let may_wait = step.again_until.is_some() && started.elapsed() < PATIENCE;
             assert!(may_wait, "{at}\nhas nothing like\n{lacking}");
             std::thread::sleep(Duration::from_millis(200));
         }
@@ -226,6 +232,8 @@ fn a_document_with_a_mistake_fails() {
     let document = |commands: &str, shows: &str| format!("# T\n\n```sh\n{commands}\n```\n\n```text\n{shows}\n```\n");
     assert_eq!(play(&document("x=1\necho \"$x apple\" two", "2 apple two")), 1);
     assert_eq!(play(&format!("{}<!-- not yet -->\n```sh\nfalse\n```\n", document("true", "…"))), 1);
+    let again = "<!-- again until it shows 3 -->\n```sh\nn=$((${n-0} + 1)); echo n $n\n```\n```text\nn 9\n```\n";
+    assert_eq!(play(&format!("{again}```sh\n[ $n = 3 ]\n```\n")), 2);
     let bad = [("echo one", "two"), ("false\necho one", "one"), ("echo $no_such_thing", ""), ("exit 0", "")];
     for (commands, shows) in bad {
         let played = std::panic::catch_unwind(|| play(&document(commands, shows)));
@@ -262,7 +270,10 @@ async fn a_demo_stays_does_as_it_is_told_and_adds_up() {
     };
     let wish = |words: &[&str]| {
         let granted = remuda(&directory, &[&["demo", "do"], words].concat());
-        (granted.status.code(), String::from_utf8(granted.stdout).unwrap() + &String::from_utf8(granted.stderr).unwrap())
+        (
+            granted.status.code(),
+            String::from_utf8(granted.stdout).unwrap() + &String::from_utf8(granted.stderr).unwrap(),
+        )
     };
     let shows = |what: &'static str| status().lines().any(|line| fits(line, what)).then_some(());
 
@@ -275,7 +286,10 @@ async fn a_demo_stays_does_as_it_is_told_and_adds_up() {
     wait_until("mta1 is out", async || shows("mta1 … suspended … listed")).await;
     wait_until("mta3 steps in", async || {
         let (_, shown) = wish(&["show"]);
-        shown.lines().any(|l| l.starts_with("mta3") && l.split_whitespace().any(|n| n.parse().is_ok_and(|n: u64| n > 0))).then_some(())
+        shown
+            .lines()
+            .any(|l| l.starts_with("mta3") && l.split_whitespace().any(|n| n.parse().is_ok_and(|n: u64| n > 0)))
+            .then_some(())
     })
     .await;
     assert_eq!(wish(&["block", "mta2", "--at", "alpha"]).0, Some(0));

@@ -3,6 +3,9 @@
 //! A demo may run for days, so the logs of the receivers are emptied as it goes and each message of the traffic leaves one
 //! bit.
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
 use super::receivers::Receiver;
 use crate::demo::sink::{Sink, Taken};
 
@@ -10,6 +13,8 @@ use crate::demo::sink::{Sink, Taken};
 #[derive(Debug, Default)]
 pub(super) struct Books {
     seen: Vec<u64>,
+    /// Addresses that bindings of the relay have or had. Mail from elsewhere is another relay's business.
+    ours: BTreeSet<IpAddr>,
     /// Recipients of the traffic's messages, each counted once.
     pub(super) arrived: u64,
     /// Messages that arrived again.
@@ -22,8 +27,15 @@ pub(super) struct Books {
 
 impl Books {
     /// Books what `receivers` and `elsewhere` took since the last time. `sent` are the numbers that the traffic has given
-    /// out: an id beyond is somebody else's.
-    pub(super) fn take(&mut self, receivers: &[Receiver], elsewhere: &Sink, sent: u64) {
+    /// out: an id beyond is somebody else's. `bindings` are the source addresses the relay has now.
+    pub(super) fn take(
+        &mut self,
+        receivers: &[Receiver],
+        elsewhere: &Sink,
+        bindings: impl IntoIterator<Item = IpAddr>,
+        sent: u64,
+    ) {
+        self.ours.extend(bindings);
         let sinks = receivers.iter().map(|receiver| &receiver.sink).chain([elsewhere]);
         for taken in sinks.flat_map(Sink::take_log) {
             self.book(&taken, sent);
@@ -31,6 +43,9 @@ impl Books {
     }
 
     fn book(&mut self, taken: &Taken, sent: u64) {
+        if !self.ours.contains(&taken.source) {
+            return;
+        }
         let recipients = taken.recipients.len() as u64;
         let id = taken.id.as_ref().and_then(|id| id.parse().ok()).filter(|id: &u64| *id < sent);
         match id {
@@ -55,8 +70,6 @@ impl Books {
 
 #[cfg(test)]
 mod tests {
-    use std::net::IpAddr;
-
     use super::*;
 
     #[test]
@@ -73,7 +86,7 @@ mod tests {
             connection: 0,
             acknowledged: true,
         };
-        let mut books = Books::default();
+        let mut books = Books { ours: [IpAddr::from([127, 0, 0, 11])].into(), ..Books::default() };
         let mail = [
             (Some("0"), "a@b.example", 1),
             (Some("64"), "a@b.example", 1),
@@ -86,6 +99,7 @@ mod tests {
         for (id, path, recipients) in mail {
             books.book(&taken(id, path, recipients), 100);
         }
+        books.book(&Taken { source: IpAddr::from([127, 0, 0, 99]), ..taken(Some("7"), "a@b.example", 1) }, 100);
         assert_eq!((books.arrived, books.twice, books.others, books.reports), (2, 1, 4, 1));
     }
 }

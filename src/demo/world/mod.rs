@@ -19,6 +19,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -97,7 +98,7 @@ pub async fn stay(options: &Stay) -> Result<bool, String> {
     let mut booking = tokio::time::interval(BOOK_EVERY);
     let failure = loop {
         tokio::select! {
-            _ = booking.tick() => world.book(),
+            _ = booking.tick() => world.book(&sources),
             _ = interrupt.recv() => break None,
             _ = terminate.recv() => break None,
             why = relay.failed() => break Some(why),
@@ -108,7 +109,7 @@ pub async fn stay(options: &Stay) -> Result<bool, String> {
     // It ends by itself after the loads on the wire; one that went wrong shows in the sum.
     drop(traffic.await);
     relay.stop().await;
-    world.book();
+    world.book(&sources);
     let good = summary::print(&world, &sources);
     place.leave();
     failure.map_or(Ok(good), Err)
@@ -118,8 +119,12 @@ impl World {
     async fn build() -> Result<Self, String> {
         let text = |e: std::io::Error| e.to_string();
         let at = |last| SocketAddr::from(([127, 0, 1, last], 0));
-        let tempers =
-            [("alpha", Temper::Easy), ("beta", Temper::Greylists), ("gamma", Temper::Slow), ("delta", Temper::Busy(20))];
+        let tempers = [
+            ("alpha", Temper::Easy),
+            ("beta", Temper::Greylists),
+            ("gamma", Temper::Slow),
+            ("delta", Temper::Busy(20)),
+        ];
         let mut receivers = Vec::new();
         for (last, (name, temper)) in (1..).zip(tempers) {
             receivers.push(Receiver::start(name, temper, at(last)).await.map_err(text)?);
@@ -140,9 +145,11 @@ impl World {
         })
     }
 
-    fn book(&self) {
-        let sent = self.traffic.sent.load(std::sync::atomic::Ordering::SeqCst);
-        self.books.lock().take(&self.receivers, &self.elsewhere, sent);
+    fn book(&self, relay: &Sources) {
+        let sent = self.traffic.sent.load(Ordering::SeqCst);
+        let config: Arc<Config> = relay.dispatcher.config();
+        let bindings = config.bindings.iter().map(|binding| binding.bind_address);
+        self.books.lock().take(&self.receivers, &self.elsewhere, bindings, sent);
     }
 
     fn receiver(&self, name: &str) -> Result<&Receiver, String> {

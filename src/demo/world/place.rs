@@ -85,9 +85,8 @@ impl Place {
             self.write(name, &format!("{address}\n"))?;
         }
         let directory = self.directory.display().to_string().replace('\'', "'\\''");
-        let mut env = format!(
-            "export REMUDA_ADMIN={admin}\nexport REMUDA_DEMO='{directory}'\nexport REMUDA_SMTP={smtp}\n"
-        );
+        let mut env =
+            format!("export REMUDA_ADMIN={admin}\nexport REMUDA_DEMO='{directory}'\nexport REMUDA_SMTP={smtp}\n");
         env += &format!("export REMUDA_NAMES={}\n", world.names.addr());
         for receiver in &world.receivers {
             env += &format!("export REMUDA_{}={}\n", receiver.name.to_ascii_uppercase(), receiver.sink.addr());

@@ -25,8 +25,7 @@ pub(super) fn print(world: &World, sources: &Sources) -> bool {
         status.queue.recipients,
         if aside == 0 { String::new() } else { format!(" + set aside {aside}") },
     );
-    let (sent, unknown) =
-        (world.traffic.accepted.load(Ordering::SeqCst), world.traffic.unknown.load(Ordering::SeqCst));
+    let (sent, unknown) = (world.traffic.accepted.load(Ordering::SeqCst), world.traffic.unknown.load(Ordering::SeqCst));
     println!(
         "of these {sent} from the demo's own senders (answered 250), {unknown} without an answer, {} of yours",
         books.others
