@@ -3,7 +3,7 @@
 //! A demo may run for days, so the logs of the receivers are emptied as it goes and each message of the traffic leaves one
 //! bit.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::receivers::Receiver;
@@ -13,8 +13,8 @@ use crate::demo::sink::{Sink, Taken};
 #[derive(Debug, Default)]
 pub(super) struct Books {
     seen: Vec<u64>,
-    /// Addresses that bindings of the relay have or had. Mail from elsewhere is another relay's business.
-    ours: BTreeSet<IpAddr>,
+    /// Addresses that bindings of the relay have or had, with their names. Mail from elsewhere is another relay's business.
+    pub(super) ours: BTreeMap<IpAddr, String>,
     /// Recipients of the traffic's messages, each counted once.
     pub(super) arrived: u64,
     /// Messages that arrived again.
@@ -27,12 +27,12 @@ pub(super) struct Books {
 
 impl Books {
     /// Books what `receivers` and `elsewhere` took since the last time. `sent` are the numbers that the traffic has given
-    /// out: an id beyond is somebody else's. `bindings` are the source addresses the relay has now.
+    /// out: an id beyond is somebody else's. `bindings` are those the relay has now: source address and name.
     pub(super) fn take(
         &mut self,
         receivers: &[Receiver],
         elsewhere: &Sink,
-        bindings: impl IntoIterator<Item = IpAddr>,
+        bindings: impl IntoIterator<Item = (IpAddr, String)>,
         sent: u64,
     ) {
         self.ours.extend(bindings);
@@ -43,7 +43,7 @@ impl Books {
     }
 
     fn book(&mut self, taken: &Taken, sent: u64) {
-        if !self.ours.contains(&taken.source) {
+        if !self.ours.contains_key(&taken.source) {
             return;
         }
         let recipients = taken.recipients.len() as u64;
@@ -86,7 +86,7 @@ mod tests {
             connection: 0,
             acknowledged: true,
         };
-        let mut books = Books { ours: [IpAddr::from([127, 0, 0, 11])].into(), ..Books::default() };
+        let mut books = Books { ours: [(IpAddr::from([127, 0, 0, 11]), "mta1".into())].into(), ..Books::default() };
         let mail = [
             (Some("0"), "a@b.example", 1),
             (Some("64"), "a@b.example", 1),

@@ -63,24 +63,24 @@ impl World {
     }
 
     fn show(&self, relay: &Sources) -> String {
-        let mut text = format!("traffic: {}\n\n{}", self.traffic.text(), self.matrix(relay));
+        self.book(relay);
+        let mut text = format!("traffic: {}\n\n{}", self.traffic.text(), self.matrix());
         // Writing to a String cannot fail.
         for (zone, name) in self.listed.lock().iter() {
             let _ = write!(text, "\n{zone} lists {name}");
         }
+        let bindings = self.books.lock().ours.clone();
         for receiver in &self.receivers {
             for source in receiver.blocked() {
-                let config = relay.dispatcher.config();
-                let found = config.bindings.iter().find(|binding| binding.bind_address == source);
-                let name = found.map_or_else(|| source.to_string(), |binding| binding.name.to_string());
+                let name = bindings.get(&source).cloned().unwrap_or_else(|| source.to_string());
                 let _ = write!(text, "\n{} refuses {name}", receiver.name);
             }
         }
         text
     }
 
-    /// Messages by binding and receiver, as the receivers counted them.
-    pub(super) fn matrix(&self, relay: &Sources) -> String {
+    /// Messages by binding and receiver, as the receivers counted them; those of bindings that are gone too.
+    pub(super) fn matrix(&self) -> String {
         let mut text = String::from("binding  ");
         let receivers = self.receivers.iter().map(|r| (r.name, &r.sink)).chain([("elsewhere", &self.elsewhere)]);
         let receivers: Vec<_> = receivers.collect();
@@ -88,10 +88,10 @@ impl World {
         for (name, _) in &receivers {
             let _ = write!(text, " {name:>9}");
         }
-        for binding in &relay.dispatcher.config().bindings {
-            let _ = write!(text, "\n{:<9}", binding.name.as_str());
+        for (source, name) in &self.books.lock().ours {
+            let _ = write!(text, "\n{name:<9}");
             for (_, sink) in &receivers {
-                let _ = write!(text, " {:>9}", sink.source(binding.bind_address).messages);
+                let _ = write!(text, " {:>9}", sink.source(*source).messages);
             }
         }
         text.push('\n');

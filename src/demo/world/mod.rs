@@ -145,10 +145,11 @@ impl World {
         })
     }
 
+    /// Books what arrived, and which bindings `relay` has now.
     fn book(&self, relay: &Sources) {
         let sent = self.traffic.sent.load(Ordering::SeqCst);
         let config: Arc<Config> = relay.dispatcher.config();
-        let bindings = config.bindings.iter().map(|binding| binding.bind_address);
+        let bindings = config.bindings.iter().map(|binding| (binding.bind_address, binding.name.to_string()));
         self.books.lock().take(&self.receivers, &self.elsewhere, bindings, sent);
     }
 

@@ -9,9 +9,9 @@ use crate::admin::status::Status;
 /// Prints it. True when it adds up. The relay must have stopped, and what arrived must be booked.
 pub(super) fn print(world: &World, sources: &Sources) -> bool {
     let status = Status::of(sources);
-    let (c, books) = (&status.counts, world.books.lock());
-    println!("\nMessages taken by the receivers:\n\n{}", world.matrix(sources));
+    println!("\nMessages taken by the receivers:\n\n{}", world.matrix());
 
+    let (c, books) = (&status.counts, world.books.lock());
     let arrived = books.arrived + books.others + books.reports;
     let taken_in = c.accepted_recipients + c.dsn;
     let aside = c.stranded_recipients + c.set_aside_recipients;

@@ -119,9 +119,12 @@ impl Traffic {
     }
 }
 
-/// A number between 0 and 99 that looks like chance.
+/// A number between 0 and 99 that looks like chance (SplitMix64), unlike that of another `salt`.
 fn hundredth(n: u64, salt: u64) -> u64 {
-    (n.wrapping_add(salt).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33) % 100
+    let mixed = n.wrapping_add(salt << 32).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    (mixed ^ (mixed >> 31)) % 100
 }
 
 fn pick<'a>(from: &[(&'a str, u64)], mut at: u64) -> &'a str {
@@ -139,7 +142,7 @@ fn sender(n: u64) -> &'static str {
 }
 
 fn recipient(n: u64) -> String {
-    let domain = pick(&DOMAINS, hundredth(n, 1 << 40));
+    let domain = pick(&DOMAINS, hundredth(n, 2));
     match n % UNKNOWN_EVERY {
         0 => format!("{NOBODY}@{domain}"),
         _ => format!("user{}@{domain}", n % USERS),
