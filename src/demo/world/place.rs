@@ -123,12 +123,9 @@ docs/tour.md has the whole tour.
         )
     }
 
-    /// Removes what is temporary, and says what stays.
+    /// Says what stays.
     pub(super) fn leave(&self) {
-        if self.is_temporary {
-            // What cannot be removed is a few megabytes in the temporary directory; nothing depends on it.
-            drop(fs::remove_dir_all(&self.directory));
-        } else {
+        if !self.is_temporary {
             println!("   {} stays; remove it when you have seen enough.", self.shown);
         }
     }
@@ -137,6 +134,15 @@ docs/tour.md has the whole tour.
     fn write(&self, name: &str, text: &str) -> Result<(), String> {
         let (path, aside) = (self.directory.join(name), self.directory.join(format!(".{name}.new")));
         fs::write(&aside, text).and_then(|()| fs::rename(&aside, &path)).map_err(|e| format!("{}: {e}", path.display()))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if self.is_temporary {
+            // What cannot be removed is a few megabytes in the temporary directory; nothing depends on it.
+            drop(fs::remove_dir_all(&self.directory));
+        }
     }
 }
 
@@ -173,8 +179,13 @@ mod tests {
         let place = Place::make(Some(&wanted)).unwrap();
         place.write(CONFIG, "").unwrap();
         assert!(Place::make(Some(&wanted)).err().unwrap().contains("holds a demo already"));
-        place.leave();
+        drop(place);
         assert!(wanted.exists(), "what the operator named is the operator's to remove");
+        let place = Place::make(None).unwrap();
+        let made = place.directory.clone();
+        assert!(made.exists());
+        drop(place);
+        assert!(!made.exists(), "what nobody named is gone, also after a start that failed");
     }
 
     #[test]
