@@ -79,11 +79,10 @@ enum Verb {
     /// The same as check --online.
     Doctor(online::Doctor),
     /// Show on loopback what the relay does: thousands of messages, a block, a listing, a fail-over. Needs no privileges.
-    Demo {
-        /// Messages to send.
-        #[arg(long, default_value_t = 6000)]
-        messages: u32,
-    },
+    ///
+    /// With --stay a whole world goes on until Ctrl-C, to try every verb in where it hurts nobody; remuda demo do makes things
+    /// happen in it.
+    Demo(demo::Args),
     /// Read SMTP replies on standard input, one a line; print what each means, one JSON object a line.
     ///
     /// The objects name the scope in the coarser words of labelled replies: recipient, content (message), sender
@@ -192,7 +191,7 @@ pub fn main() -> ExitCode {
         }
         Verb::Check { config, .. } => check::main(&config),
         Verb::Doctor(doctor) => online::main(&doctor.config, &doctor.options),
-        Verb::Demo { messages } => demo::main(messages),
+        Verb::Demo(args) => demo::main(&args),
         Verb::Classify { raw, rules, explain, table, provider, stage, mail } => {
             classify::main(&classify::Options { raw, explain, table, provider, stage, mail }, &rules)
         }

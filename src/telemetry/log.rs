@@ -25,6 +25,12 @@ pub fn init(log: &Log) -> Result<(), String> {
     Ok(())
 }
 
+/// The same, to `file` instead of standard error.
+pub fn init_into(log: &Log, file: impl std::io::Write + Send + 'static) -> Result<(), String> {
+    drop(subscriber(log, std::sync::Mutex::new(file))?.try_init());
+    Ok(())
+}
+
 /// Writes lines to `writer`.
 fn subscriber<W>(log: &Log, writer: W) -> Result<Box<dyn Subscriber + Send + Sync>, String>
 where

@@ -43,3 +43,4 @@ mod spf;
 mod spool;
 mod stop;
 mod support;
+mod tour;

@@ -26,13 +26,13 @@ const HERE: &str = "local";
 pub(super) struct Remote {
     /// The relay's HTTP side: HOST:PORT or a URL; "local" is the relay whose configuration this machine has, else
     /// 127.0.0.1:8025.
-    #[arg(long, value_name = "ADDRESS", default_value = HERE, global = true, help_heading = "Which relay")]
+    #[arg(long, value_name = "ADDRESS", default_value = HERE, env = "REMUDA_ADMIN", global = true, help_heading = "Which relay")]
     pub(super) admin: String,
     /// File with the token to ask with; without it `REMUDA_TOKEN` is taken, else the token in the relay's state directory.
     #[arg(long, value_name = "FILE", global = true, help_heading = "Which relay")]
     pub(super) token_file: Option<PathBuf>,
     /// Configuration of the relay, where it says how to reach it; /etc/remuda/remuda.toml if that can be read.
-    #[arg(long, value_name = "FILE", global = true, help_heading = "Which relay")]
+    #[arg(long, value_name = "FILE", env = "REMUDA_CONFIG", global = true, help_heading = "Which relay")]
     pub(super) config: Option<PathBuf>,
     /// Certificate (PEM) that the relay shows, where no authority of the system vouches for it.
     #[arg(long, value_name = "FILE", global = true, help_heading = "Which relay")]

@@ -208,6 +208,11 @@ impl Sink {
         self.shared.log.lock().clone()
     }
 
+    /// Everything taken since the last call (or [`Sink::forget`]); the log is empty afterwards, the counters stay.
+    pub fn take_log(&self) -> Vec<Taken> {
+        std::mem::take(&mut *self.shared.log.lock())
+    }
+
     /// Forgets the log and the counters.
     pub fn forget(&self) {
         self.shared.log.lock().clear();
