@@ -86,6 +86,7 @@ const PURE: &[&str] = &[
     "src/reputation",
     "src/scheduler",
     "src/simulate",
+    "src/telemetry/history",
 ];
 
 /// Below a pure directory, yet shell: they open files.

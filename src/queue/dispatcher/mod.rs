@@ -47,6 +47,7 @@ use crate::scheduler::cap::GrantRequest;
 use crate::store::committer::{Committer, Pending};
 use crate::store::{Batch, Op, Spool, SpoolError};
 use crate::telemetry::events::{Events, Kind};
+use crate::telemetry::history::History;
 use crate::telemetry::metrics::operation::SpoolWork;
 use crate::telemetry::{Metrics, health_log, warmup_log};
 
@@ -136,6 +137,8 @@ pub struct Dispatcher {
     on_blame: Mutex<Option<OnBlame>>,
     on_sender: Mutex<Option<OnSender>>,
     events: Events,
+    /// The last hour.
+    history: Mutex<History>,
     /// Tenants whose return paths are rewritten.
     rewritten: HashSet<TenantName>,
 }
@@ -218,6 +221,7 @@ impl Dispatcher {
             on_blame: Mutex::default(),
             on_sender: Mutex::default(),
             events: Events::default(),
+            history: Mutex::default(),
         })
     }
 
@@ -272,6 +276,11 @@ impl Dispatcher {
     /// What happened lately.
     pub fn events(&self) -> &Events {
         &self.events
+    }
+
+    /// Reads the last hour.
+    pub fn with_history<R>(&self, f: impl FnOnce(&History) -> R) -> R {
+        f(&self.history.lock())
     }
 
     /// What reads replies.

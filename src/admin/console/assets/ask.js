@@ -1,0 +1,58 @@
+// Acts on what waits: which entries, why, and how many that are before it is done.
+
+import { post } from "./api.js";
+import { h, show } from "./dom.js";
+import { refreshSoon, state } from "./live.js";
+import { button, field, panel, say, select } from "./parts.js";
+import { exactly, plural } from "./words.js";
+
+const ACTS = {
+  retry: { label: "Retry now", done: "tried now", means: "Their next try is due at once; caps, rates and suspensions still hold." },
+  hold: { label: "Hold", done: "held", means: "They wait until they are released." },
+  release: { label: "Release", done: "released", means: "What was held goes on." },
+  move: { label: "Move", done: "moved", means: "They wait in another pool from now on, and leave over its bindings.", pool: true },
+  bounce: { label: "Bounce", done: "bounced", means: "They are given up and reported to their senders. This cannot be undone.", danger: true },
+};
+
+export const NAMES = Object.entries(ACTS).map(([key, act]) => [key, act.label]);
+
+// `what` is `{ids: [...]}` or `{filter: {...}}` or `{all: true}`; `words` says that to people.
+export function actOnQueue(key, what, words, done) {
+  const act = ACTS[key];
+  const shown = panel(`${act.label}: ${words}`, "middle");
+  const reason = h("input", { type: "text", required: true, maxlength: 500, autocomplete: "off" });
+  const pool = act.pool ? select(state.board.pools.map((pool) => [pool.name, pool.name]), "", {}) : null;
+  const said = h("div", { class: "answer", role: "alert" });
+  const submit = h("button", { type: "submit", class: `primary ${act.danger ? "danger" : ""}` }, act.label);
+  let confirm;
+  const body = () => ({ ...what, reason: reason.value.trim(), ...(pool ? { to: pool.value } : {}), ...(confirm === undefined ? {} : { confirm }) });
+  const ask = (matched) => {
+    confirm = matched;
+    submit.textContent = `${act.label} ${plural(matched, "entry", "entries")}`;
+    show(said, h("p", { class: "notice warn" }, h("b", {}, `${exactly(matched)} ${matched === 1 ? "entry is" : "entries are"} concerned.`), " Press once more to do it."));
+    submit.focus();
+  };
+  const run = async () => {
+    submit.disabled = true;
+    try {
+      const answer = await post(`/api/v1/queue/${key}`, body());
+      const n = answer?.done ?? answer?.changed ?? answer?.matched ?? answer?.count ?? confirm;
+      shown.close();
+      say(n === undefined ? `${act.label}: done.` : `${plural(n, "entry", "entries")} ${act.done}.`);
+      refreshSoon();
+      done?.();
+    } catch (error) {
+      submit.disabled = false;
+      if (error.matched !== undefined && error.matched !== confirm) return ask(error.matched);
+      show(said, h("p", { class: "notice bad" }, error.message));
+    }
+    submit.disabled = false;
+  };
+  shown.show(h("form", { on: { submit: (event) => { event.preventDefault(); run(); } } },
+    h("p", { class: "soft" }, act.means),
+    pool ? field("To the pool", pool) : null,
+    field("Reason", reason, "Goes into the record with your name."),
+    said,
+    h("div", { class: "buttons" }, submit, button("Cancel", () => shown.close()))));
+  reason.focus();
+}

@@ -1,0 +1,85 @@
+// What happened, newest first; new ones come by themselves.
+
+import { get, name as escape } from "./api.js";
+import { h, show } from "./dom.js";
+import { hear, KINDS, state } from "./live.js";
+import { button, empty, field, select } from "./parts.js";
+import { exact, onClock, plain } from "./words.js";
+
+const KEPT = 500;
+const SHOWN = 100;
+const AGAIN = 5000;
+const TONES = { suspended: "bad", listed: "bad", throttled: "warn", probation: "trial", active: "good", held: "warn", released: "good" };
+
+export function events(main, to) {
+  const filter = { kind: to.parameters.get("kind") || "", text: to.parameters.get("filter") || "" };
+  let all = [];
+  let failed = "";
+  let loaded = false;
+  let shown = SHOWN;
+  let paused = false;
+  let at = 0;
+  const kind = select([["", "all kinds"], ...KINDS.map((name) => [name, plain(name)])], filter.kind, { on: { change: () => { filter.kind = kind.value; load(); } } });
+  const text = h("input", { type: "search", placeholder: "binding, tenant, word …", value: filter.text, autocomplete: "off", on: { input: () => { filter.text = text.value; shown = SHOWN; draw(); } } });
+  const pause = h("button", { type: "button", "aria-pressed": "false", on: { click: () => { paused = !paused; pause.setAttribute("aria-pressed", String(paused)); if (!paused) load(); } } }, "Pause");
+  const list = h("div", {});
+  show(main, h("div", { class: "screen" }, h("div", { class: "screen-head" }, h("h1", { tabindex: -1 }, "Events"), h("div", { class: "filters", role: "search" }, field("Kind", kind), field("Holds", text), pause)), list));
+
+  async function load() {
+    at = Date.now();
+    try {
+      all = (await get("/api/v1/events", { kind: filter.kind, limit: KEPT })).events.reverse();
+      failed = "";
+    } catch (error) {
+      failed = error.message;
+    }
+    loaded = true;
+    draw();
+  }
+
+  const deaf = hear((event) => {
+    if (paused || (filter.kind && event.kind !== filter.kind) || all.some((known) => same(known, event))) return;
+    all.unshift(event);
+    all.length = Math.min(all.length, KEPT);
+    draw();
+  });
+
+  function draw() {
+    if (!loaded) return show(list, h("p", { class: "soft" }, "…"));
+    const wanted = filter.text.trim().toLowerCase();
+    const fitting = all.filter((event) => !wanted || Object.values(event).some((value) => String(value).toLowerCase().includes(wanted)));
+    const some = fitting.slice(0, shown);
+    show(list, failed ? h("p", { class: "notice bad" }, failed) : null,
+      some.length ? h("ol", { class: "events" }, some.map(eventRow)) : empty("Nothing of that kind yet."),
+      fitting.length > some.length ? h("p", { class: "more" }, `${some.length} of ${fitting.length}. `, button("Show more", () => { shown += 2 * SHOWN; draw(); })) : null);
+  }
+
+  load();
+  return {
+    // Without a stream, by asking.
+    update: () => { if (!paused && !state.streams && Date.now() - at > AGAIN) load(); },
+    close: deaf,
+  };
+}
+
+function same(one, other) {
+  if (one.seq !== undefined && other.seq !== undefined) return String(one.seq) === String(other.seq);
+  return JSON.stringify(one) === JSON.stringify(other);
+}
+
+const OWN = new Set(["at", "kind", "seq", "binding", "destination", "tenant", "pool", "to", "from", "evidence", "reason", "act", "actor", "what", "until", "zone"]);
+
+export function eventRow(event) {
+  const subject = [event.binding ? h("a", { href: `#/binding/${escape(event.binding)}` }, event.binding) : null, event.zone ? h("b", {}, event.zone) : null, event.tenant ? h("span", {}, event.tenant) : null, event.pool && !event.binding ? h("span", {}, event.pool) : null].filter(Boolean);
+  const place = event.destination && event.destination !== "*" ? h("span", { class: "soft" }, ` at ${event.destination}`) : null;
+  const move = event.to ? h("span", { class: `flag ${TONES[event.to] || ""}` }, event.from ? `${plain(event.from)} → ` : "", plain(event.to)) : null;
+  const what = event.act || event.what || event.note || event.change;
+  const rest = Object.entries(event).filter(([name]) => !OWN.has(name) && name !== "note" && name !== "change");
+  return h("li", { class: `event ${event.kind}`, key: event.seq ?? `${event.at} ${event.kind} ${event.binding || ""} ${event.destination || ""} ${event.zone || ""} ${event.to || ""} ${what || ""}` },
+    h("time", { datetime: event.at, title: exact(event.at) }, onClock(event.at)),
+    h("span", { class: "kind" }, plain(event.kind)),
+    h("div", { class: "event-body" },
+      h("p", { class: "event-line" }, event.actor ? h("b", {}, `${event.actor} `) : null, what ? h("span", {}, `${plain(what)} `) : null, subject.map((part, n) => [n ? " · " : "", part]), place, move ? [" ", move] : null, event.reason ? h("span", { class: "soft" }, ` ${plain(event.reason)}`) : null, event.until ? h("span", { class: "soft" }, ` until ${exact(event.until)}`) : null),
+      event.evidence ? h("p", { class: "soft said-long" }, event.evidence) : null,
+      rest.length ? h("p", { class: "soft rest" }, rest.map(([name, value]) => [h("span", { class: "name" }, plain(name)), " ", String(value), "  "])) : null));
+}

@@ -1,0 +1,144 @@
+// What waits: by receiver and reason, then entry by entry, with a search and acts on all that it finds.
+
+import { get, query } from "./api.js";
+import { actOnQueue, NAMES } from "./ask.js";
+import { h, show } from "./dom.js";
+import { entryPanel } from "./entry.js";
+import { mayAct, state } from "./live.js";
+import { button, empty, field, select, table } from "./parts.js";
+import { count, exactly, plural, time, why } from "./words.js";
+
+const PAGE = 100;
+const FIELDS = ["tenant", "pool", "destination", "domain", "reason", "reply", "older_than"];
+const GROUPS = 40;
+const TYPING = 300;
+const AGAIN = 5000;
+
+export function queue(main, to) {
+  const filter = Object.fromEntries(FIELDS.map((name) => [name, to.parameters.get(name) || ""]));
+  const known = { entries: [], total: 0, next: null, failed: "", loaded: false, at: 0, asking: 0, pages: 1 };
+  const chosen = new Set();
+  let typing = 0;
+  let allGroups = false;
+
+  const changed = () => {
+    known.pages = 1;
+    chosen.clear();
+    history.replaceState(null, "", `#/queue${query(filter)}`);
+    draw();
+    load();
+  };
+  const text = (name, label, placeholder) => {
+    const control = h("input", { type: "search", placeholder, value: filter[name], autocomplete: "off", on: { input: () => { filter[name] = control.value.trim(); clearTimeout(typing); typing = setTimeout(changed, TYPING); } } });
+    controls[name] = control;
+    return field(label, control);
+  };
+  const controls = {};
+  const ages = select([["", "any"], ["5m", "over 5 minutes"], ["1h", "over an hour"], ["6h", "over 6 hours"], ["1d", "over a day"], ["3d", "over 3 days"]], filter.older_than, { on: { change: () => { filter.older_than = ages.value; changed(); } } });
+  const clear = button("Clear", () => {
+    for (const name of FIELDS) filter[name] = "";
+    for (const control of Object.values(controls)) control.value = "";
+    ages.value = "";
+    changed();
+  });
+  const groups = h("div", {});
+  const acts = h("div", { class: "acts" });
+  const list = h("div", {});
+  show(main, h("div", { class: "screen" },
+    h("div", { class: "screen-head" }, h("h1", { tabindex: -1 }, "Queue")),
+    h("section", { "aria-labelledby": "sec-why" }, h("h2", { id: "sec-why" }, "Why mail waits"), groups),
+    h("section", { "aria-labelledby": "sec-entries" }, h("h2", { id: "sec-entries" }, "Entries"),
+      h("div", { class: "filter-grid", role: "search", "aria-label": "Search the queue" },
+        text("tenant", "Tenant", "name"), text("pool", "Pool", "name"), text("destination", "Receiver", "provider or site"), text("domain", "Recipient domain", "example.org"), text("reason", "Waits for", "retry, cap, …"), text("reply", "Last reply says", "part of its text"), field("Age", ages), h("div", { class: "field end" }, clear)),
+      acts, list)));
+
+  // What the filter says, without what is empty.
+  const wanted = () => Object.fromEntries(Object.entries(filter).filter(([, value]) => value));
+
+  async function load() {
+    const turn = ++known.asking;
+    try {
+      const entries = [];
+      let after;
+      let answer;
+      for (let page = 0; page < known.pages; page++) {
+        answer = await get("/api/v1/queue", { ...wanted(), limit: PAGE, after });
+        entries.push(...answer.entries);
+        after = answer.next ?? answer.after;
+        if (!after) break;
+      }
+      if (turn !== known.asking) return;
+      Object.assign(known, { entries: here(entries), total: answer.matched ?? answer.total ?? entries.length, next: after ?? null, failed: "", loaded: true, at: Date.now() });
+    } catch (error) {
+      if (turn !== known.asking) return;
+      Object.assign(known, { failed: error.message, loaded: true, at: Date.now() });
+    }
+    draw();
+  }
+
+  // The relay filters; a page that is not yet the answer to what was typed is narrowed here at once.
+  function here(entries) {
+    const is = (value, wanted) => !wanted || String(value ?? "").toLowerCase().includes(wanted.toLowerCase());
+    return entries.filter((entry) => is(entry.tenant, filter.tenant) && is(entry.pool, filter.pool) && is(entry.domain, filter.domain) && is(entry.last_reply, filter.reply));
+  }
+
+  function narrow(fields) {
+    for (const name of FIELDS) filter[name] = fields[name] || "";
+    for (const [name, control] of Object.entries(controls)) control.value = filter[name];
+    ages.value = filter.older_than;
+    changed();
+    document.getElementById("sec-entries")?.scrollIntoView({ block: "start" });
+  }
+
+  function drawGroups() {
+    const waiting = [...state.board.queue.waiting].sort((a, b) => b.recipients - a.recipients);
+    if (!waiting.length) return show(groups, empty("Nothing waits."));
+    const shown = allGroups ? waiting.slice(0, 1000) : waiting.slice(0, GROUPS);
+    const row = (group) => h("tr", { key: `${group.pool} ${group.destination} ${group.reason}` },
+      h("th", { scope: "row" }, h("button", { type: "button", class: "link", on: { click: () => narrow({ pool: group.pool, destination: group.destination, reason: group.reason }) } }, group.destination)),
+      h("td", {}, group.pool), h("td", {}, why(group.reason)), h("td", { class: "n" }, exactly(group.recipients)), h("td", { class: "n" }, time(group.oldest, "age")), h("td", { class: "n" }, group.next_at ? time(group.next_at, "in") : "–"), h("td", { class: "n" }, exactly(group.attempts)));
+    show(groups, table("What waits, by receiver and reason", [{ name: "Receiver" }, { name: "Pool" }, { name: "Because" }, { name: "Recipients", class: "n" }, { name: "Oldest", class: "n" }, { name: "Next", class: "n" }, { name: "Most tries", class: "n" }], shown.map(row)),
+      waiting.length > shown.length ? h("p", { class: "more" }, `${shown.length} of ${count(waiting.length)} groups. `, button("Show more", () => { allGroups = true; draw(); })) : null, held());
+  }
+
+  function held() {
+    const holds = state.board.holds || [];
+    if (!holds.length) return null;
+    return [h("h3", {}, "Held for the sender's sake"), h("ul", { class: "plain-list" }, holds.map((hold) => h("li", {}, h("b", {}, hold.tenant), hold.sender_domain ? ` (${hold.sender_domain})` : "", ` at ${hold.destination}: ${hold.state}, `, time(hold.until, "left"), h("div", { class: "soft" }, hold.evidence))))];
+  }
+
+  function drawActs() {
+    const filtered = Object.keys(wanted()).length > 0;
+    const what = chosen.size ? { ids: [...chosen] } : filtered ? { filter: wanted() } : { all: true };
+    const words = chosen.size ? plural(chosen.size, "chosen entry", "chosen entries") : filtered ? "all that the search finds" : "all that waits";
+    show(acts, known.entries.length ? [h("span", { class: "soft" }, `With ${words}:`), NAMES.map(([key, label]) => button(`${label} …`, () => actOnQueue(key, what, words, () => { chosen.clear(); load(); }), { disabled: !mayAct(), class: key === "bounce" ? "danger" : "" }))] : null);
+  }
+
+  function drawList() {
+    if (!known.loaded) return show(list, h("p", { class: "soft" }, "…"));
+    if (known.failed) return show(list, h("p", { class: "notice bad", role: "alert" }, known.failed));
+    if (!known.entries.length) return show(list, empty("No entry fits."));
+    const choose = (id) => h("input", { type: "checkbox", "aria-label": `Choose ${id}`, checked: chosen.has(id), on: { change: (event) => { if (event.target.checked) chosen.add(id); else chosen.delete(id); drawActs(); } } });
+    const row = (entry) => h("tr", { key: entry.id },
+      h("td", {}, choose(entry.id)),
+      h("th", { scope: "row" }, h("button", { type: "button", class: "link mono", on: { click: () => entryPanel(entry, load) } }, entry.id)),
+      h("td", {}, entry.tenant), h("td", {}, entry.domain, entry.destination && entry.destination !== entry.domain ? h("span", { class: "soft" }, ` → ${entry.destination}`) : null), h("td", {}, entry.pool), h("td", { class: "n" }, exactly(entry.recipients)), h("td", { class: "n" }, exactly(entry.attempts)), h("td", { class: "n" }, time(entry.arrived, "age")), h("td", {}, why(entry.reason)), h("td", { class: "n" }, entry.next_at ? time(entry.next_at, "in") : "–"), h("td", { class: "said" }, entry.last_reply || ""));
+    const columns = [{ name: "" }, { name: "Entry" }, { name: "Tenant" }, { name: "To" }, { name: "Pool" }, { name: "Rcpt", class: "n" }, { name: "Tries", class: "n" }, { name: "Age", class: "n" }, { name: "Waits, because" }, { name: "Next", class: "n" }, { name: "Last reply" }].map((column) => (column.name ? column : { ...column, name: h("span", { class: "unseen" }, "Choose") }));
+    show(list, h("p", { class: "soft", role: "status" }, `${count(known.entries.length)} of ${plural(known.total, "entry", "entries")}`), table("Waiting entries", columns, known.entries.map(row), { class: "entries" }),
+      known.next ? h("p", { class: "more" }, button("Show more", () => { known.pages += 1; load(); })) : null);
+  }
+
+  function draw() {
+    if (!state.board) return;
+    drawGroups();
+    drawActs();
+    drawList();
+    if (known.loaded && Date.now() - known.at > AGAIN) {
+      known.at = Date.now();
+      load();
+    }
+  }
+
+  load();
+  return { update: draw };
+}
