@@ -13,7 +13,7 @@ use serde::Serialize;
 use tokio::sync::Mutex;
 use utoipa::ToSchema;
 
-use super::past::Minutes;
+use super::past::BoardMinutes;
 use crate::admin::Sources;
 use crate::admin::auth::Reader;
 use crate::admin::problem::Problem;
@@ -46,17 +46,17 @@ pub(super) struct Board {
     #[schema(value_type = Vec<Object>)]
     herd: Vec<Card>,
     /// In the order of the configuration.
-    pools: Vec<PoolShown>,
+    pools: Vec<BoardPool>,
     /// Providers in the order of the configuration, and `other` for everybody else.
     destinations: Vec<String>,
     /// Of all bindings together.
-    minutes: Minutes,
+    minutes: BoardMinutes,
     /// Firing and pending.
     #[schema(value_type = Vec<Object>)]
     alerts: Vec<AlertShown>,
     /// The operator's orders in force.
     #[schema(value_type = Vec<Object>)]
-    orders: Vec<Order>,
+    orders_in_force: Vec<Order>,
 }
 
 /// One binding.
@@ -103,7 +103,7 @@ struct Listed {
 
 /// One pool.
 #[derive(Serialize, ToSchema)]
-struct PoolShown {
+struct BoardPool {
     name: String,
     spread: &'static str,
     pace: &'static str,
@@ -117,12 +117,12 @@ struct PoolShown {
     on_backup: bool,
     /// The others by what keeps them out.
     out: BTreeMap<&'static str, usize>,
-    tiers: Vec<Vec<Seat>>,
+    tiers: Vec<Vec<BoardSeat>>,
 }
 
 /// A binding in a tier.
 #[derive(Serialize, ToSchema)]
-struct Seat {
+struct BoardSeat {
     binding: String,
     weight: u32,
 }
@@ -201,9 +201,9 @@ impl Board {
             herd,
             pools: pools(&config, uses),
             destinations: destinations.chain([OTHER.to_owned()]).collect(),
-            minutes: Minutes::of(&sources.dispatcher.with_history(|history| history.all(now.wall))),
+            minutes: BoardMinutes::of(&sources.dispatcher.with_history(|history| history.all(now.wall))),
             alerts: sources.alerts.snapshot().alerts,
-            orders: sources.live.orders().all().to_vec(),
+            orders_in_force: sources.live.orders().all().to_vec(),
             status,
         }
     }
@@ -250,12 +250,12 @@ impl Seen {
     }
 }
 
-fn pools(config: &Config, uses: Vec<PoolUse>) -> Vec<PoolShown> {
+fn pools(config: &Config, uses: Vec<PoolUse>) -> Vec<BoardPool> {
     let mut uses: HashMap<_, PoolUse> = uses.into_iter().map(|used| (used.pool.clone(), used)).collect();
     let shown = |pool: &Pool| {
         let used = uses.remove(&pool.name);
-        let seat = |seat: &crate::config::Member| Seat { binding: seat.binding.to_string(), weight: seat.weight };
-        PoolShown {
+        let seat = |seat: &crate::config::Member| BoardSeat { binding: seat.binding.to_string(), weight: seat.weight };
+        BoardPool {
             name: pool.name.to_string(),
             spread: match pool.spread {
                 Spread::Weighted => "weighted",

@@ -28,13 +28,13 @@ pub(super) struct PastQuery {
 
 /// Sixty minutes, oldest first; the last one is under way.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Minutes {
+pub(super) struct BoardMinutes {
     delivered: Vec<u32>,
     deferred: Vec<u32>,
     bounced: Vec<u32>,
 }
 
-impl Minutes {
+impl BoardMinutes {
     pub(super) fn of(minutes: &[Tally; MINUTES]) -> Self {
         let each = |what: fn(&Tally) -> u32| minutes.iter().map(what).collect();
         Self { delivered: each(|t| t.delivered), deferred: each(|t| t.deferred), bounced: each(|t| t.bounced) }
@@ -43,13 +43,13 @@ impl Minutes {
 
 /// The answer.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Past {
+pub(super) struct BoardPast {
     /// When this was taken.
     #[serde(with = "rfc3339")]
     #[schema(value_type = String, format = DateTime)]
     at: Wall,
     /// By name; those without an attempt lately are left out.
-    bindings: BTreeMap<String, Minutes>,
+    bindings: BTreeMap<String, BoardMinutes>,
 }
 
 /// The last hour of some bindings, minute by minute. For the console of the same version.
@@ -59,7 +59,7 @@ pub(super) struct Past {
     tag = "console",
     params(PastQuery),
     responses(
-        (status = 200, description = "Recipients' attempts by minute", body = Past),
+        (status = 200, description = "Recipients' attempts by minute", body = BoardPast),
         (status = 400, description = "Too many bindings", body = Problem),
     ),
 )]
@@ -67,13 +67,13 @@ pub(super) async fn past(
     State(sources): State<Sources>,
     Reader(_): Reader,
     Query(query): Query<PastQuery>,
-) -> Result<Json<Past>, Problem> {
+) -> Result<Json<BoardPast>, Problem> {
     let names: Vec<BindingName> = query.bindings.split_whitespace().map(BindingName::new).collect();
     if names.len() > BINDINGS_MAX {
         return Err(Problem::bad(format!("{} bindings: at most {BINDINGS_MAX} at a time", names.len())));
     }
     let at = sources.dispatcher.now().wall;
     let minutes = |name: &BindingName| sources.dispatcher.with_history(|history| history.minutes(name, at));
-    let known = names.iter().filter_map(|name| Some((name.to_string(), Minutes::of(&minutes(name)?))));
-    Ok(Json(Past { at, bindings: known.collect() }))
+    let known = names.iter().filter_map(|name| Some((name.to_string(), BoardMinutes::of(&minutes(name)?))));
+    Ok(Json(BoardPast { at, bindings: known.collect() }))
 }

@@ -9,8 +9,8 @@ const SPANS = [["30m", "30 minutes"], ["2h", "2 hours"], ["8h", "8 hours"], ["1d
 
 // What may be done with a binding: which fields it needs, and what it means in a sentence.
 const ACTS = {
-  suspend: { label: "Suspend", means: "No mail leaves over it; what waits goes over the others or waits.", at: true, span: "2h", done: "is suspended" },
-  resume: { label: "Resume", means: "Ends a suspension, whoever ordered it; it comes back by way of its probation.", at: true, done: "is resumed" },
+  suspend: { label: "Suspend", means: "No mail leaves over it; what waits goes over the others or waits.", at: true, span: "2h", dry: true, done: "is suspended" },
+  resume: { label: "Resume", means: "Ends a suspension, whoever ordered it; it comes back by way of its probation.", at: true, dry: true, done: "is resumed" },
   drain: { label: "Drain", means: "No new attempt; what is on the wire ends as it would.", span: "", dry: true, done: "drains" },
   "set-cap": { label: "Set the daily cap", means: "Another daily cap, from now on; what was used today stays used.", span: "1d", cap: true, dry: true, done: "has another cap" },
   "set-stage": { label: "Set the warm-up stage", means: "Its ladder goes on from another stage.", stage: true, done: "is at another stage" },
@@ -31,9 +31,10 @@ function spanField(value) {
 function outcome(answer) {
   const changes = answer?.changes || [];
   const warnings = answer?.warnings || [];
-  const line = (change) => h("li", {}, typeof change === "string" ? change : [change.what, change.section, change.name, change.path, change.kind, change.before, change.after].filter((part) => part !== undefined && part !== null).map(String).join(" "));
+  const line = ({ key, from, to }) => h("li", {}, h("b", {}, key), `: ${from ?? "not there"} → ${to ?? "gone"}`);
   return [
-    changes.length ? h("ul", { class: "changes" }, changes.map(line)) : h("p", { class: "soft" }, "Nothing in the configuration in force changes."),
+    h("p", {}, answer?.message || "Nothing."),
+    changes.length ? h("ul", { class: "changes" }, changes.map(line)) : null,
     warnings.map((warning) => h("p", { class: "notice warn" }, String(warning))),
   ];
 }
@@ -58,11 +59,12 @@ function form(title, { means, fields = [], span, submit, danger, send, dry, done
     act.disabled = true;
     try {
       const answer = await send(read(isDry));
-      if (isDry) show(said, h("p", {}, h("b", {}, "This would change:")), outcome(answer));
+      if (isDry) show(said, outcome(answer));
       else {
         shown.close();
         const warnings = answer?.warnings || [];
-        say([done, ...warnings].join(" "), warnings.length ? "warn" : "good");
+        const rest = answer?.delete?.length ? [`To make it last, delete from the file: ${answer.delete.join("; ")}.`] : [];
+        say([`${answer?.message || done}.`.replace("..", "."), ...warnings, ...rest].join(" "), warnings.length ? "warn" : "good");
         refreshSoon();
       }
     } catch (error) {
@@ -91,12 +93,12 @@ function destinations(chosen) {
 
 function capField(binding) {
   const control = h("input", { type: "number", min: 0, step: 1, inputmode: "numeric", value: binding?.cap?.limit ?? "" });
-  return { element: field("Recipients a day", control, "Empty: no cap."), read: () => ({ cap: control.value === "" ? null : Number(control.value) }) };
+  return { element: field("Recipients a day", control, "Empty: no cap."), read: () => ({ cap: control.value === "" ? "none" : Number(control.value) }) };
 }
 
 function stageFields(binding) {
   const ladders = binding?.warmup || [];
-  const stage = h("input", { type: "number", min: 1, step: 1, required: true, inputmode: "numeric", value: (ladders[0]?.stage ?? 0) + 1 });
+  const stage = h("input", { type: "number", min: 1, max: 99, step: 1, required: true, inputmode: "numeric", value: (ladders[0]?.stage ?? 0) + 1 });
   const where = select([["", "as a whole"], ...ladders.filter((ladder) => ladder.provider).map((ladder) => [ladder.provider, `at ${ladder.provider}`])], "", {});
   return [
     { element: field("Stage", stage, "Counted from 1."), read: () => ({ stage: Number(stage.value) - 1 }) },

@@ -2,7 +2,7 @@
 
 import { show } from "./dom.js";
 import { frame } from "./frame.js";
-import { start, state, subscribe } from "./live.js";
+import { isAtDoor, start, state, subscribe } from "./live.js";
 import { signIn } from "./session.js";
 import { tick } from "./words.js";
 import { pools } from "./pools.js";
@@ -41,8 +41,8 @@ function go() {
   shown?.close?.();
   show(main);
   document.title = `${to.argument || TITLES[to.screen]} · Remuda`;
-  shown = state.mustSignIn ? signIn(main) : SCREENS[to.screen](main, to);
-  shown.isSignIn = state.mustSignIn;
+  shown = isAtDoor() ? signIn(main) : SCREENS[to.screen](main, to);
+  shown.isSignIn = isAtDoor();
   frame(to.screen);
   update();
   if (moved) {
@@ -53,8 +53,9 @@ function go() {
 
 function update() {
   frame(where().screen);
-  if (shown && state.mustSignIn !== shown.isSignIn) return go();
-  if (shown?.isSignIn || state.board || shown?.needsNoBoard) shown.update?.(state);
+  if (!shown) return;
+  if (isAtDoor() !== shown.isSignIn) return go();
+  if (state.board || shown.needsNoBoard) shown.update?.(state);
 }
 
 subscribe(update);

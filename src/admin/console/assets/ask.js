@@ -4,15 +4,25 @@ import { post } from "./api.js";
 import { h, show } from "./dom.js";
 import { refreshSoon, state } from "./live.js";
 import { button, field, panel, say, select } from "./parts.js";
-import { exactly, plural } from "./words.js";
+import { exactly, plain, plural } from "./words.js";
 
 const ACTS = {
   retry: { label: "Retry now", done: "tried now", means: "Their next try is due at once; caps, rates and suspensions still hold." },
-  hold: { label: "Hold", done: "held", means: "They wait until they are released." },
+  hold: { label: "Hold", done: "held", span: true, means: "They wait until they are released." },
   release: { label: "Release", done: "released", means: "What was held goes on." },
   move: { label: "Move", done: "moved", means: "They wait in another pool from now on, and leave over its bindings.", pool: true },
-  bounce: { label: "Bounce", done: "bounced", means: "They are given up and reported to their senders. This cannot be undone.", danger: true },
+  bounce: { label: "Bounce", done: "bounced", means: "They are given up and reported to their senders, with your reason. This cannot be undone.", danger: true },
 };
+
+const SPANS = [["", "until released"], ["30m", "30 minutes"], ["2h", "2 hours"], ["8h", "8 hours"], ["1d", "a day"]];
+
+// What came of it, with all that was otherwise.
+function came(answer, act) {
+  const others = [["unchanged", "were so before"], ["on_the_wire", "on the wire: when that ends"], ["held", "are held"], ["stranded", "have no pool or tenant any more"], ["gone", "were gone already"], ["unread", "could not be read"]];
+  const rest = others.filter(([key]) => answer[key]).map(([key, words]) => `${exactly(answer[key])} ${words}`);
+  const why = (answer.reasons || []).filter(({ reason }) => reason !== "ready" && reason !== "in_flight").slice(0, 3).map(({ reason, count }) => `${exactly(count)} wait still: ${plain(reason)}`);
+  return [`${plural(answer.done, "entry", "entries")} ${act.done}.`, [...rest, ...why].join(", "), answer.stopped].filter(Boolean).join(" ");
+}
 
 export const NAMES = Object.entries(ACTS).map(([key, act]) => [key, act.label]);
 
@@ -22,10 +32,11 @@ export function actOnQueue(key, what, words, done) {
   const shown = panel(`${act.label}: ${words}`, "middle");
   const reason = h("input", { type: "text", required: true, maxlength: 500, autocomplete: "off" });
   const pool = act.pool ? select(state.board.pools.map((pool) => [pool.name, pool.name]), "", {}) : null;
+  const span = act.span ? select(SPANS, "", {}) : null;
   const said = h("div", { class: "answer", role: "alert" });
   const submit = h("button", { type: "submit", class: `primary ${act.danger ? "danger" : ""}` }, act.label);
   let confirm;
-  const body = () => ({ ...what, reason: reason.value.trim(), ...(pool ? { to: pool.value } : {}), ...(confirm === undefined ? {} : { confirm }) });
+  const body = () => ({ ...what, reason: reason.value.trim(), ...(pool ? { to: pool.value } : {}), ...(span?.value ? { for: span.value } : {}), ...(confirm === undefined ? {} : { confirm }) });
   const ask = (matched) => {
     confirm = matched;
     submit.textContent = `${act.label} ${plural(matched, "entry", "entries")}`;
@@ -36,9 +47,8 @@ export function actOnQueue(key, what, words, done) {
     submit.disabled = true;
     try {
       const answer = await post(`/api/v1/queue/${key}`, body());
-      const n = answer?.done ?? answer?.changed ?? answer?.matched ?? answer?.count ?? confirm;
       shown.close();
-      say(n === undefined ? `${act.label}: done.` : `${plural(n, "entry", "entries")} ${act.done}.`);
+      say(came(answer, act), answer.stopped || answer.unread ? "warn" : "good");
       refreshSoon();
       done?.();
     } catch (error) {
@@ -51,6 +61,7 @@ export function actOnQueue(key, what, words, done) {
   shown.show(h("form", { on: { submit: (event) => { event.preventDefault(); run(); } } },
     h("p", { class: "soft" }, act.means),
     pool ? field("To the pool", pool) : null,
+    span ? field("For how long", span) : null,
     field("Reason", reason, "Goes into the record with your name."),
     said,
     h("div", { class: "buttons" }, submit, button("Cancel", () => shown.close()))));

@@ -4,7 +4,7 @@ import { get, name as escape } from "./api.js";
 import { actWith, ACTS, cancelOrder, limitsOf } from "./acts.js";
 import { hourWords, listingLine, orderWords, ordersOf, stateLine } from "./card.js";
 import { h, show } from "./dom.js";
-import { eventRow } from "./events.js";
+import { eventRow, grouped } from "./events.js";
 import { heaviest } from "./frame.js";
 import { hear, mayAct, state } from "./live.js";
 import { badge, button, capLine, empty, fact, hourOf, refusalLine, spark, table, warmLine } from "./parts.js";
@@ -19,9 +19,9 @@ export function binding(main, to) {
   let events = null;
   let closed = false;
   const fetchPast = () => get("/api/v1/console/past", { bindings: name }).then((answer) => { minutes = answer.bindings[name] || null; draw(); }, () => {});
-  const fetchEvents = () => get("/api/v1/events", { binding: name, limit: 1000 }).catch(() => get("/api/v1/events", { limit: 1000 })).then((answer) => { events = answer.events.filter((event) => event.binding === name).slice(-30).reverse(); draw(); }, () => {});
+  const fetchEvents = () => get("/api/v1/events", { binding: name, limit: 100 }).then((answer) => { events = answer.events.filter((event) => event.binding === name).slice(-30).reverse(); draw(); }, () => {});
   const timer = setInterval(fetchPast, 10000);
-  const deaf = hear((event) => event.binding === name && fetchEvents());
+  const deaf = hear((event) => (!event || event.binding === name) && fetchEvents());
   limitsOf({ binding: name }).then((found) => { limits = found; draw(); }, () => {});
   fetchPast();
   fetchEvents();
@@ -58,7 +58,7 @@ function page(of, board, { limits, minutes, events }) {
       h("section", { "aria-labelledby": "sec-routes" }, h("h2", { id: "sec-routes" }, "Receivers"), routes(of, board),
         orders.length ? [h("h2", {}, "Orders in force"), h("ul", { class: "plain-list" }, orders.map((order) => h("li", { class: "order-line" }, h("b", {}, orderWords(order)), h("span", { class: "soft" }, ` by ${order.actor}: ${order.reason}`), order.until ? [" ", time(order.until, "left", true)] : null, " ", button("Take back …", () => cancelOrder(order, orderWords(order)), { disabled: !mayAct() }))))] : null,
         of.feedback.length ? [h("h2", {}, "Came back by mail, seven days"), table("Complaints and late bounces", [{ name: "Receiver" }, { name: "Accepted", class: "n" }, { name: "Complaints", class: "n" }, { name: "Late bounces", class: "n" }], of.feedback.map((row) => h("tr", {}, h("th", { scope: "row" }, row.destination), h("td", { class: "n" }, exactly(row.accepted)), h("td", { class: "n" }, exactly(row.complaints)), h("td", { class: "n" }, exactly(row.late_bounces)))))] : null)),
-    h("section", { "aria-labelledby": "sec-events" }, h("h2", { id: "sec-events" }, "What happened"), events === null ? h("p", { class: "soft" }, "…") : events.length ? h("ol", { class: "events" }, events.map(eventRow)) : h("p", { class: "soft" }, "Nothing since the relay began to remember.")),
+    h("section", { "aria-labelledby": "sec-events" }, h("h2", { id: "sec-events" }, "What happened"), events === null ? h("p", { class: "soft" }, "…") : events.length ? h("ol", { class: "events" }, grouped(events).map(eventRow)) : h("p", { class: "soft" }, "Nothing since the relay began to remember.")),
     h("section", { "aria-labelledby": "sec-limits" }, h("h2", { id: "sec-limits" }, "Limits"), limits ? table(`Limits of ${of.name}`, [{ name: "Limit" }, { name: "Value" }, { name: "Set by" }], limits.map((limit) => h("tr", {}, h("th", { scope: "row" }, plain(limit.name)), h("td", {}, limit.value), h("td", { class: "soft" }, limit.key ? `${limit.key}${limit.at ? ` (${limit.at})` : ""}` : "default")))) : h("p", { class: "soft" }, "…")));
 }
 

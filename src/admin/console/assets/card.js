@@ -10,13 +10,13 @@ import { name as escape } from "./api.js";
 import { count, exactly, plain, plural, time } from "./words.js";
 
 export function ordersOf(board, name) {
-  return board.orders.filter((order) => order.binding === name);
+  return board.orders_in_force.filter((order) => order.binding === name);
 }
 
 export function orderWords(order) {
   switch (order.act) {
     case "drain": return "drained";
-    case "remove": return "to be removed";
+    case "remove": return "goes when it is off the wire";
     case "set-cap": return order.cap === null || order.cap === undefined ? "no cap" : `cap ${exactly(order.cap)}`;
     case "move-tier": return `tier ${order.tier} of ${order.pool}`;
     default: return plain(order.act);
@@ -46,7 +46,7 @@ function troubles(binding) {
   const shown = out.slice(0, 3).map((route) => {
     const state = stateOf(route.health);
     const until = route.until ? ` until ${new Date(route.until).toLocaleTimeString("en-GB")}` : "";
-    return h("a", { class: `flag ${state.tone}`, href: `#/matrix?binding=${escape(binding.name)}&at=${escape(route.destination)}`, title: `${state.label} at ${route.destination}: ${plain(route.reason || "")}${until}` }, icon(state.icon), `${route.destination}`);
+    return h("a", { class: `flag ${state.tone}`, href: `#/matrix?binding=${escape(binding.name)}&at=${escape(route.destination)}`, title: `${state.label} at ${route.destination}: ${plain(route.reason || "")}${until}` }, icon(state.icon), `${route.health === "suspended" ? "out" : state.label.toLowerCase()} at ${route.destination}`);
   });
   return h("div", { class: "flags" }, shown, out.length > 3 ? h("span", { class: "soft" }, `+${out.length - 3}`) : null);
 }

@@ -38,6 +38,7 @@ export function events(main, to) {
   }
 
   const deaf = hear((event) => {
+    if (!event) return paused ? undefined : load();
     if (paused || (filter.kind && event.kind !== filter.kind) || all.some((known) => same(known, event))) return;
     all.unshift(event);
     all.length = Math.min(all.length, KEPT);
@@ -48,10 +49,11 @@ export function events(main, to) {
     if (!loaded) return show(list, h("p", { class: "soft" }, "…"));
     const wanted = filter.text.trim().toLowerCase();
     const fitting = all.filter((event) => !wanted || Object.values(event).some((value) => String(value).toLowerCase().includes(wanted)));
-    const some = fitting.slice(0, shown);
+    const groups = grouped(fitting);
+    const some = groups.slice(0, shown);
     show(list, failed ? h("p", { class: "notice bad" }, failed) : null,
       some.length ? h("ol", { class: "events" }, some.map(eventRow)) : empty("Nothing of that kind yet."),
-      fitting.length > some.length ? h("p", { class: "more" }, `${some.length} of ${fitting.length}. `, button("Show more", () => { shown += 2 * SHOWN; draw(); })) : null);
+      groups.length > some.length ? h("p", { class: "more" }, `${some.length} of ${groups.length}. `, button("Show more", () => { shown += 2 * SHOWN; draw(); })) : null);
   }
 
   load();
@@ -67,10 +69,22 @@ function same(one, other) {
   return JSON.stringify(one) === JSON.stringify(other);
 }
 
-const OWN = new Set(["at", "kind", "seq", "binding", "destination", "tenant", "pool", "to", "from", "evidence", "reason", "act", "actor", "what", "until", "zone"]);
+const OWN = new Set(["also", "at", "kind", "seq", "binding", "destination", "tenant", "pool", "to", "from", "evidence", "reason", "act", "actor", "what", "until", "zone"]);
+
+// One cause that moved many bindings at once is one line: the first event, with the others in `also`.
+export function grouped(all) {
+  const groups = [];
+  for (const event of all) {
+    const last = groups.at(-1);
+    if (last && event.kind === "health" && ["kind", "destination", "from", "to", "reason"].every((name) => last[name] === event[name]) && Math.abs(Date.parse(last.at) - Date.parse(event.at)) < 2000) last.also.push(event);
+    else groups.push({ ...event, also: [] });
+  }
+  return groups;
+}
 
 export function eventRow(event) {
-  const subject = [event.binding ? h("a", { href: `#/binding/${escape(event.binding)}` }, event.binding) : null, event.zone ? h("b", {}, event.zone) : null, event.tenant ? h("span", {}, event.tenant) : null, event.pool && !event.binding ? h("span", {}, event.pool) : null].filter(Boolean);
+  const bindings = [event, ...(event.also || [])].map((one) => one.binding).filter(Boolean);
+  const subject = [...bindings.slice(0, 20).map((name) => h("a", { href: `#/binding/${escape(name)}` }, name)), bindings.length > 20 ? `and ${bindings.length - 20} more` : null, event.zone ? h("b", {}, event.zone) : null, event.tenant ? h("span", {}, event.tenant) : null, event.pool && !event.binding ? h("span", {}, event.pool) : null].filter(Boolean);
   const place = event.destination && event.destination !== "*" ? h("span", { class: "soft" }, ` at ${event.destination}`) : null;
   const move = event.to ? h("span", { class: `flag ${TONES[event.to] || ""}` }, event.from ? `${plain(event.from)} → ` : "", plain(event.to)) : null;
   const what = event.act || event.what || event.note || event.change;

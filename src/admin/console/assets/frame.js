@@ -2,7 +2,7 @@
 
 import { h, show } from "./dom.js";
 import { icon, mark } from "./icons.js";
-import { state, stop } from "./live.js";
+import { again, isAtDoor, state, wantSignIn } from "./live.js";
 import { panel, rate, say, spark } from "./parts.js";
 import { ORDER, ofBinding, stateOf } from "./states.js";
 import { remove } from "./api.js";
@@ -54,16 +54,15 @@ async function signOut() {
     say(error.message, "bad");
     return;
   }
-  stop();
+  await again();
 }
 
 function who() {
   const session = state.session;
-  const name = session?.actor ?? session?.name;
-  if (!name || state.mustSignIn) return null;
-  const role = session.role ? ` (${session.role})` : "";
-  return h("span", { class: "who" }, h("span", { class: "who-name", title: `Signed in as ${name}${role}` }, name),
-    session.is_local || session.required === false ? null : h("button", { type: "button", class: "plain", "aria-label": "Sign out", title: "Sign out", on: { click: signOut } }, icon("out")));
+  if (!session || isAtDoor()) return null;
+  if (!session.name) return h("button", { type: "button", class: "sign-in", on: { click: () => wantSignIn(true) } }, "Sign in");
+  return h("span", { class: "who" }, h("span", { class: "who-name", title: `Signed in as ${session.name}, who may ${session.role}` }, session.name),
+    h("button", { type: "button", class: "plain", "aria-label": "Sign out", title: "Sign out", on: { click: signOut } }, icon("out")));
 }
 
 export function isStale() {
@@ -74,7 +73,7 @@ function beat() {
   if (!state.board) return null;
   const stale = isStale();
   const age = Math.max(0, Date.now() - state.received);
-  const words = stale ? `old: ${span(age)}` : state.streams ? "live" : "live, by asking";
+  const words = stale ? `old: ${span(age)}` : state.streams ? "live" : "polling";
   const title = `Data of ${onClock(state.received)}; ${state.streams ? "events come by themselves" : "no event stream, asked every few seconds"}`;
   return h("span", { class: `beat ${stale ? "stale" : ""} ${state.streams ? "streams" : ""}`, title }, h("i", {}), words);
 }
@@ -87,15 +86,15 @@ export function frame(screen) {
   show(top,
     h("div", { class: "bar-top" },
       h("a", { class: "home", href: "#/pools", "aria-label": `Remuda at ${state.board?.hostname || "this relay"}` }, mark(), h("span", { class: "house" }, "Remuda"), h("span", { class: "host" }, state.board?.hostname || "")),
-      state.mustSignIn ? null : h("nav", { "aria-label": "Screens" }, PLACES.map(link)),
+      isAtDoor() ? null : h("nav", { "aria-label": "Screens" }, PLACES.map(link)),
       h("div", { class: "tools" }, beat(), switches(draw), who())),
-    state.board && !state.mustSignIn ? strip(state.board) : null);
+    state.board && !isAtDoor() ? strip(state.board) : null);
   lost();
 }
 
 function lost() {
   const place = document.getElementById("lost");
-  const gone = isStale() && !state.mustSignIn;
+  const gone = isStale() && !isAtDoor();
   place.hidden = !gone;
   // Said once, not each second: only the clock in it goes on, and that is no text of this region's own.
   const words = state.failed || "No answer lately.";

@@ -15,7 +15,8 @@ export const state = {
   received: 0, // when, by this machine's clock
   failed: null, // why there is no newer one
   session: null, // who is signed in
-  mustSignIn: false,
+  mustSignIn: false, // one may not even look
+  wantsSignIn: false, // one may look, and wants to do more
   streams: false, // events come by themselves
   byName: new Map(),
 };
@@ -40,7 +41,14 @@ export function hear(f) {
 }
 
 function tell() {
-  for (const f of [...told]) f(state);
+  for (const f of [...told]) {
+    try {
+      f(state);
+    } catch (error) {
+      // What cannot be drawn must not stop what is fetched.
+      console.error(error);
+    }
+  }
 }
 
 // How often: a board of a thousand bindings is not fetched as often as one of ten.
@@ -98,7 +106,8 @@ function listen() {
     refreshSoon();
   };
   for (const kind of KINDS) source.addEventListener(kind, take);
-  source.onmessage = take;
+  // Something in between is lost: everybody looks for themselves.
+  source.addEventListener("lagged", () => { for (const f of [...heard]) f(null); refreshSoon(); });
 }
 
 function streams(on) {
@@ -110,9 +119,10 @@ function streams(on) {
 export async function whoAmI() {
   try {
     state.session = await get("/api/v1/session");
+    state.mustSignIn = state.session.sign_in_needed === true && !state.session.role;
   } catch (error) {
     state.session = null;
-    // Who may look without signing in is told by the board itself.
+    // A relay that cannot be reached says so by its board.
     if (error.status === 401) state.mustSignIn = true;
   }
   tell();
@@ -126,28 +136,29 @@ export function start() {
   return again();
 }
 
-// After signing in.
+// At first, and whenever somebody signed in or out: what was seen before was seen by another.
 export async function again() {
-  state.mustSignIn = false;
+  source?.close();
+  source = null;
+  clearTimeout(timer);
+  Object.assign(state, { board: null, byName: new Map(), session: null, streams: false, wantsSignIn: false });
   await whoAmI();
+  if (state.mustSignIn) return;
   await refresh();
   listen();
 }
 
-export function stop() {
-  source?.close();
-  source = null;
-  clearTimeout(timer);
-  state.board = null;
-  state.byName = new Map();
-  state.session = null;
-  state.streams = false;
-  state.mustSignIn = true;
+// Somebody who may look asks to sign in, or no longer does.
+export function wantSignIn(wants) {
+  state.wantsSignIn = wants;
   tell();
 }
 
-// Whether whoever is here may act; where nobody says, the relay will.
+export function isAtDoor() {
+  return state.mustSignIn || state.wantsSignIn;
+}
+
 export function mayAct() {
   const role = state.session?.role;
-  return role !== "read";
+  return role === "operate" || role === "admin";
 }

@@ -63,7 +63,7 @@ export function matrix(main, to) {
     const words = [`${binding.name} at ${destination}: ${of.label}`, why ? plain(why) : "", past ? `${exactly(share.all)} attempts this hour, ${share.share} delivered` : ""].filter(Boolean).join(", ");
     const at = row === place.row && column === place.column;
     return h("button", { type: "button", class: `cell ${of.tone} ${everywhere ? "whole" : ""}`, tabindex: at ? 0 : -1, "data-row": row, "data-column": column, title: words, "aria-label": words, "aria-haspopup": "dialog", on: { click: () => routePanel(binding.name, destination) } },
-      icon(of.icon), share ? h("span", {}, of.key === "active" ? share.share : count(share.all)) : null);
+      icon(of.icon), share ? h("span", { class: 2 * past.hour.delivered < share.all ? "low" : undefined }, of.key === "active" ? share.share : count(share.all)) : null);
   }
 
   function follow(event) {

@@ -71,7 +71,7 @@ function zoneCard(zone, seen) {
   return h("article", { class: `card ${known.tone}`, key: zone.zone, "aria-label": `${zone.zone}: ${known.label}` },
     h("header", { class: "card-head" }, h("h3", {}, zone.zone), badge(known)),
     zone.reason ? h("p", { class: "because" }, zone.reason) : null,
-    h("p", { class: "soft" }, `${zone.kind}s, every ${span(zone.interval_seconds * 1000)}, since `, time(zone.since)),
+    h("p", { class: "soft" }, `${zone.kind === "domain" ? "domains" : "addresses"}, every ${span(zone.interval_seconds * 1000)}, since `, time(zone.since)),
     h("div", { class: "flags" }, listed ? h("span", { class: "flag bad" }, icon("suspended"), `lists ${listed} of ours`) : h("span", { class: "flag good" }, icon("active"), "lists none of ours"), zone.probes.map((probe) => h("span", { class: `flag ${probe.ok ? "good" : "bad"}` }, icon(probe.ok ? "active" : "suspended"), `${probe.probe} ${probe.ok ? "right" : "wrong"}`))),
     zone.budget_left !== null && zone.budget_left !== undefined ? h("p", { class: "soft" }, `${exactly(zone.budget_left)} questions left of ${exactly(zone.queries_per_day)} a day`) : null,
     answers ? h("p", { class: "soft" }, answers) : null);

@@ -91,7 +91,7 @@ function section(pool, tiers, board, minutes) {
       h("a", { class: "soft wait", href: `#/queue?pool=${escape(pool.name)}` }, recipients ? [plural(recipients, "waits", "wait"), ", oldest ", time(oldest, "age")] : "nothing waits"),
       h("span", { class: "soft how" }, `${pool.spread}${pool.pace === "none" ? "" : `, pace ${pool.pace}`}`)),
     herd(pool),
-    tiers.map((cards, tier) => (cards.length ? tierOf(cards, tier, pool, board, minutes) : null)));
+    h("div", { class: "cards" }, tiers.map((cards, tier) => tierOf(cards, tier, pool, board, minutes))));
 }
 
 // Every binding of the pool as one mark, a gap between tiers.
@@ -111,8 +111,9 @@ function tierOf(cards, tier, pool, board, minutes) {
   const open = tier === 0 || (pool.on_backup && tier === 1);
   const name = tier === 0 ? "Active" : pool.tiers.length > 2 ? `Backup ${tier}` : "Backup";
   const standing = tier === 0 ? "" : open ? "open" : "in reserve";
-  return h("div", { class: `tier ${open ? "" : "reserve"}`, key: `tier-${tier}` },
-    h("h3", { class: "tier-name" }, name, standing ? h("span", { class: "soft" }, ` ${standing}`) : null),
-    h("div", { class: "cards" }, cards.map(({ seat, binding }) => card(binding, seat, pool, board, minutes.get(binding.name)))));
+  // One grid for all tiers; the first card of each stands under its name.
+  return cards.map(({ seat, binding }, n) => h("div", { class: `seat ${open ? "" : "reserve"}`, key: binding.name },
+    n === 0 ? h("h3", { class: "tier-name" }, name, standing ? h("span", { class: "soft" }, ` ${standing}`) : null) : h("div", { class: "tier-name" }),
+    card(binding, seat, pool, board, minutes.get(binding.name))));
 }
 

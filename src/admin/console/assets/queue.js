@@ -29,7 +29,7 @@ export function queue(main, to) {
     load();
   };
   const text = (name, label, placeholder) => {
-    const control = h("input", { type: "search", placeholder, value: filter[name], autocomplete: "off", on: { input: () => { filter[name] = control.value.trim(); clearTimeout(typing); typing = setTimeout(changed, TYPING); } } });
+    const control = h("input", { type: "search", placeholder, list: name === "reply" || name === "domain" ? undefined : `known-${name}`, value: filter[name], autocomplete: "off", on: { input: () => { filter[name] = control.value.trim(); clearTimeout(typing); typing = setTimeout(changed, TYPING); } } });
     controls[name] = control;
     return field(label, control);
   };
@@ -41,6 +41,7 @@ export function queue(main, to) {
     ages.value = "";
     changed();
   });
+  const lists = h("div", { hidden: true });
   const groups = h("div", {});
   const acts = h("div", { class: "acts" });
   const list = h("div", {});
@@ -49,8 +50,8 @@ export function queue(main, to) {
     h("section", { "aria-labelledby": "sec-why" }, h("h2", { id: "sec-why" }, "Why mail waits"), groups),
     h("section", { "aria-labelledby": "sec-entries" }, h("h2", { id: "sec-entries" }, "Entries"),
       h("div", { class: "filter-grid", role: "search", "aria-label": "Search the queue" },
-        text("tenant", "Tenant", "name"), text("pool", "Pool", "name"), text("destination", "Receiver", "provider or site"), text("domain", "Recipient domain", "example.org"), text("reason", "Waits for", "retry, cap, …"), text("reply", "Last reply says", "part of its text"), field("Age", ages), h("div", { class: "field end" }, clear)),
-      acts, list)));
+        text("tenant", "Tenant", "whole name"), text("pool", "Pool", "whole name"), text("destination", "Receiver", "provider or site"), text("domain", "Recipient domain", "*.example.org"), text("reason", "Waits for", "retry, cap, …"), text("reply", "Last reply says", "part of its text"), field("Age", ages), h("div", { class: "field end" }, clear)),
+      acts, list, lists)));
 
   // What the filter says, without what is empty.
   const wanted = () => Object.fromEntries(Object.entries(filter).filter(([, value]) => value));
@@ -64,22 +65,16 @@ export function queue(main, to) {
       for (let page = 0; page < known.pages; page++) {
         answer = await get("/api/v1/queue", { ...wanted(), limit: PAGE, after });
         entries.push(...answer.entries);
-        after = answer.next ?? answer.after;
+        after = answer.after;
         if (!after) break;
       }
       if (turn !== known.asking) return;
-      Object.assign(known, { entries: here(entries), total: answer.matched ?? answer.total ?? entries.length, next: after ?? null, failed: "", loaded: true, at: Date.now() });
+      Object.assign(known, { entries, total: answer.total, stopped: answer.stopped || "", next: after ?? null, failed: "", loaded: true, at: Date.now() });
     } catch (error) {
       if (turn !== known.asking) return;
       Object.assign(known, { failed: error.message, loaded: true, at: Date.now() });
     }
     draw();
-  }
-
-  // The relay filters; a page that is not yet the answer to what was typed is narrowed here at once.
-  function here(entries) {
-    const is = (value, wanted) => !wanted || String(value ?? "").toLowerCase().includes(wanted.toLowerCase());
-    return entries.filter((entry) => is(entry.tenant, filter.tenant) && is(entry.pool, filter.pool) && is(entry.domain, filter.domain) && is(entry.last_reply, filter.reply));
   }
 
   function narrow(fields) {
@@ -88,6 +83,13 @@ export function queue(main, to) {
     ages.value = filter.older_than;
     changed();
     document.getElementById("sec-entries")?.scrollIntoView({ block: "start" });
+  }
+
+  // What may be typed, for those who do not know it by heart.
+  function drawLists() {
+    const { tenants, pools, destinations, queue } = state.board;
+    const names = { tenant: tenants.map((one) => one.name), pool: pools.map((one) => one.name), destination: [...new Set([...destinations.filter((name) => name !== "other"), ...queue.waiting.map((group) => group.destination)])], reason: [...new Set(queue.waiting.map((group) => group.reason))] };
+    show(lists, Object.entries(names).map(([name, values]) => h("datalist", { id: `known-${name}` }, values.slice(0, 300).map((value) => h("option", { value })))));
   }
 
   function drawGroups() {
@@ -122,14 +124,15 @@ export function queue(main, to) {
     const row = (entry) => h("tr", { key: entry.id },
       h("td", {}, choose(entry.id)),
       h("th", { scope: "row" }, h("button", { type: "button", class: "link mono", on: { click: () => entryPanel(entry, load) } }, entry.id)),
-      h("td", {}, entry.tenant), h("td", {}, entry.domain, entry.destination && entry.destination !== entry.domain ? h("span", { class: "soft" }, ` → ${entry.destination}`) : null), h("td", {}, entry.pool), h("td", { class: "n" }, exactly(entry.recipients)), h("td", { class: "n" }, exactly(entry.attempts)), h("td", { class: "n" }, time(entry.arrived, "age")), h("td", {}, why(entry.reason)), h("td", { class: "n" }, entry.next_at ? time(entry.next_at, "in") : "–"), h("td", { class: "said" }, entry.last_reply || ""));
+      h("td", {}, entry.tenant), h("td", {}, entry.domain, entry.destination && entry.destination !== entry.domain ? h("span", { class: "soft" }, ` → ${entry.destination}`) : null), h("td", {}, entry.pool), h("td", { class: "n" }, exactly(entry.recipients)), h("td", { class: "n" }, exactly(entry.attempts)), h("td", { class: "n" }, time(entry.arrived, "age")), h("td", {}, why(entry.reason), entry.held ? h("span", { class: "soft" }, ` ${entry.held.actor}: ${entry.held.reason}`) : null), h("td", { class: "n" }, entry.next_at ? time(entry.next_at, "in") : "–"), h("td", { class: "said" }, entry.last_reply || ""));
     const columns = [{ name: "" }, { name: "Entry" }, { name: "Tenant" }, { name: "To" }, { name: "Pool" }, { name: "Rcpt", class: "n" }, { name: "Tries", class: "n" }, { name: "Age", class: "n" }, { name: "Waits, because" }, { name: "Next", class: "n" }, { name: "Last reply" }].map((column) => (column.name ? column : { ...column, name: h("span", { class: "unseen" }, "Choose") }));
-    show(list, h("p", { class: "soft", role: "status" }, `${count(known.entries.length)} of ${plural(known.total, "entry", "entries")}`), table("Waiting entries", columns, known.entries.map(row), { class: "entries" }),
+    show(list, h("p", { class: "soft", role: "status" }, `${count(known.entries.length)} of ${plural(known.total, "entry", "entries")}`, known.stopped ? `; ${known.stopped}` : null), table("Waiting entries", columns, known.entries.map(row), { class: "entries" }),
       known.next ? h("p", { class: "more" }, button("Show more", () => { known.pages += 1; load(); })) : null);
   }
 
   function draw() {
     if (!state.board) return;
+    drawLists();
     drawGroups();
     drawActs();
     drawList();

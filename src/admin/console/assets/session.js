@@ -3,8 +3,8 @@
 import { post } from "./api.js";
 import { h, show } from "./dom.js";
 import { mark } from "./icons.js";
-import { again } from "./live.js";
-import { field } from "./parts.js";
+import { again, state, wantSignIn } from "./live.js";
+import { button, field } from "./parts.js";
 
 export function signIn(main) {
   const token = h("input", { type: "password", name: "token", id: "token", required: true, autocomplete: "current-password", spellcheck: "false" });
@@ -18,13 +18,13 @@ export function signIn(main) {
       token.value = "";
       await again();
     } catch (error) {
-      show(said, h("p", { class: "notice bad" }, error.status === 401 ? "No such token." : error.message));
+      show(said, h("p", { class: "notice bad" }, error.status === 401 ? "The relay knows no such token." : error.message));
       token.select();
     }
     submit.disabled = false;
   };
   show(main, h("div", { class: "door" }, mark(), h("h1", { tabindex: -1 }, "Remuda"),
-    h("form", { on: { submit: run } }, field("Token", token, "One that the relay's configuration knows; remuda token makes them."), said, submit)));
+    h("form", { on: { submit: run } }, h("input", { type: "text", name: "username", autocomplete: "username", value: "remuda", hidden: true }), field("Token", token, "One that the relay's configuration knows; remuda token makes them."), said, h("div", { class: "buttons" }, submit, state.mustSignIn ? null : button("Only look", () => wantSignIn(false))))));
   token.focus();
   return { needsNoBoard: true };
 }
