@@ -10,15 +10,15 @@ const SPANS = [["30m", "30 minutes"], ["2h", "2 hours"], ["8h", "8 hours"], ["1d
 // What may be done with a binding: which fields it needs, and what it means in a sentence.
 const ACTS = {
   suspend: { label: "Suspend", means: "No mail leaves over it; what waits goes over the others or waits.", at: true, span: "2h", dry: true, done: "is suspended" },
-  resume: { label: "Resume", means: "Ends a suspension, whoever ordered it; it comes back by way of its probation.", at: true, dry: true, done: "is resumed" },
+  resume: { label: "Resume", means: "Ends a suspension, whatever its cause, and a drain. With a span: automation does not take it out again for so long.", at: true, span: "", spans: [["", "may be taken out again"], ["2h", "spared for 2 hours"], ["1d", "spared for a day"], ["other", "another span …"]], dry: true, done: "is resumed" },
   drain: { label: "Drain", means: "No new attempt; what is on the wire ends as it would.", span: "", dry: true, done: "drains" },
   "set-cap": { label: "Set the daily cap", means: "Another daily cap, from now on; what was used today stays used.", span: "1d", cap: true, dry: true, done: "has another cap" },
   "set-stage": { label: "Set the warm-up stage", means: "Its ladder goes on from another stage.", stage: true, done: "is at another stage" },
-  remove: { label: "Remove", means: "As if the configuration did not have it. Drain it first, and wait until nothing is in use.", span: "", dry: true, done: "is removed", danger: true },
+  remove: { label: "Remove", means: "It takes no more mail, what is on the wire ends as it would, and then it is gone. What waits leaves by the others.", span: "", dry: true, done: "is removed", danger: true },
 };
 
-function spanField(value) {
-  const choice = select(SPANS, value, {});
+function spanField(value, spans = SPANS) {
+  const choice = select(spans, value, {});
   const text = h("input", { type: "text", placeholder: "such as 90m or 3d", hidden: true, "aria-label": "Another span", pattern: "([0-9]+(ms|s|m|h|d|w)\\s*)+" });
   choice.addEventListener("change", () => {
     text.hidden = choice.value !== "other";
@@ -40,10 +40,10 @@ function outcome(answer) {
 }
 
 // A dialog that carries out `send(body)` with a reason and, where `span` is given, an expiry.
-function form(title, { means, fields = [], span, submit, danger, send, dry, done }) {
+function form(title, { means, fields = [], span, spans, submit, danger, send, dry, done }) {
   const shown = panel(title, "middle");
   const reason = h("input", { type: "text", required: true, maxlength: 500, autocomplete: "off" });
-  const time = span === undefined ? null : spanField(span);
+  const time = span === undefined ? null : spanField(span, spans);
   const said = h("div", { class: "answer", role: "alert" });
   const act = h("button", { type: "submit", class: danger ? "primary danger" : "primary" }, submit);
   const read = (isDry) => {

@@ -37,15 +37,22 @@ export function actOnQueue(key, what, words, done) {
   const submit = h("button", { type: "submit", class: `primary ${act.danger ? "danger" : ""}` }, act.label);
   let confirm;
   const body = () => ({ ...what, reason: reason.value.trim(), ...(pool ? { to: pool.value } : {}), ...(span?.value ? { for: span.value } : {}), ...(confirm === undefined ? {} : { confirm }) });
-  const ask = (matched) => {
+  // How many it would be is asked first; only one that was pointed at is done at once.
+  const ask = (matched, reasons = []) => {
     confirm = matched;
     submit.textContent = `${act.label} ${plural(matched, "entry", "entries")}`;
-    show(said, h("p", { class: "notice warn" }, h("b", {}, `${exactly(matched)} ${matched === 1 ? "entry is" : "entries are"} concerned.`), " Press once more to do it."));
+    const why = reasons.slice(0, 5).map(({ reason, count }) => `${exactly(count)} ${plain(reason)}`).join(", ");
+    show(said, h("p", { class: "notice warn" }, h("b", {}, `${exactly(matched)} ${matched === 1 ? "entry is" : "entries are"} concerned.`), why ? ` They wait for: ${why}.` : "", matched ? " Press once more to do it." : ""));
     submit.focus();
   };
   const run = async () => {
     submit.disabled = true;
     try {
+      if (confirm === undefined && what.ids?.length !== 1) {
+        const { matched, reasons } = await post(`/api/v1/queue/${key}`, { ...body(), dry_run: true });
+        submit.disabled = false;
+        return ask(matched, reasons);
+      }
       const answer = await post(`/api/v1/queue/${key}`, body());
       shown.close();
       say(came(answer, act), answer.stopped || answer.unread ? "warn" : "good");

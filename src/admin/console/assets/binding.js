@@ -7,7 +7,7 @@ import { h, show } from "./dom.js";
 import { eventRow, grouped } from "./events.js";
 import { heaviest } from "./frame.js";
 import { hear, mayAct, state } from "./live.js";
-import { badge, button, capLine, empty, fact, hourOf, refusalLine, spark, table, warmLine } from "./parts.js";
+import { badge, button, capLine, capOf, empty, fact, hourOf, refusalLine, spark, table, warmLine } from "./parts.js";
 import { routePanel } from "./route.js";
 import { ofBinding, stateOf } from "./states.js";
 import { count, exact, exactly, plain, time } from "./words.js";
@@ -48,7 +48,7 @@ function page(of, board, { limits, minutes, events }) {
     of.evidence ? h("p", { class: "soft" }, of.evidence) : null,
     h("div", { class: "columns" },
       h("section", { "aria-labelledby": "sec-now" }, h("h2", { id: "sec-now" }, "Now"),
-        of.cap ? capLine(of.cap, pace) : h("p", { class: "soft" }, "No daily cap."),
+        capOf(of) ? capLine(of.cap, pace) : of.cap ? null : h("p", { class: "soft" }, "No daily cap."),
         of.warmup.map(warmLine),
         h("div", { class: "hour" }, spark(minutes, `${of.name}, last hour`, 48), h("span", { class: "soft" }, hourWords(of.hour))),
         listingLine(of),

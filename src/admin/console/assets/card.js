@@ -3,7 +3,7 @@
 import { h } from "./dom.js";
 import { icon } from "./icons.js";
 import { mayAct } from "./live.js";
-import { badge, capLine, refusalLine, spark, warmLine } from "./parts.js";
+import { badge, capLine, capOf, refusalLine, spark, warmLine } from "./parts.js";
 import { ofBinding, reasonOf, stateOf } from "./states.js";
 import { actOn } from "./acts.js";
 import { name as escape } from "./api.js";
@@ -64,7 +64,7 @@ export function card(binding, seat, pool, board, minutes) {
     h("p", { class: "address" }, h("span", {}, binding.public_address), seat.weight > 1 ? h("span", { class: "soft", title: "Its share relative to the others of the tier" }, `weight ${seat.weight}`) : null, h("span", { class: "soft wires", title: "Attempts on the wire, and how many there may be" }, `${connections} in use`)),
     stateLine(binding, state),
     binding.health !== "active" && binding.evidence ? h("p", { class: "evidence soft" }, binding.evidence) : null,
-    binding.cap ? capLine(binding.cap, pool.pace) : null,
+    capOf(binding) ? capLine(binding.cap, pool.pace) : null,
     binding.warmup.slice(0, 2).map(warmLine),
     h("div", { class: "hour" }, spark(minutes, `${binding.name}, last hour`), h("span", { class: "soft" }, hourWords(binding.hour))),
     listingLine(binding),

@@ -32,6 +32,12 @@ export function capLine(cap, pace) {
     h("span", { class: "meter-value", title: label }, h("b", {}, count(cap.used)), ` / ${count(cap.limit)}`, cap.reserved ? h("span", { class: "soft" }, ` +${count(cap.reserved)}`) : null));
 }
 
+// A binding in warm-up has its stage's allowance for a cap: then the stage says it all.
+export function capOf(binding) {
+  const whole = binding.warmup.find((ladder) => !ladder.provider);
+  return binding.cap && !(whole && binding.cap.limit === whole.allowance) ? binding.cap : null;
+}
+
 export function warmLine(ladder) {
   const where = ladder.provider ? ` at ${ladder.provider}` : "";
   const label = `Warm-up${where}: stage ${ladder.stage + 1} of ${ladder.stages}, ${exactly(ladder.accepted)} of today's ${exactly(ladder.allowance)} used`;

@@ -1,6 +1,7 @@
 // What waits: by receiver and reason, then entry by entry, with a search and acts on all that it finds.
 
 import { get, query } from "./api.js";
+import { holdTenant, releaseTenant } from "./acts.js";
 import { actOnQueue, NAMES } from "./ask.js";
 import { h, show } from "./dom.js";
 import { entryPanel } from "./entry.js";
@@ -20,6 +21,10 @@ export function queue(main, to) {
   const chosen = new Set();
   let typing = 0;
   let allGroups = false;
+  let byTenant = to.parameters.get("by") === "tenant";
+  let tenants = null;
+  let tenantsAt = 0;
+  let tenantsFailed = "";
 
   const changed = () => {
     known.pages = 1;
@@ -41,13 +46,19 @@ export function queue(main, to) {
     ages.value = "";
     changed();
   });
+  const group = (label, tenant) => {
+    const control = h("button", { type: "button", "aria-pressed": String(byTenant === tenant), on: { click: () => { byTenant = tenant; receivers.setAttribute("aria-pressed", String(!tenant)); owners.setAttribute("aria-pressed", String(tenant)); draw(); } } }, label);
+    return control;
+  };
+  const receivers = group("By receiver", false);
+  const owners = group("By tenant", true);
   const lists = h("div", { hidden: true });
   const groups = h("div", {});
   const acts = h("div", { class: "acts" });
   const list = h("div", {});
   show(main, h("div", { class: "screen" },
     h("div", { class: "screen-head" }, h("h1", { tabindex: -1 }, "Queue")),
-    h("section", { "aria-labelledby": "sec-why" }, h("h2", { id: "sec-why" }, "Why mail waits"), groups),
+    h("section", { "aria-labelledby": "sec-why" }, h("div", { class: "section-head" }, h("h2", { id: "sec-why" }, "Why mail waits"), h("div", { class: "switch", role: "group", "aria-label": "Grouped by" }, receivers, owners)), groups),
     h("section", { "aria-labelledby": "sec-entries" }, h("h2", { id: "sec-entries" }, "Entries"),
       h("div", { class: "filter-grid", role: "search", "aria-label": "Search the queue" },
         text("tenant", "Tenant", "whole name"), text("pool", "Pool", "whole name"), text("destination", "Receiver", "provider or site"), text("domain", "Recipient domain", "*.example.org"), text("reason", "Waits for", "retry, cap, …"), text("reply", "Last reply says", "part of its text"), field("Age", ages), h("div", { class: "field end" }, clear)),
@@ -92,7 +103,33 @@ export function queue(main, to) {
     show(lists, Object.entries(names).map(([name, values]) => h("datalist", { id: `known-${name}` }, values.slice(0, 300).map((value) => h("option", { value })))));
   }
 
+  async function loadTenants() {
+    tenantsAt = Date.now();
+    try {
+      tenants = (await get("/api/v1/console/waiting")).groups;
+      tenantsFailed = "";
+    } catch (error) {
+      tenantsFailed = error.message;
+    }
+    draw();
+  }
+
+  function drawTenants() {
+    if (Date.now() - tenantsAt > AGAIN) loadTenants();
+    if (tenantsFailed) return show(groups, h("p", { class: "notice bad" }, tenantsFailed));
+    if (!tenants) return show(groups, h("p", { class: "soft" }, "…"));
+    if (!tenants.length) return show(groups, empty("Nothing waits."));
+    const shown = allGroups ? tenants : tenants.slice(0, GROUPS);
+    const row = (of) => h("tr", { key: `${of.tenant} ${of.reason}` },
+      h("th", { scope: "row" }, h("button", { type: "button", class: "link", on: { click: () => narrow({ tenant: of.tenant, reason: of.reason }) } }, of.tenant)),
+      h("td", {}, why(of.reason)), h("td", { class: "n" }, exactly(of.recipients)), h("td", { class: "n" }, time(of.oldest, "age")), h("td", { class: "n" }, of.next_at ? time(of.next_at, "in") : "–"), h("td", { class: "n" }, exactly(of.attempts)),
+      h("td", { class: "n" }, button("Hold …", () => holdTenant(of.tenant), { disabled: !mayAct() }), " ", button("Release …", () => releaseTenant(of.tenant), { disabled: !mayAct() })));
+    show(groups, table("What waits, by tenant and reason", [{ name: "Tenant" }, { name: "Because" }, { name: "Recipients", class: "n" }, { name: "Oldest", class: "n" }, { name: "Next", class: "n" }, { name: "Most tries", class: "n" }, { name: h("span", { class: "unseen" }, "Acts"), class: "n" }], shown.map(row)),
+      tenants.length > shown.length ? h("p", { class: "more" }, `${shown.length} of ${count(tenants.length)} groups. `, button("Show more", () => { allGroups = true; draw(); })) : null, held());
+  }
+
   function drawGroups() {
+    if (byTenant) return drawTenants();
     const waiting = [...state.board.queue.waiting].sort((a, b) => b.recipients - a.recipients);
     if (!waiting.length) return show(groups, empty("Nothing waits."));
     const shown = allGroups ? waiting.slice(0, 1000) : waiting.slice(0, GROUPS);

@@ -26,10 +26,10 @@ export function ofBinding(binding, weight) {
   if (binding.is_off) return stateOf("off");
   if (weight === 0) return stateOf("drained");
   if (binding.health !== "active") return stateOf(binding.health);
-  const cap = binding.cap;
-  if (cap && cap.used + cap.reserved >= cap.limit) return stateOf("full");
   const whole = binding.warmup.find((ladder) => !ladder.provider);
   if (whole && whole.accepted >= whole.allowance) return stateOf("warm");
+  const cap = binding.cap;
+  if (cap && cap.used + cap.reserved >= cap.limit) return stateOf("full");
   return stateOf("active");
 }
 
