@@ -375,7 +375,9 @@ mod peers {
         browser.load(&axe()).await;
         let found = browser
             .run_async(
-                "const { violations, passes } = await axe.run(document); if (passes.length < 10) throw `only ${passes.length} rules had something to look at`; return violations\
+                "const { violations, passes } = await axe.run(document);\
+                 if (passes.length < 10) throw `only ${passes.length} rules had something to look at`;\
+                 return violations\
                  .filter(({ impact }) => impact === 'serious' || impact === 'critical')\
                  .flatMap(({ id, help, nodes }) => nodes.slice(0, 3).map((node) => `${id}: ${help}: ${node.html.slice(0, 200)} \
                  ${node.any.map((one) => one.message).join('; ').slice(0, 200)}`));",

@@ -50,7 +50,7 @@ export function monitor(main) {
     const reverse = new Map(seen.reverse.map((one) => [one.binding, one]));
     const names = [...new Set([...byBinding.keys(), ...reverse.keys()])].filter((name) => !wanted || name.toLowerCase().includes(wanted));
     const worst = (name) => Math.max(-1, ...[...(byBinding.get(name)?.values() || [])].map((listing) => listing.state));
-    names.sort((a, b) => worst(b) - worst(a));
+    names.sort((a, b) => worst(b) - worst(a) || a.localeCompare(b, "en", { numeric: true }));
     const shown = names.slice(0, rows);
     show(body,
       h("section", { "aria-labelledby": "sec-zones" }, h("h2", { id: "sec-zones" }, "Zones"), seen.zones.length ? h("div", { class: "cards small" }, seen.zones.map((zone) => zoneCard(zone, seen))) : empty("No zone is configured.")),
@@ -72,7 +72,7 @@ function zoneCard(zone, seen) {
     h("header", { class: "card-head" }, h("h3", {}, zone.zone), badge(known)),
     zone.reason ? h("p", { class: "because" }, zone.reason) : null,
     h("p", { class: "soft" }, `${zone.kind === "domain" ? "domains" : "addresses"}, every ${span(zone.interval_seconds * 1000)}, since `, time(zone.since)),
-    h("div", { class: "flags" }, listed ? h("span", { class: "flag bad" }, icon("suspended"), `lists ${listed} of ours`) : h("span", { class: "flag good" }, icon("active"), "lists none of ours"), zone.probes.map((probe) => h("span", { class: `flag ${probe.ok ? "good" : "bad"}` }, icon(probe.ok ? "active" : "suspended"), `${probe.probe} ${probe.ok ? "right" : "wrong"}`))),
+    h("div", { class: "flags" }, listed ? h("span", { class: "flag bad" }, icon("suspended"), `lists ${listed} of ours`) : zone.health === "healthy" ? h("span", { class: "flag good" }, icon("active"), "lists none of ours") : h("span", { class: "flag idle" }, icon("unknown"), "says nothing that counts"), zone.probes.map((probe) => h("span", { class: `flag ${probe.ok ? "good" : "bad"}` }, icon(probe.ok ? "active" : "suspended"), `${probe.probe} ${probe.ok ? "right" : "wrong"}`))),
     zone.budget_left !== null && zone.budget_left !== undefined ? h("p", { class: "soft" }, `${exactly(zone.budget_left)} questions left of ${exactly(zone.queries_per_day)} a day`) : null,
     answers ? h("p", { class: "soft" }, answers) : null);
 }
