@@ -4,8 +4,8 @@
 //! So the outcome of every recipient's attempt is counted in a ring of [`MINUTES`] minutes per binding, in a coarser ring
 //! per binding and destination label (a provider's name or `other`, as in metrics), and the last refusal of each is kept
 //! in its words. Memory is bounded by the configuration: 0.75 KB a binding, some 0.4 KB a route and its refusal, at most
-//! [`ROUTES_MAX`] routes; what has been silent for an hour is forgotten but for the refusal of its binding. A restart
-//! forgets all of it.
+//! [`ROUTES_MAX`] routes; a route that was silent for an hour is forgotten, a binding (and its last refusal) after a day. A
+//! restart forgets all of it.
 //!
 //! A minute is counted by the wall clock. One that is set back counts into the minute it was in before.
 
@@ -203,7 +203,7 @@ impl History {
         track.refusal = refusal.or(track.refusal.take());
     }
 
-    /// Forgets routes that were silent for an hour, and bindings that were for a day: once a step.
+    /// Forgets routes that were silent for an hour, and bindings that were for a day; looks once a step.
     fn sweep(&mut self, minute: i64) {
         let step = minute.div_euclid(STEP);
         if step == self.swept {
