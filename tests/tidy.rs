@@ -95,6 +95,7 @@ const PURE: &[&str] = &[
     "src/reputation",
     "src/scheduler",
     "src/simulate",
+    "src/telemetry/history",
 ];
 
 /// Below a pure directory, yet shell: they open files.

@@ -15,6 +15,7 @@ use super::ports::Ports;
 use super::watching::Watching;
 use crate::admin::auth::Auth;
 use crate::ingress::smtp::server::Server;
+use crate::ingress::users;
 use crate::live::{Apply, Change, Work};
 use crate::queue::dispatcher::{Dispatcher, WouldStrand};
 
@@ -40,6 +41,7 @@ impl Apply for Turn {
             wrong.extend(self.dispatcher.check(&change.config).err());
             // Closed again at once: it is only asked whether they could be had.
             wrong.extend(self.server.bind_new(&change.config.listeners).err().map(in_words));
+            wrong.extend(users::read(change.config.server.users_file.as_deref()).err().map(|error| error.to_string()));
             let mut warnings = stranded(&self.dispatcher.would_strand(&change.config));
             match self.watching.check(change) {
                 Ok(more) => warnings.extend(more),
@@ -54,12 +56,14 @@ impl Apply for Turn {
             let config = &change.config;
             let mut warnings = stranded(&self.dispatcher.would_strand(config));
             warnings.extend(self.watching.check(change)?);
+            let users = users::read(config.server.users_file.as_deref()).map_err(|error| error.to_string())?;
             let prepared = self.dispatcher.prepare(config)?;
             let new = self.server.bind_new(&config.listeners).map_err(in_words)?;
             let (hostname, grace) = (&config.server.hostname, config.server.shutdown_grace);
             // The last that may fail, and it changes nothing then.
             self.server.change(new, &config.listeners, hostname, grace).map_err(|error| error.to_string())?;
             self.dispatcher.reconfigure(prepared).await;
+            self.reception.users().replace(users);
             self.reception.reconfigure();
             self.auth.reconfigure(config);
             let addresses = self.server.addresses();

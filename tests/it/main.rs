@@ -17,6 +17,7 @@ mod bounce;
 mod cap;
 mod clients;
 mod command_line;
+mod console;
 mod dashboards;
 mod dnsbl;
 mod doctor;

@@ -20,7 +20,7 @@ use crate::outcome::{Cause, Disposition};
 use crate::scheduler::Settlement;
 use crate::store::SpoolError;
 use crate::telemetry::metrics::operation::SpoolWork;
-use crate::telemetry::{attempt_log, metrics, unmatched};
+use crate::telemetry::{attempt_log, history, metrics, unmatched};
 
 /// When to look again at an entry the spool would not hand out.
 const SPOOL_PAUSE: Duration = Duration::from_secs(5);
@@ -213,6 +213,7 @@ impl Dispatcher {
                 self.metrics.unmatched_replies.with_label_values(&[class, destination]).inc();
             }
         }
+        self.remember(way, destination, answers);
         let attempted = unmatched::Attempted {
             entry: before,
             binding: &way.binding.name,
@@ -232,6 +233,22 @@ impl Dispatcher {
         }
         self.metrics.attempt_seconds.observe(report.latency.as_secs_f64());
         self.tell_refusal(way, before, report, answers);
+    }
+
+    /// For the last hour as the console shows it.
+    fn remember(&self, way: &Way, destination: &str, answers: &[Answered]) {
+        let (now, mut history) = (self.clock.now().wall, self.history.lock());
+        for answer in answers {
+            let attempted = history::Attempted {
+                binding: &way.binding.name,
+                destination,
+                disposition: answer.outcome.disposition,
+                text: &answer.text,
+                rule: &answer.outcome.rule,
+                scope: answer.outcome.scope.as_str(),
+            };
+            history.note(&attempted, now);
+        }
     }
 
     /// Counts recipients whose fate is decided. Called under the core's lock, with the move it counts.

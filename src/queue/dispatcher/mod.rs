@@ -54,6 +54,7 @@ use crate::scheduler::warmup::StageChange;
 use crate::store::committer::{Committer, Pending};
 use crate::store::{Batch, Op, Spool, SpoolError};
 use crate::telemetry::events::{Events, Kind};
+use crate::telemetry::history::History;
 use crate::telemetry::metrics::operation::SpoolWork;
 use crate::telemetry::{Metrics, health_log, warmup_log};
 
@@ -144,6 +145,8 @@ pub struct Dispatcher {
     events: Events,
     /// Stranded mail is being read, so that it can be queued again.
     bringing_back: Mutex<Bringing>,
+    /// The last hour.
+    history: Mutex<History>,
 }
 
 /// What a dispatcher is made of.
@@ -222,6 +225,7 @@ impl Dispatcher {
             on_sender: Mutex::default(),
             events: Events::default(),
             bringing_back: Mutex::default(),
+            history: Mutex::default(),
         })
     }
 
@@ -276,6 +280,11 @@ impl Dispatcher {
     /// What happened lately.
     pub fn events(&self) -> &Events {
         &self.events
+    }
+
+    /// Reads the last hour.
+    pub fn with_history<R>(&self, f: impl FnOnce(&History) -> R) -> R {
+        f(&self.history.lock())
     }
 
     /// What reads replies.

@@ -1,5 +1,6 @@
 //! What the scenarios share: a relay in a directory of its own, its configuration, and looking at it from outside.
 
+pub(crate) mod browser;
 mod rbldnsd;
 mod relay;
 mod settings;
