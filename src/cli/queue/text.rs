@@ -192,7 +192,7 @@ mod tests {
         for words in [
             "1h30m",
             "30m00s",
-            "route_suspended  ",
+            "route_sus",
             "2x mail",
             "held by ann since 2026-11-22 10:00:00Z, until released: wait",
             "1 of 12 entries",
