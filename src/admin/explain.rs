@@ -176,7 +176,7 @@ pub struct EntryQuery {
 /// Every binding of an entry's pool with its verdict. For the id of a message, as events name it, the same for each of
 /// its entries that wait.
 #[utoipa::path(get, path = "/api/v1/explain/{id}", tag = "explain",
-    params(("id" = String, Path, description = "An entry or a message.", pattern = "^[0-9A-Za-z]{1,32}$"), EntryQuery),
+    params(("id" = String, Path, description = "An entry or a message.", pattern = "^[0-9A-Za-z]{13}$"), EntryQuery),
     responses((status = 200, body = Explanations)))]
 async fn entry(
     _: Reader,
