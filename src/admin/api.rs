@@ -97,7 +97,9 @@ impl EventFilter {
     /// The number behind which to begin.
     pub(super) fn after(&self) -> Result<Option<u64>, Problem> {
         let words = |text: &str| Problem::bad(format!("after {text:?} is not the number of an event"));
-        self.after.as_deref().map(|text| text.parse().map_err(|_| words(text))).transpose()
+        // As far as the document's int64 goes; no relay lives to give that many.
+        let number = |text: &str| text.parse().ok().filter(|number| i64::try_from(*number).is_ok());
+        self.after.as_deref().map(|text| number(text).ok_or_else(|| words(text))).transpose()
     }
 }
 

@@ -100,7 +100,7 @@ pub struct ExplainedBinding {
 
 impl ExplainedBinding {
     pub(super) fn of(said: &Said, provider: Option<&ProviderName>, limits: Option<&Config>) -> Self {
-        let limits = limits.map(|config| limits_of_binding(&config, &said.binding, provider).unwrap_or_default());
+        let limits = limits.map(|config| limits_of_binding(config, &said.binding, provider).unwrap_or_default());
         Self {
             binding: said.binding.to_string(),
             tier: said.tier,
@@ -145,7 +145,7 @@ impl From<&Prediction> for Expected {
 impl ExplainedEntry {
     fn of(explained: &Explanation, limits: Option<&Config>) -> Self {
         let provider = explained.provider.as_ref();
-        let of_tenant = limits.map(|config| limits_of_tenant(&config, &explained.tenant, provider).unwrap_or_default());
+        let of_tenant = limits.map(|config| limits_of_tenant(config, &explained.tenant, provider).unwrap_or_default());
         Self {
             id: explained.entry.map(|(id, _)| id.to_string()),
             message: explained.entry.map(|(_, message)| message.to_string()),
@@ -176,7 +176,7 @@ pub struct EntryQuery {
 /// Every binding of an entry's pool with its verdict. For the id of a message, as events name it, the same for each of
 /// its entries that wait.
 #[utoipa::path(get, path = "/api/v1/explain/{id}", tag = "explain",
-    params(("id" = String, Path, description = "An entry or a message.", pattern = "^[0-9A-Za-z]{1,32}$"), EntryQuery),
+    params(("id" = String, Path, description = "An entry or a message.", pattern = "^[0-9A-Za-z]{13}$"), EntryQuery),
     responses((status = 200, body = Explanations)))]
 async fn entry(
     _: Reader,

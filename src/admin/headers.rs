@@ -6,9 +6,9 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::Sources;
 use super::listener::Peer;
 use super::problem::{MEDIA_TYPE, Problem};
+use super::{BODY_MAX, Sources};
 
 /// Nothing from elsewhere, no script or style but our own files, in nobody's frame.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
@@ -27,7 +27,8 @@ const ALWAYS: [(HeaderName, &str); 4] = [
 /// Asks the handler, where the request is for us.
 pub(super) async fn guard(State(sources): State<Sources>, request: Request, next: Next) -> Response {
     let is_health = request.uri().path() == "/healthz";
-    let refused = if is_health { None } else { misdirected(&sources, &request) };
+    let misdirected = if is_health { None } else { misdirected(&sources, &request) };
+    let refused = misdirected.or_else(|| too_large(&request));
     let mut answer = match refused {
         Some(problem) => problem.into_response(),
         None => as_problem(next.run(request).await).await,
@@ -62,6 +63,13 @@ fn misdirected(sources: &Sources, request: &Request) -> Option<Problem> {
     let host: String = host.chars().filter(|c| !c.is_control()).take(100).collect();
     let words = format!("{host:?} is no name of this relay: add it to admin.hosts if it should be");
     Some(Problem::new(StatusCode::MISDIRECTED_REQUEST, words))
+}
+
+/// 413 where more is announced than is ever read; what comes without announcement is cut off where it is read.
+fn too_large(request: &Request) -> Option<Problem> {
+    let length = request.headers().get(header::CONTENT_LENGTH)?.to_str().ok()?.parse::<u64>().ok()?;
+    let words = || format!("a request has at most {BODY_MAX} octets");
+    (length > BODY_MAX as u64).then(|| Problem::new(StatusCode::PAYLOAD_TOO_LARGE, words()))
 }
 
 /// What is answered in plain text, or in nothing, where something went wrong, as a problem.

@@ -149,6 +149,8 @@ impl Drop for Unsure<'_> {
 /// Writes what is noted until `stopped` turns true. The last are written by [`write`] at the end of the program.
 pub async fn keep(dispatcher: Arc<Dispatcher>, committer: Committer, mut stopped: watch::Receiver<bool>) {
     let mut news = dispatcher.events().news();
+    // What was noted before this began to look waits too.
+    news.mark_changed();
     loop {
         tokio::select! {
             // An error of a channel means that its sender is gone, which is a stop as well.

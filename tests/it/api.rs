@@ -9,6 +9,8 @@ use remuda::outcome::Stage;
 use reqwest::header::HeaderMap;
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::support::{Relay, Settings, all_accepted, array, number, sink, text, wait_until};
 
@@ -75,6 +77,20 @@ async fn sign_in(relay: &Relay, token: &str) -> Answer {
     ask(relay, Method::POST, "/api/v1/session", &[("content-type", "application/json")], Some(body)).await
 }
 
+/// What is answered to somebody who says that two megabytes will come.
+async fn too_long(relay: &Relay) -> String {
+    let mut stream = TcpStream::connect(relay.admin()).await.unwrap();
+    let head = format!(
+        "POST /api/v1/session HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Type: application/json\r\n\
+         Content-Length: 2097152\r\n\r\n",
+        relay.admin()
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
 fn bearer(token: &str) -> String {
     format!("Bearer {token}")
 }
@@ -136,21 +152,27 @@ async fn who_brings_a_token_is_known_by_it_and_who_guesses_is_slowed() {
     for path in ["/healthz", "/api/v1/openapi.json", "/api/v1/session"] {
         assert_eq!(get(&relay, path, &[]).await.status, 200, "{path}");
     }
-    let mut told = Vec::new();
-    for _ in 0..12 {
-        told.push(status("Bearer guess").await);
-    }
-    assert_eq!(told[0].problem().0, 401);
-    assert_eq!(told[11].problem().0, 429);
-    assert!((1..=6).contains(&told[11].header("retry-after").parse::<u64>().unwrap()));
+    let mut wrong = 0;
+    // On a slow machine some are forgiven meanwhile.
+    let slowed = loop {
+        let told = status("Bearer guess").await;
+        if told.problem().0 == 429 {
+            break told;
+        }
+        assert_eq!(told.status, 401);
+        wrong += 1;
+        assert!(wrong < 100, "nobody slows it");
+    };
+    assert!(wrong >= 10, "{wrong}");
+    assert!((1..=6).contains(&slowed.header("retry-after").parse::<u64>().unwrap()));
     let header = bearer(READ.0);
     assert_eq!(status(&header).await.status, 200, "nobody on this machine is locked out by another");
     let metrics = get(&relay, "/metrics", &[("authorization", &header)]).await.text;
-    assert!(metrics.contains("remuda_admin_refused_total{reason=\"token\"} 10"), "{metrics}");
-    assert!(metrics.contains("remuda_admin_refused_total{reason=\"rate\"} 2"), "{metrics}");
+    assert!(metrics.contains(&format!("remuda_admin_refused_total{{reason=\"token\"}} {wrong}\n")), "{metrics}");
+    assert!(metrics.contains("remuda_admin_refused_total{reason=\"rate\"} 1\n"), "{metrics}");
     let events = get(&relay, "/api/v1/events?kind=audit", &[("authorization", &header)]).await.json();
     let acts: Vec<&str> = array(&events, "/events").iter().map(|event| text(event, "/act")).collect();
-    assert_eq!(acts, ["sign-in.refused", "sign-in.refused"], "the first one, and when it went too far");
+    assert_eq!(acts[..2], ["sign-in.refused"; 2], "the first one, and when it went too far: {events:#}");
     assert_eq!(text(&events, "/events/0/client"), "127.0.0.1");
     for secret in ["guess", READ.0, OPERATE.0] {
         assert!(!relay.log().contains(secret) && !metrics.contains(secret) && !events.to_string().contains(secret));
@@ -189,7 +211,7 @@ async fn what_is_asked_wrongly_is_answered_in_words_and_nothing_is_for_other_sit
     assert_eq!(post(&[json], "{").await.problem().0, 400);
     assert_eq!(post(&[json], "{\"tokn\":\"x\"}").await.problem().0, 422);
     assert_eq!(post(&[], "{\"token\":\"x\"}").await.problem().0, 415);
-    assert_eq!(post(&[json], &"x".repeat(2 << 20)).await.problem().0, 413);
+    assert!(too_long(&relay).await.starts_with("HTTP/1.1 413 "));
 
     for (host, is_ours) in
         [("status.example.org", true), ("relay.test:1", true), ("localhost", true), ("evil.example", false)]
@@ -398,7 +420,7 @@ async fn a_stream_goes_on_after_the_last_number_and_has_room_for_so_many() {
     assert_eq!(stream.headers()["content-type"], "text/event-stream");
     let mut got = String::new();
     while got.matches("\nid: ").count() < 2 {
-        got += &String::from_utf8(stream.chunk().await.unwrap().expect("more").to_vec()).unwrap();
+        got += std::str::from_utf8(&stream.chunk().await.unwrap().expect("more")).unwrap();
     }
     assert!(got.contains(&format!("id: {}\n", all[1])) && !got.contains(&format!("id: {}\n", all[0])), "{got}");
     assert!(got.contains("event: audit\n") && got.contains("retry: 2000"), "{got}");
@@ -487,7 +509,8 @@ mod peers {
             .args(["-H", &format!("Authorization: {}", bearer(token.trim()))])
             // A stream has no end. Texts that are well formed may still name nothing there is.
             .args(["--exclude-path", "/api/v1/events/stream", "--exclude-checks", "positive_data_acceptance"])
-            .args(["--phases", "examples,coverage,fuzzing", "--max-examples", "20", "--generation-deterministic"])
+            .args(["--phases", "examples,coverage,fuzzing", "--max-examples", "15", "--max-time", "40"])
+            .arg("--generation-deterministic")
             .args(["--request-timeout", "10", "--no-color"])
             .current_dir(relay.state_dir());
         let started = std::time::Instant::now();

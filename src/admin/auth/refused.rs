@@ -11,7 +11,7 @@ use crate::telemetry::events::Kind;
 /// Why somebody was not let.
 #[derive(Debug)]
 pub(in crate::admin) struct Refused {
-    problem: Problem,
+    problem: Box<Problem>,
     /// What the counter calls it; nothing where nobody was wrong, only not known yet.
     reason: Option<&'static str>,
     /// What an event would say, where it is worth one.
@@ -21,14 +21,14 @@ pub(in crate::admin) struct Refused {
 impl Refused {
     /// Nobody has to hear of it but who asked.
     pub(super) fn quietly(problem: Problem) -> Self {
-        Self { problem, reason: None, event: None }
+        Self { problem: Box::new(problem), reason: None, event: None }
     }
 
     pub(super) fn too_many(wait: Duration) -> Self {
         // Rounded up: who comes back then is heard.
         let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
         let words = format!("too many wrong tokens from this address: try again in {seconds} s");
-        Self { problem: Problem::too_many(words, seconds), reason: Some("rate"), event: None }
+        Self { problem: Box::new(Problem::too_many(words, seconds)), reason: Some("rate"), event: None }
     }
 
     pub(super) fn wrong_token(client: Option<IpAddr>, is_news: bool) -> Self {
@@ -40,17 +40,17 @@ impl Refused {
             ("client", client),
             ("reason", "a wrong token".to_owned()),
         ];
-        Self { problem, reason: Some("token"), event: is_news.then_some(fields) }
+        Self { problem: Box::new(problem), reason: Some("token"), event: is_news.then_some(fields) }
     }
 
     pub(super) fn role(actor: &Actor, needed: Role) -> Self {
         let (has, needs) = (actor.role.as_str(), needed.as_str());
         let problem = Problem::forbidden(format!("token {} has role {has}; this needs {needs}", actor.name));
-        Self { problem, reason: Some("role"), event: None }
+        Self { problem: Box::new(problem), reason: Some("role"), event: None }
     }
 
     pub(super) fn origin(words: &str) -> Self {
-        Self { problem: Problem::forbidden(words), reason: Some("origin"), event: None }
+        Self { problem: Box::new(Problem::forbidden(words)), reason: Some("origin"), event: None }
     }
 
     #[cfg(test)]
@@ -69,6 +69,6 @@ impl Refused {
             tracing::warn!(client, "somebody brought a wrong token");
             sources.dispatcher.events().note(Kind::Audit, fields, sources.dispatcher.now().wall);
         }
-        self.problem
+        *self.problem
     }
 }

@@ -11,6 +11,8 @@ use crate::cli::terminal::{columns, visible, visible_json};
 
 /// Before a connection that broke is made anew.
 const AGAIN: Duration = Duration::from_secs(2);
+/// How often in a row the relay may refuse one whom it let before.
+const REFUSED: u32 = 2;
 /// Octets of one line at most.
 const LINE_MAX: usize = 1024 * 1024;
 
@@ -95,27 +97,30 @@ async fn follow(args: &Args, list: EventList) -> End {
             return End::Enough;
         }
     }
-    let mut is_first = true;
+    let (mut has_begun, mut refused) = (false, 0);
     loop {
-        match stream(args, &mut after).await {
+        match stream(args, &mut after, &mut has_begun).await {
             Ok(end) => return end,
             Err(Failure { words, problem }) => {
-                // What the relay itself refuses does not come right by asking again.
-                if is_first || problem.as_ref().is_some_and(|problem| problem.status < 500 && problem.status != 429) {
+                // What the relay itself refuses does not come right by asking again; but it may just have begun anew, and
+                // have another token for this machine than was read a moment ago.
+                let is_refused = problem.as_ref().is_some_and(|problem| problem.status < 500 && problem.status != 429);
+                refused = if is_refused { refused + 1 } else { 0 };
+                if !has_begun || refused > REFUSED {
                     return End::Failed(words);
                 }
                 eprintln!("remuda: {words}");
             }
         }
-        is_first = false;
         tokio::time::sleep(AGAIN).await;
     }
 }
 
 /// Shows what one connection says. An end of it is a failure like others, unless nobody reads any more.
-async fn stream(args: &Args, after: &mut u64) -> Result<End, Failure> {
+async fn stream(args: &Args, after: &mut u64, has_begun: &mut bool) -> Result<End, Failure> {
     let query: Vec<(&str, String)> = args.filter().into_iter().chain([("after", after.to_string())]).collect();
     let mut answer = args.remote.stream("/api/v1/events/stream", &query).await?;
+    *has_begun = true;
     let mut reading = Reading::default();
     let broke = |why: &dyn std::fmt::Display| Failure::from(format!("the connection broke ({why}); asking again"));
     while let Some(octets) = answer.chunk().await.map_err(|error| broke(&error))? {
