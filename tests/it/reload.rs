@@ -390,7 +390,7 @@ async fn kills_in_the_middle_of_reloads_lose_nothing() {
     let mut relay = Relay::start(&full).await;
     let (mut accepted, mut unknown) = (BTreeSet::new(), BTreeSet::new());
     for round in 0..ROUNDS {
-        let whose = |n: u64| format!("n{n}@{}.example", if n % 3 == 0 { "bolt" } else { "acme" });
+        let whose = |n: u64| format!("n{n}@{}.example", if n.is_multiple_of(3) { "bolt" } else { "acme" });
         let load = relay.load(300).first(round * 300).reverse_path(whose);
         let progress = load.progress();
         let sending = tokio::spawn(load.run());

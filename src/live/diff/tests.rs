@@ -1,3 +1,5 @@
+//! What is told of two files that differ, and of every key there is.
+
 use super::*;
 
 const EXAMPLE: &str = include_str!("../../../config/remuda.toml");
