@@ -288,8 +288,8 @@ async fn a_demo_stays_does_as_it_is_told_and_adds_up() {
     };
     let text = fs::read_to_string(&file).unwrap();
     fs::write(&file, text.replacen("daily_cap = 100_000", "daily_cap = 90_000", 1)).unwrap();
-    let (code, said) = reload();
-    assert!(code == Some(0) && said.contains("100000 → 90000\n1 change is in force\n"), "{said}");
+    let (code, told) = reload();
+    assert!(code == Some(0) && told.contains("100000 → 90000\n1 change is in force\n"), "{told}");
     assert!(status().contains("/90000"));
     assert_eq!(reload(), (Some(0), "nothing changes\n".into()));
 
