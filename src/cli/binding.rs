@@ -301,7 +301,8 @@ fn one(shown: &BindingShown, width: Option<usize>) -> String {
     }
     for listing in &shown.listings {
         let state = if listing.state == 1 { "listed" } else { "unknown" };
-        line(format!("  {}: {state} {} {}", listing.zone, listing.codes, listing.text));
+        let words = format!("  {}: {state} {} {}", listing.zone, listing.codes, listing.text);
+        line(words.trim_end().to_owned());
     }
     for order in &b.orders {
         line(format!("  {}", order_line(order)));
@@ -329,7 +330,8 @@ mod tests {
                 "at": "2026-11-20T11:00:00.000Z", "until": null}],
             "public_address": "198.51.100.1", "ehlo": "m1.example.net", "region": null, "suspend_delivery": false,
             "pools": [{"pool": "main", "tier": 1, "weight": 0}], "connections": 3, "window": 10,
-            "listings": [{"zone": "zen", "state": 1, "codes": "127.0.0.2", "text": "see x"}]
+            "listings": [{"zone": "zen", "state": 1, "codes": "127.0.0.2", "text": "see x"},
+                {"zone": "dead", "state": 2, "codes": "", "text": ""}]
         }))
         .expect("an answer")
     }
@@ -351,6 +353,7 @@ mod tests {
              \x20   why: x\n\
              \x20   connections: 1 of 2 (at most 10)\n\
              \x20 zen: listed 127.0.0.2 see x\n\
+             \x20 dead: unknown\n\
              \x20 order 4: drain m1, by ann: moved\n"
         );
     }

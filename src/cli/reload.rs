@@ -35,12 +35,8 @@ pub(super) fn main(args: &Args) -> ExitCode {
     let body = serde_json::json!({ "dry_run": args.dry_run });
     let text = match args.remote.post("/api/v1/reload", &body) {
         Ok(text) => text,
-        Err(refusal) => {
-            for line in in_words(&refusal).lines() {
-                eprintln!("{}", terminal::visible(line));
-            }
-            return ExitCode::FAILURE;
-        }
+        // What a mistake says it says for itself, each on its line.
+        Err(refusal) => return super::fail(refusal),
     };
     if args.remote.json {
         println!("{}", terminal::visible_json(&text));
@@ -53,13 +49,6 @@ pub(super) fn main(args: &Args) -> ExitCode {
         }
         Err(error) => super::fail(format_args!("{} answered something else: {error}", args.remote.admin)),
     }
-}
-
-/// What a problem says, where the answer is one.
-fn in_words(refusal: &str) -> String {
-    let detail = serde_json::from_str::<serde_json::Value>(refusal).ok();
-    let detail = detail.and_then(|problem| Some(problem.get("detail")?.as_str()?.to_owned()));
-    detail.unwrap_or_else(|| format!("remuda: {refusal}"))
 }
 
 /// `+` what is new, `−` what is gone, `~` what is another now.
@@ -116,12 +105,5 @@ mod tests {
         let nothing = Answer { changes: Vec::new(), warnings: Vec::new() };
         assert_eq!(shown(&nothing, false, Some(80)), "nothing changes\n");
         assert!(shown(&answer(), true, Some(40)).lines().take(4).all(|line| line.chars().count() <= 40));
-    }
-
-    #[test]
-    fn a_refusal_is_its_detail_line_by_line() {
-        let problem = r#"{"status":422,"title":"x","detail":"the file has mistakes\na: one\nb: two"}"#;
-        assert_eq!(in_words(problem), "the file has mistakes\na: one\nb: two");
-        assert_eq!(in_words("no answer"), "remuda: no answer");
     }
 }

@@ -138,6 +138,11 @@ fn no_answer(target: &Target, error: &reqwest::Error) -> Failure {
     Failure::from(format!("no answer from {}: {why}; is the relay running, is --admin right?", target.shown))
 }
 
+/// What a relay said, safe to show; a file with mistakes has one on each line.
+fn line_by_line(said: &str) -> String {
+    said.lines().map(terminal::visible).collect::<Vec<_>>().join("\n")
+}
+
 /// The answer, where it is what was asked for.
 async fn sent(target: &Target, request: RequestBuilder) -> Result<Response, Failure> {
     let answer = request.send().await.map_err(|error| no_answer(target, &error))?;
@@ -148,8 +153,7 @@ async fn sent(target: &Target, request: RequestBuilder) -> Result<Response, Fail
     let text = answer.text().await.map_err(|error| no_answer(target, &error))?;
     let problem: Option<Problem> = serde_json::from_str(&text).ok();
     let said = problem.as_ref().map_or(text.trim(), |problem| problem.detail.as_str());
-    let mut words =
-        if said.is_empty() { format!("{} answered {status}", target.shown) } else { terminal::visible(said) };
+    let mut words = if said.is_empty() { format!("{} answered {status}", target.shown) } else { line_by_line(said) };
     if status == StatusCode::UNAUTHORIZED && !target.has_token() {
         words += &format!("\n{}", target.how_to_get_a_token());
     }
@@ -180,5 +184,18 @@ impl Target {
             Some(token) => request.bearer_auth(token),
             None => request,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_relay_says_keeps_its_lines_and_nothing_else_that_moves_a_cursor() {
+        assert_eq!(
+            line_by_line("the file has mistakes\na: \u{1b}[2J\rb"),
+            "the file has mistakes\na: \\u{1b}[2J\\u{d}b"
+        );
     }
 }

@@ -87,6 +87,8 @@ impl Place {
         let directory = self.directory.display().to_string().replace('\'', "'\\''");
         let mut env =
             format!("export REMUDA_ADMIN={admin}\nexport REMUDA_DEMO='{directory}'\nexport REMUDA_SMTP={smtp}\n");
+        // The token of whoever runs the demo lies in its state directory, and its configuration says where that is.
+        env += &format!("export REMUDA_CONFIG='{directory}/{CONFIG}'\n");
         env += &format!("export REMUDA_NAMES={}\n", world.names.addr());
         for receiver in &world.receivers {
             env += &format!("export REMUDA_{}={}\n", receiver.name.to_ascii_uppercase(), receiver.sink.addr());
