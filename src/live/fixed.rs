@@ -103,11 +103,17 @@ mod tests {
     #[test]
     fn a_public_address_that_stays_stays_guarded_whatever_the_file_says_of_another() {
         let before = admin(PUBLIC);
-        for text in ["", "address = false", "address = \"127.0.0.1:9\"\nanonymous = \"read\"\nhosts = [\"x.example.org\"]"] {
+        for text in
+            ["", "address = false", "address = \"127.0.0.1:9\"\nanonymous = \"read\"\nhosts = [\"x.example.org\"]"]
+        {
             let mut wanted = admin(text);
             let warnings = keep(&before, &mut wanted);
             assert_eq!(guarded(&wanted.admin), guarded(&before.admin), "{text}");
-            assert_eq!((&wanted.admin.hosts, &wanted.admin.tokens), (&before.admin.hosts, &before.admin.tokens), "{text}");
+            assert_eq!(
+                (&wanted.admin.hosts, &wanted.admin.tokens),
+                (&before.admin.hosts, &before.admin.tokens),
+                "{text}"
+            );
             assert_eq!(wanted.admin.anonymous, Anonymous::None);
             assert!(warnings[0].starts_with("admin.address needs a restart"), "{warnings:?}");
             assert!(warnings[1].starts_with("admin.tls needs a restart"), "{warnings:?}");
