@@ -31,12 +31,14 @@ impl Ports {
     ) -> Result<(), String> {
         let mut known = self.admin.lock();
         *known = admin.unwrap_or(*known);
-        let ports = serde_json::json!({
+        let mut ports = serde_json::json!({
             "listeners": listeners.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "admin": known.map(|address| address.to_string()),
-            "certificate": certificate,
             "pid": std::process::id(),
         });
+        if let Some(certificate) = certificate {
+            ports["certificate"] = certificate.display().to_string().into();
+        }
         // Written aside and renamed: a reader never sees half of it.
         let aside = self.path.with_extension("json.new");
         std::fs::write(&aside, ports.to_string())
