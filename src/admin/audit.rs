@@ -2,16 +2,20 @@
 //!
 //! The event is on disk before the answer goes out. Where that fails the act is done all the same, and the answer says
 //! so in the header [`UNWRITTEN`]: [`noticing`] goes round every handler and puts it there.
+//!
+//! Whoever asks may hang up at any moment, and then nobody waits for the handler any more. What does more than look runs
+//! in a task of its own, so that an act that was begun is done to its end, and its event with it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::extract::Request;
-use axum::http::{HeaderName, HeaderValue};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 
 use super::Sources;
 use super::auth::Actor;
+use super::problem::Problem;
 use crate::telemetry::events::Kind;
 use crate::telemetry::journal;
 
@@ -27,10 +31,19 @@ impl Sources {
     /// Notes an act of `actor`, and returns when that is on disk (or cannot be: see the module). `fields` are names with
     /// words: what it was done to, the reason, until when, how many.
     pub(super) async fn audit(&self, actor: &Actor, act: &str, fields: Vec<(&'static str, String)>) {
+        self.record(Kind::Audit, actor, act, fields).await;
+    }
+
+    /// The same for somebody who came or went: of those there may be many, and they push out no act.
+    pub(super) async fn came(&self, actor: &Actor, act: &str, fields: Vec<(&'static str, String)>) {
+        self.record(Kind::Access, actor, act, fields).await;
+    }
+
+    async fn record(&self, kind: Kind, actor: &Actor, act: &str, fields: Vec<(&'static str, String)>) {
         let who = [("actor", actor.name.clone()), ("act", act.to_owned())];
         let now = self.dispatcher.now().wall;
         tracing::info!(actor = actor.name.as_str(), act, ?fields, "an operator acts");
-        self.dispatcher.events().note(Kind::Audit, who.into_iter().chain(fields), now);
+        self.dispatcher.events().note(kind, who.into_iter().chain(fields), now);
         if let Err(error) = journal::write(self.dispatcher.events(), &self.committer).await {
             tracing::error!(%error, act, "what an operator did is not written down yet");
             // Outside of a request nobody waits for an answer.
@@ -39,14 +52,23 @@ impl Sources {
     }
 }
 
-/// Goes round a handler and says in its answer where what it did could not be written down.
+/// Goes round a handler: has it run to its end whoever waits, and says in its answer where what it did could not be written
+/// down.
 pub(super) async fn noticing(request: Request, next: Next) -> Response {
-    let answer = async {
+    let is_look = [Method::GET, Method::HEAD, Method::OPTIONS].contains(request.method());
+    let answer = async move {
         let mut answer = next.run(request).await;
         if NOT_WRITTEN.with(|not_written| not_written.load(Ordering::Relaxed)) {
             answer.headers_mut().insert(UNWRITTEN, HeaderValue::from_static("not-written"));
         }
         answer
     };
-    NOT_WRITTEN.scope(AtomicBool::new(false), answer).await
+    let answer = NOT_WRITTEN.scope(AtomicBool::new(false), answer);
+    if is_look {
+        return answer.await;
+    }
+    tokio::spawn(answer).await.unwrap_or_else(|error| {
+        tracing::error!(%error, "a request went wrong");
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "something went wrong: see the relay's log").into_response()
+    })
 }

@@ -42,6 +42,7 @@ impl Apply for Turn {
             // Closed again at once: it is only asked whether they could be had.
             wrong.extend(self.server.bind_new(&change.config.listeners).err().map(in_words));
             wrong.extend(users::read(change.config.server.users_file.as_deref()).err().map(|error| error.to_string()));
+            wrong.extend(new_certificate(change));
             let mut warnings = stranded(&self.dispatcher.would_strand(&change.config));
             match self.watching.check(change) {
                 Ok(more) => warnings.extend(more),
@@ -68,7 +69,8 @@ impl Apply for Turn {
             self.auth.reconfigure(config);
             let addresses = self.server.addresses();
             self.addresses.write().clone_from(&addresses);
-            if let Err(error) = self.ports.publish(&addresses, None) {
+            let certificate = config.admin.tls.as_ref().map(|tls| tls.certificate.as_path());
+            if let Err(error) = self.ports.publish(&addresses, None, certificate) {
                 tracing::error!(error = error.as_str(), "the new addresses of listeners are not written down");
                 warnings.push(error);
             }
@@ -80,6 +82,14 @@ impl Apply for Turn {
             Ok(warnings)
         })
     }
+}
+
+/// What is wrong with a certificate that the change names. One that is in force already is watched by the listener, and no
+/// reason to refuse anything else.
+fn new_certificate(change: &Change) -> Option<String> {
+    let is_new = change.config.admin.tls != change.before.admin.tls;
+    let tls = change.config.admin.tls.as_ref().filter(|_| is_new && change.config.admin.address.is_some())?;
+    crate::admin::listener::tls::load(tls).err().map(|error| error.to_string())
 }
 
 fn in_words(error: crate::ingress::smtp::server::BindError) -> String {

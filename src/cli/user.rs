@@ -81,8 +81,16 @@ fn asked() -> Result<Zeroizing<Vec<u8>>, String> {
     if first == second { Ok(first) } else { Err("the two are not the same; nothing was made".into()) }
 }
 
-/// While it lives, the terminal shows nothing of what is typed.
-struct Silence(libc::termios);
+/// Signals that end the program while it asks.
+const ENDING: [libc::c_int; 4] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT];
+
+/// While it lives, the terminal shows nothing of what is typed. Where a signal ends the program first (Ctrl-C), the terminal
+/// is as it was before that.
+struct Silence {
+    before: libc::termios,
+    /// Signals that were held back before.
+    held: libc::sigset_t,
+}
 
 impl Silence {
     fn begin() -> Result<Self, String> {
@@ -94,20 +102,56 @@ impl Silence {
         if unsafe { libc::tcgetattr(terminal, &raw mut before) } != 0 {
             return Err(failed());
         }
+        let held = on_signal(before)?;
+        let silence = Self { before, held };
         let mut silent = before;
         silent.c_lflag &= !libc::ECHO;
         // SAFETY: as above.
         if unsafe { libc::tcsetattr(terminal, libc::TCSAFLUSH, &raw const silent) } != 0 {
             return Err(failed());
         }
-        Ok(Self(before))
+        Ok(silence)
     }
+}
+
+/// Has a thread wait for the signals of [`ENDING`], which are held back from all others: it makes the terminal as `before`
+/// and lets the signal do what it does. What was held back until now is the answer.
+fn on_signal(before: libc::termios) -> Result<libc::sigset_t, String> {
+    // SAFETY: all-zero octets are valid values of these plain C types; the calls fill them.
+    let (mut ending, mut held): (libc::sigset_t, libc::sigset_t) = unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
+    // SAFETY: the pointers are to live sets, the signals exist.
+    let failed = unsafe {
+        libc::sigemptyset(&raw mut ending);
+        for signal in ENDING {
+            libc::sigaddset(&raw mut ending, signal);
+        }
+        libc::pthread_sigmask(libc::SIG_BLOCK, &raw const ending, &raw mut held)
+    };
+    if failed != 0 {
+        return Err(format!("signals cannot be held back: {}", io::Error::from_raw_os_error(failed)));
+    }
+    let wait = move || {
+        let mut signal = 0;
+        // SAFETY: the set and the number are live; the terminal's settings are those the system gave; the process is ours.
+        unsafe {
+            if libc::sigwait(&raw const ending, &raw mut signal) != 0 {
+                return;
+            }
+            libc::tcsetattr(io::stdin().as_raw_fd(), libc::TCSANOW, &raw const before);
+            libc::pthread_sigmask(libc::SIG_UNBLOCK, &raw const ending, std::ptr::null_mut());
+            libc::kill(libc::getpid(), signal);
+        }
+    };
+    std::thread::Builder::new().spawn(wait).map_err(|error| format!("no thread: {error}"))?;
+    Ok(held)
 }
 
 impl Drop for Silence {
     fn drop(&mut self) {
         // SAFETY: the struct is the one the system gave. Where it fails the terminal stays silent; nothing can be done.
-        unsafe { libc::tcsetattr(io::stdin().as_raw_fd(), libc::TCSAFLUSH, &raw const self.0) };
+        unsafe { libc::tcsetattr(io::stdin().as_raw_fd(), libc::TCSAFLUSH, &raw const self.before) };
+        // SAFETY: the set is the one the system gave.
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.held, std::ptr::null_mut()) };
     }
 }
 

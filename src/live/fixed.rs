@@ -2,7 +2,7 @@
 //!
 //! The configuration in force keeps the old value, so that whoever asks what holds is told what holds.
 
-use crate::config::Config;
+use crate::config::{Admin, Anonymous, Config};
 
 /// Keys (and tables) that need a restart.
 pub(super) const KEYS: [&str; 7] = [
@@ -44,9 +44,7 @@ pub fn keep(before: &Config, wanted: &mut Config) -> Vec<String> {
     if differs("server.seed", debug(&old.seed), debug(&new.seed)) {
         new.seed = old.seed;
     }
-    if differs("admin.address", debug(&before.admin.address), debug(&wanted.admin.address)) {
-        wanted.admin.address = before.admin.address;
-    }
+    keep_admin(&before.admin, &mut wanted.admin, &mut differs);
     if differs("log", debug(&before.log), debug(&wanted.log)) {
         wanted.log = before.log.clone();
     }
@@ -57,9 +55,90 @@ pub fn keep(before: &Config, wanted: &mut Config) -> Vec<String> {
     stays
 }
 
+/// The HTTP side stays where it is, by TLS or not. What guards it was written for the address in the new file: where that
+/// is another one, what guards the old address goes on, so that nothing is open there that was not open before.
+fn keep_admin(old: &Admin, new: &mut Admin, differs: &mut dyn FnMut(&str, String, String) -> bool) {
+    let debug = |value: &dyn std::fmt::Debug| format!("{value:?}");
+    let is_moved = differs("admin.address", debug(&old.address), debug(&new.address));
+    new.address = old.address;
+    let stays = is_moved || old.tls.is_some() != new.tls.is_some();
+    if stays && differs("admin.tls", debug(&old.tls), debug(&new.tls)) {
+        new.tls.clone_from(&old.tls);
+    }
+    if !is_moved {
+        return;
+    }
+    if differs("admin.hosts", debug(&old.hosts), debug(&new.hosts)) {
+        new.hosts.clone_from(&old.hosts);
+    }
+    // Less may be allowed at once, more may not.
+    if old.anonymous == Anonymous::None {
+        new.anonymous = Anonymous::None;
+    }
+    if new.tokens.is_empty() {
+        new.tokens.clone_from(&old.tokens);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::AdminTls;
+
+    /// Address, TLS, what anybody may.
+    type Guarded = (Option<std::net::SocketAddr>, Option<AdminTls>, Anonymous);
+
+    fn admin(text: &str) -> Config {
+        config("", &format!("[admin]\n{text}\n"))
+    }
+
+    fn guarded(admin: &Admin) -> Guarded {
+        (admin.address, admin.tls.clone(), admin.anonymous)
+    }
+
+    const PUBLIC: &str = "address = \"192.0.2.1:8025\"\ntls = { certificate = \"/a.crt\", key = \"/a.key\" }\n\
+         hosts = [\"status.example.org\"]\n[admin.token.ops]\nrole = \"admin\"\n\
+         hash = \"sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\"";
+
+    #[test]
+    fn a_public_address_that_stays_stays_guarded_whatever_the_file_says_of_another() {
+        let before = admin(PUBLIC);
+        for text in
+            ["", "address = false", "address = \"127.0.0.1:9\"\nanonymous = \"read\"\nhosts = [\"x.example.org\"]"]
+        {
+            let mut wanted = admin(text);
+            let warnings = keep(&before, &mut wanted);
+            assert_eq!(guarded(&wanted.admin), guarded(&before.admin), "{text}");
+            assert_eq!(
+                (&wanted.admin.hosts, &wanted.admin.tokens),
+                (&before.admin.hosts, &before.admin.tokens),
+                "{text}"
+            );
+            assert_eq!(wanted.admin.anonymous, Anonymous::None);
+            assert!(warnings[0].starts_with("admin.address needs a restart"), "{warnings:?}");
+            assert!(warnings[1].starts_with("admin.tls needs a restart"), "{warnings:?}");
+        }
+        let mut other = admin(&PUBLIC.replace("token.ops", "token.new").replace("192.0.2.1", "192.0.2.2"));
+        keep(&before, &mut other);
+        assert_eq!(other.admin.tokens[0].name, "new", "whose token is taken away is let in no more");
+        let mut tighter = admin("address = \"127.0.0.1:9\"\nanonymous = \"none\"");
+        keep(&admin(""), &mut tighter);
+        assert_eq!(tighter.admin.anonymous, Anonymous::None, "less is allowed at once");
+    }
+
+    #[test]
+    fn tls_comes_and_goes_with_a_restart_and_its_files_at_once() {
+        let tls = |name: &str| format!("tls = {{ certificate = \"/{name}.crt\", key = \"/{name}.key\" }}");
+        for (was, is) in [("", tls("a").as_str()), (tls("a").as_str(), "")] {
+            let (before, mut wanted) = (admin(was), admin(is));
+            let warnings = keep(&before, &mut wanted);
+            assert!(warnings.len() == 1 && warnings[0].starts_with("admin.tls needs a restart"), "{warnings:?}");
+            assert_eq!(wanted.admin.tls, before.admin.tls);
+        }
+        let (before, mut wanted) = (admin(&tls("a")), admin(&tls("b")));
+        assert_eq!(keep(&before, &mut wanted), [""; 0]);
+        assert_eq!(wanted.admin.tls.expect("given").key.display().to_string(), "/b.key");
+    }
 
     fn config(server: &str, more: &str) -> Config {
         Config::from_toml(&format!(

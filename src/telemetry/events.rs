@@ -61,11 +61,13 @@ pub enum Kind {
     Audit,
     /// The configuration in force changed, or was not let.
     Config,
+    /// Somebody signed in, or was not let.
+    Access,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Health,
         Self::Note,
         Self::Listing,
@@ -75,6 +77,7 @@ impl Kind {
         Self::Spf,
         Self::Audit,
         Self::Config,
+        Self::Access,
     ];
 
     /// Stable text.
@@ -89,6 +92,7 @@ impl Kind {
             Self::Spf => "spf",
             Self::Audit => "audit",
             Self::Config => "config",
+            Self::Access => "access",
         }
     }
 
@@ -236,13 +240,21 @@ impl Default for Kept {
 impl Kept {
     fn changed(&mut self, change: Change) {
         let Some(unwritten) = &mut self.unwritten else { return };
-        if unwritten.len() >= WAITING
-            && let Some(oldest) = unwritten.iter().position(|change| matches!(change, Change::Put(_)))
-        {
-            unwritten.remove(oldest);
-            self.lost += 1;
-        }
         unwritten.push_back(change);
+        self.make_room();
+    }
+
+    /// As long as too much waits for the disk: the oldest event goes, where there is none the oldest that is to be removed
+    /// there (the next start lets go of it).
+    fn make_room(&mut self) {
+        let Some(unwritten) = &mut self.unwritten else { return };
+        while unwritten.len() > WAITING {
+            let of = |wanted: fn(&Change) -> bool| unwritten.iter().position(wanted);
+            let event = of(|change| matches!(change, Change::Put(_)));
+            let Some(oldest) = event.or_else(|| of(|change| matches!(change, Change::Remove(_)))) else { return };
+            unwritten.remove(oldest);
+            self.lost += u64::from(event.is_some());
+        }
     }
 
     fn push(&mut self, event: Arc<Event>, now: Wall) {
@@ -441,6 +453,7 @@ impl Events {
                 unwritten.push_front(change);
             }
         }
+        kept.make_room();
     }
 }
 
@@ -556,6 +569,22 @@ mod tests {
     }
 
     #[test]
+    fn what_waits_for_a_disk_that_takes_nothing_is_bounded() {
+        let events = Events::default();
+        events.restore(Vec::new(), 0, at(0));
+        for n in 0..RESERVED {
+            events.note(Kind::ALL[(n % 7) as usize], [("what", n.to_string())], at(0));
+        }
+        events.forget_old(at(0).plus(KEPT_FOR + Duration::from_millis(1)));
+        let changes = events.take_unwritten(usize::MAX);
+        assert!(changes.len() <= WAITING + 1, "{}", changes.len());
+        events.note(Kind::Note, [("what", "late".to_owned())], at(0));
+        events.not_written(changes);
+        let changes = events.take_unwritten(usize::MAX);
+        assert!(changes.len() <= WAITING + 1 && matches!(changes[0], Change::Reserve(_)), "{}", changes.len());
+    }
+
+    #[test]
     fn the_places_of_those_who_follow_are_bounded_and_given_back() {
         let events = Events::default();
         let mut places: Vec<Listening> = (0..LISTENERS).map(|_| events.listen().expect("a place")).collect();
@@ -575,7 +604,7 @@ mod tests {
         assert!(Kind::ALL.into_iter().all(|kind| Kind::of(kind.as_str()) == Some(kind)));
         assert_eq!(
             (Kind::of("unmatched"), Kind::names().as_str()),
-            (None, "health, note, listing, report, warmup, feed, spf, audit, config")
+            (None, "health, note, listing, report, warmup, feed, spf, audit, config, access")
         );
     }
 }

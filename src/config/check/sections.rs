@@ -124,6 +124,10 @@ impl Context<'_> {
                         clients in trust";
             self.out.mistake(&at.place, "passwords would cross the network readable: listeners have no TLS yet", hint);
         }
+        if at.value == AuthMode::Required && raw.trust.value().is_some_and(|trust| !trust.is_written_empty()) {
+            let hint = "leave trust out, or write auth = \"optional\": then clients of trust may send without a login";
+            self.out.warning(&at.place, "trust lets nobody send here without a login", hint);
+        }
         if section(&file.server).users_file.is_missing() {
             let hint = "write users_file = \"users\" under [server], and make its lines with `remuda user hash NAME`";
             self.out.mistake(&at.place, "nobody could log in: server.users_file is missing", hint);

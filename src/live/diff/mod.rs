@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::fixed;
 use crate::config::written::{Entry, Item};
-use crate::config::{Config, key_path};
+use crate::config::{Admin, Config, key_path};
 
 /// One difference.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -145,6 +145,7 @@ fn meant(key: &str, config: &Config) -> Option<String> {
         "warmup" => &config.warmup,
         "classify" => &config.classify,
         "feedback" => &config.feedback,
+        "admin" => return guards(key, &config.admin),
         "binding" => return named(key, section, &config.bindings, |binding| binding.name.as_str()),
         "pool" => return named(key, section, &config.pools, |pool| pool.name.as_str()),
         "tenant" => return named(key, section, &config.tenants, |tenant| tenant.name.as_str()),
@@ -152,6 +153,18 @@ fn meant(key: &str, config: &Config) -> Option<String> {
         _ => return None,
     };
     Some(format!("{text:?}"))
+}
+
+/// The part of the HTTP side's guards that a key is about; they may have to stay as they were ([`fixed`]).
+fn guards(key: &str, admin: &Admin) -> Option<String> {
+    let parts: [(&str, &dyn Debug); 4] = [
+        ("admin.anonymous", &admin.anonymous),
+        ("admin.hosts", &admin.hosts),
+        ("admin.tls", &admin.tls),
+        ("admin.token", &admin.tokens),
+    ];
+    let found = parts.iter().find(|(part, _)| is_at_or_below(key, part));
+    found.map(|(_, part)| format!("{part:?}"))
 }
 
 #[cfg(test)]

@@ -533,7 +533,13 @@ impl Dispatcher {
 
     /// Waits for facts to be on disk. Where they could not be written, a task writes them again and again.
     async fn written(self: &Arc<Self>, told: Option<Told>) {
-        let Some(Told { number, facts, pending }) = told else { return };
+        let Some(told) = told else { return };
+        // In a task of its own: whoever waits may be gone before it is known whether they are there.
+        let this = Arc::clone(self);
+        drop(tokio::spawn(async move { this.told(told).await }).await);
+    }
+
+    async fn told(self: &Arc<Self>, Told { number, facts, pending }: Told) {
         let Err(error) = pending.await else { return self.telling.lock().done(number, &facts) };
         tracing::error!(%error, "health, hold or warm-up not written to disk; it is tried again");
         self.spool_failed(SpoolWork::Fact, &error);
