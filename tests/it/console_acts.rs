@@ -8,7 +8,7 @@ mod peers {
     use serde_json::{Value, json};
 
     use crate::console::peers::{nothing_wrong, open, sign_in, with_token};
-    use crate::console::{board, send};
+    use crate::console::send;
     use crate::support::browser::Browser;
     use crate::support::{Relay, Settings, array, named, number, sink, text, wait_until};
 
@@ -205,7 +205,7 @@ mod peers {
         put(&browser, "Through the pool", "side").await;
         done(&browser).await;
         assert_eq!(orders(&relay).await, ["default of acme through pool side"]);
-        take_back(&browser, &relay, "default through side of acme").await;
+        take_back(&browser, &relay, "stream default through side of acme").await;
 
         // A receiver without a provider of its own: out by its own name, and back by it.
         let (status, done_) = relay

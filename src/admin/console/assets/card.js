@@ -20,7 +20,7 @@ export function orderWords(order) {
     case "set-cap": return order.cap === null || order.cap === undefined ? "no cap" : `cap ${exactly(order.cap)}`;
     case "move-tier": return `tier ${order.tier} of ${order.pool}`;
     case "hold-tenant": return "held";
-    case "assign-tenant": return `${order.stream} through ${order.pool}`;
+    case "assign-tenant": return `stream ${order.stream} through ${order.pool}`;
     default: return plain(order.act);
   }
 }

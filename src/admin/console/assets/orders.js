@@ -28,9 +28,9 @@ export function orders(main, to) {
     const shown = tenants.slice(0, filter.rows);
     show(body,
       h("section", { "aria-labelledby": "sec-orders" }, h("h2", { id: "sec-orders" }, "In force"),
-        given.length ? table("Orders in force", [{ name: "About" }, { name: "Order" }, { name: "Why" }, { name: "By" }, { name: "Since", class: "n" }, { name: "Ends", class: "n" }, { name: h("span", { class: "unseen" }, "Acts"), class: "n" }], given.map(line)) : empty(board.orders_in_force.length ? "No order fits." : "Everything is as the file says.")),
+        given.length ? table("Orders in force", [{ name: "About" }, { name: "Order" }, { name: "Why" }, { name: "By", class: "wide-only" }, { name: "Since", class: "n wide-only" }, { name: "Ends", class: "n" }, { name: h("span", { class: "unseen" }, "Acts"), class: "n" }], given.map(line)) : empty(board.orders_in_force.length ? "No order fits." : "Everything is as the file says.")),
       h("section", { "aria-labelledby": "sec-tenants" }, h("h2", { id: "sec-tenants" }, "Tenants"),
-        shown.length ? table("Tenants", [{ name: "Tenant" }, { name: "Its mail" }, { name: "Cap of today", class: "n" }, { name: h("span", { class: "unseen" }, "Acts"), class: "n" }], shown.map(tenantLine)) : empty("No tenant fits."),
+        shown.length ? table("Tenants", [{ name: "Tenant" }, { name: "Its mail" }, { name: "Cap of today", class: "n wide-only" }, { name: h("span", { class: "unseen" }, "Acts"), class: "n" }], shown.map(tenantLine)) : empty("No tenant fits."),
         more(shown.length, tenants.length, () => { filter.rows += 2 * ROWS; draw(); })));
   }
 
@@ -42,8 +42,8 @@ function line(order) {
   const about = order.binding ? h("a", { href: `#/binding/${escape(order.binding)}` }, order.binding) : order.tenant;
   const words = orderWords(order);
   return h("tr", { key: order.id },
-    h("th", { scope: "row" }, about), h("td", {}, words), h("td", { class: "why" }, order.reason), h("td", {}, order.actor),
-    h("td", { class: "n" }, time(order.at, "age")), h("td", { class: "n" }, order.until ? time(order.until, "left") : h("span", { class: "soft" }, "when taken back")),
+    h("th", { scope: "row" }, about), h("td", {}, words), h("td", { class: "why" }, order.reason), h("td", { class: "wide-only" }, order.actor),
+    h("td", { class: "n wide-only" }, time(order.at, "age")), h("td", { class: "n" }, order.until ? time(order.until, "left") : h("span", { class: "soft" }, "when taken back")),
     h("td", { class: "n" }, button("Take back …", () => cancelOrder(order, `${order.binding || order.tenant}: ${words}`), { disabled: !mayAct(), "aria-label": `Take back ${words} of ${order.binding || order.tenant}` })));
 }
 
@@ -52,6 +52,6 @@ function tenantLine(tenant) {
   return h("tr", { key: tenant.name },
     h("th", { scope: "row" }, h("a", { href: `#/queue?tenant=${escape(tenant.name)}` }, tenant.name)),
     h("td", {}, tenant.held ? h("span", { class: "flag warn" }, "waits: held by the operator") : h("span", { class: "soft" }, "goes")),
-    h("td", { class: "n" }, tenant.cap ? `${count(tenant.cap.used)} / ${exactly(tenant.cap.limit)}` : "–"),
+    h("td", { class: "n wide-only" }, tenant.cap ? `${count(tenant.cap.used)} / ${exactly(tenant.cap.limit)}` : "–"),
     h("td", { class: "n acts-of" }, act("Hold", holdTenant), act("Release", releaseTenant), act("Assign", assignTenant)));
 }
