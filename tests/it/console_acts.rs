@@ -208,9 +208,9 @@ mod peers {
         take_back(&browser, &relay, "stream default through side of acme").await;
 
         // A receiver without a provider of its own: out by its own name, and back by it.
-        let (status, done_) = relay
-            .post("/api/v1/bindings/a/suspend", &json!({ "reason": "asked for", "destination": "else.test" }))
-            .await;
+        let site = format!("site:{}", rest.addr());
+        let (status, done_) =
+            relay.post("/api/v1/bindings/a/suspend", &json!({ "reason": "asked for", "destination": site })).await;
         assert_eq!(status, "200", "{done_}");
         let routes = async || {
             let status = relay.status().await;
@@ -219,7 +219,7 @@ mod peers {
         };
         assert_eq!(routes().await, 1);
         browser.run("location.hash = '#/matrix?binding=a&at=other'").await;
-        browser.click("dialog button", "Resume at else.test").await;
+        browser.click("dialog button", &format!("Resume at {site}")).await;
         browser.until("document.querySelector('dialog form')").await;
         carry_out_in_last(&browser).await;
         wait_until("the route is back", async || (routes().await == 0).then_some(())).await;
