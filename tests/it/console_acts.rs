@@ -185,11 +185,9 @@ mod peers {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     #[ignore = "needs Chromium; tests/run installs it"]
-    async fn what_is_pressed_for_a_tenant_or_a_site_is_what_is_ordered() {
+    async fn what_is_pressed_for_a_tenant_is_what_is_ordered() {
         let (one, two, rest) = (sink().await, sink().await, sink().await);
         let relay = Relay::start(&settings(&one, &two, &rest)).await;
-        send(&relay, 0, 2, "else.test").await;
-        crate::support::wait_for_messages(&rest, 2).await;
         let browser = open(&relay).await;
         browser.until_says(".card", "spare").await;
         sign_in(&browser).await;
@@ -207,30 +205,7 @@ mod peers {
         assert_eq!(orders(&relay).await, ["default of acme through pool side"]);
         take_back(&browser, &relay, "stream default through side of acme").await;
 
-        // A receiver without a provider of its own: out by its own name, and back by it.
-        let site = format!("site:{}", rest.addr());
-        let (status, done_) =
-            relay.post("/api/v1/bindings/a/suspend", &json!({ "reason": "asked for", "destination": site })).await;
-        assert_eq!(status, "200", "{done_}");
-        let routes = async || {
-            let status = relay.status().await;
-            let routes = array(named(&status, "/bindings", "a"), "/routes").iter();
-            routes.filter(|route| route["health"] == "suspended").count()
-        };
-        assert_eq!(routes().await, 1);
-        browser.run("location.hash = '#/matrix?binding=a&at=other'").await;
-        browser.click("dialog button", &format!("Resume at {site}")).await;
-        browser.until("document.querySelector('dialog form')").await;
-        carry_out_in_last(&browser).await;
-        wait_until("the route is back", async || (routes().await == 0).then_some(())).await;
         nothing_wrong(&browser).await;
-    }
-
-    /// As [`carry_out`], where the dialog stands over another.
-    async fn carry_out_in_last(browser: &Browser) {
-        put(browser, "Reason", "asked for").await;
-        browser.run("document.querySelector('dialog form button[type=submit]').click()").await;
-        browser.until("!document.querySelector('dialog form')").await;
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

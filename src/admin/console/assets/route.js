@@ -37,13 +37,11 @@ function content(binding, destination, limits, failed) {
   return [
     h("p", {}, badge(of), everywhere ? h("span", { class: "soft" }, " at every receiver") : null),
     everywhere ? h("dl", { class: "facts" }, fact("Why", plain(binding.reason || of.label)), of.key === "suspended" || binding.until ? fact("Until", until(binding.until)) : null, binding.evidence ? fact("Evidence", quote(binding.evidence)) : null) : null,
-    routes.map((route) => [h("dl", { class: "facts" }, destination === OTHER ? fact("Receiver", route.destination) : null,
+    routes.map((route) => h("dl", { class: "facts" }, destination === OTHER ? fact("Receiver", route.destination) : null,
       fact("Verdict", `${plain(route.health)}${route.reason ? `: ${plain(route.reason)}` : ""}`),
       route.health !== "active" ? fact("Until", until(route.until)) : null,
       route.evidence ? fact("Evidence", quote(route.evidence)) : null,
-      route.window ? fact("Window", `${route.window.in_use} in use of ${route.window.limit} (at most ${route.window.ceiling})`, route.window.paused_until ? [", paused, ", time(route.window.paused_until, "left")] : null) : null),
-      // A site of its own is resumed by its own name: the binding as a whole is something else.
-      destination === OTHER && route.health !== "active" ? h("div", { class: "buttons" }, button(`Resume at ${route.destination} …`, () => actWith(binding.name, "resume", route.destination), { disabled: !mayAct() })) : null]),
+      route.window ? fact("Window", `${route.window.in_use} in use of ${route.window.limit} (at most ${route.window.ceiling})`, route.window.paused_until ? [", paused, ", time(route.window.paused_until, "left")] : null) : null)),
     h("h3", {}, "Last hour"),
     hour ? h("p", {}, `${exactly(hour.all)} attempts: ${hour.share} delivered, ${exactly(past.hour.deferred)} deferred, ${exactly(past.hour.bounced)} bounced.`) : h("p", { class: "soft" }, "No attempt."),
     past?.refusal ? [h("h3", {}, "Last refusal"), refusalLine(past.refusal, time(past.refusal.at, "ago", true)), h("p", { class: "soft" }, `Rule ${past.refusal.rule}; its fault: ${plain(past.refusal.scope)}`)] : null,
