@@ -36,7 +36,8 @@ USER 990:990
 VOLUME ["/var/lib/remuda"]
 # It stops by itself within server.shutdown_grace.
 STOPSIGNAL SIGTERM
-# What /healthz says; another admin.address needs another --health-cmd.
+# What /healthz says, over plain HTTP. Another admin.address needs another --health-cmd; where admin.tls is set, nothing in
+# here speaks it: --no-healthcheck, and ask from outside.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=5m --retries=3 \
     CMD ["bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/8025 && printf 'GET /healthz HTTP/1.0\\r\\n\\r\\n' >&3 && read -r _ code _ <&3 && [ \"$code\" = 200 ]"]
 ENTRYPOINT ["/usr/bin/remuda"]

@@ -30,7 +30,7 @@ fn recipients(domain: &'static str) -> impl Fn(u64) -> Vec<String> {
     move |n| vec![format!("u{n}@{domain}")]
 }
 
-async fn send(relay: &Relay, first: u64, messages: u64, domain: &'static str) {
+pub(crate) async fn send(relay: &Relay, first: u64, messages: u64, domain: &'static str) {
     all_accepted(&relay.load(messages).first(first).recipients(recipients(domain)).run().await);
 }
 
@@ -115,7 +115,7 @@ async fn the_board_shows_what_each_binding_did_and_what_was_said_last() {
     assert_eq!(text(&board, "/hostname"), text(&relay.status().await, "/hostname"));
 }
 
-mod peers {
+pub(crate) mod peers {
     //! With Chromium; tests/run installs it, and axe-core.
 
     use std::path::PathBuf;
@@ -128,10 +128,19 @@ mod peers {
 
     /// What the console of a test is opened with.
     const TOKEN: &str = "remuda_0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
-    const SCREENS: [&str; 8] =
-        ["pools", "matrix", "binding/a", "queue", "events", "monitor", "explain?tenant=acme&to=one.test", "nothing"];
+    const SCREENS: [&str; 9] = [
+        "pools",
+        "matrix",
+        "binding/a",
+        "queue",
+        "orders",
+        "events",
+        "monitor",
+        "explain?tenant=acme&to=one.test",
+        "nothing",
+    ];
 
-    fn with_token(settings: Settings, anonymous: &str) -> Settings {
+    pub(crate) fn with_token(settings: Settings, anonymous: &str) -> Settings {
         let hash = digest::digest(&digest::SHA256, TOKEN.as_bytes());
         let hash: String = hash.as_ref().iter().map(|octet| format!("{octet:02x}")).collect();
         settings
@@ -140,14 +149,14 @@ mod peers {
             .set("admin.token.anna", "role", "\"operate\"")
     }
 
-    async fn open(relay: &Relay) -> Browser {
+    pub(crate) async fn open(relay: &Relay) -> Browser {
         let browser = Browser::start().await;
         browser.looks(1440, 1000, true).await;
         browser.go(&format!("http://{}/", relay.admin())).await;
         browser
     }
 
-    async fn sign_in(browser: &Browser) {
+    pub(crate) async fn sign_in(browser: &Browser) {
         browser.click(".sign-in", "Sign in").await;
         browser.fill("#token", TOKEN).await;
         browser.keys(&[key::ENTER]).await;
@@ -155,7 +164,7 @@ mod peers {
     }
 
     /// Fails where the browser complained of anything.
-    async fn nothing_wrong(browser: &Browser) {
+    pub(crate) async fn nothing_wrong(browser: &Browser) {
         assert_eq!(browser.complaints().await, Vec::<String>::new());
     }
 
@@ -327,6 +336,50 @@ mod peers {
         browser.until("document.documentElement.classList.contains('is-stale')").await;
         browser.until_says(".beat.stale", "old").await;
         assert_eq!(browser.run("return document.querySelectorAll('.card').length").await, 3, "what was known stays");
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    #[ignore = "needs Chromium; tests/run installs it"]
+    async fn a_relay_that_came_back_knows_nobody_and_the_page_says_so() {
+        let sink = sink().await;
+        let settings = with_token(two_receivers(&sink, &sink), "read");
+        let mut relay = Relay::start(&settings).await;
+        let settings = settings.set("admin", "address", &format!("\"{}\"", relay.admin()));
+        let browser = open(&relay).await;
+        browser.until_says(".card", "spare").await;
+        sign_in(&browser).await;
+        browser.run("location.hash = '#/events'").await;
+        browser.until_says(".event", "session.begin").await;
+        relay.kill9();
+        browser.until_says("main .notice.bad", "cannot be reached").await;
+        relay.restart(&settings).await;
+        browser.until("!document.querySelector('main .notice.bad') && document.querySelector('.event')").await;
+        browser.until("document.querySelector('.sign-in') && !document.querySelector('.who-name')").await;
+        browser.run("location.hash = '#/pools'").await;
+        browser.until("document.querySelector('[aria-label=\"Act on a\"]')?.disabled === true").await;
+        sign_in(&browser).await;
+        browser.until("document.querySelector('[aria-label=\"Act on a\"]')?.disabled === false").await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    #[ignore = "needs Chromium; tests/run installs it"]
+    async fn more_tabs_than_a_browser_has_connections_are_all_served() {
+        let sink = sink().await;
+        let relay = Relay::start(&two_receivers(&sink, &sink)).await;
+        let browser = open(&relay).await;
+        let first = browser.tab().await;
+        for _ in 0..8 {
+            browser.until_says(".beat", "live").await;
+            browser.until_says(".card", "spare").await;
+            browser.new_tab(&format!("http://{}/", relay.admin())).await;
+        }
+        browser.until_says(".card", "spare").await;
+        browser.until_says(".beat", "live").await;
+        // Looked at again, the first one has caught up.
+        browser.to_tab(&first).await;
+        browser.until("!document.hidden").await;
+        browser.until_says(".beat", "live").await;
+        nothing_wrong(&browser).await;
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -18,6 +18,7 @@ mod cap;
 mod clients;
 mod command_line;
 mod console;
+mod console_acts;
 mod dashboards;
 mod dnsbl;
 mod doctor;

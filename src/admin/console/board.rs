@@ -6,13 +6,12 @@ use std::time::Duration;
 
 use axum::Extension;
 use axum::extract::State;
-use axum::http::header;
-use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
+use axum::response::Response;
 use serde::Serialize;
-use tokio::sync::Mutex;
 use utoipa::ToSchema;
 
+use super::Answers;
+use super::kept::{json, response};
 use super::past::BoardMinutes;
 use crate::admin::Sources;
 use crate::admin::auth::Reader;
@@ -30,10 +29,6 @@ use crate::telemetry::metrics::OTHER;
 
 /// A board is good for so long: it costs a walk over the queue and the bindings, whoever asks.
 const FRESH: Duration = Duration::from_millis(500);
-
-/// The last board, as it was sent.
-#[derive(Default)]
-pub(super) struct Kept(Mutex<Option<(Wall, Bytes)>>);
 
 /// Everything but the bindings' minutes.
 #[derive(Serialize, ToSchema)]
@@ -69,6 +64,8 @@ struct Card {
     region: Option<String>,
     /// By `suspend_delivery` in the file.
     is_off: bool,
+    /// Its own daily cap in the configuration in force; the status has today's, which a warm-up may hold lower.
+    configured_cap: Option<u64>,
     /// Most connections at the same time; `None` without a limit.
     connections: Option<u32>,
     listings: Listings,
@@ -139,23 +136,12 @@ struct BoardSeat {
 )]
 pub(super) async fn board(
     State(sources): State<Sources>,
-    Extension(kept): Extension<Arc<Kept>>,
+    Extension(answers): Extension<Arc<Answers>>,
     Reader(_): Reader,
-) -> Response {
-    let mut kept = kept.0.lock().await;
+) -> Result<Response, Problem> {
     let now = sources.dispatcher.now().wall;
-    let fresh = kept.as_ref().filter(|(at, _)| *at <= now && now.since(*at) < FRESH).map(|(_, board)| board.clone());
-    let board = match fresh {
-        Some(board) => board,
-        None => match serde_json::to_vec(&Board::of(&sources)) {
-            Ok(board) => kept.insert((now, board.into())).1.clone(),
-            Err(error) => {
-                let status = axum::http::StatusCode::INTERNAL_SERVER_ERROR;
-                return Problem::new(status, error.to_string()).into_response();
-            }
-        },
-    };
-    ([(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")], board).into_response()
+    let make = || async { json(&Board::of(&sources)) };
+    Ok(response(answers.board.get(now, FRESH, make).await?))
 }
 
 impl Board {
@@ -186,6 +172,7 @@ impl Board {
                 ehlo: ehlo(&config, binding),
                 region: binding.region.clone(),
                 is_off: binding.suspend_delivery,
+                configured_cap: binding.limits.daily_cap,
                 connections: windows.get(name).copied().flatten(),
                 listings: seen.take(name),
                 reverse: seen.reverse.get(name).copied().flatten(),

@@ -61,6 +61,7 @@ const FILES: &[File] = &files! {
     "/assets/binding.js" SCRIPT "binding.js"
     "/assets/queue.js" SCRIPT "queue.js"
     "/assets/entry.js" SCRIPT "entry.js"
+    "/assets/orders.js" SCRIPT "orders.js"
     "/assets/events.js" SCRIPT "events.js"
     "/assets/monitor.js" SCRIPT "monitor.js"
     "/assets/explain.js" SCRIPT "explain.js"

@@ -2,9 +2,9 @@
 //!
 //! The page is static and the same for everybody, signed in or not ([`files`]); it fetches what it shows from the API as
 //! any other client would. What one screen needs at once and nobody else does is put together here: [`board`] (pools,
-//! bindings, listings, the last hour, orders, alerts, in one answer) [`past`] (the minutes behind the sparklines, for the
-//! bindings on the screen), [`waiting`] (what waits, by tenant). A wall of screens asks no more of the relay than one: a board is taken at most twice a
-//! second, whoever asks.
+//! bindings, listings, the last hour, orders, alerts, in one answer), [`past`] (the minutes behind the sparklines, for the
+//! bindings on the screen), [`waiting`] (what waits, by tenant). A wall of screens asks no more of the relay than one: a
+//! board is taken at most twice a second and the queue gone through at most every two, whoever asks ([`kept`]).
 //!
 //! These are not part of the API that others may build on: they follow the console of the same version.
 
@@ -13,6 +13,7 @@
 
 mod board;
 mod files;
+mod kept;
 mod past;
 mod waiting;
 
@@ -24,11 +25,18 @@ use utoipa_axum::routes;
 
 use crate::admin::Sources;
 
+/// Answers that many ask for.
+#[derive(Default)]
+struct Answers {
+    board: kept::Kept,
+    waiting: kept::Kept,
+}
+
 /// Its routes.
 pub(in crate::admin) fn routes() -> OpenApiRouter<Sources> {
     let data = OpenApiRouter::new()
         .routes(routes!(board::board))
         .routes(routes!(past::past))
         .routes(routes!(waiting::waiting));
-    data.layer(Extension(Arc::new(board::Kept::default()))).merge(files::routes())
+    data.layer(Extension(Arc::new(Answers::default()))).merge(files::routes())
 }

@@ -1,12 +1,18 @@
 //! `GET /api/v1/console/waiting`: what waits, by tenant and reason. The status has the same by receiver.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
 
-use axum::Json;
+use axum::Extension;
 use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::Answers;
+use super::kept::{json, response};
 use crate::admin::Sources;
 use crate::admin::auth::Reader;
 use crate::admin::problem::Problem;
@@ -16,6 +22,9 @@ use crate::queue::core::Core;
 
 /// Groups at most; those with the most recipients.
 const GROUPS_MAX: usize = 1_000;
+
+/// An answer is good for so long: it is a walk over the whole queue.
+const FRESH: Duration = Duration::from_secs(2);
 
 /// The answer.
 #[derive(Debug, Serialize, ToSchema)]
@@ -71,9 +80,24 @@ type Groups = BTreeMap<(String, &'static str), WaitingGroup>;
     responses(
         (status = 200, description = "Groups, the largest first", body = BoardWaiting),
         (status = 403, description = "Not for whoever asks", body = Problem),
+        (status = 500, description = "It could not be put together", body = Problem),
     ),
 )]
-pub(super) async fn waiting(State(sources): State<Sources>, Reader(_): Reader) -> Json<BoardWaiting> {
+pub(super) async fn waiting(
+    State(sources): State<Sources>,
+    Extension(answers): Extension<Arc<Answers>>,
+    Reader(_): Reader,
+) -> Result<Response, Problem> {
+    let now = sources.dispatcher.now().wall;
+    let make = || async {
+        // A queue may be long: mail goes on while it is walked through.
+        let walk = tokio::task::spawn_blocking(move || json(&of(&sources))).await;
+        walk.unwrap_or_else(|error| Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())))
+    };
+    Ok(response(answers.waiting.get(now, FRESH, make).await?))
+}
+
+fn of(sources: &Sources) -> BoardWaiting {
     let mut all = Groups::new();
     // Between two slices the queue goes on: each is of its own moment.
     let slices = (0..).step_by(SLICE).map_while(|from| sources.dispatcher.with_core(|core| slice(core, from)));
@@ -86,7 +110,7 @@ pub(super) async fn waiting(State(sources): State<Sources>, Reader(_): Reader) -
         .collect();
     groups.sort_by_key(|of| std::cmp::Reverse(of.group.recipients));
     groups.truncate(GROUPS_MAX);
-    Json(BoardWaiting { groups })
+    BoardWaiting { groups }
 }
 
 /// One slice of the queue, from its `from`-th entry on; `None` when there are none.

@@ -110,6 +110,26 @@ impl Browser {
         self.ask("/url", json!({ "url": url })).await;
     }
 
+    /// The tab that is shown.
+    pub(crate) async fn tab(&self) -> String {
+        let url = format!("http://{}/session/{}/window", self.address, self.session);
+        let answer: Value = self.client.get(url).send().await.unwrap().json().await.unwrap();
+        answer["value"].as_str().unwrap().to_owned()
+    }
+
+    /// Opens another tab over it and shows `url` there.
+    pub(crate) async fn new_tab(&self, url: &str) {
+        let tab = self.ask("/window/new", json!({ "type": "tab" })).await;
+        self.to_tab(tab["handle"].as_str().unwrap()).await;
+        self.go(url).await;
+    }
+
+    /// Shows this tab.
+    pub(crate) async fn to_tab(&self, tab: &str) {
+        self.ask("/window", json!({ "handle": tab })).await;
+        self.devtools("Page.bringToFront", json!({})).await;
+    }
+
     /// Makes the page so many pixels wide and high, in a dark scheme or a light one.
     pub(crate) async fn looks(&self, width: u32, height: u32, is_dark: bool) {
         let metrics = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });

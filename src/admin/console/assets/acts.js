@@ -19,12 +19,22 @@ const ACTS = {
 
 function spanField(value, spans = SPANS) {
   const choice = select(spans, value, {});
-  const text = h("input", { type: "text", placeholder: "such as 90m or 3d", hidden: true, "aria-label": "Another span", pattern: "([0-9]+(ms|s|m|h|d|w)\\s*)+" });
+  const text = h("input", { type: "text", placeholder: "such as 90m or 3d", "aria-label": "Another span", pattern: "\\s*([0-9]+\\s*(ms|s|sec|m|min|h|d|w)\\s*)+", title: "A whole number and a unit: 90m, 2h, 3d", autocomplete: "off" });
+  const wanted = () => choice.value === "other";
+  const change = () => asked(text, wanted());
   choice.addEventListener("change", () => {
-    text.hidden = choice.value !== "other";
-    if (!text.hidden) text.focus();
+    change();
+    if (wanted()) text.focus();
   });
-  return { element: h("div", {}, field("For how long", choice), text), read: () => (choice.value === "other" ? text.value.trim() : choice.value) };
+  change();
+  return { element: h("div", { class: "span" }, field("For how long", choice), text), read: () => (wanted() ? text.value.trim() : choice.value) };
+}
+
+// A control that is asked for has to be filled in; one that is not is out of sight, and what stands in it stops nothing.
+function asked(control, is) {
+  control.hidden = !is;
+  control.disabled = !is;
+  control.required = is;
 }
 
 // What an act changed, in words.
@@ -34,6 +44,7 @@ function outcome(answer) {
   const line = ({ key, from, to }) => h("li", {}, h("b", {}, key), `: ${from ?? "not there"} → ${to ?? "gone"}`);
   return [
     h("p", {}, answer?.message || "Nothing."),
+    answer?.delete?.length ? [h("p", {}, "To make it last, delete from the file:"), h("ul", { class: "changes" }, answer.delete.map((line) => h("li", {}, line)))] : null,
     changes.length ? h("ul", { class: "changes" }, changes.map(line)) : null,
     warnings.map((warning) => h("p", { class: "notice warn" }, String(warning))),
   ];
@@ -61,11 +72,12 @@ function form(title, { means, fields = [], span, spans, submit, danger, send, dr
       const answer = await send(read(isDry));
       if (isDry) show(said, outcome(answer));
       else {
+        refreshSoon();
+        // What one has to copy is not shown for some seconds only.
+        if (answer?.delete?.length) return finished(shown, answer);
         shown.close();
         const warnings = answer?.warnings || [];
-        const rest = answer?.delete?.length ? [`To make it last, delete from the file: ${answer.delete.join("; ")}.`] : [];
-        say([`${answer?.message || done}.`.replace("..", "."), ...warnings, ...rest].join(" "), warnings.length ? "warn" : "good");
-        refreshSoon();
+        say([`${answer?.message || done}.`.replace("..", "."), ...warnings].join(" "), warnings.length ? "warn" : "good");
       }
     } catch (error) {
       show(said, h("p", { class: "notice bad" }, error.message));
@@ -84,6 +96,12 @@ function form(title, { means, fields = [], span, spans, submit, danger, send, dr
   return shown;
 }
 
+function finished(shown, answer) {
+  const close = button("Close", () => shown.close(), { class: "primary" });
+  shown.show(h("div", { class: "answer", role: "status" }, outcome(answer)), h("div", { class: "buttons" }, close));
+  close.focus();
+}
+
 function destinations(chosen) {
   const options = [["", "everywhere"], ...(state.board?.destinations || []).filter((name) => name !== "other").map((name) => [name, name])];
   if (chosen && !options.some(([key]) => key === chosen)) options.push([chosen, chosen]);
@@ -92,17 +110,34 @@ function destinations(chosen) {
 }
 
 function capField(binding) {
-  const control = h("input", { type: "number", min: 0, step: 1, inputmode: "numeric", value: binding?.cap?.limit ?? "" });
-  return { element: field("Recipients a day", control, "Empty: no cap."), read: () => ({ cap: control.value === "" ? "none" : Number(control.value) }) };
+  // What is configured: today's limit may be that of a warm-up, which is something else.
+  const control = h("input", { type: "number", min: 1, step: 1, inputmode: "numeric", value: binding?.configured_cap ?? "" });
+  const kind = select([["count", "this many recipients a day"], ["none", "no cap"], ["default", "as the file says"]], "count", {});
+  const number = field("Recipients a day", control);
+  const change = () => {
+    asked(control, kind.value === "count");
+    number.hidden = control.hidden;
+  };
+  kind.addEventListener("change", change);
+  change();
+  return { element: h("div", { class: "span" }, field("Daily cap", kind), number), read: () => ({ cap: kind.value === "count" ? Number(control.value) : kind.value }) };
 }
 
 function stageFields(binding) {
   const ladders = binding?.warmup || [];
-  const stage = h("input", { type: "number", min: 1, max: 99, step: 1, required: true, inputmode: "numeric", value: (ladders[0]?.stage ?? 0) + 1 });
-  const where = select([["", "as a whole"], ...ladders.filter((ladder) => ladder.provider).map((ladder) => [ladder.provider, `at ${ladder.provider}`])], "", {});
+  const stage = h("input", { type: "number", min: 1, max: 99, step: 1, required: true, inputmode: "numeric" });
+  const where = select(ladders.map((ladder) => [ladder.provider || "", ladder.provider ? `at ${ladder.provider}` : "as a whole"]), ladders[0]?.provider || "", {});
+  const element = field("Stage", stage, " ");
+  const change = () => {
+    const ladder = ladders.find((ladder) => (ladder.provider || "") === where.value);
+    stage.value = ladder ? ladder.stage + 1 : "";
+    element.querySelector("small").textContent = ladder ? `Counted from 1; it stands on ${ladder.stage + 1} of ${ladder.stages}.` : "Counted from 1.";
+  };
+  where.addEventListener("change", change);
+  change();
   return [
-    { element: field("Stage", stage, "Counted from 1."), read: () => ({ stage: Number(stage.value) - 1 }) },
     { element: field("Ladder", where), read: () => (where.value ? { provider: where.value } : {}) },
+    { element, read: () => ({ stage: Number(stage.value) - 1 }) },
   ];
 }
 
@@ -124,18 +159,26 @@ export function actWith(binding, key, at) {
 }
 
 function moveTier(pool, binding) {
+  const weight = pool.tiers.flat().find((seat) => seat.binding === binding)?.weight;
   const tier = h("input", { type: "number", min: 0, step: 1, required: true, inputmode: "numeric", value: Math.max(0, pool.tiers.findIndex((tier) => tier.some((seat) => seat.binding === binding))) });
-  const weight = h("input", { type: "number", min: 0, max: 65535, step: 1, inputmode: "numeric", value: pool.tiers.flat().find((seat) => seat.binding === binding)?.weight ?? "" });
-  const fields = [{ element: field("Tier", tier, "0 is active, 1 the first backup."), read: () => ({ binding, tier: Number(tier.value) }) }, { element: field("Weight", weight, "Empty: as it was."), read: () => (weight.value === "" ? {} : { weight: Number(weight.value) }) }];
-  form(`Move ${binding} in ${pool.name}`, { means: "New attempts follow at once; what is on the wire ends as it would.", fields, span: "", submit: "Move", done: `${binding} stands elsewhere in ${pool.name}.`, send: (body) => post(`/api/v1/pools/${escape(pool.name)}/move-tier`, body) });
+  const share = h("input", { type: "number", min: 0, max: 65535, step: 1, inputmode: "numeric", placeholder: weight === undefined ? "1" : `now ${weight}` });
+  const fields = [{ element: field("Tier", tier, "0 is active, 1 the first backup."), read: () => ({ binding, tier: Number(tier.value) }) }, { element: field("Weight", share, "Empty: as the file has it."), read: () => (share.value === "" ? {} : { weight: Number(share.value) }) }];
+  form(`Move ${binding} in ${pool.name}`, { means: "New attempts follow at once; what is on the wire ends as it would.", fields, span: "", submit: "Move", dry: true, done: `${binding} stands elsewhere in ${pool.name}.`, send: (body) => post(`/api/v1/pools/${escape(pool.name)}/move-tier`, body) });
 }
 
 export function holdTenant(tenant) {
-  form(`Hold ${tenant}`, { means: "Its mail is taken in and waits.", span: "2h", submit: "Hold", done: `${tenant} is held.`, send: (body) => post(`/api/v1/tenants/${escape(tenant)}/hold`, body) });
+  form(`Hold ${tenant}`, { means: "Its mail is taken in and waits.", span: "2h", submit: "Hold", dry: true, done: `${tenant} is held.`, send: (body) => post(`/api/v1/tenants/${escape(tenant)}/hold`, body) });
 }
 
 export function releaseTenant(tenant) {
-  form(`Release ${tenant}`, { means: "Its mail goes on.", submit: "Release", done: `${tenant} is released.`, send: (body) => post(`/api/v1/tenants/${escape(tenant)}/release`, body) });
+  form(`Release ${tenant}`, { means: "Its mail goes on: the operator's hold ends, and those for what a receiver refused.", submit: "Release", dry: true, done: `${tenant} is released.`, send: (body) => post(`/api/v1/tenants/${escape(tenant)}/release`, body) });
+}
+
+export function assignTenant(tenant) {
+  const pool = select((state.board?.pools || []).map((pool) => [pool.name, pool.name]), "", {});
+  const stream = h("input", { type: "text", placeholder: "default", maxlength: 255, autocomplete: "off", pattern: "[^\\s:]+", title: "The name of a stream, without spaces or colons" });
+  const fields = [{ element: field("Through the pool", pool), read: () => ({ pool: pool.value }) }, { element: field("Stream", stream, "Empty: default."), read: () => (stream.value ? { stream: stream.value } : {}) }];
+  form(`Another pool for ${tenant}`, { means: "New mail of the stream goes through this pool, without a split; what waits stays where it is.", fields, span: "", submit: "Assign", dry: true, done: `${tenant} goes through another pool.`, send: (body) => post(`/api/v1/tenants/${escape(tenant)}/assign`, body) });
 }
 
 // Takes an order back, after asking.
@@ -144,9 +187,10 @@ export function cancelOrder(order, words) {
   const said = h("div", { class: "answer", role: "alert" });
   const run = async () => {
     try {
-      await remove(`/api/v1/orders/${escape(order.id)}`);
+      const answer = await remove(`/api/v1/orders/${escape(order.id)}`);
       shown.close();
-      say("The order is taken back.");
+      const warnings = answer?.warnings || [];
+      say([`${answer?.message || "The order is taken back"}.`, ...warnings].join(" "), warnings.length ? "warn" : "good");
       refreshSoon();
     } catch (error) {
       show(said, h("p", { class: "notice bad" }, error.message));

@@ -9,9 +9,19 @@ export class Failed extends Error {
 }
 
 const PATIENCE = 20000;
+// An act on the queue searches first and goes on from batch to batch: the relay gives it more time than any look.
+const ACT_PATIENCE = 60000;
+
+let refused = () => {};
+
+// Calls `f` whenever the relay no longer takes who asks for whom they were.
+export function whenRefused(f) {
+  refused = f;
+}
 
 async function ask(method, path, body) {
-  const init = { method, credentials: "same-origin", headers: { accept: "application/json" }, signal: AbortSignal.timeout(PATIENCE) };
+  const patience = method === "GET" ? PATIENCE : ACT_PATIENCE;
+  const init = { method, credentials: "same-origin", headers: { accept: "application/json" }, signal: AbortSignal.timeout(patience) };
   if (body !== undefined) {
     init.headers["content-type"] = "application/json";
     init.body = JSON.stringify(body);
@@ -20,13 +30,23 @@ async function ask(method, path, body) {
   try {
     answer = await fetch(path, init);
   } catch (error) {
-    throw new Failed(0, error.name === "TimeoutError" ? "The relay did not answer in time." : "The relay cannot be reached.");
+    throw new Failed(0, error.name === "TimeoutError" ? late(method) : "The relay cannot be reached.");
   }
-  const text = await answer.text();
+  if ((answer.status === 401 || answer.status === 403) && path !== "/api/v1/session") refused();
+  let text;
+  try {
+    text = await answer.text();
+  } catch {
+    throw new Failed(0, late(method));
+  }
   const data = parse(text);
   if (answer.ok) return data;
   const said = data && typeof data === "object" ? data.detail || data.title : text.trim();
   throw new Failed(answer.status, said || `The relay answered ${answer.status}.`, data?.matched);
+}
+
+function late(method) {
+  return method === "GET" ? "The relay did not answer in time." : "The relay did not answer in time; it may have done it all the same: look before you try again.";
 }
 
 function parse(text) {

@@ -9,12 +9,13 @@ import { pools } from "./pools.js";
 import { matrix } from "./matrix.js";
 import { binding } from "./binding.js";
 import { queue } from "./queue.js";
+import { orders } from "./orders.js";
 import { events } from "./events.js";
 import { monitor } from "./monitor.js";
 import { explain } from "./explain.js";
 
-const SCREENS = { pools, matrix, binding, queue, events, monitor, explain };
-const TITLES = { pools: "Pools", matrix: "Matrix", binding: "Binding", queue: "Queue", events: "Events", monitor: "Lists", explain: "Explain" };
+const SCREENS = { pools, matrix, binding, queue, orders, events, monitor, explain };
+const TITLES = { pools: "Pools", matrix: "Matrix", binding: "Binding", queue: "Queue", orders: "Orders", events: "Events", monitor: "Lists", explain: "Explain" };
 
 const main = document.getElementById("main");
 let shown = null;

@@ -30,7 +30,7 @@ export function binding(main, to) {
     const board = state.board;
     if (!board || closed) return;
     const of = state.byName.get(name);
-    show(main, of ? page(of, board, { limits, minutes, events }) : h("div", { class: "screen" }, h("h1", { tabindex: -1 }, name || "Binding"), empty("There is no such binding. ", h("a", { href: "#/pools" }, "All bindings"))));
+    show(main, of ? page(of, board, { limits, minutes, events }) : h("div", { class: "screen" }, h("h1", { tabindex: -1 }, name || "Binding"), empty("There is no such binding. ", h("a", { href: "#/pools" }, "All bindings")), inForce(ordersOf(board, name))));
   }
 
   return { update: draw, close: () => { closed = true; deaf(); clearInterval(timer); } };
@@ -56,10 +56,16 @@ function page(of, board, { limits, minutes, events }) {
         h("dl", { class: "facts" }, fact("Source address", of.bind_address), fact("Public address", of.public_address), fact("EHLO", of.ehlo), fact("Reverse DNS", of.reverse === null ? "unknown" : of.reverse ? "confirmed" : "broken"), of.region ? fact("Region", of.region) : null, fact("On the wire", `${exactly(of.in_use)}${of.connections ? ` of ${exactly(of.connections)}` : ""}`), of.cap ? fact("Cap starts anew", exact(of.cap.resets_at)) : null,
           fact("Pools", pools.map((pool, n) => [n ? ", " : "", h("a", { href: `#/pools?filter=${escape(pool.name)}` }, pool.name), h("span", { class: "soft" }, place(pool, of.name))])))),
       h("section", { "aria-labelledby": "sec-routes" }, h("h2", { id: "sec-routes" }, "Receivers"), routes(of, board),
-        orders.length ? [h("h2", {}, "Orders in force"), h("ul", { class: "plain-list" }, orders.map((order) => h("li", { class: "order-line" }, h("b", {}, orderWords(order)), h("span", { class: "soft" }, ` by ${order.actor}: ${order.reason}`), order.until ? [" ", time(order.until, "left", true)] : null, " ", button("Take back …", () => cancelOrder(order, orderWords(order)), { disabled: !mayAct() }))))] : null,
+        inForce(orders),
         of.feedback.length ? [h("h2", {}, "Came back by mail, seven days"), table("Complaints and late bounces", [{ name: "Receiver" }, { name: "Accepted", class: "n" }, { name: "Complaints", class: "n" }, { name: "Late bounces", class: "n" }], of.feedback.map((row) => h("tr", {}, h("th", { scope: "row" }, row.destination), h("td", { class: "n" }, exactly(row.accepted)), h("td", { class: "n" }, exactly(row.complaints)), h("td", { class: "n" }, exactly(row.late_bounces)))))] : null)),
     h("section", { "aria-labelledby": "sec-events" }, h("h2", { id: "sec-events" }, "What happened"), events === null ? h("p", { class: "soft" }, "…") : events.length ? h("ol", { class: "events" }, grouped(events).map(eventRow)) : h("p", { class: "soft" }, "Nothing since the relay began to remember.")),
     h("section", { "aria-labelledby": "sec-limits" }, h("h2", { id: "sec-limits" }, "Limits"), limits ? table(`Limits of ${of.name}`, [{ name: "Limit" }, { name: "Value" }, { name: "Set by" }], limits.map((limit) => h("tr", {}, h("th", { scope: "row" }, plain(limit.name)), h("td", {}, limit.value), h("td", { class: "soft" }, limit.key ? `${limit.key}${limit.at ? ` (${limit.at})` : ""}` : "default")))) : h("p", { class: "soft" }, "…")));
+}
+
+// Also of a binding that is gone: then only its order knows of it.
+function inForce(orders) {
+  const line = (order) => h("li", { class: "order-line" }, h("b", {}, orderWords(order)), h("span", { class: "soft" }, ` by ${order.actor}: ${order.reason}`), order.until ? [" ", time(order.until, "left", true)] : null, " ", button("Take back …", () => cancelOrder(order, orderWords(order)), { disabled: !mayAct() }));
+  return orders.length ? [h("h2", {}, "Orders in force"), h("ul", { class: "plain-list" }, orders.map(line))] : null;
 }
 
 function place(pool, name) {

@@ -16,9 +16,11 @@ export function ordersOf(board, name) {
 export function orderWords(order) {
   switch (order.act) {
     case "drain": return "drained";
-    case "remove": return "goes when it is off the wire";
+    case "remove": return order.draining === false ? "removed" : "goes when it is off the wire";
     case "set-cap": return order.cap === null || order.cap === undefined ? "no cap" : `cap ${exactly(order.cap)}`;
     case "move-tier": return `tier ${order.tier} of ${order.pool}`;
+    case "hold-tenant": return "held";
+    case "assign-tenant": return `stream ${order.stream} through ${order.pool}`;
     default: return plain(order.act);
   }
 }

@@ -58,8 +58,8 @@ export function events(main, to) {
 
   load();
   return {
-    // Without a stream, by asking.
-    update: () => { if (!paused && !state.streams && Date.now() - at > AGAIN) load(); },
+    // Without a stream, by asking; and what could not be had is tried again.
+    update: () => { if (!paused && (!state.streams || failed) && Date.now() - at > AGAIN) load(); },
     close: deaf,
   };
 }

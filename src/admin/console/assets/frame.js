@@ -8,7 +8,7 @@ import { ORDER, ofBinding, stateOf } from "./states.js";
 import { remove } from "./api.js";
 import { count, exactly, onClock, plural, span, time } from "./words.js";
 
-const PLACES = [["pools", "Pools"], ["matrix", "Matrix"], ["queue", "Queue"], ["events", "Events"], ["monitor", "Lists"], ["explain", "Explain"]];
+const PLACES = [["pools", "Pools"], ["matrix", "Matrix"], ["queue", "Queue"], ["orders", "Orders"], ["events", "Events"], ["monitor", "Lists"], ["explain", "Explain"]];
 const STALE = 15000;
 
 const view = { theme: document.documentElement.dataset.theme || "auto", wall: "wall" in document.documentElement.dataset };

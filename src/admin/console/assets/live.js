@@ -1,7 +1,7 @@
 // What is known now, and how it stays so: the board every few seconds, and at once when the relay says that something
 // happened (server-sent events). Who shows something subscribes and is told.
 
-import { get } from "./api.js";
+import { get, whenRefused } from "./api.js";
 import { setServerTime } from "./words.js";
 
 export const KINDS = ["health", "note", "listing", "report", "warmup", "feed", "spf", "audit", "config", "access"];
@@ -27,6 +27,8 @@ let timer = 0;
 let soon = 0;
 let asking = false;
 let source = null;
+let retry = 0;
+let isBehind = false; // events may have been missed
 
 // Calls `f` whenever `state` changed; gives back how to stop that.
 export function subscribe(f) {
@@ -63,12 +65,15 @@ export async function refresh() {
   clearTimeout(timer);
   try {
     const board = await get("/api/v1/console/board");
+    const wasLost = state.failed !== null;
     state.board = board;
     state.byName = new Map(board.herd.map((binding) => [binding.name, binding]));
     state.received = Date.now();
     state.failed = null;
     state.mustSignIn = false;
     setServerTime(board.at);
+    // It may be another relay process, which knows nobody's session.
+    if (wasLost) whoAmI();
   } catch (error) {
     state.failed = error.message;
     if (error.status === 401) state.mustSignIn = true;
@@ -83,17 +88,30 @@ export function refreshSoon() {
   soon = setTimeout(refresh, AFTER_EVENT);
 }
 
+// A browser keeps six connections to one place for all its tabs, and a stream holds one: a tab that nobody sees has none.
 function listen() {
-  if (source || state.mustSignIn) return;
-  source = new EventSource("/api/v1/events/stream");
-  source.onopen = () => streams(true);
-  source.onerror = () => {
+  clearTimeout(retry);
+  if (source || state.mustSignIn || document.hidden) return;
+  const own = new EventSource("/api/v1/events/stream");
+  let opened = false;
+  source = own;
+  own.onopen = () => {
+    // What happened in between is asked for, and who one is as well: the relay may have forgotten.
+    if (opened) missed();
+    opened = true;
+    streams(true);
+  };
+  own.onerror = () => {
+    if (source !== own) return;
     streams(false);
     // A browser tries again by itself, unless the answer was no stream at all.
-    if (source?.readyState !== EventSource.CLOSED) return;
+    if (own.readyState !== EventSource.CLOSED) return;
     source = null;
-    setTimeout(listen, RETRY_STREAM);
+    isBehind = true;
+    retry = setTimeout(listen, RETRY_STREAM);
   };
+  if (isBehind) missed();
+  isBehind = false;
   const take = (message) => {
     let event = null;
     try {
@@ -105,9 +123,28 @@ function listen() {
     for (const f of [...heard]) f(event);
     refreshSoon();
   };
-  for (const kind of KINDS) source.addEventListener(kind, take);
-  // Something in between is lost: everybody looks for themselves.
-  source.addEventListener("lagged", () => { for (const f of [...heard]) f(null); refreshSoon(); });
+  for (const kind of KINDS) own.addEventListener(kind, take);
+  own.addEventListener("lagged", lag);
+}
+
+// Something in between is lost: everybody looks for themselves.
+function lag() {
+  for (const f of [...heard]) f(null);
+  refreshSoon();
+}
+
+function missed() {
+  whoAmI();
+  lag();
+}
+
+function hush() {
+  source?.close();
+  source = null;
+  clearTimeout(retry);
+  clearTimeout(timer);
+  isBehind = true;
+  streams(false);
 }
 
 function streams(on) {
@@ -121,16 +158,25 @@ export async function whoAmI() {
     state.session = await get("/api/v1/session");
     state.mustSignIn = state.session.sign_in_needed === true && !state.session.role;
   } catch (error) {
-    state.session = null;
-    // A relay that cannot be reached says so by its board.
-    if (error.status === 401) state.mustSignIn = true;
+    // A relay that cannot be reached says so by its board, and may know one still.
+    if (error.status === 401) Object.assign(state, { session: null, mustSignIn: true });
   }
+  if (state.mustSignIn) hush();
   tell();
 }
 
+// Many questions may be refused at once: one asks why.
+let wondering = null;
+function wonder() {
+  wondering ||= whoAmI().finally(() => { wondering = null; });
+}
+
 export function start() {
+  whenRefused(wonder);
   document.addEventListener("visibilitychange", () => {
-    if (!document.hidden) refresh();
+    if (document.hidden) return hush();
+    refresh();
+    listen();
   });
   addEventListener("online", refresh);
   return again();
@@ -138,9 +184,8 @@ export function start() {
 
 // At first, and whenever somebody signed in or out: what was seen before was seen by another.
 export async function again() {
-  source?.close();
-  source = null;
-  clearTimeout(timer);
+  hush();
+  isBehind = false;
   Object.assign(state, { board: null, byName: new Map(), session: null, streams: false, wantsSignIn: false });
   await whoAmI();
   if (state.mustSignIn) return;

@@ -56,7 +56,7 @@ export function matrix(main, to) {
   }
 
   function cell(binding, destination, row, column, providers) {
-    const known = ofRoute(binding, destination, providers);
+    const known = ofRoute(binding, destination, providers, heaviest(state.board, binding.name));
     const { state: of, past, worst, everywhere } = known;
     const share = past ? hourOf(past.hour) : null;
     const why = worst?.reason || (everywhere ? binding.reason : "");

@@ -17,21 +17,22 @@ const AGAIN = 5000;
 
 export function queue(main, to) {
   const filter = Object.fromEntries(FIELDS.map((name) => [name, to.parameters.get(name) || ""]));
-  const known = { entries: [], total: 0, next: null, failed: "", loaded: false, at: 0, asking: 0, pages: 1 };
+  const known = { entries: [], total: 0, next: null, failed: "", loaded: false, at: 0, asking: false, wishes: 0, pages: 1 };
   const chosen = new Set();
   let typing = 0;
+  let closed = false;
   let allGroups = false;
   let byTenant = to.parameters.get("by") === "tenant";
   let tenants = null;
   let tenantsAt = 0;
+  let tenantsAsking = false;
   let tenantsFailed = "";
 
   const changed = () => {
-    known.pages = 1;
     chosen.clear();
     history.replaceState(null, "", `#/queue${query(filter)}`);
     draw();
-    load();
+    load(true);
   };
   const text = (name, label, placeholder) => {
     const control = h("input", { type: "search", placeholder, list: name === "reply" || name === "domain" ? undefined : `known-${name}`, value: filter[name], autocomplete: "off", on: { input: () => { filter[name] = control.value.trim(); clearTimeout(typing); typing = setTimeout(changed, TYPING); } } });
@@ -67,24 +68,53 @@ export function queue(main, to) {
   // What the filter says, without what is empty.
   const wanted = () => Object.fromEntries(Object.entries(filter).filter(([, value]) => value));
 
-  async function load() {
-    const turn = ++known.asking;
+  // One at a time: a search in replies may take the relay seconds. What is wished meanwhile follows, the last wish only.
+  async function load(anew = false) {
+    if (anew) known.pages = 1;
+    known.wishes += 1;
+    if (known.asking) return;
+    known.asking = true;
+    let served;
+    do {
+      served = known.wishes;
+      await pages(() => served !== known.wishes);
+    } while (served !== known.wishes && !closed);
+    known.asking = false;
+    draw();
+  }
+
+  async function pages(isStale) {
     try {
       const entries = [];
-      let after;
+      let first;
       let answer;
-      for (let page = 0; page < known.pages; page++) {
-        answer = await get("/api/v1/queue", { ...wanted(), limit: PAGE, after });
+      for (let page = 0; page < known.pages && !isStale(); page++) {
+        answer = await get("/api/v1/queue", { ...wanted(), limit: PAGE, after: answer?.after });
+        first ||= answer;
         entries.push(...answer.entries);
-        after = answer.after;
-        if (!after) break;
+        if (!answer.after) break;
       }
-      if (turn !== known.asking) return;
-      Object.assign(known, { entries, total: answer.total, stopped: answer.stopped || "", next: after ?? null, failed: "", loaded: true, at: Date.now() });
+      if (isStale()) return;
+      Object.assign(known, { entries, total: first.total, stopped: answer.stopped || "", next: answer.after ?? null, failed: "", loaded: true, at: Date.now() });
     } catch (error) {
-      if (turn !== known.asking) return;
-      Object.assign(known, { failed: error.message, loaded: true, at: Date.now() });
+      if (!isStale()) Object.assign(known, { failed: error.message, loaded: true, at: Date.now() });
     }
+  }
+
+  // The next page alone: those before it stay as they are.
+  async function more() {
+    if (known.asking || !known.next) return;
+    known.asking = true;
+    const served = known.wishes;
+    drawList();
+    try {
+      const answer = await get("/api/v1/queue", { ...wanted(), limit: PAGE, after: known.next });
+      if (served === known.wishes) Object.assign(known, { entries: [...known.entries, ...answer.entries], stopped: answer.stopped || "", next: answer.after ?? null, failed: "", at: Date.now(), pages: known.pages + 1 });
+    } catch (error) {
+      if (served === known.wishes) known.failed = error.message;
+    }
+    known.asking = false;
+    if (served !== known.wishes) return load();
     draw();
   }
 
@@ -104,13 +134,16 @@ export function queue(main, to) {
   }
 
   async function loadTenants() {
-    tenantsAt = Date.now();
+    if (tenantsAsking) return;
+    tenantsAsking = true;
     try {
       tenants = (await get("/api/v1/console/waiting")).groups;
       tenantsFailed = "";
     } catch (error) {
       tenantsFailed = error.message;
     }
+    tenantsAt = Date.now();
+    tenantsAsking = false;
     draw();
   }
 
@@ -142,8 +175,10 @@ export function queue(main, to) {
 
   function held() {
     const holds = state.board.holds || [];
-    if (!holds.length) return null;
-    return [h("h3", {}, "Held for the sender's sake"), h("ul", { class: "plain-list" }, holds.map((hold) => h("li", {}, h("b", {}, hold.tenant), hold.sender_domain ? ` (${hold.sender_domain})` : "", ` at ${hold.destination}: ${hold.state}, `, time(hold.until, "left"), h("div", { class: "soft" }, hold.evidence))))];
+    const ordered = state.board.tenants.filter((tenant) => tenant.held);
+    const own = ordered.length ? [h("h3", {}, "Held by the operator"), h("ul", { class: "plain-list" }, ordered.slice(0, GROUPS).map((tenant) => h("li", { class: "order-line" }, h("b", {}, tenant.name), h("a", { class: "soft", href: "#/orders" }, orderOf(tenant)), button("Release …", () => releaseTenant(tenant.name), { disabled: !mayAct() }))))] : null;
+    if (!holds.length) return own;
+    return [own, h("h3", {}, "Held for the sender's sake"), h("ul", { class: "plain-list" }, holds.map((hold) => h("li", {}, h("b", {}, hold.tenant), hold.sender_domain ? ` (${hold.sender_domain})` : "", ` at ${hold.destination}: ${hold.state}, `, time(hold.until, "left"), h("div", { class: "soft" }, hold.evidence))))];
   }
 
   function drawActs() {
@@ -155,17 +190,21 @@ export function queue(main, to) {
 
   function drawList() {
     if (!known.loaded) return show(list, h("p", { class: "soft" }, "…"));
-    if (known.failed) return show(list, h("p", { class: "notice bad", role: "alert" }, known.failed));
-    if (!known.entries.length) return show(list, empty("No entry fits."));
+    if (known.failed) return show(list, h("p", { class: "notice bad", role: "alert" }, known.failed), again());
+    if (!known.entries.length) return show(list, empty(known.stopped ? `No entry fits so far: ${known.stopped}.` : "No entry fits."), again(), known.next ? next() : null);
     const choose = (id) => h("input", { type: "checkbox", "aria-label": `Choose ${id}`, checked: chosen.has(id), on: { change: (event) => { if (event.target.checked) chosen.add(id); else chosen.delete(id); drawActs(); } } });
     const row = (entry) => h("tr", { key: entry.id },
       h("td", {}, choose(entry.id)),
       h("th", { scope: "row" }, h("button", { type: "button", class: "link mono", on: { click: () => entryPanel(entry, load) } }, entry.id)),
       h("td", {}, entry.tenant), h("td", {}, entry.domain, entry.destination && entry.destination !== entry.domain ? h("span", { class: "soft" }, ` → ${entry.destination}`) : null), h("td", {}, entry.pool), h("td", { class: "n" }, exactly(entry.recipients)), h("td", { class: "n" }, exactly(entry.attempts)), h("td", { class: "n" }, time(entry.arrived, "age")), h("td", {}, why(entry.reason), entry.held ? h("span", { class: "soft" }, ` ${entry.held.actor}: ${entry.held.reason}`) : null), h("td", { class: "n" }, entry.next_at ? time(entry.next_at, "in") : "–"), h("td", { class: "said" }, entry.last_reply || ""));
     const columns = [{ name: "" }, { name: "Entry" }, { name: "Tenant" }, { name: "To" }, { name: "Pool" }, { name: "Rcpt", class: "n" }, { name: "Tries", class: "n" }, { name: "Age", class: "n" }, { name: "Waits, because" }, { name: "Next", class: "n" }, { name: "Last reply" }].map((column) => (column.name ? column : { ...column, name: h("span", { class: "unseen" }, "Choose") }));
-    show(list, h("p", { class: "soft", role: "status" }, `${count(known.entries.length)} of ${plural(known.total, "entry", "entries")}`, known.stopped ? `; ${known.stopped}` : null), table("Waiting entries", columns, known.entries.map(row), { class: "entries" }),
-      known.next ? h("p", { class: "more" }, button("Show more", () => { known.pages += 1; load(); })) : null);
+    show(list, h("p", { class: "soft", role: "status" }, `${count(known.entries.length)} of ${plural(known.total, "entry", "entries")}`, known.stopped ? `; ${known.stopped}` : null, known.asking && filter.reply ? ", searching …" : null), again(), table("Waiting entries", columns, known.entries.map(row), { class: "entries" }),
+      known.next ? next() : null);
   }
+
+  const next = () => h("p", { class: "more" }, button("Show more", more, { disabled: known.asking }));
+  // A search in replies reads every record: it is done again when somebody asks.
+  const again = () => (filter.reply ? h("p", { class: "more" }, button("Refresh", () => load(), { disabled: known.asking }), h("span", { class: "soft" }, known.at ? [" found ", time(new Date(known.at).toISOString(), "ago"), "; a search in replies is not repeated by itself."] : null)) : null);
 
   function draw() {
     if (!state.board) return;
@@ -173,12 +212,14 @@ export function queue(main, to) {
     drawGroups();
     drawActs();
     drawList();
-    if (known.loaded && Date.now() - known.at > AGAIN) {
-      known.at = Date.now();
-      load();
-    }
+    if (known.loaded && !known.asking && !filter.reply && Date.now() - known.at > AGAIN) load();
   }
 
   load();
-  return { update: draw };
+  return { update: draw, close: () => { closed = true; clearTimeout(typing); } };
+}
+
+function orderOf(tenant) {
+  const order = tenant.orders?.find((order) => order.act === "hold-tenant");
+  return order ? `by ${order.actor}: ${order.reason}` : "by the file";
 }

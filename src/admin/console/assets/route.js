@@ -1,6 +1,7 @@
 // One route in a panel: how it is there and why, its window, what waits, which limits hold and who set them.
 
 import { h } from "./dom.js";
+import { heaviest } from "./frame.js";
 import { mayAct, state, subscribe } from "./live.js";
 import { actWith, limitsOf } from "./acts.js";
 import { badge, button, empty, fact, hourOf, panel, quote, refusalLine, table } from "./parts.js";
@@ -28,7 +29,7 @@ function until(at) {
 
 function content(binding, destination, limits, failed) {
   const board = state.board;
-  const { state: of, routes, past, everywhere } = ofRoute(binding, destination, new Set(board.destinations));
+  const { state: of, routes, past, everywhere } = ofRoute(binding, destination, new Set(board.destinations), heaviest(board, binding.name));
   const waiting = board.queue.waiting.filter((group) => group.destination === destination || (destination === OTHER && !board.destinations.includes(group.destination)));
   const pools = new Set(board.pools.filter((pool) => pool.tiers.flat().some((seat) => seat.binding === binding.name)).map((pool) => pool.name));
   const there = waiting.filter((group) => pools.has(group.pool));

@@ -49,14 +49,14 @@ export function isTrouble(binding, weight) {
 
 export const OTHER = "other";
 
-// The state of a binding at a destination label, with what is known of it there.
-export function ofRoute(binding, destination, providers) {
+// The state of a binding at a destination label, with what is known of it there; `weight` is its heaviest in any pool.
+export function ofRoute(binding, destination, providers, weight) {
   const routes = binding.routes.filter((route) => route.destination === destination || (destination === OTHER && !providers.has(route.destination)));
   const worst = routes.filter((route) => route.health !== "active").sort((a, b) => stateOf(a.health).rank - stateOf(b.health).rank)[0];
   const past = binding.past.find((past) => past.destination === destination);
-  const whole = ofBinding(binding);
+  const whole = ofBinding(binding, weight);
   const ladder = binding.warmup.find((ladder) => ladder.provider === destination);
-  if (whole.key === "suspended" || whole.key === "off") return { state: whole, routes, past, everywhere: true };
+  if (["suspended", "off", "drained"].includes(whole.key)) return { state: whole, routes, past, everywhere: true };
   if (worst) return { state: stateOf(worst.health), routes, worst, past };
   if (whole.key !== "active") return { state: whole, routes, past, everywhere: true };
   if (ladder && ladder.accepted >= ladder.allowance) return { state: stateOf("warm"), routes, past };
