@@ -66,7 +66,7 @@ impl InForce {
 /// The task that reads stranded mail.
 #[derive(Debug, Default)]
 pub(super) struct Bringing {
-    is_running: bool,
+    pub(super) is_running: bool,
     /// There is something to look at that it has not seen yet.
     is_wanted: bool,
 }
@@ -169,7 +169,7 @@ impl Dispatcher {
     }
 
     /// Queues stranded mail again that has a place now.
-    fn bring_back(self: &Arc<Self>) {
+    pub(super) fn bring_back(self: &Arc<Self>) {
         if self.with_core(Core::stranded_len).0 == 0 {
             return;
         }
