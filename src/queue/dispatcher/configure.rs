@@ -66,7 +66,7 @@ impl InForce {
 /// The task that reads stranded mail.
 #[derive(Debug, Default)]
 pub(super) struct Bringing {
-    pub(super) is_running: bool,
+    is_running: bool,
     /// There is something to look at that it has not seen yet.
     is_wanted: bool,
 }

@@ -291,8 +291,10 @@ async fn stranded_mail_whose_pool_came_back_while_an_act_had_it_goes_on_when_tha
     assert_eq!(claimed, Claim::Claimed);
     let more = format!("{CONFIG}[pool.spare]\nactive = [\"m1\"]\n");
     let config = Arc::new(Config::from_toml(&more).expect("the configuration is good"));
-    rig.dispatcher.reconfigure(rig.dispatcher.prepare(&config).expect("ready")).await;
-    rig.until("it was looked for what comes back", |rig| !rig.dispatcher.bringing_back.lock().is_running).await;
+    // What comes back was looked for at once, and passed over what the act has.
+    drop(rig.dispatcher.core.lock().reconfigure(&rig.dispatcher.config(), &config, now));
+    let wanted = rig.dispatcher.with_core(|core| core.wanted_back(None)).expect("it is stranded");
+    assert!(wanted.ids.is_empty(), "{wanted:?}");
     assert_eq!((rig.stranded(), rig.waiting()), (1, 0), "the act has it");
     // Its record could not be read, say.
     drop(Claims { dispatcher: &rig.dispatcher, ids: vec![id] });
