@@ -2,19 +2,22 @@
 //! rule knew ([`crate::telemetry::unmatched`]), and which bindings the senders' SPF records are proven to cover
 //! ([`crate::monitor::spf::kept`]). A crash loses the last minute of it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
 
+use crate::message::{Domain, TenantName};
 use crate::monitor::spf::{Cover, Prepared, kept};
-use crate::queue::core::Core;
 use crate::queue::dispatcher::Dispatcher;
 use crate::store::committer::Committer;
 use crate::telemetry::unmatched;
 
 /// Between two writes.
 const PAUSE: Duration = Duration::from_secs(60);
+/// Entries looked at while the core is kept.
+const SLICE: usize = 4_096;
 
 /// Reads what the last run wrote. What cannot be read is left out with a warning; mail is not held up for it.
 pub(super) fn recall(dispatcher: &Dispatcher) {
@@ -55,12 +58,25 @@ pub(super) fn recall_cover(cover: &Cover, dispatcher: &Dispatcher) {
         tracing::warn!(%error, "what was proven of senders' SPF records cannot be read; they are asked anew");
         Vec::new()
     });
-    cover.restore(&facts, &dispatcher.with_core(Core::sender_domains));
+    cover.restore(&facts, &waiting(dispatcher));
 }
 
 /// Puts a changed configuration in force for what is proven; mail that waits hurries what is not known yet.
+/// Most changes have nothing to do with it, and then nobody is asked for what waits.
 pub(super) fn recall_waiting(cover: &Cover, dispatcher: &Dispatcher, prepared: Prepared) {
-    cover.reconfigure(prepared, &dispatcher.with_core(Core::sender_domains));
+    if cover.is_as(&prepared) {
+        return;
+    }
+    cover.reconfigure(prepared, &waiting(dispatcher));
+}
+
+/// Sender domains of what waits, each with its tenant. The core is let go on between two slices.
+fn waiting(dispatcher: &Dispatcher) -> BTreeSet<(TenantName, Domain)> {
+    let (mut domains, mut before) = (BTreeSet::new(), usize::MAX);
+    while before > 0 {
+        before = dispatcher.with_core(|core| core.sender_domains(before, SLICE, &mut domains));
+    }
+    domains
 }
 
 /// Writes what is newly proven until `stopped` turns true, as [`keep`] does.

@@ -105,6 +105,17 @@ pub struct Hold {
     pub until: Option<Wall>,
 }
 
+impl Hold {
+    /// Whether it keeps the entry back for longer than `other`.
+    pub fn outlasts(&self, other: &Self) -> bool {
+        match (self.until, other.until) {
+            (_, None) => false,
+            (None, Some(_)) => true,
+            (Some(own), Some(others)) => own > others,
+        }
+    }
+}
+
 /// What the rewritten return path of an entry over one binding is made of, besides what never changes: enough to make
 /// the same again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

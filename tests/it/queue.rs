@@ -272,6 +272,11 @@ async fn mail_moves_from_a_blocked_pool_and_from_one_that_is_gone() {
     adds_up(&relay).await;
     let (status, answer) = post(&relay, "retry", json!({ "all": true, "confirm": 4 })).await;
     assert_eq!((status, number(&answer, "/stranded")), (200, 4));
+    let list = listed(&relay, "").await;
+    let messages: Vec<&str> = array(&list, "/entries").iter().map(|entry| text(entry, "/message")).collect();
+    let ids = json!([messages[0], messages[1], "0000000000001"]);
+    let (_, answer) = post(&relay, "hold", json!({ "ids": ids, "dry_run": true })).await;
+    assert_eq!((number(&answer, "/matched"), &answer["unknown"]), (2, &json!(["0000000000001"])));
     done(&relay, &["move", "--pool", "main", "--to", "spare", "--reason", "main is gone", "--yes"]);
     relay.wait_until_empty().await;
     arrived_once_each(&sink, 0..6);
@@ -342,10 +347,18 @@ async fn nothing_happens_to_many_before_somebody_has_said_how_many() {
     assert!(String::from_utf8_lossy(&refused.stderr).contains("5 entries match"), "{refused:?}");
     assert!(done(&relay, &["hold", "--all", "--dry-run"]).contains("hold of 5 entries; nothing was done"));
     assert_eq!(number(&listed(&relay, "reason=held").await, "/total"), 0);
+    // What comes after it was counted is not meant.
+    let (_, counted) = post(&relay, "hold", json!({ "all": true, "dry_run": true })).await;
+    all_accepted(&relay.load(1).first(5).run().await);
+    let body = json!({ "all": true, "reason": "test", "confirm": 5, "until": counted["until"] });
+    let (status, answer) = post(&relay, "hold", body).await;
+    assert_eq!((status, number(&answer, "/matched"), number(&answer, "/done")), (200, 5, 5), "{answer}");
+    done(&relay, &["release", "--reason-is", "held", "--reason", "counted", "--yes"]);
+    wait_for(&relay, "retry", 6).await;
     let answer: Value =
         serde_json::from_str(&done(&relay, &["hold", "--all", "--reason", "test", "--yes", "--for", "2h", "--json"]))
             .unwrap();
-    assert_eq!((number(&answer, "/done"), number(&answer, "/matched")), (5, 5));
-    assert_eq!(number(&listed(&relay, "reason=held").await, "/total"), 5);
+    assert_eq!((number(&answer, "/done"), number(&answer, "/matched")), (6, 6));
+    assert_eq!(number(&listed(&relay, "reason=held").await, "/total"), 6);
     assert!(listed(&relay, "").await["entries"][0]["held"]["until"].is_string());
 }

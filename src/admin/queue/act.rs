@@ -30,8 +30,6 @@ const REASON_MAX: usize = 500;
 const PATIENCE: Duration = Duration::from_secs(12);
 /// Entries that are named in the answer.
 const NAMED: usize = 100;
-/// Entries of a retry of which each binding is asked what stands in the way.
-const ASKED: usize = 200;
 
 /// What is to be done, to which entries.
 #[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
@@ -55,6 +53,10 @@ pub struct ActRequest {
     /// Only what came after this entry: where an answer says that it goes on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,
+    /// Nothing that came after this entry: `until` of the answer to `dry_run`, so that it is done to nothing that was not
+    /// counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
     /// Of a hold: how long, such as `2h`; until released where nothing is said.
     #[serde(rename = "for", skip_serializing_if = "Option::is_none")]
     pub span: Option<String>,
@@ -118,7 +120,7 @@ pub(super) async fn retry(State(sources): State<Sources>, Operator(actor): Opera
 /// Keep back
 ///
 /// No attempt is made until it is released or the time is over, also after a restart. Lifetime goes on: what is held until
-/// it expires is reported to its sender.
+/// it expires is reported to its sender. What is held for longer already stays as it is; to shorten that, release it first.
 #[utoipa::path(post, path = "/api/v1/queue/hold", tag = "queue", request_body = ActRequest, responses(
     (status = 200, description = "What came of it", body = ActAnswer),
     (status = 400, description = "The request means nothing", body = Problem, content_type = "application/problem+json"),
@@ -146,7 +148,8 @@ pub(super) async fn release(State(sources): State<Sources>, Operator(actor): Ope
 
 /// End now
 ///
-/// The sender gets a report with status 5.7.0 that names the operator's reason, unless `silent` is given.
+/// The sender gets a report with status 5.7.0 that names the operator's reason, unless `silent` is given. Stranded mail of a
+/// tenant that is gone is only ended silently, since no report could leave.
 #[utoipa::path(post, path = "/api/v1/queue/bounce", tag = "queue", request_body = ActRequest, responses(
     (status = 200, description = "What came of it", body = ActAnswer),
     (status = 400, description = "The request means nothing", body = Problem, content_type = "application/problem+json"),
@@ -181,6 +184,7 @@ async fn act(sources: &Sources, actor: &Actor, verb: Verb, request: Request) -> 
     }
     let mut asked = Asked::of(&request.ids, &request.filter, now)?;
     asked.after = request.after.as_deref().map(find::cursor).transpose()?;
+    asked.until = request.until.as_deref().map(find::cursor).transpose()?;
     let (looking, by) = (sources.clone(), asked.clone());
     let found = super::blocking(move || find::all(&looking, &by, Effort::ACT)).await?;
     let unknown = unknown(sources, &request.ids, &found);
@@ -193,7 +197,7 @@ async fn act(sources: &Sources, actor: &Actor, verb: Verb, request: Request) -> 
     confirmed(&request, found.all.len())?;
     let ids: Vec<EntryId> = found.all.iter().map(|found| found.id).collect();
     let acted = sources.dispatcher.act(ids, wanted, PATIENCE).await;
-    let answer = answer(sources, verb, &found, acted, unknown);
+    let answer = answer(verb, &found, acted, unknown);
     sources.audit(actor, verb.audited(), fields(&request, &answer)).await;
     Ok(Json(answer))
 }
@@ -257,7 +261,7 @@ fn unknown(sources: &Sources, ids: &[String], found: &Matched) -> Vec<String> {
     let messages: HashSet<String> = found
         .all
         .iter()
-        .filter_map(|found| sources.dispatcher.with_core(|core| core.index().get(found.id).map(|w| w.message)))
+        .filter_map(|found| sources.dispatcher.with_core(|core| core.message_of(found.id)))
         .map(|message| message.to_string())
         .collect();
     let is_known = |id: &&String| {
@@ -277,12 +281,13 @@ fn would_be(verb: Verb, found: &Matched, unknown: Vec<String>) -> ActAnswer {
         reasons: shown::reasons(&found.all),
         entries: named.map(|found| ActEntry { id: found.id.to_string(), came: "matched".to_owned() }).collect(),
         after: found.stopped.as_ref().map(|(id, _)| id.to_string()),
+        until: found.all.last().map(|found| found.id.to_string()),
         stopped: found.stopped.as_ref().map(|(_, why)| why.clone()),
         ..ActAnswer::default()
     }
 }
 
-fn answer(sources: &Sources, verb: Verb, found: &Matched, acted: Acted, unknown: Vec<String>) -> ActAnswer {
+fn answer(verb: Verb, found: &Matched, acted: Acted, unknown: Vec<String>) -> ActAnswer {
     let mut counts: HashMap<Came, u64> = HashMap::new();
     for (_, came) in &acted.came {
         *counts.entry(*came).or_default() += 1;
@@ -298,7 +303,7 @@ fn answer(sources: &Sources, verb: Verb, found: &Matched, acted: Acted, unknown:
         (None, Some((at, why))) => (Some(at.to_string()), Some(why.clone())),
         (None, None) => (None, None),
     };
-    let reasons = if verb == Verb::Retry { in_the_way(sources, &acted) } else { Vec::new() };
+    let reasons = if verb == Verb::Retry { in_the_way(&acted) } else { Vec::new() };
     let named = acted.came.iter().take(NAMED);
     ActAnswer {
         act: verb.as_str().to_owned(),
@@ -308,6 +313,7 @@ fn answer(sources: &Sources, verb: Verb, found: &Matched, acted: Acted, unknown:
         unchanged: count(Came::Unchanged),
         on_the_wire: count(Came::OnTheWire),
         held: count(Came::Held),
+        another: count(Came::Another),
         stranded: count(Came::Stranded),
         gone: count(Came::Gone),
         unread: count(Came::Unread),
@@ -315,14 +321,14 @@ fn answer(sources: &Sources, verb: Verb, found: &Matched, acted: Acted, unknown:
         reasons,
         entries: named.map(|(id, came)| ActEntry { id: id.to_string(), came: came.as_str().to_owned() }).collect(),
         after,
+        until: None,
         stopped,
     }
 }
 
-fn in_the_way(sources: &Sources, acted: &Acted) -> Vec<ReasonCount> {
-    let tried: Vec<EntryId> = acted.came.iter().filter(|(_, came)| *came == Came::Done).map(|(id, _)| *id).collect();
-    let reasons = sources.dispatcher.obstacles(&tried, ASKED);
-    reasons.into_iter().map(|(reason, count)| ReasonCount { reason: reason.to_owned(), count }).collect()
+fn in_the_way(acted: &Acted) -> Vec<ReasonCount> {
+    let obstacles = acted.obstacles.iter();
+    obstacles.map(|(reason, count)| ReasonCount { reason: (*reason).to_owned(), count: *count }).collect()
 }
 
 /// For the audit event. Words that others chose are made harmless where they are shown.
@@ -349,6 +355,7 @@ fn fields(request: &ActRequest, answer: &ActAnswer) -> Vec<(&'static str, String
         ("unchanged", count(answer.unchanged)),
         ("on_the_wire", count(answer.on_the_wire)),
         ("held", count(answer.held)),
+        ("another", count(answer.another)),
         ("stranded", count(answer.stranded)),
         ("gone", count(answer.gone)),
         ("unread", count(answer.unread)),

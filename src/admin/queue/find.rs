@@ -84,6 +84,8 @@ pub(super) struct Asked {
     pub(super) reply: Option<String>,
     /// Only what came after this one.
     pub(super) after: Option<EntryId>,
+    /// Nothing that came after this one.
+    pub(super) until: Option<EntryId>,
 }
 
 /// How much is looked at on disk.
@@ -136,7 +138,7 @@ impl Asked {
             arrived_by: older_than.map(before),
             reason: text.reason.clone(),
         };
-        Ok(Self { filter, reply: text.reply.as_ref().map(|reply| reply.to_lowercase()), after: None })
+        Ok(Self { filter, reply: text.reply.as_ref().map(|reply| reply.to_lowercase()), after: None, until: None })
     }
 }
 
@@ -162,6 +164,9 @@ pub(super) fn all(sources: &Sources, asked: &Asked, effort: Effort) -> Matched {
     let mut all = in_memory(sources, &asked.filter);
     if let Some(after) = asked.after {
         all.retain(|found| found.id > after);
+    }
+    if let Some(until) = asked.until {
+        all.retain(|found| found.id <= until);
     }
     match &asked.reply {
         None => Matched { all, stopped: None },

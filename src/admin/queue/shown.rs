@@ -310,13 +310,16 @@ pub struct ActAnswer {
     pub dry_run: bool,
     /// Entries it was done to.
     pub done: u64,
-    /// Entries that were so before: not held, or in that pool.
+    /// Entries that were so before: not held, held for at least as long, or in that pool.
     pub unchanged: u64,
     /// Entries with an attempt under way; it is done to them when that ends, if anybody still waits then.
     pub on_the_wire: u64,
     /// Entries that are held, and were therefore not retried.
     pub held: u64,
-    /// Entries whose pool or tenant is not configured, and that were therefore not retried.
+    /// Entries with an attempt under way for which another act was promised before; this one is not done to them.
+    #[serde(default)]
+    pub another: u64,
+    /// Entries whose pool or tenant is not configured, and that were therefore not retried, or not bounced with a report.
     pub stranded: u64,
     /// Entries that were delivered or ended meanwhile.
     pub gone: u64,
@@ -330,6 +333,9 @@ pub struct ActAnswer {
     pub entries: Vec<ActEntry>,
     /// It goes on behind this one: ask the same again with it.
     pub after: Option<String>,
+    /// Of a question: the last entry that was counted. An act with this `until` is done to nothing that came later.
+    #[serde(default)]
+    pub until: Option<String>,
     /// Why not all entries were reached, where that is so.
     pub stopped: Option<String>,
 }
@@ -339,6 +345,6 @@ pub struct ActAnswer {
 pub struct ActEntry {
     /// Which.
     pub id: String,
-    /// `done`, `unchanged`, `on_the_wire`, `held`, `stranded`, `gone`, `unread`; `matched` where it is only asked.
+    /// `done`, `unchanged`, `on_the_wire`, `held`, `another`, `stranded`, `gone`, `unread`; `matched` where it is only asked.
     pub came: String,
 }

@@ -3,16 +3,20 @@
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
+use reqwest::Method;
+
 use super::{How, failed, text};
 use crate::admin::queue::act::ActRequest;
 use crate::admin::queue::shown::ActAnswer;
-use crate::cli::remote::Remote;
+use crate::cli::remote::{Failure, Remote};
 use crate::cli::terminal::{columns, visible_json};
 
 /// Wrong usage: nobody has agreed.
 const NOT_AGREED: u8 = 2;
 /// So often is a relay asked to go on at most; each time it acts for some seconds.
 const ROUNDS_MAX: usize = 10_000;
+/// So often is an act agreed to again where more entries match than were counted.
+const RECOUNTS_MAX: usize = 5;
 
 pub(super) fn main(remote: &Remote, verb: &str, how: &How, more: impl FnOnce(&mut ActRequest)) -> ExitCode {
     let mut request = ActRequest {
@@ -27,10 +31,15 @@ pub(super) fn main(remote: &Remote, verb: &str, how: &How, more: impl FnOnce(&mu
     let path = format!("/api/v1/queue/{verb}");
     let would = match rounds(remote, &path, &mut request) {
         Ok(would) => would,
-        Err(error) => return failed(&error),
+        Err(error) => return failed(&error.words),
     };
     if how.dry_run {
         return show(remote, &would, ExitCode::SUCCESS);
+    }
+    if would.matched == 0 {
+        // What has come since then was not counted.
+        let nothing = ActAnswer { dry_run: false, ..would };
+        return show(remote, &nothing, whole(&nothing));
     }
     if would.matched > 1 && !how.yes {
         match agreed(verb, &would) {
@@ -49,27 +58,43 @@ pub(super) fn main(remote: &Remote, verb: &str, how: &How, more: impl FnOnce(&mu
         }
     }
     request.dry_run = false;
-    request.confirm = Some(would.matched.max(1));
-    match rounds(remote, &path, &mut request) {
-        Err(error) => failed(&error),
-        Ok(done) => {
-            let is_whole = done.stopped.is_none()
-                && done.unknown.is_empty()
-                && done.done + done.unchanged + done.on_the_wire == done.matched;
-            show(remote, &done, if is_whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-        }
+    request.until = would.until;
+    request.confirm = Some(would.matched);
+    let mut acted = rounds(remote, &path, &mut request);
+    for _ in 0..RECOUNTS_MAX {
+        // What was counted comes and goes under a condition, such as a reason; nobody has agreed to a number.
+        let Some(more) = acted.as_ref().err().and_then(more_by_now).filter(|_| how.yes) else { break };
+        request.confirm = Some(more);
+        acted = rounds(remote, &path, &mut request);
+    }
+    match acted {
+        Err(error) => failed(&error.words),
+        Ok(done) => show(remote, &done, whole(&done)),
     }
 }
 
+/// Success where nothing is left to be done.
+fn whole(done: &ActAnswer) -> ExitCode {
+    let is_whole = done.stopped.is_none()
+        && done.unknown.is_empty()
+        && done.done + done.unchanged + done.on_the_wire == done.matched;
+    if is_whole { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// How many match, where the relay has refused to act on so many.
+fn more_by_now(failure: &Failure) -> Option<u64> {
+    failure.problem.as_ref()?.matched.map(|matched| matched as u64)
+}
+
 /// Asks until the relay has come to the end; what came of all rounds together.
-fn rounds(remote: &Remote, path: &str, request: &mut ActRequest) -> Result<ActAnswer, String> {
+fn rounds(remote: &Remote, path: &str, request: &mut ActRequest) -> Result<ActAnswer, Failure> {
     let mut all: Option<ActAnswer> = None;
     request.after = None;
     for _ in 0..ROUNDS_MAX {
-        let text = remote.post(path, &*request).map_err(|error| match &all {
+        let text = remote.exchange(Method::POST, path, &[], Some(&*request)).map_err(|failure| match &all {
             // What was done is done: it must not look as if it were not.
-            Some(done) => format!("{error}\nbefore that {} entries were done", done.done),
-            None => error,
+            Some(done) => Failure::from(format!("{}\nbefore that {} entries were done", failure.words, done.done)),
+            None => failure,
         })?;
         let answer: ActAnswer = serde_json::from_str(&text)
             .map_err(|error| format!("{} answered something else than what came of it: {error}", remote.admin))?;
@@ -84,11 +109,12 @@ fn rounds(remote: &Remote, path: &str, request: &mut ActRequest) -> Result<ActAn
         }
     }
     request.after = None;
-    all.ok_or_else(|| "nothing was asked".to_owned())
+    all.ok_or_else(|| Failure::from("nothing was asked".to_owned()))
 }
 
 fn together(mut before: ActAnswer, answer: ActAnswer, is_dry: bool) -> ActAnswer {
-    let reached = |a: &ActAnswer| a.done + a.unchanged + a.on_the_wire + a.held + a.stranded + a.gone + a.unread;
+    let reached =
+        |a: &ActAnswer| a.done + a.unchanged + a.on_the_wire + a.held + a.another + a.stranded + a.gone + a.unread;
     // Of an act that stopped early, what is still to come is counted again by the next round.
     let seen = if is_dry { before.matched } else { reached(&before) };
     before.matched = seen + answer.matched;
@@ -96,6 +122,7 @@ fn together(mut before: ActAnswer, answer: ActAnswer, is_dry: bool) -> ActAnswer
     before.unchanged += answer.unchanged;
     before.on_the_wire += answer.on_the_wire;
     before.held += answer.held;
+    before.another += answer.another;
     before.stranded += answer.stranded;
     before.gone += answer.gone;
     before.unread += answer.unread;
@@ -106,6 +133,7 @@ fn together(mut before: ActAnswer, answer: ActAnswer, is_dry: bool) -> ActAnswer
         }
     }
     before.after = answer.after;
+    before.until = answer.until.or(before.until);
     before.stopped = answer.stopped;
     before
 }

@@ -125,12 +125,15 @@ pub(super) fn acted(answer: &ActAnswer, width: Option<usize>) -> String {
     if answer.dry_run {
         said.push(format!("{} of {} entries; nothing was done", answer.act, answer.matched));
     } else {
+        let stranded = "not tried: their pool or tenant is not configured; move them";
+        let no_report = "not ended: their tenant is not configured, and no report could leave; say --silent";
         let waits = "on the wire: done when their attempt ends, if anybody still waits then";
         for (count, words) in [
             (answer.unchanged, "were so before"),
             (answer.on_the_wire, if answer.act == "retry" { "on the wire already" } else { waits }),
             (answer.held, "held, and not tried: release them first"),
-            (answer.stranded, "not tried: their pool or tenant is not configured; move them"),
+            (answer.another, "not done: another act was promised for the end of their attempt"),
+            (answer.stranded, if answer.act == "bounce" { no_report } else { stranded }),
             (answer.gone, "gone meanwhile: delivered or ended"),
             (answer.unread, "could not be read; the log says why"),
         ] {

@@ -3,7 +3,8 @@
 //! Compared is what was written ([`crate::config::written`]), key by key: so values look as the operator typed them, a key
 //! that is added to the configuration is compared by itself, and nothing that is masked there can come out here. What was
 //! written otherwise and means the same is no difference: that is known from what was made of it, as far as its `Debug` shows it
-//! whole ([`meant`]).
+//! whole ([`meant`]). Nor is it a difference in which file something is written: of `include` itself nothing is told, only of
+//! what it brings or takes away.
 //!
 //! Orders change what is in force and not what is written. So what they may change — bindings, pools, tenants — is compared
 //! a second time as it is in force ([`ordered`]), and told where the files do not tell it.

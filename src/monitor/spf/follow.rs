@@ -14,7 +14,7 @@ use crate::clock::Wall;
 use crate::message::{BindingName, Domain, PoolName, TenantName};
 
 /// What a configuration says of senders and bindings.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Roster {
     /// How it is asked and believed.
     pub rules: Rules,

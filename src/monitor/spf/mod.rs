@@ -85,7 +85,7 @@ pub struct Around {
     pub is_tested: Arc<dyn Fn() -> bool + Send + Sync>,
 }
 
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 struct Target {
     address: IpAddr,
     /// `None`: it greets with the sender's domain.
@@ -118,16 +118,16 @@ struct Setup {
     askers: Vec<Arc<Asker>>,
     /// Whom these ask, and how long.
     servers: (Vec<SocketAddr>, Duration),
-}
-
-/// A configuration that can be put in force.
-pub struct Prepared {
-    setup: Setup,
+    /// What it is made of besides.
     roster: Roster,
 }
 
+/// A configuration that can be put in force.
+pub struct Prepared(Setup);
+
 impl Setup {
-    fn new(config: &Config, roster: &Roster, before: Option<&Self>) -> Result<Self, SetupError> {
+    fn new(config: &Config, before: Option<&Self>) -> Result<Self, SetupError> {
+        let roster = Roster::of(config);
         let targets = config.bindings.iter().map(|binding| Target {
             address: binding.public_address,
             ehlo: match &binding.ehlo_hostname {
@@ -150,7 +150,15 @@ impl Setup {
             None => (0..count).map(|_| Asker::new(config).map(Arc::new)).collect::<Result<_, _>>()?,
         };
         let watched = roster.watched.iter().cloned().collect();
-        Ok(Self { targets: targets.collect(), watched, askers, servers })
+        Ok(Self { targets: targets.collect(), watched, askers, servers, roster })
+    }
+
+    /// Whether it is the same: what is under way is not lost then.
+    fn is_as(&self, other: &Self) -> bool {
+        self.targets == other.targets
+            && self.roster == other.roster
+            && self.servers == other.servers
+            && self.askers.len() == other.askers.len()
     }
 
     /// Whether what is found out by this one may be something else than what `before` found out.
@@ -189,10 +197,10 @@ impl Cover {
     /// # Errors
     /// No resolver can be set up.
     pub fn new(config: &Config, clock: Arc<dyn Clock>, around: Around) -> Result<Self, SetupError> {
-        let roster = Roster::of(config);
-        let setup = Setup::new(config, &roster, None)?;
+        let setup = Setup::new(config, None)?;
+        let roster = &setup.roster;
         let (mut table, mut seen) = (Table::new(roster.rules, roster.bindings.clone(), &roster.pools), Seen::default());
-        let left_out = table.follow(&roster, &mut seen, false, clock.now().wall);
+        let left_out = table.follow(roster, &mut seen, false, clock.now().wall);
         warn_of_left_out(left_out);
         Ok(Self {
             current: RwLock::new(Arc::new(setup)),
@@ -215,21 +223,27 @@ impl Cover {
     /// # Errors
     /// No resolver can be set up.
     pub fn prepare(&self, config: &Config) -> Result<Prepared, SetupError> {
-        let roster = Roster::of(config);
-        let setup = Setup::new(config, &roster, Some(&self.setup()))?;
-        Ok(Prepared { setup, roster })
+        Setup::new(config, Some(&self.setup())).map(Prepared)
     }
 
-    /// Puts it in force, and tells all that is proven anew. `waiting` are the domains with mail that waits.
+    /// Whether that is in force already: then there is nothing to put in force.
+    pub fn is_as(&self, prepared: &Prepared) -> bool {
+        self.current.read().is_as(&prepared.0)
+    }
+
+    /// Puts it in force, and tells all that is proven anew; nothing where it is in force already. `waiting` are the domains with mail that waits.
     pub fn reconfigure(&self, prepared: Prepared, waiting: &BTreeSet<(TenantName, Domain)>) {
-        let Prepared { setup, roster } = prepared;
+        let setup = Arc::new(prepared.0);
         let now = self.clock.now().wall;
         let left_out = {
             let (mut table, mut seen) = (self.table.lock(), self.seen.lock());
             let mut current = self.current.write();
+            if setup.is_as(&current) {
+                return;
+            }
             let asks_anew = setup.asks_otherwise(&current);
-            *current = Arc::new(setup);
-            table.follow(&roster, &mut seen, asks_anew, now)
+            *current = Arc::clone(&setup);
+            table.follow(&setup.roster, &mut seen, asks_anew, now)
         };
         warn_of_left_out(left_out);
         self.restore(&[], waiting);

@@ -34,7 +34,7 @@ pub const STALE_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 const WRITTEN_AFTER: Duration = Duration::from_secs(6 * 60 * 60);
 
 /// How it is asked and believed.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rules {
     /// Time between two evaluations of a domain.
     pub interval: Duration,

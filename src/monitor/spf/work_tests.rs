@@ -15,6 +15,7 @@ const BINDINGS: usize = 20;
 struct Bench {
     zone: Zone,
     cover: Arc<Cover>,
+    config: Config,
     is_believed: Arc<AtomicBool>,
     _stop: watch::Sender<bool>,
 }
@@ -48,7 +49,7 @@ async fn bench(domains: &[&str], timeout: &str) -> Bench {
     let cover = Arc::new(Cover::new(&config, Arc::new(SystemClock::default()), around).unwrap());
     let (stop, stopped) = watch::channel(false);
     tokio::spawn(Arc::clone(&cover).run(stopped));
-    Bench { zone, cover, is_believed, _stop: stop }
+    Bench { zone, cover, config, is_believed, _stop: stop }
 }
 
 impl Bench {
@@ -130,4 +131,24 @@ async fn a_domain_seen_in_mail_is_evaluated_at_once() {
     bench.cover.seen(&"acme".into(), &"[192.0.2.1]".parse().unwrap());
     bench.until("it is known", |b| b.cover.view(&"new.test".parse().unwrap()).is_some_and(|v| v.asked.is_some())).await;
     assert_eq!(bench.cover.page(None, None, 9).1, 2, "address literals have no record");
+}
+
+#[tokio::test]
+async fn a_change_that_is_none_here_leaves_what_is_under_way_alone() {
+    let bench = bench(&["good.test"], "400ms").await;
+    let mut config = bench.config.clone();
+    let mut binding = (*config.bindings[0]).clone();
+    binding.limits.daily_cap = Some(7);
+    config.bindings[0] = binding.into();
+    config.queue.retry_first = Duration::from_secs(7);
+    let before = bench.cover.setup();
+    let prepared = bench.cover.prepare(&config).unwrap();
+    assert!(bench.cover.is_as(&prepared));
+    bench.cover.reconfigure(prepared, &BTreeSet::new());
+    assert!(Arc::ptr_eq(&before, &bench.cover.setup()), "evaluations under way count");
+    config.monitor.spf_interval = Duration::from_secs(9);
+    let prepared = bench.cover.prepare(&config).unwrap();
+    assert!(!bench.cover.is_as(&prepared));
+    bench.cover.reconfigure(prepared, &BTreeSet::new());
+    assert!(!Arc::ptr_eq(&before, &bench.cover.setup()));
 }

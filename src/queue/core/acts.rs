@@ -12,20 +12,25 @@
 //! An entry on the wire cannot be claimed: its attempt has begun with the record as it was, and will write what became of
 //! it. The act is remembered, and when the attempt is over and somebody still waits, the entry is claimed for it at once,
 //! before anything else can begin ([`Action::Act`](super::Action::Act)). That much is in memory only: after a restart the
-//! entry waits as its attempt left it. A retry is not remembered, for an attempt is what it asks for.
+//! entry waits as its attempt left it. A retry is not remembered, for an attempt is what it asks for. One act is remembered:
+//! of holds and releases the last one, and a bounce in place of any other; whatever else comes then is told that it comes
+//! too late ([`Claim::Another`]), since somebody was promised something else.
 //!
 //! - *Retry* needs no disk: it ends what the entry waits for by itself (its next try, a look-up that failed). What keeps it
 //!   back by right — caps, rates, suspensions, holds — is asked as for any other mail.
 //! - *Hold* is written down, and `Core::route`, through which everything passes on its way into a lane, keeps to it.
-//!   Lifetime goes on: mail that is kept back until it expires is reported to its sender like any other.
-//! - *Bounce* ends all recipients that wait. In the report stands that the operator did it, and why.
+//!   Lifetime goes on: mail that is kept back until it expires is reported to its sender like any other. A hold that lasts
+//!   longer is never shortened by another; that takes a release. At its end the entry stands where it would without: it
+//!   still waits for its next try, if that is later.
+//! - *Bounce* ends all recipients that wait. In the report stands that the operator did it, and why. Where the tenant is gone
+//!   no report could leave, so mail of it is only ended without one.
 //! - *Move* keeps tenant and stream. Bindings to prefer or to avoid are forgotten unless the new pool has them too, and the
 //!   entry is due at once: to the receiver another address is another client.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::super::index::Place;
+use super::super::index::{HELD, Place};
 use super::super::state::{self, Settled};
 use super::lanes::reason;
 use super::{Action, Core};
@@ -73,7 +78,9 @@ pub enum Claim {
     OnTheWire,
     /// It is held, so that no attempt is made.
     Held,
-    /// Its pool or tenant is not configured, so that no attempt can be made.
+    /// An attempt is under way, or another act, and something else was promised for when that is over.
+    Another,
+    /// Its pool or tenant is not configured, so that no attempt can be made, and no report of its end could leave.
     Stranded,
     /// There is no such entry.
     Unknown,
@@ -93,12 +100,21 @@ pub enum Became {
 /// Acts under way.
 #[derive(Debug, Default)]
 pub(super) struct Acts {
-    /// Until when entries are kept back, [`FAR`](super::super::index::FAR) until they are released.
-    held: HashMap<EntryId, Wall>,
+    /// What is kept back.
+    held: HashMap<EntryId, Kept>,
     /// What an act has taken out of the queue's reach.
     claimed: HashSet<EntryId>,
-    /// What is to be done when an attempt or another act is over; the last one told counts.
+    /// What is to be done when an attempt or another act is over.
     following: HashMap<EntryId, Arc<Act>>,
+}
+
+/// How an entry is kept back.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Kept {
+    /// Until when; [`FAR`](super::super::index::FAR) until it is released.
+    pub(super) until: Wall,
+    /// Its own next try, for which it waits when that is later.
+    pub(super) next_at: Wall,
 }
 
 impl Acts {
@@ -109,23 +125,44 @@ impl Acts {
         self.held.remove(&id);
     }
 
-    /// The entry is kept back until then, or not any more.
-    pub(super) fn keep(&mut self, id: EntryId, until: Option<Wall>) {
-        if let Some(until) = until {
-            self.held.insert(id, until);
+    /// The entry is kept back like this, or not any more.
+    pub(super) fn keep(&mut self, id: EntryId, kept: Option<Kept>) {
+        if let Some(kept) = kept {
+            self.held.insert(id, kept);
         } else {
             self.held.remove(&id);
         }
     }
 
-    /// Until when the entry is kept back, if it is.
-    pub(super) fn held(&mut self, id: EntryId, now: Wall) -> Option<Wall> {
-        let until = *self.held.get(&id)?;
-        if until <= now {
-            self.held.remove(&id);
-            return None;
+    /// Whether the entry is kept back.
+    fn is_held(&self, id: EntryId, now: Wall) -> bool {
+        self.held.get(&id).is_some_and(|kept| kept.until > now)
+    }
+
+    /// Until when the entry may not go into a lane, and why: it is kept back, or was until a moment ago and its next try is
+    /// still to come.
+    pub(super) fn detained(&mut self, id: EntryId, now: Wall) -> Option<(Wall, &'static str)> {
+        let Kept { until, next_at } = *self.held.get(&id)?;
+        if until > now {
+            return Some((until, HELD));
         }
-        Some(until)
+        self.held.remove(&id);
+        (next_at > now).then_some((next_at, "retry"))
+    }
+
+    /// Promises an act for later; false where another one was promised that it may not replace.
+    fn promise(&mut self, id: EntryId, act: &Arc<Act>) -> bool {
+        if let Some(promised) = self.following.get(&id) {
+            match (&**promised, &**act) {
+                // It lasts longer already.
+                (Act::Hold(known), Act::Hold(new)) if !new.outlasts(known) => return true,
+                (known, new) if known == new => return true,
+                (Act::Hold(_) | Act::Release, Act::Hold(_) | Act::Release) | (_, Act::Bounce { .. }) => {}
+                _ => return false,
+            }
+        }
+        self.following.insert(id, Arc::clone(act));
+        true
     }
 }
 
@@ -133,6 +170,7 @@ impl Acts {
 pub fn apply(act: &Act, entry: &mut Entry, now: Wall) -> Became {
     match act {
         Act::Retry => Became::Unchanged,
+        Act::Hold(hold) if entry.state.held_at(now).is_some_and(|known| !hold.outlasts(known)) => Became::Unchanged,
         Act::Hold(hold) => {
             entry.state.held = Some(hold.clone());
             Became::Waits
@@ -167,13 +205,14 @@ impl Core {
         if let Some(stranded) = self.stranded.get(id) {
             return match &**act {
                 Act::Retry => Claim::Stranded,
+                Act::Bounce { is_reported: true, .. } if !self.is_tenant_in_force(&stranded.tenant) => Claim::Stranded,
                 Act::Move { to, .. } if *to == stranded.pool => Claim::Unchanged,
                 _ if !self.acts.claimed.insert(id) => self.follow(id, act),
                 _ => Claim::Claimed,
             };
         }
         let Some(waiting) = self.index.get(id) else { return Claim::Unknown };
-        let is_held = self.acts.held(id, now.wall).is_some();
+        let is_held = self.acts.is_held(id, now.wall);
         if waiting.place == Place::InFlight {
             return self.follow(id, act);
         }
@@ -194,10 +233,10 @@ impl Core {
     }
 
     fn follow(&mut self, id: EntryId, act: &Arc<Act>) -> Claim {
-        if **act != Act::Retry {
-            self.acts.following.insert(id, Arc::clone(act));
+        match **act == Act::Retry || self.acts.promise(id, act) {
+            true => Claim::OnTheWire,
+            false => Claim::Another,
         }
-        Claim::OnTheWire
     }
 
     /// Ends what an entry waits for by itself.
@@ -205,6 +244,8 @@ impl Core {
         let Some(waiting) = self.index.get(id) else { return };
         let domain = waiting.domain;
         if matches!(waiting.place, Place::Delayed { .. }) {
+            // A hold that is over may have left a next try behind.
+            self.acts.keep(id, None);
             self.domains.ask_anew(domain);
             self.route(id, domain, now);
         }

@@ -8,7 +8,7 @@ use super::acts::{Act, Became, Claim, apply};
 use super::select::{Filter, Found};
 use super::tests::{MINUTE, Rig, binding};
 use super::*;
-use crate::message::{Hold, PoolName};
+use crate::message::{Hold, MessageId, PoolName};
 
 /// A core and the disk it would have: what is written of an act is here before the core is told.
 struct World {
@@ -286,6 +286,105 @@ fn an_act_on_the_wire_follows_before_anything_else_begins() {
         }
         world.check();
     }
+}
+
+#[test]
+fn a_hold_that_lasts_longer_is_not_shortened_by_another() {
+    let mut world = World::new();
+    let id = world.send("main", "alpha.example");
+    let at = |world: &World, minutes: u32| Some(world.rig.now.wall.plus(minutes * MINUTE));
+    let held = |world: &World| world.disk[&id].state.held.clone().expect("held").until;
+    for (asked, kept) in
+        [(at(&world, 10), at(&world, 10)), (at(&world, 5), at(&world, 10)), (at(&world, 20), at(&world, 20))]
+    {
+        world.act(id, hold(asked));
+        assert_eq!(held(&world), kept);
+    }
+    world.act(id, hold(None));
+    let now = world.rig.now.wall;
+    let mut entry = world.disk[&id].clone();
+    assert_eq!(apply(&hold(at(&world, 90)), &mut entry, now), Became::Unchanged, "it has no end");
+    world.act(id, Act::Release);
+    world.act(id, hold(at(&world, 5)));
+    assert_eq!((held(&world), world.reason(id)), (at(&world, 5), "held"), "released, and held for less");
+    // One that is over is none any more, whenever it ended.
+    world.rig.pass(6 * MINUTE);
+    assert_eq!(apply(&hold(at(&world, 1)), &mut world.disk[&id].clone(), world.rig.now.wall), Became::Waits);
+}
+
+#[test]
+fn at_the_end_of_its_hold_deferred_mail_still_waits_for_its_next_try() {
+    let mut world = World::new();
+    let (waits, tried) = (world.send("main", "alpha.example"), world.send("main", "alpha.example"));
+    while world.begin() {}
+    world.defer(0);
+    world.defer(0);
+    for id in [waits, tried] {
+        world.act(id, hold(Some(world.rig.now.wall.plus(2 * MINUTE))));
+        assert_eq!(world.reason(id), "held");
+    }
+    world.rig.pass(2 * MINUTE);
+    assert!(!world.begin(), "its next try is in three minutes");
+    let next_at = world.disk[&waits].state.next_at;
+    assert_eq!((world.reason(waits), world.rig.core.view(waits).expect("waits").next_at), ("retry", Some(next_at)));
+    assert_eq!(world.act(tried, Act::Retry), Claim::Done, "it is not held any more");
+    assert!(world.begin());
+    assert_eq!(world.wire[0].entry, tried);
+    assert!(!world.begin());
+    world.rig.pass(3 * MINUTE);
+    assert!(world.begin());
+    assert_eq!(world.wire[1].entry, waits);
+}
+
+#[test]
+fn what_was_promised_for_the_end_of_an_attempt_is_not_replaced_in_silence() {
+    type Case = (fn() -> Act, fn() -> Act, Claim, &'static str);
+    let table: [Case; 8] = [
+        (|| hold(None), || Act::Release, Claim::OnTheWire, "released"),
+        (|| Act::Release, || hold(None), Claim::OnTheWire, "held"),
+        (|| hold(None), || hold(Some(Wall::from_millis(1))), Claim::OnTheWire, "held"),
+        (|| hold(None), bounce, Claim::OnTheWire, "ended"),
+        (|| hold(None), || move_to("second", "m2"), Claim::Another, "held"),
+        (|| move_to("second", "m2"), || hold(None), Claim::Another, "moved"),
+        (|| move_to("second", "m2"), || move_to("second", "m2"), Claim::OnTheWire, "moved"),
+        (bounce, || Act::Release, Claim::Another, "ended"),
+    ];
+    for (first, then, said, wanted) in table {
+        let mut world = World::new();
+        let id = world.send("main", "alpha.example");
+        assert!(world.begin());
+        assert_eq!(world.claim(id, first()), Claim::OnTheWire);
+        assert_eq!(world.claim(id, then()), said, "{:?}", then());
+        assert_eq!(world.claim(id, Act::Retry), Claim::OnTheWire, "an attempt is what it asks for");
+        world.defer(0);
+        world.begin();
+        world.finish(0, true);
+        let became = match world.disk.get(&id) {
+            None => "ended",
+            Some(entry) if entry.state.held.is_some() => "held",
+            Some(entry) if entry.pool.as_str() == "second" => "moved",
+            Some(_) => "released",
+        };
+        assert_eq!(became, wanted, "{:?}, then {:?}", first(), then());
+        world.check();
+    }
+}
+
+#[test]
+fn mail_of_a_tenant_that_is_gone_is_only_ended_without_a_report() {
+    let mut world = World::new();
+    let mut entry = world.rig.entry("nobody", "main", "alpha.example");
+    (entry.id, entry.message, world.sent) = (EntryId(1), MessageId(7), 1);
+    world.disk.insert(entry.id, entry.clone());
+    assert!(!world.rig.core.enqueue(&entry, world.rig.now));
+    assert_eq!(world.rig.core.message_of(entry.id), Some(MessageId(7)));
+    assert_eq!(world.act(entry.id, bounce()), Claim::Stranded);
+    assert_eq!(world.act(entry.id, Act::Bounce { reason: "x".into(), is_reported: false }), Claim::Claimed);
+    assert!(world.ended.contains(&entry.id));
+    // Where only the pool is gone the report has where to leave from.
+    let id = world.send("gone", "alpha.example");
+    assert_eq!(world.act(id, bounce()), Claim::Claimed);
+    world.check();
 }
 
 #[test]

@@ -74,16 +74,16 @@ impl Core {
         self.senders.has(sender_domain)
     }
 
-    /// Sender domains of what waits, each with its tenant.
-    pub fn sender_domains(&self) -> BTreeSet<(TenantName, Domain)> {
-        let mut pairs = BTreeSet::new();
-        for (_, waiting) in self.index.iter() {
-            pairs.insert((waiting.tenant, waiting.sender));
-        }
+    /// Adds the sender domains of up to `count` entries before the `before`-th, each with its tenant. Returns where the walk
+    /// goes on; 0 at its end. Begin with [`usize::MAX`].
+    pub fn sender_domains(&self, before: usize, count: usize, domains: &mut BTreeSet<(TenantName, Domain)>) -> usize {
+        let (from, slice) = self.index.slice_before(before, count);
+        let pairs: BTreeSet<_> = slice.map(|(_, waiting)| (waiting.tenant, waiting.sender)).collect();
         let named = |(tenant, sender)| {
             let domain = self.senders.domain(sender)?;
             Some((self.scheduler.tenant_name(tenant).clone(), domain.clone()))
         };
-        pairs.into_iter().filter_map(named).collect()
+        domains.extend(pairs.into_iter().filter_map(named));
+        from
     }
 }

@@ -13,7 +13,7 @@ use std::ops::{Index, IndexMut};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::index::{DomainId, HELD, LaneKey, Place};
+use super::super::index::{DomainId, LaneKey, Place};
 use super::lanes::families;
 use super::reconfigure::DOUBTED;
 use super::wake::Fifo;
@@ -282,8 +282,8 @@ impl Core {
     /// Puts an entry into the lane of its destination, or asks where that is.
     pub(super) fn route(&mut self, id: EntryId, domain: DomainId, now: Now) {
         // Here every way into a lane passes.
-        if let Some(until) = self.acts.held(id, now.wall) {
-            return self.index.delay(id, until, HELD);
+        if let Some((until, reason)) = self.acts.detained(id, now.wall) {
+            return self.index.delay(id, until, reason);
         }
         let Some(waiting) = self.index.get(id) else { return };
         let (pool, tenant, sender) = (waiting.pool, waiting.tenant, waiting.sender);

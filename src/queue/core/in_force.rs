@@ -47,6 +47,10 @@ impl InForce {
         has_all(&self.pools, &other.pools) && has_all(&self.tenants, &other.tenants)
     }
 
+    fn has_tenant(&self, tenant: TenantId) -> bool {
+        self.tenants.get(tenant.index()).copied().unwrap_or(false)
+    }
+
     /// Whether both are.
     pub(super) fn has(&self, pool: PoolId, tenant: TenantId) -> bool {
         let is = |marks: &[bool], index: usize| marks.get(index).copied().unwrap_or(false);
@@ -68,6 +72,11 @@ impl Core {
     pub(super) fn is_in_force(&self, pool: &PoolName, tenant: &TenantName) -> bool {
         let ids = self.scheduler.pool_id(pool).zip(self.scheduler.tenant_id(tenant));
         ids.is_some_and(|(pool, tenant)| self.in_force.has(pool, tenant))
+    }
+
+    /// Whether a tenant is configured.
+    pub(super) fn is_tenant_in_force(&self, tenant: &TenantName) -> bool {
+        self.scheduler.tenant_id(tenant).is_some_and(|tenant| self.in_force.has_tenant(tenant))
     }
 
     /// Notes an entry whose pool or tenant is not there.

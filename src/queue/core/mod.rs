@@ -46,7 +46,7 @@ use std::time::Duration;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
-use self::acts::{Act, Acts};
+use self::acts::{Act, Acts, Kept};
 use self::asked::Asked;
 use self::domains::Domains;
 use self::held::{Aside, Senders};
@@ -571,7 +571,7 @@ impl Core {
     /// Where an entry goes that is nowhere: it is kept back, waits for its next try, or may leave.
     fn stand(&mut self, entry: &Entry, now: Now) {
         let held = entry.state.held_at(now.wall).map(|hold| hold.until.unwrap_or(FAR));
-        self.acts.keep(entry.id, held);
+        self.acts.keep(entry.id, held.map(|until| Kept { until, next_at: entry.state.next_at }));
         if self.follows(entry.id) {
             return;
         }

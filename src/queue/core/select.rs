@@ -10,7 +10,7 @@ use super::Core;
 use super::stranded::Stranded;
 use crate::clock::Wall;
 use crate::config::DomainPattern;
-use crate::message::{DestinationName, EntryId, PoolName, TenantName};
+use crate::message::{DestinationName, EntryId, MessageId, PoolName, TenantName};
 use crate::queue::index::Waiting;
 use crate::scheduler::{DestinationId, PoolId, TenantId};
 
@@ -133,6 +133,12 @@ impl Core {
             return filter.means_stranded(id, stranded).then_some(Found { id, reason: STRANDED });
         }
         filter.means(self, &filter.numbers(self)?, id, self.index.get(id)?)
+    }
+
+    /// The message of an entry that waits, is on the wire or stranded.
+    pub fn message_of(&self, id: EntryId) -> Option<MessageId> {
+        let stranded = || self.stranded.get(id).map(|stranded| stranded.message);
+        self.index.get(id).map(|waiting| waiting.message).or_else(stranded)
     }
 
     /// Whether there is an entry of this id, waiting, on the wire or stranded.

@@ -14,7 +14,6 @@ use super::super::core::Core;
 use super::super::core::acts::{Act, Became, Claim, apply};
 use super::super::state::Settled;
 use super::Dispatcher;
-use crate::clock::Now;
 use crate::message::{Entry, EntryId, PoolName};
 use crate::store::{Batch, Op, SpoolError};
 use crate::telemetry::metrics::operation::SpoolWork;
@@ -31,13 +30,15 @@ const LOOK_AGAIN: Duration = Duration::from_secs(60);
 pub enum Came {
     /// It is done.
     Done,
-    /// It was so before: not held, or in that pool.
+    /// It was so before: not held, held for longer, or in that pool.
     Unchanged,
     /// An attempt is under way; it is done when that has ended and somebody still waits.
     OnTheWire,
     /// Not tried, for it is held.
     Held,
-    /// Not tried, for its pool or tenant is not configured.
+    /// Not done: an attempt is under way, and something else was promised for when it has ended.
+    Another,
+    /// Not tried, for its pool or tenant is not configured; or not ended, for its tenant is not, and no report could leave.
     Stranded,
     /// There is no such entry any more.
     Gone,
@@ -47,8 +48,16 @@ pub enum Came {
 
 impl Came {
     /// All of them.
-    pub const ALL: [Self; 7] =
-        [Self::Done, Self::Unchanged, Self::OnTheWire, Self::Held, Self::Stranded, Self::Gone, Self::Unread];
+    pub const ALL: [Self; 8] = [
+        Self::Done,
+        Self::Unchanged,
+        Self::OnTheWire,
+        Self::Held,
+        Self::Another,
+        Self::Stranded,
+        Self::Gone,
+        Self::Unread,
+    ];
 
     /// Stable text.
     pub fn as_str(self) -> &'static str {
@@ -57,6 +66,7 @@ impl Came {
             Self::Unchanged => "unchanged",
             Self::OnTheWire => "on_the_wire",
             Self::Held => "held",
+            Self::Another => "another",
             Self::Stranded => "stranded",
             Self::Gone => "gone",
             Self::Unread => "unread",
@@ -80,6 +90,8 @@ pub struct Acted {
     pub came: Vec<(EntryId, Came)>,
     /// Why it stopped early, if it did.
     pub stopped: Option<Stopped>,
+    /// Of a retry: what keeps those it was done to from leaving now, with how many; the most frequent first.
+    pub obstacles: Vec<(&'static str, u64)>,
 }
 
 /// What was read of claimed entries, and what is to be written.
@@ -100,9 +112,9 @@ struct Prepared {
 }
 
 /// Entries that are claimed. What is left of them when it is dropped — a task went wrong — waits again.
-struct Claims<'a> {
-    dispatcher: &'a Dispatcher,
-    ids: Vec<EntryId>,
+pub(super) struct Claims<'a> {
+    pub(super) dispatcher: &'a Arc<Dispatcher>,
+    pub(super) ids: Vec<EntryId>,
 }
 
 impl Drop for Claims<'_> {
@@ -113,8 +125,14 @@ impl Drop for Claims<'_> {
         let until = self.dispatcher.clock.now().wall.plus(LOOK_AGAIN);
         let mut core = self.dispatcher.core.lock();
         self.ids.iter().for_each(|id| core.unclaim_unread(*id, until));
+        let is_any_stranded = self.ids.iter().any(|id| core.is_stranded(*id));
+        self.dispatcher.count_stranded(&core);
         drop(core);
         self.dispatcher.wake.notify_one();
+        // Its pool may have come back meanwhile. At the end of the program nobody brings anything back.
+        if is_any_stranded && tokio::runtime::Handle::try_current().is_ok() {
+            self.dispatcher.bring_back();
+        }
     }
 }
 
@@ -135,10 +153,18 @@ impl Dispatcher {
     /// not wait any more.
     pub async fn act(self: &Arc<Self>, ids: Vec<EntryId>, act: Act, patience: Duration) -> Acted {
         let this = Arc::clone(self);
-        let acting = tokio::spawn(async move { this.act_on(&ids, &Arc::new(act), patience).await });
+        let acting = tokio::spawn(async move {
+            let act = Arc::new(act);
+            let mut acted = this.act_on(&ids, &act, patience).await;
+            if *act == Act::Retry {
+                this.look_for_obstacles(&mut acted).await;
+            }
+            acted
+        });
         acting.await.unwrap_or_else(|error| Acted {
             came: Vec::new(),
             stopped: Some(Stopped::Trouble(format!("the act went wrong: {error}"))),
+            obstacles: Vec::new(),
         })
     }
 
@@ -279,6 +305,7 @@ impl Dispatcher {
             core.unclaim(entry, now);
             claims.ids.retain(|id| *id != entry.id);
         }
+        self.count_stranded(&core);
         drop(core);
         self.wake.notify_one();
     }
@@ -333,27 +360,6 @@ impl Dispatcher {
         self.counts.set_aside_recipients.fetch_add(u64::from(was_stranded), Ordering::Relaxed);
         self.count_stranded(core);
     }
-
-    /// What keeps these entries from leaving now, with how many; of the first `asked` each binding is asked.
-    pub fn obstacles(&self, ids: &[EntryId], asked: usize) -> Vec<(&'static str, u64)> {
-        let now: Now = self.clock.now();
-        let mut counts: HashMap<&'static str, u64> = HashMap::new();
-        for (at, ids) in ids.chunks(BATCH).enumerate() {
-            let core = self.core.lock();
-            for (n, id) in ids.iter().enumerate() {
-                let why = match at * BATCH + n < asked {
-                    true => core.obstacle(*id, now),
-                    false => core.index().get(*id).map(|waiting| core.index().why(waiting).0),
-                };
-                if let Some(why) = why {
-                    *counts.entry(why).or_default() += 1;
-                }
-            }
-        }
-        let mut counts: Vec<_> = counts.into_iter().collect();
-        counts.sort_unstable_by(|a, b| (b.1, a.0).cmp(&(a.1, b.0)));
-        counts
-    }
 }
 
 fn said(claim: Claim) -> Came {
@@ -362,6 +368,7 @@ fn said(claim: Claim) -> Came {
         Claim::Unchanged => Came::Unchanged,
         Claim::OnTheWire => Came::OnTheWire,
         Claim::Held => Came::Held,
+        Claim::Another => Came::Another,
         Claim::Stranded => Came::Stranded,
         Claim::Unknown => Came::Gone,
     }

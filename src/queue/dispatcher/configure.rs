@@ -169,7 +169,7 @@ impl Dispatcher {
     }
 
     /// Queues stranded mail again that has a place now.
-    fn bring_back(self: &Arc<Self>) {
+    pub(super) fn bring_back(self: &Arc<Self>) {
         if self.with_core(Core::stranded_len).0 == 0 {
             return;
         }

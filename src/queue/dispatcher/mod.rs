@@ -13,6 +13,7 @@ pub mod acts;
 mod attempt;
 mod configure;
 mod mark;
+mod obstacles;
 mod record;
 mod telling;
 #[cfg(test)]

@@ -12,7 +12,7 @@ use super::super::state::{self, Decided, Settled};
 use super::{Dispatcher, Rescue};
 use crate::feedback::aside::{Aside, Ring};
 use crate::feedback::senders::Sender;
-use crate::message::{Entry, EntryId, EntryState, MessageId, Recipient};
+use crate::message::{Entry, EntryId, EntryState, MessageId, PoolName, Recipient};
 use crate::outcome::{Disposition, EnhancedCode, dsn};
 use crate::store::{Batch, Op, SpoolError};
 use crate::telemetry::metrics::operation::SpoolWork;
@@ -231,7 +231,7 @@ impl Dispatcher {
             message,
             tenant: entry.tenant.clone(),
             stream: entry.stream.clone(),
-            pool: entry.pool.clone(),
+            pool: self.pool_of_report(entry),
             domain: sender.domain(),
             reverse_path: None,
             recipients: vec![Recipient { address: sender, state: Default::default() }],
@@ -242,6 +242,19 @@ impl Dispatcher {
             state: EntryState::default(),
         };
         (vec![Op::PutBody(message, body), Op::PutEntry(Box::new(entry.clone()))], Some(entry))
+    }
+
+    /// Where the report about an entry leaves from: its own pool, or its tenant's default pool where that is gone. Where the
+    /// tenant is gone as well the report is stranded like everything of it.
+    fn pool_of_report(&self, entry: &Entry) -> PoolName {
+        let config = self.config();
+        let is_there = |name: &PoolName| config.pools.iter().any(|pool| pool.name == *name);
+        if is_there(&entry.pool) {
+            return entry.pool.clone();
+        }
+        let tenant = config.tenants.iter().find(|tenant| tenant.name == entry.tenant);
+        let default = tenant.and_then(|tenant| tenant.pools.get("default"));
+        default.filter(|name| is_there(name)).unwrap_or(&entry.pool).clone()
     }
 
     /// Takes the report to the sender into the queue.

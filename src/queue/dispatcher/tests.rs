@@ -5,6 +5,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::super::core::acts::{Act, Claim};
+use super::acts::{Came, Claims};
 use super::*;
 use crate::clock::{ManualClock, SystemClock};
 use crate::delivery::{Answer, Order, Report, Routing};
@@ -113,6 +115,11 @@ impl Rig {
 
     /// One message for these, all at one domain.
     async fn send_to(&self, recipients: &[&str]) {
+        self.send_from("main", recipients).await;
+    }
+
+    /// The same from a pool, which need not be configured.
+    async fn send_from(&self, pool: &str, recipients: &[&str]) -> EntryId {
         let recipients = recipients.iter().map(|to| to.parse().expect("a mailbox"));
         let now = self.dispatcher.now().wall;
         let entry = Entry {
@@ -120,7 +127,7 @@ impl Rig {
             message: MessageId(self.dispatcher.next_id()),
             tenant: "acme".into(),
             stream: "default".into(),
-            pool: "main".into(),
+            pool: pool.into(),
             domain: "alpha.example".parse().expect("a domain"),
             reverse_path: Some("news@acme.example".parse().expect("a mailbox")),
             recipients: recipients.map(|address| Recipient { address, state: Default::default() }).collect(),
@@ -131,7 +138,13 @@ impl Rig {
             state: EntryState::default(),
         };
         let body = Bytes::from_static(b"Subject: x\r\n\r\nx\r\n");
+        let id = entry.id;
         self.dispatcher.accept(entry.message, body, vec![entry]).await.expect("accepted");
+        id
+    }
+
+    fn stranded(&self) -> u64 {
+        self.dispatcher.counts().stranded_recipients.load(Ordering::Relaxed)
     }
 
     /// What recovery finds on disk.
@@ -254,4 +267,37 @@ async fn the_return_path_stays_the_same_over_minutes_partial_deliveries_and_a_re
     assert_eq!(paths.len(), 1, "{paths:?}");
     assert!(paths.iter().all(|path| path.starts_with("b-") && path.ends_with("@bounces.acme.example")), "{paths:?}");
     assert_eq!(heads.len(), 5, "each attempt has its own header field");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bounce_of_stranded_mail_is_reported_from_a_pool_that_is_there() {
+    let rig = Rig::new(Arc::default(), |_, _| reply(250, "ok"));
+    let id = rig.send_from("gone", &["ann@alpha.example"]).await;
+    assert_eq!((rig.stranded(), rig.waiting()), (1, 0));
+    let bounce = Act::Bounce { reason: "that pool is history".into(), is_reported: true };
+    let acted = rig.dispatcher.act(vec![id], bounce, Duration::from_secs(9)).await;
+    assert_eq!((acted.came, acted.stopped), (vec![(id, Came::Done)], None));
+    rig.until("the report is delivered", |rig| rig.delivered() == 1 && rig.waiting() == 0).await;
+    let told: Vec<String> = rig.connector.tried.lock().keys().cloned().collect();
+    assert_eq!((told, rig.stranded()), (vec!["news@acme.example".to_owned()], 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stranded_mail_whose_pool_came_back_while_an_act_had_it_goes_on_when_that_comes_to_nothing() {
+    let rig = Rig::new(Arc::default(), |_, _| reply(250, "ok"));
+    let id = rig.send_from("spare", &["ann@alpha.example"]).await;
+    let now = rig.dispatcher.now();
+    let claimed = rig.dispatcher.core.lock().claim(id, &Arc::new(Act::Release), now);
+    assert_eq!(claimed, Claim::Claimed);
+    let more = format!("{CONFIG}[pool.spare]\nactive = [\"m1\"]\n");
+    let config = Arc::new(Config::from_toml(&more).expect("the configuration is good"));
+    // What comes back was looked for at once, and passed over what the act has.
+    drop(rig.dispatcher.core.lock().reconfigure(&rig.dispatcher.config(), &config, now));
+    let wanted = rig.dispatcher.with_core(|core| core.wanted_back(None)).expect("it is stranded");
+    assert!(wanted.ids.is_empty(), "{wanted:?}");
+    assert_eq!((rig.stranded(), rig.waiting()), (1, 0), "the act has it");
+    // Its record could not be read, say.
+    drop(Claims { dispatcher: &rig.dispatcher, ids: vec![id] });
+    rig.until("it is delivered", |rig| rig.delivered() == 1).await;
+    assert_eq!((rig.stranded(), rig.waiting()), (0, 0));
 }

@@ -156,9 +156,7 @@ impl Index {
         let Self { lanes, lane_ids, entries, .. } = self;
         for &id in lane_ids.values() {
             let Some(lane) = lanes.get_mut(id) else { continue };
-            for turn in &mut lane.turns {
-                turn.retain(|entry, cover| entries.get(entry).is_some_and(|w| w.place == Place::Lane(id, cover)));
-            }
+            lane.tidy(|entry, cover| entries.get(entry).is_some_and(|w| w.place == Place::Lane(id, cover)));
         }
     }
 
@@ -272,7 +270,9 @@ impl Index {
         self.timers.push(at, timer);
         if self.timers.want_sweeping() {
             let Self { timers, entries, lanes, .. } = self;
-            timers.retain(|at, timer| match timer {
+            // Each entry has its end and perhaps a delay; lanes are fewer than entries.
+            let most = 2 * entries.len() + 1024;
+            timers.retain(most, |at, timer| match timer {
                 Timer::Expiry(id) => entries.get(id).is_some_and(|w| w.expires == at),
                 Timer::Entry(id) => entries
                     .get(id)

@@ -11,7 +11,7 @@
 //! oldest. The entries of one cover are a *part* of the lane. Different bindings are open to different parts, so each stands
 //! still for itself; a tenant has one turn however many covers its senders have.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 
 use smallvec::SmallVec;
 
@@ -20,6 +20,9 @@ use super::{Block, LaneKey};
 use crate::clock::Wall;
 use crate::message::EntryId;
 use crate::scheduler::{BindingId, CoverId, TenantId};
+
+/// Ids that may be passed over before anybody looks, however few entries a lane has.
+const IDS_SPARE: usize = 64;
 
 /// A block and the moment at which it ends by itself (its own moment and some jitter).
 #[derive(Clone, Copy, Debug)]
@@ -79,11 +82,16 @@ impl Turn {
         best.map(|(.., cover, id)| (cover, id))
     }
 
-    /// Forgets those for which `is_here` does not hold, given their cover.
-    pub(super) fn retain(&mut self, is_here: impl Fn(EntryId, CoverId) -> bool) {
+    /// Forgets those for which `is_here` does not hold, given their cover, and what stands in a queue a second time.
+    fn tidy(&mut self, is_here: &impl Fn(EntryId, CoverId) -> bool) {
         for (_, cover, queue) in &mut self.queues {
-            queue.retain(|id| is_here(*id, *cover));
+            let mut known = HashSet::with_capacity(queue.len());
+            queue.retain(|id| is_here(*id, *cover) && known.insert(*id));
         }
+    }
+
+    fn ids(&self) -> usize {
+        self.queues.iter().map(|(.., queue)| queue.len()).sum()
     }
 
     fn is_empty(&self) -> bool {
@@ -222,6 +230,8 @@ pub(super) struct Lane {
     at: usize,
     /// Entries in it, without the ids that are passed over.
     pub(super) len: usize,
+    /// How many came in since somebody looked whether more ids are passed over than not.
+    pushed: usize,
     pub(super) parts: Parts,
     /// Parts that try do so since its turn came in a line.
     pub(super) has_left_line: bool,
@@ -238,6 +248,7 @@ impl Lane {
             turns: Vec::new(),
             at: 0,
             len: 0,
+            pushed: 0,
             parts: Parts::default(),
             has_left_line: false,
             armed: None,
@@ -262,8 +273,30 @@ impl Lane {
         if let Some(turn) = self.turn(tenant) {
             turn.push(class, cover, id);
             self.len += 1;
+            self.pushed += 1;
             self.parts.enter(cover);
         }
+    }
+
+    /// Whether it is time to [`Lane::tidy`]: most of its ids are of entries that have left their place, such as mail that is
+    /// held and released again and again while the lane stands still. Looks only after as many came as are there.
+    pub(super) fn wants_tidying(&mut self) -> bool {
+        let most = 2 * self.len + IDS_SPARE;
+        if self.pushed <= most {
+            return false;
+        }
+        self.pushed = 0;
+        self.ids() > most
+    }
+
+    /// Forgets ids of entries that have left their place, which is what `is_here` tells of an entry and its cover.
+    pub(super) fn tidy(&mut self, is_here: impl Fn(EntryId, CoverId) -> bool) {
+        self.turns.iter_mut().for_each(|turn| turn.tidy(&is_here));
+    }
+
+    /// Ids in its turns, with those that are passed over.
+    pub(super) fn ids(&self) -> usize {
+        self.turns.iter().map(Turn::ids).sum()
     }
 
     /// An entry has moved on. Its id stays in the turn.

@@ -284,6 +284,10 @@ impl Index {
         waiting.place = Place::Lane(lane, cover);
         if let Some(this) = self.lanes.get_mut(lane) {
             this.push(waiting.tenant, tenant_weight, waiting.class, cover, id);
+            if this.wants_tidying() {
+                let entries = &self.entries;
+                this.tidy(|id, cover| entries.get(id).is_some_and(|w| w.place == Place::Lane(lane, cover)));
+            }
         }
         self.make_ready(lane);
     }

@@ -32,12 +32,10 @@ impl Bench {
         Self { index: Index::default(), next: 0 }
     }
 
-    fn insert(&mut self, tenant: TenantId, expires: i64) -> EntryId {
-        self.next += 1;
-        let id = EntryId(self.next);
-        let entry = Entry {
+    fn entry(&self, id: EntryId, expires: i64) -> Entry {
+        Entry {
             id,
-            message: MessageId(self.next),
+            message: MessageId(id.0),
             tenant: "acme".into(),
             stream: "default".into(),
             pool: "main".into(),
@@ -49,7 +47,13 @@ impl Bench {
             size: 1,
             eight_bit: false,
             state: EntryState::default(),
-        };
+        }
+    }
+
+    fn insert(&mut self, tenant: TenantId, expires: i64) -> EntryId {
+        self.next += 1;
+        let id = EntryId(self.next);
+        let entry = self.entry(id, expires);
         let waiting = Waiting {
             pool: PoolId(0),
             tenant,
@@ -257,6 +261,29 @@ fn timers_of_what_is_delivered_do_not_pile_up() {
         bench.index.remove(id);
     }
     assert!(bench.index.timers.len() <= 2_048, "{} timers for nothing", bench.index.timers.len());
+}
+
+#[test]
+fn what_comes_back_again_and_again_leaves_no_timers_and_no_ids_behind() {
+    let mut bench = Bench::new();
+    let ids = bench.enter(ACME, 1, 20);
+    for cycle in 0..1_000 {
+        for &id in &ids {
+            // Taken out and let in again, as by an act that is written down, in a lane where nothing is sent.
+            let waiting = bench.index.remove(id).expect("waits");
+            let entry = bench.entry(id, 1_000);
+            bench.index.insert(&entry, Waiting { place: Place::Resolving, ..waiting });
+            bench.index.delay(id, at(500), HELD);
+            bench.index.enter_lane(id, LANE, 1);
+        }
+        let ids: usize = bench.index.lanes.slots.iter().filter_map(|(_, lane)| lane.as_ref()).map(Lane::ids).sum();
+        assert!(ids <= 200, "{ids} ids for 20 entries after {cycle} rounds");
+        let timers = bench.index.timers.len();
+        assert!(timers <= 4_096, "{timers} timers for 20 entries after {cycle} rounds");
+    }
+    let taken: Vec<_> = std::iter::from_fn(|| bench.take()).map(|(_, id)| id).collect();
+    let unique: BTreeSet<_> = taken.iter().copied().collect();
+    assert_eq!((taken.len(), unique), (20, ids.into_iter().collect()), "each once");
 }
 
 #[test]

@@ -57,8 +57,16 @@ impl Timers {
         self.heap.len() > 2 * self.meant + 1024
     }
 
-    pub(super) fn retain(&mut self, is_meant: impl Fn(Wall, Timer) -> bool) {
+    /// Forgets those that mean nothing. Where more than `most` are left, some of them are there twice: what comes back again
+    /// and again sets the same ones each time.
+    pub(super) fn retain(&mut self, most: usize, is_meant: impl Fn(Wall, Timer) -> bool) {
         self.heap.retain(|Reverse((at, timer))| is_meant(*at, *timer));
+        if self.heap.len() > most {
+            let mut all = std::mem::take(&mut self.heap).into_vec();
+            all.sort_unstable();
+            all.dedup();
+            self.heap = BinaryHeap::from(all);
+        }
         self.meant = self.heap.len();
         self.heap.shrink_to(2 * self.meant + 1024);
     }
