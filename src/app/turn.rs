@@ -154,3 +154,30 @@ fn stranded(would: &WouldStrand) -> Vec<String> {
     }
     lines
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_known_of_another_address_is_told_with_its_remedy() {
+        let config = |address: &str, public: &str| {
+            Config::from_toml(&format!(
+                "[server]\nhostname = \"relay.example.net\"\nstate_dir = \"/var/lib/remuda\"\n\
+                 [[listener]]\naddress = \"127.0.0.1:0\"\ntrust = [\"127.0.0.0/8\"]\n\
+                 [binding.m1]\nbind_address = \"{address}\"\npublic_address = \"{public}\"\n\
+                 [binding.m2]\nbind_address = \"10.0.0.9\"\n[pool.main]\nactive = [\"m1\", \"m2\"]\n\
+                 [tenant.acme]\nmatch = {{ client = [\"127.0.0.0/8\"] }}\npools = {{ default = \"main\" }}\n"
+            ))
+            .expect("good")
+        };
+        let before = config("10.0.0.1", "192.0.2.1");
+        assert!(other_addresses(&before, &before).is_empty());
+        for after in [config("10.0.0.2", "192.0.2.1"), config("10.0.0.1", "192.0.2.2")] {
+            let warnings = other_addresses(&before, &after);
+            let [one] = &warnings[..] else { panic!("{warnings:?}") };
+            assert!(one.contains("remuda binding set-stage m1 0") && one.contains("remuda binding resume m1"), "{one}");
+        }
+        assert_eq!(watched(&before), watched(&config("10.0.0.2", "192.0.2.2")), "only a file changes addresses");
+    }
+}
