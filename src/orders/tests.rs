@@ -230,19 +230,14 @@ fn an_order_that_the_file_has_made_needless_ends() {
 
 #[test]
 fn an_end_that_would_leave_a_pool_to_a_binding_told_to_go_is_put_off() {
-    let mut orders = given([drain("m4"), cap("m1", Some(7)), place("main", "m3", 0, None)]);
-    assert!(orders.over(&file(), NOW).1.iter().any(empties_a_pool), "m4 is the only one of solo");
-    let mut orders_of = |until: Option<Wall>| {
-        orders.all.clear();
-        orders.give(NewOrder { until, ..new(place("solo", "m2", 0, None)) }, NOW).expect("not too many");
-        orders.give(NewOrder { until, ..new(cap("m1", Some(7))) }, NOW).expect("not too many");
-        orders.give(NewOrder { until, ..new(place("main", "m3", 0, None)) }, NOW).expect("not too many");
-        orders.give(new(remove("m4")), NOW).expect("not too many");
-        orders.clone()
-    };
+    assert!(given([drain("m4")]).over(&file(), NOW).1.iter().any(empties_a_pool), "m4 is the only one of solo");
     let end = NOW.plus(std::time::Duration::from_secs(60));
-    let mut orders = orders_of(Some(end));
-    assert_eq!(tiers(&orders.over(&file(), NOW).0, "solo"), "m2×3");
+    let mut orders = Orders::default();
+    for act in [place("solo", "m2", 0, None), cap("m1", Some(7)), place("main", "m3", 0, None)] {
+        orders.give(NewOrder { until: Some(end), ..new(act) }, NOW).expect("not too many");
+    }
+    orders.give(new(remove("m4")), NOW).expect("not too many");
+    assert_eq!(tiers(&orders.over(&file(), NOW).0, "solo"), "m2");
     let ended = orders.expire(end);
     assert_eq!(ended.len(), 3);
     let (ended, put_off) = orders.put_off(ended, &file(), end);
