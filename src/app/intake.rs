@@ -118,6 +118,10 @@ impl Admission for Reception {
         self.desk().map_or(Ok(Addressee::Elsewhere), |desk| desk.addressee_of_stranger(to))
     }
 
+    fn has_user(&self, user: &str) -> bool {
+        self.users.has(user)
+    }
+
     fn room(&self) -> Option<Arc<Room>> {
         self.desk().map(|desk| Arc::clone(desk.room()))
     }

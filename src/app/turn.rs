@@ -1,6 +1,7 @@
 //! Brings a changed configuration into force in every part of the running program ([`crate::live::Apply`]).
 //!
-//! What can fail comes first and touches nothing: rule files and key files are read, new listeners are bound, those that look
+//! Of orders nothing can fail: they are applied with the rules, keys, users and listeners that are in force. Of a file,
+//! what can fail comes first and touches nothing: rule files and key files are read, new listeners are bound, those that look
 //! from outside say whether they could follow. Then, in the order in which mail flows against: the queue and what it delivers
 //! with (so that nothing is taken in for what the queue does not know), the intake, the listeners, those that look from
 //! outside.
@@ -14,6 +15,7 @@ use super::intake::Reception;
 use super::ports::Ports;
 use super::watching::Watching;
 use crate::admin::auth::Auth;
+use crate::config::{Binding, Config};
 use crate::ingress::smtp::server::Server;
 use crate::ingress::users;
 use crate::live::{Apply, Change, Work};
@@ -37,6 +39,9 @@ pub(super) struct Turn {
 impl Apply for Turn {
     fn check<'a>(&'a mut self, change: &'a Change) -> Work<'a, Result<Vec<String>, String>> {
         Box::pin(async move {
+            if !change.is_file {
+                return Ok(stranded(&self.dispatcher.would_strand(&change.config)));
+            }
             let mut wrong = Vec::new();
             wrong.extend(self.dispatcher.check(&change.config).err());
             // Closed again at once: it is only asked whether they could be had.
@@ -44,6 +49,7 @@ impl Apply for Turn {
             wrong.extend(users::read(change.config.server.users_file.as_deref()).err().map(|error| error.to_string()));
             wrong.extend(new_certificate(change));
             let mut warnings = stranded(&self.dispatcher.would_strand(&change.config));
+            warnings.extend(other_addresses(&change.before, &change.config));
             match self.watching.check(change) {
                 Ok(more) => warnings.extend(more),
                 Err(why) => wrong.push(why),
@@ -56,6 +62,11 @@ impl Apply for Turn {
         Box::pin(async move {
             let config = &change.config;
             let mut warnings = stranded(&self.dispatcher.would_strand(config));
+            if !change.is_file {
+                warnings.extend(self.apply_orders(change));
+                return Ok(warnings);
+            }
+            warnings.extend(other_addresses(&change.before, config));
             warnings.extend(self.watching.check(change)?);
             let users = users::read(config.server.users_file.as_deref()).map_err(|error| error.to_string())?;
             let prepared = self.dispatcher.prepare(config)?;
@@ -63,7 +74,7 @@ impl Apply for Turn {
             let (hostname, grace) = (&config.server.hostname, config.server.shutdown_grace);
             // The last that may fail, and it changes nothing then.
             self.server.change(new, &config.listeners, hostname, grace).map_err(|error| error.to_string())?;
-            self.dispatcher.reconfigure(prepared).await;
+            self.dispatcher.reconfigure(prepared);
             self.reception.users().replace(users);
             self.reception.reconfigure();
             self.auth.reconfigure(config);
@@ -92,6 +103,48 @@ fn new_certificate(change: &Change) -> Option<String> {
     crate::admin::listener::tls::load(tls).err().map(|error| error.to_string())
 }
 
+impl Turn {
+    /// Orders change bindings, pools and tenants and nothing else: listeners, users, rules and keys stay as they are in
+    /// force, and no file can stand in the way.
+    fn apply_orders(&self, change: &Change) -> Option<String> {
+        self.dispatcher.reconfigure(self.dispatcher.prepare_of_same_file(&change.config));
+        self.reception.reconfigure();
+        if watched(&change.before) == watched(&change.config) {
+            return None;
+        }
+        let error = self.watching.reconfigure(change).err()?;
+        tracing::error!(error, "what looks from outside goes on by the old configuration");
+        Some(format!("lists, name servers, feeds and alerts go on as before until a reload succeeds: {error}"))
+    }
+}
+
+/// What those that look from outside look at, as far as orders can change it: which bindings there are, where they stand,
+/// and where tenants' mail goes. A cap or a hold is nothing to them.
+fn watched(config: &Config) -> String {
+    let bindings: Vec<_> = config.bindings.iter().map(|binding| &binding.name).collect();
+    let pools: Vec<_> = config.pools.iter().map(|pool| (&pool.name, &pool.tiers)).collect();
+    let tenants: Vec<_> = config.tenants.iter().map(|tenant| (&tenant.name, &tenant.pools, &tenant.split)).collect();
+    format!("{bindings:?} {pools:?} {tenants:?}")
+}
+
+/// Bindings that have another address than before: what is known of the name is known of the old address.
+fn other_addresses(before: &Config, config: &Config) -> Vec<String> {
+    let known = |binding: &Binding| before.bindings.iter().find(|known| known.name == binding.name);
+    let is_other = |binding: &&Arc<Binding>| {
+        known(binding).is_some_and(|known| {
+            known.bind_address != binding.bind_address || known.public_address != binding.public_address
+        })
+    };
+    let line = |binding: &Arc<Binding>| {
+        let name = &binding.name;
+        format!(
+            "{name} has another address and keeps the warm-up stage and the health of the old one: where the new one is not \
+             warm, remuda binding set-stage {name} 0; where it was suspended for the old one's sake, remuda binding resume {name}"
+        )
+    };
+    config.bindings.iter().filter(is_other).map(line).collect()
+}
+
 fn in_words(error: crate::ingress::smtp::server::BindError) -> String {
     format!("{error}; is another program using it, or a listener that this file takes away?")
 }
@@ -110,4 +163,31 @@ fn stranded(would: &WouldStrand) -> Vec<String> {
         lines.push(format!("{rest} messages of {} further pools and tenants as well", would.len() - STRANDED_NAMED));
     }
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_known_of_another_address_is_told_with_its_remedy() {
+        let config = |address: &str, public: &str| {
+            Config::from_toml(&format!(
+                "[server]\nhostname = \"relay.example.net\"\nstate_dir = \"/var/lib/remuda\"\n\
+                 [[listener]]\naddress = \"127.0.0.1:0\"\ntrust = [\"127.0.0.0/8\"]\n\
+                 [binding.m1]\nbind_address = \"{address}\"\npublic_address = \"{public}\"\n\
+                 [binding.m2]\nbind_address = \"10.0.0.9\"\n[pool.main]\nactive = [\"m1\", \"m2\"]\n\
+                 [tenant.acme]\nmatch = {{ client = [\"127.0.0.0/8\"] }}\npools = {{ default = \"main\" }}\n"
+            ))
+            .expect("good")
+        };
+        let before = config("10.0.0.1", "192.0.2.1");
+        assert!(other_addresses(&before, &before).is_empty());
+        for after in [config("10.0.0.2", "192.0.2.1"), config("10.0.0.1", "192.0.2.2")] {
+            let warnings = other_addresses(&before, &after);
+            let [one] = &warnings[..] else { panic!("{warnings:?}") };
+            assert!(one.contains("remuda binding set-stage m1 0") && one.contains("remuda binding resume m1"), "{one}");
+        }
+        assert_eq!(watched(&before), watched(&config("10.0.0.2", "192.0.2.2")), "only a file changes addresses");
+    }
 }

@@ -292,7 +292,7 @@ mod tests {
     }
 
     fn change(before: &Config, config: Config) -> Change {
-        Change { config: Arc::new(config), before: Arc::new(before.clone()), changes: Vec::new() }
+        Change { config: Arc::new(config), before: Arc::new(before.clone()), changes: Vec::new(), is_file: true }
     }
 
     async fn until(what: &str, is_so: impl Fn() -> bool) {

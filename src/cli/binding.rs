@@ -11,13 +11,15 @@ use super::fail;
 use super::remote::Remote;
 use super::terminal::{columns, visible, visible_json};
 use crate::admin::bindings::{BindingList, BindingShown, Removal};
-use crate::admin::orders::OrderList;
+use crate::admin::orders::{Done, OrderList, OrderShown};
 use crate::clock::{Clock, Mono, SystemClock};
 use crate::config::units::parse_duration;
 use Side::{Left, Right};
 
 /// How often a binding on its way out is looked at.
 const LOOK: Duration = Duration::from_millis(500);
+/// Looks without an answer, one after the other, until it is given up: a relay that restarts is soon back.
+const LOST_MAX: u32 = 10;
 
 /// Options.
 #[derive(Debug, clap::Args)]
@@ -145,7 +147,10 @@ fn remove(remote: &Remote, name: &str, wait: &str, why: &Why) -> ExitCode {
     };
     let text = match remote.post(&path("bindings", name, "remove"), &why.body([])) {
         Ok(text) => text,
-        Err(error) => return fail(error),
+        Err(error) => match order_of(remote, name) {
+            Ok(Some(order)) if !order.draining => return already(remote, name, &order),
+            _ => return fail(error),
+        },
     };
     let mut removal: Removal = match serde_json::from_str(&text) {
         Ok(removal) => removal,
@@ -166,13 +171,43 @@ fn remove(remote: &Remote, name: &str, wait: &str, why: &Why) -> ExitCode {
     if why.dry_run || removal.removed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
+/// The order by which a binding is to go, or is gone.
+fn order_of(remote: &Remote, name: &str) -> Result<Option<OrderShown>, String> {
+    let orders: OrderList = remote.read("/api/v1/orders", &[])?;
+    Ok(orders.orders.into_iter().find(|order| order.act == "remove" && order.binding.as_deref() == Some(name)))
+}
+
+/// It was removed before: what was asked for is so.
+fn already(remote: &Remote, name: &str, order: &OrderShown) -> ExitCode {
+    let message = gone_already(name, order);
+    if remote.json {
+        let removal = Removal { done: Done { message, ..Done::default() }, removed: true, ..Removal::default() };
+        println!("{}", visible_json(&serde_json::to_string(&removal).unwrap_or_default()));
+    } else {
+        print!("{}", paragraph(&message, columns()));
+    }
+    ExitCode::SUCCESS
+}
+
+fn gone_already(name: &str, order: &OrderShown) -> String {
+    format!("{name} is removed already, by order {} ({}: {})", order.id, order.actor, order.reason)
+}
+
 /// Waits until the binding is gone; false where that takes longer. Each change is told on standard error.
 fn follow(remote: &Remote, name: &str, wait: Duration) -> Result<bool, String> {
     // Its time begins with it.
-    let (clock, mut told) = (SystemClock::default(), String::new());
+    let (clock, mut told, mut lost) = (SystemClock::default(), String::new(), 0);
     loop {
-        let orders: OrderList = remote.read("/api/v1/orders", &[])?;
-        let order = orders.orders.iter().find(|order| order.act == "remove" && order.binding.as_deref() == Some(name));
+        let order = match order_of(remote, name) {
+            Ok(order) => order,
+            Err(_) if lost < LOST_MAX => {
+                lost += 1;
+                std::thread::sleep(LOOK);
+                continue;
+            }
+            Err(error) => return Err(format!("{error}; the removal of {} goes on by itself", visible(name))),
+        };
+        lost = 0;
         match order {
             None => return Err(format!("{} was taken back by somebody else, and stays", visible(name))),
             Some(order) if !order.draining => return Ok(true),
@@ -315,7 +350,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::admin::orders::{Done, OrderShown};
 
     fn shown() -> BindingShown {
         serde_json::from_value(json!({
@@ -364,6 +398,12 @@ mod tests {
         let text = list(&BindingList { bindings: vec![shown()], removed: vec![gone] }, Some(60));
         assert!(text.lines().all(|line| line.chars().count() <= 60), "{text}");
         assert!(text.contains("order 4: drain m1") && text.contains("order 9: remove m9"), "{text}");
+    }
+
+    #[test]
+    fn a_binding_removed_before_is_said_to_be_so() {
+        let order = OrderShown { id: 9, actor: "ann".into(), reason: "moved".into(), ..OrderShown::default() };
+        assert_eq!(gone_already("m1", &order), "m1 is removed already, by order 9 (ann: moved)");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! `remuda run`: the relay until SIGTERM or SIGINT. SIGHUP reads the configuration anew.
 
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -55,13 +56,21 @@ async fn relay(config: Config, path: PathBuf) -> ExitCode {
     supervisor::ready(&taking_mail(&relay, "started"));
     tokio::spawn(supervisor::watchdog(Arc::clone(&relay.sources().dispatcher)));
     let live = relay.sources().live.clone();
+    // Beside the signals: while a disk is slow to take a change, whoever stops the relay must not wait.
+    let mut reloading: Option<Reloading> = None;
     let failure = loop {
+        let is_reloading = reloading.is_some();
         tokio::select! {
             _ = terminate.recv() => break None,
             _ = interrupt.recv() => break None,
-            _ = hangup.recv() => {
+            // One at a time; a signal that comes meanwhile is heard when this one is done.
+            _ = hangup.recv(), if !is_reloading => {
                 supervisor::reloading();
-                let outcome = reload(&live).await;
+                let live = live.clone();
+                reloading = Some(Box::pin(async move { reload(&live).await }));
+            }
+            outcome = poll(&mut reloading) => {
+                reloading = None;
                 // Ready again, whatever came of it: mail is taken all the time.
                 supervisor::ready(&taking_mail(&relay, &outcome));
             }
@@ -79,6 +88,17 @@ async fn relay(config: Config, path: PathBuf) -> ExitCode {
         _ = interrupt.recv() => {}
     }
     failure.map_or(ExitCode::SUCCESS, fail)
+}
+
+/// A reload under way; it gives what is told of it.
+type Reloading = Pin<Box<dyn Future<Output = String> + Send>>;
+
+/// Goes on with a reload, if there is one.
+async fn poll(reloading: &mut Option<Reloading>) -> String {
+    match reloading {
+        Some(reloading) => reloading.await,
+        None => std::future::pending().await,
+    }
 }
 
 fn taking_mail(relay: &Relay, outcome: &str) -> String {

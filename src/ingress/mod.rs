@@ -68,6 +68,12 @@ pub trait Admission {
         Ok(Addressee::Elsewhere)
     }
 
+    /// Whether there still is this user, who logged in on this connection before.
+    fn has_user(&self, user: &str) -> bool {
+        let _ = user;
+        true
+    }
+
     /// The room that all reports of those who may not relay share; `None` where there is no bound.
     fn room(&self) -> Option<Arc<Room>> {
         None

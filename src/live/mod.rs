@@ -72,6 +72,8 @@ pub struct Change {
     pub before: Arc<Config>,
     /// What is different.
     pub changes: Vec<Changed>,
+    /// Whether the file was read anew; otherwise orders were given, or ended, and no file beside it is looked at.
+    pub is_file: bool,
 }
 
 /// Work that may take a while.

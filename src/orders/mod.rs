@@ -9,11 +9,14 @@
 //! Suspending and resuming a binding are no orders: that is a matter of health, which has a memory of its own
 //! ([`crate::reputation::Evidence::OperatorSuspend`]).
 mod facts;
+mod harm;
 mod over;
 
 pub use facts::{BadOrder, PREFIX};
+pub use harm::{PUT_OFF, PutOff, empties_a_pool};
 pub use over::{Laid, Unfit, no_binding, no_pool, no_tenant, says};
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -222,6 +225,8 @@ pub struct Ended {
 pub struct Orders {
     last: u64,
     all: Vec<Order>,
+    /// Those that hold although they may leave a pool without a binding.
+    insisted: BTreeSet<OrderId>,
 }
 
 impl Orders {

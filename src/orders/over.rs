@@ -3,9 +3,10 @@
 //! They are laid in an order of their own (caps, places, who takes mail, tenants), not in the one they were given in, so
 //! that two of them about different things mean the same whichever came first. What comes out keeps the rules by which a
 //! file is checked: no tier without a weight, no cap of a provider above that of its binding, names that exist. A tier
-//! that nobody carries mail in any more is closed up: the next takes its place, and those with weight 0 stand in it.
+//! that nobody carries mail in any more is closed up: the next takes its place, and those with weight 0 stand in it. Only
+//! an order that is insisted on ([`Orders::insist`]) may leave a pool without a weight.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::{Act, Order, Orders};
@@ -61,9 +62,15 @@ impl Orders {
         let mut orders: Vec<&Order> = self.all.iter().filter(|order| order.holds(now)).collect();
         orders.sort_by_key(|order| turn(order));
         let mut laid = Laid { config: file.clone(), unfit: Vec::new(), tiers: BTreeMap::new() };
-        let mut touched = vec![false; file.pools.len()];
+        let (mut touched, mut kept) = (vec![false; file.pools.len()], BTreeSet::new());
         for order in orders {
-            if let Err(no) = lay(&order.act, &mut laid.config, &mut touched) {
+            let mut done = lay(&order.act, false, &mut laid.config, &mut touched);
+            if matches!(done, Err(No::Harm(_))) && self.insisted.contains(&order.id) {
+                // A pool that has no other keeps it, without a weight.
+                kept.insert(order.id);
+                done = lay(&order.act, true, &mut laid.config, &mut touched);
+            }
+            if let Err(no) = done {
                 let (why, is_harmful) = match no {
                     No::Unknown(why) => (why, false),
                     No::Harm(why) => (why, true),
@@ -74,6 +81,7 @@ impl Orders {
         // Only now: removed bindings keep their caps and places until then, for orders about those to be about something.
         for order in self.all.iter().filter(|order| order.holds(now)) {
             let is_in_force = laid.unfit.iter().all(|unfit| unfit.order.id != order.id);
+            let is_in_force = is_in_force && !kept.contains(&order.id);
             if let (Act::Remove { binding, draining: false }, true) = (&order.act, is_in_force) {
                 laid.config.bindings.retain(|known| known.name != *binding);
                 for tier in laid.config.pools.iter_mut().flat_map(|pool| &mut pool.tiers) {
@@ -122,11 +130,11 @@ fn turn(order: &Order) -> (u8, usize, Option<(PoolName, BindingName)>, u64) {
     }
 }
 
-fn lay(act: &Act, config: &mut Config, touched: &mut [bool]) -> Fits {
+fn lay(act: &Act, insists: bool, config: &mut Config, touched: &mut [bool]) -> Fits {
     match act {
         Act::SetCap { binding, cap } => set_cap(config, binding, *cap),
         Act::MoveTier { pool, binding, tier, weight } => place(config, touched, (pool, binding), *tier, *weight),
-        Act::Drain { binding } | Act::Remove { binding, .. } => take_out(config, touched, binding),
+        Act::Drain { binding } | Act::Remove { binding, .. } => take_out(config, touched, binding, insists),
         Act::HoldTenant { tenant } => {
             tenant_of(config, tenant)?.hold = true;
             Ok(())
@@ -187,10 +195,11 @@ fn place(
     Ok(())
 }
 
-fn take_out(config: &mut Config, touched: &mut [bool], name: &BindingName) -> Fits {
+fn take_out(config: &mut Config, touched: &mut [bool], name: &BindingName, insists: bool) -> Fits {
     known_binding(config, name)?;
     let carries = |pool: &&Pool| pool.tiers.iter().flatten().any(|m| m.binding == *name && m.weight > 0);
-    if let Some(pool) = config.pools.iter().filter(carries).find(|pool| !others_carry(pool, name)) {
+    let emptied = config.pools.iter().filter(carries).find(|pool| !others_carry(pool, name));
+    if let (Some(pool), false) = (emptied, insists) {
         return Err(No::Harm(nothing_left(pool, name)));
     }
     for (pool, touched) in config.pools.iter_mut().zip(touched) {
@@ -209,7 +218,7 @@ fn others_carry(pool: &Pool, name: &BindingName) -> bool {
 fn nothing_left(pool: &Pool, name: &BindingName) -> String {
     format!(
         "{name} is the last binding that pool {pool} has: its mail could not leave. Give the pool another first (remuda \
-         pool move-tier {pool} BINDING 0), or let its tenants use another (remuda tenant assign)",
+         pool move-tier {pool} BINDING 0); where the pool is to go too, take both out of the file and reload",
         pool = pool.name
     )
 }
@@ -230,7 +239,7 @@ fn close_up(pool: &mut Pool) -> (Vec<usize>, usize) {
     }
     match tiers.last_mut() {
         Some(last) => last.append(&mut drained),
-        // Nothing is laid that would leave a pool without a weight; one that had none keeps what it had.
+        // Left without a weight by an order that holds all the same.
         None => tiers.push(drained),
     }
     pool.tiers = tiers;

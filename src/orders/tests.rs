@@ -228,6 +228,61 @@ fn an_order_that_the_file_has_made_needless_ends() {
     assert!(why.iter().any(|(id, why)| *id == 4 && why.starts_with("the file no longer has it: no binding \"m4\"")));
 }
 
+#[test]
+fn an_end_that_would_leave_a_pool_to_a_binding_told_to_go_is_put_off() {
+    assert!(given([drain("m4")]).over(&file(), NOW).1.iter().any(empties_a_pool), "m4 is the only one of solo");
+    let end = NOW.plus(std::time::Duration::from_secs(60));
+    let mut orders = Orders::default();
+    for act in [place("solo", "m2", 0, None), cap("m1", Some(7)), place("main", "m3", 0, None)] {
+        orders.give(NewOrder { until: Some(end), ..new(act) }, NOW).expect("not too many");
+    }
+    orders.give(new(remove("m4")), NOW).expect("not too many");
+    assert_eq!(tiers(&orders.over(&file(), NOW).0, "solo"), "m2");
+    let ended = orders.expire(end);
+    assert_eq!(ended.len(), 3);
+    let (ended, put_off) = orders.put_off(ended, &file(), end);
+    let words = |ended: &[Ended]| ended.iter().map(|ended| ended.order.act.to_string()).collect::<Vec<_>>();
+    assert_eq!(words(&ended), ["daily cap of m1: 7", "m3 in tier 0 of pool main"]);
+    assert!(matches!(&put_off[..], [one] if one.why.contains("m4 is the last binding that pool solo has")));
+    assert_eq!(put_off[0].order.until, Some(end.plus(PUT_OFF)));
+    assert_eq!(orders.over(&file(), end).1, []);
+    // Once the other is taken back it ends.
+    let id = orders.all().last().expect("the removal").id;
+    orders.cancel(id).expect("is there");
+    let ended = orders.expire(end.plus(PUT_OFF));
+    assert_eq!(orders.put_off(ended, &file(), end.plus(PUT_OFF)).1, []);
+    assert!(orders.all().is_empty());
+}
+
+#[test]
+fn an_order_that_is_insisted_on_leaves_its_pool_without_a_weight() {
+    for act in [drain("m4"), remove("m4")] {
+        let mut orders = given([act, place("nowhere", "m1", 0, None)]);
+        let unfit = orders.over(&file(), NOW).1;
+        let (others, is_insisted) = orders.insist(unfit);
+        assert!(is_insisted && others.len() == 1 && others[0].order.id == OrderId(2), "{others:?}");
+        orders.drop_unfit(others);
+        let (config, unfit) = orders.over(&file(), NOW);
+        assert_eq!((tiers(&config, "solo"), unfit), ("m4×0".to_owned(), Vec::new()));
+        assert_eq!(orders.insisted().map(|order| order.id).collect::<Vec<_>>(), [OrderId(1)]);
+    }
+    let mut orders = given([remove("m4")]);
+    let unfit = orders.over(&file(), NOW).1;
+    orders.insist(unfit);
+    orders.give(new(place("solo", "m3", 0, None)), NOW).expect("not too many");
+    let (config, _) = orders.over(&file(), NOW);
+    assert_eq!((tiers(&config, "solo").as_str(), config.bindings.len()), ("m3", 3), "it goes as soon as it can");
+}
+
+#[test]
+fn a_removal_is_not_replaced_by_a_drain() {
+    let orders = given([remove("m1"), drain("m2")]);
+    assert!(orders.forbids(&drain("m1")).is_some_and(|why| why.contains("remuda orders cancel 1")));
+    for act in [remove("m1"), drain("m2"), remove("m2"), cap("m1", None)] {
+        assert_eq!(orders.forbids(&act), None, "{act}");
+    }
+}
+
 fn keep(disk: &mut std::collections::BTreeMap<String, Vec<u8>>, facts: Vec<Fact>) {
     for fact in facts {
         match fact {

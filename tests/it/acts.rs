@@ -12,10 +12,10 @@ use crate::support::{
 
 /// `remuda ARGUMENTS --admin …` to its end.
 fn remuda(relay: &Relay, arguments: &[&str]) -> Output {
-    let admin = relay.admin().to_string();
-    tokio::task::block_in_place(|| {
-        Command::new(env!("CARGO_BIN_EXE_remuda")).args(arguments).args(["--admin", &admin]).output().unwrap()
-    })
+    let (admin, token) = (relay.admin().to_string(), relay.state_dir().join("admin.token"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_remuda"));
+    command.env_remove("REMUDA_TOKEN").args(arguments).args(["--admin", &admin]).arg("--token-file").arg(token);
+    tokio::task::block_in_place(|| command.output().unwrap())
 }
 
 /// What it printed where it succeeded.
@@ -174,6 +174,9 @@ async fn a_binding_in_use_is_removed_by_one_command_and_nothing_is_lost() {
     assert_eq!(sink.source(local(11)).messages, by_m1, "nothing leaves by it once it is removed");
     assert!(refused(&relay, &["binding", "show", "m1"]).contains("is gone by order 1"));
 
+    let again = done(&relay, &["binding", "remove", "m1", "--reason", "once more"]);
+    assert!(again.contains("m1 is removed already, by order 1"), "{again}");
+
     relay.restart(&settings(&sink)).await;
     let status = relay.status().await;
     let names: Vec<&str> = array(&status, "/bindings").iter().map(|b| text(b, "/name")).collect();
@@ -271,4 +274,27 @@ async fn a_binding_stands_in_another_tier() {
     let already = json(&relay, &["pool", "move-tier", "main", "m2", "1", "--reason", "again"]);
     assert_eq!(already["changed"], false);
     assert!(refused(&relay, &["pool", "move-tier", "main", "m2", "9", "--reason", "x"]).contains("2 makes a new one"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_beside_that_is_broken_stands_in_the_way_of_a_reload_and_of_no_order() {
+    let sink = sink().await;
+    let directory = tempfile::tempdir().unwrap();
+    let rules = directory.path().join("rules.toml");
+    std::fs::write(&rules, "").unwrap();
+    let settings = settings(&sink).set("classify", "rules", &format!("[{:?}]", rules.display().to_string()));
+    let mut relay = Relay::start(&settings).await;
+    std::fs::write(&rules, "this is no rule").unwrap();
+    relay.write(&settings);
+    assert!(refused(&relay, &["reload"]).contains("rules.toml"));
+    done(&relay, &["binding", "drain", "m1", "--reason", "listed", "--for", "500ms"]);
+    send(&relay, 0, 5).await;
+    wait_until("the order has ended", async || {
+        let ended = events(&relay, "config", "order_ended").await;
+        ended.iter().any(|event| event["order"] == "1").then_some(())
+    })
+    .await;
+    done(&relay, &["tenant", "hold", "acme", "--reason", "stolen password"]);
+    std::fs::write(&rules, "").unwrap();
+    relay.reload(&settings).await;
 }

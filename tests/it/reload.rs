@@ -307,6 +307,28 @@ async fn listeners_come_and_go_with_a_session_open() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_is_trusted_no_longer_ends_its_message_and_begins_no_other() {
+    let sink = sink().await;
+    let base = || by_sender().binding("a", 11, "").pool("active = [\"a\"]").to(sink.addr());
+    let relay = Relay::start(&base()).await;
+    let (mut one, mut two) = (Session::greeted(relay.smtp()).await, Session::greeted(relay.smtp()).await);
+    for session in [&mut one, &mut two] {
+        session.says("EHLO client.test", "250").await;
+    }
+    two.says("MAIL FROM:<x@acme.example>", "250").await;
+    let file = base().text(&relay.state_dir()).replace("trust = [\"127.0.0.0/8\"]", "trust = [\"192.0.2.0/24\"]");
+    fs::write(relay.file(), file).unwrap();
+    let (status, answer) = relay.post("/api/v1/reload", &Value::Null).await;
+    assert_eq!(status, "200", "{answer:#}");
+    one.says("MAIL FROM:<x@acme.example>", "421 4.3.2").await;
+    two.says("RCPT TO:<b@there.test>", "250").await;
+    two.says("DATA", "354").await;
+    two.says("Subject: x\r\n\r\nx\r\n.", "250").await;
+    two.says("MAIL FROM:<x@acme.example>", "421 4.3.2").await;
+    wait_for_messages(&sink, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bad_file_leaves_the_old_one_in_force_and_mail_flows() {
     let sink = sink().await;
     let base = || Settings::new().binding("a", 11, "").pool("active = [\"a\"]").to(sink.addr());

@@ -9,13 +9,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
+use parking_lot::RwLock;
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Sleep, timeout};
 
-use super::session::{Effect, Session};
+use super::session::{Effect, Session, Terms};
 use crate::ingress::{IngressStats, Intake, Transaction};
 
 /// How long a stranger's report may take from `354` to its final dot: longer than the block time-out of RFC 5321 §4.5.3.2.5
@@ -31,6 +32,8 @@ const LINGER_OCTETS: usize = 1024 * 1024;
 /// One connection being served.
 pub(super) struct Connection {
     session: Session,
+    /// By which new sessions begin.
+    terms: Arc<RwLock<Arc<Terms>>>,
     idle: Duration,
     intake: Arc<dyn Intake>,
     stats: Arc<IngressStats>,
@@ -52,15 +55,16 @@ enum Arrived {
 }
 
 impl Connection {
-    /// A connection whose session has not said anything yet.
+    /// A connection whose session has not said anything yet; `terms` are those by which new sessions begin, and this one.
     pub(super) fn new(
         session: Session,
-        idle: Duration,
+        terms: Arc<RwLock<Arc<Terms>>>,
         intake: Arc<dyn Intake>,
         stats: Arc<IngressStats>,
         stopped: watch::Receiver<bool>,
     ) -> Self {
-        Self { session, idle, intake, stats, stopped, input: BytesMut::new(), out: Vec::new(), deadline: None }
+        let idle = terms.read().listener.idle_timeout;
+        Self { session, terms, idle, intake, stats, stopped, input: BytesMut::new(), out: Vec::new(), deadline: None }
     }
 
     /// Serves until the session is over. The stream is left to the caller to close.
@@ -124,6 +128,7 @@ impl Connection {
 
     fn advance(&mut self) -> Effect {
         let intake = &self.intake;
+        self.session.now_by(Arc::clone(&self.terms.read()));
         self.session.advance(&mut self.input, &**intake, &mut self.out)
     }
 

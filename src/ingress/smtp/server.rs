@@ -338,10 +338,9 @@ impl Door {
         };
         // Without it replies may wait for the client's ACK; a socket that refuses the option still works.
         let _ = stream.set_nodelay(true);
-        let idle_timeout = terms.listener.idle_timeout;
         let connection = Connection::new(
             Session::new(terms, client),
-            idle_timeout,
+            Arc::clone(&self.terms),
             Arc::clone(&self.intake),
             Arc::clone(&self.stats),
             self.stopped.clone(),

@@ -11,6 +11,9 @@
 //! they are, [`Admission::addressee`] says. A transaction is either the one or the other, and one with a report has this
 //! one recipient. So this is never an open relay: no client chooses where mail goes unless it is trusted.
 //!
+//! Who may relay is asked again at each MAIL ([`Session::now_by`]): a network taken out of `trust`, or a user who is gone,
+//! ends the session there with `421`. A message under way is finished.
+//!
 //! Input where none may be — before the greeting, or behind DATA before the `354` — ends the session: such a client
 //! does not listen to replies, and if DATA were refused its message would be run as commands.
 
@@ -24,7 +27,7 @@ use super::auth::{self, Exchange, Login};
 use super::command::{self, Command, MailFrom, RcptTo};
 use super::data::DataReader;
 use super::reply::{Replies, ReplyCounts};
-use crate::config::Listener;
+use crate::config::{AuthMode, Listener};
 use crate::ingress::{Addressee, Admission, Credentials, Refusal, Secret, Share, Transaction};
 use crate::message::header::Headers;
 use crate::message::{Domain, Mailbox, MessageId};
@@ -62,6 +65,8 @@ pub enum Effect {
 #[derive(Debug)]
 pub struct Session {
     terms: Arc<Terms>,
+    /// Those that sessions begin with now.
+    present: Arc<Terms>,
     client: SocketAddr,
     trusted: bool,
     pub(super) login: Login,
@@ -113,9 +118,10 @@ impl Session {
     /// A session with a client that has just connected.
     pub fn new(terms: Arc<Terms>, client: SocketAddr) -> Self {
         let client = SocketAddr::new(client.ip().to_canonical(), client.port());
-        let trusted = terms.listener.trust.iter().any(|network| network.contains(&client.ip()));
+        let trusted = trusts(&terms, client);
         Self {
             login: Login::new(terms.listener.auth, client),
+            present: Arc::clone(&terms),
             terms,
             client,
             trusted,
@@ -127,6 +133,24 @@ impl Session {
             replies: Replies::default(),
             share: None,
         }
+    }
+
+    /// Says by which terms sessions begin now. This one goes on by its own, but begins no mail that it might not begin by
+    /// these.
+    pub fn now_by(&mut self, present: Arc<Terms>) {
+        self.present = present;
+    }
+
+    /// Whether what lets this client send has gone since it came: its network, or its user. Also where it would have to log
+    /// in now.
+    fn has_lost_its_grounds(&self, admission: &dyn Admission) -> bool {
+        let now = &self.present.listener;
+        match self.login.user() {
+            Some(user) if now.auth == AuthMode::Off || !admission.has_user(user) => return true,
+            None if now.auth == AuthMode::Required && self.terms.listener.auth != AuthMode::Required => return true,
+            _ => {}
+        }
+        self.trusted && !trusts(&self.present, self.client)
     }
 
     /// Greets. `early_talk`: the client has spoken already, which RFC 5321 §3.1 forbids and real clients do not do.
@@ -284,6 +308,9 @@ impl Session {
 
     fn command(&mut self, command: Command, admission: &dyn Admission, out: &mut Vec<u8>) {
         match command {
+            Command::Mail(_) if !matches!(self.phase, Phase::Mail(_)) && self.has_lost_its_grounds(admission) => {
+                self.close_with(&Refusal::new(421, 3, 2, "who may send here has changed, connect again"), out);
+            }
             Command::Ehlo(name) => self.ehlo(name, out),
             Command::Helo(name) => self.helo(name, out),
             Command::Mail(mail) => match self.mail(mail, admission) {
@@ -488,6 +515,10 @@ impl Session {
     }
 }
 
+fn trusts(terms: &Terms, client: SocketAddr) -> bool {
+    terms.listener.trust.iter().any(|network| network.contains(&client.ip()))
+}
+
 pub(super) fn sequence(text: &str) -> Refusal {
     Refusal::new(503, 5, 1, text)
 }
@@ -511,7 +542,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::config::AuthMode;
     use crate::ingress::Room;
 
     fn terms(trust: &str) -> Arc<Terms> {
@@ -599,6 +629,58 @@ mod tests {
             let taken = taken.expect("a transaction");
             assert_eq!(taken.recipients[0].as_str(), "postmaster@relay.example.net");
             assert_eq!(taken.report, is_report, "{trust}");
+        }
+    }
+
+    /// Knows the user who is named.
+    struct Knows(&'static str);
+
+    impl Admission for Knows {
+        fn ready(&self) -> Result<(), Refusal> {
+            Ok(())
+        }
+
+        fn has_user(&self, user: &str) -> bool {
+            user == self.0
+        }
+    }
+
+    #[test]
+    fn who_has_lost_the_grounds_to_send_is_told_so_at_the_next_message() {
+        let (here, elsewhere, auth) = ("192.0.2.0/24", "10.0.0.0/8", AuthMode::Required);
+        let off = AuthMode::Off;
+        for (was, is, user, goes_on) in [
+            ((here, off), (here, off), None, true),
+            ((here, off), (elsewhere, off), None, false),
+            ((here, off), (here, auth), None, false),
+            ((elsewhere, auth), (elsewhere, auth), Some("ann"), true),
+            ((elsewhere, auth), (elsewhere, auth), Some("bob"), false),
+            ((elsewhere, auth), (elsewhere, off), Some("ann"), false),
+            // A stranger has nothing to lose.
+            ((elsewhere, off), (elsewhere, off), None, true),
+        ] {
+            let mut session = Session::new(terms_with(was.0, was.1), "192.0.2.7:1".parse().expect("valid"));
+            if let Some(user) = user {
+                session.login.ended(Ok(user.to_owned())).expect("logged in");
+            }
+            let say = |session: &mut Session, line: &str| {
+                let mut out = Vec::new();
+                session.advance(&mut BytesMut::from(line), &Knows("ann"), &mut out);
+                String::from_utf8(out).expect("ASCII")
+            };
+            say(&mut session, "EHLO x\r\n");
+            let is_under_way = was.1 == off || user == Some("ann");
+            if is_under_way {
+                assert!(say(&mut session, "MAIL FROM:<a@acme.example>\r\n").starts_with("250 "));
+            }
+            session.now_by(terms_with(is.0, is.1));
+            if is_under_way {
+                let reply = say(&mut session, "RCPT TO:<b@there.example>\r\nRSET\r\n");
+                assert!(!reply.contains("421"), "what is under way goes on: {reply}");
+            }
+            let reply = say(&mut session, "MAIL FROM:<a@acme.example>\r\nNOOP\r\n");
+            assert_eq!(reply.starts_with("421 4.3.2 "), !goes_on, "{was:?} {is:?} {user:?}: {reply}");
+            assert_eq!(reply.lines().count(), if goes_on { 2 } else { 1 }, "{reply}");
         }
     }
 

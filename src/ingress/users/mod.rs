@@ -2,8 +2,8 @@
 //!
 //! The file is read at the start, when somebody asks for it ([`Users::reload`], [`read`] and [`Users::replace`]), and by
 //! itself before a login when it is not the file it was (its time, size or inode differ): a new user can log in as soon
-//! as the line is there. A file that cannot be used leaves the former users in force and says so once. Sessions that are
-//! logged in stay so until they end.
+//! as the line is there. A file that cannot be used leaves the former users in force and says so once. Whether a
+//! session's user is still there is asked again at each MAIL ([`Users::has`]).
 //!
 //! Hashing is slow by design, so it is done on threads for that, [`HASHING`] at once; [`WAITING_MAX`] may wait for their
 //! turn, who comes then is put off. What decides is elsewhere: [`list`] reads and compares, [`brake`] knows who has to wait.
@@ -216,6 +216,11 @@ impl Users {
         let users = fresh.list.len();
         self.replace(fresh);
         Ok(users)
+    }
+
+    /// Whether there is this user now. Blocks for a look at the file's times, and to read it where it is another.
+    pub fn has(&self, user: &str) -> bool {
+        self.present().contains(user)
     }
 
     /// Checks who `client` says to be.

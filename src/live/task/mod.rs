@@ -1,7 +1,8 @@
 //! The task behind [`Live`]: one request after the other, and orders that end by themselves.
 //!
 //! A change of orders is laid over the file, applied, and written down before it is said to be done; where the disk
-//! refuses, what was in force before is applied again. Besides requests the task has one timer: for orders whose time is
+//! refuses, what was in force before is applied again. What time has made of orders nobody can be refused: it is applied,
+//! and written down as soon as the disk takes it. Besides requests the task has one timer: for orders whose time is
 //! over, and for bindings that were told to go and have nothing on the wire any more. What it makes of both is pure
 //! ([`due`]).
 
@@ -77,13 +78,18 @@ pub struct Recalled {
 }
 
 /// Takes back what an earlier run wrote under [`crate::orders::PREFIX`] and lays it over `file`. What does not fit has
-/// ended: a relay that does not start would help nobody.
+/// ended: a relay that does not start would help nobody. Only a binding that was told to go stays out all the same, and
+/// mail waits where its pool has no other.
 pub fn recall(facts: &[(String, Vec<u8>)], file: &Config, now: Wall) -> Recalled {
     let (on_disk, bad) = Orders::recall(facts);
     let mut orders = on_disk.clone();
     let mut ended = orders.expire(now);
     ended.extend(orders.settle(file));
-    let (config, unfit) = orders.over(file, now);
+    let (mut config, unfit) = orders.over(file, now);
+    let (unfit, is_insisted) = orders.insist(unfit);
+    if is_insisted {
+        config = orders.over(file, now).0;
+    }
     ended.extend(orders.drop_unfit(unfit));
     Recalled { orders, on_disk, ended, config, unreadable: bad.iter().map(ToString::to_string).collect() }
 }
@@ -107,7 +113,7 @@ enum Strictness {
     Refuse,
     /// Those about what is not there any more end; the change is refused where one would do harm.
     EndTheNeedless,
-    /// They end.
+    /// They end, but for those that keep a binding out.
     End,
 }
 
@@ -115,7 +121,7 @@ struct Task {
     parts: Parts,
     shown: Arc<RwLock<Arc<Orders>>>,
     file: Arc<RwLock<Arc<Config>>>,
-    /// The last attempt to take out what was due failed.
+    /// The last attempt to take out what was due, or to write it down, failed.
     rests: bool,
 }
 
@@ -126,14 +132,11 @@ pub fn start(mut parts: Parts, mut stopped: watch::Receiver<bool>) -> Live {
     let file = Arc::new(RwLock::new(Arc::clone(&parts.file)));
     let live = Live { requests, orders: Arc::clone(&shown), file: Arc::clone(&file), path: parts.path.clone() };
     let ended = std::mem::take(&mut parts.ended);
-    let forgotten = parts.orders.facts(&parts.on_disk);
     let mut task = Task { parts, shown, file, rests: false };
     tokio::spawn(async move {
         task.tell_ended(&ended);
-        if let Err(error) = write(task.parts.committer.clone(), forgotten).await {
-            // They end again at the next start.
-            tracing::warn!(error, "orders that have ended are still on disk");
-        }
+        task.tell_insisted(&Orders::default());
+        task.write_down().await;
         loop {
             let pause = task.pause();
             let request = tokio::select! {
@@ -176,8 +179,10 @@ impl Task {
     fn pause(&self) -> Duration {
         let next = self.parts.orders.next_end().map_or(SLEEP_MAX, |at| at.since(self.now()));
         let look = if self.parts.orders.going().next().is_some() { LOOK } else { SLEEP_MAX };
-        let least = if self.rests { AGAIN } else { Duration::from_millis(1) };
-        next.min(look).min(SLEEP_MAX).max(least)
+        if self.rests {
+            return AGAIN;
+        }
+        next.min(look).clamp(Duration::from_millis(1), SLEEP_MAX)
     }
 
     async fn reload(&mut self, is_dry: bool) -> Result<Outcome, Refused> {
@@ -215,6 +220,11 @@ impl Task {
         let mut orders = self.parts.orders.clone();
         let mut given: Vec<Order> = Vec::new();
         for step in steps {
+            if let Step::Give(new) = &step
+                && let Some(why) = orders.forbids(&new.act)
+            {
+                return Err(Refused::Order(why));
+            }
             match step {
                 Step::Give(new) if says(&new.act, &self.parts.file) => {
                     // Nothing but an order that says otherwise stands in the way of what the file says.
@@ -234,17 +244,36 @@ impl Task {
     /// Takes out what is due. What cannot be is tried again.
     async fn tick(&mut self) {
         let around = Arc::clone(&self.parts.around);
-        let Some((orders, ended)) = due(&self.parts.orders, |b| around.is_off_the_wire(b), self.now()) else {
-            self.rests = false;
-            return;
+        let (file, now) = (Arc::clone(&self.parts.file), self.now());
+        let Some((mut orders, ended)) = due(&self.parts.orders, |b| around.is_off_the_wire(b), now) else {
+            return self.write_down().await;
         };
-        let file = Arc::clone(&self.parts.file);
+        let (ended, put_off) = orders.put_off(ended, &file, now);
         let done = self.turn(file, orders, ended, ("time", Strictness::End, false)).await;
-        if let (Err(refused), false) = (&done, self.rests) {
-            tracing::error!(%refused, "an order whose time is over stays in force; it is tried again");
-            self.tell_refused("time", refused);
+        match done {
+            Ok(_) => self.tell_put_off(&put_off),
+            Err(refused) => {
+                if !self.rests {
+                    tracing::error!(%refused, "an order whose time is over stays in force; it is tried again");
+                    self.tell_refused("time", &refused);
+                }
+                self.rests = true;
+            }
         }
-        self.rests = done.is_err();
+    }
+
+    /// Writes down what is in force, where the disk does not know it yet.
+    async fn write_down(&mut self) {
+        let orders = self.parts.orders.clone();
+        let written = write(self.parts.committer.clone(), orders.facts(&self.parts.on_disk)).await;
+        match written {
+            Ok(()) => self.parts.on_disk = orders,
+            Err(ref error) if !self.rests => {
+                tracing::error!(error, "orders in force are not as on disk; they are written as soon as it takes them");
+            }
+            Err(_) => {}
+        }
+        self.rests = written.is_err();
     }
 
     /// Brings `file` with `orders` over it into force, and writes the orders down.
@@ -259,10 +288,15 @@ impl Task {
         if let Some(no) = unfit.iter().find(|unfit| refuses(unfit, strictness)) {
             return Err(Refused::Order(in_the_way(no, strictness)));
         }
+        let (unfit, is_insisted) = orders.insist(unfit);
+        if is_insisted {
+            config = orders.over(&file, self.now()).0;
+        }
         ended.extend(orders.drop_unfit(unfit));
         let stays = fixed::keep(&self.parts.in_force, &mut config);
         let changes = diff::between(&self.parts.in_force, &config);
-        let change = Change { config: Arc::new(config), before: Arc::clone(&self.parts.in_force), changes };
+        let is_file = !Arc::ptr_eq(&file, &self.parts.file);
+        let change = Change { config: Arc::new(config), before: Arc::clone(&self.parts.in_force), changes, is_file };
         let mut warnings: Vec<String> = ended.iter().map(in_words).chain(stays).collect();
         let own = warnings.len();
         warnings.extend(self.parts.apply.check(&change).await.map_err(Refused::Apply)?);
@@ -270,11 +304,19 @@ impl Task {
             // What was checked is said again by whoever applies, if it still holds.
             warnings.truncate(own);
             warnings.extend(self.parts.apply.apply(&change).await.map_err(Refused::Apply)?);
-            if let Err(error) = write(self.parts.committer.clone(), orders.facts(&self.parts.orders)).await {
-                return Err(self.go_back(change, file, orders, &error).await);
+            let before = Arc::clone(&*self.shown.read());
+            if strictness == Strictness::End {
+                self.adopt(file, Arc::clone(&change.config), orders);
+                self.write_down().await;
+            } else {
+                if let Err(error) = write(self.parts.committer.clone(), orders.facts(&self.parts.on_disk)).await {
+                    return Err(self.go_back(change, file, orders, &error).await);
+                }
+                self.parts.on_disk.clone_from(&orders);
+                self.adopt(file, Arc::clone(&change.config), orders);
             }
-            self.adopt(file, Arc::clone(&change.config), orders);
             self.tell_applied(by, &change);
+            self.tell_insisted(&before);
             self.tell_ended(&ended);
         }
         Ok(Outcome { changes: change.changes, warnings, orders: Vec::new(), is_dry })
@@ -290,17 +332,23 @@ impl Task {
     /// The orders are not on disk: what was in force before is applied again.
     async fn go_back(&mut self, change: Change, file: Arc<Config>, orders: Orders, error: &str) -> Refused {
         let changes = diff::between(&change.config, &change.before);
-        let back = Change { config: Arc::clone(&change.before), before: Arc::clone(&change.config), changes };
+        let (config, before) = (Arc::clone(&change.before), Arc::clone(&change.config));
+        let back = Change { config, before, changes, is_file: change.is_file };
         // Whether they are on disk is not known for certain: a restart must not find them there.
         drop(write(self.parts.committer.clone(), self.parts.orders.facts(&orders)).await);
         match self.parts.apply.apply(&back).await {
             Ok(_) => Refused::Apply(format!("the orders could not be written to disk: {error}")),
             Err(why) => {
                 self.adopt(file, change.config, orders);
-                tracing::error!(error, why, "orders are in force and not on disk: a restart will not know them");
+                self.rests = true;
+                tracing::error!(
+                    error,
+                    why,
+                    "orders are in force and not on disk; they are written as soon as it takes them"
+                );
                 Refused::Apply(format!(
                     "the orders could not be written to disk ({error}), and what was before could not be applied again \
-                     ({why}): they are in force until the relay is restarted"
+                     ({why}): they are in force, and written as soon as the disk takes them"
                 ))
             }
         }

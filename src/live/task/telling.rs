@@ -3,7 +3,7 @@
 use super::{Change, Refused, Task};
 use crate::clock::Wall;
 use crate::message::BindingName;
-use crate::orders::Ended;
+use crate::orders::{Ended, Order, Orders, PutOff};
 use crate::queue::dispatcher::Dispatcher;
 use crate::telemetry::events::Kind;
 
@@ -83,21 +83,45 @@ impl Task {
     }
 
     pub(super) fn tell_ended(&self, ended: &[Ended]) {
-        for one in ended {
-            let Ended { order, why } = one;
+        for Ended { order, why } in ended {
             tracing::info!(order = order.id.0, act = %order.act, why, "an order has ended");
-            let name = |name: Option<&str>| name.unwrap_or_default().to_owned();
-            let fields = vec![
-                ("what", "order_ended".to_owned()),
-                ("order", order.id.0.to_string()),
-                ("act", order.act.to_string()),
-                ("binding", name(order.act.binding().map(BindingName::as_str))),
-                ("tenant", name(order.act.tenant().map(|tenant| tenant.as_str()))),
-                ("actor", order.actor.clone()),
-                ("reason", order.reason.clone()),
-                ("why", why.clone()),
-            ];
-            self.parts.around.event(fields, self.now());
+            self.tell_of("order_ended", order, why.clone());
         }
+    }
+
+    /// Once for each time that an end is put off.
+    pub(super) fn tell_put_off(&self, put_off: &[PutOff]) {
+        for PutOff { order, why } in put_off {
+            let until = order.until.map(|until| until.to_string()).unwrap_or_default();
+            let why = format!("its time is over, and it stays in force until {until}: without it {why}");
+            tracing::warn!(order = order.id.0, act = %order.act, why, "the end of an order is put off");
+            self.tell_of("order_put_off", order, why);
+        }
+    }
+
+    /// Those that have come to leave a pool without a binding since `before`.
+    pub(super) fn tell_insisted(&self, before: &Orders) {
+        let knew = |order: &&Order| before.insisted().all(|known| known.id != order.id);
+        for order in self.parts.orders.insisted().filter(knew) {
+            let why =
+                "a pool has no other binding now; it stays out all the same, and the pool's mail waits".to_owned();
+            tracing::warn!(order = order.id.0, act = %order.act, why, "an order leaves a pool without a binding");
+            self.tell_of("order_insisted", order, why);
+        }
+    }
+
+    fn tell_of(&self, what: &str, order: &Order, why: String) {
+        let name = |name: Option<&str>| name.unwrap_or_default().to_owned();
+        let fields = vec![
+            ("what", what.to_owned()),
+            ("order", order.id.0.to_string()),
+            ("act", order.act.to_string()),
+            ("binding", name(order.act.binding().map(BindingName::as_str))),
+            ("tenant", name(order.act.tenant().map(|tenant| tenant.as_str()))),
+            ("actor", order.actor.clone()),
+            ("reason", order.reason.clone()),
+            ("why", why),
+        ];
+        self.parts.around.event(fields, self.now());
     }
 }

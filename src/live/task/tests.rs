@@ -28,6 +28,8 @@ const FILE: &str = "[server]\nhostname = \"relay.example.net\"\nstate_dir = \"/v
 #[derive(Default)]
 struct Seen {
     applied: Mutex<Vec<Arc<Config>>>,
+    /// Whether for a file that was read anew.
+    files: Mutex<Vec<bool>>,
     refuses: AtomicBool,
     events: Mutex<Vec<String>>,
     reloads: Mutex<Vec<bool>>,
@@ -48,6 +50,7 @@ impl Apply for Hands {
                 return Err("no port".to_owned());
             }
             self.0.applied.lock().push(Arc::clone(&change.config));
+            self.0.files.lock().push(change.is_file);
             Ok(vec!["beware".to_owned()])
         })
     }
@@ -228,6 +231,109 @@ async fn an_order_ends_by_itself_and_is_told_of() {
     let events = rig.seen.events.lock().clone();
     assert_eq!(events.iter().filter(|event| event.as_str() == "refused  time").count(), 1, "{events:?}");
     assert_eq!(events.last().map(String::as_str), Some("order_ended 1"), "{events:?}");
+}
+
+/// m1 is all that `main` has in the file; m2 stands by.
+fn one_of_two() -> String {
+    FILE.replace("active = [\"m1\", \"m2\"]", "active = [\"m1\"]")
+}
+
+fn carriers(rig: &Rig) -> Vec<String> {
+    let members = rig.task.parts.in_force.pools[0].tiers.iter().flatten();
+    members.filter(|member| member.weight > 0).map(|member| member.binding.to_string()).collect()
+}
+
+#[tokio::test]
+async fn a_binding_told_to_go_does_not_come_back_when_another_order_ends() {
+    for act in [drain("m1"), remove("m1")] {
+        let mut rig = Rig::new();
+        rig.write_file(&one_of_two());
+        rig.task.reload(false).await.expect("good");
+        let place = Act::MoveTier { pool: "main".into(), binding: "m2".into(), tier: 0, weight: None };
+        let step = Step::Give(new(place, Some(START.plus(MINUTE))));
+        rig.task.change(vec![step], false).await.expect("done");
+        rig.give(act).await.expect("done");
+        rig.task.tick().await;
+        assert_eq!(carriers(&rig), ["m2"]);
+        rig.clock.advance(MINUTE);
+        for _ in 0..3 {
+            rig.task.tick().await;
+            assert_eq!((carriers(&rig), rig.orders().0.len()), (vec!["m2".to_owned()], 2));
+        }
+        let told = || rig.seen.events.lock().iter().filter(|event| event.starts_with("order_put_off 1")).count();
+        assert_eq!(told(), 1, "and not at every look");
+        assert_eq!(rig.task.pause(), SLEEP_MAX);
+        rig.clock.advance(crate::orders::PUT_OFF);
+        rig.task.tick().await;
+        assert_eq!((carriers(&rig), told()), (vec!["m2".to_owned()], 2));
+        rig.task.change(vec![Step::Cancel(OrderId(2))], false).await.expect("done");
+        rig.clock.advance(crate::orders::PUT_OFF);
+        rig.task.tick().await;
+        assert_eq!((carriers(&rig), rig.orders().0.len()), (vec!["m1".to_owned()], 0));
+    }
+}
+
+#[tokio::test]
+async fn a_binding_told_to_go_stays_out_where_another_file_leaves_its_pool_nothing_else() {
+    for act in [drain("m1"), remove("m1")] {
+        let mut rig = Rig::new();
+        rig.give(act).await.expect("done");
+        let facts = rig.spool.facts(PREFIX).expect("can be read");
+        let file = Config::from_toml(&one_of_two()).expect("good");
+        let back = recall(&facts, &file, START);
+        assert_eq!((back.ended.len(), back.orders.all().len()), (0, 1));
+        assert!(back.config.pools[0].tiers.iter().flatten().all(|member| member.weight == 0));
+        // And whatever else is ordered then is not refused for it.
+        rig.task.parts.orders = back.orders;
+        rig.task.parts.file = Arc::new(file);
+        rig.give(hold()).await.expect("done");
+        assert_eq!(carriers(&rig), [""; 0]);
+        let place = Act::MoveTier { pool: "main".into(), binding: "m2".into(), tier: 0, weight: None };
+        rig.give(place).await.expect("done");
+        assert_eq!(carriers(&rig), ["m2"]);
+    }
+}
+
+#[tokio::test]
+async fn an_order_that_ends_while_the_disk_refuses_is_applied_once_and_written_later() {
+    let mut rig = Rig::new();
+    let step = Step::Give(new(hold(), Some(START.plus(MINUTE))));
+    rig.task.change(vec![step], false).await.expect("done");
+    rig.spool.set_broken(Some("gone"));
+    rig.clock.advance(MINUTE);
+    for _ in 0..3 {
+        rig.task.tick().await;
+        assert_eq!((rig.held(), rig.task.pause()), (false, AGAIN));
+    }
+    assert_eq!(rig.seen.applied.lock().len(), 2, "given and ended");
+    rig.spool.set_broken(None);
+    assert_eq!(rig.orders().1, ["hold the mail of acme"]);
+    rig.task.tick().await;
+    assert_eq!((rig.orders().1, rig.task.pause()), (Vec::new(), SLEEP_MAX));
+    assert_eq!(rig.seen.applied.lock().len(), 2);
+    let events = rig.seen.events.lock().clone();
+    assert_eq!(events.iter().filter(|event| event.as_str() == "order_ended 1").count(), 1, "{events:?}");
+}
+
+#[tokio::test]
+async fn only_a_file_that_was_read_anew_has_other_files_read() {
+    let mut rig = Rig::new();
+    let step = Step::Give(new(hold(), Some(START.plus(MINUTE))));
+    rig.task.change(vec![step], false).await.expect("done");
+    rig.clock.advance(MINUTE);
+    rig.task.tick().await;
+    rig.task.reload(false).await.expect("good");
+    assert_eq!(*rig.seen.files.lock(), [false, false, true]);
+}
+
+#[tokio::test]
+async fn a_drain_does_not_stop_a_removal_under_way() {
+    let mut rig = Rig::new();
+    rig.seen.busy.lock().insert("m1".into());
+    rig.give(remove("m1")).await.expect("done");
+    let refused = rig.give(drain("m1")).await.expect_err("it is going");
+    assert!(refused.to_string().contains("is being removed by order 1"), "{refused}");
+    assert_eq!(rig.orders().0, ["remove m1 (draining first)"]);
 }
 
 #[tokio::test]

@@ -74,7 +74,7 @@ pub(super) struct Bringing {
 /// What a configuration needs that may not be had.
 pub struct Prepared {
     config: Arc<Config>,
-    classifier: Classifier,
+    classifier: Arc<Classifier>,
     marker: Option<Marker>,
     /// Where other name servers are to be asked.
     servers: Option<Servers>,
@@ -121,7 +121,20 @@ impl Dispatcher {
                 Marker::new(Arc::new(Directory::new(keys, config)), config)
             }
         };
+        let classifier = Arc::new(classifier);
         Ok(Prepared { servers: self.other_servers(config)?, config: Arc::clone(config), classifier, marker })
+    }
+
+    /// As [`Dispatcher::prepare`], for a configuration of the same file: rules and keys are those in force, and no file is
+    /// read. So what stands in a file that is being edited neither stands in the way nor comes into force.
+    pub fn prepare_of_same_file(&self, config: &Arc<Config>) -> Prepared {
+        let in_force = self.in_force();
+        let marker = in_force.marker.as_ref().and_then(|marker| {
+            let keys = marker.directory().keys().clone();
+            Marker::new(Arc::new(Directory::new(keys, config)), config)
+        });
+        let classifier = Arc::clone(&in_force.classifier);
+        Prepared { servers: None, config: Arc::clone(config), classifier, marker }
     }
 
     fn other_servers(&self, config: &Config) -> Result<Option<Servers>, String> {
@@ -136,12 +149,13 @@ impl Dispatcher {
         self.with_core(|core| core.would_strand(config))
     }
 
-    /// Brings a configuration into force.
-    pub async fn reconfigure(self: &Arc<Self>, prepared: Prepared) {
+    /// Brings a configuration into force. What follows from it for healths is written down by a task beside it: the rest
+    /// of the program must not wait for the disk between two configurations.
+    pub fn reconfigure(self: &Arc<Self>, prepared: Prepared) {
         let Prepared { config, classifier, marker, servers } = prepared;
         let before = self.in_force();
         let is_elsewhere = core::is_routed_otherwise(&before.config, &config);
-        let mut in_force = InForce::new(Arc::clone(&config), Arc::new(classifier), marker);
+        let mut in_force = InForce::new(Arc::clone(&config), classifier, marker);
         in_force.routing = before.routing + u64::from(is_elsewhere);
         let (observed, told) = self.tell(|core, now| {
             // Before the core, which may ask at once.
@@ -158,7 +172,10 @@ impl Dispatcher {
             observed
         });
         self.announce(&observed);
-        self.written(told).await;
+        if told.is_some() {
+            let this = Arc::clone(self);
+            tokio::spawn(async move { this.written(told).await });
+        }
         self.wake.notify_one();
         self.bring_back();
     }
