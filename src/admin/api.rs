@@ -55,7 +55,7 @@ async fn status(_: Reader, State(sources): State<Sources>) -> Json<Status> {
 pub struct EventFilter {
     /// One kind, or several with commas between them.
     #[param(
-        pattern = "^(health|note|listing|report|warmup|feed|spf|audit|config)(,(health|note|listing|report|warmup|feed|spf|audit|config))*$"
+        pattern = "^(health|note|listing|report|warmup|feed|spf|audit|config|access)(,(health|note|listing|report|warmup|feed|spf|audit|config|access))*$"
     )]
     kind: Option<String>,
     /// Of this binding.

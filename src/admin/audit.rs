@@ -27,10 +27,19 @@ impl Sources {
     /// Notes an act of `actor`, and returns when that is on disk (or cannot be: see the module). `fields` are names with
     /// words: what it was done to, the reason, until when, how many.
     pub(super) async fn audit(&self, actor: &Actor, act: &str, fields: Vec<(&'static str, String)>) {
+        self.record(Kind::Audit, actor, act, fields).await;
+    }
+
+    /// The same for somebody who came or went: of those there may be many, and they push out no act.
+    pub(super) async fn came(&self, actor: &Actor, act: &str, fields: Vec<(&'static str, String)>) {
+        self.record(Kind::Access, actor, act, fields).await;
+    }
+
+    async fn record(&self, kind: Kind, actor: &Actor, act: &str, fields: Vec<(&'static str, String)>) {
         let who = [("actor", actor.name.clone()), ("act", act.to_owned())];
         let now = self.dispatcher.now().wall;
         tracing::info!(actor = actor.name.as_str(), act, ?fields, "an operator acts");
-        self.dispatcher.events().note(Kind::Audit, who.into_iter().chain(fields), now);
+        self.dispatcher.events().note(kind, who.into_iter().chain(fields), now);
         if let Err(error) = journal::write(self.dispatcher.events(), &self.committer).await {
             tracing::error!(%error, act, "what an operator did is not written down yet");
             // Outside of a request nobody waits for an answer.

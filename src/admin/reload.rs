@@ -1,6 +1,7 @@
 //! Reloading the configuration.
 
 use axum::Json;
+use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -70,6 +71,7 @@ impl From<Outcome> for Reloaded {
     request_body = ReloadBody,
     responses(
         (status = 200, description = "It is in force, or with dry_run what would be", body = Reloaded),
+        (status = 400, description = "The body is something else; nothing was done", body = Problem),
         (status = 409, description = "It cannot be applied; the configuration in force stays", body = Problem),
         (status = 422, description = "The file has mistakes; the configuration in force stays", body = Problem),
         (status = 503, description = "The relay is stopping", body = Problem),
@@ -78,9 +80,9 @@ impl From<Outcome> for Reloaded {
 async fn reload(
     Administrator(actor): Administrator,
     State(sources): State<Sources>,
-    body: Option<Json<ReloadBody>>,
+    bytes: Bytes,
 ) -> Result<Json<Reloaded>, Problem> {
-    let ReloadBody { dry_run } = body.map(|Json(body)| body).unwrap_or_default();
+    let ReloadBody { dry_run } = read(&bytes)?;
     let answer = sources.live.reload(dry_run).await;
     if !dry_run {
         let came_to = match &answer {
@@ -90,6 +92,11 @@ async fn reload(
         sources.audit(&actor, "reload", vec![("outcome", came_to)]).await;
     }
     answer.map(|outcome| Json(outcome.into())).map_err(|refused| problem(&refused))
+}
+
+/// What the body says, whatever its type is said to be; none at all asks for a reload.
+fn read(bytes: &Bytes) -> Result<ReloadBody, Problem> {
+    if bytes.is_empty() { Ok(ReloadBody::default()) } else { super::orders::body(bytes) }
 }
 
 fn summary(changes: &[Changed]) -> String {
@@ -124,6 +131,15 @@ mod tests {
         let many: Vec<Changed> = (0..50).map(changed).collect();
         let text = summary(&many);
         assert!(text.starts_with("50 changed: queue.k0, ") && text.ends_with(", queue.k19, …"), "{text}");
+    }
+
+    #[test]
+    fn a_body_is_never_taken_for_none() {
+        let is_dry = |text: &'static str| read(&Bytes::from_static(text.as_bytes())).map(|body| body.dry_run).ok();
+        assert_eq!((is_dry(""), is_dry("{}"), is_dry("{\"dry_run\":true}")), (Some(false), Some(false), Some(true)));
+        for text in [" ", "x", "dry_run=true", "{\"dry_run\":1}", "{\"dry-run\":true}", "null"] {
+            assert_eq!(is_dry(text), None, "{text:?}");
+        }
     }
 
     #[test]

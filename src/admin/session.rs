@@ -99,7 +99,9 @@ async fn begin(
     let signed = sources.auth.sign_in(body.token.trim(), peer.as_ref(), now);
     let (id, actor) = signed.map_err(|refused| refused.told(&sources))?;
     let client = peer.map(|peer| peer.address.ip().to_canonical().to_string()).unwrap_or_default();
-    sources.audit(&actor, "session.begin", vec![("client", client)]).await;
+    if sources.auth.is_news(&actor, peer.as_ref(), now) {
+        sources.came(&actor, "session.begin", vec![("client", client)]).await;
+    }
     Ok((with_cookie(&id, is_secure(&parts, peer)), Json(SessionShown::of(&sources, Some(actor)))).into_response())
 }
 

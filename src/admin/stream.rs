@@ -15,9 +15,11 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::api::EventFilter;
+use super::auth::token::Digest;
 use super::auth::{Actor, Reader};
 use super::extract::Query;
 use super::problem::Problem;
+use super::session::Head;
 use super::{Sources, Stopping};
 use crate::telemetry::events::{Event, Filter};
 
@@ -47,6 +49,7 @@ type Frames = mpsc::Sender<Result<Frame, std::convert::Infallible>>;
     responses((status = 200, body = String, content_type = "text/event-stream")))]
 async fn stream(
     Reader(actor): Reader,
+    Head(parts): Head,
     State(sources): State<Sources>,
     stopping: Option<Extension<Stopping>>,
     Query(query): Query<EventFilter>,
@@ -64,13 +67,14 @@ async fn stream(
         (None, None) => sources.dispatcher.events().last_number(),
     };
     let full = || Problem::too_many("as many follow the events as there are places", FULL);
+    let session = sources.auth.session_of(&parts);
     let place = sources.dispatcher.events().listen().ok_or_else(full)?;
     let (frames, waiting) = mpsc::channel(AHEAD);
     let stopped = stopping.map(|Extension(Stopping(stopped))| stopped);
     tokio::spawn(async move {
         let _place = place;
         tokio::select! {
-            () = follow(&sources, &actor, &filter, after, &frames) => {}
+            () = follow(&sources, (&actor, session.as_ref()), &filter, after, &frames) => {}
             () = frames.closed() => {}
             () = stop(stopped) => {}
         }
@@ -89,14 +93,20 @@ async fn stop(stopped: Option<watch::Receiver<bool>>) {
 }
 
 /// Sends what comes until the client is gone or may look no more.
-async fn follow(sources: &Sources, actor: &Actor, filter: &Filter, mut after: u64, frames: &Frames) {
+async fn follow(
+    sources: &Sources,
+    (actor, session): (&Actor, Option<&Digest>),
+    filter: &Filter,
+    mut after: u64,
+    frames: &Frames,
+) {
     let events = sources.dispatcher.events();
     let mut news = events.news();
     let hello = Frame::default().retry(AGAIN).comment("events");
     if frames.send(Ok(hello)).await.is_err() {
         return;
     }
-    while sources.auth.is_still(actor) {
+    while sources.auth.is_still(actor, session, sources.dispatcher.now()) {
         news.mark_unchanged();
         let batch = events.after(after, filter, BATCH);
         if batch.is_lagged {

@@ -177,7 +177,8 @@ impl Relay {
         if let Some(address) = admin {
             tracing::info!(%address, "status and metrics over HTTP");
         }
-        ports.publish(&listeners, Some(admin)).map_err(StartError::Other)?;
+        let certificate = config.admin.tls.as_ref().map(|tls| tls.certificate.as_path());
+        ports.publish(&listeners, Some(admin), certificate).map_err(StartError::Other)?;
         Ok(Self { listeners, admin, sources, stop, reception, server, dispatch, commit_thread, _lock: lock })
     }
 

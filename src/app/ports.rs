@@ -1,4 +1,5 @@
-//! `ports.json` in the state directory: where the relay listens, for whoever started it with port 0.
+//! `ports.json` in the state directory: where the relay listens, for whoever started it with port 0, and for the command
+//! line, which so finds a relay whose file says something else by now.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -17,16 +18,23 @@ impl Ports {
         Self { path: state_dir.join("ports.json"), admin: Mutex::default() }
     }
 
-    /// Writes it anew; the HTTP address is that of the last call where none is given.
+    /// Writes it anew; the HTTP address is that of the last call where none is given. `certificate` is what the HTTP side
+    /// shows, where it speaks TLS.
     ///
     /// # Errors
     /// In words.
-    pub(super) fn publish(&self, listeners: &[SocketAddr], admin: Option<Option<SocketAddr>>) -> Result<(), String> {
+    pub(super) fn publish(
+        &self,
+        listeners: &[SocketAddr],
+        admin: Option<Option<SocketAddr>>,
+        certificate: Option<&Path>,
+    ) -> Result<(), String> {
         let mut known = self.admin.lock();
         *known = admin.unwrap_or(*known);
         let ports = serde_json::json!({
             "listeners": listeners.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "admin": known.map(|address| address.to_string()),
+            "certificate": certificate,
             "pid": std::process::id(),
         });
         // Written aside and renamed: a reader never sees half of it.
@@ -46,11 +54,11 @@ mod tests {
         let directory = tempfile::tempdir().expect("directory");
         let ports = Ports::new(directory.path());
         let [one, two]: [SocketAddr; 2] = ["127.0.0.1:1", "127.0.0.1:2"].map(|text| text.parse().expect("valid"));
-        ports.publish(&[one], Some(Some(two))).expect("written");
-        ports.publish(&[two, one], None).expect("written");
+        ports.publish(&[one], Some(Some(two)), None).expect("written");
+        ports.publish(&[two, one], None, Some(Path::new("/a.crt"))).expect("written");
         let text = std::fs::read_to_string(directory.path().join("ports.json")).expect("there");
         let json: serde_json::Value = serde_json::from_str(&text).expect("JSON");
         assert_eq!(json["listeners"], serde_json::json!(["127.0.0.1:2", "127.0.0.1:1"]));
-        assert_eq!(json["admin"], "127.0.0.1:2");
+        assert_eq!((&json["admin"], &json["certificate"]), (&"127.0.0.1:2".into(), &"/a.crt".into()));
     }
 }

@@ -68,7 +68,8 @@ impl Apply for Turn {
             self.auth.reconfigure(config);
             let addresses = self.server.addresses();
             self.addresses.write().clone_from(&addresses);
-            if let Err(error) = self.ports.publish(&addresses, None) {
+            let certificate = config.admin.tls.as_ref().map(|tls| tls.certificate.as_path());
+            if let Err(error) = self.ports.publish(&addresses, None, certificate) {
                 tracing::error!(error = error.as_str(), "the new addresses of listeners are not written down");
                 warnings.push(error);
             }

@@ -61,11 +61,13 @@ pub enum Kind {
     Audit,
     /// The configuration in force changed, or was not let.
     Config,
+    /// Somebody signed in, or was not let.
+    Access,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Health,
         Self::Note,
         Self::Listing,
@@ -75,6 +77,7 @@ impl Kind {
         Self::Spf,
         Self::Audit,
         Self::Config,
+        Self::Access,
     ];
 
     /// Stable text.
@@ -89,6 +92,7 @@ impl Kind {
             Self::Spf => "spf",
             Self::Audit => "audit",
             Self::Config => "config",
+            Self::Access => "access",
         }
     }
 
@@ -575,7 +579,7 @@ mod tests {
         assert!(Kind::ALL.into_iter().all(|kind| Kind::of(kind.as_str()) == Some(kind)));
         assert_eq!(
             (Kind::of("unmatched"), Kind::names().as_str()),
-            (None, "health, note, listing, report, warmup, feed, spf, audit, config")
+            (None, "health, note, listing, report, warmup, feed, spf, audit, config, access")
         );
     }
 }

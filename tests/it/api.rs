@@ -170,7 +170,7 @@ async fn who_brings_a_token_is_known_by_it_and_who_guesses_is_slowed() {
     let metrics = get(&relay, "/metrics", &[("authorization", &header)]).await.text;
     assert!(metrics.contains(&format!("remuda_admin_refused_total{{reason=\"token\"}} {wrong}\n")), "{metrics}");
     assert!(metrics.contains("remuda_admin_refused_total{reason=\"rate\"} 1\n"), "{metrics}");
-    let events = get(&relay, "/api/v1/events?kind=audit", &[("authorization", &header)]).await.json();
+    let events = get(&relay, "/api/v1/events?kind=access", &[("authorization", &header)]).await.json();
     let acts: Vec<&str> = array(&events, "/events").iter().map(|event| text(event, "/act")).collect();
     assert_eq!(acts[..2], ["sign-in.refused"; 2], "the first one, and when it went too far: {events:#}");
     assert_eq!(text(&events, "/events/0/client"), "127.0.0.1");
@@ -309,6 +309,13 @@ async fn root_on_the_machine_needs_no_set_up_and_nobody_else_gets_in() {
     assert_eq!((text(&known, "/name"), text(&known, "/role")), ("ci", "operate"));
 }
 
+const SUSPEND: &str = "/api/v1/bindings/mta1/suspend";
+
+/// Another suspension for each number.
+fn suspend(hours: usize) -> String {
+    json!({ "reason": "a test", "for": format!("{hours}h") }).to_string()
+}
+
 fn seqs(events: &Value) -> Vec<u64> {
     array(events, "/events").iter().map(|event| number(event, "/seq")).collect()
 }
@@ -318,12 +325,12 @@ async fn what_somebody_did_is_on_disk_before_they_are_answered_and_no_number_com
     let settings = settings();
     let mut relay = Relay::start(&settings).await;
     let acts = async |relay: &Relay| get(relay, "/api/v1/events?kind=audit&limit=1000", &[]).await.json();
-    let (mut all, mut done) = (Vec::new(), 0);
+    let (mut all, mut done, operator) = (Vec::new(), 0, bearer(OPERATE.0));
     for _ in 0..3 {
         for _ in 0..4 {
-            let signed = sign_in(&relay, OPERATE.0).await;
-            assert_eq!((signed.status, signed.header("remuda-audit")), (200, ""));
             done += 1;
+            let acted = ask(&relay, Method::POST, SUSPEND, &[("authorization", &operator)], Some(suspend(done))).await;
+            assert_eq!((acted.status, acted.header("remuda-audit")), (200, ""), "{}", acted.text);
         }
         // At once: nothing may be left to do.
         relay.kill9();
@@ -334,10 +341,10 @@ async fn what_somebody_did_is_on_disk_before_they_are_answered_and_no_number_com
         assert!(all.is_sorted_by(|a, b| a < b), "{all:?}");
         assert!(array(&events, "/events").iter().all(|event| text(event, "/actor") == "operate"));
     }
-    let after = format!("/api/v1/events?after={}&limit=3", all[4]);
+    let after = format!("/api/v1/events?kind=audit&after={}&limit=3", all[4]);
     assert_eq!(seqs(&get(&relay, &after, &[]).await.json()), all[5..8]);
     assert_eq!(get(&relay, "/api/v1/events?kind=audit,config&binding=none", &[]).await.text, "{\"events\":[]}");
-    assert_eq!(seqs(&get(&relay, "/api/v1/events?since=1h&kind=audit,health", &[]).await.json()), all);
+    assert_eq!(seqs(&get(&relay, "/api/v1/events?since=1h&kind=audit,report", &[]).await.json()), all);
     assert_eq!(get(&relay, "/api/v1/events?since=2999-01-01T00:00:00Z", &[]).await.text, "{\"events\":[]}");
 }
 
@@ -383,7 +390,7 @@ async fn whoever_follows_sees_what_happens_also_over_a_restart() {
     let mut relay = Relay::start(&settings).await;
     sign_in(&relay, OPERATE.0).await;
     let mut command = Command::new(env!("CARGO_BIN_EXE_remuda"));
-    command.args(["events", "--follow", "--json", "--kind", "audit", "--config"]).arg(config_of(&relay));
+    command.args(["events", "--follow", "--json", "--kind", "access", "--config"]).arg(config_of(&relay));
     let child = command.env_remove("REMUDA_TOKEN").stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let mut follower = Follower(child);
     let out = follower.0.stdout.take().unwrap();
@@ -396,24 +403,27 @@ async fn whoever_follows_sees_what_happens_also_over_a_restart() {
         number(&event, "/seq")
     };
     let mut all = vec![next().await];
-    sign_in(&relay, OPERATE.0).await;
+    for token in [OPERATE.0, READ.0] {
+        sign_in(&relay, token).await;
+    }
     all.push(next().await);
     relay.restart(&settings).await;
     sign_in(&relay, READ.0).await;
     all.push(next().await);
-    assert_eq!(all, seqs(&get(&relay, "/api/v1/events?kind=audit", &[]).await.json()), "each once, none missing");
+    let events = get(&relay, "/api/v1/events?kind=access", &[]).await.json();
+    assert_eq!(all, seqs(&events), "each once, none missing, and who comes again at once is no news");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stream_goes_on_after_the_last_number_and_has_room_for_so_many() {
     let relay = Relay::start(&settings()).await;
-    for _ in 0..3 {
-        sign_in(&relay, OPERATE.0).await;
+    for token in [OPERATE.0, READ.0, "wrong"] {
+        sign_in(&relay, token).await;
     }
-    let all = seqs(&get(&relay, "/api/v1/events?kind=audit", &[]).await.json());
+    let all = seqs(&get(&relay, "/api/v1/events?kind=access", &[]).await.json());
     let client = Client::builder().no_proxy().build().unwrap();
     let open = async |last: &str| {
-        let url = format!("http://{}/api/v1/events/stream?kind=audit", relay.admin());
+        let url = format!("http://{}/api/v1/events/stream?kind=access", relay.admin());
         client.get(url).header("last-event-id", last).send().await.unwrap()
     };
     let mut stream = open(&all[0].to_string()).await;
@@ -423,7 +433,7 @@ async fn a_stream_goes_on_after_the_last_number_and_has_room_for_so_many() {
         got += std::str::from_utf8(&stream.chunk().await.unwrap().expect("more")).unwrap();
     }
     assert!(got.contains(&format!("id: {}\n", all[1])) && !got.contains(&format!("id: {}\n", all[0])), "{got}");
-    assert!(got.contains("event: audit\n") && got.contains("retry: 2000"), "{got}");
+    assert!(got.contains("event: access\n") && got.contains("retry: 2000"), "{got}");
     assert_eq!(open("x").await.status(), 400);
     let mut held = Vec::new();
     let full = loop {

@@ -181,7 +181,8 @@ async fn wrong_kinds_and_limits_are_told_the_right_ones() {
     };
     let (code, said) = failed(&["--kind", "nonsense"]);
     assert!(
-        code == Some(2) && said.contains("health, note, listing, report, warmup, feed, spf, audit, config, unmatched"),
+        code == Some(2)
+            && said.contains("health, note, listing, report, warmup, feed, spf, audit, config, access, unmatched"),
         "{said}"
     );
     let (code, said) = failed(&["--kind", "health", "--rule-stub"]);

@@ -48,7 +48,8 @@ pub(super) struct Failures {
     news: (u32, Mono),
 }
 
-fn key(client: Option<IpAddr>) -> Option<IpAddr> {
+/// Who counts as one client.
+pub(super) fn key(client: Option<IpAddr>) -> Option<IpAddr> {
     client.map(|client| match client.to_canonical() {
         IpAddr::V6(address) => {
             let [a, b, c, d, ..] = address.segments();

@@ -28,7 +28,7 @@ use utoipa::ToSchema;
 use self::failures::Failures;
 use self::hosts::Hosts;
 pub(super) use self::refused::Refused;
-use self::sessions::{Session, Sessions};
+use self::sessions::{Lately, Session, Sessions};
 use self::token::Digest;
 use super::Sources;
 use super::listener::Peer;
@@ -93,6 +93,7 @@ pub struct Auth {
     local: RwLock<Option<Known>>,
     failures: Mutex<Failures>,
     sessions: Mutex<Sessions>,
+    lately: Mutex<Lately>,
 }
 
 /// How somebody is known.
@@ -110,6 +111,7 @@ impl Auth {
             local: RwLock::default(),
             failures: Mutex::default(),
             sessions: Mutex::default(),
+            lately: Mutex::default(),
         }
     }
 
@@ -148,8 +150,19 @@ impl Auth {
         self.rules.read().anonymous.is_some()
     }
 
-    /// Whether `actor` is still known, and still has that role.
-    pub(super) fn is_still(&self, actor: &Actor) -> bool {
+    /// The session that a request is of, where it is of one; for [`Auth::is_still`].
+    pub(super) fn session_of(&self, parts: &Parts) -> Option<Digest> {
+        match shown(parts) {
+            Ok(Shown::Session(id)) => Some(Digest::of(&id)),
+            _ => None,
+        }
+    }
+
+    /// Whether `actor` is still known, and still has that role; by a session as long as that lasts.
+    pub(super) fn is_still(&self, actor: &Actor, session: Option<&Digest>, now: Now) -> bool {
+        if let (Some(id), false) = (session, actor.is_anonymous()) {
+            return self.session(id, now).as_ref() == Some(actor);
+        }
         let rules = Arc::clone(&self.rules.read());
         match actor.name.as_str() {
             LOCAL => true,
@@ -168,7 +181,7 @@ impl Auth {
         }
         match shown {
             Shown::Token(token) => self.bearer(&token, peer.as_ref(), now),
-            Shown::Session(id) => match self.session(&id, now) {
+            Shown::Session(id) => match self.session(&Digest::of(&id), now) {
                 Some(actor) => Ok(actor),
                 None => self.nobody(),
             },
@@ -186,16 +199,12 @@ impl Auth {
     /// Whose token this is. `peer` is who brings it.
     pub(super) fn bearer(&self, token: &str, peer: Option<&Peer>, now: Now) -> Result<Actor, Refused> {
         let client = peer.map(|peer| peer.address.ip());
-        let wait = self.failures.lock().wait(client, now.mono);
-        // On loopback many share an address: there a right token goes through whatever the others tried.
-        let shared = client.is_none_or(|client| client.to_canonical().is_loopback());
-        if let (Some(wait), false) = (wait, shared) {
-            return Err(Refused::too_many(wait));
-        }
         let rules = Arc::clone(&self.rules.read());
+        // Many may share an address: a right token goes through whatever the others tried. Nobody guesses 256 bits.
         if let Some(actor) = self.known(&rules, &Digest::of(token)) {
             return Ok(actor);
         }
+        let wait = self.failures.lock().wait(client, now.mono);
         if let Some(wait) = wait {
             return Err(Refused::too_many(wait));
         }
@@ -203,8 +212,13 @@ impl Auth {
         Err(Refused::wrong_token(client, is_news))
     }
 
-    fn session(&self, id: &str, now: Now) -> Option<Actor> {
-        let session = self.sessions.lock().find(&Digest::of(id), now.wall)?;
+    /// Whether it is worth an event that `actor` signed in.
+    pub(super) fn is_news(&self, actor: &Actor, peer: Option<&Peer>, now: Now) -> bool {
+        self.lately.lock().is_news(&actor.name, peer.map(|peer| peer.address.ip()), now.mono)
+    }
+
+    fn session(&self, id: &Digest, now: Now) -> Option<Actor> {
+        let session = self.sessions.lock().find(id, now.wall)?;
         let rules = Arc::clone(&self.rules.read());
         self.known(&rules, &session.token)
     }

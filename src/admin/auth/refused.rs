@@ -67,7 +67,7 @@ impl Refused {
         if let Some(fields) = self.event {
             let client = fields.iter().find(|(name, _)| *name == "client").map(|(_, client)| client.as_str());
             tracing::warn!(client, "somebody brought a wrong token");
-            sources.dispatcher.events().note(Kind::Audit, fields, sources.dispatcher.now().wall);
+            sources.dispatcher.events().note(Kind::Access, fields, sources.dispatcher.now().wall);
         }
         *self.problem
     }

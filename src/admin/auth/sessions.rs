@@ -5,10 +5,12 @@
 //! session is as good as its token, and ends with it.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
+use super::failures;
 use super::token::Digest;
-use crate::clock::Wall;
+use crate::clock::{Mono, Wall};
 
 /// How long one lasts.
 pub(in crate::admin) const LASTS: Duration = Duration::from_secs(12 * 3600);
@@ -16,6 +18,10 @@ pub(in crate::admin) const LASTS: Duration = Duration::from_secs(12 * 3600);
 const PER_TOKEN: usize = 32;
 /// Sessions in all.
 const MOST: usize = 512;
+/// For so long another sign-in of the same name from the same client is no news.
+const QUIET: Duration = Duration::from_secs(600);
+/// Sign-ins remembered for that.
+const REMEMBERED: usize = 1024;
 /// Name of the cookie.
 pub(in crate::admin) const COOKIE: &str = "remuda_session";
 
@@ -69,6 +75,29 @@ impl Sessions {
     }
 }
 
+/// Who signed in lately, and from where: so that one who does it again and again fills no record.
+#[derive(Debug, Default)]
+pub(super) struct Lately(HashMap<(String, Option<IpAddr>), Mono>);
+
+impl Lately {
+    /// Notes that `name` signed in from `client`. Whether that is worth an event.
+    pub(super) fn is_news(&mut self, name: &str, client: Option<IpAddr>, now: Mono) -> bool {
+        let key = (name.to_owned(), failures::key(client));
+        if self.0.get(&key).is_some_and(|at| now.since(*at) < QUIET) {
+            return false;
+        }
+        if self.0.len() >= REMEMBERED {
+            self.0.retain(|_, at| now.since(*at) < QUIET);
+        }
+        // Whoever has a token and so many addresses is not worth an event for each.
+        let is_room = self.0.len() < REMEMBERED;
+        if is_room {
+            self.0.insert(key, now);
+        }
+        is_room
+    }
+}
+
 /// The id in the cookies of a request (RFC 6265 §4.2).
 pub(super) fn id_in<'a>(headers: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let mut pairs = headers.flat_map(|text| text.split(';')).filter_map(|pair| pair.trim().split_once('='));
@@ -115,6 +144,20 @@ mod tests {
             sessions.open(Digest::of(&format!("x{n}")), session(&n.to_string(), 5), Wall::from_millis(0));
         }
         assert_eq!(sessions.0.len(), MOST);
+    }
+
+    #[test]
+    fn who_signs_in_again_and_again_is_news_once_in_a_while() {
+        let at = |seconds: u64| Mono::from_nanos(seconds * 1_000_000_000);
+        let mut lately = Lately::default();
+        let mut is_news = |name: &str, client: &str, seconds| {
+            lately.is_news(name, Some(client.parse().expect("an address")), at(seconds))
+        };
+        let news = [("ci", "192.0.2.1", 0), ("ci", "192.0.2.1", 599), ("ci", "192.0.2.2", 1), ("eye", "192.0.2.1", 1)];
+        assert_eq!(news.map(|(name, client, at)| is_news(name, client, at)), [true, false, true, true]);
+        assert!(is_news("ci", "192.0.2.1", 600), "it was a while ago");
+        let many = (0..10_000_u32).filter(|n| is_news("ci", &IpAddr::from(n.to_be_bytes()).to_string(), 600)).count();
+        assert!(many < REMEMBERED, "{many}");
     }
 
     #[test]

@@ -8,7 +8,7 @@ mod watched;
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -27,7 +27,9 @@ use watched::Watched;
 
 /// Connections at a time.
 const MOST: usize = 256;
-/// Of those, from one address.
+/// Of those, from elsewhere than this machine: whoever fills them does not keep its operator out.
+const FAR: usize = 224;
+/// From one client: an address, of IPv6 a /64, which is what one host has.
 const PER_CLIENT: usize = 128;
 /// How long a TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -51,36 +53,57 @@ impl Connected<IncomingStream<'_, Door>> for Peer {
     }
 }
 
-/// Connections by client.
-type Counts = Arc<Mutex<HashMap<IpAddr, usize>>>;
+/// Connections that are open.
+#[derive(Default)]
+struct Open {
+    by_client: HashMap<IpAddr, usize>,
+    /// Those from elsewhere than this machine.
+    far: usize,
+}
+
+type Counts = Arc<Mutex<Open>>;
+
+/// Who is one client.
+fn client_of(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) if !address.is_loopback() => {
+            Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into()
+        }
+        other => other,
+    }
+}
 
 /// A place among the connections of a client; dropping it gives it back.
 struct Place {
     counts: Counts,
     client: IpAddr,
-    _permit: OwnedSemaphorePermit,
+    _permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Place {
-    fn take(counts: &Counts, client: IpAddr, permit: OwnedSemaphorePermit) -> Option<Self> {
-        let mut held = counts.lock();
-        let count = held.entry(client).or_default();
-        if *count >= PER_CLIENT {
+    fn take(counts: &Counts, address: IpAddr, permit: Option<OwnedSemaphorePermit>) -> Option<Self> {
+        let client = client_of(address);
+        let is_far = !client.is_loopback();
+        let mut open = counts.lock();
+        let count = open.by_client.get(&client).copied().unwrap_or_default();
+        if count >= PER_CLIENT || is_far && open.far >= FAR {
             return None;
         }
-        *count += 1;
-        drop(held);
+        open.by_client.insert(client, count + 1);
+        open.far += usize::from(is_far);
+        drop(open);
         Some(Self { counts: Arc::clone(counts), client, _permit: permit })
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut counts = self.counts.lock();
-        if let Some(count) = counts.get_mut(&self.client) {
+        let mut open = self.counts.lock();
+        open.far = open.far.saturating_sub(usize::from(!self.client.is_loopback()));
+        if let Some(count) = open.by_client.get_mut(&self.client) {
             *count -= 1;
             if *count == 0 {
-                counts.remove(&self.client);
+                open.by_client.remove(&self.client);
             }
         }
     }
@@ -213,7 +236,7 @@ async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, ready: mpsc::Se
                 continue;
             }
         };
-        let Some(place) = Place::take(&counts, address.ip().to_canonical(), permit) else { continue };
+        let Some(place) = Place::take(&counts, address.ip(), Some(permit)) else { continue };
         let Ok(local) = stream.local_addr() else { continue };
         // Small answers go out at once; where that cannot be set they go out later.
         let _ = stream.set_nodelay(true);
@@ -231,5 +254,24 @@ async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, ready: mpsc::Se
             // An error means that nobody serves any more.
             drop(ready.send(Connection { wire: Watched::new(wire), peer, _place: place }).await);
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_has_so_many_places_and_this_machine_some_of_its_own() {
+        let counts = Counts::default();
+        let take = |address: String| Place::take(&counts, address.parse().expect("an address"), None);
+        let one: Vec<Place> = (0..200).filter_map(|n| take(format!("2001:db8::{n:x}"))).collect();
+        assert_eq!(one.len(), PER_CLIENT, "a /64 is one host");
+        let more: Vec<Place> = (0..200).filter_map(|n| take(format!("192.0.2.{n}"))).collect();
+        assert_eq!(one.len() + more.len(), FAR);
+        let near: Vec<Place> = (0..40).filter_map(|n| take(format!("127.0.0.{n}"))).collect();
+        assert_eq!(near.len(), 40, "the operator gets in");
+        drop((one, more, near));
+        assert!(counts.lock().by_client.is_empty() && counts.lock().far == 0);
     }
 }

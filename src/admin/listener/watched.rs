@@ -1,8 +1,8 @@
 //! A connection with deadlines, so that nobody holds one by doing nothing or next to nothing.
 //!
 //! From the first octet of a request to the first of its answer it is [`REQUEST`], however the octets come in: whoever
-//! sends one in a while (slow loris) gains nothing. Between requests, and between two octets that the client takes from
-//! us, it is [`IDLE`]. A stream of events lives on, because it says something more often than that.
+//! sends one in a while (slow loris) gains nothing. Before the first request it is [`FIRST`], between requests, and between
+//! two octets that the client takes from us, [`IDLE`]. A stream of events lives on, because it says something more often than that.
 
 use std::io;
 use std::pin::Pin;
@@ -14,7 +14,9 @@ use tokio::time::{Instant, Sleep, sleep};
 
 /// From the first octet of a request to the first of its answer.
 const REQUEST: Duration = Duration::from_secs(60);
-/// Without a request, or without an octet of an answer that is taken.
+/// From the beginning of a connection to its first request: who comes has one.
+const FIRST: Duration = Duration::from_secs(15);
+/// Without a further request, or without an octet of an answer that is taken.
 const IDLE: Duration = Duration::from_secs(75);
 
 pub(super) struct Watched<T> {
@@ -26,7 +28,7 @@ pub(super) struct Watched<T> {
 
 impl<T> Watched<T> {
     pub(super) fn new(io: T) -> Self {
-        Self { io, deadline: Box::pin(sleep(IDLE)), is_asked: false }
+        Self { io, deadline: Box::pin(sleep(FIRST)), is_asked: false }
     }
 
     fn arm(&mut self, span: Duration) {
@@ -131,6 +133,14 @@ mod tests {
         let started = Instant::now();
         let error = server.read_u8().await.expect_err("nothing comes");
         assert_eq!((error.kind(), started.elapsed()), (io::ErrorKind::TimedOut, IDLE));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_comes_without_a_request_is_left_soon() {
+        let (_client, server) = duplex(4);
+        let started = Instant::now();
+        let error = Watched::new(server).read_u8().await.expect_err("nothing comes");
+        assert_eq!((error.kind(), started.elapsed()), (io::ErrorKind::TimedOut, FIRST));
     }
 
     #[tokio::test(start_paused = true)]

@@ -28,7 +28,7 @@ const FIRST: [&str; 8] = ["actor", "act", "binding", "destination", "tenant", "f
 pub(super) struct Args {
     #[command(flatten)]
     remote: Remote,
-    /// Only this kind, or these with commas between them: health, note, listing, report, warmup, feed, spf, audit, config;
+    /// Only this kind, or these with commas between them: health, note, listing, report, warmup, feed, spf, audit, config, access;
     /// or unmatched.
     #[arg(long, value_name = "KIND", value_delimiter = ',')]
     kind: Vec<String>,

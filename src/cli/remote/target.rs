@@ -1,4 +1,7 @@
 //! Which relay is asked, and with which token.
+//!
+//! The relay of this machine wrote down where it listens; what its file says counts only where that cannot be read. The file
+//! may have a mistake by now, or say something that needs a restart: just then somebody has to be able to ask.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -33,22 +36,21 @@ pub(super) struct Target {
 
 impl Target {
     pub(super) fn of(remote: &Remote) -> Result<Self, Failure> {
-        let config = config(remote)?;
+        let known = known(remote)?;
         let is_here = remote.admin == HERE;
-        let address = match (&config, is_here) {
+        let address = match (&known, is_here) {
             (_, false) => remote.admin.clone(),
-            (Some(config), true) => here(config)?,
+            (Some(known), true) => known.here()?,
             (None, true) => ADDRESS.to_owned(),
         };
         // What the configuration says of TLS holds for the relay that it is of.
-        let own = config.as_ref().filter(|_| is_here || remote.config.is_some());
-        let tls = own.and_then(|config| config.admin.tls.as_ref());
-        let certificate = remote.certificate.clone().or_else(|| tls.map(|tls| tls.certificate.clone()));
+        let own = known.as_ref().filter(|_| is_here || remote.config.is_some());
+        let certificate = remote.certificate.clone().or_else(|| own.and_then(|known| known.certificate.clone()));
         let has_scheme = address.starts_with("http://") || address.starts_with("https://");
         let scheme = if certificate.is_some() { "https://" } else { "http://" };
         let base = if has_scheme { address.trim_end_matches('/').to_owned() } else { format!("{scheme}{address}") };
         let is_near = is_here || host_of(&base).is_some_and(|host| is_loopback(&host));
-        let state_dir = config.as_ref().filter(|_| is_near).map(|config| config.server.state_dir.clone());
+        let state_dir = known.filter(|_| is_near).map(|known| known.state_dir);
         let kept = state_dir.map(|dir| dir.join(local::FILE));
         let token = match given_token(remote)? {
             Some(token) => Some(token),
@@ -85,35 +87,78 @@ impl Target {
     }
 }
 
-/// The configuration of the relay on this machine. One that was named must be good; the usual one may be missing, or not
-/// be for our eyes.
-fn config(remote: &Remote) -> Result<Option<Config>, Failure> {
-    match &remote.config {
-        Some(path) => Config::load(path).map(|loaded| Some(loaded.config)).map_err(|why| why.to_string().into()),
-        None => Ok(Config::load(Path::new(USUAL)).ok().map(|loaded| loaded.config)),
+/// What is known of the relay on this machine.
+struct Known {
+    /// Where it listens; nowhere where that is off.
+    address: Option<SocketAddr>,
+    /// What it shows, where it speaks TLS.
+    certificate: Option<PathBuf>,
+    state_dir: PathBuf,
+}
+
+impl Known {
+    fn of(config: &Config) -> Self {
+        let certificate = config.admin.tls.as_ref().map(|tls| tls.certificate.clone());
+        Self { address: config.admin.address, certificate, state_dir: config.server.state_dir.clone() }.published()
+    }
+
+    /// As far as a file tells that has mistakes, wherever they are.
+    fn of_mistaken(path: &Path) -> Option<Self> {
+        let text = std::fs::read_to_string(path).ok()?;
+        let (file, _) = toml::de::DeTable::parse_recoverable(&text);
+        let value = |section: &str, keys: &[&str]| {
+            let first = file.get_ref().get(section)?.get_ref();
+            keys.iter().try_fold(first, |value, key| value.get(*key).map(toml::Spanned::get_ref))
+        };
+        let words = |section: &str, keys: &[&str]| value(section, keys).and_then(|value| value.as_str());
+        let address = words("admin", &["address"]).and_then(|text| text.parse().ok());
+        let is_off = value("admin", &["address"]).and_then(|value| value.as_bool()) == Some(false);
+        let beside = path.parent().unwrap_or(Path::new("/"));
+        let known = Self {
+            address: address.or_else(|| ADDRESS.parse().ok()).filter(|_| !is_off),
+            certificate: words("admin", &["tls", "certificate"]).map(|certificate| beside.join(certificate)),
+            state_dir: words("server", &["state_dir"])?.into(),
+        };
+        Some(known.published())
+    }
+
+    /// With what the running relay wrote down.
+    fn published(mut self) -> Self {
+        let ports = std::fs::read(self.state_dir.join("ports.json")).ok();
+        let ports: Option<serde_json::Value> = ports.and_then(|ports| serde_json::from_slice(&ports).ok());
+        let Some(ports) = ports else { return self };
+        if let Some(address) = ports.get("admin").and_then(|address| address.as_str()?.parse().ok()) {
+            self.address = Some(address);
+            if let Some(certificate) = ports.get("certificate") {
+                self.certificate = certificate.as_str().map(PathBuf::from);
+            }
+        }
+        self
+    }
+
+    /// Where it listens, for whoever is on the same machine.
+    fn here(&self) -> Result<String, Failure> {
+        let off = || Failure::from("the configuration has admin.address = false: nobody can be asked".to_owned());
+        let address = self.address.ok_or_else(off)?;
+        let ip = match address.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+            ip => ip,
+        };
+        Ok(SocketAddr::new(ip, address.port()).to_string())
     }
 }
 
-/// Where the relay of that configuration listens.
-fn here(config: &Config) -> Result<String, Failure> {
-    let off = || Failure::from("the configuration has admin.address = false: nobody can be asked".to_owned());
-    let address = config.admin.address.ok_or_else(off)?;
-    let address = match address.port() {
-        0 => published(&config.server.state_dir).unwrap_or(address),
-        _ => address,
-    };
-    let ip = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    Ok(SocketAddr::new(ip, address.port()).to_string())
+/// The relay on this machine. A configuration that was named must be good; the usual one may be missing, not be for our
+/// eyes, or have mistakes.
+fn known(remote: &Remote) -> Result<Option<Known>, Failure> {
+    let Some(path) = &remote.config else { return Ok(usual(Path::new(USUAL))) };
+    let loaded = Config::load(path).map_err(|why| Failure::from(why.to_string()))?;
+    Ok(Some(Known::of(&loaded.config)))
 }
 
-/// The address that a running relay wrote down.
-fn published(state_dir: &Path) -> Option<SocketAddr> {
-    let ports: serde_json::Value = serde_json::from_slice(&std::fs::read(state_dir.join("ports.json")).ok()?).ok()?;
-    ports.get("admin")?.as_str()?.parse().ok()
+fn usual(path: &Path) -> Option<Known> {
+    Config::load(path).map_or_else(|_| Known::of_mistaken(path), |loaded| Some(Known::of(&loaded.config)))
 }
 
 /// The token that was given, in a file or in the environment.
@@ -179,10 +224,37 @@ mod tests {
         write("[admin]\naddress = \"127.0.0.1:0\"");
         std::fs::write(state.join("ports.json"), "{\"admin\":\"127.0.0.1:4321\"}").expect("written");
         assert_eq!(target(HERE).expect("a target").base, "http://127.0.0.1:4321");
+        std::fs::write(state.join("ports.json"), "{\"admin\":\"127.0.0.1:4321\",\"certificate\":\"/a.crt\"}")
+            .expect("written");
+        write("[admin]\naddress = \"127.0.0.9:99\"");
+        let running = target(HERE).expect("a target").base;
+        assert_eq!(running, "https://127.0.0.1:4321", "what runs is not what the file says by now");
+        std::fs::remove_file(state.join("ports.json")).expect("removed");
         write("[admin]\naddress = false");
         assert!(target(HERE).expect_err("off").words.contains("admin.address = false"));
         write("[admin]\naddress = 5");
         assert!(target(HERE).expect_err("a mistake").words.contains("admin.address"));
+    }
+
+    #[test]
+    fn mistakes_in_the_usual_file_keep_nobody_from_asking() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("remuda.toml");
+        let server = format!("[server]\nstate_dir = {:?}\nhostnam = 5\n", dir.path().display().to_string());
+        let known = |text: &str| {
+            std::fs::write(&path, text).expect("written");
+            usual(&path)
+        };
+        let found = known(&format!("{server}[admin]\naddress = \"127.0.0.9:99\"\n[pool\nx = = 3\n")).expect("known");
+        assert_eq!((found.state_dir.as_path(), found.here().ok().as_deref()), (dir.path(), Some("127.0.0.9:99")));
+        let found = known(&format!("{server}[admin]\ntls = {{ certificate = \"a.crt\" }}\n")).expect("known");
+        assert_eq!((found.here().ok().as_deref(), found.certificate), (Some(ADDRESS), Some(dir.path().join("a.crt"))));
+        assert!(known(&format!("{server}[admin]\naddress = false\n")).expect("known").here().is_err());
+        std::fs::write(dir.path().join("ports.json"), "{\"admin\":\"127.0.0.1:7\",\"certificate\":null}")
+            .expect("written");
+        let found = known(&format!("{server}[admin]\ntls = {{ certificate = \"a.crt\" }}\n")).expect("known");
+        assert_eq!((found.here().ok().as_deref(), found.certificate), (Some("127.0.0.1:7"), None), "what runs counts");
+        assert!(known("nonsense").is_none() && usual(&dir.path().join("none")).is_none());
     }
 
     #[test]

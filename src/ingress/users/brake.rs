@@ -5,6 +5,9 @@
 //! pause, up to [`PAUSE_MAX`]; an hour without any forgets them. A client that lately logged in as the user is held up
 //! only by its own failures at it, so that nobody locks a user out of his account by guessing at it from elsewhere.
 //!
+//! On loopback one address stands for everybody on the machine: there no client's failures over all users are counted,
+//! and whoever asks first looks at the password ([`super::Users::verify`]).
+//!
 //! The book is bounded. Where it is full, the entry that was touched longest ago makes room: an attacker with many
 //! addresses can make it forget, but each of those has only so many tries first.
 
@@ -61,6 +64,7 @@ pub fn name_key(name: &str, seed: u64) -> u64 {
 /// Who is one client: an address, or an IPv6 network of which one customer has all addresses.
 fn whole(client: IpAddr) -> IpAddr {
     match client.to_canonical() {
+        IpAddr::V6(address) if address.is_loopback() => client,
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),
         address => address,
     }
@@ -82,6 +86,9 @@ impl Brake {
     /// A login failed.
     pub fn failed(&mut self, client: IpAddr, user: u64, now: Mono) {
         for key in keys(client, user) {
+            if matches!(key, Key::Client(client) if client.is_loopback()) {
+                continue;
+            }
             self.make_room(key, now);
             let entry = self.entries.entry(key).or_insert(Entry { failures: 0, at: now, vouched: None });
             let before = if now.since(entry.at) >= FORGET { 0 } else { entry.failures };
@@ -199,6 +206,15 @@ mod tests {
             brake.failed(IpAddr::from(n.to_be_bytes()), u64::from(n), at(1));
         }
         assert!(brake.entries.len() <= ENTRIES_MAX);
+    }
+
+    #[test]
+    fn one_program_with_a_wrong_name_brakes_no_other_on_its_machine() {
+        for address in ["127.0.0.1", "::1", "::ffff:127.0.0.1"] {
+            let (mut brake, client) = (Brake::default(), address.parse().expect("an address"));
+            (1..=200).for_each(|user| brake.failed(client, user, at(1)));
+            assert_eq!(brake.pause(client, 999, at(1)), Duration::ZERO, "{address}");
+        }
     }
 
     #[test]

@@ -88,7 +88,7 @@ export function eventRow(event) {
   const place = event.destination && event.destination !== "*" ? h("span", { class: "soft" }, ` at ${event.destination}`) : null;
   const move = event.to ? h("span", { class: `flag ${TONES[event.to] || ""}` }, event.from ? `${plain(event.from)} → ` : "", plain(event.to)) : null;
   const what = event.act || event.what || event.note || event.change;
-  const small = event.kind === "audit" && String(event.act || "").startsWith("session.");
+  const small = event.kind === "access";
   const rest = Object.entries(event).filter(([name]) => !OWN.has(name) && name !== "note" && name !== "change");
   return h("li", { class: `event ${event.kind} ${small ? "small" : ""}`, key: event.seq ?? `${event.at} ${event.kind} ${event.binding || ""} ${event.destination || ""} ${event.zone || ""} ${event.to || ""} ${what || ""}` },
     h("time", { datetime: event.at, title: exact(event.at) }, onClock(event.at)),

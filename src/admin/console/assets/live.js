@@ -4,7 +4,7 @@
 import { get } from "./api.js";
 import { setServerTime } from "./words.js";
 
-export const KINDS = ["health", "note", "listing", "report", "warmup", "feed", "spf", "audit", "config"];
+export const KINDS = ["health", "note", "listing", "report", "warmup", "feed", "spf", "audit", "config", "access"];
 
 const EVERY = 3000;
 const RETRY_STREAM = 10000;
