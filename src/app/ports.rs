@@ -34,6 +34,7 @@ impl Ports {
         let mut ports = serde_json::json!({
             "listeners": listeners.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "admin": known.map(|address| address.to_string()),
+            "certificate": certificate,
             "pid": std::process::id(),
         });
         if let Some(certificate) = certificate {

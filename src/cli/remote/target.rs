@@ -129,7 +129,9 @@ impl Known {
         let Some(ports) = ports else { return self };
         if let Some(address) = ports.get("admin").and_then(|address| address.as_str()?.parse().ok()) {
             self.address = Some(address);
-            self.certificate = ports.get("certificate").and_then(|path| path.as_str().map(PathBuf::from));
+            if let Some(certificate) = ports.get("certificate") {
+                self.certificate = certificate.as_str().map(PathBuf::from);
+            }
         }
         self
     }
@@ -248,7 +250,8 @@ mod tests {
         let found = known(&format!("{server}[admin]\ntls = {{ certificate = \"a.crt\" }}\n")).expect("known");
         assert_eq!((found.here().ok().as_deref(), found.certificate), (Some(ADDRESS), Some(dir.path().join("a.crt"))));
         assert!(known(&format!("{server}[admin]\naddress = false\n")).expect("known").here().is_err());
-        std::fs::write(dir.path().join("ports.json"), "{\"admin\":\"127.0.0.1:7\"}").expect("written");
+        std::fs::write(dir.path().join("ports.json"), "{\"admin\":\"127.0.0.1:7\",\"certificate\":null}")
+            .expect("written");
         let found = known(&format!("{server}[admin]\ntls = {{ certificate = \"a.crt\" }}\n")).expect("known");
         assert_eq!((found.here().ok().as_deref(), found.certificate), (Some("127.0.0.1:7"), None), "what runs counts");
         assert!(known("nonsense").is_none() && usual(&dir.path().join("none")).is_none());
