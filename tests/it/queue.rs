@@ -16,7 +16,9 @@ fn remuda(relay: &Relay, arguments: &[&str]) -> Output {
     let admin = relay.admin().to_string();
     let all = [&["queue"], arguments, &["--admin", &admin]].concat();
     tokio::task::block_in_place(|| {
-        Command::new(env!("CARGO_BIN_EXE_remuda")).args(all).stdin(Stdio::null()).output().unwrap()
+        let mut command = Command::new(env!("CARGO_BIN_EXE_remuda"));
+        command.env("REMUDA_TOKEN", relay.token().unwrap_or_default());
+        command.args(all).stdin(Stdio::null()).output().unwrap()
     })
 }
 
@@ -31,7 +33,7 @@ fn done(relay: &Relay, arguments: &[&str]) -> String {
 async fn post(relay: &Relay, verb: &str, body: Value) -> (u16, Value) {
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let url = format!("http://{}/api/v1/queue/{verb}", relay.admin());
-    let answer = client.post(url).json(&body).send().await.unwrap();
+    let answer = client.post(url).bearer_auth(relay.token().unwrap_or_default()).json(&body).send().await.unwrap();
     (answer.status().as_u16(), answer.json().await.unwrap())
 }
 

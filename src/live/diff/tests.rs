@@ -148,6 +148,18 @@ fn others(value: &toml::Value) -> Vec<toml::Value> {
                 "GET",
                 "domain",
                 "ip",
+                "read",
+                "sha256:ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
+                // Names that the file gives.
+                "globex",
+                "reserve",
+                "transactional",
+                "gmail",
+                "microsoft",
+                "eu",
+                "us",
+                "default",
+                "mta1",
             ];
             let plain = words.map(str::to_owned);
             let appended = [format!("{text}x"), format!("x{text}"), format!("{text}.example")];
