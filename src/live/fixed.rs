@@ -89,7 +89,7 @@ mod tests {
     type Guarded = (Option<std::net::SocketAddr>, Option<AdminTls>, Anonymous);
 
     fn admin(text: &str) -> Config {
-        config("", &format!("[admin]\n{text}\n"))
+        config("state_dir = \"/var/lib/remuda\"", &format!("[admin]\n{text}\n"))
     }
 
     fn guarded(admin: &Admin) -> Guarded {

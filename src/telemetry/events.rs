@@ -248,12 +248,20 @@ impl Kept {
     /// there (the next start lets go of it).
     fn make_room(&mut self) {
         let Some(unwritten) = &mut self.unwritten else { return };
-        while unwritten.len() > WAITING {
-            let of = |wanted: fn(&Change) -> bool| unwritten.iter().position(wanted);
-            let event = of(|change| matches!(change, Change::Put(_)));
-            let Some(oldest) = event.or_else(|| of(|change| matches!(change, Change::Remove(_)))) else { return };
-            unwritten.remove(oldest);
-            self.lost += u64::from(event.is_some());
+        if unwritten.len() <= WAITING {
+            return;
+        }
+        // Some more than needed, so that not every event that comes looks through all of them.
+        let (mut over, lost) = (unwritten.len() - WAITING + WAITING / 50, &mut self.lost);
+        let kinds: [fn(&Change) -> bool; 2] =
+            [|change| matches!(change, Change::Put(_)), |change| matches!(change, Change::Remove(_))];
+        for is_one in kinds {
+            unwritten.retain(|change| {
+                let goes = over > 0 && is_one(change);
+                over -= usize::from(goes);
+                *lost += u64::from(goes && matches!(change, Change::Put(_)));
+                !goes
+            });
         }
     }
 

@@ -610,7 +610,7 @@ fn the_operators_stage_is_told_kept_and_goes_on_from_there() {
     let mut disk = Disk::default();
     disk.write(bench.scheduler.take_warmup_facts());
     let change = bench.scheduler.set_stage(&"a".into(), None, 2, bench.now).expect("there is a warm-up");
-    assert_eq!(whys(&[change.clone()]), [("a", None, Why::Set, 2)]);
+    assert_eq!(whys(std::slice::from_ref(&change)), [("a", None, Why::Set, 2)]);
     assert_eq!((change.from, change.allowance_before, change.allowance), (0, Some(10), Some(40)));
     assert_eq!(bench.scheduler.take_stage_changes(), [change]);
     assert_eq!(disk.write(bench.scheduler.take_warmup_facts()), 1);
