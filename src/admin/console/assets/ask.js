@@ -18,7 +18,7 @@ const SPANS = [["", "until released"], ["30m", "30 minutes"], ["2h", "2 hours"],
 
 // What came of it, with all that was otherwise.
 function came(answer, act) {
-  const others = [["unchanged", "were so before"], ["on_the_wire", "on the wire: when that ends"], ["held", "are held"], ["stranded", "have no pool or tenant any more"], ["gone", "were gone already"], ["unread", "could not be read"]];
+  const others = [["unchanged", "were so before"], ["on_the_wire", "on the wire: when that ends"], ["another", "have another act before them, promised already"], ["held", "are held"], ["stranded", "have no pool or tenant any more"], ["gone", "were gone already"], ["unread", "could not be read"]];
   const rest = others.filter(([key]) => answer[key]).map(([key, words]) => `${exactly(answer[key])} ${words}`);
   const why = (answer.reasons || []).filter(({ reason }) => reason !== "ready" && reason !== "in_flight").slice(0, 3).map(({ reason, count }) => `${exactly(count)} wait still: ${plain(reason)}`);
   return [`${plural(answer.done, "entry", "entries")} ${act.done}.`, [...rest, ...why].join(", "), answer.stopped].filter(Boolean).join(" ");
