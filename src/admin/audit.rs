@@ -72,3 +72,52 @@ pub(super) async fn noticing(request: Request, next: Next) -> Response {
         Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "something went wrong: see the relay's log").into_response()
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use axum::Router;
+    use axum::extract::State;
+    use axum::routing::post;
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio::sync::{Notify, oneshot};
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Act {
+        began: Notify,
+        may_end: Notify,
+        done: parking_lot::Mutex<Option<oneshot::Sender<()>>>,
+    }
+
+    async fn act(State(act): State<Arc<Act>>) {
+        act.began.notify_one();
+        act.may_end.notified().await;
+        if let Some(done) = act.done.lock().take() {
+            let _ = done.send(());
+        }
+    }
+
+    #[tokio::test]
+    async fn an_act_that_was_begun_is_done_to_its_end_though_whoever_asked_hangs_up() {
+        let (done, was_done) = oneshot::channel();
+        let state = Arc::new(Act { done: parking_lot::Mutex::new(Some(done)), ..Act::default() });
+        let router = Router::new().route("/", post(act)).layer(axum::middleware::from_fn(noticing));
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        tokio::spawn(axum::serve(listener, router.with_state(Arc::clone(&state))).into_future());
+        let mut client = TcpStream::connect(address).await.expect("connected");
+        client.write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n").await.expect("asked");
+        state.began.notified().await;
+        drop(client);
+        // The server gets its turns, and hears of the end of the connection.
+        for _ in 0..1_000 {
+            tokio::task::yield_now().await;
+        }
+        state.may_end.notify_one();
+        was_done.await.expect("it was cut with the connection");
+    }
+}

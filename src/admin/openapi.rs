@@ -61,6 +61,7 @@ pub(super) fn finished(mut document: OpenApi) -> OpenApi {
     for (path, item) in &mut document.paths.paths {
         if path.starts_with("/api/") || path == "/metrics" {
             for (is_act, operation) in operations(item) {
+                told_as_problems(operation);
                 refusals(path, is_act, operation);
             }
         }
@@ -72,6 +73,17 @@ pub(super) fn finished(mut document: OpenApi) -> OpenApi {
 fn operations(item: &mut PathItem) -> impl Iterator<Item = (bool, &mut Operation)> {
     let all = [(false, &mut item.get), (true, &mut item.post), (true, &mut item.put), (true, &mut item.delete)];
     all.into_iter().filter_map(|(is_act, operation)| operation.as_mut().map(|operation| (is_act, operation)))
+}
+
+/// What handlers say they may refuse is told as problem details, whatever the macro takes a body for.
+fn told_as_problems(operation: &mut Operation) {
+    for (status, response) in &mut operation.responses.responses {
+        if let (true, RefOr::T(response)) = (status.starts_with(['4', '5']), response)
+            && let Some(content) = response.content.swap_remove("application/json")
+        {
+            response.content.insert(MEDIA_TYPE.to_owned(), content);
+        }
+    }
 }
 
 /// What may be answered instead.

@@ -68,7 +68,7 @@ impl From<Outcome> for Reloaded {
     post,
     path = "/api/v1/reload",
     tag = "configuration",
-    request_body = ReloadBody,
+    request_body = Option<ReloadBody>,
     responses(
         (status = 200, description = "It is in force, or with dry_run what would be", body = Reloaded),
         (status = 400, description = "The body is something else; nothing was done", body = Problem),

