@@ -251,7 +251,11 @@ mod exim {
                 let own = Command::new("chown").arg("Debian-exim:Debian-exim").arg(exim.path(name)).status();
                 assert!(own.expect("chown").success(), "Exim needs root and its user");
             }
-            let program = program().display().to_string();
+            // It runs itself anew as its own user, who may not look into the directory of the builds.
+            let program = program();
+            fs::copy(&program, exim.path("exim4"))
+                .unwrap_or_else(|e| panic!("{}: {e}; tests/run fetches it", program.display()));
+            let program = exim.path("exim4").display().to_string();
             let file = |name: &str| {
                 let text = shipped(&format!("exim/{name}"));
                 text.replace("/etc/exim4", &base)
@@ -274,7 +278,7 @@ mod exim {
 
         /// Hands it a message and waits for its one try to deliver it.
         pub(super) fn send(&self, from: &str, to: &str) {
-            let mut child = Command::new(program())
+            let mut child = Command::new(self.path("exim4"))
                 .arg("-C")
                 .arg(self.path("exim.conf"))
                 .args(["-odi", "-f", from, to])
@@ -282,7 +286,7 @@ mod exim {
                 .stdout(Stdio::piped())
                 .stderr(Stdio::piped())
                 .spawn()
-                .unwrap_or_else(|e| panic!("{}: {e}; tests/run fetches it", program().display()));
+                .unwrap();
             let text = format!("From: {from}\nTo: {to}\nSubject: by Exim\n\nhello\n");
             child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
             let output = child.wait_with_output().unwrap();
