@@ -6,8 +6,10 @@
 //! nothing unless told so. [`super::journal`] keeps them on disk. A flood of one kind pushes out no other, and none is
 //! kept longer than [`KEPT_FOR`].
 
+mod kept;
+
 use std::borrow::Cow;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -17,21 +19,16 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use utoipa::ToSchema;
 
+use self::kept::Kept;
 use super::unmatched::Unmatched;
 use crate::clock::{Wall, rfc3339};
 
 /// Events kept of each kind.
 pub const KEPT: usize = 10_000;
-/// Octets of words kept of each kind.
-const KEPT_OCTETS: usize = 4 * 1024 * 1024;
 /// How long they are kept.
 pub const KEPT_FOR: Duration = Duration::from_secs(30 * 86_400);
 /// Octets of one word at most.
 const WORD: usize = 4 * 1024;
-/// Numbers that are written down as given before they are.
-const RESERVED: u64 = 100_000;
-/// Changes that wait for the disk at most.
-const WAITING: usize = 50_000;
 /// Those who follow at the same time.
 const LISTENERS: usize = 64;
 
@@ -123,7 +120,7 @@ pub struct Event {
     pub kind: Kind,
     /// In words, by name: binding, destination, tenant, reason, evidence …
     #[serde(flatten)]
-    #[schema(value_type = Object)]
+    #[schema(value_type = BTreeMap<String, String>)]
     pub fields: Fields,
 }
 
@@ -181,100 +178,6 @@ pub enum Change {
     Remove(u64),
 }
 
-/// The events of one kind.
-#[derive(Debug, Default)]
-struct Ring {
-    events: VecDeque<Arc<Event>>,
-    octets: usize,
-    /// The last number that went.
-    gone: u64,
-}
-
-impl Ring {
-    fn push(&mut self, event: Arc<Event>) {
-        self.octets += event.octets();
-        self.events.push_back(event);
-    }
-
-    fn is_over(&self, now: Wall) -> bool {
-        let is_old = |event: &Arc<Event>| now.since(event.at) > KEPT_FOR;
-        self.events.len() > KEPT || self.octets > KEPT_OCTETS || self.events.front().is_some_and(is_old)
-    }
-
-    /// Lets go of the oldest as long as there are too many, and tells their numbers.
-    fn trim(&mut self, now: Wall) -> Vec<u64> {
-        let mut gone = Vec::new();
-        while self.is_over(now) {
-            let Some(event) = self.events.pop_front() else { break };
-            self.octets -= event.octets();
-            self.gone = event.seq;
-            gone.push(event.seq);
-        }
-        gone
-    }
-
-    fn from(&self, after: u64) -> impl Iterator<Item = &Arc<Event>> {
-        let start = self.events.partition_point(|event| event.seq <= after);
-        self.events.range(start..)
-    }
-}
-
-#[derive(Debug)]
-struct Kept {
-    rings: [Ring; Kind::ALL.len()],
-    last: u64,
-    /// Numbers up to this one are written down as given.
-    reserved: u64,
-    /// What the disk does not know yet; nothing where nobody keeps a journal.
-    unwritten: Option<VecDeque<Change>>,
-    /// Events that have no place on disk or no number.
-    lost: u64,
-}
-
-impl Default for Kept {
-    fn default() -> Self {
-        Self { rings: Default::default(), last: 0, reserved: u64::MAX, unwritten: None, lost: 0 }
-    }
-}
-
-impl Kept {
-    fn changed(&mut self, change: Change) {
-        let Some(unwritten) = &mut self.unwritten else { return };
-        unwritten.push_back(change);
-        self.make_room();
-    }
-
-    /// As long as too much waits for the disk: the oldest event goes, where there is none the oldest that is to be removed
-    /// there (the next start lets go of it).
-    fn make_room(&mut self) {
-        let Some(unwritten) = &mut self.unwritten else { return };
-        if unwritten.len() <= WAITING {
-            return;
-        }
-        // Some more than needed, so that not every event that comes looks through all of them.
-        let (mut over, lost) = (unwritten.len() - WAITING + WAITING / 50, &mut self.lost);
-        let kinds: [fn(&Change) -> bool; 2] =
-            [|change| matches!(change, Change::Put(_)), |change| matches!(change, Change::Remove(_))];
-        for is_one in kinds {
-            unwritten.retain(|change| {
-                let goes = over > 0 && is_one(change);
-                over -= usize::from(goes);
-                *lost += u64::from(goes && matches!(change, Change::Put(_)));
-                !goes
-            });
-        }
-    }
-
-    fn push(&mut self, event: Arc<Event>, now: Wall) {
-        let kind = event.kind as usize;
-        self.changed(Change::Put(Arc::clone(&event)));
-        self.rings[kind].push(event);
-        for gone in self.rings[kind].trim(now) {
-            self.changed(Change::Remove(gone));
-        }
-    }
-}
-
 /// The last events of each kind.
 #[derive(Debug, Default)]
 pub struct Events {
@@ -319,13 +222,7 @@ impl Events {
         let fields = fields.into_iter().filter(|(name, text)| !text.is_empty() && free(name));
         let fields = fields.map(|(name, text)| (Cow::Borrowed(name), cut(text))).collect();
         let mut kept = self.kept.lock();
-        if kept.last >= kept.reserved {
-            // Only where the disk took nothing for very long: no event is better than a number given twice.
-            kept.lost += 1;
-            return;
-        }
-        kept.last += 1;
-        let seq = kept.last;
+        let Some(seq) = kept.number() else { return };
         kept.push(Arc::new(Event { seq, at, kind, fields }), at);
         drop(kept);
         self.news.send_replace(seq);
@@ -390,25 +287,7 @@ impl Events {
     /// given. What was noted before that gets later numbers. From here on every change is for the disk.
     pub fn restore(&self, events: Vec<Event>, given: u64, now: Wall) {
         let mut kept = self.kept.lock();
-        let mut early: Vec<Arc<Event>> = kept.rings.iter_mut().flat_map(|ring| ring.events.drain(..)).collect();
-        early.sort_unstable_by_key(|event| event.seq);
-        let last = events.iter().map(|event| event.seq).max().unwrap_or(0).max(given);
-        let reserved = last.saturating_add(RESERVED);
-        *kept = Kept { last, reserved, unwritten: Some(VecDeque::new()), lost: kept.lost, ..Kept::default() };
-        kept.changed(Change::Reserve(reserved));
-        for event in events {
-            kept.rings[event.kind as usize].push(Arc::new(event));
-        }
-        for kind in Kind::ALL {
-            for gone in kept.rings[kind as usize].trim(now) {
-                kept.changed(Change::Remove(gone));
-            }
-        }
-        for event in early {
-            kept.last += 1;
-            let seq = kept.last;
-            kept.push(Arc::new(Event { seq, ..Event::clone(&event) }), now);
-        }
+        kept.restore(events, given, now);
         let last = kept.last;
         drop(kept);
         self.news.send_replace(last);
@@ -416,57 +295,28 @@ impl Events {
 
     /// Lets go of what is too old.
     pub fn forget_old(&self, now: Wall) {
-        let mut kept = self.kept.lock();
-        for kind in Kind::ALL {
-            for gone in kept.rings[kind as usize].trim(now) {
-                kept.changed(Change::Remove(gone));
-            }
-        }
+        self.kept.lock().trim(now);
     }
 
     /// What the disk does not know yet, oldest first, at most so many; see [`Events::not_written`].
     pub(super) fn take_unwritten(&self, most: usize) -> Vec<Change> {
-        let mut kept = self.kept.lock();
-        if kept.unwritten.is_some() && kept.reserved.saturating_sub(kept.last) < RESERVED / 2 {
-            let more = kept.reserved.saturating_add(RESERVED);
-            // Before everything else, so that a half of what is reserved is always left for what comes meanwhile.
-            if let Some(unwritten) = &mut kept.unwritten
-                && !unwritten.contains(&Change::Reserve(more))
-            {
-                unwritten.push_front(Change::Reserve(more));
-            }
-        }
-        let Some(unwritten) = &mut kept.unwritten else { return Vec::new() };
-        let most = most.min(unwritten.len());
-        unwritten.drain(..most).collect()
+        self.kept.lock().take_unwritten(most)
     }
 
     /// These are on disk.
     pub(super) fn written(&self, changes: &[Change]) {
-        let reserved = changes.iter().filter_map(|change| match change {
-            Change::Reserve(upto) => Some(*upto),
-            _ => None,
-        });
-        if let Some(reserved) = reserved.max() {
-            let mut kept = self.kept.lock();
-            kept.reserved = kept.reserved.max(reserved);
-        }
+        self.kept.lock().written(changes);
     }
 
     /// These are not: they are for the next time.
     pub(super) fn not_written(&self, changes: Vec<Change>) {
-        let mut kept = self.kept.lock();
-        if let Some(unwritten) = &mut kept.unwritten {
-            for change in changes.into_iter().rev() {
-                unwritten.push_front(change);
-            }
-        }
-        kept.make_room();
+        self.kept.lock().not_written(changes);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::kept::{RESERVED, WAITING};
     use super::*;
 
     fn words(events: &[Event]) -> Vec<&str> {
