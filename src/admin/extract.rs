@@ -2,7 +2,7 @@
 //!
 //! The same as axum's own of these names, which answer in plain text.
 
-use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
+use axum::extract::rejection::{BytesRejection, JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
@@ -31,6 +31,12 @@ impl From<QueryRejection> for Problem {
 
 impl From<PathRejection> for Problem {
     fn from(why: PathRejection) -> Self {
+        Self::new(why.status(), why.body_text())
+    }
+}
+
+impl From<BytesRejection> for Problem {
+    fn from(why: BytesRejection) -> Self {
         Self::new(why.status(), why.body_text())
     }
 }

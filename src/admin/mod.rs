@@ -16,6 +16,7 @@ mod console;
 pub mod explain;
 mod extract;
 pub mod feeds;
+mod giving;
 mod headers;
 pub mod listener;
 mod monitor;

@@ -1,7 +1,6 @@
 //! Pools: as they are, and the operator's acts on them.
 
 use axum::Json;
-use axum::body::Bytes;
 use axum::extract::{Path, State};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -9,9 +8,10 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Sources;
-use super::auth::{Operator, Reader};
+use super::auth::Reader;
 use super::bindings::known as known_binding;
-use super::orders::{Done, Giving, OrderShown, body};
+use super::giving::{Asking, bodies};
+use super::orders::{Done, OrderShown};
 use super::problem::Problem;
 use super::status::BindingStatus;
 use crate::config::{Config, FailoverReason, Pace, Pool, Spread};
@@ -106,26 +106,19 @@ pub struct MoveAct {
     dry_run: bool,
 }
 
+bodies!(MoveAct);
+
 /// Puts a binding into another tier of a pool, or into a pool.
 #[utoipa::path(post, path = "/api/v1/pools/{name}/move-tier", tag = "pools", params(("name" = String, Path)),
     request_body = MoveAct,
-    responses((status = 200, body = Done), (status = 400, body = Problem), (status = 404, body = Problem),
-        (status = 409, body = Problem)))]
-async fn move_tier(
-    Operator(actor): Operator,
-    State(sources): State<Sources>,
-    Path(name): Path<String>,
-    bytes: Bytes,
-) -> Result<Json<Done>, Problem> {
-    let config = sources.dispatcher.config();
-    let pool = known(&config, &name)?;
-    let act: MoveAct = body(&bytes)?;
-    let binding = known_binding(&sources, &config, &act.binding)?;
+    responses((status = 200, body = Done)))]
+async fn move_tier(asking: Asking<MoveAct>) -> Result<Json<Done>, Problem> {
+    let (sources, config, act) = (&asking.sources, &asking.config, &asking.own);
+    let pool = known(config, &asking.name)?;
+    let binding = known_binding(sources, config, &act.binding)?;
     if act.weight.is_some_and(|weight| weight > HEAVIEST) {
         return Err(Problem::bad(format!("weight: from 0 to {HEAVIEST}")));
     }
-    let words = (act.reason.as_deref(), act.span.as_deref(), act.dry_run);
-    let giving = Giving::new(&sources, actor, "pool.move-tier", words)?;
     let stands = pool.tiers.iter().position(|tier| tier.iter().any(|member| member.binding == binding));
     let weighs = pool.tiers.iter().flatten().find(|member| member.binding == binding).map(|member| member.weight);
     if stands == Some(act.tier) && act.weight.is_none_or(|weight| Some(weight) == weighs) {
@@ -135,7 +128,7 @@ async fn move_tier(
     let seen = sources.live.orders().tier_as_seen(&sources.live.file(), &pool.name, act.tier, now);
     let tier = seen.map_err(Problem::bad)?;
     let order = Act::MoveTier { pool: pool.name.clone(), binding, tier, weight: act.weight };
-    Ok(Json(giving.give(&sources, order).await?))
+    Ok(Json(asking.give("pool.move-tier", order).await?))
 }
 
 fn known<'c>(config: &'c Config, name: &str) -> Result<&'c Pool, Problem> {

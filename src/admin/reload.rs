@@ -96,7 +96,7 @@ async fn reload(
 
 /// What the body says, whatever its type is said to be; none at all asks for a reload.
 fn read(bytes: &Bytes) -> Result<ReloadBody, Problem> {
-    if bytes.is_empty() { Ok(ReloadBody::default()) } else { super::orders::body(bytes) }
+    if bytes.is_empty() { Ok(ReloadBody::default()) } else { super::giving::body(bytes) }
 }
 
 fn summary(changes: &[Changed]) -> String {

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use axum::Json;
-use axum::body::Bytes;
 use axum::extract::{Path, State};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -11,12 +10,12 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Sources;
-use super::auth::{Operator, Reader};
-use super::orders::{Done, Giving, body, reason, refused, with_subject};
+use super::auth::Reader;
+use super::giving::{Asking, bodies, with_subject};
+use super::orders::Done;
 use super::problem::Problem;
 use super::status::TenantStatus;
 use crate::config::{Config, Tenant, units::show_duration};
-use crate::live::Step;
 use crate::message::{PoolName, StreamName, TenantName};
 use crate::orders::{About, Act, no_pool, no_tenant};
 use crate::reputation::Evidence;
@@ -112,24 +111,16 @@ pub struct AssignAct {
     dry_run: bool,
 }
 
+bodies!(HoldAct, AssignAct);
+
 /// Lets a tenant's mail wait: it is taken in, and nothing of it leaves. Its lifetime goes on.
 #[utoipa::path(post, path = "/api/v1/tenants/{name}/hold", tag = "tenants", params(("name" = String, Path)),
     request_body = HoldAct,
-    responses((status = 200, body = Done), (status = 400, body = Problem), (status = 404, body = Problem),
-        (status = 409, body = Problem)))]
-async fn hold(
-    Operator(actor): Operator,
-    State(sources): State<Sources>,
-    Path(name): Path<String>,
-    bytes: Bytes,
-) -> Result<Json<Done>, Problem> {
-    let config = sources.dispatcher.config();
-    let tenant = known(&config, &name)?.name.clone();
-    let act: HoldAct = body(&bytes)?;
-    let words = (act.reason.as_deref(), act.span.as_deref(), act.dry_run);
-    let giving = Giving::new(&sources, actor, "tenant.hold", words)?;
-    let done = giving.give(&sources, Act::HoldTenant { tenant }).await?;
-    let lifetime = show_duration(config.queue.lifetime);
+    responses((status = 200, body = Done)))]
+async fn hold(asking: Asking<HoldAct>) -> Result<Json<Done>, Problem> {
+    let tenant = known(&asking.config, &asking.name)?.name.clone();
+    let done = asking.give("tenant.hold", Act::HoldTenant { tenant }).await?;
+    let lifetime = show_duration(asking.config.queue.lifetime);
     let warning = format!("mail keeps its lifetime: what is older than {lifetime} expires, and its sender is told");
     Ok(Json(done.warned([warning])))
 }
@@ -137,19 +128,11 @@ async fn hold(
 /// Lets a tenant's mail go: ends the operator's hold, and those that stand because a receiver refuses it.
 #[utoipa::path(post, path = "/api/v1/tenants/{name}/release", tag = "tenants", params(("name" = String, Path)),
     request_body = HoldAct,
-    responses((status = 200, body = Done), (status = 400, body = Problem), (status = 404, body = Problem),
-        (status = 409, body = Problem)))]
-async fn release(
-    Operator(actor): Operator,
-    State(sources): State<Sources>,
-    Path(name): Path<String>,
-    bytes: Bytes,
-) -> Result<Json<Done>, Problem> {
-    let config = sources.dispatcher.config();
-    let tenant = known(&config, &name)?;
-    let act: HoldAct = body(&bytes)?;
-    let reason = reason(act.reason.as_deref())?;
-    if act.span.is_some() {
+    responses((status = 200, body = Done)))]
+async fn release(asking: Asking<HoldAct>) -> Result<Json<Done>, Problem> {
+    let (sources, config) = (&asking.sources, &asking.config);
+    let tenant = known(config, &asking.name)?;
+    if asking.span.is_some() {
         return Err(Problem::bad("a release has no end: hold it again when it is time"));
     }
     let orders = sources.live.orders();
@@ -167,46 +150,29 @@ async fn release(
     }
     let message = format!("the mail of {} goes on", tenant.name);
     let done = match order {
-        Some(order) => {
-            let outcome = sources.live.change(vec![Step::Cancel(order.id)], act.dry_run).await.map_err(refused)?;
-            Done::of(outcome, message)
-        }
-        None if act.dry_run => Done { dry_run: true, ..Done::nothing(format!("would be done: {message}")) },
-        None => Done { changed: true, ..Done::nothing(message) },
+        Some(order) => asking.take_back(order, message).await?,
+        None => asking.done(message),
     };
-    if !act.dry_run {
-        if held > 0 {
-            let evidence = Evidence::OperatorRelease { tenant: tenant.name.clone(), destination: None };
-            sources.dispatcher.observe(evidence).await;
-        }
-        let fields = vec![("reason", reason), ("holds", held.to_string())];
-        let act = Act::HoldTenant { tenant: tenant.name.clone() };
-        sources.audit(&actor, "tenant.release", with_subject(fields, &act)).await;
+    if held > 0 {
+        asking.observe(Evidence::OperatorRelease { tenant: tenant.name.clone(), destination: None }).await;
     }
+    let act = Act::HoldTenant { tenant: tenant.name.clone() };
+    asking.note("tenant.release", with_subject(vec![("holds", held.to_string())], &act)).await;
     Ok(Json(done))
 }
 
 /// Lets new mail of a tenant's stream go through another pool. Splits of that stream end; mail that waits stays in its pool.
 #[utoipa::path(post, path = "/api/v1/tenants/{name}/assign", tag = "tenants", params(("name" = String, Path)),
     request_body = AssignAct,
-    responses((status = 200, body = Done), (status = 400, body = Problem), (status = 404, body = Problem),
-        (status = 409, body = Problem)))]
-async fn assign(
-    Operator(actor): Operator,
-    State(sources): State<Sources>,
-    Path(name): Path<String>,
-    bytes: Bytes,
-) -> Result<Json<Done>, Problem> {
-    let config = sources.dispatcher.config();
-    let tenant = known(&config, &name)?;
-    let act: AssignAct = body(&bytes)?;
+    responses((status = 200, body = Done)))]
+async fn assign(asking: Asking<AssignAct>) -> Result<Json<Done>, Problem> {
+    let (config, act) = (&asking.config, &asking.own);
+    let tenant = known(config, &asking.name)?;
     let pool = PoolName::new(&act.pool);
     if config.pools.iter().all(|known| known.name != pool) {
-        return Err(Problem::unknown(no_pool(&config, &pool)));
+        return Err(Problem::unknown(no_pool(config, &pool)));
     }
     let stream = stream(act.stream.as_deref().unwrap_or("default"))?;
-    let words = (act.reason.as_deref(), act.span.as_deref(), act.dry_run);
-    let giving = Giving::new(&sources, actor, "tenant.assign", words)?;
     let before = tenant.pools.get(&stream);
     let mut warnings = Vec::new();
     match before {
@@ -218,7 +184,7 @@ async fn assign(
         Some(_) => {}
     }
     let order = Act::AssignTenant { tenant: tenant.name.clone(), stream, pool };
-    Ok(Json(giving.give(&sources, order).await?.warned(warnings)))
+    Ok(Json(asking.give("tenant.assign", order).await?.warned(warnings)))
 }
 
 /// A name as a file may have it.

@@ -12,28 +12,60 @@ use super::terminal::{columns, visible_json};
 use crate::admin::orders::{Done, OrderShown};
 use crate::clock::Wall;
 
-/// Why, for how long, and whether it is only asked.
+/// Why: of an act that is done once and for all, and has no other options.
 #[derive(Clone, Debug, clap::Args)]
-pub(super) struct Why {
+pub(super) struct Reason {
     /// Why; it stands in the log of acts.
     #[arg(long, value_name = "TEXT")]
-    pub(super) reason: String,
-    /// For so long, such as 90m or 2d; without it until it is taken back.
-    #[arg(long = "for", value_name = "SPAN")]
-    pub(super) span: Option<String>,
+    reason: String,
+}
+
+/// Why, and whether it is only asked.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct Once {
+    #[command(flatten)]
+    reason: Reason,
     /// Only say what would be.
     #[arg(long)]
     pub(super) dry_run: bool,
 }
 
-impl Why {
-    /// The body of an act with these and further fields; those without a value are left out.
-    pub(super) fn body<const N: usize>(&self, more: [(&str, Option<Value>); N]) -> Value {
-        let own = [("reason", Some(Value::from(self.reason.clone()))), ("for", self.span.clone().map(Value::from))];
-        let dry = ("dry_run", self.dry_run.then_some(Value::Bool(true)));
-        let fields = own.into_iter().chain([dry]).chain(more);
+/// Why, whether it is only asked, and for how long.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct Why {
+    #[command(flatten)]
+    pub(super) once: Once,
+    /// For so long, such as 90m or 2d; without it until it is taken back.
+    #[arg(long = "for", value_name = "SPAN")]
+    span: Option<String>,
+}
+
+/// A further field of an act's body; one without a value is left out.
+pub(super) type Field<'a> = (&'a str, Option<Value>);
+
+impl Reason {
+    /// The body of an act with this and further fields.
+    pub(super) fn body<'a>(&self, more: impl IntoIterator<Item = Field<'a>>) -> Value {
+        let own = ("reason", Some(Value::from(self.reason.clone())));
+        let fields = std::iter::once(own).chain(more);
         let fields = fields.filter_map(|(name, value)| Some((name.to_owned(), value?)));
         Value::Object(fields.collect::<Map<String, Value>>())
+    }
+}
+
+impl Once {
+    /// The body of an act with these and further fields.
+    pub(super) fn body<'a>(&self, more: impl IntoIterator<Item = Field<'a>>) -> Value {
+        let dry = ("dry_run", self.dry_run.then_some(Value::Bool(true)));
+        self.reason.body(std::iter::once(dry).chain(more))
+    }
+}
+
+impl Why {
+    /// The body of an act with these and further fields.
+    pub(super) fn body<'a>(&self, more: impl IntoIterator<Item = Field<'a>>) -> Value {
+        let span = ("for", self.span.clone().map(Value::from));
+        self.once.body(std::iter::once(span).chain(more))
     }
 }
 
@@ -149,7 +181,8 @@ mod tests {
 
     #[test]
     fn a_body_holds_what_was_given() {
-        let why = Why { reason: "moved".into(), span: Some("2h".into()), dry_run: false };
+        let once = Once { reason: Reason { reason: "moved".into() }, dry_run: false };
+        let why = Why { once, span: Some("2h".into()) };
         let body = why.body([("cap", Some(Value::from(7))), ("provider", None)]);
         assert_eq!(body, serde_json::json!({"reason": "moved", "for": "2h", "cap": 7}));
     }

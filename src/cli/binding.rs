@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::acts::{Why, act, moment, order_line, path, said, show, standing};
+use super::acts::{Reason, Why, act, moment, order_line, path, said, show, standing};
 use super::columns::{Columns, Side, paragraph};
 use super::fail;
 use super::remote::Remote;
@@ -41,29 +41,11 @@ enum Verb {
         name: String,
     },
     /// Take a binding out, everywhere or at one destination.
-    Suspend {
-        /// Which.
-        #[arg(value_name = "NAME")]
-        name: String,
-        /// At this provider (or site, as the status has it) only.
-        #[arg(long, value_name = "DESTINATION")]
-        at: Option<String>,
-        #[command(flatten)]
-        why: Why,
-    },
+    Suspend(Whole),
     /// Bring a binding back: ends suspensions whatever their cause, a drain, and a removal under way.
     ///
     /// With --for automation does not take it out again for so long.
-    Resume {
-        /// Which.
-        #[arg(value_name = "NAME")]
-        name: String,
-        /// At this provider (or site) only.
-        #[arg(long, value_name = "DESTINATION")]
-        at: Option<String>,
-        #[command(flatten)]
-        why: Why,
-    },
+    Resume(Whole),
     /// Let a binding take no more mail; what is on the wire ends as it would. Resume ends it.
     Drain {
         /// Which.
@@ -108,10 +90,29 @@ enum Verb {
         /// Of the warm-up towards this provider.
         #[arg(long, value_name = "PROVIDER")]
         provider: Option<String>,
-        /// Why; it stands in the log of acts.
-        #[arg(long, value_name = "TEXT")]
-        reason: String,
+        #[command(flatten)]
+        reason: Reason,
     },
+}
+
+/// A binding, as a whole or at one destination.
+#[derive(Debug, clap::Args)]
+struct Whole {
+    /// Which.
+    #[arg(value_name = "NAME")]
+    name: String,
+    /// At this provider (or site, as the status has it) only.
+    #[arg(long, value_name = "DESTINATION")]
+    at: Option<String>,
+    #[command(flatten)]
+    why: Why,
+}
+
+impl Whole {
+    fn act(&self, remote: &Remote, verb: &str) -> ExitCode {
+        let body = self.why.body([("destination", self.at.clone().map(Value::from))]);
+        act(remote, &path("bindings", &self.name, verb), &body)
+    }
 }
 
 pub(super) fn main(args: &Args) -> ExitCode {
@@ -119,12 +120,8 @@ pub(super) fn main(args: &Args) -> ExitCode {
     match &args.verb {
         Verb::List => show(remote, "/api/v1/bindings", list),
         Verb::Show { name } => show(remote, &path("bindings", name, ""), one),
-        Verb::Suspend { name, at, why } => {
-            act(remote, &path("bindings", name, "suspend"), &why.body([("destination", at.clone().map(Value::from))]))
-        }
-        Verb::Resume { name, at, why } => {
-            act(remote, &path("bindings", name, "resume"), &why.body([("destination", at.clone().map(Value::from))]))
-        }
+        Verb::Suspend(whole) => whole.act(remote, "suspend"),
+        Verb::Resume(whole) => whole.act(remote, "resume"),
         Verb::Drain { name, why } => act(remote, &path("bindings", name, "drain"), &why.body([])),
         Verb::Remove { name, wait, why } => remove(remote, name, wait, why),
         Verb::SetCap { name, cap, why } => {
@@ -132,9 +129,8 @@ pub(super) fn main(args: &Args) -> ExitCode {
             act(remote, &path("bindings", name, "set-cap"), &why.body([("cap", Some(cap))]))
         }
         Verb::SetStage { name, stage, provider, reason } => {
-            let why = Why { reason: reason.clone(), span: None, dry_run: false };
             let more = [("stage", Some(Value::from(*stage))), ("provider", provider.clone().map(Value::from))];
-            act(remote, &path("bindings", name, "set-stage"), &why.body(more))
+            act(remote, &path("bindings", name, "set-stage"), &reason.body(more))
         }
     }
 }
@@ -156,7 +152,7 @@ fn remove(remote: &Remote, name: &str, wait: &str, why: &Why) -> ExitCode {
         Ok(removal) => removal,
         Err(error) => return fail(format_args!("{} answered something else: {error}", remote.admin)),
     };
-    if !why.dry_run && !removal.removed {
+    if !why.once.dry_run && !removal.removed {
         match follow(remote, name, wait) {
             Ok(removed) => removal.removed = removed,
             Err(error) => return fail(error),
@@ -168,7 +164,7 @@ fn remove(remote: &Remote, name: &str, wait: &str, why: &Why) -> ExitCode {
     } else {
         print!("{}", removed(name, &removal, columns()));
     }
-    if why.dry_run || removal.removed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if why.once.dry_run || removal.removed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// The order by which a binding is to go, or is gone.

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use serde_json::Value;
 
-use super::acts::{Why, act, order_line, path, show};
+use super::acts::{Once, Why, act, order_line, path, show};
 use super::columns::{Columns, Side, paragraph};
 use super::remote::Remote;
 use crate::admin::tenants::{TenantList, TenantShown};
@@ -42,12 +42,8 @@ enum Verb {
         /// Whose.
         #[arg(value_name = "TENANT")]
         tenant: String,
-        /// Why; it stands in the log of acts.
-        #[arg(long, value_name = "TEXT")]
-        reason: String,
-        /// Only say what would be.
-        #[arg(long)]
-        dry_run: bool,
+        #[command(flatten)]
+        why: Once,
     },
     /// Let new mail of a tenant's stream go through another pool. Mail that waits stays: see remuda queue move.
     Assign {
@@ -71,10 +67,7 @@ pub(super) fn main(args: &Args) -> ExitCode {
         Verb::List => show(remote, "/api/v1/tenants", list),
         Verb::Show { tenant } => show(remote, &path("tenants", tenant, ""), one),
         Verb::Hold { tenant, why } => act(remote, &path("tenants", tenant, "hold"), &why.body([])),
-        Verb::Release { tenant, reason, dry_run } => {
-            let why = Why { reason: reason.clone(), span: None, dry_run: *dry_run };
-            act(remote, &path("tenants", tenant, "release"), &why.body([]))
-        }
+        Verb::Release { tenant, why } => act(remote, &path("tenants", tenant, "release"), &why.body([])),
         Verb::Assign { tenant, pool, stream, why } => {
             let more = [("pool", Some(Value::from(pool.clone()))), ("stream", Some(Value::from(stream.clone())))];
             act(remote, &path("tenants", tenant, "assign"), &why.body(more))

@@ -1,8 +1,6 @@
 //! Suspend, resume, drain, another cap, another stage.
 
 use axum::Json;
-use axum::body::Bytes;
-use axum::extract::{Path, State};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -10,12 +8,11 @@ use utoipa_axum::routes;
 
 use super::{known, last_of};
 use crate::admin::Sources;
-use crate::admin::auth::Operator;
-use crate::admin::orders::{Done, Giving, body, reason, refused, span, until, with_subject};
+use crate::admin::giving::{Asking, Body, Fields, Words, bodies, until, with_subject};
+use crate::admin::orders::Done;
 use crate::admin::problem::Problem;
 use crate::clock::Wall;
 use crate::config::{Config, suggest};
-use crate::live::Step;
 use crate::message::{BindingName, DestinationName, ProviderName};
 use crate::orders::{About, Act};
 use crate::reputation::{Evidence, Health, Reason, Subject, UNTIL_CLEARED};
@@ -97,23 +94,23 @@ pub struct StageAct {
     reason: Option<String>,
 }
 
+bodies!(HealthAct, DrainAct, CapAct);
+
+impl Body for StageAct {
+    fn words(&self) -> Words<'_> {
+        Words { reason: self.reason.as_deref(), ..Words::default() }
+    }
+}
+
 /// Takes a binding out, everywhere or at one destination. Nothing new leaves by it; what is on the wire ends as it would.
 #[utoipa::path(post, path = "/api/v1/bindings/{name}/suspend", tag = "bindings", params(("name" = String, Path)),
     request_body = HealthAct,
-    responses((status = 200, body = Done), (status = 400, body = Problem), (status = 404, body = Problem)))]
-async fn suspend(
-    Operator(actor): Operator,
-    State(sources): State<Sources>,
-    Path(name): Path<String>,
-    bytes: Bytes,
-) -> Result<Json<Done>, Problem> {
-    let config = sources.dispatcher.config();
-    let binding = known(&sources, &config, &name)?;
-    let act: HealthAct = body(&bytes)?;
-    let (reason, span) = (reason(act.reason.as_deref())?, span(act.span.as_deref())?);
-    let destination = destination(&sources, &config, act.destination.as_deref())?;
-    let now = sources.dispatcher.now().wall;
-    let end = span.map_or(UNTIL_CLEARED, |span| now.plus(span));
+    responses((status = 200, body = Done)))]
+async fn suspend(asking: Asking<HealthAct>) -> Result<Json<Done>, Problem> {
+    let (sources, config) = (&asking.sources, &asking.config);
+    let binding = known(sources, config, &asking.name)?;
+    let destination = destination(sources, config, asking.own.destination.as_deref())?;
+    let end = asking.until.unwrap_or(UNTIL_CLEARED);
     let subject = subject(&binding, destination.as_ref());
     let health = sources.dispatcher.with_core(|core| core.reputation().health(&subject).clone());
     let at = at(destination.as_ref());
@@ -122,41 +119,26 @@ async fn suspend(
     {
         return Ok(Json(Done::nothing(format!("{binding}{at} is suspended by the operator already, {}", ends(until)))));
     }
-    let warnings = if destination.is_none() { last_of(&sources, &config, &binding) } else { Vec::new() };
-    let message = format!("{binding}{at} is suspended {}", ends(end));
-    if act.dry_run {
-        let done = Done { dry_run: true, ..Done::nothing(format!("would be done: {message}")) };
-        return Ok(Json(done.warned(warnings)));
-    }
+    let warnings = if destination.is_none() { last_of(sources, config, &binding) } else { Vec::new() };
     let evidence = Evidence::OperatorSuspend {
         binding: binding.clone(),
         destination: destination.clone(),
-        reason: format!("{}: {reason}", actor.name),
-        span,
+        reason: format!("{}: {}", asking.who(), asking.reason),
+        span: asking.span,
     };
-    sources.dispatcher.observe(evidence).await;
-    let fields = fields(&binding, destination.as_ref(), reason, span.map(|span| now.plus(span)));
-    sources.audit(&actor, "binding.suspend", fields).await;
-    Ok(Json(Done { changed: true, ..Done::nothing(message) }.warned(warnings)))
+    asking.observe(evidence).await;
+    asking.note("binding.suspend", fields(&binding, destination.as_ref())).await;
+    Ok(Json(asking.done(format!("{binding}{at} is suspended {}", ends(end))).warned(warnings)))
 }
 
 /// Brings a binding back, everywhere or at one destination: ends suspensions whatever their cause, and a drain.
 #[utoipa::path(post, path = "/api/v1/bindings/{name}/resume", tag = "bindings", params(("name" = String, Path)),
     request_body = HealthAct,
-    responses((status = 200, body = Done), (status = 400, body = Problem), (status = 404, body = Problem),
-        (status = 409, body = Problem)))]
-async fn resume(
-    Operator(actor): Operator,
-    State(sources): State<Sources>,
-    Path(name): Path<String>,
-    bytes: Bytes,
-) -> Result<Json<Done>, Problem> {
-    let config = sources.dispatcher.config();
-    let binding = known(&sources, &config, &name)?;
-    let act: HealthAct = body(&bytes)?;
-    let (reason, span) = (reason(act.reason.as_deref())?, span(act.span.as_deref())?);
-    let destination = destination(&sources, &config, act.destination.as_deref())?;
-    let now = sources.dispatcher.now().wall;
+    responses((status = 200, body = Done)))]
+async fn resume(asking: Asking<HealthAct>) -> Result<Json<Done>, Problem> {
+    let (sources, config) = (&asking.sources, &asking.config);
+    let binding = known(sources, config, &asking.name)?;
+    let destination = destination(sources, config, asking.own.destination.as_deref())?;
     let at = at(destination.as_ref());
     let orders = sources.live.orders();
     let order = orders.about(About::Use(&binding)).filter(|_| destination.is_none());
@@ -167,53 +149,35 @@ async fn resume(
         };
         core.reputation().all().any(|(subject, health)| of_it(&subject) && *health != Health::Active)
     });
-    if !is_out && order.is_none() && span.is_none() {
-        return Ok(Json(
-            Done::nothing(format!("{binding}{at} is active already")).warned(switched_off(&config, &binding)),
-        ));
+    if !is_out && order.is_none() && asking.span.is_none() {
+        let nothing = Done::nothing(format!("{binding}{at} is active already"));
+        return Ok(Json(nothing.warned(switched_off(config, &binding))));
     }
-    let kept = span.map_or_else(String::new, |span| {
-        format!(", and automation does not take it out again before {}", now.plus(span))
-    });
-    let mut done = match order {
+    let kept = asking
+        .until
+        .map_or_else(String::new, |until| format!(", and automation does not take it out again before {until}"));
+    let done = match order {
         Some(order) => {
-            let outcome = sources.live.change(vec![Step::Cancel(order.id)], act.dry_run).await.map_err(refused)?;
-            Done::of(outcome, format!("{binding} is resumed, order {} ({}) is taken back{kept}", order.id.0, order.act))
+            let words = format!("{binding} is resumed, order {} ({}) is taken back{kept}", order.id.0, order.act);
+            asking.take_back(order, words).await?
         }
-        None => {
-            let message = format!("{binding}{at} is resumed{kept}");
-            let message = if act.dry_run { format!("would be done: {message}") } else { message };
-            Done { changed: !act.dry_run, dry_run: act.dry_run, ..Done::nothing(message) }
-        }
+        None => asking.done(format!("{binding}{at} is resumed{kept}")),
     };
-    if !act.dry_run {
-        let evidence = Evidence::OperatorResume { binding: binding.clone(), destination: destination.clone(), span };
-        sources.dispatcher.observe(evidence).await;
-        let fields = fields(&binding, destination.as_ref(), reason, span.map(|span| now.plus(span)));
-        sources.audit(&actor, "binding.resume", fields).await;
-    }
-    done = done.warned(switched_off(&config, &binding));
-    Ok(Json(done))
+    let (of, span) = (binding.clone(), asking.span);
+    asking.observe(Evidence::OperatorResume { binding: of, destination: destination.clone(), span }).await;
+    asking.note("binding.resume", fields(&binding, destination.as_ref())).await;
+    Ok(Json(done.warned(switched_off(config, &binding))))
 }
 
 /// Lets a binding take no more mail: weight 0 in all its pools. What is on the wire ends as it would.
 #[utoipa::path(post, path = "/api/v1/bindings/{name}/drain", tag = "bindings", params(("name" = String, Path)),
     request_body = DrainAct,
-    responses((status = 200, body = Done), (status = 400, body = Problem), (status = 404, body = Problem),
-        (status = 409, body = Problem)))]
-async fn drain(
-    Operator(actor): Operator,
-    State(sources): State<Sources>,
-    Path(name): Path<String>,
-    bytes: Bytes,
-) -> Result<Json<Done>, Problem> {
-    let config = sources.dispatcher.config();
-    let binding = known(&sources, &config, &name)?;
-    let act: DrainAct = body(&bytes)?;
-    let warnings = last_of(&sources, &config, &binding);
-    let words = (act.reason.as_deref(), act.span.as_deref(), act.dry_run);
-    let giving = Giving::new(&sources, actor, "binding.drain", words)?;
-    let done = giving.give(&sources, Act::Drain { binding: binding.clone() }).await?;
+    responses((status = 200, body = Done)))]
+async fn drain(asking: Asking<DrainAct>) -> Result<Json<Done>, Problem> {
+    let (sources, config) = (&asking.sources, &asking.config);
+    let binding = known(sources, config, &asking.name)?;
+    let warnings = last_of(sources, config, &binding);
+    let done = asking.give("binding.drain", Act::Drain { binding: binding.clone() }).await?;
     if done.changed {
         sources.dispatcher.retire(&binding);
     }
@@ -223,23 +187,14 @@ async fn drain(
 /// Gives a binding another daily cap. What was accepted today counts.
 #[utoipa::path(post, path = "/api/v1/bindings/{name}/set-cap", tag = "bindings", params(("name" = String, Path)),
     request_body = CapAct,
-    responses((status = 200, body = Done), (status = 400, body = Problem), (status = 404, body = Problem),
-        (status = 409, body = Problem)))]
-async fn set_cap(
-    Operator(actor): Operator,
-    State(sources): State<Sources>,
-    Path(name): Path<String>,
-    bytes: Bytes,
-) -> Result<Json<Done>, Problem> {
-    let config = sources.dispatcher.config();
-    let binding = known(&sources, &config, &name)?;
-    let act: CapAct = body(&bytes)?;
-    let words = (act.reason.as_deref(), act.span.as_deref(), act.dry_run);
-    let giving = Giving::new(&sources, actor, "binding.set-cap", words)?;
-    let Some(cap) = cap(&act.cap)? else {
-        return Ok(Json(default_cap(&sources, giving, &binding).await?));
+    responses((status = 200, body = Done)))]
+async fn set_cap(asking: Asking<CapAct>) -> Result<Json<Done>, Problem> {
+    let (sources, config) = (&asking.sources, &asking.config);
+    let binding = known(sources, config, &asking.name)?;
+    let Some(cap) = cap(&asking.own.cap)? else {
+        return Ok(Json(default_cap(&asking, &binding).await?));
     };
-    let done = giving.give(&sources, Act::SetCap { binding: binding.clone(), cap }).await?;
+    let done = asking.give("binding.set-cap", Act::SetCap { binding: binding.clone(), cap }).await?;
     let pools = config.pools.iter().filter(|pool| pool.binding_limits.daily_cap.is_some() && cap.is_none());
     let of_pool = pools.filter(|pool| pool.tiers.iter().flatten().any(|member| member.binding == binding));
     let warnings =
@@ -248,17 +203,15 @@ async fn set_cap(
 }
 
 /// `cap = "default"`: what the file says.
-async fn default_cap(sources: &Sources, giving: Giving, binding: &BindingName) -> Result<Done, Problem> {
-    let orders = sources.live.orders();
+async fn default_cap(asking: &Asking<CapAct>, binding: &BindingName) -> Result<Done, Problem> {
+    let orders = asking.sources.live.orders();
     let Some(order) = orders.about(About::Cap(binding)) else {
         return Ok(Done::nothing(format!("{binding} has the cap that the file says already")));
     };
-    let outcome = sources.live.change(vec![Step::Cancel(order.id)], giving.is_dry).await.map_err(refused)?;
-    if !giving.is_dry {
-        let fields = vec![("what", "the cap of the file".to_owned()), ("reason", giving.reason)];
-        sources.audit(&giving.actor, giving.name, with_subject(fields, &order.act)).await;
-    }
-    Ok(Done::of(outcome, format!("{binding} has the cap that the file says")))
+    let done = asking.take_back(order, format!("{binding} has the cap that the file says")).await?;
+    let fields = vec![("what", "the cap of the file".to_owned())];
+    asking.note("binding.set-cap", with_subject(fields, &order.act)).await;
+    Ok(done)
 }
 
 /// `None`: what the file says.
@@ -283,21 +236,14 @@ fn cap(word: &CapWord) -> Result<Option<Option<u64>>, Problem> {
 /// Puts a binding's warm-up on another stage. It goes on from there by itself; the stage stays over a restart.
 #[utoipa::path(post, path = "/api/v1/bindings/{name}/set-stage", tag = "bindings", params(("name" = String, Path)),
     request_body = StageAct,
-    responses((status = 200, body = Done), (status = 400, body = Problem), (status = 404, body = Problem),
-        (status = 409, body = Problem)))]
-async fn set_stage(
-    Operator(actor): Operator,
-    State(sources): State<Sources>,
-    Path(name): Path<String>,
-    bytes: Bytes,
-) -> Result<Json<Done>, Problem> {
-    let config = sources.dispatcher.config();
-    let binding = known(&sources, &config, &name)?;
-    let act: StageAct = body(&bytes)?;
-    let reason = reason(act.reason.as_deref())?;
+    responses((status = 200, body = Done)))]
+async fn set_stage(asking: Asking<StageAct>) -> Result<Json<Done>, Problem> {
+    let (sources, config) = (&asking.sources, &asking.config);
+    let binding = known(sources, config, &asking.name)?;
+    let act = &asking.own;
     let provider = act.provider.as_deref().map(ProviderName::new);
     if let Some(provider) = provider.as_ref().filter(|wanted| config.providers.iter().all(|p| p.name != **wanted)) {
-        return Err(Problem::unknown(no_provider(&config, provider.as_str())));
+        return Err(Problem::unknown(no_provider(config, provider.as_str())));
     }
     let change =
         sources.dispatcher.set_stage(&binding, provider.as_ref(), act.stage).await.map_err(Problem::conflict)?;
@@ -312,12 +258,11 @@ async fn set_stage(
     }
     let fields = vec![
         ("binding", binding.to_string()),
-        ("provider", act.provider.unwrap_or_default()),
+        ("provider", act.provider.clone().unwrap_or_default()),
         ("from", change.from.to_string()),
         ("to", change.to.to_string()),
-        ("reason", reason),
     ];
-    sources.audit(&actor, "binding.set-stage", fields).await;
+    asking.note("binding.set-stage", fields).await;
     let message =
         format!("{binding}{to} stands on stage {} (was {}): {allowance} recipients today", change.to, change.from);
     Ok(Json(Done { changed: change.from != change.to, ..Done::nothing(message) }.warned(warnings)))
@@ -361,16 +306,6 @@ fn ends(end: Wall) -> String {
     if end == UNTIL_CLEARED { "until it is resumed".to_owned() } else { until(Some(end)) }
 }
 
-fn fields(
-    binding: &BindingName,
-    destination: Option<&DestinationName>,
-    reason: String,
-    end: Option<Wall>,
-) -> Vec<(&'static str, String)> {
-    vec![
-        ("binding", binding.to_string()),
-        ("destination", destination.map(ToString::to_string).unwrap_or_default()),
-        ("reason", reason),
-        ("until", end.map(|at| at.to_string()).unwrap_or_default()),
-    ]
+fn fields(binding: &BindingName, destination: Option<&DestinationName>) -> Fields {
+    vec![("binding", binding.to_string()), ("destination", destination.map(ToString::to_string).unwrap_or_default())]
 }

@@ -7,8 +7,6 @@
 use std::time::Duration;
 
 use axum::Json;
-use axum::body::Bytes;
-use axum::extract::{Path, State};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -16,8 +14,8 @@ use utoipa_axum::routes;
 
 use super::{known, last_of, seats};
 use crate::admin::Sources;
-use crate::admin::auth::Operator;
-use crate::admin::orders::{Done, Giving, body, span};
+use crate::admin::giving::{Asking, bodies, span};
+use crate::admin::orders::Done;
 use crate::admin::problem::Problem;
 use crate::config::{Config, key_path};
 use crate::message::BindingName;
@@ -48,6 +46,8 @@ pub struct RemoveAct {
     dry_run: bool,
 }
 
+bodies!(RemoveAct);
+
 /// How far a removal is.
 #[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct Removal {
@@ -68,33 +68,24 @@ pub struct Removal {
 /// mail that waits is not bound to a binding, and leaves by the others of its pool.
 #[utoipa::path(post, path = "/api/v1/bindings/{name}/remove", tag = "bindings", params(("name" = String, Path)),
     request_body = RemoveAct,
-    responses((status = 200, body = Removal), (status = 400, body = Problem), (status = 404, body = Problem),
-        (status = 409, body = Problem)))]
-async fn remove(
-    Operator(actor): Operator,
-    State(sources): State<Sources>,
-    Path(name): Path<String>,
-    bytes: Bytes,
-) -> Result<Json<Removal>, Problem> {
-    let config = sources.dispatcher.config();
-    let binding = known(&sources, &config, &name)?;
-    let act: RemoveAct = body(&bytes)?;
-    let wait = span(act.wait.as_deref())?.unwrap_or_default().min(WAIT_MAX);
-    let words = (act.reason.as_deref(), act.span.as_deref(), act.dry_run);
-    let giving = Giving::new(&sources, actor, "binding.remove", words)?;
+    responses((status = 200, body = Removal)))]
+async fn remove(asking: Asking<RemoveAct>) -> Result<Json<Removal>, Problem> {
+    let (sources, config) = (&asking.sources, &asking.config);
+    let binding = known(sources, config, &asking.name)?;
+    let wait = span(asking.own.wait.as_deref())?.unwrap_or_default().min(WAIT_MAX);
     let delete = lines(&sources.live.file(), &binding);
-    let warnings = last_of(&sources, &config, &binding);
-    let act_of = Act::Remove { binding: binding.clone(), draining: true };
-    let done = giving.give(&sources, act_of).await?.warned(warnings);
-    if act.dry_run {
+    let warnings = last_of(sources, config, &binding);
+    let act = Act::Remove { binding: binding.clone(), draining: true };
+    let done = asking.give("binding.remove", act).await?.warned(warnings);
+    if asking.is_dry {
         return Ok(Json(Removal { done, delete, ..Removal::default() }));
     }
     sources.dispatcher.retire(&binding);
     let began = sources.dispatcher.now().mono;
-    let mut removed = is_gone(&sources, &binding);
+    let mut removed = is_gone(sources, &binding);
     while !removed && sources.dispatcher.now().mono.since(began) < wait {
         tokio::time::sleep(LOOK).await;
-        removed = is_gone(&sources, &binding);
+        removed = is_gone(sources, &binding);
     }
     let (attempts, connections) = sources.dispatcher.on_the_wire(&binding);
     Ok(Json(Removal { done, removed, attempts, connections, delete }))

@@ -17,15 +17,13 @@ use super::find::{self, Asked, Effort, FilterText, Matched};
 use super::shown::{self, ActAnswer, ActEntry, ReasonCount};
 use crate::admin::Sources;
 use crate::admin::auth::{Actor, Operator};
+use crate::admin::giving::{span, words};
 use crate::admin::problem::Problem;
 use crate::clock::Wall;
-use crate::config::units::parse_duration;
 use crate::message::{EntryId, Hold};
 use crate::queue::core::acts::Act;
 use crate::queue::dispatcher::acts::{Acted, Came, Stopped};
 
-/// Characters of a reason at most.
-const REASON_MAX: usize = 500;
 /// How long one request may act; it can be asked again behind the last entry.
 const PATIENCE: Duration = Duration::from_secs(12);
 /// Entries that are named in the answer.
@@ -108,8 +106,6 @@ impl Verb {
 /// what stands in the way.
 #[utoipa::path(post, path = "/api/v1/queue/retry", tag = "queue", request_body = ActRequest, responses(
     (status = 200, description = "What came of it", body = ActAnswer),
-    (status = 400, description = "The request means nothing", body = Problem, content_type = "application/problem+json"),
-    (status = 403, description = "The token may not do this", body = Problem, content_type = "application/problem+json"),
     (status = 404, description = "No such entry", body = Problem, content_type = "application/problem+json"),
     (status = 409, description = "More entries than were confirmed; nothing was done", body = Problem, content_type = "application/problem+json"),
 ))]
@@ -123,8 +119,6 @@ pub(super) async fn retry(State(sources): State<Sources>, Operator(actor): Opera
 /// it expires is reported to its sender. What is held for longer already stays as it is; to shorten that, release it first.
 #[utoipa::path(post, path = "/api/v1/queue/hold", tag = "queue", request_body = ActRequest, responses(
     (status = 200, description = "What came of it", body = ActAnswer),
-    (status = 400, description = "The request means nothing", body = Problem, content_type = "application/problem+json"),
-    (status = 403, description = "The token may not do this", body = Problem, content_type = "application/problem+json"),
     (status = 404, description = "No such entry", body = Problem, content_type = "application/problem+json"),
     (status = 409, description = "More entries than were confirmed; nothing was done", body = Problem, content_type = "application/problem+json"),
 ))]
@@ -137,8 +131,6 @@ pub(super) async fn hold(State(sources): State<Sources>, Operator(actor): Operat
 /// What was held goes on where it stood: one that waits for its next try waits for that.
 #[utoipa::path(post, path = "/api/v1/queue/release", tag = "queue", request_body = ActRequest, responses(
     (status = 200, description = "What came of it", body = ActAnswer),
-    (status = 400, description = "The request means nothing", body = Problem, content_type = "application/problem+json"),
-    (status = 403, description = "The token may not do this", body = Problem, content_type = "application/problem+json"),
     (status = 404, description = "No such entry", body = Problem, content_type = "application/problem+json"),
     (status = 409, description = "More entries than were confirmed; nothing was done", body = Problem, content_type = "application/problem+json"),
 ))]
@@ -152,8 +144,6 @@ pub(super) async fn release(State(sources): State<Sources>, Operator(actor): Ope
 /// tenant that is gone is only ended silently, since no report could leave.
 #[utoipa::path(post, path = "/api/v1/queue/bounce", tag = "queue", request_body = ActRequest, responses(
     (status = 200, description = "What came of it", body = ActAnswer),
-    (status = 400, description = "The request means nothing", body = Problem, content_type = "application/problem+json"),
-    (status = 403, description = "The token may not do this", body = Problem, content_type = "application/problem+json"),
     (status = 404, description = "No such entry", body = Problem, content_type = "application/problem+json"),
     (status = 409, description = "More entries than were confirmed; nothing was done", body = Problem, content_type = "application/problem+json"),
 ))]
@@ -166,8 +156,6 @@ pub(super) async fn bounce(State(sources): State<Sources>, Operator(actor): Oper
 /// Tenant and stream stay. It is due at once there, unless it is held. Also for mail whose pool is gone.
 #[utoipa::path(post, path = "/api/v1/queue/move", tag = "queue", request_body = ActRequest, responses(
     (status = 200, description = "What came of it", body = ActAnswer),
-    (status = 400, description = "The request means nothing", body = Problem, content_type = "application/problem+json"),
-    (status = 403, description = "The token may not do this", body = Problem, content_type = "application/problem+json"),
     (status = 404, description = "No such entry", body = Problem, content_type = "application/problem+json"),
     (status = 409, description = "More entries than were confirmed; nothing was done", body = Problem, content_type = "application/problem+json"),
 ))]
@@ -204,10 +192,7 @@ async fn act(sources: &Sources, actor: &Actor, verb: Verb, request: Request) -> 
 
 /// The act of a request. Everything that it says and this act does not know is refused: it was meant for something.
 fn meant(sources: &Sources, actor: &Actor, verb: Verb, request: &ActRequest, now: Wall) -> Result<Act, Problem> {
-    let reason = request.reason.trim();
-    if reason.chars().count() > REASON_MAX || reason.chars().any(char::is_control) {
-        return Err(Problem::bad(format!("reason: at most {REASON_MAX} characters on one line")));
-    }
+    let reason = words(&request.reason)?;
     if matches!(verb, Verb::Hold | Verb::Bounce | Verb::Move) && reason.is_empty() && !request.dry_run {
         return Err(Problem::bad("say why: \"reason\" is what others will read"));
     }
@@ -225,14 +210,8 @@ fn meant(sources: &Sources, actor: &Actor, verb: Verb, request: &ActRequest, now
         Verb::Release => Act::Release,
         Verb::Bounce => Act::Bounce { reason: reason.to_owned(), is_reported: !request.silent },
         Verb::Hold => {
-            let span = request.span.as_deref().map(parse_duration).transpose();
-            let span = span.map_err(|error| Problem::bad(format!("for: {error}")))?;
-            Act::Hold(Hold {
-                reason: reason.to_owned(),
-                actor: actor.name.clone(),
-                at: now,
-                until: span.map(|span| now.plus(span)),
-            })
+            let until = span(request.span.as_deref())?.map(|span| now.plus(span));
+            Act::Hold(Hold { reason: reason.to_owned(), actor: actor.name.clone(), at: now, until })
         }
         Verb::Move => {
             let to = request.to.as_deref().ok_or_else(|| Problem::bad("say where: \"to\" is the name of a pool"))?;
