@@ -185,6 +185,64 @@ mod peers {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     #[ignore = "needs Chromium; tests/run installs it"]
+    async fn a_site_without_a_provider_is_resumed_where_it_is_out_and_nowhere_else() {
+        let (one, two, rest) = (sink().await, sink().await, sink().await);
+        rest.add(Rule::reply(Stage::Rcpt, "451 4.2.1 mailbox busy"));
+        let relay = Relay::start(&settings(&one, &two, &rest)).await;
+        send(&relay, 0, 1, "elsewhere.test").await;
+        let site = wait_until("it was tried", async || {
+            let queue = relay.queue().await;
+            let tried = queue.iter().find(|entry| number(entry, "/attempts") > 0)?;
+            Some(text(tried, "/destination").to_owned())
+        })
+        .await;
+        assert!(site.starts_with("site:"), "{site}");
+        for destination in [&site, "one"] {
+            let body = json!({ "reason": "they asked", "destination": destination });
+            let (code, answer) = relay.post("/api/v1/bindings/a/suspend", &body).await;
+            assert_eq!((code.as_str(), &answer["changed"]), ("200", &json!(true)), "{answer:#}");
+        }
+        let is_out = async |destination: &str| {
+            let status = relay.status().await;
+            array(named(&status, "/bindings", "a"), "/routes")
+                .iter()
+                .any(|route| route["destination"] == destination && route["health"] == "suspended")
+        };
+        assert!(is_out(&site).await && is_out("one").await);
+        let browser = open(&relay).await;
+        browser.until_says(".card", "spare").await;
+        sign_in(&browser).await;
+
+        // In the matrix all sites are one column; its panel names each.
+        browser.run("location.hash = '#/matrix'").await;
+        let cell = "document.querySelector('.cell[aria-label^=\"a at other: Suspended\"]')";
+        browser.until(cell).await;
+        browser.run(&format!("{cell}.click()")).await;
+        browser.until_says("dialog .fact", &site).await;
+        browser.click("dialog button", &format!("Resume at {site}")).await;
+        browser.until("document.querySelector('dialog form')").await;
+        assert_eq!(held(&browser, "Where").await, site.as_str());
+        put(&browser, "Reason", "they answer again").await;
+        browser.run("document.querySelector('dialog form button[type=submit]').click()").await;
+        wait_until("it is back", async || (!is_out(&site).await).then_some(())).await;
+        assert!(is_out("one").await, "what was not meant stays");
+
+        // From the page of the binding it can be chosen as well.
+        let body = json!({ "reason": "again", "destination": site });
+        assert_eq!(relay.post("/api/v1/bindings/a/suspend", &body).await.0, "200");
+        browser.run("[...document.querySelectorAll('dialog')].forEach((one) => one.close())").await;
+        browser.run("location.hash = '#/binding/a'").await;
+        browser.until_says(".binding-page table", &site).await;
+        press(&browser, "#/binding/a", ".binding-page button", "Resume").await;
+        put(&browser, "Where", &site).await;
+        done(&browser).await;
+        wait_until("it is back again", async || (!is_out(&site).await).then_some(())).await;
+        assert!(is_out("one").await);
+        nothing_wrong(&browser).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    #[ignore = "needs Chromium; tests/run installs it"]
     async fn what_is_pressed_for_a_tenant_is_what_is_ordered() {
         let (one, two, rest) = (sink().await, sink().await, sink().await);
         let relay = Relay::start(&settings(&one, &two, &rest)).await;

@@ -102,10 +102,12 @@ function finished(shown, answer) {
   close.focus();
 }
 
-function destinations(chosen) {
-  const options = [["", "everywhere"], ...(state.board?.destinations || []).filter((name) => name !== "other").map((name) => [name, name])];
-  if (chosen && !options.some(([key]) => key === chosen)) options.push([chosen, chosen]);
-  const control = select(options, chosen || "", {});
+// Everywhere, the providers, and the sites without a provider where something is known of this binding.
+function destinations(chosen, binding) {
+  const providers = (state.board?.destinations || []).filter((name) => name !== "other");
+  const sites = [...(binding?.routes || []).map((route) => route.destination), ...(chosen ? [chosen] : [])];
+  const names = [...new Set([...providers, ...sites])];
+  const control = select([["", "everywhere"], ...names.map((name) => [name, name])], chosen || "", {});
   return { element: field("Where", control), read: () => (control.value ? { destination: control.value } : {}) };
 }
 
@@ -154,7 +156,7 @@ export function actOn(binding, at) {
 export function actWith(binding, key, at) {
   const act = ACTS[key];
   const known = state.byName.get(binding);
-  const fields = [...(act.at ? [destinations(at)] : []), ...(act.cap ? [capField(known)] : []), ...(act.stage ? stageFields(known) : [])];
+  const fields = [...(act.at ? [destinations(at, known)] : []), ...(act.cap ? [capField(known)] : []), ...(act.stage ? stageFields(known) : [])];
   form(`${act.label}: ${binding}`, { ...act, fields, submit: act.label, done: `${binding} ${act.done}.`, send: (body) => post(`/api/v1/bindings/${escape(binding)}/${key}`, body) });
 }
 

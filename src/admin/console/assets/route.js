@@ -41,7 +41,9 @@ function content(binding, destination, limits, failed) {
       fact("Verdict", `${plain(route.health)}${route.reason ? `: ${plain(route.reason)}` : ""}`),
       route.health !== "active" ? fact("Until", until(route.until)) : null,
       route.evidence ? fact("Evidence", quote(route.evidence)) : null,
-      route.window ? fact("Window", `${route.window.in_use} in use of ${route.window.limit} (at most ${route.window.ceiling})`, route.window.paused_until ? [", paused, ", time(route.window.paused_until, "left")] : null) : null)),
+      route.window ? fact("Window", `${route.window.in_use} in use of ${route.window.limit} (at most ${route.window.ceiling})`, route.window.paused_until ? [", paused, ", time(route.window.paused_until, "left")] : null) : null,
+      // The buttons below are for all of them at once.
+      destination === OTHER && route.health !== "active" ? fact("This one", button(`Resume at ${route.destination} …`, () => actWith(binding.name, "resume", route.destination), { disabled: !mayAct() })) : null)),
     h("h3", {}, "Last hour"),
     hour ? h("p", {}, `${exactly(hour.all)} attempts: ${hour.share} delivered, ${exactly(past.hour.deferred)} deferred, ${exactly(past.hour.bounced)} bounced.`) : h("p", { class: "soft" }, "No attempt."),
     past?.refusal ? [h("h3", {}, "Last refusal"), refusalLine(past.refusal, time(past.refusal.at, "ago", true)), h("p", { class: "soft" }, `Rule ${past.refusal.rule}; its fault: ${plain(past.refusal.scope)}`)] : null,
@@ -50,8 +52,8 @@ function content(binding, destination, limits, failed) {
     h("h3", {}, "Limits"),
     limits ? table(`Limits of ${binding.name} at ${destination}`, [{ name: "Limit" }, { name: "Value" }, { name: "Set by" }], limits.map((limit) => h("tr", {}, h("th", { scope: "row" }, plain(limit.name)), h("td", {}, limit.value), h("td", { class: "soft" }, limit.key ? `${limit.key}${limit.at ? ` (${limit.at})` : ""}` : "default")))) : h("p", { class: "soft" }, failed || "…"),
     h("div", { class: "buttons" },
-      button(destination === OTHER ? "Suspend …" : `Suspend at ${destination} …`, () => actWith(binding.name, "suspend", destination === OTHER ? "" : destination), { disabled: !mayAct() }),
-      button("Resume …", () => actWith(binding.name, "resume", destination === OTHER || everywhere ? "" : destination), { disabled: !mayAct() }),
+      button(destination === OTHER ? "Suspend everywhere …" : `Suspend at ${destination} …`, () => actWith(binding.name, "suspend", destination === OTHER ? "" : destination), { disabled: !mayAct() }),
+      button(destination === OTHER ? "Resume everywhere …" : "Resume …", () => actWith(binding.name, "resume", destination === OTHER || everywhere ? "" : destination), { disabled: !mayAct() }),
       h("a", { class: "button", href: `#/binding/${escape(binding.name)}` }, "The binding")),
   ];
 }
