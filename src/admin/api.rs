@@ -51,13 +51,12 @@ async fn status(_: Reader, State(sources): State<Sources>) -> Json<Status> {
 
 /// Which events; text, so that a wrong word is answered in words.
 #[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(try_from = "Vec<(String, String)>")]
 #[into_params(parameter_in = Query)]
 pub struct EventFilter {
-    /// One kind, or several with commas between them.
-    #[param(
-        pattern = "^(health|note|listing|report|warmup|feed|spf|audit|config|access)(,(health|note|listing|report|warmup|feed|spf|audit|config|access))*$"
-    )]
-    kind: Option<String>,
+    /// One kind or several: given more than once, or with commas between them.
+    #[param(value_type = Option<Vec<Kind>>)]
+    kind: Vec<String>,
     /// Of this binding.
     binding: Option<String>,
     /// Of this tenant.
@@ -68,6 +67,32 @@ pub struct EventFilter {
     /// After the event of this number.
     #[param(value_type = Option<u64>)]
     after: Option<String>,
+}
+
+/// Of all that a query says; what is not of this filter is somebody else's.
+impl TryFrom<Vec<(String, String)>> for EventFilter {
+    type Error = String;
+
+    fn try_from(said: Vec<(String, String)>) -> Result<Self, String> {
+        let mut filter = Self::default();
+        for (name, text) in said {
+            let field = match name.as_str() {
+                "kind" => {
+                    filter.kind.push(text);
+                    continue;
+                }
+                "binding" => &mut filter.binding,
+                "tenant" => &mut filter.tenant,
+                "since" => &mut filter.since,
+                "after" => &mut filter.after,
+                _ => continue,
+            };
+            if field.replace(text).is_some() {
+                return Err(format!("{name} is given twice"));
+            }
+        }
+        Ok(filter)
+    }
 }
 
 impl EventFilter {

@@ -28,8 +28,8 @@ const FIRST: [&str; 8] = ["actor", "act", "binding", "destination", "tenant", "f
 pub(super) struct Args {
     #[command(flatten)]
     remote: Remote,
-    /// Only this kind, or these with commas between them: health, note, listing, report, warmup, feed, spf, audit, config, access;
-    /// or unmatched.
+    /// Only this kind; for several give it more than once, or commas between them: health, note, listing, report, warmup,
+    /// feed, spf, audit, config, access; or unmatched.
     #[arg(long, value_name = "KIND", value_delimiter = ',')]
     kind: Vec<String>,
     /// Only of this binding.
@@ -228,6 +228,20 @@ mod tests {
     use super::*;
     use crate::outcome::template::is_invisible;
     use crate::outcome::{Scope, Stage};
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    #[test]
+    fn several_kinds_are_asked_for_by_commas_or_one_after_the_other() {
+        for words in [&["--kind", "audit,config"][..], &["--kind", "audit", "--kind", "config"]] {
+            let line: Line = clap::Parser::try_parse_from(["events"].iter().chain(words)).expect("understood");
+            assert_eq!(line.args.filter(), [("kind", "audit,config".to_owned())]);
+        }
+    }
 
     fn one(template: &str) -> UnmatchedReply {
         UnmatchedReply {
