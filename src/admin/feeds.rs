@@ -20,7 +20,6 @@ pub(super) fn routes() -> OpenApiRouter<Sources> {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct FeedList {
     /// In the order of the configuration: its name (`feed`), how it was got, and what it says of whom.
-    #[schema(value_type = Vec<Object>)]
     pub feeds: Vec<FeedSnapshot>,
 }
 

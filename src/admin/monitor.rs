@@ -26,7 +26,6 @@ pub struct MonitorReport {
     pub at: Wall,
     /// Zones by their configured names (never by their DNS names: those may hold a key), listings, domains, reverse DNS.
     #[serde(flatten)]
-    #[schema(value_type = Object)]
     pub seen: Snapshot,
 }
 

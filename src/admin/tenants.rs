@@ -39,7 +39,6 @@ const NAME_MAX: usize = 255;
 pub struct TenantShown {
     /// As in `/api/v1/status`: name, cap, whether the operator holds it, orders.
     #[serde(flatten)]
-    #[schema(value_type = Object)]
     pub status: TenantStatus,
     /// Pool by stream.
     pub pools: BTreeMap<String, String>,
@@ -48,7 +47,6 @@ pub struct TenantShown {
     /// Share against other tenants in the same queue.
     pub weight: u32,
     /// Its mail that is held because a receiver refuses it.
-    #[schema(value_type = Vec<Object>)]
     pub holds: Vec<HoldView>,
 }
 

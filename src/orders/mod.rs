@@ -20,19 +20,21 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::clock::{Wall, rfc3339};
 use crate::config::Config;
 use crate::message::{BindingName, PoolName, StreamName, TenantName};
 
 /// Number of an order; never given twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(transparent)]
 pub struct OrderId(pub u64);
 
 /// What is ordered.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "act", rename_all = "kebab-case")]
+#[schema(as = OrderAct)]
 pub enum Act {
     /// No new attempt through this binding; what is on the wire ends as it would.
     Drain {
@@ -61,7 +63,7 @@ pub enum Act {
         /// The binding.
         binding: BindingName,
         /// 0 is active, 1 the first backup tier; one more than there are makes a new one. Tiers are counted as the file
-        /// has them (and earlier orders made them): [`Orders::tier_as_seen`].
+        /// has them (and earlier orders made them), empty ones included.
         tier: usize,
         /// Its weight there; `None` keeps what it has, or 1.
         weight: Option<u32>,
@@ -83,7 +85,7 @@ pub enum Act {
 }
 
 /// An order that is in force.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Order {
     /// Its number.
     pub id: OrderId,
@@ -96,9 +98,11 @@ pub struct Order {
     pub actor: String,
     /// When.
     #[serde(with = "rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
     pub at: Wall,
     /// When it ends by itself; `None` until cancelled.
     #[serde(with = "rfc3339::option")]
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub until: Option<Wall>,
 }
 

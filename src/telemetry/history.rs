@@ -13,6 +13,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::clock::{Wall, rfc3339};
 use crate::message::BindingName;
@@ -30,7 +31,8 @@ pub const ROUTES_MAX: usize = 16_384;
 const TEXT_MAX: usize = 300;
 
 /// Recipients' attempts by what came of them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = HourTally)]
 pub struct Tally {
     /// Delivered.
     pub delivered: u32,
@@ -61,16 +63,20 @@ impl Tally {
 }
 
 /// What a receiver said when it did not take a mail.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = LastRefusal)]
 pub struct Refusal {
     /// When.
     #[serde(with = "rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
     pub at: Wall,
     /// At which destination, by its label.
+    #[schema(value_type = String)]
     pub destination: Arc<str>,
-    /// The reply, or what failed, in words; cut after [`TEXT_MAX`] characters.
+    /// The reply, or what failed, in words; cut after 300 characters.
     pub text: String,
     /// Id of the rule that understood it.
+    #[schema(value_type = String)]
     pub rule: Arc<str>,
     /// Whose fault it is.
     pub scope: &'static str,
@@ -94,9 +100,10 @@ pub struct Attempted<'a> {
 }
 
 /// The last hour over one route.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct RoutePast {
     /// Label of the destination.
+    #[schema(value_type = String)]
     pub destination: Arc<str>,
     /// All of the last hour (fifty to sixty minutes: it is counted in steps of ten).
     pub hour: Tally,

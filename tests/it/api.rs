@@ -179,6 +179,54 @@ async fn who_brings_a_token_is_known_by_it_and_who_guesses_is_slowed() {
     }
 }
 
+/// Every path of the document, with names that there are in place of the braces.
+fn asked(path: &str) -> String {
+    let kind = path.split('/').nth(3).unwrap_or_default();
+    let name = match kind {
+        "bindings" => "mta1",
+        "pools" => "main",
+        "tenants" => "acme",
+        _ => "7",
+    };
+    path.replace("{name}", name).replace("{id}", name)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_may_only_look_sees_what_the_others_see_and_does_nothing() {
+    let relay = Relay::start(&settings().set("admin", "anonymous", "\"none\"")).await;
+    let document: Value = get(&relay, "/api/v1/openapi.json", &[]).await.json();
+    let (reader, operator) = (bearer(READ.0), bearer(OPERATE.0));
+    let (mut looks, mut acts) = (0, 0);
+    for (path, item) in document["paths"].as_object().unwrap() {
+        // A session is everybody's own, and a stream has no end.
+        if path == "/api/v1/session" || path == "/api/v1/events/stream" {
+            continue;
+        }
+        for method in item.as_object().unwrap().keys() {
+            let method: Method = method.to_uppercase().parse().unwrap();
+            let ask = async |token: &str, body: Option<&str>| {
+                ask(&relay, method.clone(), &asked(path), &[("authorization", token)], body.map(str::to_owned)).await
+            };
+            if method == Method::GET {
+                looks += 1;
+                let (seen, by_others) = (ask(&reader, None).await, ask(&operator, None).await);
+                assert_eq!(seen.status, by_others.status, "{path}: {}", seen.text);
+                assert!(![401, 403, 405, 500].contains(&seen.status), "{path}: {}", seen.text);
+                continue;
+            }
+            acts += 1;
+            // Whatever is said: who may not act is told that first, and nothing of what there is.
+            for body in [None, Some("{}"), Some("{\"reason\": \"because\", \"dry_run\": true}"), Some("nonsense")] {
+                let (code, words) = ask(&reader, body).await.problem();
+                assert!(code == 403 && words.contains("has role read"), "{method} {path} {body:?}: {code} {words}");
+            }
+        }
+    }
+    assert!(looks >= 20 && acts >= 15, "{looks} {acts}");
+    let orders: Value = get(&relay, "/api/v1/orders", &[("authorization", &reader)]).await.json();
+    assert!(array(&orders, "/orders").is_empty());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_asked_wrongly_is_answered_in_words_and_nothing_is_for_other_sites() {
     let relay = Relay::start(&settings().set("admin", "hosts", "[\"status.example.org\"]")).await;
@@ -344,7 +392,14 @@ async fn what_somebody_did_is_on_disk_before_they_are_answered_and_no_number_com
     let after = format!("/api/v1/events?kind=audit&after={}&limit=3", all[4]);
     assert_eq!(seqs(&get(&relay, &after, &[]).await.json()), all[5..8]);
     assert_eq!(get(&relay, "/api/v1/events?kind=audit,config&binding=none", &[]).await.text, "{\"events\":[]}");
-    assert_eq!(seqs(&get(&relay, "/api/v1/events?since=1h&kind=audit,report", &[]).await.json()), all);
+    for kinds in ["kind=audit,report", "kind=audit&kind=report", "kind=report&kind=audit,note"] {
+        let some = get(&relay, &format!("/api/v1/events?since=1h&{kinds}"), &[]).await.json();
+        assert_eq!(seqs(&some), all, "{kinds}");
+    }
+    for (query, says) in [("kind=audit&kind=nothing", "no kind"), ("since=1h&since=2h", "since is given twice")] {
+        let (code, words) = get(&relay, &format!("/api/v1/events?{query}"), &[]).await.problem();
+        assert!(code == 400 && words.contains(says), "{query}: {words}");
+    }
     assert_eq!(get(&relay, "/api/v1/events?since=2999-01-01T00:00:00Z", &[]).await.text, "{\"events\":[]}");
 }
 

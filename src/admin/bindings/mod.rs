@@ -60,7 +60,6 @@ pub struct BindingShown {
     /// As in `/api/v1/status`: health with reason, end and evidence, cap, warm-up, routes that are not active with their
     /// windows, orders.
     #[serde(flatten)]
-    #[schema(value_type = Object)]
     pub status: BindingStatus,
     /// The address the world sees.
     pub public_address: String,

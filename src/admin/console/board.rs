@@ -35,10 +35,8 @@ const FRESH: Duration = Duration::from_millis(500);
 pub(super) struct Board {
     /// The status, its bindings with more.
     #[serde(flatten)]
-    #[schema(value_type = Object)]
     status: Status,
     /// In the order of the configuration.
-    #[schema(value_type = Vec<Object>)]
     herd: Vec<Card>,
     /// In the order of the configuration.
     pools: Vec<BoardPool>,
@@ -47,15 +45,14 @@ pub(super) struct Board {
     /// Of all bindings together.
     minutes: BoardMinutes,
     /// Firing and pending.
-    #[schema(value_type = Vec<Object>)]
     alerts: Vec<AlertShown>,
     /// The operator's orders in force.
-    #[schema(value_type = Vec<Object>)]
     orders_in_force: Vec<Order>,
 }
 
 /// One binding.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = BoardCard)]
 struct Card {
     #[serde(flatten)]
     status: BindingStatus,
@@ -79,7 +76,8 @@ struct Card {
 }
 
 /// What the lists say of one binding.
-#[derive(Default, Serialize)]
+#[derive(Default, Serialize, ToSchema)]
+#[schema(as = BoardListings)]
 struct Listings {
     /// Zones that say it is not listed …
     clean: usize,
@@ -88,13 +86,15 @@ struct Listings {
     listed: Vec<Listed>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = BoardListed)]
 struct Listed {
     zone: String,
     codes: String,
     text: String,
     weight: f64,
     #[serde(with = "rfc3339::option")]
+    #[schema(value_type = Option<String>, format = DateTime)]
     since: Option<Wall>,
 }
 

@@ -203,7 +203,6 @@ pub struct EntryDetails {
     /// rewritten.
     pub tried: Vec<Tried>,
     /// What each binding of its pool would say, tier by tier; empty while its destination is unknown.
-    #[schema(value_type = Vec<Object>)]
     pub bindings: Vec<ExplainedBinding>,
 }
 

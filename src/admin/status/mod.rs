@@ -34,7 +34,6 @@ pub struct Status {
     pub tenants: Vec<TenantStatus>,
     /// Mail that is held because a receiver refuses its tenant or sender domain.
     #[serde(default)]
-    #[schema(value_type = Vec<Object>)]
     pub holds: Vec<HoldView>,
     /// DNSBL zones.
     pub zones: Vec<ZoneStatus>,

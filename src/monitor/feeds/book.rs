@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::observation::{Observation, Scope, Value};
 use super::page::Page;
@@ -78,7 +79,8 @@ pub struct Turn {
 }
 
 /// Observations for which there was no room.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = FeedDropped)]
 pub struct Dropped {
     /// About a binding, domain or tenant of ours.
     pub ours: u64,

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::clock::{Wall, rfc3339};
 
@@ -20,6 +21,24 @@ pub enum Scope {
     Address(IpAddr),
     /// First and last address of a range, of one family and in order.
     Range(IpAddr, IpAddr),
+    /// A domain, in lower case.
+    Domain(String),
+    /// A tenant of ours, by name.
+    Tenant(String),
+    /// A binding of ours, by name.
+    Binding(String),
+}
+
+// `Scope` as the document of the interface has it, where addresses are text.
+/// Whom an observation is about.
+#[derive(ToSchema)]
+#[schema(as = ObservationScope, rename_all = "snake_case")]
+#[expect(dead_code, reason = "only its form is asked for")]
+enum ScopeText {
+    /// An address.
+    Address(String),
+    /// First and last address of a range.
+    Range(Vec<String>),
     /// A domain, in lower case.
     Domain(String),
     /// A tenant of ours, by name.
@@ -55,8 +74,9 @@ impl fmt::Display for Scope {
 }
 
 /// How a number is meant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = ObservationBound)]
 pub enum Bound {
     /// It is the value.
     Exact,
@@ -67,7 +87,8 @@ pub enum Bound {
 }
 
 /// A value, or a bound of it.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = ObservationValue)]
 pub struct Value {
     /// Always finite. Shares are from 0 to 1.
     pub number: f64,
@@ -111,23 +132,32 @@ impl fmt::Display for Value {
     }
 }
 
+/// By this name it is not taken for any JSON.
+type Measured = Value;
+
 /// One thing that was said.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = FeedObservation)]
 pub struct Observation {
     /// Of whom.
+    #[schema(value_type = ScopeText)]
     pub scope: Scope,
     /// What was measured.
     pub metric: String,
     /// What came of it.
+    #[schema(value_type = Measured)]
     pub value: Value,
     /// Begin of the period it is about.
     #[serde(with = "rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
     pub begins: Wall,
     /// End of it: from here on it ages. Never later than `fetched`.
     #[serde(with = "rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
     pub ends: Wall,
     /// When we were told.
     #[serde(with = "rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
     pub fetched: Wall,
     /// The row as it came, clipped and without control characters.
     pub raw: String,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::answer::Outcome;
 use super::book::{Dropped, Grade};
@@ -20,10 +21,12 @@ use crate::message::BindingName;
 const OTHERS_SHOWN: usize = 200;
 
 /// One observation, and what it comes to.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = FeedSeen)]
 pub struct Seen {
     /// As it was said.
     #[serde(flatten)]
+    #[schema(value_type = Observation)]
     pub observation: Arc<Observation>,
     /// Bindings that are meant.
     pub bindings: Vec<BindingName>,
@@ -36,7 +39,7 @@ pub struct Seen {
 }
 
 /// One feed.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
 pub struct FeedSnapshot {
     /// Its name.
     pub feed: String,
@@ -52,21 +55,27 @@ pub struct FeedSnapshot {
     pub credentials_refused: bool,
     /// When the credentials end, as far as that is known.
     #[serde(with = "rfc3339::option")]
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub credential_expires: Option<Wall>,
     /// Last fetch.
     #[serde(with = "rfc3339::option")]
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub last_try: Option<Wall>,
     /// Last fetch that worked.
     #[serde(with = "rfc3339::option")]
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub last_success: Option<Wall>,
     /// When it is asked next.
     #[serde(with = "rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
     pub next: Wall,
     /// End of the newest period.
     #[serde(with = "rfc3339::option")]
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub newest: Option<Wall>,
     /// Since when there is no newer report: the end of the newest period, or when the feed was first asked.
     #[serde(with = "rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
     pub silent_since: Wall,
     /// Bindings that it calls bad without being believed, since too many turned bad at once.
     pub held: Vec<BindingName>,

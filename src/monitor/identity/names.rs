@@ -8,6 +8,7 @@
 use std::net::IpAddr;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::generic::generic;
 use crate::monitor::reverse::{Found, Seen, judge};
@@ -16,8 +17,9 @@ use crate::monitor::reverse::{Found, Seen, judge};
 const NAMED: usize = 4;
 
 /// What a check came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Default, ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = NameGrade)]
 pub enum Grade {
     /// As it should be.
     Good,
@@ -49,7 +51,7 @@ impl Grade {
 }
 
 /// One of the checks of a binding's names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum NameCheck {
     /// The address has a PTR record.
@@ -116,7 +118,8 @@ impl Observed {
 }
 
 /// A check and what came of it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = NameChecked)]
 pub struct Checked {
     /// Which.
     pub check: NameCheck,

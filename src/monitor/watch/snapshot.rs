@@ -1,13 +1,15 @@
 //! What the monitor knows, for status, metrics and the API.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::clock::{Wall, rfc3339};
 use crate::message::{BindingName, TenantName, ZoneName};
 use crate::monitor::identity::names::Checked;
 
 /// What the monitor knows.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
+#[schema(as = MonitorSnapshot)]
 pub struct Snapshot {
     /// Health of each zone.
     pub zones: Vec<ZoneSnapshot>,
@@ -21,20 +23,22 @@ pub struct Snapshot {
     pub rounds: u64,
     /// End of the last round.
     #[serde(with = "rfc3339::option")]
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub last_round: Option<Wall>,
 }
 
 /// A zone's health.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct ZoneSnapshot {
     /// Which.
     pub zone: ZoneName,
-    /// Stable text of [`ZoneHealth`](super::super::zone::ZoneHealth).
+    /// probing, healthy, blocked, dead, hollow, unreachable, quarantined, resolver.
     pub health: &'static str,
     /// Why; empty while healthy.
     pub reason: String,
     /// Since when.
     #[serde(with = "rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
     pub since: Wall,
     /// What is looked up there: address, domain.
     pub kind: &'static str,
@@ -63,7 +67,7 @@ pub struct ZoneSnapshot {
 }
 
 /// Whether a probe was answered as it should be.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct ProbeSnapshot {
     /// positive, negative, random.
     pub probe: &'static str,
@@ -72,7 +76,7 @@ pub struct ProbeSnapshot {
 }
 
 /// How often a zone said what.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct AnswersSnapshot {
     /// listed, good, not_listed, refused, unknown, bogus, servfail, timeout …
     pub outcome: &'static str,
@@ -81,7 +85,7 @@ pub struct AnswersSnapshot {
 }
 
 /// A binding's state in a zone.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct ListingSnapshot {
     /// Which binding.
     pub binding: BindingName,
@@ -101,20 +105,24 @@ pub struct ListingSnapshot {
     pub pending: bool,
     /// First answer of the row that confirmed the listing (or that waits to).
     #[serde(with = "rfc3339::option")]
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub first_seen: Option<Wall>,
     /// When the listing was confirmed; `None` also for one remembered from before a restart.
     #[serde(with = "rfc3339::option")]
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub confirmed_at: Option<Wall>,
     /// When the zone last said that it is not listed.
     #[serde(with = "rfc3339::option")]
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub last_clean: Option<Wall>,
     /// When the zone last gave a conclusive answer about it; `None`: never since the start.
     #[serde(with = "rfc3339::option")]
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub last_conclusive: Option<Wall>,
 }
 
 /// A domain's state in a zone.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct DomainSnapshot {
     /// Which domain.
     pub domain: String,
@@ -136,14 +144,16 @@ pub struct DomainSnapshot {
     pub pending: bool,
     /// First answer of the row that confirmed the listing (or that waits to).
     #[serde(with = "rfc3339::option")]
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub first_seen: Option<Wall>,
     /// When the zone last gave a conclusive answer about it; `None`: never since the start.
     #[serde(with = "rfc3339::option")]
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub last_conclusive: Option<Wall>,
 }
 
 /// A binding's reverse DNS.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct ReverseSnapshot {
     /// Which binding.
     pub binding: BindingName,
@@ -155,6 +165,7 @@ pub struct ReverseSnapshot {
     pub detail: String,
     /// When it was last seen for certain.
     #[serde(with = "rfc3339::option")]
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub last_conclusive: Option<Wall>,
     /// Each check of the names of the binding.
     pub checks: Vec<Checked>,

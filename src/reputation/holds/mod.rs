@@ -41,6 +41,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use self::counted::Counted;
 use self::hold::Hold;
@@ -119,7 +120,7 @@ impl Mail<'_> {
 }
 
 /// Whose mail to where.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 pub struct HoldKey {
     /// The tenant.
     pub tenant: TenantName,
@@ -194,13 +195,14 @@ pub enum Freed {
 }
 
 /// A hold as the status shows it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct HoldView {
     /// Whose.
     #[serde(flatten)]
     pub key: HoldKey,
     /// End of the hold; in the past while probing.
     #[serde(with = "rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
     pub until: Wall,
     /// held or probing.
     pub state: String,
