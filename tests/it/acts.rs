@@ -113,6 +113,41 @@ async fn a_binding_is_suspended_at_one_receiver_only() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_only_asked_changes_nothing_and_leaves_no_event() {
+    let sink = sink().await;
+    let relay = Relay::start(&settings(&sink)).await;
+    let asked = |arguments: &[&str]| {
+        let more = ["--reason", "to see", "--dry-run"];
+        let answer = json(&relay, &arguments.iter().copied().chain(more).collect::<Vec<_>>());
+        assert_eq!((&answer["changed"], &answer["dry_run"]), (&false.into(), &true.into()), "{arguments:?}: {answer}");
+        assert!(text(&answer, "/message").starts_with("would be done"), "{answer}");
+    };
+    let as_the_file_says: [&[&str]; 6] = [
+        &["binding", "suspend", "m1", "--for", "2h"],
+        &["binding", "suspend", "m1", "--at", "bigmail"],
+        &["binding", "drain", "m1"],
+        &["binding", "remove", "m1"],
+        &["binding", "set-cap", "m1", "7"],
+        &["tenant", "hold", "acme"],
+    ];
+    as_the_file_says.into_iter().for_each(asked);
+    let told = async || (relay.get("/api/v1/orders").await, relay.get("/api/v1/events?kind=audit").await);
+    assert_eq!(told().await, ("{\"orders\":[]}".to_owned(), "{\"events\":[]}".to_owned()));
+    for act in [&["binding", "suspend", "m1"][..], &["binding", "set-cap", "m1", "7"], &["tenant", "hold", "acme"]] {
+        done(&relay, &[act, &["--reason", "really"]].concat());
+    }
+    let before = told().await;
+    assert_eq!((before.0.matches("\"act\"").count(), before.1.matches("\"act\"").count()), (2, 3), "{before:?}");
+    let back: [&[&str]; 3] =
+        [&["binding", "resume", "m1"], &["binding", "set-cap", "m1", "default"], &["tenant", "release", "acme"]];
+    back.into_iter().for_each(asked);
+    assert_eq!(told().await, before);
+    let status = relay.status().await;
+    assert_eq!(text(named(&status, "/bindings", "m1"), "/operator"), "suspended");
+    assert_eq!(named(&status, "/tenants", "acme")["held"], true);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_there_is_answered_with_what_may_have_been_meant() {
     let sink = sink().await;
     let relay = Relay::start(&settings(&sink)).await;
