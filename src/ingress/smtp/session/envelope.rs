@@ -1,7 +1,7 @@
 //! The envelope: what MAIL and RCPT ask for, and whether they get it (RFC 5321 §4.1.1.2, §4.1.1.3).
 //!
 //! What their parameters mean for a transaction is decided here and remembered in [`Envelope`]; how they are written,
-//! [`super::super::command`] knows. A transaction is either mail to relay or one report to us.
+//! [`command`] knows. A transaction is either mail to relay or one report to us.
 
 use super::end::sequence;
 use super::{Phase, Session};
@@ -20,6 +20,7 @@ pub(super) struct Envelope {
 }
 
 impl Session {
+    /// MAIL: a transaction begins.
     pub(super) fn mail(&mut self, mail: MailFrom, admission: &dyn Admission) -> Result<(), Refusal> {
         if self.helo.is_none() {
             return Err(sequence("EHLO or HELO first"));
@@ -45,6 +46,7 @@ impl Session {
         Ok(())
     }
 
+    /// RCPT: one recipient more.
     pub(super) fn rcpt(&mut self, to: RcptTo, admission: &dyn Admission) -> Result<(), Refusal> {
         let may_relay = self.may_relay();
         let Phase::Mail(envelope) = &mut self.phase else {

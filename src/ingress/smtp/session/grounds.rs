@@ -1,8 +1,8 @@
 //! On what grounds a client may send here: its network is one of `trust`, or it has logged in.
 //!
-//! Both are asked when they matter and not remembered as an answer: a login changes the one, a reload of the
-//! configuration may take away either. What is known of the client's address comes in at [`Session::new`]; whatever is to
-//! replace it belongs here.
+//! A network is looked up when the client comes, a login comes when it comes; whether either still holds is asked again
+//! before each transaction, since a reload of the configuration may have taken it away. Whatever tells that a client is
+//! somebody else than the peer of the socket belongs here.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

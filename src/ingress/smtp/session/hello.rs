@@ -28,7 +28,7 @@ impl Session {
         Effect::Read
     }
 
-    /// RFC 5321 §4.1.1.1: resets as RSET does.
+    /// EHLO: a session with extensions.
     pub(super) fn ehlo(&mut self, name: String, out: &mut Vec<u8>) {
         self.helo = Some(Helo { name, esmtp: true });
         self.phase = Phase::Idle;
@@ -48,6 +48,7 @@ impl Session {
         offers
     }
 
+    /// RFC 5321 §4.1.1.1: no extensions for whoever says HELO.
     pub(super) fn helo(&mut self, name: String, out: &mut Vec<u8>) {
         self.helo = Some(Helo { name, esmtp: false });
         self.phase = Phase::Idle;
