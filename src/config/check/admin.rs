@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::Context;
-use super::common::section;
+use super::context::section;
 use super::sections::is_loopback;
 use crate::config::mistake::Place;
 use crate::config::read::{At, OrOff};

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::Context;
-use super::common::{Names, section};
+use super::context::{Names, section};
 use crate::config::alerts::{AlertName, Credentials, SecretUrl};
 use crate::config::mistake::Place;
 use crate::config::raw::TargetUrl;

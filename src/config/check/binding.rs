@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Context;
-use super::common::{host_name, section};
+use super::context::{host_name, section};
 use crate::config::defaults::{LADDER, LADDERS};
 use crate::config::mistake::{Place, suggest};
 use crate::config::read::{At, Named};

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::Context;
-use super::common::{is_header_name, section};
+use super::context::{is_header_name, section};
 use crate::config::defaults::{
     FEEDBACK_ACCEPT_FOR, FEEDBACK_HEADER, FEEDBACK_KEYS, FEEDBACK_REPORT_BYTES, FEEDBACK_UNATTRIBUTED_KEPT,
 };

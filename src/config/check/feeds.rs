@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::Context;
-use super::common::{is_header_name, place_of, section};
+use super::context::{is_header_name, place_of, section};
 use crate::clock::Wall;
 use crate::config::defaults::{
     FEED_BLAST_RADIUS, FEED_BUDGET, FEED_BYTES, FEED_HALF_LIFE, FEED_HEADER, FEED_INTERVAL, FEED_LIST, FEED_MAX_AGE,

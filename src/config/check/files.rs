@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::common::section;
+use super::context::section;
 use super::later::read_later;
 use super::zone::zone_keys;
 use super::{Context, Loaded};

@@ -7,7 +7,7 @@
 mod admin;
 mod alerts;
 mod binding;
-mod common;
+mod context;
 mod feedback;
 mod feeds;
 mod files;
@@ -26,7 +26,7 @@ mod zone;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use self::common::{Names, missing_list, missing_map};
+use self::context::{Context, missing_list, missing_map};
 use super::mistake::{Findings, LineTable, Place, join};
 pub use super::mistake::{Holds, LaterFile, Mistake, Mistakes, NamedFiles, ZoneKeyFile};
 use super::read::{Field, List};
@@ -134,36 +134,7 @@ fn collect_origins(path: &str, table: &Table, lines: &LineTable<'_>, files: &[So
     }
 }
 
-/// What the checks of the sections share.
-struct Context<'a> {
-    lines: LineTable<'a>,
-    out: Findings,
-    bindings: Names<'a>,
-    pools: Names<'a>,
-    tenants: Names<'a>,
-    providers: Names<'a>,
-    ladders: Names<'a>,
-    regions: Names<'a>,
-}
-
-impl<'a> Context<'a> {
-    fn new(file: &'a raw::File, lines: LineTable<'a>, out: Findings) -> Self {
-        let built_in = super::defaults::LADDERS.iter().map(|(name, _)| *name);
-        let bindings = file.binding.entries().iter().filter_map(|entry| entry.value.as_ref());
-        let in_use = bindings.filter_map(|binding| binding.region.value().map(String::as_str));
-        let own = file.ladder.entries().iter().map(|entry| entry.name.as_str());
-        Self {
-            lines,
-            out,
-            bindings: Names::of("binding", &file.binding),
-            pools: Names::of("pool", &file.pool),
-            tenants: Names::of("tenant", &file.tenant),
-            providers: Names::of("provider", &file.provider),
-            ladders: Names::new("ladder", built_in.chain(own)),
-            regions: Names::new("region", in_use.chain(file.region.entries().iter().map(|entry| entry.name.as_str()))),
-        }
-    }
-
+impl Context<'_> {
     /// Checks everything; `None` where something is missing without which there is no configuration.
     fn config(&mut self, file: &raw::File) -> Option<Config> {
         self.check_presence(file);

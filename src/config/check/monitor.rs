@@ -8,7 +8,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::Context;
-use super::common::{place_of, section};
+use super::context::{place_of, section};
 use super::sections::name_servers;
 use crate::config::mistake::Place;
 use crate::config::read::{At, Field, Named, OrOff};

@@ -7,7 +7,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::Context;
-use super::common::section;
+use super::context::section;
 use crate::config::defaults::{FAILOVER_ON, MIN_ACTIVE, WEIGHT};
 use crate::config::mistake::Place;
 use crate::config::read::{At, List, Named};

@@ -1,7 +1,7 @@
 //! `[reputation]` and `[prediction]`.
 
 use super::Context;
-use super::common::{place_of, section};
+use super::context::{place_of, section};
 use crate::config::mistake::Place;
 use crate::config::{Prediction, Reputation, raw};
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Context;
 use super::binding::Ladders;
-use super::common::section;
+use super::context::section;
 use crate::config::mistake::Place;
 use crate::config::read::{At, Field};
 use crate::config::{DestinationRoute, DomainPattern, HostPort, Provider, Region, raw};

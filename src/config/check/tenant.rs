@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::Context;
-use super::common::{host_name, is_header_name, section};
+use super::context::{host_name, is_header_name, section};
 use crate::config::defaults::WEIGHT;
 use crate::config::mistake::{Place, suggest};
 use crate::config::read::{At, Field, Map, Named};

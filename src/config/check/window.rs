@@ -1,7 +1,7 @@
 //! `[window]`, and the back-off that a provider may have of its own.
 
 use super::Context;
-use super::common::section;
+use super::context::section;
 use crate::config::{BackOff, Window, raw};
 
 impl Context<'_> {

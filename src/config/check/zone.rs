@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::Context;
-use super::common::place_of;
+use super::context::place_of;
 use super::monitor::HEAVIEST;
 use super::sections::name_servers;
 use crate::config::defaults::{

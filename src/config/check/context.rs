@@ -1,13 +1,14 @@
-//! What the checks of many sections need: names and what they refer to, ranges, host names.
+//! What the checks of the sections share: names and what they refer to, findings, and what is asked of many keys alike
+//! (ranges, host names).
 
 use std::collections::HashSet;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::Context;
-use crate::config::mistake::{Findings, Place};
+use crate::config::mistake::{Findings, LineTable, Place};
 use crate::config::read::{At, Field, List, Map, Named};
+use crate::config::{defaults, raw};
 use crate::message::Domain;
 
 /// Octets of a name. Two of them and a word make a key of the store, which has at most 1,024.
@@ -41,7 +42,36 @@ impl<'a> Names<'a> {
     }
 }
 
-impl Context<'_> {
+/// What the checks of the sections share.
+pub(super) struct Context<'a> {
+    pub(super) lines: LineTable<'a>,
+    pub(super) out: Findings,
+    pub(super) bindings: Names<'a>,
+    pub(super) pools: Names<'a>,
+    pub(super) tenants: Names<'a>,
+    pub(super) providers: Names<'a>,
+    pub(super) ladders: Names<'a>,
+    pub(super) regions: Names<'a>,
+}
+
+impl<'a> Context<'a> {
+    pub(super) fn new(file: &'a raw::File, lines: LineTable<'a>, out: Findings) -> Self {
+        let built_in = defaults::LADDERS.iter().map(|(name, _)| *name);
+        let bindings = file.binding.entries().iter().filter_map(|entry| entry.value.as_ref());
+        let in_use = bindings.filter_map(|binding| binding.region.value().map(String::as_str));
+        let own = file.ladder.entries().iter().map(|entry| entry.name.as_str());
+        Self {
+            lines,
+            out,
+            bindings: Names::of("binding", &file.binding),
+            pools: Names::of("pool", &file.pool),
+            tenants: Names::of("tenant", &file.tenant),
+            providers: Names::of("provider", &file.provider),
+            ladders: Names::new("ladder", built_in.chain(own)),
+            regions: Names::new("region", in_use.chain(file.region.entries().iter().map(|entry| entry.name.as_str()))),
+        }
+    }
+
     /// Names of things: not empty, not too long, no spaces, colons or control characters (a colon separates the parts of
     /// keys in the store, a space those of a log line).
     pub(super) fn check_name(&mut self, name: &str, place: &Place) {
