@@ -42,7 +42,6 @@ const PURE: &[&str] = &[
     "src/ingress/smtp/auth",
     "src/ingress/smtp/command",
     "src/ingress/smtp/data",
-    "src/ingress/smtp/login",
     "src/ingress/smtp/reply",
     "src/ingress/smtp/session",
     "src/ingress/users/brake",

@@ -2,8 +2,9 @@
 
 use std::net::IpAddr;
 
+use super::Context;
+use super::context::section;
 use super::sections::is_loopback;
-use super::{Context, section};
 use crate::config::mistake::Place;
 use crate::config::read::{At, OrOff};
 use crate::config::{Admin, AdminTls, AdminToken, Anonymous, raw};

@@ -3,7 +3,8 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::{Context, Names, section};
+use super::Context;
+use super::context::{Names, section};
 use crate::config::alerts::{AlertName, Credentials, SecretUrl};
 use crate::config::mistake::Place;
 use crate::config::raw::TargetUrl;

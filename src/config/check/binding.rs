@@ -5,10 +5,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Context, Named, host_name, section};
+use super::Context;
+use super::context::{host_name, section};
 use crate::config::defaults::{LADDER, LADDERS};
 use crate::config::mistake::{Place, suggest};
-use crate::config::read::At;
+use crate::config::read::{At, Named};
 use crate::config::{Binding, EhloName, Limits, Monitor, Warmup, WarmupRules, WarmupStart, raw};
 use crate::message::{BindingName, ProviderName};
 

@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Context, is_header_name, section};
+use super::Context;
+use super::context::{is_header_name, section};
 use crate::config::defaults::{
     FEEDBACK_ACCEPT_FOR, FEEDBACK_HEADER, FEEDBACK_KEYS, FEEDBACK_REPORT_BYTES, FEEDBACK_UNATTRIBUTED_KEPT,
 };

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::{Context, is_header_name, place_of, section};
+use super::Context;
+use super::context::{is_header_name, place_of, section};
 use crate::clock::Wall;
 use crate::config::defaults::{
     FEED_BLAST_RADIUS, FEED_BUDGET, FEED_BYTES, FEED_HALF_LIFE, FEED_HEADER, FEED_INTERVAL, FEED_LIST, FEED_MAX_AGE,

@@ -7,8 +7,10 @@
 mod admin;
 mod alerts;
 mod binding;
+mod context;
 mod feedback;
 mod feeds;
+mod files;
 mod later;
 mod monitor;
 mod pool;
@@ -21,25 +23,17 @@ mod tests;
 mod window;
 mod zone;
 
-use std::collections::HashSet;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
+use self::context::{Context, missing_list, missing_map};
 use super::mistake::{Findings, LineTable, Place, join};
 pub use super::mistake::{Holds, LaterFile, Mistake, Mistakes, NamedFiles, ZoneKeyFile};
-use super::read::{At, Field, List, Map, Named};
+use super::read::{Field, List};
 use super::tree::{self, Table, Value};
 pub use super::tree::{Files, SourceFile};
 use super::written::Written;
-use super::{Config, Origin, Origins, lists, raw};
-use crate::message::Domain;
-use later::read_later;
-use zone::zone_keys;
-
-/// Octets of a name. Two of them and a word make a key of the store, which has at most 1,024.
-const NAME_MAX: usize = 255;
+use super::{Config, Origins, lists, raw};
 
 /// A configuration without mistakes, and what else is worth saying about it.
 #[derive(Clone, Debug)]
@@ -50,25 +44,6 @@ pub struct Loaded {
     pub warnings: Vec<Mistake>,
     /// The files it was read from, the main one first.
     pub files: Vec<PathBuf>,
-}
-
-impl Loaded {
-    /// Other files that it names.
-    pub fn named_files(&self) -> NamedFiles {
-        NamedFiles {
-            rules: self.config.classify.rules.clone(),
-            rules_at: self.config.origins.get("classify.rules").cloned(),
-            key_file: self.config.feedback.as_ref().map(|feedback| feedback.key_file.clone()),
-            state_dir: self.config.server.state_dir.clone(),
-            users_file: users_file(self.config.server.users_file.as_ref(), &self.config.origins),
-            zone_keys: zone_keys(&self.config.monitor, &self.config.origins),
-            read_later: read_later(&self.config.alerts, &self.config.feeds, &self.config.origins),
-        }
-    }
-}
-
-fn users_file(file: Option<&PathBuf>, origins: &Origins) -> Option<(PathBuf, Option<Origin>)> {
-    file.map(|file| (file.clone(), origins.get("server.users_file").cloned()))
 }
 
 /// Reads `main` and what it includes through `files`, and checks it all.
@@ -159,70 +134,8 @@ fn collect_origins(path: &str, table: &Table, lines: &LineTable<'_>, files: &[So
     }
 }
 
-/// The names of one kind of thing that may be referred to.
-struct Names<'a> {
-    kind: &'static str,
-    all: Vec<&'a str>,
-    set: HashSet<&'a str>,
-}
-
-impl<'a> Names<'a> {
-    fn new(kind: &'static str, all: impl Iterator<Item = &'a str>) -> Self {
-        let all: Vec<&str> = all.collect();
-        Self { kind, set: all.iter().copied().collect(), all }
-    }
-
-    fn of<T>(kind: &'static str, map: &'a Field<Map<T>>) -> Self {
-        Self::new(kind, map.entries().iter().map(|entry| entry.name.as_str()))
-    }
-
-    /// Whether `name` exists; if not, it is reported at `place`.
-    fn refer(&self, name: &str, place: &Place, out: &mut Findings) -> bool {
-        let known = self.set.contains(name);
-        if !known {
-            let hint = out.suggest_name(name, &self.all);
-            out.mistake(place, format!("no {} {name:?}", self.kind), hint);
-        }
-        known
-    }
-}
-
-/// What the checks of the sections share.
-struct Context<'a> {
-    lines: LineTable<'a>,
-    out: Findings,
-    bindings: Names<'a>,
-    pools: Names<'a>,
-    tenants: Names<'a>,
-    providers: Names<'a>,
-    ladders: Names<'a>,
-    regions: Names<'a>,
-}
-
-impl<'a> Context<'a> {
-    fn new(file: &'a raw::File, lines: LineTable<'a>, out: Findings) -> Self {
-        let built_in = super::defaults::LADDERS.iter().map(|(name, _)| *name);
-        let bindings = file.binding.entries().iter().filter_map(|entry| entry.value.as_ref());
-        let in_use = bindings.filter_map(|binding| binding.region.value().map(String::as_str));
-        let own = file.ladder.entries().iter().map(|entry| entry.name.as_str());
-        Self {
-            lines,
-            out,
-            bindings: Names::of("binding", &file.binding),
-            pools: Names::of("pool", &file.pool),
-            tenants: Names::of("tenant", &file.tenant),
-            providers: Names::of("provider", &file.provider),
-            ladders: Names::new("ladder", built_in.chain(own)),
-            regions: Names::new("region", in_use.chain(file.region.entries().iter().map(|entry| entry.name.as_str()))),
-        }
-    }
-
+impl Context<'_> {
     /// Checks everything; `None` where something is missing without which there is no configuration.
-    /// A file that is named: as with include, relative to the file in which that is written.
-    fn beside(&self, field: &Field<String>) -> Option<PathBuf> {
-        field.given().map(|at| self.lines.directory(&at.place).join(&at.value))
-    }
-
     fn config(&mut self, file: &raw::File) -> Option<Config> {
         self.check_presence(file);
         let server = self.server(file);
@@ -283,26 +196,6 @@ impl<'a> Context<'a> {
         })
     }
 
-    /// Files that are named in a configuration with mistakes.
-    fn named_files(&mut self, file: &raw::File, origins: &Origins) -> NamedFiles {
-        let state_dir = self.server(file).map(|server| server.state_dir);
-        let (assignment, tenants) = (self.assignment(file), self.tenants(file));
-        let feedback = self.feedback(file, state_dir.as_deref().unwrap_or(Path::new("")), &assignment, &tenants);
-        let reputation = self.reputation(file);
-        let (alerts, feeds) = (self.alerts(file), self.feeds(file, &reputation));
-        // Beside a state_dir that is not known lies no key file.
-        let known = |path: &PathBuf| state_dir.is_some() || !path.as_os_str().eq(super::defaults::FEEDBACK_KEYS);
-        NamedFiles {
-            rules: self.classify(file).rules,
-            rules_at: origins.get("classify.rules").cloned(),
-            key_file: feedback.map(|feedback| feedback.key_file).filter(known),
-            state_dir: state_dir.unwrap_or_default(),
-            users_file: users_file(self.beside(&section(&file.server).users_file).as_ref(), origins),
-            zone_keys: zone_keys(&self.monitor(file), origins),
-            read_later: read_later(&alerts, &feeds, origins),
-        }
-    }
-
     /// A relay needs one of each of these.
     fn check_presence(&mut self, file: &raw::File) {
         let missing = [
@@ -317,105 +210,4 @@ impl<'a> Context<'a> {
             }
         }
     }
-
-    /// Names of things: not empty, not too long, no spaces, colons or control characters (a colon separates the parts of
-    /// keys in the store, a space those of a log line).
-    fn check_name(&mut self, name: &str, place: &Place) {
-        if name.is_empty() {
-            self.out.mistake(place, "a name must not be empty", "");
-        } else if let Some(wrong) = name.chars().find(|c| c.is_whitespace() || c.is_control() || *c == ':') {
-            self.out.mistake(place, format!("a name must not contain {wrong:?}"), "write it with - or _ instead");
-        } else if name.len() > NAME_MAX {
-            self.out.mistake(place, format!("a name has at most {NAME_MAX} octets"), "write a shorter one");
-        }
-    }
-
-    /// The entries of a map whose values could be read, their names checked.
-    fn named<'f, T>(&mut self, map: &'f Field<Map<T>>) -> Vec<(&'f Named<T>, &'f T)> {
-        for entry in map.entries() {
-            self.check_name(&entry.name, &entry.place);
-        }
-        map.entries().iter().filter_map(|entry| entry.value.as_ref().map(|value| (entry, value))).collect()
-    }
-
-    /// Refuses 0 where at least one is needed.
-    fn at_least_one<T: Copy + PartialEq + From<u8>>(&mut self, field: &Field<T>) {
-        self.not_zero(field, "must be at least 1", "");
-    }
-
-    fn not_zero<T: Copy + PartialEq + From<u8>>(&mut self, field: &Field<T>, what: &str, hint: &str) {
-        if let Some(at) = field.given().filter(|at| at.value == T::from(0)) {
-            self.out.mistake(&at.place, what, hint);
-        }
-    }
-
-    /// Refuses a duration of nothing.
-    fn not_instant(&mut self, field: &Field<Duration>) {
-        if let Some(at) = field.given().filter(|at| at.value.is_zero()) {
-            self.out.mistake(&at.place, "must be longer than 0", "");
-        }
-    }
-
-    /// Refuses what lies outside `low..=high`.
-    fn within(&mut self, field: &Field<f64>, low: f64, high: f64) {
-        if let Some(at) = field.given().filter(|at| !(low..=high).contains(&at.value)) {
-            self.out.mistake(&at.place, format!("{} is out of range", at.value), format!("from {low} to {high}"));
-        }
-    }
-
-    /// Refuses `small` above `large`, at whichever of the two was written.
-    fn not_above<T: PartialOrd>(
-        &mut self,
-        (small, small_place): (T, Option<&Place>),
-        (large, large_place): (T, Option<&Place>),
-        what: &str,
-    ) {
-        if let (true, Some(place)) = (small > large, large_place.or(small_place)) {
-            self.out.mistake(place, what, "");
-        }
-    }
-}
-
-fn missing_list<T>(field: &Field<List<T>>) -> bool {
-    field.is_missing() || field.value().is_some_and(List::is_written_empty)
-}
-
-fn missing_map<T>(field: &Field<Map<T>>) -> bool {
-    field.is_missing() || field.value().is_some_and(|map| map.0.is_empty())
-}
-
-fn place_of<T>(field: &Field<T>) -> Option<&Place> {
-    field.given().map(|at| &at.place)
-}
-
-/// The table, or an empty one where the file has none.
-fn section<T: Default + Clone>(field: &Field<T>) -> T {
-    field.value().cloned().unwrap_or_default()
-}
-
-/// A name a host can have in public: letters, digits and hyphens only (RFC 5321 §4.1.2), and no bare address.
-fn host_name(text: &At<String>, out: &mut Findings) -> Option<Domain> {
-    if let Ok(address) = text.value.parse::<IpAddr>() {
-        let tag = if address.is_ipv6() { "IPv6:" } else { "" };
-        out.mistake(
-            &text.place,
-            format!("{:?} is an address, not a name", text.value),
-            format!("write a host name, or \"[{tag}{address}]\" for the bare address"),
-        );
-        return None;
-    }
-    let name = text.value.parse::<Domain>().ok().filter(|name| {
-        let last = name.as_str().rsplit('.').next().unwrap_or("");
-        name.as_str().starts_with('[') || (!name.as_str().contains('_') && !last.bytes().all(|b| b.is_ascii_digit()))
-    });
-    if name.is_none() {
-        let hint = "write a full host name such as \"mta1.example.net\"";
-        out.mistake(&text.place, format!("{:?} is no host name", text.value), hint);
-    }
-    name
-}
-
-/// Whether `text` can be the name of a header field (RFC 5322 §2.2).
-fn is_header_name(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|b| (33..=126).contains(&b) && b != b':')
 }

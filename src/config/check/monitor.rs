@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::Context;
+use super::context::{place_of, section};
 use super::sections::name_servers;
-use super::{Context, place_of, section};
 use crate::config::mistake::Place;
-use crate::config::read::{At, Field, OrOff};
+use crate::config::read::{At, Field, Named, OrOff};
 use crate::config::{Binding, Monitor, Zone, ZoneKind, raw};
 
 /// Weights beyond this are typing errors: 4 suspends.
@@ -137,7 +138,7 @@ impl Context<'_> {
     }
 }
 
-fn stretched(zone: &Zone, every: Duration, entries: &[super::Named<raw::Zone>]) -> Option<Place> {
+fn stretched(zone: &Zone, every: Duration, entries: &[Named<raw::Zone>]) -> Option<Place> {
     let entry = entries.iter().find(|entry| entry.name == zone.name.as_str());
     entry.filter(|_| every > zone.interval).map(|entry| entry.place.clone())
 }

@@ -6,10 +6,11 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{Context, Named, section};
+use super::Context;
+use super::context::section;
 use crate::config::defaults::{FAILOVER_ON, MIN_ACTIVE, WEIGHT};
 use crate::config::mistake::Place;
-use crate::config::read::{At, List};
+use crate::config::read::{At, List, Named};
 use crate::config::{Member, Pace, Pool, Spread, raw};
 use crate::message::{BindingName, PoolName};
 

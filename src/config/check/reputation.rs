@@ -1,6 +1,7 @@
 //! `[reputation]` and `[prediction]`.
 
-use super::{Context, place_of, section};
+use super::Context;
+use super::context::{place_of, section};
 use crate::config::mistake::Place;
 use crate::config::{Prediction, Reputation, raw};
 

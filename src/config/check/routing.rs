@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use super::Context;
 use super::binding::Ladders;
-use super::{Context, section};
+use super::context::section;
 use crate::config::mistake::Place;
 use crate::config::read::{At, Field};
 use crate::config::{DestinationRoute, DomainPattern, HostPort, Provider, Region, raw};

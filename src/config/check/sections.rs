@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
 
-use super::{Context, host_name, is_header_name, place_of, section};
+use super::Context;
+use super::context::{host_name, is_header_name, place_of, section};
 use crate::config::defaults::{LOW_SPACE_FLOOR, SHUTDOWN_GRACE};
 use crate::config::mistake::Place;
 use crate::config::read::{At, Field, List, NameServer, Size};

@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::{Context, Named, host_name, is_header_name, section};
+use super::Context;
+use super::context::{host_name, is_header_name, section};
 use crate::config::defaults::WEIGHT;
 use crate::config::mistake::{Place, suggest};
-use crate::config::read::{At, Field, Map};
+use crate::config::read::{At, Field, Map, Named};
 use crate::config::{DomainPattern, Listener, StreamRule, Tenant, TenantMatch, raw};
 use crate::message::{Domain, PoolName, ProviderName, StreamName, TenantName};
 

@@ -1,6 +1,7 @@
 //! `[window]`, and the back-off that a provider may have of its own.
 
-use super::{Context, section};
+use super::Context;
+use super::context::section;
 use crate::config::{BackOff, Window, raw};
 
 impl Context<'_> {

@@ -3,15 +3,16 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use super::Context;
+use super::context::place_of;
 use super::monitor::HEAVIEST;
 use super::sections::name_servers;
-use super::{Context, Named, place_of};
 use crate::config::defaults::{
     NEGATIVE_NAME, NEGATIVE_PROBE, POSITIVE_NAME, POSITIVE_PROBE, UNWRITTEN_LIMIT, ZONE_WEIGHT,
 };
 use crate::config::mistake::Place;
 use crate::config::raw::{Family, Meaning};
-use crate::config::read::{At, Field, OrOff};
+use crate::config::read::{At, Field, Named, OrOff};
 use crate::config::{
     CodeMeaning, Families, HEAVY, Monitor, Origins, Probe, Zone, ZoneCode, ZoneKeyFile, ZoneKind, key_path, lists, raw,
 };

@@ -119,48 +119,55 @@ pub(crate) fn refuse_unknown(table: &Table, place: &Place, known: &[&str], out: 
     }
 }
 
-/// Declares a table of the configuration: `field: Type` per key, `field as "key": Type` where the key is no Rust name,
-/// and, behind the braces, `flatten field: Type` for the keys of another table that stand directly in this one.
+/// Declares a table of the configuration, visible as said before its name: `field: Type` per key,
+/// `field as "key": Type` where the key is no Rust name, and, behind the braces, `flatten field: Type` for the keys of
+/// another table that stand directly in this one.
 macro_rules! table {
-    ($(#[$meta:meta])* $name:ident {
+    ($(#[$meta:meta])* $vis:vis $name:ident {
         $($(#[$doc:meta])* $field:ident $(as $key:literal)?: $ty:ty),* $(,)?
     } $(flatten $flat:ident: $flat_ty:ty)?) => {
         $(#[$meta])*
         #[derive(Clone, Debug, Default)]
-        pub(super) struct $name {
+        $vis struct $name {
             /// Where the table itself stands.
             #[allow(dead_code, reason = "not every table has checks of its own")]
-            pub(super) place: Place,
-            $($(#[$doc])* pub(super) $field: Field<$ty>,)*
-            $(pub(super) $flat: $flat_ty,)?
+            $vis place: $crate::config::mistake::Place,
+            $($(#[$doc])* $vis $field: $crate::config::read::Field<$ty>,)*
+            $($vis $flat: $flat_ty,)?
         }
 
-        impl $name {
-            const OWN: &'static [&'static str] = &[$(table!(@key $field $($key)?)),*];
+        const _: () = {
+            use $crate::config::mistake::{Findings, Place, join};
+            use $crate::config::read::{Readable, as_table, field, refuse_unknown, table};
+            use $crate::config::tree::{Node, Table};
 
-            /// Reads the fields from a table whose unknown keys somebody else refuses.
-            fn from_table(table: &Table, place: &Place, out: &mut Findings) -> Self {
-                Self {
-                    place: place.clone(),
-                    $($field: field(table, place, table!(@key $field $($key)?), out),)*
-                    $($flat: <$flat_ty>::from_table(table, place, out),)?
+            impl $name {
+                const OWN: &'static [&'static str] = &[$(table!(@key $field $($key)?)),*];
+
+                /// Reads the fields from a table whose unknown keys somebody else refuses.
+                fn from_table(table: &Table, place: &Place, out: &mut Findings) -> Self {
+                    Self {
+                        place: place.clone(),
+                        $($field: field(table, place, table!(@key $field $($key)?), out),)*
+                        $($flat: <$flat_ty>::from_table(table, place, out),)?
+                    }
                 }
             }
-        }
 
-        impl Readable for $name {
-            fn read(node: &Node, place: &Place, out: &mut Findings) -> Option<Self> {
-                let table = as_table(node, place, out)?;
-                let known = [Self::OWN $(, <$flat_ty>::OWN)?].concat();
-                refuse_unknown(table, place, &known, out);
-                Some(Self::from_table(table, place, out))
-            }
+            impl Readable for $name {
+                fn read(node: &Node, place: &Place, out: &mut Findings) -> Option<Self> {
+                    let table = as_table(node, place, out)?;
+                    let known = [Self::OWN $(, <$flat_ty>::OWN)?].concat();
+                    refuse_unknown(table, place, &known, out);
+                    Some(Self::from_table(table, place, out))
+                }
 
-            fn keys(path: &str, keys: &mut Vec<String>) {
-                $(<$ty>::keys(&join(path, table!(@key $field $($key)?)), keys);)*
-                $(<$flat_ty>::keys(path, keys);)?
+                fn keys(path: &str, keys: &mut Vec<String>) {
+                    $(<$ty>::keys(&join(path, table!(@key $field $($key)?)), keys);)*
+                    $(<$flat_ty>::keys(path, keys);)?
+                }
             }
-        }
+        };
     };
     (@key $field:ident) => { stringify!($field) };
     (@key $field:ident $key:literal) => { $key };
@@ -170,21 +177,27 @@ pub(crate) use table;
 /// Declares the words by which a file names the values of an enum.
 macro_rules! words {
     ($ty:ty { $($word:literal => $value:expr),+ $(,)? }) => {
-        impl Readable for $ty {
-            fn read(node: &Node, place: &Place, out: &mut Findings) -> Option<Self> {
-                const WORDS: &[&str] = &[$($word),+];
-                let text = as_text(node, place, &format!("one of {}", quoted(WORDS)), out)?;
-                match text {
-                    $($word => Some($value),)+
-                    _ => {
-                        let near = suggest(text, WORDS.iter().copied());
-                        let hint = if near.ends_with('?') { near } else { format!("write one of {}", quoted(WORDS)) };
-                        out.mistake(place, format!("{text:?} is not known here"), hint);
-                        None
+        const _: () = {
+            use $crate::config::mistake::{Findings, Place, suggest};
+            use $crate::config::read::{Readable, as_text, quoted};
+            use $crate::config::tree::Node;
+
+            impl Readable for $ty {
+                fn read(node: &Node, place: &Place, out: &mut Findings) -> Option<Self> {
+                    const WORDS: &[&str] = &[$($word),+];
+                    let text = as_text(node, place, &format!("one of {}", quoted(WORDS)), out)?;
+                    match text {
+                        $($word => Some($value),)+
+                        _ => {
+                            let near = suggest(text, WORDS.iter().copied());
+                            let hint = if near.ends_with('?') { near } else { format!("write one of {}", quoted(WORDS)) };
+                            out.mistake(place, format!("{text:?} is not known here"), hint);
+                            None
+                        }
                     }
                 }
             }
-        }
+        };
     };
 }
 pub(crate) use words;

@@ -10,7 +10,6 @@ pub mod auth;
 pub mod command;
 mod connection;
 pub mod data;
-mod login;
 mod reply;
 mod seats;
 pub mod server;

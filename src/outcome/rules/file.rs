@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use super::pattern::{CodePattern, EnhancedPattern, OneOrMany, Pattern};
 use super::{Rule, RuleError, RuleFile};
-use crate::config::mistake::{Findings, LineTable, Mistake, Place, join, suggest};
-use crate::config::read::{At, Field, List, Readable, as_table, as_text, field, quoted, refuse_unknown, table};
+use crate::config::mistake::{Findings, LineTable, Mistake, Place, suggest};
+use crate::config::read::{At, Field, List, Readable, as_text, quoted, refuse_unknown, table};
 use crate::config::tree::{self, Node, SourceFile, Table, Value};
 use crate::outcome::{Action, Cause, Disposition, NextBinding, Scope, Stage};
 
@@ -39,7 +39,7 @@ pub(super) enum Says {
     Bad,
 }
 
-table!(RawRule {
+table!(pub(super) RawRule {
     id: String,
     disabled: bool,
     providers: List<String>,

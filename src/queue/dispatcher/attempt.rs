@@ -9,8 +9,9 @@ use rand::Rng;
 
 use super::super::core::Start;
 use super::super::state::{Answered, Settled};
+use super::Dispatcher;
+use super::held::Held;
 use super::mark::Marked;
-use super::{Dispatcher, Held};
 use crate::clock::Now;
 use crate::config::{Binding, Config, EhloName};
 use crate::delivery::{Answer, MxPlan, Order, Report};

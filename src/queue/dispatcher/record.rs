@@ -9,7 +9,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::super::state::{self, Decided, Settled};
-use super::{Dispatcher, Rescue};
+use super::Dispatcher;
+use super::held::Rescue;
 use crate::feedback::aside::{Aside, Ring};
 use crate::feedback::senders::Sender;
 use crate::message::{Entry, EntryId, EntryState, MessageId, PoolName, Recipient};

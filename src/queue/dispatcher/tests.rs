@@ -4,6 +4,9 @@ use std::collections::{BTreeMap, HashSet};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
 
 use super::super::core::acts::{Act, Claim};
 use super::acts::{Came, Claims};
@@ -11,7 +14,7 @@ use super::*;
 use crate::clock::{ManualClock, SystemClock};
 use crate::delivery::{Answer, Order, Report, Routing};
 use crate::feedback::token::Keys;
-use crate::message::{EntryState, Recipient};
+use crate::message::{Entry, EntryId, EntryState, Recipient};
 use crate::outcome::{Reply, Stage};
 use crate::store::committer::CommitThread;
 use crate::store::memory::MemorySpool;

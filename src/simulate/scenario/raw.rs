@@ -5,14 +5,12 @@ use std::time::Duration;
 
 use super::forms::{Days, Hours, Knows, Moment, Preset, Weekday, within};
 use super::{Death, Outage, Quality, Voice};
-use crate::config::mistake::{Findings, Place, join, suggest};
+use crate::config::mistake::{Findings, Place};
 use crate::config::raw::Date;
-use crate::config::read::{
-    At, Field, List, Map, OrOff, Readable, as_table, as_text, field, quoted, refuse_unknown, table, words,
-};
-use crate::config::tree::{Node, Table, Value};
+use crate::config::read::{At, Field, List, Map, OrOff, Readable, table, words};
+use crate::config::tree::{Node, Value};
 
-table!(File {
+table!(pub(super) File {
     title: String,
     config: String,
     start: Date,
@@ -26,7 +24,7 @@ table!(File {
     truth: TruthTable,
 });
 
-table!(TrafficTable {
+table!(pub(super) TrafficTable {
     tenant: String,
     stream: String,
     per_day: u64,
@@ -38,7 +36,7 @@ table!(TrafficTable {
     quality: QualityForm,
 });
 
-table!(ReceiverTable {
+table!(pub(super) ReceiverTable {
     preset: Preset,
     first_day: u64,
     growth: f64,
@@ -63,11 +61,11 @@ table!(ReceiverTable {
     knows: Knows,
 });
 
-table!(GreylistTable { share: f64, wait: Duration });
+table!(pub(super) GreylistTable { share: f64, wait: Duration });
 
-table!(ListTable { trap_hits: u32, delay: Duration, delist_after: Duration, code: IpAddr });
+table!(pub(super) ListTable { trap_hits: u32, delay: Duration, delist_after: Duration, code: IpAddr });
 
-table!(EventTable {
+table!(pub(super) EventTable {
     at: Moment,
     lasts as "for": Duration,
     block: BlockTable,
@@ -83,17 +81,17 @@ table!(EventTable {
     crash: bool,
 });
 
-table!(BlockTable { receiver: String, bindings: List<String> });
+table!(pub(super) BlockTable { receiver: String, bindings: List<String> });
 
-table!(SourTable { binding: String, receivers: List<String>, reputation: f64 });
+table!(pub(super) SourTable { binding: String, receivers: List<String>, reputation: f64 });
 
-table!(DeclineTable { binding: String, receiver: String, per_day: f64 });
+table!(pub(super) DeclineTable { binding: String, receiver: String, per_day: f64 });
 
-table!(OutageTable { receiver: String, how: Outage });
+table!(pub(super) OutageTable { receiver: String, how: Outage });
 
-table!(DiesTable { list: String, how: Death, receivers_believe: bool });
+table!(pub(super) DiesTable { list: String, how: Death, receivers_believe: bool });
 
-table!(TruthTable {
+table!(pub(super) TruthTable {
     bindings: List<String>,
     receivers: List<String>,
     at_risk: List<String>,
@@ -102,11 +100,11 @@ table!(TruthTable {
     until: Moment,
 });
 
-table!(ListingTable { list: String, bindings: List<String> });
+table!(pub(super) ListingTable { list: String, bindings: List<String> });
 
-table!(QualityEvent { tenant: String } flatten figures: QualityTable);
+table!(pub(super) QualityEvent { tenant: String } flatten figures: QualityTable);
 
-table!(VolumeTable { tenant: String, factor: f64 });
+table!(pub(super) VolumeTable { tenant: String, factor: f64 });
 
 words!(Outage {
     "down" => Self::Down,
@@ -127,7 +125,7 @@ words!(Quality { "good" => Self::GOOD, "average" => Self::AVERAGE, "bad" => Self
 
 table!(
     /// Single figures of a quality over those of a preset.
-    QualityTable { preset: Quality, invalid: f64, complaints: f64, traps: f64, spamminess: f64 }
+    pub(super) QualityTable { preset: Quality, invalid: f64, complaints: f64, traps: f64, spamminess: f64 }
 );
 
 impl QualityTable {

@@ -1,10 +1,11 @@
 //! The login inside the dialogue: what AUTH does to a [`Session`].
 //!
-//! [`super::auth`] knows the mechanisms and who may use them, [`super::session`] when a line comes; this joins them.
-//! Credentials leave by [`super::session::Effect::Authenticate`] and come back as a user or a refusal, as messages do.
+//! [`auth`] knows the mechanisms and who may use them, the session when a line comes; this joins them. Credentials leave
+//! by [`Effect::Authenticate`](super::Effect::Authenticate) and come back as a user or a refusal, as messages do.
 
-use super::auth::{self, AuthRequest, Exchange, Step};
-use super::session::{Phase, Session, sequence, stopping};
+use super::end::{sequence, stopping};
+use super::{Phase, Session};
+use crate::ingress::smtp::auth::{self, AuthRequest, Exchange, Step};
 use crate::ingress::{Credentials, Refusal, Secret};
 
 impl Session {
@@ -48,7 +49,7 @@ impl Session {
         None
     }
 
-    /// The shell's answer to [`super::session::Effect::Authenticate`]: the user, or the reply. Call [`Session::advance`] afterwards.
+    /// The shell's answer to [`super::Effect::Authenticate`]: the user, or the reply. Call [`Session::advance`] afterwards.
     pub fn authenticated(&mut self, answer: Result<String, Refusal>, out: &mut Vec<u8>) {
         self.phase = Phase::Idle;
         match self.login.ended(answer) {

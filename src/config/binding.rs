@@ -1,0 +1,72 @@
+//! `[binding.NAME]`: one source address, and the limits by which it sends.
+//!
+//! [`Limits`] is one type for every level that has them (binding, binding towards a provider, pool, provider), so that the
+//! levels can be laid over one another.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use super::Warmup;
+use crate::message::{BindingName, Domain, ProviderName};
+
+/// `[binding.NAME]`
+#[derive(Clone, Debug)]
+pub struct Binding {
+    /// Its name: case-sensitive, no spaces or colons.
+    pub name: BindingName,
+    /// Source address of its connections.
+    pub bind_address: IpAddr,
+    /// The address the world sees (differs behind NAT); what DNSBL and PTR checks use. Default `bind_address`.
+    pub public_address: IpAddr,
+    /// What it says in EHLO. Default `server.hostname`.
+    pub ehlo_hostname: EhloName,
+    /// Limits of the binding as a whole.
+    pub limits: Limits,
+    /// Limits towards single providers; these win over the provider's own `binding` table.
+    pub provider: BTreeMap<ProviderName, Limits>,
+    /// Warm-up, if it is being warmed up.
+    pub warmup: Option<Warmup>,
+    /// Warm-up towards single providers, beside that of the binding as a whole: both allowances hold.
+    pub provider_warmup: BTreeMap<ProviderName, Warmup>,
+    /// Taken out by the operator in the file.
+    pub suspend_delivery: bool,
+    /// Where it is, for preferring bindings near the recipient or the tenant.
+    pub region: Option<String>,
+}
+
+/// The name a binding gives in EHLO.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EhloName {
+    /// This name.
+    Literal(Domain),
+    /// `server.hostname`.
+    Hostname,
+    /// The domain of the reverse path; `server.hostname` for the null reverse path.
+    Message,
+}
+
+/// Limits; `None` is "no limit here" and leaves the word to the next wider level.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Limits {
+    /// Accepted recipients per calendar day.
+    pub daily_cap: Option<u64>,
+    /// Connections at the same time.
+    pub max_outbound_connections: Option<u32>,
+    /// Messages per short span.
+    pub rate_limit: Option<Rate>,
+    /// Messages after which a connection is closed.
+    pub messages_per_connection: Option<u32>,
+    /// Recipients in one transaction.
+    pub recipients_per_message: Option<u32>,
+}
+
+/// A short rate, `count` per `per`. Text form `20/s`, `600/min`, `1000/h`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// Messages.
+    pub count: NonZeroU32,
+    /// Span; at most one hour: a GCRA is no daily cap.
+    pub per: Duration,
+}

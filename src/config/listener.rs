@@ -1,0 +1,40 @@
+//! `[[listener]]`: one SMTP socket, who may use it and how much.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+/// `[[listener]]`: one SMTP socket.
+#[derive(Clone, Debug)]
+pub struct Listener {
+    /// Address and port; port 0 lets the system choose (the log and `/api/v1/status` say which).
+    pub address: SocketAddr,
+    /// Clients that may relay without AUTH. Empty: nobody.
+    pub trust: Vec<IpNet>,
+    /// Sessions at the same time. Default 1000.
+    pub max_connections: usize,
+    /// Sessions at the same time from one address. Default 100.
+    pub max_connections_per_client: usize,
+    /// Octets of one message (`SIZE`, RFC 1870). Default 50 MiB.
+    pub max_message_bytes: u64,
+    /// Recipients of one transaction (RFC 5321 §4.5.3.1.8: at least 100). Default 1000.
+    pub max_recipients: usize,
+    /// Refused commands after which the session is closed. Default 20.
+    pub max_errors: u32,
+    /// Silence after which the session is closed (RFC 5321 §4.5.3.2.7: at least 5 min). Default 5 min.
+    pub idle_timeout: Duration,
+    /// Whether users may or must log in (RFC 4954). Default off.
+    pub auth: AuthMode,
+}
+
+/// Whether clients of a listener log in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuthMode {
+    /// AUTH is not offered.
+    Off,
+    /// Clients of `trust` may relay without; others must log in.
+    Optional,
+    /// No mail from anybody who has not logged in (`530 5.7.0`).
+    Required,
+}

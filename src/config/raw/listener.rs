@@ -1,0 +1,27 @@
+//! As typed: `[[listener]]`.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::config::AuthMode;
+use crate::config::read::{List, Size, table, words};
+
+table!(pub(in crate::config) Listener {
+    address: SocketAddr,
+    trust: List<IpNet>,
+    max_connections: usize,
+    max_connections_per_client: usize,
+    max_message_bytes: Size,
+    max_recipients: usize,
+    max_errors: u32,
+    idle_timeout: Duration,
+    auth: AuthMode,
+});
+
+words!(AuthMode {
+    "off" => AuthMode::Off,
+    "optional" => AuthMode::Optional,
+    "required" => AuthMode::Required,
+});

@@ -1,0 +1,188 @@
+//! Runs the dialogue of `greeting` and `session` over a stream, with the time-outs of RFC 5321 §4.5.3.2.
+//!
+//! One group of commands is one write; head and body are written from where they lie (vectored, so that neither our own
+//! header field nor doubled dots cost a copy). A deadline holds for a whole reply, not for a read: a host that drips
+//! octets gains nothing. A reply over [`REPLY_OCTETS`] ends the connection. Where writing fails, the host may have said
+//! why before it hung up: what it has sent is read for a moment before the failure is reported.
+//!
+//! Here is what a connection is and how it goes through greeting and transaction; `wire` exchanges commands and replies,
+//! `body` sends the message.
+
+mod body;
+mod wire;
+
+use std::time::Duration;
+
+use bytes::BytesMut;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::Answer;
+use super::greeting::{Capabilities, Greeted, Greeting};
+use super::session::{After, Mail, Step, Transaction};
+use crate::config::Timeouts;
+use crate::outcome::failure::FailureKind;
+use crate::outcome::reply::ReplyParser;
+use crate::outcome::{Failure, Stage};
+
+pub use self::wire::REPLY_OCTETS;
+
+/// A greeted connection.
+#[derive(Debug)]
+pub struct Connection<S> {
+    stream: S,
+    parser: ReplyParser,
+    input: BytesMut,
+    output: Vec<u8>,
+    offers: Capabilities,
+    after: After,
+}
+
+/// What a transaction came to.
+#[derive(Debug)]
+pub struct Transacted {
+    /// One per recipient.
+    pub answers: Vec<Answer>,
+    /// The connection was dead or of no use before MAIL was answered: nothing has happened at the peer.
+    pub stale: bool,
+    /// The host refused the envelope id and then would not go on: nothing has happened, and without it, over another
+    /// connection, the mail may pass.
+    pub lost_over_dsn: bool,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    /// Waits for the banner and says EHLO. An error is the refusal or failure, with the connection where it may still
+    /// be told QUIT.
+    pub async fn greet(stream: S, ehlo: &str, timeouts: &Timeouts) -> Result<Self, (Answer, Option<Self>)> {
+        let mut this = Self {
+            stream,
+            parser: ReplyParser::default(),
+            input: BytesMut::with_capacity(2048),
+            output: Vec::with_capacity(512),
+            offers: Capabilities::default(),
+            after: After::Clean,
+        };
+        let mut greeting = Greeting::new(ehlo);
+        loop {
+            let stage = greeting.stage();
+            let limit = time_for(stage, timeouts);
+            let reply = match this.exchange(limit).await {
+                Ok(reply) => reply,
+                Err((kind, detail)) => return Err((Answer::Failure(Failure { kind, stage, detail }), None)),
+            };
+            match greeting.on_reply(reply, || this.parser.take_lines(), &mut this.output) {
+                Greeted::More => {}
+                Greeted::Ready(offers) => {
+                    this.offers = offers;
+                    return Ok(this);
+                }
+                Greeted::Refused(answer) => {
+                    let civil = matches!(&answer, Answer::Reply(_, reply) if reply.code != 421);
+                    return Err((answer, civil.then_some(this)));
+                }
+            }
+        }
+    }
+
+    /// What the host offers.
+    pub fn offers(&self) -> Capabilities {
+        self.offers
+    }
+
+    /// From now on no parameters of DSN, whatever the host offers.
+    pub fn distrust_dsn(&mut self) {
+        self.offers.dsn = false;
+    }
+
+    /// Whether another message may follow.
+    pub fn is_usable(&self) -> bool {
+        self.after != After::Close
+    }
+
+    /// The stream below.
+    pub fn stream(&self) -> &S {
+        &self.stream
+    }
+
+    /// Nothing unread is left from before: a host that spoke out of turn has most likely said goodbye.
+    pub fn is_quiet(&self) -> bool {
+        self.input.is_empty()
+    }
+
+    /// Delivers one message.
+    pub async fn transact(&mut self, mail: Mail<'_>, timeouts: &Timeouts) -> Transacted {
+        self.output.clear();
+        let reset = self.after == After::Reset;
+        // Were this future dropped half-way, the connection would be in nobody knows which state.
+        let before = std::mem::replace(&mut self.after, After::Close);
+        let (mut transaction, mut step) = Transaction::begin(mail, self.offers, reset, &mut self.output);
+        if step == Step::Done {
+            self.after = before;
+            return Transacted { answers: transaction.finish().0, stale: false, lost_over_dsn: false };
+        }
+        let mut stale = false;
+        while step != Step::Done {
+            if step == Step::SendBody {
+                match self.send_body(&mail, timeouts).await {
+                    Ok(()) => transaction.body_sent(),
+                    Err((kind, detail)) => {
+                        step = match self.last_words().await {
+                            Some(reply) => transaction.on_reply(reply, &mut self.output),
+                            None => {
+                                transaction.fail(kind, detail);
+                                Step::Done
+                            }
+                        };
+                        continue;
+                    }
+                }
+            }
+            step = match self.exchange(self.limit(&transaction, timeouts)).await {
+                Ok(reply) => {
+                    let step = transaction.on_reply(reply, &mut self.output);
+                    // RSET was refused.
+                    stale = step == Step::Done && transaction.untouched();
+                    step
+                }
+                Err((kind, detail)) => {
+                    stale = transaction.untouched() && kind == FailureKind::Reset;
+                    transaction.fail(kind, detail);
+                    Step::Done
+                }
+            };
+        }
+        if transaction.dsn_failed() {
+            self.distrust_dsn();
+        }
+        let lost_over_dsn = transaction.lost_over_dsn();
+        let (answers, after) = transaction.finish();
+        // A reply more than commands were given: the two sides no longer agree on where they are.
+        self.after = if self.input.is_empty() { after } else { After::Close };
+        Transacted { answers, stale, lost_over_dsn }
+    }
+
+    /// Says QUIT and waits for the end, at most `limit`.
+    pub async fn quit(mut self, limit: Duration) {
+        self.output.clear();
+        self.output.extend_from_slice(b"QUIT\r\n");
+        let _ = self.exchange(limit).await;
+    }
+
+    fn limit(&self, transaction: &Transaction<'_>, timeouts: &Timeouts) -> Duration {
+        time_for(transaction.stage(), timeouts)
+    }
+}
+
+fn time_for(stage: Stage, timeouts: &Timeouts) -> Duration {
+    match stage {
+        Stage::Connect => timeouts.connect,
+        Stage::Banner => timeouts.banner,
+        Stage::Ehlo | Stage::Tls => timeouts.command,
+        Stage::Mail => timeouts.mail,
+        Stage::Rcpt => timeouts.rcpt,
+        Stage::Data => timeouts.data,
+        Stage::EndOfData => timeouts.end_of_data,
+    }
+}
+
+#[cfg(test)]
+mod tests;

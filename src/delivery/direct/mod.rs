@@ -1,0 +1,198 @@
+//! The connector that really connects: idle connection or new one, host by host, until somebody answers.
+//!
+//! A new connection is tried at each address in turn, best preference first and shuffled among equals (RFC 5321 §5.1),
+//! at most `delivery.max_addresses`. The next one is tried when a host could not be reached, broke off, or said 4yz in
+//! its banner or to EHLO. A 5yz there is the receiver's word about this binding, and a source address that cannot be
+//! bound fails everywhere: both end the attempt. Once MAIL was given, no other host is asked. An idle connection that
+//! turns out to be dead before anything was answered is replaced by a new one within the same attempt; so is, once, one
+//! that was lost because the host cannot bear the envelope id, which then stays away.
+
+mod open;
+
+use std::future::Future;
+use std::hash::{BuildHasher, RandomState};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::{Mutex, RwLock};
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
+
+use self::open::Trace;
+use super::client::Transacted;
+use super::mx::Resolver;
+use super::reuse::{Idle, Keep, Line, Wanted};
+use super::session::Mail;
+use super::{Answer, Connector, Order, Report};
+use crate::clock::{Clock, Mono, SystemClock};
+use crate::config::{Config, Delivery};
+use crate::message::BindingName;
+
+/// Counters since the start.
+#[derive(Debug, Default)]
+pub struct Counters {
+    opened: AtomicU64,
+    reused: AtomicU64,
+    stale: AtomicU64,
+}
+
+/// A snapshot of counters and gauges.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Connections open now, idle ones included.
+    pub open: usize,
+    /// Idle connections.
+    pub idle: usize,
+    /// Connections made and greeted.
+    pub opened: u64,
+    /// Messages that went over an idle connection.
+    pub reused: u64,
+    /// Idle connections that turned out to be dead when they were used.
+    pub stale: u64,
+}
+
+/// Makes attempts over TCP from the binding's address.
+#[derive(Debug)]
+pub struct DirectConnector {
+    resolver: Arc<Resolver>,
+    settings: RwLock<Arc<Delivery>>,
+    idle: Arc<Idle>,
+    counters: Counters,
+    rng: Mutex<SmallRng>,
+    clock: Arc<SystemClock>,
+}
+
+impl DirectConnector {
+    /// A connector without any connections.
+    pub fn new(resolver: Arc<Resolver>, delivery: &Delivery) -> Self {
+        let clock = Arc::new(SystemClock::default());
+        Self {
+            resolver,
+            settings: RwLock::new(Arc::new(delivery.clone())),
+            idle: Idle::new(Keep::from(delivery), Arc::clone(&clock) as Arc<dyn Clock>),
+            counters: Counters::default(),
+            // Only spreads load over hosts of equal preference: the keys of a hash map are random enough.
+            rng: Mutex::new(SmallRng::seed_from_u64(RandomState::new().hash_one(0))),
+            clock,
+        }
+    }
+
+    /// Takes over new settings; attempts under way keep the old ones.
+    pub fn set_delivery(&self, delivery: &Delivery) {
+        *self.settings.write() = Arc::new(delivery.clone());
+        self.idle.set_keep(Keep::from(delivery));
+    }
+
+    /// Counters and gauges now.
+    pub fn stats(&self) -> Stats {
+        Stats {
+            open: self.idle.open(),
+            idle: self.idle.idle(),
+            opened: self.counters.opened.load(Ordering::Relaxed),
+            reused: self.counters.reused.load(Ordering::Relaxed),
+            stale: self.counters.stale.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Open connections by binding, idle ones included.
+    pub fn open_by_binding(&self) -> Vec<(BindingName, usize)> {
+        self.idle.open_by_binding()
+    }
+
+    async fn carry_out(&self, order: Order) -> Report {
+        let started = self.clock.now().mono;
+        let delivery = self.settings.read().clone();
+        let mut without_dsn = false;
+        if let Some(mut line) = self.idle.take(&order) {
+            let transacted = transact(&mut line, &order, &delivery).await;
+            without_dsn = transacted.lost_over_dsn;
+            if !transacted.stale && !without_dsn {
+                self.counters.reused.fetch_add(1, Ordering::Relaxed);
+                return self.settle(line, &order, transacted.answers, true, started);
+            }
+            self.counters.stale.fetch_add(u64::from(transacted.stale), Ordering::Relaxed);
+        }
+        match self.deliver_anew(&order, &delivery, without_dsn).await {
+            Ok((line, transacted)) => self.settle(line, &order, transacted.answers, false, started),
+            Err((trace, answer)) => Report {
+                local: trace.local,
+                remote: trace.remote,
+                host: trace.host,
+                reused: false,
+                answers: vec![answer; order.recipients.len()],
+                latency: self.clock.now().mono.since(started),
+            },
+        }
+    }
+
+    /// Over a new connection; where that is lost over the parameters of DSN, over another one without them.
+    async fn deliver_anew(
+        &self,
+        order: &Order,
+        delivery: &Delivery,
+        without_dsn: bool,
+    ) -> Result<(Line, Transacted), (Trace, Answer)> {
+        let mut line = self.open(order, delivery).await?;
+        if without_dsn {
+            line.connection.distrust_dsn();
+        }
+        let transacted = transact(&mut line, order, delivery).await;
+        if !transacted.lost_over_dsn {
+            return Ok((line, transacted));
+        }
+        // Where there is no second connection, what the first one came to stands.
+        let Ok(mut again) = self.open(order, delivery).await else { return Ok((line, transacted)) };
+        again.connection.distrust_dsn();
+        let transacted = transact(&mut again, order, delivery).await;
+        Ok((again, transacted))
+    }
+
+    fn settle(&self, line: Line, order: &Order, answers: Vec<Answer>, reused: bool, started: Mono) -> Report {
+        let report = Report {
+            local: Some(line.local),
+            remote: Some(line.remote),
+            host: Some(line.host.to_string()),
+            reused,
+            answers,
+            latency: self.clock.now().mono.since(started),
+        };
+        self.idle.put(line, order);
+        report
+    }
+}
+
+impl Connector for DirectConnector {
+    fn attempt(&self, order: Order) -> Pin<Box<dyn Future<Output = Report> + Send + '_>> {
+        Box::pin(self.carry_out(order))
+    }
+
+    fn retire(&self, binding: &BindingName) {
+        self.idle.retire(binding);
+    }
+
+    fn reconfigure(&self, config: &Config) {
+        self.set_delivery(&config.delivery);
+        self.idle.keep_only(Wanted::of(config));
+    }
+
+    fn open(&self, binding: &BindingName) -> usize {
+        self.idle.open_of(binding)
+    }
+}
+
+async fn transact(line: &mut Line, order: &Order, delivery: &Delivery) -> Transacted {
+    let mail = Mail {
+        reverse_path: order.reverse_path.as_ref(),
+        recipients: &order.recipients,
+        head: &order.head,
+        body: &order.body,
+        envelope_id: order.envelope_id.as_deref(),
+        eight_bit: order.eight_bit,
+    };
+    line.messages += 1;
+    line.connection.transact(mail, &delivery.timeouts).await
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,46 @@
+//! The message of a transaction, and what the host's EHLO reply says about it before it is asked.
+//!
+//! Refused here is what a host without the extension could only refuse or garble; there is no second way to send it.
+
+use crate::delivery::dot;
+use crate::delivery::greeting::Capabilities;
+use crate::message::Mailbox;
+use crate::outcome::{EnhancedCode, Reply};
+
+/// The message of a transaction.
+#[derive(Clone, Copy, Debug)]
+pub struct Mail<'a> {
+    /// `None` is the null reverse path.
+    pub reverse_path: Option<&'a Mailbox>,
+    /// At least one.
+    pub recipients: &'a [Mailbox],
+    /// Sent before the body: whole header fields with CRLF line ends, or nothing.
+    pub head: &'a [u8],
+    /// With CRLF line ends, before dot-stuffing.
+    pub body: &'a [u8],
+    /// Envelope id for hosts that offer DSN: letters and digits.
+    pub envelope_id: Option<&'a str>,
+    /// Holds octets above 127.
+    pub eight_bit: bool,
+}
+
+impl Mail<'_> {
+    /// Octets as SIZE counts them, head and body.
+    pub(super) fn announced_size(&self) -> u64 {
+        self.head.len() as u64 + dot::announced_size(self.body)
+    }
+}
+
+/// The refusal that the host's EHLO reply already holds, if any.
+pub(super) fn answered_by_ehlo(mail: &Mail<'_>, offers: Capabilities) -> Option<Reply> {
+    let size = mail.announced_size();
+    if let Some(limit) = offers.size_limit.filter(|limit| size > limit.get()) {
+        let text = format!("message size {size} exceeds the limit of {limit} octets announced by the host");
+        return Some(Reply { code: 552, enhanced: Some(EnhancedCode { class: 5, subject: 3, detail: 4 }), text });
+    }
+    if mail.eight_bit && !offers.eight_bit_mime {
+        let text = "message has eight-bit data and the host does not offer 8BITMIME".to_owned();
+        return Some(Reply { code: 554, enhanced: Some(EnhancedCode { class: 5, subject: 6, detail: 3 }), text });
+    }
+    None
+}

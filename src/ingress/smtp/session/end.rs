@@ -1,0 +1,57 @@
+//! Refusals, and how a session ends: by too many of them, by silence, because the program stops.
+//!
+//! An end is written as a reply before the connection is closed, `421` in most cases (RFC 5321 §3.8).
+
+use super::{Effect, Phase, Session};
+use crate::ingress::Refusal;
+
+impl Session {
+    /// Nothing came for `idle_timeout`.
+    pub fn idle_timeout(&mut self, out: &mut Vec<u8>) {
+        self.close_with(&Refusal::new(421, 4, 2, "idle for too long, closing"), out);
+    }
+
+    /// A stranger's report took too long to arrive.
+    pub fn too_slow(&mut self, out: &mut Vec<u8>) {
+        self.close_with(&Refusal::new(421, 4, 2, "the report takes too long to arrive, closing"), out);
+    }
+
+    /// The program stops: between messages the session ends at once, inside a message after its reply.
+    pub fn stop(&mut self, out: &mut Vec<u8>) -> Effect {
+        self.stopping = true;
+        match self.phase {
+            Phase::Data(..) | Phase::Waiting => Effect::Read,
+            Phase::Idle | Phase::Auth(_) | Phase::Mail(_) | Phase::Closed(_) => {
+                self.close_with(&stopping(), out);
+                Effect::Drop
+            }
+        }
+    }
+
+    /// Writes a refusal; counts it when it is the client's fault, and closes after too many.
+    pub(super) fn refuse(&mut self, refusal: Refusal, out: &mut Vec<u8>) {
+        self.replies.refuse(out, &refusal);
+        if refusal.code >= 500 {
+            self.errors += 1;
+            if self.errors >= self.terms.listener.max_errors {
+                self.close_with(&Refusal::new(421, 7, 0, "too many errors, closing"), out);
+            }
+        }
+    }
+
+    /// The last reply: after it the session is over.
+    pub(super) fn close_with(&mut self, refusal: &Refusal, out: &mut Vec<u8>) {
+        self.replies.refuse(out, refusal);
+        self.phase = Phase::Closed(false);
+    }
+}
+
+/// The reply to a command that has no place here.
+pub(super) fn sequence(text: &str) -> Refusal {
+    Refusal::new(503, 5, 1, text)
+}
+
+/// The reply with which sessions end when the program does.
+pub(super) fn stopping() -> Refusal {
+    Refusal::new(421, 3, 2, "service stopping, closing")
+}

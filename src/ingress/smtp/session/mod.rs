@@ -1,0 +1,241 @@
+//! The dialogue with one client (RFC 5321 §4.1.4), without a socket.
+//!
+//! [`Session::advance`] takes what the client sent, appends the replies to a buffer and says what to do next: read
+//! more, make a message durable, close. All commands of a pipelined group are answered into the same buffer, so the
+//! shell sends them in one write (RFC 2920). No `250` to a message leaves before the shell came back with
+//! [`Session::answered`].
+//!
+//! Who may relay: clients of the listener's `trust`, and users that logged in ([`super::auth`]); where the listener's
+//! `auth` is required, only these may begin mail at all. Everybody else is refused at RCPT, with one exception: addresses
+//! at which *we* are the receiver, of bounces and complaints about mail that we delivered ([`Addressee::Reports`]). Those
+//! are taken from anybody, trusted or not, and read instead of relayed; which they are, [`Admission::addressee`] says. A
+//! transaction is either the one or the other, and one with a report has this one recipient. So this is never an open
+//! relay: no client chooses where mail goes unless it is trusted.
+//!
+//! Who may relay is asked again at each MAIL ([`Session::now_by`]): a network taken out of `trust`, or a user who is gone,
+//! ends the session there with `421`. A message under way is finished.
+//!
+//! Input where none may be — before the greeting, or behind DATA before the `354` — ends the session: such a client
+//! does not listen to replies, and if DATA were refused its message would be run as commands.
+//!
+//! Here is the state and which command goes where; what a command does is with its kind: `hello` (greeting, EHLO: what is
+//! offered), `grounds` (who the client is and what it may), `login` (AUTH), `envelope` (MAIL and RCPT with their
+//! parameters), `content` (the message), `end` (refusals, closing), `line` (octets to lines).
+//!
+//! [`Addressee::Reports`]: crate::ingress::Addressee::Reports
+
+mod content;
+mod end;
+mod envelope;
+mod grounds;
+mod hello;
+mod line;
+mod login;
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use bytes::BytesMut;
+
+use self::envelope::Envelope;
+use self::grounds::trusts;
+use self::hello::Helo;
+use super::auth::{Exchange, Login};
+use super::command::{self, Command};
+use super::data::DataReader;
+use super::reply::{Replies, ReplyCounts};
+use crate::config::Listener;
+use crate::ingress::{Admission, Credentials, Refusal, Secret, Share, Transaction};
+use crate::message::Domain;
+
+pub use self::content::MAX_HOPS;
+
+/// What holds for all sessions of a listener.
+#[derive(Clone, Debug)]
+pub struct Terms {
+    /// Which `[[listener]]`, from 0.
+    pub index: usize,
+    /// Our own name.
+    pub hostname: Domain,
+    /// `[[listener]]`
+    pub listener: Listener,
+}
+
+/// What the shell must do now. Before anything else it sends what was written.
+#[derive(Debug)]
+pub enum Effect {
+    /// Read more.
+    Read,
+    /// Make this durable, then call [`Session::answered`].
+    Deliver(Box<Transaction>),
+    /// Check who the client says to be, then call [`Session::authenticated`].
+    Authenticate(Box<Credentials>),
+    /// Close: the client said QUIT.
+    Quit,
+    /// Close, although the client may still be sending.
+    Drop,
+}
+
+/// One session.
+#[derive(Debug)]
+pub struct Session {
+    terms: Arc<Terms>,
+    /// Those that sessions begin with now.
+    present: Arc<Terms>,
+    client: SocketAddr,
+    trusted: bool,
+    login: Login,
+    helo: Option<Helo>,
+    phase: Phase,
+    /// In the middle of a line that is too long and is being thrown away.
+    skipping: bool,
+    /// Refused commands since the last accepted message.
+    errors: u32,
+    stopping: bool,
+    replies: Replies,
+    /// Of the room for strangers, while a message of one is in memory.
+    share: Option<Share>,
+}
+
+/// Where in the dialogue we are.
+#[derive(Debug)]
+enum Phase {
+    /// No transaction.
+    Idle,
+    /// Between AUTH and the client's answer to a `334`.
+    Auth(Exchange),
+    /// Between MAIL and DATA.
+    Mail(Envelope),
+    /// Between `354` and the final dot.
+    Data(Envelope, DataReader),
+    /// The shell has the transaction, or the credentials.
+    Waiting,
+    /// Over; `true` after QUIT.
+    Closed(bool),
+}
+
+impl Session {
+    /// A session with a client that has just connected.
+    pub fn new(terms: Arc<Terms>, client: SocketAddr) -> Self {
+        let client = SocketAddr::new(client.ip().to_canonical(), client.port());
+        let trusted = trusts(&terms, client);
+        Self {
+            login: Login::new(terms.listener.auth, client),
+            present: Arc::clone(&terms),
+            terms,
+            client,
+            trusted,
+            helo: None,
+            phase: Phase::Idle,
+            skipping: false,
+            errors: 0,
+            stopping: false,
+            replies: Replies::default(),
+            share: None,
+        }
+    }
+
+    /// Goes as far as `input` allows; what was understood is taken off it. `admission` is asked at MAIL and RCPT.
+    pub fn advance(&mut self, input: &mut BytesMut, admission: &dyn Admission, out: &mut Vec<u8>) -> Effect {
+        loop {
+            match &self.phase {
+                Phase::Closed(true) => return Effect::Quit,
+                Phase::Closed(false) => return Effect::Drop,
+                Phase::Waiting => return Effect::Read,
+                Phase::Data(..) => {
+                    if let Some(effect) = self.text(input, out) {
+                        return effect;
+                    }
+                }
+                Phase::Auth(_) => match self.next_line(input, |line| Ok(Secret::new(line.to_vec()))) {
+                    None => return Effect::Read,
+                    Some(line) => {
+                        if let Some(credentials) = self.auth_line(line, out) {
+                            return Effect::Authenticate(Box::new(credentials));
+                        }
+                    }
+                },
+                Phase::Idle | Phase::Mail(_) => match self.next_line(input, command::parse) {
+                    None => return Effect::Read,
+                    Some(Err(refusal)) => self.refuse(refusal, out),
+                    Some(Ok(Command::Auth(request))) => {
+                        if let Some(credentials) = self.auth(request, out) {
+                            return Effect::Authenticate(Box::new(credentials));
+                        }
+                    }
+                    Some(Ok(Command::Data)) => self.data(!input.is_empty(), admission, out),
+                    Some(Ok(command)) => self.command(command, admission, out),
+                },
+            }
+        }
+    }
+
+    /// The client's address.
+    pub fn client(&self) -> SocketAddr {
+        self.client
+    }
+
+    /// The name the client gave.
+    pub fn client_name(&self) -> Option<&str> {
+        self.helo.as_ref().map(|helo| helo.name.as_str())
+    }
+
+    /// The last negative reply, for the log.
+    pub fn last_refusal(&self) -> Option<&str> {
+        self.replies.last_refusal()
+    }
+
+    /// Replies written since the last call.
+    pub(super) fn take_reply_counts(&mut self) -> ReplyCounts {
+        self.replies.take_counts()
+    }
+
+    /// What every other command does.
+    fn command(&mut self, command: Command, admission: &dyn Admission, out: &mut Vec<u8>) {
+        match command {
+            Command::Mail(_) if !matches!(self.phase, Phase::Mail(_)) && self.has_lost_its_grounds(admission) => {
+                self.close_with(&Refusal::new(421, 3, 2, "who may send here has changed, connect again"), out);
+            }
+            Command::Ehlo(name) => self.ehlo(name, out),
+            Command::Helo(name) => self.helo(name, out),
+            Command::Mail(mail) => match self.mail(mail, admission) {
+                Ok(()) => self.replies.ok(out, 1, 0, "sender ok"),
+                Err(refusal) => self.refuse(refusal, out),
+            },
+            Command::Rcpt(to) => match self.rcpt(to, admission) {
+                Ok(()) => self.replies.ok(out, 1, 5, "recipient ok"),
+                Err(refusal) => self.refuse(refusal, out),
+            },
+            Command::Rset => {
+                self.phase = Phase::Idle;
+                self.replies.ok(out, 0, 0, "ok");
+            }
+            Command::Noop => self.replies.ok(out, 0, 0, "ok"),
+            Command::Vrfy => {
+                self.replies.write(out, 252, Some((2, 5, 0)), "not verified; send mail and see");
+            }
+            Command::Help => self.replies.write(out, 214, Some((2, 0, 0)), "see RFC 5321"),
+            Command::Quit => {
+                self.replies.write(out, 221, Some((2, 0, 0)), "bye");
+                self.phase = Phase::Closed(true);
+            }
+            Command::NotImplemented(verb) => {
+                self.refuse(Refusal::new(502, 5, 1, format!("{verb} is not implemented")), out);
+            }
+            // Taken by `advance`, which knows what follows them.
+            Command::Data => self.data(false, admission, out),
+            Command::Auth(_) => {}
+        }
+    }
+}
+
+/// Reply to a connection over the limits; the session never starts.
+pub const TOO_MANY_CONNECTIONS: &[u8] = b"421 4.7.0 too many connections, try again later\r\n";
+
+/// The key under which connections of a client are counted.
+pub fn client_key(client: SocketAddr) -> IpAddr {
+    client.ip().to_canonical()
+}
+
+#[cfg(test)]
+mod tests;
