@@ -45,6 +45,11 @@ fn generated() -> TempDir {
     };
     assert!(script.contains("\"$made/remuda\" man \"$made/generated/man\""), "{script}");
     remuda(&["man", directory.path().join("man").to_str().unwrap()]);
+    assert!(script.contains("gzip -9n \"$made\"/generated/man/*\n"), "{script}");
+    for page in fs::read_dir(directory.path().join("man")).unwrap() {
+        let page = page.unwrap().path();
+        fs::rename(&page, page.with_extension("1.gz")).unwrap();
+    }
     assert!(script.contains("for shell in bash zsh fish;"), "{script}");
     assert!(script.contains("completions \"$shell\" >\"$made/generated/remuda.$shell\""), "{script}");
     for shell in ["bash", "zsh", "fish"] {
@@ -83,8 +88,8 @@ fn the_debian_package_lists_files_that_are_there() {
     for file in [
         // cargo-deb has it applied by the name that the file has here.
         "usr/lib/sysusers.d/remuda.conf",
-        "usr/share/man/man1/remuda.1",
-        "usr/share/man/man1/remuda-queue-retry.1",
+        "usr/share/man/man1/remuda.1.gz",
+        "usr/share/man/man1/remuda-queue-retry.1.gz",
         "usr/share/bash-completion/completions/remuda",
         "usr/share/zsh/vendor-completions/_remuda",
         "usr/share/doc/remuda/install.md",

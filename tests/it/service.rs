@@ -199,6 +199,7 @@ async fn mail_and_changes(machine: &Machine) {
 
 /// The watchdog is fed as long as the program goes on, and no longer.
 async fn wedged(machine: &Machine) {
+    assert_eq!(machine.property(UNIT, "WatchdogUSec"), "2min", "the unit wants it");
     machine.write("/etc/systemd/system/remuda.service.d/soon.conf", "644", "[Service]\nWatchdogSec=4s\n");
     machine.run(&["systemctl", "daemon-reload"]);
     machine.run(&["systemctl", "restart", UNIT]);
