@@ -56,8 +56,8 @@ fn install_package(machine: &Machine) {
     machine.write("/usr/bin/remuda", "755", fs::read(env!("CARGO_BIN_EXE_remuda")).unwrap());
     machine.write("/usr/lib/systemd/system/remuda.service", "644", file("config/systemd/remuda.service"));
     machine.write("/usr/lib/sysusers.d/remuda.conf", "644", file("config/systemd/sysusers.d/remuda.conf"));
-    machine.write("/root/postinst", "755", file("config/debian/postinst"));
-    machine.run(&["/root/postinst", "configure"]);
+    machine.write("/opt/postinst", "755", file("config/debian/postinst"));
+    machine.run(&["/opt/postinst", "configure"]);
     assert_eq!(machine.run(&["stat", "-c", "%U:%G %a", "/etc/remuda"]), "root:remuda 750\n");
     machine.run(&["systemctl", "daemon-reload"]);
 }
@@ -148,7 +148,7 @@ fn it_has_nothing_that_it_does_not_need(machine: &Machine) {
     assert_eq!([of("NoNewPrivs:"), of("Seccomp:")], ["1", "2"], "{status}");
     assert!(!of("Uid:").starts_with('0'));
     // As it sees the files, though as root.
-    for path in ["/etc/remuda/new", "/usr/bin/new", "/root/new"] {
+    for path in ["/etc/remuda/new", "/usr/bin/new", "/var/new"] {
         let (is_made, said) = machine.try_run(&["nsenter", "-t", &process, "-m", "touch", path]);
         assert!(!is_made && !said.contains("nsenter"), "{path}: {said}");
     }
