@@ -10,12 +10,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfig};
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
+use hickory_resolver::{ResolverBuilder, TokioResolver};
 use parking_lot::{Mutex, RwLock};
+use rustls::crypto::aws_lc_rs;
+use rustls::{ClientConfig, RootCertStore};
 use tokio::sync::Semaphore;
 
 use super::breaker::Breaker;
@@ -286,7 +288,18 @@ fn build(dns: &Dns) -> Result<TokioResolver, NetError> {
     options.attempts = RETRIES;
     // Counts only for TCP; the semaphore is the limit.
     options.max_active_requests = dns.max_in_flight.max(32);
-    builder.build()
+    built(builder)
+}
+
+/// What `builder` describes. Name servers are asked in the clear, so nobody is believed: by its own default the resolver
+/// would load the system's authorities, and be none on a system where no `ca-certificates` are installed.
+///
+/// # Errors
+/// What the resolver says, or TLS that cannot be set up at all.
+pub(crate) fn built(builder: ResolverBuilder<TokioRuntimeProvider>) -> Result<TokioResolver, NetError> {
+    let tls = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
+    let tls = tls.with_safe_default_protocol_versions()?.with_root_certificates(RootCertStore::empty());
+    builder.with_tls_config(tls.with_no_client_auth()).build()
 }
 
 fn name_server(address: &SocketAddr) -> NameServerConfig {

@@ -30,6 +30,7 @@ use tokio::sync::Semaphore;
 use super::answer::DnsOutcome;
 use super::reverse::Found;
 use crate::clock::{Clock, Mono};
+use crate::delivery::mx::built;
 
 /// Servers asked about one name.
 const SERVERS_MAX: usize = 3;
@@ -107,7 +108,7 @@ impl Asker {
             let config = ResolverConfig::from_name_servers(vec![name_server(server)]);
             let mut builder = Resolver::builder_with_config(config, TokioRuntimeProvider::default());
             *builder.options_mut() = options.clone();
-            builder.build().map(|resolver| (server, resolver)).map_err(|e| failed(e.to_string()))
+            built(builder).map(|resolver| (server, resolver)).map_err(|e| failed(e.to_string()))
         };
         let resolvers = servers.into_iter().map(resolver).collect::<Result<_, _>>()?;
         Ok(Self {

@@ -39,6 +39,7 @@ mod reputation;
 mod resolver;
 mod restart;
 mod reverse_dns;
+mod service;
 mod shares;
 mod smoke;
 mod spf;

@@ -10,6 +10,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use tempfile::TempDir;
 use toml::Value;
 
 fn root() -> PathBuf {
@@ -25,18 +26,42 @@ fn manifest() -> Value {
 }
 
 /// The files that a pattern of the list of assets stands for: a name, or all files of a directory with an ending.
-fn matched(pattern: &str) -> Vec<PathBuf> {
-    let path = root().join(pattern);
+fn matched(path: PathBuf) -> Vec<PathBuf> {
     let name = path.file_name().unwrap().to_str().unwrap().to_owned();
     let Some(ending) = name.strip_prefix('*') else { return vec![path] };
-    let directory = fs::read_dir(path.parent().unwrap()).unwrap_or_else(|e| panic!("{pattern}: {e}"));
+    let directory = fs::read_dir(path.parent().unwrap()).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     let paths = directory.map(|entry| entry.unwrap().path());
     paths.filter(|path| path.is_file() && path.to_string_lossy().ends_with(ending)).collect()
 }
 
+/// What the program writes about itself, as config/debian/build asks for it.
+fn generated() -> TempDir {
+    let script = read("config/debian/build");
+    let directory = tempfile::tempdir().unwrap();
+    let remuda = |arguments: &[&str]| {
+        let done = Command::new(env!("CARGO_BIN_EXE_remuda")).args(arguments).output().unwrap();
+        assert!(done.status.success(), "{arguments:?}");
+        done.stdout
+    };
+    assert!(script.contains("\"$made/remuda\" man \"$made/generated/man\""), "{script}");
+    remuda(&["man", directory.path().join("man").to_str().unwrap()]);
+    assert!(script.contains("gzip -9n \"$made\"/generated/man/*\n"), "{script}");
+    for page in fs::read_dir(directory.path().join("man")).unwrap() {
+        let page = page.unwrap().path();
+        fs::rename(&page, page.with_extension("1.gz")).unwrap();
+    }
+    assert!(script.contains("for shell in bash zsh fish;"), "{script}");
+    assert!(script.contains("completions \"$shell\" >\"$made/generated/remuda.$shell\""), "{script}");
+    for shell in ["bash", "zsh", "fish"] {
+        let completions = remuda(&["completions", shell]);
+        fs::write(directory.path().join(format!("remuda.{shell}")), completions).unwrap();
+    }
+    directory
+}
+
 #[test]
 fn the_debian_package_lists_files_that_are_there() {
-    let manifest = manifest();
+    let (manifest, generated) = (manifest(), generated());
     let deb = &manifest["package"]["metadata"]["deb"];
     let mut installed = BTreeSet::new();
     for asset in deb["assets"].as_array().unwrap() {
@@ -46,7 +71,10 @@ fn the_debian_package_lists_files_that_are_there() {
             assert_eq!((to, mode), ("usr/bin/", "755"));
             continue;
         }
-        let files = matched(from);
+        let files = match from.strip_prefix("target/release/generated/") {
+            Some(name) => matched(generated.path().join(name)),
+            None => matched(root().join(from)),
+        };
         assert!(!files.is_empty() && files.iter().all(|file| file.is_file()), "{from}");
         assert_eq!(mode, "644", "{from}");
         let target = |file: &PathBuf| {
@@ -60,6 +88,10 @@ fn the_debian_package_lists_files_that_are_there() {
     for file in [
         // cargo-deb has it applied by the name that the file has here.
         "usr/lib/sysusers.d/remuda.conf",
+        "usr/share/man/man1/remuda.1.gz",
+        "usr/share/man/man1/remuda-queue-retry.1.gz",
+        "usr/share/bash-completion/completions/remuda",
+        "usr/share/zsh/vendor-completions/_remuda",
         "usr/share/doc/remuda/install.md",
         "usr/share/doc/remuda/examples/remuda.toml",
         "usr/share/doc/remuda/examples/clients/postfix/login.cf",
@@ -70,7 +102,9 @@ fn the_debian_package_lists_files_that_are_there() {
     let scripts = root().join(deb["maintainer-scripts"].as_str().unwrap());
     let postinst = fs::read_to_string(scripts.join("postinst")).unwrap();
     assert!(postinst.contains("\n#DEBHELPER#\n"), "cargo-deb puts the unit's part there");
-    assert!(Command::new("sh").arg("-n").arg(scripts.join("postinst")).status().unwrap().success());
+    for script in ["postinst", "build"] {
+        assert!(Command::new("sh").arg("-n").arg(scripts.join(script)).status().unwrap().success(), "{script}");
+    }
     let unit = format!("{}.service", deb["systemd-units"]["unit-name"].as_str().unwrap());
     assert!(root().join(deb["systemd-units"]["unit-scripts"].as_str().unwrap()).join(unit).is_file());
 }

@@ -28,6 +28,7 @@ use mail_auth::{MessageAuthenticator, SpfResult};
 use super::super::dns::{self, SetupError};
 pub use super::outcome::{Answer, Outcome, Reason};
 use crate::config::Config;
+use crate::delivery::mx::built;
 
 /// Time for a whole evaluation. RFC 7208 §4.6.4 asks for at least 20 s, after which it is a temporary error; the library
 /// answers with a permanent one from 20 s on, which would be taken for proof. So it is never given that long.
@@ -88,7 +89,7 @@ impl Asker {
         let config = ResolverConfig::from_name_servers(servers);
         let mut builder = Resolver::builder_with_config(config, TokioRuntimeProvider::default());
         *builder.options_mut() = options;
-        let resolver = builder.build().map_err(|e| failed(e.to_string()))?;
+        let resolver = built(builder).map_err(|e| failed(e.to_string()))?;
         Ok(Self { authenticator: MessageAuthenticator(resolver), patience })
     }
 

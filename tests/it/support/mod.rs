@@ -1,11 +1,13 @@
 //! What the scenarios share: a relay in a directory of its own, its configuration, and looking at it from outside.
 
 pub(crate) mod browser;
+mod machine;
 mod rbldnsd;
 mod relay;
 mod settings;
 mod users;
 
+pub(crate) use machine::Machine;
 pub(crate) use rbldnsd::Rbldnsd;
 pub(crate) use relay::Relay;
 pub(crate) use settings::Settings;
