@@ -146,7 +146,7 @@ fn other_addresses(before: &Config, config: &Config) -> Vec<String> {
 }
 
 fn in_words(error: crate::ingress::smtp::server::BindError) -> String {
-    format!("{error}; is another program using it, or a listener that this file takes away?")
+    format!("{error}; is another program using it, or another listener of this file?")
 }
 
 /// What the operator should know before: mail that would wait for a pool or tenant that is gone.
