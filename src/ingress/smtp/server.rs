@@ -165,7 +165,8 @@ impl Served {
             free[at] = None;
             Some(at)
         };
-        let kept = |listener: &Listener| find(&|known| known.wanted() == listener.address).map_or(Whence::New, Whence::Kept);
+        let kept =
+            |listener: &Listener| find(&|known| known.wanted() == listener.address).map_or(Whence::New, Whence::Kept);
         let mut all: Vec<Whence> = listeners.iter().map(kept).collect();
         for (from, listener) in all.iter_mut().zip(listeners) {
             let overlaps = |known: &Listening| sockets::overlaps(known.address, listener.address);
@@ -244,7 +245,7 @@ impl Server {
         listeners: &[Listener],
         hostname: &Domain,
         grace: Duration,
-    ) -> io::Result<()> {
+    ) -> Result<(), BindError> {
         let mut served = self.served.lock();
         let from = served.whence(listeners);
         let NewListeners { opened, _had } = new;
@@ -255,7 +256,7 @@ impl Server {
         for (at, gone) in before.iter_mut().enumerate().filter(|(at, _)| !from.contains(&Whence::Kept(*at))) {
             loose[at] = gone.as_mut().map(|gone| std::mem::take(&mut gone.takings)).unwrap_or_default();
         }
-        let left = std::mem::take(&mut served.left);
+        let mut left = std::mem::take(&mut served.left);
         for (index, (from, listener)) in from.into_iter().zip(listeners).enumerate() {
             let terms = terms(index, listener, hostname);
             let at = match from {
@@ -271,7 +272,7 @@ impl Server {
             };
             served.listeners.push(match from {
                 Whence::Kept(_) => listening,
-                Whence::Moved(_) | Whence::New => settle(listening, listener.address, &mut loose, &left, &mut new),
+                Whence::Moved(_) | Whence::New => settle(listening, listener.address, &mut loose, &mut left, &mut new),
             });
         }
         for (gone, takings) in before.into_iter().zip(loose) {
@@ -320,14 +321,19 @@ fn beside(loose: &[(SocketAddr, Arc<TcpListener>)], address: SocketAddr) -> io::
 fn listen(
     new: Vec<Opened>,
     loose: &[(SocketAddr, Arc<TcpListener>)],
-) -> io::Result<Vec<(SocketAddr, Arc<TcpListener>)>> {
+) -> Result<Vec<(SocketAddr, Arc<TcpListener>)>, BindError> {
+    let bad = |address| move |source| BindError { address, source };
     for shares in [false, true] {
         for opened in new.iter().filter(|opened| opened.shares == shares) {
-            let _sharing = beside(loose, opened.address)?;
-            opened.listen()?;
+            let _sharing = beside(loose, opened.address).map_err(bad(opened.address))?;
+            opened.listen().map_err(bad(opened.address))?;
         }
     }
-    new.into_iter().map(Opened::served).collect()
+    let served = |opened: Opened| {
+        let address = opened.address;
+        opened.served().map_err(bad(address))
+    };
+    new.into_iter().map(served).collect()
 }
 
 /// Gives a listener its sockets at `address`: one that is new, or was left there, and all that it covers.
@@ -335,7 +341,7 @@ fn settle(
     mut listening: Listening,
     address: SocketAddr,
     loose: &mut [Vec<Taking>],
-    left: &[Left],
+    left: &mut Vec<Left>,
     new: &mut Vec<(SocketAddr, Arc<TcpListener>)>,
 ) -> Listening {
     let is_its = |(known, _): &(SocketAddr, Arc<TcpListener>)| {
@@ -346,8 +352,8 @@ fn settle(
         let (address, socket) = new.remove(at);
         listening.address = address;
         listening.take_at(address, socket);
-    } else if let Some((address, socket)) =
-        left.iter().filter(|left| left.there().is_some_and(|it| is_its(&it))).find_map(Left::back)
+    } else if let Some(at) = left.iter().position(|left| left.there().is_some_and(|it| is_its(&it)))
+        && let Some((address, socket)) = left.remove(at).back()
     {
         listening.take_at(address, socket);
     }
@@ -378,8 +384,11 @@ async fn end(gone: Option<Listening>, takings: Vec<Taking>, grace: Duration) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::Ordering;
+
     use parking_lot::Mutex;
     use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+    use tokio::net::TcpStream;
     use tokio::sync::Notify;
 
     use super::*;
@@ -682,6 +691,44 @@ mod tests {
         let new = world.server.bind_new(&other).expect("bound");
         world.server.change(new, &other, &hostname, Duration::from_millis(1)).expect("changed");
         assert_eq!(client.reply().await, "421 4.3.2 service stopping, closing");
+    }
+
+    #[tokio::test]
+    async fn a_listener_that_moves_stays_itself_and_can_turn_back_at_once() {
+        let world = serve(listener(), Basket::default());
+        let hostname = "relay.example.net".parse().expect("valid");
+        let port = world.server.addresses()[0].port();
+        let mut client = Client::greeted(&world).await;
+        for to in ["0.0.0.0", "127.0.0.2", "0.0.0.0", "127.0.0.1", "127.0.0.1", "0.0.0.0", "127.0.0.3"] {
+            let address: SocketAddr = format!("{to}:{port}").parse().expect("valid");
+            let moved = [Listener { address, max_recipients: 7, ..listener() }];
+            drop(world.server.bind_new(&moved).expect("could be had"));
+            let new = world.server.bind_new(&moved).expect("bound");
+            world.server.change(new, &moved, &hostname, Duration::from_millis(1)).expect("changed");
+            assert_eq!(world.server.addresses(), [address]);
+            let at = if address.ip().is_unspecified() { format!("127.0.0.9:{port}") } else { address.to_string() };
+            let mut new = Client::connect(at.parse().expect("valid")).await;
+            assert_eq!(new.code().await, 220, "{to}");
+            new.says("QUIT\r\n", &[221]).await;
+            client.says(ENVELOPE, &[250, 250, 250, 354]).await;
+            client.says(TEXT, &[250]).await;
+        }
+        let open = || world.stats.sessions_open.load(Ordering::Relaxed);
+        while open() > 1 {
+            tokio::task::yield_now().await;
+        }
+        client.says("QUIT\r\n", &[221]).await;
+    }
+
+    #[tokio::test]
+    async fn two_of_one_file_that_overlap_are_refused() {
+        let world = serve(listener(), Basket::default());
+        let address = world.server.addresses()[0];
+        let wide = SocketAddr::from(([0, 0, 0, 0], address.port()));
+        let both = [Listener { address, ..listener() }, Listener { address: wide, ..listener() }];
+        let error = world.server.bind_new(&both).expect_err("not at the next start either");
+        assert!(error.to_string().starts_with(&format!("listener {wide}: ")), "{error}");
+        Client::greeted(&world).await;
     }
 
     #[tokio::test]

@@ -17,6 +17,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use socket2::{Domain as Family, SockFilter, SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
@@ -125,6 +126,8 @@ pub(super) struct Taking {
     pub(super) address: SocketAddr,
     pub(super) socket: Arc<TcpListener>,
     is_left: watch::Sender<bool>,
+    /// Whether another accepts there: then who did before refuses no more handshakes.
+    is_back: Arc<Mutex<bool>>,
     acceptor: AbortHandle,
     task: JoinSet<()>,
 }
@@ -134,6 +137,7 @@ pub(super) struct Taking {
 pub(super) struct Left {
     address: SocketAddr,
     socket: Weak<TcpListener>,
+    is_back: Arc<Mutex<bool>>,
     acceptor: AbortHandle,
 }
 
@@ -142,8 +146,9 @@ impl Taking {
     pub(super) fn start(address: SocketAddr, socket: Arc<TcpListener>, to: mpsc::Sender<Came>) -> Self {
         let (is_left, left) = watch::channel(false);
         let mut task = JoinSet::new();
-        let acceptor = task.spawn(take(address, Arc::clone(&socket), to, left));
-        Self { address, socket, is_left, acceptor, task }
+        let is_back = Arc::<Mutex<bool>>::default();
+        let acceptor = task.spawn(take((address, Arc::clone(&socket)), to, left, Arc::clone(&is_back)));
+        Self { address, socket, is_left, is_back, acceptor, task }
     }
 
     /// Accepts for somebody else from now on.
@@ -153,7 +158,8 @@ impl Taking {
 
     /// What [`Taking::leave`] will leave, for whoever wants the address back before it is over.
     pub(super) fn left(&self) -> Left {
-        Left { address: self.address, socket: Arc::downgrade(&self.socket), acceptor: self.acceptor.clone() }
+        let (socket, is_back) = (Arc::downgrade(&self.socket), Arc::clone(&self.is_back));
+        Left { address: self.address, socket, is_back, acceptor: self.acceptor.clone() }
     }
 
     /// Takes those who have come, and closes.
@@ -175,9 +181,10 @@ impl Left {
     }
 
     /// Takes it back: handshakes begin again, and who left it does not accept there any more.
-    pub(super) fn back(&self) -> Option<(SocketAddr, Arc<TcpListener>)> {
+    pub(super) fn back(self) -> Option<(SocketAddr, Arc<TcpListener>)> {
         let (address, socket) = self.there()?;
         self.acceptor.abort();
+        *self.is_back.lock() = true;
         // There is none where none could be set.
         let _ = SockRef::from(&*socket).detach_filter();
         Some((address, socket))
@@ -185,10 +192,10 @@ impl Left {
 }
 
 async fn take(
-    address: SocketAddr,
-    socket: Arc<TcpListener>,
+    (address, socket): (SocketAddr, Arc<TcpListener>),
     to: mpsc::Sender<Came>,
     mut is_left: watch::Receiver<bool>,
+    is_back: Arc<Mutex<bool>>,
 ) {
     let mut closes = None;
     loop {
@@ -213,9 +220,14 @@ async fn take(
             () = to.closed() => return,
             () = closed => return,
             () = left(&mut is_left), if closes.is_none() => {
+                let is_back = is_back.lock();
+                if *is_back {
+                    return;
+                }
                 if let Err(error) = SockRef::from(&*socket).attach_filter(&NO_HANDSHAKES) {
                     tracing::debug!(%error, listener = %address, "handshakes go on until the socket is closed");
                 }
+                drop(is_back);
                 closes = Some(tokio::time::Instant::now() + HANDSHAKES);
             }
         }
