@@ -34,8 +34,9 @@ fn binding(n: usize) -> BindingName {
 }
 
 fn config() -> Config {
-    let members =
-        |pool: usize| (0..BINDINGS).filter(|n| n % POOLS == pool).map(|n| Member { binding: binding(n), weight: 1 });
+    let members = |pool: usize| {
+        (0..BINDINGS).filter(move |n| n % POOLS == pool).map(|n| Member { binding: binding(n), weight: 1 })
+    };
     let pool = |n: usize| Pool::new(format!("pool{n}").as_str(), vec![members(n).collect()]);
     Config {
         bindings: (0..BINDINGS).map(|n| Arc::new(Binding::new(binding(n), [127, 0, 0, 1].into()))).collect(),
