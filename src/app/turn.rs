@@ -1,8 +1,8 @@
 //! Brings a changed configuration into force in every part of the running program ([`crate::live::Apply`]).
 //!
 //! Of orders nothing can fail: they are applied with the rules, keys, users and listeners that are in force. Of a file,
-//! what can fail comes first and touches nothing: rule files and key files are read, new listeners are bound, those that look
-//! from outside say whether they could follow. Then, in the order in which mail flows against: the queue and what it delivers
+//! what can fail comes first and touches nothing: rule files and key files are read, on threads that may wait for the disk;
+//! new listeners are bound, those that look from outside say whether they could follow. Then, in the order in which mail flows against: the queue and what it delivers
 //! with (so that nothing is taken in for what the queue does not know), the intake, the listeners, those that look from
 //! outside.
 
@@ -16,7 +16,7 @@ use super::ports::Ports;
 use super::watching::Watching;
 use crate::admin::auth::Auth;
 use crate::config::{Binding, Config};
-use crate::ingress::smtp::server::Server;
+use crate::ingress::smtp::server::{BindError, Server};
 use crate::ingress::users;
 use crate::live::{Apply, Change, Work};
 use crate::queue::dispatcher::{Dispatcher, WouldStrand};
@@ -39,18 +39,25 @@ pub(super) struct Turn {
 impl Apply for Turn {
     fn check<'a>(&'a mut self, change: &'a Change) -> Work<'a, Result<Vec<String>, String>> {
         Box::pin(async move {
+            let config = &change.config;
             if !change.is_file {
-                return Ok(stranded(&self.dispatcher.would_strand(&change.config)));
+                return Ok(stranded(&self.dispatcher.would_strand(config)));
             }
             let mut wrong = Vec::new();
-            wrong.extend(self.dispatcher.check(&change.config).err());
-            // Closed again at once: it is only asked whether they could be had.
-            wrong.extend(self.server.bind_new(&change.config.listeners).err().map(in_words));
-            wrong.extend(users::read(change.config.server.users_file.as_deref()).err().map(|error| error.to_string()));
-            wrong.extend(new_certificate(change));
-            let mut warnings = stranded(&self.dispatcher.would_strand(&change.config));
-            warnings.extend(other_addresses(&change.before, &change.config));
-            match self.watching.check(change) {
+            // Closed again at once, before anybody could connect: it is only asked whether they could be had.
+            wrong.extend(self.server.bind_new(&config.listeners).err().map(in_words));
+            let (dispatcher, watching) = (Arc::clone(&self.dispatcher), self.watching.clone());
+            let (before, after) = (Arc::clone(&change.before), Arc::clone(config));
+            let files = off_runtime(move || {
+                let users = users::read(after.server.users_file.as_deref()).err().map(|error| error.to_string());
+                let wrong = [dispatcher.check(&after).err(), users, new_certificate(&before, &after)];
+                (wrong, watching.check(&after))
+            });
+            let (bad_files, watched) = files.await?;
+            wrong.extend(bad_files.into_iter().flatten());
+            let mut warnings = stranded(&self.dispatcher.would_strand(config));
+            warnings.extend(other_addresses(&change.before, config));
+            match watched {
                 Ok(more) => warnings.extend(more),
                 Err(why) => wrong.push(why),
             }
@@ -63,17 +70,22 @@ impl Apply for Turn {
             let config = &change.config;
             let mut warnings = stranded(&self.dispatcher.would_strand(config));
             if !change.is_file {
-                warnings.extend(self.apply_orders(change));
+                warnings.extend(self.apply_orders(change).await);
                 return Ok(warnings);
             }
             warnings.extend(other_addresses(&change.before, config));
-            warnings.extend(self.watching.check(change)?);
-            let users = users::read(config.server.users_file.as_deref()).map_err(|error| error.to_string())?;
-            let prepared = self.dispatcher.prepare(config)?;
+            let (dispatcher, watching, after) =
+                (Arc::clone(&self.dispatcher), self.watching.clone(), Arc::clone(config));
+            let files = off_runtime(move || {
+                let users = users::read(after.server.users_file.as_deref()).map_err(|error| error.to_string())?;
+                Ok::<_, String>((watching.check(&after)?, users, dispatcher.prepare(&after)?))
+            });
+            let (more, users, prepared) = files.await??;
+            warnings.extend(more);
             let new = self.server.bind_new(&config.listeners).map_err(in_words)?;
             let (hostname, grace) = (&config.server.hostname, config.server.shutdown_grace);
             // The last that may fail, and it changes nothing then.
-            self.server.change(new, &config.listeners, hostname, grace).map_err(|error| error.to_string())?;
+            self.server.change(new, &config.listeners, hostname, grace).map_err(in_words)?;
             self.dispatcher.reconfigure(prepared);
             self.reception.users().replace(users);
             self.reception.reconfigure();
@@ -86,7 +98,7 @@ impl Apply for Turn {
                 warnings.push(error);
             }
             // It was asked before whether it can; a file that goes away in between is no reason to go back.
-            if let Err(error) = self.watching.reconfigure(change) {
+            if let Err(error) = self.follow_outside(config).await {
                 tracing::error!(error, "what looks from outside goes on by the old configuration");
                 warnings.push(format!("lists, name servers, feeds and alerts go on as before: {error}"));
             }
@@ -95,26 +107,37 @@ impl Apply for Turn {
     }
 }
 
+/// Does what waits for the disk where nobody else waits for it.
+async fn off_runtime<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| error.to_string())
+}
+
 /// What is wrong with a certificate that the change names. One that is in force already is watched by the listener, and no
 /// reason to refuse anything else.
-fn new_certificate(change: &Change) -> Option<String> {
-    let is_new = change.config.admin.tls != change.before.admin.tls;
-    let tls = change.config.admin.tls.as_ref().filter(|_| is_new && change.config.admin.address.is_some())?;
+fn new_certificate(before: &Config, config: &Config) -> Option<String> {
+    let is_new = config.admin.tls != before.admin.tls;
+    let tls = config.admin.tls.as_ref().filter(|_| is_new && config.admin.address.is_some())?;
     crate::admin::listener::tls::load(tls).err().map(|error| error.to_string())
 }
 
 impl Turn {
     /// Orders change bindings, pools and tenants and nothing else: listeners, users, rules and keys stay as they are in
     /// force, and no file can stand in the way.
-    fn apply_orders(&self, change: &Change) -> Option<String> {
+    async fn apply_orders(&self, change: &Change) -> Option<String> {
         self.dispatcher.reconfigure(self.dispatcher.prepare_of_same_file(&change.config));
         self.reception.reconfigure();
         if watched(&change.before) == watched(&change.config) {
             return None;
         }
-        let error = self.watching.reconfigure(change).err()?;
+        let error = self.follow_outside(&change.config).await.err()?;
         tracing::error!(error, "what looks from outside goes on by the old configuration");
         Some(format!("lists, name servers, feeds and alerts go on as before until a reload succeeds: {error}"))
+    }
+
+    /// Has those follow that look from outside; they read the keys of lists.
+    async fn follow_outside(&self, config: &Arc<Config>) -> Result<(), String> {
+        let (watching, config) = (self.watching.clone(), Arc::clone(config));
+        off_runtime(move || watching.reconfigure(&config)).await?
     }
 }
 
@@ -145,8 +168,8 @@ fn other_addresses(before: &Config, config: &Config) -> Vec<String> {
     config.bindings.iter().filter(is_other).map(line).collect()
 }
 
-fn in_words(error: crate::ingress::smtp::server::BindError) -> String {
-    format!("{error}; is another program using it, or a listener that this file takes away?")
+fn in_words(error: BindError) -> String {
+    format!("{error}; is another program using it, or another listener of this file?")
 }
 
 /// What the operator should know before: mail that would wait for a pool or tenant that is gone.

@@ -13,7 +13,6 @@ use crate::admin::Sources;
 use crate::alerts::Alerts;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::live::Change;
 use crate::message::BindingName;
 use crate::monitor::feeds::{self, Feeds, Word};
 use crate::monitor::identity::resolver::Checked;
@@ -61,6 +60,13 @@ pub(super) struct Ready {
     feeds: feeds::Prepared,
 }
 
+impl Ready {
+    /// What the operator should know.
+    pub(super) fn into_warnings(self) -> Vec<String> {
+        self.feeds.warnings
+    }
+}
+
 impl Watching {
     /// Does what can fail, and touches nothing: reads the keys of lists, sets up resolvers.
     ///
@@ -98,19 +104,17 @@ impl Watching {
     ///
     /// # Errors
     /// In words, where it cannot be made.
-    #[allow(dead_code, reason = "for app::turn, once a change of configuration reaches it")]
-    pub(super) fn check(&self, change: &Change) -> Result<Vec<String>, String> {
-        Ok(self.prepare(&change.config)?.feeds.warnings)
+    pub(super) fn check(&self, config: &Config) -> Result<Vec<String>, String> {
+        Ok(self.prepare(config)?.into_warnings())
     }
 
     /// Takes over a changed configuration, after the core has; all or nothing.
     ///
     /// # Errors
     /// In words; then everything here is as before.
-    #[allow(dead_code, reason = "for app::turn, once a change of configuration reaches it")]
-    pub(super) fn reconfigure(&self, change: &Change) -> Result<(), String> {
-        let ready = self.prepare(&change.config)?;
-        self.follow(ready, &change.config);
+    pub(super) fn reconfigure(&self, config: &Config) -> Result<(), String> {
+        let ready = self.prepare(config)?;
+        self.follow(ready, config);
         Ok(())
     }
 }
@@ -291,10 +295,6 @@ mod tests {
         }
     }
 
-    fn change(before: &Config, config: Config) -> Change {
-        Change { config: Arc::new(config), before: Arc::new(before.clone()), changes: Vec::new(), is_file: true }
-    }
-
     async fn until(what: &str, is_so: impl Fn() -> bool) {
         for _ in 0..2_000 {
             if is_so() {
@@ -328,14 +328,14 @@ mod tests {
 
         // What cannot be had refuses it, and touches nothing.
         let keyed = "[monitor.zone.k]\nzone = \"{key}.example\"\nkey_file = \"/nonexistent/key\"\n";
-        let bad = change(&first, config(directory.path(), &dns, "spf = \"off\"", keyed));
+        let bad = config(directory.path(), &dns, "spf = \"off\"", keyed);
         for error in [watching.check(&bad).unwrap_err(), watching.reconfigure(&bad).unwrap_err()] {
             assert!(error.contains("zone k") && error.contains("/nonexistent/key"), "{error}");
         }
         assert_eq!((health("a"), barred()), ("suspended", Some(1)));
 
         let feed = "[feed.f]\nkind = \"wqs\"\nsecret_file = \"/nonexistent/secret\"\n";
-        let warned = change(&first, config(directory.path(), &dns, "", &format!("{zone}{feed}")));
+        let warned = config(directory.path(), &dns, "", &format!("{zone}{feed}"));
         let warnings = watching.check(&warned).unwrap();
         assert!(
             matches!(&warnings[..], [one] if one.contains("feed.f: secret_file /nonexistent/secret")),
@@ -345,10 +345,10 @@ mod tests {
 
         // The list goes, and nobody asks for SPF any more.
         let second = config(directory.path(), &dns, "spf = \"off\"", "");
-        watching.reconfigure(&change(&first, second.clone())).unwrap();
+        watching.reconfigure(&second).unwrap();
         until("a is let go", || health("a") != "suspended").await;
         assert_eq!((barred(), watching.monitor.snapshot().zones.len()), (None, 0));
-        watching.reconfigure(&change(&second, first)).unwrap();
+        watching.reconfigure(&first).unwrap();
         until("all is as it was", || health("a") == "suspended" && barred() == Some(1)).await;
         relay.stop().await;
     }

@@ -34,6 +34,7 @@ mod packaging;
 mod queue;
 mod reaction;
 mod reload;
+mod reload_listeners;
 mod reload_watch;
 mod reputation;
 mod resolver;

@@ -228,10 +228,10 @@ async fn the_limit_of_a_provider_and_its_hosts_follow_the_file() {
 }
 
 /// A session by hand.
-struct Session(BufReader<TcpStream>);
+pub(crate) struct Session(BufReader<TcpStream>);
 
 impl Session {
-    async fn greeted(address: SocketAddr) -> Self {
+    pub(crate) async fn greeted(address: SocketAddr) -> Self {
         let mut session = Self(BufReader::new(TcpStream::connect(address).await.unwrap()));
         assert!(session.reply().await.starts_with("220"));
         session
@@ -250,13 +250,13 @@ impl Session {
         tokio::time::timeout(PATIENCE, reading).await.unwrap()
     }
 
-    async fn says(&mut self, line: &str, code: &str) {
+    pub(crate) async fn says(&mut self, line: &str, code: &str) {
         self.0.get_mut().write_all(format!("{line}\r\n").as_bytes()).await.unwrap();
         let reply = self.reply().await;
         assert!(reply.starts_with(code), "{line}: {reply}");
     }
 
-    async fn sends(&mut self, from: &str) {
+    pub(crate) async fn sends(&mut self, from: &str) {
         self.says(&format!("MAIL FROM:<{from}>"), "250").await;
         self.says("RCPT TO:<b@there.test>", "250").await;
         self.says("DATA", "354").await;

@@ -103,17 +103,23 @@ pub fn acceptor(
             tokio::time::sleep(LOOK).await;
             let Some(shown) = watched.upgrade() else { return };
             let Some(tls) = current() else { continue };
-            let now = (tls.clone(), written(&tls));
-            if now == seen {
-                continue;
-            }
+            let before = seen.clone();
+            // The disk may take its time, and nobody who is served waits for it.
+            let look = move || {
+                let now = (tls.clone(), written(&tls));
+                let key = (now != before).then(|| load(&tls));
+                (now, key)
+            };
+            let Ok((now, key)) = tokio::task::spawn_blocking(look).await else { continue };
+            let certificate = now.0.certificate.display().to_string();
             seen = now;
-            match load(&tls) {
-                Ok(key) => {
+            match key {
+                Some(Ok(key)) => {
                     *shown.0.write() = Arc::new(key);
-                    tracing::info!(certificate = %tls.certificate.display(), "a new certificate is in force");
+                    tracing::info!(certificate, "a new certificate is in force");
                 }
-                Err(error) => tracing::error!(%error, "the certificate in force stays"),
+                Some(Err(error)) => tracing::error!(%error, "the certificate in force stays"),
+                None => {}
             }
         }
     });

@@ -6,9 +6,12 @@
 //! the kernel's backlog.
 //!
 //! When the configuration changes, listeners are known again by the address that is written (port 0 is the same port 0): those
-//! keep their socket, and new sessions have the new terms. What is new is bound before anything is touched
-//! ([`Server::bind_new`]). What is gone accepts no more; its sessions go on by the terms they began with, for the grace,
-//! and are then ended as when the program stops.
+//! keep their socket, and new sessions have the new terms. One that would be gone is known again, too, where a new address
+//! overlaps with its own (`0.0.0.0:25` for `127.0.0.1:25`, or the other way): it has moved, and its sessions and counts with
+//! it. Sockets that the new address covers are kept beside the new one, so that who comes there waits at no closed door. What
+//! is new is bound before anything is touched ([`Server::bind_new`]), and listened at as the last that may fail
+//! ([`Server::change`]). What is gone takes those who have come and no others; its sessions go on by the terms they began
+//! with, for the grace, and are then ended as when the program stops.
 //!
 //! Stopping: no new connections, sessions between messages get `421`, a message on its way may finish within the
 //! grace. What is cut off then was never answered, so its client still has it.
@@ -16,27 +19,24 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
-use socket2::{Domain as Family, SockRef, Socket, Type};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::connection::Connection;
+use super::door::{Door, Phase};
 use super::seats::Seats;
-use super::session::{Session, TOO_MANY_CONNECTIONS, Terms, client_key};
+use super::session::Terms;
+use super::sockets::{self, Came, Left, Opened, Sharing, Taking};
 use crate::config::Listener;
 use crate::ingress::{IngressStats, Intake};
 use crate::message::Domain;
 
-/// Connections the kernel keeps for us until they are accepted.
-const BACKLOG: i32 = 1024;
-/// Pause after a failed accept (no descriptors left): trying at once would only burn the processor.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Connections that were accepted and are not looked at yet.
+const CAME: usize = 16;
 
 /// A listener that could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -48,14 +48,6 @@ pub struct BindError {
     pub source: io::Error,
 }
 
-/// A socket that is listened at, and where.
-#[derive(Debug)]
-struct Opened {
-    socket: std::net::TcpListener,
-    /// With the port the system chose for 0.
-    address: SocketAddr,
-}
-
 /// Listeners that are open but not served yet.
 #[derive(Debug)]
 pub struct Bound {
@@ -64,29 +56,17 @@ pub struct Bound {
 
 /// Opens all listeners. IPv6 sockets take IPv6 only, so `0.0.0.0:25` and `[::]:25` can stand side by side.
 pub fn bind(listeners: &[Listener], hostname: &Domain) -> Result<Bound, BindError> {
-    let open = |(index, listener): (usize, &Listener)| Ok((open(listener.address)?, terms(index, listener, hostname)));
+    let listening = |address| {
+        let opened = sockets::open(address, false);
+        opened.and_then(|opened| opened.listen().map(|()| opened)).map_err(|source| BindError { address, source })
+    };
+    let open =
+        |(index, listener): (usize, &Listener)| Ok((listening(listener.address)?, terms(index, listener, hostname)));
     Ok(Bound { sockets: listeners.iter().enumerate().map(open).collect::<Result<_, _>>()? })
 }
 
 fn terms(index: usize, listener: &Listener, hostname: &Domain) -> Terms {
     Terms { index, hostname: hostname.clone(), listener: listener.clone() }
-}
-
-fn open(address: SocketAddr) -> Result<Opened, BindError> {
-    let opened = listen(address).and_then(|socket| Ok(Opened { address: socket.local_addr()?, socket }));
-    opened.map_err(|source| BindError { address, source })
-}
-
-fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
-    let socket = Socket::new(Family::for_address(address), Type::STREAM, None)?;
-    socket.set_reuse_address(true)?;
-    if address.is_ipv6() {
-        socket.set_only_v6(true)?;
-    }
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
 }
 
 impl Bound {
@@ -97,9 +77,12 @@ impl Bound {
 
     /// Starts to serve. Must be called on a tokio runtime.
     pub fn start(self, intake: Arc<dyn Intake>, stats: Arc<IngressStats>) -> io::Result<Server> {
-        let mut served = Served { listeners: Vec::new(), ending: JoinSet::new() };
+        let mut served = Served { listeners: Vec::new(), left: Vec::new(), ending: JoinSet::new() };
         for (opened, terms) in self.sockets {
-            served.listeners.push(serve(opened, terms, &intake, &stats)?);
+            let (address, socket) = opened.served()?;
+            let mut listening = Listening::new(address, terms, &intake, &stats);
+            listening.take_at(address, socket);
+            served.listeners.push(listening);
         }
         Ok(Server { intake, stats, served: Mutex::new(served) })
     }
@@ -115,13 +98,19 @@ pub struct Server {
 struct Served {
     /// In the order of the configuration.
     listeners: Vec<Listening>,
-    /// Listeners that are gone, until their sessions have ended.
+    /// Sockets that are about to close, and some that are closed.
+    left: Vec<Left>,
+    /// Listeners and sockets that are gone, until their sessions have ended and nobody waits.
     ending: JoinSet<()>,
 }
 
 /// One listener that is served.
 struct Listening {
+    /// With the port the system chose for 0.
     address: SocketAddr,
+    /// That address, and what it covers and was listened at before.
+    takings: Vec<Taking>,
+    came: mpsc::Sender<Came>,
     terms: Arc<RwLock<Arc<Terms>>>,
     seats: Arc<Seats>,
     phase: watch::Sender<Phase>,
@@ -129,47 +118,82 @@ struct Listening {
 }
 
 impl Listening {
+    /// One that takes nothing yet.
+    fn new(address: SocketAddr, terms: Terms, intake: &Arc<dyn Intake>, stats: &Arc<IngressStats>) -> Self {
+        let seats = Arc::new(Seats::new(&terms.listener));
+        let terms = Arc::new(RwLock::new(Arc::new(terms)));
+        let (phase, moved) = watch::channel(Phase::Open);
+        let (came, coming) = mpsc::channel(CAME);
+        let door = Door::new(&terms, &seats, intake, stats, moved);
+        let mut task = JoinSet::new();
+        task.spawn(door.accept(coming));
+        Self { address, takings: Vec::new(), came, terms, seats, phase, door: task }
+    }
+
     /// As it is written.
     fn wanted(&self) -> SocketAddr {
         self.terms.read().listener.address
     }
+
+    fn take_at(&mut self, address: SocketAddr, socket: Arc<TcpListener>) {
+        self.takings.push(Taking::start(address, socket, self.came.clone()));
+    }
+
+    /// New sessions, and those that are there, have these terms.
+    fn follow(&mut self, terms: Terms) {
+        self.seats.resize(&terms.listener);
+        *self.terms.write() = Arc::new(terms);
+    }
 }
 
-/// How far a listener has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Phase {
-    /// Takes connections.
-    Open,
-    /// Takes none; its sessions go on.
-    Closed,
-    /// Its sessions are to end.
-    Stopping,
+/// Where each listener of a configuration comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Whence {
+    /// The one that is served with this number.
+    Kept(usize),
+    /// That one, which listened elsewhere until now.
+    Moved(usize),
+    /// None of them.
+    New,
 }
 
-fn serve(opened: Opened, terms: Terms, intake: &Arc<dyn Intake>, stats: &Arc<IngressStats>) -> io::Result<Listening> {
-    let Opened { socket, address } = opened;
-    let seats = Arc::new(Seats::new(&terms.listener));
-    let terms = Arc::new(RwLock::new(Arc::new(terms)));
-    let (phase, moved) = watch::channel(Phase::Open);
-    let (stop, stopped) = watch::channel(false);
-    let door = Door {
-        socket: TcpListener::from_std(socket)?,
-        terms: Arc::clone(&terms),
-        seats: Arc::clone(&seats),
-        intake: Arc::clone(intake),
-        stats: Arc::clone(stats),
-        moved,
-        stop,
-        stopped,
-    };
-    let mut task = JoinSet::new();
-    task.spawn(door.accept());
-    Ok(Listening { address, terms, seats, phase, door: task })
+impl Served {
+    fn whence(&self, listeners: &[Listener]) -> Vec<Whence> {
+        let mut free: Vec<Option<&Listening>> = self.listeners.iter().map(Some).collect();
+        let mut find = |is: &dyn Fn(&Listening) -> bool| {
+            let at = free.iter().position(|listening| listening.is_some_and(is))?;
+            free[at] = None;
+            Some(at)
+        };
+        let kept =
+            |listener: &Listener| find(&|known| known.wanted() == listener.address).map_or(Whence::New, Whence::Kept);
+        let mut all: Vec<Whence> = listeners.iter().map(kept).collect();
+        for (from, listener) in all.iter_mut().zip(listeners) {
+            let overlaps = |known: &Listening| sockets::overlaps(known.address, listener.address);
+            if *from == Whence::New
+                && let Some(at) = find(&overlaps)
+            {
+                *from = Whence::Moved(at);
+            }
+        }
+        all
+    }
+
+    /// Sockets that nobody wants as they are: an address that overlaps with theirs can be had.
+    fn loose(&self, from: &[Whence]) -> Vec<(SocketAddr, Arc<TcpListener>)> {
+        let of_gone = self.listeners.iter().enumerate().filter(|(at, _)| !from.contains(&Whence::Kept(*at)));
+        let of_gone = of_gone.flat_map(|(_, gone)| gone.takings.iter().map(|t| (t.address, Arc::clone(&t.socket))));
+        of_gone.chain(self.left.iter().filter_map(Left::there)).collect()
+    }
 }
 
 /// Sockets of listeners that are new in a configuration.
 #[derive(Debug)]
-pub struct NewListeners(Vec<Opened>);
+pub struct NewListeners {
+    opened: Vec<Opened>,
+    /// Sockets that are there and to be served again: they do not close in between.
+    _had: Vec<Arc<TcpListener>>,
+}
 
 impl Server {
     /// The addresses that are listened on, in the order of the configuration, with the ports the system chose for 0.
@@ -177,73 +201,87 @@ impl Server {
         self.served.lock().listeners.iter().map(|listening| listening.address).collect()
     }
 
-    /// Opens what `listeners` has beyond what is served, for [`Server::change`]. Dropping it closes them again.
+    /// Opens what `listeners` has beyond what is served, for [`Server::change`]. Nobody can connect yet. Dropping it closes
+    /// them again.
     ///
     /// # Errors
     /// One of them cannot be listened at; then none is.
     pub fn bind_new(&self, listeners: &[Listener]) -> Result<NewListeners, BindError> {
-        let mut known: Vec<SocketAddr> = self.served.lock().listeners.iter().map(Listening::wanted).collect();
-        let mut new = Vec::new();
-        for listener in listeners {
-            match known.iter().position(|address| *address == listener.address) {
-                Some(at) => drop(known.swap_remove(at)),
-                None => new.push(open(listener.address)?),
+        for (at, Listener { address, .. }) in listeners.iter().enumerate().filter(|(_, l)| l.address.port() > 0) {
+            // They would share while the change is made, and could not be had at the next start.
+            if listeners[..at].iter().any(|other| sockets::overlaps(other.address, *address)) {
+                return Err(BindError { address: *address, source: io::ErrorKind::AddrInUse.into() });
             }
         }
-        Ok(NewListeners(new))
+        let served = self.served.lock();
+        let from = served.whence(listeners);
+        let loose = served.loose(&from);
+        let (mut opened, mut had) = (Vec::new(), Vec::new());
+        for (from, Listener { address, .. }) in from.iter().zip(listeners) {
+            if matches!(from, Whence::Kept(_)) {
+                continue;
+            }
+            if let Some((_, socket)) = loose.iter().find(|(known, _)| known == address) {
+                had.push(Arc::clone(socket));
+                continue;
+            }
+            let open = || {
+                let sharing = beside(&loose, *address)?;
+                sockets::open(*address, !sharing.is_empty())
+            };
+            opened.push(open().map_err(|source| BindError { address: *address, source })?);
+        }
+        Ok(NewListeners { opened, _had: had })
     }
 
     /// Serves `listeners`, of which `new` are not served yet, and no others. Sessions of those that are gone have `grace` to
     /// end by themselves, and once more as long when they were told to.
     ///
     /// # Errors
-    /// A new socket cannot be served; nothing has changed then.
+    /// A new socket cannot be listened at; nothing has changed then.
     pub fn change(
         &self,
         new: NewListeners,
         listeners: &[Listener],
         hostname: &Domain,
         grace: Duration,
-    ) -> io::Result<()> {
+    ) -> Result<(), BindError> {
         let mut served = self.served.lock();
-        let mut known: Vec<Option<SocketAddr>> = served.listeners.iter().map(|l| Some(l.wanted())).collect();
-        let mut new = new.0.into_iter();
-        // Which of those that are served each one is; what is new is made before anything is touched.
-        let mut places = Vec::with_capacity(listeners.len());
-        for (index, listener) in listeners.iter().enumerate() {
-            let at = known.iter().position(|address| *address == Some(listener.address));
+        let from = served.whence(listeners);
+        let NewListeners { opened, _had } = new;
+        let mut new = listen(opened, &served.loose(&from))?;
+        let mut before: Vec<Option<Listening>> = served.listeners.drain(..).map(Some).collect();
+        // What they take at and nobody has yet.
+        let mut loose: Vec<Vec<Taking>> = before.iter_mut().map(|_| Vec::new()).collect();
+        for (at, gone) in before.iter_mut().enumerate().filter(|(at, _)| !from.contains(&Whence::Kept(*at))) {
+            loose[at] = gone.as_mut().map(|gone| std::mem::take(&mut gone.takings)).unwrap_or_default();
+        }
+        let mut left = std::mem::take(&mut served.left);
+        for (index, (from, listener)) in from.into_iter().zip(listeners).enumerate() {
             let terms = terms(index, listener, hostname);
-            places.push(match at {
-                Some(at) => {
-                    known[at] = None;
-                    Err((at, terms))
+            let at = match from {
+                Whence::Kept(at) | Whence::Moved(at) => Some(at),
+                Whence::New => None,
+            };
+            let listening = match at.and_then(|at| before[at].take()) {
+                Some(mut known) => {
+                    known.follow(terms);
+                    known
                 }
-                None => {
-                    let opened = new.next().ok_or_else(|| io::Error::other("a listener that was not opened"))?;
-                    Ok(serve(opened, terms, &self.intake, &self.stats)?)
-                }
+                None => Listening::new(listener.address, terms, &self.intake, &self.stats),
+            };
+            served.listeners.push(match from {
+                Whence::Kept(_) => listening,
+                Whence::Moved(_) | Whence::New => settle(listening, listener.address, &mut loose, &mut left, &mut new),
             });
         }
-        let mut before: Vec<Option<Listening>> = served.listeners.drain(..).map(Some).collect();
-        for place in places {
-            match place {
-                Ok(new) => {
-                    tracing::info!(address = %new.address, "taking mail");
-                    served.listeners.push(new);
-                }
-                // Each is named once above.
-                Err((at, terms)) => {
-                    let Some(listening) = before[at].take() else { continue };
-                    listening.seats.resize(&terms.listener);
-                    *listening.terms.write() = Arc::new(terms);
-                    served.listeners.push(listening);
-                }
+        for (gone, takings) in before.into_iter().zip(loose) {
+            served.left.extend(takings.iter().map(Taking::left));
+            if gone.is_some() || !takings.is_empty() {
+                served.ending.spawn(end(gone, takings, grace));
             }
         }
-        for gone in before.into_iter().flatten() {
-            tracing::info!(address = %gone.address, "no longer taking mail here; sessions may end");
-            served.ending.spawn(end(gone, grace));
-        }
+        served.left.extend(left.into_iter().filter(|left| left.there().is_some()));
         // Those that have ended meanwhile.
         while served.ending.try_join_next().is_some() {}
         Ok(())
@@ -263,6 +301,9 @@ impl Server {
         let all = async {
             for listening in &mut doors {
                 while listening.door.join_next().await.is_some() {}
+                for taking in &mut listening.takings {
+                    taking.ended().await;
+                }
             }
             while ending.join_next().await.is_some() {}
         };
@@ -270,8 +311,67 @@ impl Server {
     }
 }
 
-/// Ends a listener that is gone.
-async fn end(mut gone: Listening, grace: Duration) {
+/// While it lives, `address` can be had beside those of `loose` that overlap with it.
+fn beside(loose: &[(SocketAddr, Arc<TcpListener>)], address: SocketAddr) -> io::Result<Sharing> {
+    let beside = loose.iter().filter(|(known, _)| sockets::overlaps(*known, address));
+    Sharing::new(beside.map(|(_, socket)| Arc::clone(socket)).collect())
+}
+
+/// Lets clients in. Those that take from nobody come first: where they fail, nobody has come to the others.
+fn listen(
+    new: Vec<Opened>,
+    loose: &[(SocketAddr, Arc<TcpListener>)],
+) -> Result<Vec<(SocketAddr, Arc<TcpListener>)>, BindError> {
+    let bad = |address| move |source| BindError { address, source };
+    for shares in [false, true] {
+        for opened in new.iter().filter(|opened| opened.shares == shares) {
+            let _sharing = beside(loose, opened.address).map_err(bad(opened.address))?;
+            opened.listen().map_err(bad(opened.address))?;
+        }
+    }
+    let served = |opened: Opened| {
+        let address = opened.address;
+        opened.served().map_err(bad(address))
+    };
+    new.into_iter().map(served).collect()
+}
+
+/// Gives a listener its sockets at `address`: one that is new, or was left there, and all that it covers.
+fn settle(
+    mut listening: Listening,
+    address: SocketAddr,
+    loose: &mut [Vec<Taking>],
+    left: &mut Vec<Left>,
+    new: &mut Vec<(SocketAddr, Arc<TcpListener>)>,
+) -> Listening {
+    let is_its = |(known, _): &(SocketAddr, Arc<TcpListener>)| {
+        *known == address || address.port() == 0 && known.ip() == address.ip()
+    };
+    listening.address = address;
+    if let Some(at) = new.iter().position(is_its) {
+        let (address, socket) = new.remove(at);
+        listening.address = address;
+        listening.take_at(address, socket);
+    } else if let Some(at) = left.iter().position(|left| left.there().is_some_and(|it| is_its(&it)))
+        && let Some((address, socket)) = left.remove(at).back()
+    {
+        listening.take_at(address, socket);
+    }
+    let wide = listening.address;
+    let is_covered = move |taking: &mut Taking| sockets::covers(wide, taking.address);
+    for taking in loose.iter_mut().flat_map(|of_one| of_one.extract_if(.., is_covered)) {
+        listening.takings.push(taking.give(listening.came.clone()));
+    }
+    tracing::info!(address = %listening.address, "taking mail");
+    listening
+}
+
+/// Leaves sockets, and ends their listener where that is gone.
+async fn end(gone: Option<Listening>, takings: Vec<Taking>, grace: Duration) {
+    let mut leaving: JoinSet<()> = takings.into_iter().map(Taking::leave).collect();
+    while leaving.join_next().await.is_some() {}
+    let Some(mut gone) = gone else { return };
+    tracing::info!(address = %gone.address, "no longer taking mail here; sessions may end");
     gone.phase.send_replace(Phase::Closed);
     let door = &mut gone.door;
     if timeout(grace, async { while door.join_next().await.is_some() {} }).await.is_ok() {
@@ -282,106 +382,13 @@ async fn end(mut gone: Listening, grace: Duration) {
     let _ = timeout(grace, async { while door.join_next().await.is_some() {} }).await;
 }
 
-/// One listener being served.
-struct Door {
-    socket: TcpListener,
-    /// For new sessions.
-    terms: Arc<RwLock<Arc<Terms>>>,
-    seats: Arc<Seats>,
-    intake: Arc<dyn Intake>,
-    stats: Arc<IngressStats>,
-    moved: watch::Receiver<Phase>,
-    /// Tells the sessions.
-    stop: watch::Sender<bool>,
-    stopped: watch::Receiver<bool>,
-}
-
-impl Door {
-    /// Accepts until told not to, then waits for the sessions. Dropping the future ends them.
-    async fn accept(self) {
-        let mut sessions = JoinSet::new();
-        let mut moved = self.moved.clone();
-        loop {
-            tokio::select! {
-                biased;
-                () = reached(&mut moved, Phase::Closed) => break,
-                Some(_) = sessions.join_next() => {}
-                accepted = self.socket.accept() => match accepted {
-                    Ok((stream, client)) => self.admit(stream, client, &mut sessions),
-                    Err(error) => {
-                        let address = self.terms.read().listener.address;
-                        tracing::warn!(%error, listener = %address, "cannot accept connections");
-                        tokio::time::sleep(ACCEPT_PAUSE).await;
-                    }
-                },
-            }
-        }
-        drop(self.socket);
-        let stop = self.stop;
-        tokio::select! {
-            () = async { while sessions.join_next().await.is_some() {} } => return,
-            () = reached(&mut moved, Phase::Stopping) => {}
-        }
-        stop.send_replace(true);
-        while sessions.join_next().await.is_some() {}
-    }
-
-    fn admit(&self, stream: TcpStream, client: SocketAddr, sessions: &mut JoinSet<()>) {
-        let terms = Arc::clone(&self.terms.read());
-        let Some(seat) = Seats::take(&self.seats, client_key(client)) else {
-            IngressStats::add(&self.stats.refused_connections, 1);
-            IngressStats::add(&self.stats.replies[2], 1);
-            tracing::info!(%client, listener = terms.index, "connection refused: too many");
-            // A new socket has room for one line; whether it arrives is the client's luck.
-            let _ = SockRef::from(&stream).send(TOO_MANY_CONNECTIONS);
-            return;
-        };
-        // Without it replies may wait for the client's ACK; a socket that refuses the option still works.
-        let _ = stream.set_nodelay(true);
-        let connection = Connection::new(
-            Session::new(terms, client),
-            Arc::clone(&self.terms),
-            Arc::clone(&self.intake),
-            Arc::clone(&self.stats),
-            self.stopped.clone(),
-        );
-        let open = OpenSession::new(&self.stats);
-        sessions.spawn(async move {
-            let mut stream = stream;
-            connection.run(&mut stream).await;
-            // Given back before the socket closes: a client that saw the end may come again at once.
-            drop((seat, open));
-            drop(stream);
-        });
-    }
-}
-
-/// Waits until a listener has come so far; one whose server is gone has.
-async fn reached(moved: &mut watch::Receiver<Phase>, phase: Phase) {
-    let _ = moved.wait_for(|now| *now >= phase).await;
-}
-
-/// Counts a session while it lives.
-struct OpenSession(Arc<IngressStats>);
-
-impl OpenSession {
-    fn new(stats: &Arc<IngressStats>) -> Self {
-        IngressStats::add(&stats.sessions, 1);
-        IngressStats::add(&stats.sessions_open, 1);
-        Self(Arc::clone(stats))
-    }
-}
-
-impl Drop for OpenSession {
-    fn drop(&mut self) {
-        self.0.sessions_open.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::Ordering;
+
     use parking_lot::Mutex;
     use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+    use tokio::net::TcpStream;
     use tokio::sync::Notify;
 
     use super::*;
@@ -684,6 +691,44 @@ mod tests {
         let new = world.server.bind_new(&other).expect("bound");
         world.server.change(new, &other, &hostname, Duration::from_millis(1)).expect("changed");
         assert_eq!(client.reply().await, "421 4.3.2 service stopping, closing");
+    }
+
+    #[tokio::test]
+    async fn a_listener_that_moves_stays_itself_and_can_turn_back_at_once() {
+        let world = serve(listener(), Basket::default());
+        let hostname = "relay.example.net".parse().expect("valid");
+        let port = world.server.addresses()[0].port();
+        let mut client = Client::greeted(&world).await;
+        for to in ["0.0.0.0", "127.0.0.2", "0.0.0.0", "127.0.0.1", "127.0.0.1", "0.0.0.0", "127.0.0.3"] {
+            let address: SocketAddr = format!("{to}:{port}").parse().expect("valid");
+            let moved = [Listener { address, max_recipients: 7, ..listener() }];
+            drop(world.server.bind_new(&moved).expect("could be had"));
+            let new = world.server.bind_new(&moved).expect("bound");
+            world.server.change(new, &moved, &hostname, Duration::from_millis(1)).expect("changed");
+            assert_eq!(world.server.addresses(), [address]);
+            let at = if address.ip().is_unspecified() { format!("127.0.0.9:{port}") } else { address.to_string() };
+            let mut new = Client::connect(at.parse().expect("valid")).await;
+            assert_eq!(new.code().await, 220, "{to}");
+            new.says("QUIT\r\n", &[221]).await;
+            client.says(ENVELOPE, &[250, 250, 250, 354]).await;
+            client.says(TEXT, &[250]).await;
+        }
+        let open = || world.stats.sessions_open.load(Ordering::Relaxed);
+        while open() > 1 {
+            tokio::task::yield_now().await;
+        }
+        client.says("QUIT\r\n", &[221]).await;
+    }
+
+    #[tokio::test]
+    async fn two_of_one_file_that_overlap_are_refused() {
+        let world = serve(listener(), Basket::default());
+        let address = world.server.addresses()[0];
+        let wide = SocketAddr::from(([0, 0, 0, 0], address.port()));
+        let both = [Listener { address, ..listener() }, Listener { address: wide, ..listener() }];
+        let error = world.server.bind_new(&both).expect_err("not at the next start either");
+        assert!(error.to_string().starts_with(&format!("listener {wide}: ")), "{error}");
+        Client::greeted(&world).await;
     }
 
     #[tokio::test]

@@ -245,7 +245,9 @@ impl Core {
             Err(NoPlan::Permanent { enhanced, text }) => {
                 self.domains.set_plan(id, None);
                 for entry in self.domains[id].1.answered() {
-                    if self.index.get(entry).is_none_or(|w| w.place != Place::Resolving) {
+                    let waits = self.index.get(entry).is_some_and(|w| w.place == Place::Resolving);
+                    // What has no place any more is not ended.
+                    if !waits || self.strand_if_gone(entry) {
                         continue;
                     }
                     self.index.hold(entry);

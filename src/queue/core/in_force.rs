@@ -4,7 +4,7 @@
 //! [stranded](super::stranded); when a later configuration names its pool and tenant again, [`Core::wanted_back`] tells which
 //! are to be read, and [`Core::bring_back`] takes them in as if they had just come.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use super::Core;
 use super::stranded::Stranded;
@@ -122,24 +122,19 @@ impl Core {
         self.stranded.remove(id).map(|stranded| stranded.recipients)
     }
 
-    /// What of the mail that waits would have no place under `config`: entries and recipients by pool and tenant.
+    /// What of the mail that waits would have no place under `config`: entries and recipients by pool and tenant. They are
+    /// counted as they come and go: nothing is walked.
     pub fn would_strand(&self, config: &Config) -> BTreeMap<(PoolName, TenantName), (u64, u64)> {
         let after = InForce::of(config, &self.scheduler);
         if after.has_all_of(&self.in_force) {
             return BTreeMap::new();
         }
-        let mut counts: HashMap<(PoolId, TenantId), (u64, u64)> = HashMap::new();
-        for (_, waiting) in self.index.iter() {
-            if !after.has(waiting.pool, waiting.tenant) {
-                let count = counts.entry((waiting.pool, waiting.tenant)).or_default();
-                *count = (count.0 + 1, count.1 + u64::from(waiting.recipients));
-            }
-        }
+        let gone = self.index.by_owner().filter(|((pool, tenant), _)| !after.has(*pool, *tenant));
         let name = |((pool, tenant), count)| {
             let names = (self.scheduler.pool_name(pool).clone(), self.scheduler.tenant_name(tenant).clone());
             (names, count)
         };
-        counts.into_iter().map(name).collect()
+        gone.map(name).collect()
     }
 
     /// An entry waits, or is about to wait again, and its pool or tenant may be gone meanwhile: then it is stranded.

@@ -84,6 +84,10 @@ impl Core {
     pub(super) fn try_lane(&mut self, lane: LaneId, now: Now) -> Option<Start> {
         let (key, tenant, id) = self.index.head(lane)?;
         let destination = key.destination;
+        if self.strand_if_gone(id) {
+            self.index.again(lane);
+            return None;
+        }
         let waiting = self.index.get(id)?;
         let cover = self.cover_of(tenant, waiting.sender);
         if waiting.expires <= now.wall {

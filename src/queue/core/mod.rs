@@ -8,7 +8,7 @@
 //! those that stood still look again, [`slots`] shares out the attempts under way, [`held`] keeps back the mail of tenants
 //! that a receiver refuses, [`cover`] which bindings may carry a sender's mail, [`reaction`] measures how fast it stops once a binding is listed, [`moves`] has refusals judged before they count, and keeps mail that moves no further to the
 //! bindings it has met, [`acts`] does what an operator wants of mail that waits, [`select`] finds it, `reconfigure` takes over
-//! another configuration, and [`stranded`] knows what cannot wait here since its pool or tenant is not configured.
+//! another configuration and `sorting` looks at what waits by it, and [`stranded`] knows what cannot wait here since its pool or tenant is not configured.
 
 pub mod acts;
 #[cfg(test)]
@@ -27,6 +27,7 @@ pub mod reaction;
 mod reconfigure;
 pub mod select;
 mod slots;
+mod sorting;
 mod stranded;
 mod tenants;
 #[cfg(test)]
@@ -54,6 +55,7 @@ use self::in_force::InForce;
 use self::lanes::request;
 use self::reaction::{Reaction, Reactions};
 use self::slots::Slots;
+use self::sorting::Sorting;
 use self::stranded::Strand;
 use self::tenants::TenantPlan;
 use self::wake::Lines;
@@ -167,6 +169,7 @@ pub struct Core {
     lines: Lines,
     slots: Slots,
     in_force: InForce,
+    sorting: Sorting,
     /// The last call ended early: there is more to look at.
     has_more: bool,
     stopping: bool,
@@ -226,6 +229,7 @@ impl Core {
             stranded: Strand::default(),
             actions: VecDeque::new(),
             lines: Lines::default(),
+            sorting: Sorting::default(),
             slots: Slots::new(config.queue.max_attempts_in_flight, config.tenants.iter().map(|tenant| tenant.weight)),
             has_more: false,
             stopping: false,
@@ -276,6 +280,16 @@ impl Core {
 
     /// What to do now; call again until `None`.
     pub fn next(&mut self, now: Now) -> Option<Action> {
+        let action = self.next_action(now);
+        if action.is_none() && self.sorting.is_under_way() {
+            // Only here: whoever holds the core for a turn of many actions waits for one slice, not for one per action.
+            self.sort_some(now);
+            self.has_more = true;
+        }
+        action
+    }
+
+    fn next_action(&mut self, now: Now) -> Option<Action> {
         self.fire_timers(now);
         self.wake_some(now);
         self.release_some(now);
@@ -310,7 +324,7 @@ impl Core {
 
     /// When to ask again although nothing has happened; a moment that has passed means at once.
     pub fn next_wakeup(&self) -> Option<Wall> {
-        let at_once = self.has_more.then_some(Wall::from_millis(0));
+        let at_once = (self.has_more || self.sorting.is_under_way()).then_some(Wall::from_millis(0));
         let may_go = !self.stopping && self.paused == 0 && !self.slots.is_full();
         let gates = self.lines.next_wakeup().filter(|_| may_go);
         let wakeups =
@@ -588,6 +602,8 @@ impl Core {
         for _ in 0..DUE_MAX {
             let Some(due) = self.index.next_due(now.wall) else { return };
             match due {
+                // What has no place is not ended either.
+                Due::Expired(id) | Due::Entry(id) if self.strand_if_gone(id) => {}
                 Due::Expired(id) => {
                     self.index.hold(id);
                     self.actions.push_back(Action::Expire(id));

@@ -3,18 +3,21 @@
 //! Numbers of names stay, so nothing that waits, flies or is counted has to be found anew. What the old configuration had a
 //! part in is looked at again, by and by where that is much:
 //!
-//! - Mail of pools and tenants that are gone is [stranded](super::stranded).
+//! - Mail of pools and tenants that are gone is [stranded](super::stranded), by and by ([`sorting`](super::sorting)).
 //! - Where mail goes ([`is_routed_otherwise`]): the hosts that are known are believed no more. Each domain is asked about when
 //!   the turn of its mail comes, and the mail finds its new lane.
-//! - Regions and classes of streams: mail that is in a lane goes through the door again, in the order of its arrival.
+//! - Regions and classes of streams: mail that is in a lane goes through the door again, in the order of its arrival. This
+//!   is the one walk that is not made in slices: lanes in which some mail stands by the old order and some by the new would
+//!   have none.
 //! - Whatever stands still looks again: the cap, the pool or the rule that it waits for may be another.
 //!
 //! Attempts on the wire end as they would; what is left of their mail then follows the new configuration.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use super::super::index::{Place, Waiting};
 use super::in_force::InForce;
+use super::sorting::Sorting;
 use super::tenants::TenantPlan;
 use super::{Core, Observed};
 use crate::clock::{Now, Wall};
@@ -49,9 +52,11 @@ impl Core {
         if is_regions {
             self.domains.forget_regions();
         }
-        // A walk over all that waits, which an order for a cap, say, has no need of.
-        if is_gone || is_regions || !reclassed.is_empty() || members(before) != members(config) {
+        // Walks over all that waits, which an order for a cap, say, has no need of.
+        if is_regions || !reclassed.is_empty() {
             self.sort_anew(&reclassed, is_regions, now);
+        } else if is_gone || members(before) != members(config) {
+            self.begin_sorting(now);
         }
         self.index.wake_turns();
         self.stage_all();
@@ -94,8 +99,9 @@ impl Core {
         }
     }
 
-    /// One walk over everything that waits: what has no place any more is stranded, what is elsewhere now goes there.
+    /// One walk over everything that waits, which ends any that was being made in slices: what has no place any more is stranded, what is elsewhere now goes there.
     fn sort_anew(&mut self, reclassed: &HashSet<TenantId>, is_regions: bool, now: Now) {
+        self.sorting = Sorting::default();
         let (mut gone, mut again) = (Vec::new(), Vec::new());
         for (id, waiting) in self.index.iter() {
             if waiting.place == Place::InFlight {
@@ -149,7 +155,7 @@ impl Core {
 }
 
 /// Whether what this entry waits for may have changed, as far as its lane does not know.
-fn is_to_look(waiting: &Waiting, is_regions: bool) -> bool {
+pub(super) fn is_to_look(waiting: &Waiting, is_regions: bool) -> bool {
     match waiting.place {
         Place::Delayed { reason, .. } => !OWN_DELAYS.contains(&reason),
         Place::Lane(..) => is_regions,
@@ -173,10 +179,13 @@ fn members(config: &Config) -> String {
     format!("{bindings:?} {pools:?}")
 }
 
+/// What says which region mail prefers. Who has none says nothing: such a binding or tenant may come and go.
 fn regions(config: &Config) -> String {
-    let of_tenants: Vec<_> = config.tenants.iter().map(|tenant| (&tenant.name, &tenant.region)).collect();
-    let of_providers: Vec<_> = config.providers.iter().map(|provider| (&provider.name, &provider.region)).collect();
-    let of_bindings: Vec<_> = config.bindings.iter().map(|binding| &binding.region).collect();
+    let of_tenants = config.tenants.iter().filter_map(|tenant| Some((&tenant.name, tenant.region.as_ref()?)));
+    let of_providers = config.providers.iter().filter_map(|provider| Some((&provider.name, provider.region.as_ref()?)));
+    let of_bindings = config.bindings.iter().filter_map(|binding| binding.region.as_ref());
+    let (of_tenants, of_providers) = (of_tenants.collect::<Vec<_>>(), of_providers.collect::<Vec<_>>());
+    let of_bindings: BTreeSet<_> = of_bindings.collect();
     format!("{:?} {of_tenants:?} {of_providers:?} {of_bindings:?}", config.regions)
 }
 

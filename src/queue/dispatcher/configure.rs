@@ -84,8 +84,8 @@ pub struct Prepared {
 pub type WouldStrand = std::collections::BTreeMap<(PoolName, TenantName), (u64, u64)>;
 
 impl Dispatcher {
-    /// Whether a configuration could be taken over, as far as the files it names are concerned. Changes nothing, not even a key
-    /// file that is to be made.
+    /// Whether a configuration could be taken over, as far as the files it names are concerned, which are read. Changes
+    /// nothing, not even a key file that is to be made.
     ///
     /// # Errors
     /// In words, all of them.
@@ -105,7 +105,7 @@ impl Dispatcher {
         if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n")) }
     }
 
-    /// Reads and makes what `config` needs, for [`Dispatcher::reconfigure`].
+    /// Reads and makes what `config` needs (files: it takes as long as the disk does), for [`Dispatcher::reconfigure`].
     ///
     /// # Errors
     /// In words; nothing has changed then.

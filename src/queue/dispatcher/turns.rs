@@ -75,7 +75,11 @@ impl Dispatcher {
         self.heartbeat.store(now.wall.as_millis(), Ordering::Relaxed);
         let mut core = self.core.lock();
         for _ in 0..STARTS_MAX {
-            let Some(action) = core.next(now) else { return core.next_wakeup() };
+            let Some(action) = core.next(now) else {
+                // What has no place under a new configuration is stranded by and by.
+                self.count_stranded(&core);
+                return core.next_wakeup();
+            };
             let this = Arc::clone(self);
             match action {
                 Action::Attempt(start) => drop(tokio::spawn(this.attempt(start))),

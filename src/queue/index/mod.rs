@@ -17,6 +17,7 @@
 //! the tables included, is at most 300 octets (a test adds it up).
 
 mod blocks;
+mod counts;
 mod lane;
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,7 @@ mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
+use self::counts::{Counts, counted};
 use self::lane::{Lane, Part};
 use self::timers::{Timer, Timers};
 use self::waiting::Table;
@@ -144,7 +146,7 @@ pub struct Index {
     timers: Timers,
     /// The latest moment up to which timers have fired.
     fired: Wall,
-    recipients: u64,
+    counts: Counts,
 }
 
 impl Index {
@@ -152,9 +154,9 @@ impl Index {
     pub fn insert(&mut self, entry: &Entry, waiting: Waiting) {
         let expires = waiting.expires;
         self.hold(entry.id);
-        self.recipients += u64::from(waiting.recipients);
+        self.counts.enter(counted(&waiting));
         if let Some(old) = self.entries.insert(entry.id, waiting) {
-            self.recipients -= u64::from(old.recipients);
+            self.counts.leave(counted(&old));
         }
         self.arm(expires, Timer::Expiry(entry.id));
     }
@@ -175,7 +177,7 @@ impl Index {
     pub fn remove(&mut self, id: EntryId) -> Option<Waiting> {
         self.hold(id);
         let waiting = self.entries.remove(id)?;
-        self.recipients -= u64::from(waiting.recipients);
+        self.counts.leave(counted(&waiting));
         Some(waiting)
     }
 
@@ -200,15 +202,24 @@ impl Index {
     /// Replaces what an attempt has changed.
     pub fn update(&mut self, id: EntryId, change: impl FnOnce(&mut Waiting)) {
         if let Some(waiting) = self.entries.get_mut(id) {
-            self.recipients -= u64::from(waiting.recipients);
+            let before = counted(waiting);
             change(waiting);
-            self.recipients += u64::from(waiting.recipients);
+            let after = counted(waiting);
+            if before != after {
+                self.counts.leave(before);
+                self.counts.enter(after);
+            }
         }
     }
 
     /// Entries and recipients that wait or are in flight.
     pub fn depth(&self) -> (usize, u64) {
-        (self.entries.len(), self.recipients)
+        (self.entries.len(), self.counts.recipients())
+    }
+
+    /// Entries and recipients of each pool and tenant that has any, in no order.
+    pub fn by_owner(&self) -> impl Iterator<Item = ((PoolId, TenantId), (u64, u64))> {
+        self.counts.by_owner()
     }
 
     /// Every entry, in no order.

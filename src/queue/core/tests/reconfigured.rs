@@ -1,6 +1,6 @@
 //! Another configuration while mail waits and flies.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use proptest::prelude::*;
 
@@ -142,6 +142,12 @@ impl Live {
         let core = &self.rig.core;
         let waiting: BTreeSet<EntryId> = core.index().iter().map(|(id, _)| id).collect();
         let stranded: BTreeSet<EntryId> = self.rig.entries.keys().copied().filter(|id| core.is_stranded(*id)).collect();
+        let mut counts = HashMap::<_, (u64, u64)>::new();
+        for (_, waiting) in core.index().iter() {
+            let count = counts.entry((waiting.pool, waiting.tenant)).or_default();
+            *count = (count.0 + 1, count.1 + u64::from(waiting.recipients));
+        }
+        assert_eq!(core.index().by_owner().collect::<HashMap<_, _>>(), counts, "counted as they come and go");
         assert_eq!(core.stranded_len(), (stranded.len(), stranded.len() as u64));
         for id in self.rig.entries.keys() {
             let places = [waiting.contains(id), stranded.contains(id), self.done.contains(id)];
@@ -172,6 +178,40 @@ fn mail_of_a_pool_or_tenant_that_is_gone_is_stranded_and_comes_back_with_it() {
     live.start();
     let left: BTreeSet<_> = live.flying.iter().map(|start| start.entry).collect();
     assert_eq!(left, [side, bolt, main].into());
+}
+
+#[test]
+fn mail_of_a_tenant_that_is_gone_is_stranded_by_and_by_and_none_of_it_leaves_meanwhile() {
+    let mut live = Live::new(&Shape::full());
+    // The first of bolt's ends before anybody has come to it.
+    let mut ending = live.rig.entry("bolt", "main", "b.example");
+    ending.expires = live.rig.now.wall.plus(MINUTE);
+    live.rig.core.enqueue(&ending, live.rig.now);
+    live.rig.entries.insert(ending.id, ending.clone());
+    for _ in 0..9_999 {
+        live.send("bolt", "main", "a.example");
+    }
+    let own = live.send("acme", "main", "a.example");
+    let less = Shape { bolt: false, ..Shape::full() };
+    let would: Vec<_> = live.rig.core.would_strand(&less.config()).into_values().collect();
+    assert_eq!(would, [(10_000, 10_000)]);
+    let config = less.config();
+    live.rig.core.reconfigure(&live.config, &config, live.rig.now);
+    live.config = config;
+    let stranded = live.rig.core.stranded_len().0;
+    assert!(0 < stranded && stranded < 5_000, "{stranded}");
+    assert!(live.rig.core.next_wakeup().is_some_and(|at| at < live.rig.now.wall), "there is more to do");
+    live.rig.pass(2 * MINUTE);
+    // Fails should bolt's mail leave, or be ended.
+    live.start();
+    assert_eq!(live.flying.iter().map(|start| start.entry).collect::<Vec<_>>(), [own]);
+    while live.rig.core.stranded_len().0 < 10_000 {
+        assert!(live.rig.core.next_wakeup().is_some_and(|at| at < live.rig.now.wall), "there is more to do");
+        assert!(live.rig.attempt().is_none());
+    }
+    assert!(live.rig.core.is_stranded(ending.id), "not ended: its tenant may come back");
+    assert!(live.rig.core.would_strand(&less.config()).is_empty());
+    live.check();
 }
 
 #[test]

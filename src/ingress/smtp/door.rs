@@ -1,0 +1,139 @@
+//! What stands behind the sockets of one listener: a seat and a session for each who comes, until it ends.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use parking_lot::RwLock;
+use socket2::SockRef;
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use super::connection::Connection;
+use super::seats::Seats;
+use super::session::{Session, TOO_MANY_CONNECTIONS, Terms, client_key};
+use super::sockets::Came;
+use crate::ingress::{IngressStats, Intake};
+
+/// How far a listener has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Phase {
+    /// Takes connections.
+    Open,
+    /// Takes none; its sessions go on.
+    Closed,
+    /// Its sessions are to end.
+    Stopping,
+}
+
+/// One listener being served.
+pub(super) struct Door {
+    /// For new sessions.
+    terms: Arc<RwLock<Arc<Terms>>>,
+    seats: Arc<Seats>,
+    intake: Arc<dyn Intake>,
+    stats: Arc<IngressStats>,
+    moved: watch::Receiver<Phase>,
+    /// Tells the sessions.
+    stop: watch::Sender<bool>,
+    stopped: watch::Receiver<bool>,
+}
+
+impl Door {
+    pub(super) fn new(
+        terms: &Arc<RwLock<Arc<Terms>>>,
+        seats: &Arc<Seats>,
+        intake: &Arc<dyn Intake>,
+        stats: &Arc<IngressStats>,
+        moved: watch::Receiver<Phase>,
+    ) -> Self {
+        let (stop, stopped) = watch::channel(false);
+        Self {
+            terms: Arc::clone(terms),
+            seats: Arc::clone(seats),
+            intake: Arc::clone(intake),
+            stats: Arc::clone(stats),
+            moved,
+            stop,
+            stopped,
+        }
+    }
+
+    /// Takes who comes until told not to, then waits for the sessions. Dropping the future ends them.
+    pub(super) async fn accept(self, mut coming: mpsc::Receiver<Came>) {
+        let mut sessions = JoinSet::new();
+        let mut moved = self.moved.clone();
+        loop {
+            tokio::select! {
+                biased;
+                () = reached(&mut moved, Phase::Closed) => break,
+                Some(_) = sessions.join_next() => {}
+                Some((stream, client)) = coming.recv() => self.admit(stream, client, &mut sessions),
+            }
+        }
+        // Those who accept for it end; whom they have accepted is served.
+        coming.close();
+        while let Some((stream, client)) = coming.recv().await {
+            self.admit(stream, client, &mut sessions);
+        }
+        let stop = self.stop;
+        tokio::select! {
+            () = async { while sessions.join_next().await.is_some() {} } => return,
+            () = reached(&mut moved, Phase::Stopping) => {}
+        }
+        stop.send_replace(true);
+        while sessions.join_next().await.is_some() {}
+    }
+
+    fn admit(&self, stream: TcpStream, client: SocketAddr, sessions: &mut JoinSet<()>) {
+        let terms = Arc::clone(&self.terms.read());
+        let Some(seat) = Seats::take(&self.seats, client_key(client)) else {
+            IngressStats::add(&self.stats.refused_connections, 1);
+            IngressStats::add(&self.stats.replies[2], 1);
+            tracing::info!(%client, listener = terms.index, "connection refused: too many");
+            // A new socket has room for one line; whether it arrives is the client's luck.
+            let _ = SockRef::from(&stream).send(TOO_MANY_CONNECTIONS);
+            return;
+        };
+        // Without it replies may wait for the client's ACK; a socket that refuses the option still works.
+        let _ = stream.set_nodelay(true);
+        let connection = Connection::new(
+            Session::new(terms, client),
+            Arc::clone(&self.terms),
+            Arc::clone(&self.intake),
+            Arc::clone(&self.stats),
+            self.stopped.clone(),
+        );
+        let open = OpenSession::new(&self.stats);
+        sessions.spawn(async move {
+            let mut stream = stream;
+            connection.run(&mut stream).await;
+            // Given back before the socket closes: a client that saw the end may come again at once.
+            drop((seat, open));
+            drop(stream);
+        });
+    }
+}
+
+/// Waits until a listener has come so far; one whose server is gone has.
+async fn reached(moved: &mut watch::Receiver<Phase>, phase: Phase) {
+    let _ = moved.wait_for(|now| *now >= phase).await;
+}
+
+/// Counts a session while it lives.
+struct OpenSession(Arc<IngressStats>);
+
+impl OpenSession {
+    fn new(stats: &Arc<IngressStats>) -> Self {
+        IngressStats::add(&stats.sessions, 1);
+        IngressStats::add(&stats.sessions_open, 1);
+        Self(Arc::clone(stats))
+    }
+}
+
+impl Drop for OpenSession {
+    fn drop(&mut self) {
+        self.0.sessions_open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
