@@ -24,6 +24,8 @@
 //! cap are in no fact, so a cap that is set while they are on the wire knows of them after a crash only once its first
 //! grant is durable (as long as one write). And the connections of a crashed process are taken to be dead after
 //! [`ADRIFT`]: only what crashed closer to midnight than that counts against the next day too.
+//! And a clock that is set back behind midnight within the time of one write after it, before a crash within the same
+//! moment, takes with it what was begun on the new day: the disk does not know yet that there was one.
 //!
 //! **A clock far wrong.** A move of more than two days is taken for a clock that is wrong, or was. Set back so far, the
 //! count goes on under the earlier date. Set forward so far it is a new day; the count of the day that was left is kept
