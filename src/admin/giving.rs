@@ -109,13 +109,16 @@ impl<B> Asking<B> {
         let words = act.to_string();
         let known = orders.about(act.about());
         if let Some(known) = known.filter(|known| known.act == act && known.until == self.until) {
-            return Ok(Done::nothing(format!("order {} says so already: {words}", known.id.0)));
+            return Ok(self.nothing(format!("order {} says so already: {words}", known.id.0)));
         }
         let (reason, actor) = (self.reason.clone(), self.actor.name.clone());
         let new = NewOrder { act: act.clone(), reason, actor, until: self.until };
-        let outcome = self.sources.live.change(vec![Step::Give(new)], self.is_dry).await.map_err(refused)?;
+        let outcome = match self.sources.live.change(vec![Step::Give(new)], self.is_dry).await {
+            Ok(outcome) => outcome,
+            Err(why) => return Err(self.refused(name, &act, why).await),
+        };
         if outcome.orders.is_empty() && known.is_none() {
-            return Ok(Done { dry_run: self.is_dry, ..Done::nothing(format!("the file says so: {words}")) });
+            return Ok(self.nothing(format!("the file says so: {words}")));
         }
         let id = outcome.orders.first().map(|order| order.id.0.to_string()).unwrap_or_default();
         self.note(name, with_subject(vec![("what", words.clone()), ("order", id)], &act)).await;
@@ -127,10 +130,19 @@ impl<B> Asking<B> {
         Ok(Done::of(outcome, message))
     }
 
-    /// Takes an order back.
-    pub(super) async fn take_back(&self, order: &Order, message: String) -> Result<Done, Problem> {
-        let outcome = self.sources.live.change(vec![Step::Cancel(order.id)], self.is_dry).await.map_err(refused)?;
-        Ok(Done::of(outcome, message))
+    /// Takes an order back. `name` is that of the act in its event, should it be refused.
+    pub(super) async fn take_back(&self, name: &'static str, order: &Order, message: String) -> Result<Done, Problem> {
+        match self.sources.live.change(vec![Step::Cancel(order.id)], self.is_dry).await {
+            Ok(outcome) => Ok(Done::of(outcome, message)),
+            Err(why) => Err(self.refused(name, &order.act, why).await),
+        }
+    }
+
+    /// Notes that it was refused: part of it may have come into force all the same.
+    async fn refused(&self, name: &'static str, act: &Act, why: Refused) -> Problem {
+        let fields = vec![("what", act.to_string()), ("outcome", format!("refused: {why}"))];
+        self.note(name, with_subject(fields, act)).await;
+        refused(why)
     }
 
     /// Tells the reputation.
@@ -147,6 +159,11 @@ impl<B> Asking<B> {
             fields.push(("until", self.until.map(|at| at.to_string()).unwrap_or_default()));
             self.sources.audit(&self.actor, name, fields).await;
         }
+    }
+
+    /// There is nothing to do, in words.
+    pub(super) fn nothing(&self, message: String) -> Done {
+        Done { dry_run: self.is_dry, ..Done::nothing(message) }
     }
 
     /// What is done at once, in words.

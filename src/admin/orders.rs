@@ -159,8 +159,10 @@ async fn cancel(
     let id = id.parse().map_err(|_| Problem::bad(format!("{id:?} is no number of an order")))?;
     let orders = sources.live.orders();
     let order = orders.get(OrderId(id)).ok_or_else(|| refused(Refused::Unknown(id)))?;
-    let outcome = sources.live.change(vec![Step::Cancel(order.id)], false).await.map_err(refused)?;
-    let fields = vec![("order", id.to_string()), ("what", order.act.to_string())];
+    let outcome = sources.live.change(vec![Step::Cancel(order.id)], false).await;
+    let mut fields = vec![("order", id.to_string()), ("what", order.act.to_string())];
+    fields.extend(outcome.as_ref().err().map(|why| ("outcome", format!("refused: {why}"))));
     sources.audit(&actor, "order.cancel", with_subject(fields, &order.act)).await;
+    let outcome = outcome.map_err(refused)?;
     Ok(Json(Done::of(outcome, format!("order {id} ({}) is taken back", order.act))))
 }

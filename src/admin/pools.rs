@@ -122,7 +122,9 @@ async fn move_tier(asking: Asking<MoveAct>) -> Result<Json<Done>, Problem> {
     let stands = pool.tiers.iter().position(|tier| tier.iter().any(|member| member.binding == binding));
     let weighs = pool.tiers.iter().flatten().find(|member| member.binding == binding).map(|member| member.weight);
     if stands == Some(act.tier) && act.weight.is_none_or(|weight| Some(weight) == weighs) {
-        return Ok(Json(Done::nothing(format!("{binding} stands in tier {} of pool {} already", act.tier, pool.name))));
+        return Ok(Json(
+            asking.nothing(format!("{binding} stands in tier {} of pool {} already", act.tier, pool.name)),
+        ));
     }
     let now = sources.dispatcher.now().wall;
     let seen = sources.live.orders().tier_as_seen(&sources.live.file(), &pool.name, act.tier, now);

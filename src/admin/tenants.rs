@@ -144,11 +144,11 @@ async fn release(asking: Asking<HoldAct>) -> Result<Json<Done>, Problem> {
         .dispatcher
         .with_core(|core| core.reputation().holds().all(now).filter(|hold| hold.key.tenant == tenant.name).count());
     if order.is_none() && held == 0 {
-        return Ok(Json(Done::nothing(format!("nothing of {} is held", tenant.name))));
+        return Ok(Json(asking.nothing(format!("nothing of {} is held", tenant.name))));
     }
     let message = format!("the mail of {} goes on", tenant.name);
     let done = match order {
-        Some(order) => asking.take_back(order, message).await?,
+        Some(order) => asking.take_back("tenant.release", order, message).await?,
         None => asking.done(message),
     };
     if held > 0 {

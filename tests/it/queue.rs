@@ -1,13 +1,14 @@
 //! What an operator does to mail that waits, through the real program: its API and its command line.
 
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use remuda::demo::sink::{Rule, Sink, Taken};
 use remuda::outcome::Stage;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Relay, Settings, all_accepted, array, arrived_once_each, keeping_sink, local, number, sink, text,
+    PATIENCE, Relay, Settings, all_accepted, array, arrived_once_each, keeping_sink, local, number, sink, text,
     wait_for_messages, wait_until,
 };
 
@@ -43,8 +44,28 @@ async fn listed(relay: &Relay, query: &str) -> Value {
 
 /// Waits until so many entries wait for `reason`.
 async fn wait_for(relay: &Relay, reason: &str, count: u64) {
-    wait_until(&format!("{count} entries that wait for {reason}"), async || {
-        (number(&listed(relay, &format!("reason={reason}")).await, "/total") == count).then_some(())
+    let begun = Instant::now();
+    loop {
+        if number(&listed(relay, &format!("reason={reason}")).await, "/total") == count {
+            return;
+        }
+        let all = begun.elapsed() > PATIENCE;
+        assert!(!all, "not {count} that wait for {reason}: {:#}", listed(relay, "").await);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Whether it waits since its binding was blamed: its route is out, or it avoids that binding itself. Who was refused before
+/// the route was out may do either.
+fn is_blame(reason: &Value) -> bool {
+    reason["reason"] == "route_suspended" || reason["reason"] == "excluded"
+}
+
+/// Waits until `count` entries are all there is, and all of them were refused for their binding's sake.
+async fn wait_until_refused(relay: &Relay, count: u64) {
+    wait_until("all are refused", async || {
+        let list = listed(relay, "").await;
+        (number(&list, "/total") == count && array(&list, "/reasons").iter().all(is_blame)).then_some(())
     })
     .await;
 }
@@ -158,18 +179,12 @@ async fn a_retry_goes_at_once_and_says_what_stands_in_its_way() {
 
     sink.block(local(11), "550 5.7.1 Service unavailable; client host blocked using our blocklist");
     all_accepted(&relay.load(2).first(1).run().await);
-    // Either the route is out, or each of them avoids the binding that was blamed for it.
-    let in_the_way = |reason: &Value| reason["reason"] == "route_suspended" || reason["reason"] == "excluded";
-    wait_until("both are refused", async || {
-        let list = listed(&relay, "").await;
-        (number(&list, "/total") == 2 && array(&list, "/reasons").iter().all(in_the_way)).then_some(())
-    })
-    .await;
+    wait_until_refused(&relay, 2).await;
     let (status, answer) = post(&relay, "retry", json!({ "all": true, "confirm": 2 })).await;
     assert_eq!((status, number(&answer, "/done")), (200, 2), "{answer:#}");
     let reasons = array(&answer, "/reasons");
     let said: u64 = reasons.iter().map(|reason| number(reason, "/count")).sum();
-    assert!(said == 2 && reasons.iter().all(in_the_way), "{answer:#}");
+    assert!(said == 2 && reasons.iter().all(is_blame), "{answer:#}");
     assert_eq!(sink.messages(), 1);
     adds_up(&relay).await;
 }
@@ -248,7 +263,7 @@ async fn mail_moves_from_a_blocked_pool_and_from_one_that_is_gone() {
     sink.block(local(11), "550 5.7.1 Service unavailable; client host blocked using our blocklist");
     let mut relay = Relay::start(&settings().to(sink.addr())).await;
     all_accepted(&relay.load(6).run().await);
-    wait_for(&relay, "route_suspended", 6).await;
+    wait_until_refused(&relay, 6).await;
     let ids: Vec<String> = relay.queue().await.iter().map(|entry| text(entry, "/id").to_owned()).collect();
     let elsewhere = remuda(&relay, &["move", &ids[0], "--to", "nowhere", "--reason", "x"]);
     assert!(String::from_utf8_lossy(&elsewhere.stderr).contains("no pool"), "{elsewhere:?}");

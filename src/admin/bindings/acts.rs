@@ -117,7 +117,9 @@ async fn suspend(asking: Asking<HealthAct>) -> Result<Json<Done>, Problem> {
     if let Health::Suspended { until, reason: Reason::Operator } = health
         && until == end
     {
-        return Ok(Json(Done::nothing(format!("{binding}{at} is suspended by the operator already, {}", ends(until)))));
+        return Ok(Json(
+            asking.nothing(format!("{binding}{at} is suspended by the operator already, {}", ends(until))),
+        ));
     }
     let warnings = if destination.is_none() { last_of(sources, config, &binding) } else { Vec::new() };
     let evidence = Evidence::OperatorSuspend {
@@ -150,7 +152,7 @@ async fn resume(asking: Asking<HealthAct>) -> Result<Json<Done>, Problem> {
         core.reputation().all().any(|(subject, health)| of_it(&subject) && *health != Health::Active)
     });
     if !is_out && order.is_none() && asking.span.is_none() {
-        let nothing = Done::nothing(format!("{binding}{at} is active already"));
+        let nothing = asking.nothing(format!("{binding}{at} is active already"));
         return Ok(Json(nothing.warned(switched_off(config, &binding))));
     }
     let kept = asking
@@ -159,7 +161,7 @@ async fn resume(asking: Asking<HealthAct>) -> Result<Json<Done>, Problem> {
     let done = match order {
         Some(order) => {
             let words = format!("{binding} is resumed, order {} ({}) is taken back{kept}", order.id.0, order.act);
-            asking.take_back(order, words).await?
+            asking.take_back("binding.resume", order, words).await?
         }
         None => asking.done(format!("{binding}{at} is resumed{kept}")),
     };
@@ -204,11 +206,14 @@ async fn set_cap(asking: Asking<CapAct>) -> Result<Json<Done>, Problem> {
 
 /// `cap = "default"`: what the file says.
 async fn default_cap(asking: &Asking<CapAct>, binding: &BindingName) -> Result<Done, Problem> {
+    if asking.span.is_some() {
+        return Err(Problem::bad("for: the cap of the file has no end; say another cap for a while instead"));
+    }
     let orders = asking.sources.live.orders();
     let Some(order) = orders.about(About::Cap(binding)) else {
-        return Ok(Done::nothing(format!("{binding} has the cap that the file says already")));
+        return Ok(asking.nothing(format!("{binding} has the cap that the file says already")));
     };
-    let done = asking.take_back(order, format!("{binding} has the cap that the file says")).await?;
+    let done = asking.take_back("binding.set-cap", order, format!("{binding} has the cap that the file says")).await?;
     let fields = vec![("what", "the cap of the file".to_owned())];
     asking.note("binding.set-cap", with_subject(fields, &order.act)).await;
     Ok(done)

@@ -22,7 +22,7 @@ use super::tenants::TenantPlan;
 use super::{Core, Observed};
 use crate::clock::{Now, Wall};
 use crate::config::Config;
-use crate::message::{BindingName, EntryId};
+use crate::message::{BindingName, EntryId, TenantName};
 use crate::reputation::Subject;
 use crate::scheduler::TenantId;
 
@@ -38,7 +38,10 @@ impl Core {
         for signal in self.reputation.signals(now.wall) {
             self.scheduler.signalled(&signal, now);
         }
-        let reclassed = self.take_over_tenants(config);
+        let waiting: HashSet<TenantId> = self.index.by_owner().map(|((_, tenant), _)| tenant).collect();
+        let mut reclassed = self.take_over_tenants(config);
+        // A tenant that is new has none.
+        reclassed.retain(|tenant| waiting.contains(tenant));
         let in_force = InForce::of(config, &self.scheduler);
         let is_gone = !in_force.has_all_of(&self.in_force);
         self.in_force = in_force;
@@ -48,10 +51,11 @@ impl Core {
         if is_routed_otherwise(before, config) {
             self.domains.doubt_plans();
         }
-        let is_regions = regions(before) != regions(config);
-        if is_regions {
+        if regions(before, |_| true) != regions(config, |_| true) {
             self.domains.forget_regions();
         }
+        let has_mail = |tenant: &TenantName| self.scheduler.tenant_id(tenant).is_some_and(|id| waiting.contains(&id));
+        let is_regions = regions(before, has_mail) != regions(config, has_mail);
         // Walks over all that waits, which an order for a cap, say, has no need of.
         if is_regions || !reclassed.is_empty() {
             self.sort_anew(&reclassed, is_regions, now);
@@ -174,14 +178,16 @@ pub fn is_routed_otherwise(before: &Config, config: &Config) -> bool {
 
 /// Which bindings stand in which pools, and what tells them apart for a single message.
 fn members(config: &Config) -> String {
-    let bindings: Vec<_> = config.bindings.iter().map(|binding| (&binding.name, binding.bind_address)).collect();
+    let bindings = config.bindings.iter().map(|binding| (&binding.name, binding.bind_address, &binding.region));
+    let bindings: Vec<_> = bindings.collect();
     let pools: Vec<_> = config.pools.iter().map(|pool| (&pool.name, &pool.tiers)).collect();
     format!("{bindings:?} {pools:?}")
 }
 
-/// What says which region mail prefers. Who has none says nothing: such a binding or tenant may come and go.
-fn regions(config: &Config) -> String {
-    let of_tenants = config.tenants.iter().filter_map(|tenant| Some((&tenant.name, tenant.region.as_ref()?)));
+/// What says which region mail of these tenants prefers. Who has none says nothing: such a binding or tenant may come and go.
+fn regions(config: &Config, is_theirs: impl Fn(&TenantName) -> bool) -> String {
+    let of_tenants = config.tenants.iter().filter(|tenant| is_theirs(&tenant.name));
+    let of_tenants = of_tenants.filter_map(|tenant| Some((&tenant.name, tenant.region.as_ref()?)));
     let of_providers = config.providers.iter().filter_map(|provider| Some((&provider.name, provider.region.as_ref()?)));
     let of_bindings = config.bindings.iter().filter_map(|binding| binding.region.as_ref());
     let (of_tenants, of_providers) = (of_tenants.collect::<Vec<_>>(), of_providers.collect::<Vec<_>>());

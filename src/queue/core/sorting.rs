@@ -37,6 +37,8 @@ impl Sorting {
 impl Core {
     /// Begins to look at all that waits; where that was being done, at all of it once more.
     pub(super) fn begin_sorting(&mut self, now: Now) {
+        // Whoever was to look again is met once more.
+        self.sorting.again.clear();
         self.sorting.before = self.index.depth().0;
         self.sort_some(now);
     }

@@ -96,6 +96,7 @@ impl Dispatcher {
                 Action::Act { entry, act } => drop(tokio::spawn(this.follow_up(entry, act))),
             }
         }
+        self.count_stranded(&core);
         // There may be more.
         self.wake.notify_one();
         core.next_wakeup()
@@ -117,6 +118,7 @@ impl Dispatcher {
                 continue;
             }
             core.resolved(&domain, planned, self.clock.now());
+            self.count_stranded(&core);
             break;
         }
         unanswered.not_needed();

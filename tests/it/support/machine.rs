@@ -13,8 +13,8 @@ use tempfile::TempDir;
 /// One that runs. Dropping it ends it with all that is in it; in a failing test it prints the end of its journal.
 pub(crate) struct Machine {
     holder: Child,
-    /// Its first process, by the number that it has here.
-    first: String,
+    /// What /proc has of its first process. Unlike its number this is never somebody else's, also when it has ended.
+    first: File,
     // Dropped last: its memory is mounted there.
     _directory: TempDir,
 }
@@ -25,7 +25,14 @@ impl Drop for Machine {
             eprintln!("--- end of the journal\n{}", self.try_run(&["journalctl", "--no-pager", "--lines=60"]).1);
         }
         drop(self.holder.stdin.take());
-        let _ = self.holder.wait();
+        let status = self.holder.wait();
+        let mut said = String::new();
+        if let Some(stderr) = &mut self.holder.stderr {
+            let _ = stderr.read_to_string(&mut said);
+        }
+        if !said.is_empty() {
+            eprintln!("--- the machine, which ended with {status:?}\n{said}");
+        }
     }
 }
 
@@ -55,7 +62,8 @@ impl Machine {
             println!("cannot be run here: no machine of its own ({})", why.trim());
             return None;
         }
-        let machine = Self { holder, first: first.trim().to_owned(), _directory: directory };
+        let first = File::open(format!("/proc/{}", first.trim())).unwrap();
+        let machine = Self { holder, first, _directory: directory };
         machine.until("systemd has started", || {
             let state = machine.try_run(&["systemctl", "is-system-running"]).1;
             state.starts_with("running").then_some(())
@@ -65,7 +73,12 @@ impl Machine {
 
     /// A path of it, seen from here.
     pub(crate) fn path(&self, path: &str) -> PathBuf {
-        PathBuf::from(format!("/proc/{}/root{path}", self.first))
+        PathBuf::from(format!("{}/root{path}", self.proc()))
+    }
+
+    /// The directory of its first process, for this process and those that it starts.
+    fn proc(&self) -> String {
+        format!("/proc/{}/fd/{}", std::process::id(), self.first.as_raw_fd())
     }
 
     /// Writes a file there: root's, with this mode.
@@ -79,7 +92,10 @@ impl Machine {
     /// Runs a program there, as root: whether it succeeded, and what it said.
     pub(crate) fn try_run(&self, command: &[&str]) -> (bool, String) {
         let mut enter = Command::new("nsenter");
-        enter.args(["-t", &self.first, "-m", "-u", "-i", "-n", "-p", "-C", "-r", "-w"]);
+        for (option, of) in [("mount", "mnt"), ("uts", "uts"), ("ipc", "ipc"), ("net", "net"), ("cgroup", "cgroup")] {
+            enter.arg(format!("--{option}={}/ns/{of}", self.proc()));
+        }
+        enter.args([format!("--pid={}/ns/pid", self.proc()), format!("--root={}/root", self.proc()), "--wd=/".into()]);
         let Output { status, stdout, stderr } = enter.arg("--").args(command).output().unwrap();
         (status.success(), String::from_utf8_lossy(&[stdout, stderr].concat()).into_owned())
     }
@@ -113,7 +129,7 @@ impl Machine {
 
     /// Runs `scene` in the machine's network: its loopback, and nothing else.
     pub(crate) fn in_its_network<T: Send>(&self, scene: impl AsyncFnOnce() -> T + Send) -> T {
-        let network = File::open(format!("/proc/{}/ns/net", self.first)).unwrap();
+        let network = File::open(format!("{}/ns/net", self.proc())).unwrap();
         let run = move || {
             // SAFETY: only takes two numbers; the first is that of a file which is open.
             let entered = unsafe { libc::setns(network.as_raw_fd(), libc::CLONE_NEWNET) };
