@@ -57,10 +57,12 @@ function form(title, { means, fields = [], span, spans, submit, danger, send, dr
   const time = span === undefined ? null : spanField(span, spans);
   const said = h("div", { class: "answer", role: "alert" });
   const act = h("button", { type: "submit", class: danger ? "primary danger" : "primary" }, submit);
+  // What is taken back has no end that could be chosen.
+  const endless = () => fields.some((part) => part.endless?.());
   const read = (isDry) => {
     const body = { reason: reason.value.trim() };
     for (const part of fields) Object.assign(body, part.read());
-    const lasts = time?.read();
+    const lasts = endless() ? "" : time?.read();
     if (lasts) body.for = lasts;
     if (isDry) body.dry_run = true;
     return body;
@@ -91,6 +93,7 @@ function form(title, { means, fields = [], span, spans, submit, danger, send, dr
     time?.element,
     said,
     h("div", { class: "buttons" }, act, dry ? button("What would change?", () => run(true)) : null, button("Cancel", () => shown.close())));
+  if (time) element.addEventListener("change", () => { time.element.hidden = endless(); });
   shown.show(element);
   (fields[0]?.element.querySelector("select, input") || reason).focus();
   return shown;
@@ -122,7 +125,7 @@ function capField(binding) {
   };
   kind.addEventListener("change", change);
   change();
-  return { element: h("div", { class: "span" }, field("Daily cap", kind), number), read: () => ({ cap: kind.value === "count" ? Number(control.value) : kind.value }) };
+  return { element: h("div", { class: "span" }, field("Daily cap", kind), number), endless: () => kind.value === "default", read: () => ({ cap: kind.value === "count" ? Number(control.value) : kind.value }) };
 }
 
 function stageFields(binding) {
