@@ -10,7 +10,8 @@
 //!
 //! Closing a socket resets whoever waits at it, with the handshake over or not. A socket that is left
 //! ([`Taking::leave`]) therefore takes no further handshakes (the first segment of one is dropped by a filter; its client says
-//! it again a second later, to whoever listens then), lets those under way come to their end, and closes when nobody waits.
+//! it again a second later, to whoever listens then), lets those under way come to their end, and closes when nobody waits, or
+//! when those who wait cannot be accepted.
 
 use std::io;
 use std::net::SocketAddr;
@@ -24,6 +25,7 @@ use socket2::{Domain as Family, SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{Instant, timeout};
 
 /// Connections the kernel keeps for us until they are accepted.
 const BACKLOG: i32 = 1024;
@@ -192,6 +194,18 @@ async fn take(
 ) {
     let mut closes = None;
     loop {
+        // Asked before each accept: one that fails at once, for want of descriptors, is always the first that is ready.
+        if closes.is_none() && *is_left.borrow() {
+            let is_back = is_back.lock();
+            if *is_back {
+                return;
+            }
+            if let Err(error) = refuse_handshakes(&socket) {
+                tracing::debug!(%error, listener = %address, "handshakes go on until the socket is closed");
+            }
+            drop(is_back);
+            closes = Some(Instant::now() + HANDSHAKES);
+        }
         // Before anybody is accepted: whoever is has a place, and is lost at no moment at which this may end.
         let Ok(place) = to.reserve().await else { return };
         let closed = async {
@@ -204,25 +218,19 @@ async fn take(
             biased;
             accepted = socket.accept() => match accepted {
                 Ok(came) => place.send(came),
+                // One who waited has gone, and says nothing about the next.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(_) if closes.is_some_and(|at| at <= Instant::now()) => return,
                 Err(error) => {
                     tracing::warn!(%error, listener = %address, "cannot accept connections");
                     drop(place);
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    let _ = timeout(ACCEPT_PAUSE, to.closed()).await;
                 }
             },
             () = to.closed() => return,
             () = closed => return,
-            () = left(&mut is_left), if closes.is_none() => {
-                let is_back = is_back.lock();
-                if *is_back {
-                    return;
-                }
-                if let Err(error) = refuse_handshakes(&socket) {
-                    tracing::debug!(%error, listener = %address, "handshakes go on until the socket is closed");
-                }
-                drop(is_back);
-                closes = Some(tokio::time::Instant::now() + HANDSHAKES);
-            }
+            // The next turn of the loop sees to it.
+            () = left(&mut is_left), if closes.is_none() => {}
         }
     }
 }
@@ -300,6 +308,23 @@ mod tests {
         leaving.await.expect("left");
         assert!(left.there().is_none());
         assert!(TcpStream::connect(address).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_is_left_closes_though_nobody_can_be_accepted() {
+        let opened = open("127.0.0.1:0".parse().expect("valid"), false).expect("bound");
+        opened.listen().expect("listening");
+        let (address, socket) = opened.served().expect("served");
+        // Now each accept fails at once, as it does where no descriptors are left.
+        SockRef::from(&*socket).shutdown(std::net::Shutdown::Both).expect("shut down");
+        let failed = timeout(Duration::from_secs(10), socket.accept()).await.expect("at once");
+        assert!(failed.is_err());
+        let (to, _came) = mpsc::channel(1);
+        let taking = Taking::start(address, socket, to);
+        tokio::task::yield_now().await;
+        let left = taking.left();
+        timeout(Duration::from_secs(10), taking.leave()).await.expect("closed");
+        assert!(left.there().is_none());
     }
 
     #[tokio::test]
