@@ -7,10 +7,11 @@
 //!
 //! When the configuration changes, listeners are known again by the address that is written (port 0 is the same port 0): those
 //! keep their socket, and new sessions have the new terms. One that would be gone is known again, too, where a new address
-//! overlaps with its own (`0.0.0.0:25` for `127.0.0.1:25`, or the other way): it has moved, and its sessions and counts with
-//! it. Sockets that the new address covers are kept beside the new one, so that who comes there waits at no closed door. What
-//! is new is bound before anything is touched ([`Server::bind_new`]), and listened at as the last that may fail
-//! ([`Server::change`]). What is gone takes those who have come and no others; its sessions go on by the terms they began
+//! covers its own (`0.0.0.0:25` for `127.0.0.1:25`): it has moved, and its sessions and counts with it. The other way it is
+//! gone, and the narrower one is new: its terms may be such (AUTH in clear text, who is trusted) as are meant for nobody who
+//! could reach the wider address. Sockets that a new address covers are kept beside its own, so that who comes there waits at
+//! no closed door. What is new is bound before anything is touched ([`Server::bind_new`]), and listened at as the last that may
+//! fail ([`Server::change`]). What is gone takes those who have come and no others; its sessions go on by the terms they began
 //! with, for the grace, and are then ended as when the program stops.
 //!
 //! Stopping: no new connections, sessions between messages get `421`, a message on its way may finish within the
@@ -151,7 +152,7 @@ impl Listening {
 enum Whence {
     /// The one that is served with this number.
     Kept(usize),
-    /// That one, which listened elsewhere until now.
+    /// That one, which listened at an address that this one covers.
     Moved(usize),
     /// None of them.
     New,
@@ -169,9 +170,10 @@ impl Served {
             |listener: &Listener| find(&|known| known.wanted() == listener.address).map_or(Whence::New, Whence::Kept);
         let mut all: Vec<Whence> = listeners.iter().map(kept).collect();
         for (from, listener) in all.iter_mut().zip(listeners) {
-            let overlaps = |known: &Listening| sockets::overlaps(known.address, listener.address);
+            // Those who came to a wider address came by other terms, and stay with them.
+            let is_covered = |known: &Listening| sockets::covers(listener.address, known.address);
             if *from == Whence::New
-                && let Some(at) = find(&overlaps)
+                && let Some(at) = find(&is_covered)
             {
                 *from = Whence::Moved(at);
             }
@@ -438,6 +440,31 @@ mod tests {
         }
     }
 
+    fn at(ip: &str, port: u16) -> Listener {
+        Listener { address: SocketAddr::new(ip.parse().expect("valid"), port), ..listener() }
+    }
+
+    /// Longer than any test.
+    const GRACE: Duration = Duration::from_secs(60);
+    /// Longer than what happens at once takes.
+    const SOON: Duration = Duration::from_secs(10);
+
+    fn change(world: &World, to: &[Listener], grace: Duration) {
+        let hostname = "relay.example.net".parse().expect("valid");
+        let new = world.server.bind_new(to).expect("bound");
+        world.server.change(new, to, &hostname, grace).expect("changed");
+    }
+
+    /// Until nobody listens there.
+    async fn closed(address: SocketAddr) {
+        let closed = async {
+            while TcpStream::connect(address).await.is_ok() {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(SOON, closed).await.expect("closed");
+    }
+
     fn bound(listener: Listener) -> Bound {
         bind(&[listener], &"relay.example.net".parse().expect("valid")).expect("bound")
     }
@@ -460,6 +487,13 @@ mod tests {
     impl Client {
         async fn connect(address: SocketAddr) -> Self {
             Self(BufReader::new(TcpStream::connect(address).await.expect("connected")))
+        }
+
+        /// One whom nobody accepts before the test waits for something.
+        fn waiting(address: SocketAddr) -> Self {
+            let stream = std::net::TcpStream::connect(address).expect("in the backlog");
+            stream.set_nonblocking(true).expect("set");
+            Self(BufReader::new(TcpStream::from_std(stream).expect("registered")))
         }
 
         async fn greeted(world: &World) -> Self {
@@ -694,17 +728,26 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_listener_that_moves_stays_itself_and_can_turn_back_at_once() {
+    async fn a_listener_that_moves_to_a_wider_address_stays_itself() {
         let world = serve(listener(), Basket::default());
-        let hostname = "relay.example.net".parse().expect("valid");
+        let port = world.server.addresses()[0].port();
+        let mut client = Client::greeted(&world).await;
+        change(&world, &[at("0.0.0.0", port)], Duration::ZERO);
+        assert!(world.server.served.lock().ending.is_empty(), "nobody is told to go");
+        client.says(ENVELOPE, &[250, 250, 250, 354]).await;
+        client.says(&format!("{TEXT}QUIT\r\n"), &[250, 221]).await;
+    }
+
+    #[tokio::test]
+    async fn a_listener_can_turn_back_at_once() {
+        let world = serve(listener(), Basket::default());
         let port = world.server.addresses()[0].port();
         let mut client = Client::greeted(&world).await;
         for to in ["0.0.0.0", "127.0.0.2", "0.0.0.0", "127.0.0.1", "127.0.0.1", "0.0.0.0", "127.0.0.3"] {
-            let address: SocketAddr = format!("{to}:{port}").parse().expect("valid");
-            let moved = [Listener { address, max_recipients: 7, ..listener() }];
+            let moved = [Listener { max_recipients: 7, ..at(to, port) }];
+            let address = moved[0].address;
             drop(world.server.bind_new(&moved).expect("could be had"));
-            let new = world.server.bind_new(&moved).expect("bound");
-            world.server.change(new, &moved, &hostname, Duration::from_millis(1)).expect("changed");
+            change(&world, &moved, GRACE);
             assert_eq!(world.server.addresses(), [address]);
             let at = if address.ip().is_unspecified() { format!("127.0.0.9:{port}") } else { address.to_string() };
             let mut new = Client::connect(at.parse().expect("valid")).await;
@@ -718,6 +761,29 @@ mod tests {
             tokio::task::yield_now().await;
         }
         client.says("QUIT\r\n", &[221]).await;
+    }
+
+    #[tokio::test]
+    async fn who_came_to_a_wide_address_has_its_terms_when_narrower_ones_follow() {
+        let world = serve(at("0.0.0.0", 0), Basket::default());
+        let port = world.server.addresses()[0].port();
+        let there = SocketAddr::from(([127, 0, 0, 1], port));
+        let mut known = Client::connect(there).await;
+        known.says("", &[220]).await;
+        let mut waited = Client::waiting(there);
+        // AUTH in clear text is meant for those who come to this address, and they are not trusted.
+        let trust = vec!["10.0.0.0/8".parse().expect("valid")];
+        let narrow = Listener { auth: AuthMode::Optional, trust, ..at("127.0.0.1", port) };
+        change(&world, &[narrow, at("127.0.0.2", port)], GRACE);
+        let mut new = Client::connect(there).await;
+        new.says("", &[220]).await;
+        new.says("EHLO x\r\nAUTH PLAIN\r\n", &[250, 334]).await;
+        waited.says("", &[220]).await;
+        for client in [&mut known, &mut waited] {
+            client.says("EHLO x\r\nAUTH PLAIN\r\n", &[250, 502]).await;
+            client.says(ENVELOPE, &[250, 250, 250, 354]).await;
+            client.says(TEXT, &[250]).await;
+        }
     }
 
     #[tokio::test]
