@@ -36,8 +36,9 @@ use crate::config::Listener;
 use crate::ingress::{IngressStats, Intake};
 use crate::message::Domain;
 
-/// Connections that were accepted and are not looked at yet.
-const CAME: usize = 16;
+/// Connections that were accepted and are not looked at yet, and sockets at which the next is waited for, each of which has a
+/// place for it already: far more than the sockets of one listener. Places take room only when they are used.
+const CAME: usize = 4096;
 
 /// A listener that could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -783,6 +784,22 @@ mod tests {
             client.says("EHLO x\r\nAUTH PLAIN\r\n", &[250, 502]).await;
             client.says(ENVELOPE, &[250, 250, 250, 354]).await;
             client.says(TEXT, &[250]).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn more_addresses_than_a_few_become_one_and_are_all_served() {
+        let world = serve(listener(), Basket::default());
+        let port = world.server.addresses()[0].port();
+        let all: Vec<Listener> = (1..=20).map(|last| at(&format!("127.0.0.{last}"), port)).collect();
+        change(&world, &all, GRACE);
+        change(&world, &[at("0.0.0.0", port)], GRACE);
+        for last in 1..=21 {
+            let mut client = Client::connect(SocketAddr::from(([127, 0, 0, last], port))).await;
+            let greeting = timeout(SOON, client.code()).await;
+            assert_eq!(greeting, Ok(220), "127.0.0.{last}");
+            client.says("QUIT\r\n", &[221]).await;
+            assert_eq!(client.reply().await, "");
         }
     }
 
