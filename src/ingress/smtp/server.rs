@@ -14,8 +14,8 @@
 //! fail ([`Server::change`]). What is gone takes those who have come and no others; its sessions go on by the terms they began
 //! with, for the grace, and are then ended as when the program stops.
 //!
-//! Stopping: no new connections, sessions between messages get `421`, a message on its way may finish within the
-//! grace. What is cut off then was never answered, so its client still has it.
+//! Stopping: the sockets close, sessions between messages get `421`, a message on its way may finish within the
+//! grace. What is cut off then was never answered, so its client still has it. Nothing is opened after that.
 
 use std::io;
 use std::net::SocketAddr;
@@ -139,6 +139,11 @@ impl Listening {
 
     fn take_at(&mut self, address: SocketAddr, socket: Arc<TcpListener>) {
         self.takings.push(Taking::start(address, socket, self.came.clone()));
+    }
+
+    /// Waits for the end of its sessions.
+    async fn ended(&mut self) {
+        while self.door.join_next().await.is_some() {}
     }
 
     /// New sessions, and those that are there, have these terms.
@@ -292,21 +297,22 @@ impl Server {
 
     /// Stops: returns when all sessions have ended, at the latest after `grace`. Whether none had to be cut off.
     pub async fn stop(&self, grace: Duration) -> bool {
-        let (listeners, mut ending) = {
+        let (mut listeners, mut ending) = {
             let mut served = self.served.lock();
             (std::mem::take(&mut served.listeners), std::mem::take(&mut served.ending))
         };
         for listening in &listeners {
             listening.phase.send_replace(Phase::Stopping);
         }
-        // Those that were on their way out have had time.
-        let mut doors: Vec<Listening> = listeners;
         let all = async {
-            for listening in &mut doors {
-                while listening.door.join_next().await.is_some() {}
-                for taking in &mut listening.takings {
+            // First, and dropped: as long as a socket is there, the kernel lets clients in, to wait for nobody.
+            for listening in &mut listeners {
+                for mut taking in listening.takings.drain(..) {
                     taking.ended().await;
                 }
+            }
+            for listening in &mut listeners {
+                listening.ended().await;
             }
             while ending.join_next().await.is_some() {}
         };
@@ -667,6 +673,26 @@ mod tests {
         drop(busy);
         assert!(stop.await.expect("stopped"));
         assert!(TcpStream::connect(address).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn stopping_closes_the_sockets_while_a_message_finishes() {
+        let world = serve(listener(), Basket { gate: Some(Notify::new()), ..Basket::default() });
+        let address = world.server.addresses()[0];
+        let mut busy = Client::greeted(&world).await;
+        busy.says(ENVELOPE, &[250, 250, 250, 354]).await;
+        busy.send(TEXT).await;
+        world.basket.reached.notified().await;
+        let server = world.server;
+        let stop = tokio::spawn(async move { server.stop(GRACE).await });
+        closed(address).await;
+        assert!(!stop.is_finished());
+        if let Some(gate) = &world.basket.gate {
+            gate.notify_one();
+        }
+        assert_eq!(busy.reply().await, "250 2.6.0 0000000000001 accepted");
+        drop(busy);
+        assert!(stop.await.expect("stopped"));
     }
 
     #[tokio::test]
