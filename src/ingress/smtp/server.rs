@@ -28,6 +28,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use super::connection::told;
 use super::door::{Door, Phase};
 use super::seats::Seats;
 use super::session::Terms;
@@ -40,14 +41,20 @@ use crate::message::Domain;
 /// place for it already: far more than the sockets of one listener. Places take room only when they are used.
 const CAME: usize = 4096;
 
-/// A listener that could not be opened.
+/// Why a listener was not opened.
 #[derive(Debug, thiserror::Error)]
-#[error("listener {address}: {source}")]
-pub struct BindError {
-    /// The address of the configuration.
-    pub address: SocketAddr,
-    /// What the system said.
-    pub source: io::Error,
+pub enum BindError {
+    /// The system said no.
+    #[error("listener {address}: {source}")]
+    Address {
+        /// The address of the configuration.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The server was told to stop.
+    #[error("listeners stay as they are: the relay is stopping")]
+    Stopping,
 }
 
 /// Listeners that are open but not served yet.
@@ -60,7 +67,9 @@ pub struct Bound {
 pub fn bind(listeners: &[Listener], hostname: &Domain) -> Result<Bound, BindError> {
     let listening = |address| {
         let opened = sockets::open(address, false);
-        opened.and_then(|opened| opened.listen().map(|()| opened)).map_err(|source| BindError { address, source })
+        opened
+            .and_then(|opened| opened.listen().map(|()| opened))
+            .map_err(|source| BindError::Address { address, source })
     };
     let open =
         |(index, listener): (usize, &Listener)| Ok((listening(listener.address)?, terms(index, listener, hostname)));
@@ -79,7 +88,8 @@ impl Bound {
 
     /// Starts to serve. Must be called on a tokio runtime.
     pub fn start(self, intake: Arc<dyn Intake>, stats: Arc<IngressStats>) -> io::Result<Server> {
-        let mut served = Served { listeners: Vec::new(), left: Vec::new(), ending: JoinSet::new() };
+        let (stopped, ending) = (watch::Sender::new(false), JoinSet::new());
+        let mut served = Served { listeners: Vec::new(), left: Vec::new(), ending, stopped };
         for (opened, terms) in self.sockets {
             let (address, socket) = opened.served()?;
             let mut listening = Listening::new(address, terms, &intake, &stats);
@@ -104,6 +114,8 @@ struct Served {
     left: Vec<Left>,
     /// Listeners and sockets that are gone, until their sessions have ended and nobody waits.
     ending: JoinSet<()>,
+    /// Nothing is opened any more, and those that are gone have no more time.
+    stopped: watch::Sender<bool>,
 }
 
 /// One listener that is served.
@@ -165,6 +177,10 @@ enum Whence {
 }
 
 impl Served {
+    fn may_open(&self) -> Result<(), BindError> {
+        if *self.stopped.borrow() { Err(BindError::Stopping) } else { Ok(()) }
+    }
+
     fn whence(&self, listeners: &[Listener]) -> Vec<Whence> {
         let mut free: Vec<Option<&Listening>> = self.listeners.iter().map(Some).collect();
         let mut find = |is: &dyn Fn(&Listening) -> bool| {
@@ -188,7 +204,7 @@ impl Served {
     }
 
     /// Sockets that nobody wants as they are: an address that overlaps with theirs can be had.
-    fn loose(&self, from: &[Whence]) -> Vec<(SocketAddr, Arc<TcpListener>)> {
+    fn loose(&self, from: &[Whence]) -> Vec<sockets::Listened> {
         let of_gone = self.listeners.iter().enumerate().filter(|(at, _)| !from.contains(&Whence::Kept(*at)));
         let of_gone = of_gone.flat_map(|(_, gone)| gone.takings.iter().map(|t| (t.address, Arc::clone(&t.socket))));
         of_gone.chain(self.left.iter().filter_map(Left::there)).collect()
@@ -213,15 +229,16 @@ impl Server {
     /// them again.
     ///
     /// # Errors
-    /// One of them cannot be listened at; then none is.
+    /// One of them cannot be listened at, or the server was told to stop; then none is.
     pub fn bind_new(&self, listeners: &[Listener]) -> Result<NewListeners, BindError> {
         for (at, Listener { address, .. }) in listeners.iter().enumerate().filter(|(_, l)| l.address.port() > 0) {
             // They would share while the change is made, and could not be had at the next start.
             if listeners[..at].iter().any(|other| sockets::overlaps(other.address, *address)) {
-                return Err(BindError { address: *address, source: io::ErrorKind::AddrInUse.into() });
+                return Err(BindError::Address { address: *address, source: io::ErrorKind::AddrInUse.into() });
             }
         }
         let served = self.served.lock();
+        served.may_open()?;
         let from = served.whence(listeners);
         let loose = served.loose(&from);
         let (mut opened, mut had) = (Vec::new(), Vec::new());
@@ -234,10 +251,10 @@ impl Server {
                 continue;
             }
             let open = || {
-                let sharing = beside(&loose, *address)?;
+                let sharing = Sharing::beside(&loose, *address)?;
                 sockets::open(*address, !sharing.is_empty())
             };
-            opened.push(open().map_err(|source| BindError { address: *address, source })?);
+            opened.push(open().map_err(|source| BindError::Address { address: *address, source })?);
         }
         Ok(NewListeners { opened, _had: had })
     }
@@ -246,7 +263,7 @@ impl Server {
     /// end by themselves, and once more as long when they were told to.
     ///
     /// # Errors
-    /// A new socket cannot be listened at; nothing has changed then.
+    /// A new socket cannot be listened at, or the server was told to stop; nothing has changed then.
     pub fn change(
         &self,
         new: NewListeners,
@@ -255,9 +272,11 @@ impl Server {
         grace: Duration,
     ) -> Result<(), BindError> {
         let mut served = self.served.lock();
+        served.may_open()?;
         let from = served.whence(listeners);
         let NewListeners { opened, _had } = new;
-        let mut new = listen(opened, &served.loose(&from))?;
+        let new = sockets::listen(opened, &served.loose(&from));
+        let mut new = new.map_err(|(address, source)| BindError::Address { address, source })?;
         let mut before: Vec<Option<Listening>> = served.listeners.drain(..).map(Some).collect();
         // What they take at and nobody has yet.
         let mut loose: Vec<Vec<Taking>> = before.iter_mut().map(|_| Vec::new()).collect();
@@ -285,8 +304,10 @@ impl Server {
         }
         for (gone, takings) in before.into_iter().zip(loose) {
             served.left.extend(takings.iter().map(Taking::left));
-            if gone.is_some() || !takings.is_empty() {
-                served.ending.spawn(end(gone, takings, grace));
+            // One that has moved covers all that it had: nothing of it is left.
+            if let Some(gone) = gone {
+                let stopped = served.stopped.subscribe();
+                served.ending.spawn(end(gone, takings, grace, stopped));
             }
         }
         served.left.extend(left.into_iter().filter(|left| left.there().is_some()));
@@ -295,10 +316,12 @@ impl Server {
         Ok(())
     }
 
-    /// Stops: returns when all sessions have ended, at the latest after `grace`. Whether none had to be cut off.
+    /// Stops: returns when all sessions have ended, at the latest after `grace`. Whether none had to be cut off. From then on
+    /// nothing is opened.
     pub async fn stop(&self, grace: Duration) -> bool {
         let (mut listeners, mut ending) = {
             let mut served = self.served.lock();
+            served.stopped.send_replace(true);
             (std::mem::take(&mut served.listeners), std::mem::take(&mut served.ending))
         };
         for listening in &listeners {
@@ -320,42 +343,16 @@ impl Server {
     }
 }
 
-/// While it lives, `address` can be had beside those of `loose` that overlap with it.
-fn beside(loose: &[(SocketAddr, Arc<TcpListener>)], address: SocketAddr) -> io::Result<Sharing> {
-    let beside = loose.iter().filter(|(known, _)| sockets::overlaps(*known, address));
-    Sharing::new(beside.map(|(_, socket)| Arc::clone(socket)).collect())
-}
-
-/// Lets clients in. Those that take from nobody come first: where they fail, nobody has come to the others.
-fn listen(
-    new: Vec<Opened>,
-    loose: &[(SocketAddr, Arc<TcpListener>)],
-) -> Result<Vec<(SocketAddr, Arc<TcpListener>)>, BindError> {
-    let bad = |address| move |source| BindError { address, source };
-    for shares in [false, true] {
-        for opened in new.iter().filter(|opened| opened.shares == shares) {
-            let _sharing = beside(loose, opened.address).map_err(bad(opened.address))?;
-            opened.listen().map_err(bad(opened.address))?;
-        }
-    }
-    let served = |opened: Opened| {
-        let address = opened.address;
-        opened.served().map_err(bad(address))
-    };
-    new.into_iter().map(served).collect()
-}
-
 /// Gives a listener its sockets at `address`: one that is new, or was left there, and all that it covers.
 fn settle(
     mut listening: Listening,
     address: SocketAddr,
     loose: &mut [Vec<Taking>],
     left: &mut Vec<Left>,
-    new: &mut Vec<(SocketAddr, Arc<TcpListener>)>,
+    new: &mut Vec<sockets::Listened>,
 ) -> Listening {
-    let is_its = |(known, _): &(SocketAddr, Arc<TcpListener>)| {
-        *known == address || address.port() == 0 && known.ip() == address.ip()
-    };
+    let is_its =
+        |(known, _): &sockets::Listened| *known == address || address.port() == 0 && known.ip() == address.ip();
     listening.address = address;
     if let Some(at) = new.iter().position(is_its) {
         let (address, socket) = new.remove(at);
@@ -375,20 +372,23 @@ fn settle(
     listening
 }
 
-/// Leaves sockets, and ends their listener where that is gone.
-async fn end(gone: Option<Listening>, takings: Vec<Taking>, grace: Duration) {
+/// Leaves the sockets of a listener that is gone, and ends it: at once where the server stops.
+async fn end(mut gone: Listening, takings: Vec<Taking>, grace: Duration, mut stopped: watch::Receiver<bool>) {
     let mut leaving: JoinSet<()> = takings.into_iter().map(Taking::leave).collect();
-    while leaving.join_next().await.is_some() {}
-    let Some(mut gone) = gone else { return };
-    tracing::info!(address = %gone.address, "no longer taking mail here; sessions may end");
-    gone.phase.send_replace(Phase::Closed);
-    let door = &mut gone.door;
-    if timeout(grace, async { while door.join_next().await.is_some() {} }).await.is_ok() {
-        return;
+    let in_time = async {
+        while leaving.join_next().await.is_some() {}
+        tracing::info!(address = %gone.address, "no longer taking mail here; sessions may end");
+        gone.phase.send_replace(Phase::Closed);
+        let _ = timeout(grace, gone.ended()).await;
+    };
+    tokio::select! {
+        () = in_time => {}
+        () = told(&mut stopped) => {}
     }
     gone.phase.send_replace(Phase::Stopping);
+    while leaving.join_next().await.is_some() {}
     // What is left then is cut.
-    let _ = timeout(grace, async { while door.join_next().await.is_some() {} }).await;
+    let _ = timeout(grace, gone.ended()).await;
 }
 
 #[cfg(test)]
@@ -693,6 +693,40 @@ mod tests {
         assert_eq!(busy.reply().await, "250 2.6.0 0000000000001 accepted");
         drop(busy);
         assert!(stop.await.expect("stopped"));
+    }
+
+    #[tokio::test]
+    async fn a_listener_that_is_gone_does_not_keep_a_stop_waiting() {
+        // Its socket is being left, or is closed.
+        for is_closed in [false, true] {
+            let world = serve(listener(), Basket::default());
+            let address = world.server.addresses()[0];
+            let mut idle = Client::greeted(&world).await;
+            change(&world, &[at("127.0.0.2", 0)], GRACE);
+            if is_closed {
+                closed(address).await;
+            }
+            let server = world.server;
+            let stop = tokio::spawn(async move { server.stop(GRACE).await });
+            let reply = timeout(SOON, idle.reply()).await.expect("told at once");
+            assert_eq!(reply, "421 4.3.2 service stopping, closing");
+            drop(idle);
+            assert!(timeout(SOON, stop).await.expect("not the whole grace").expect("stopped"));
+            closed(address).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_server_that_was_stopped_opens_nothing_again() {
+        let world = serve(listener(), Basket::default());
+        let other = [at("127.0.0.2", 0)];
+        let new = world.server.bind_new(&other).expect("bound");
+        assert!(world.server.stop(GRACE).await);
+        let hostname = "relay.example.net".parse().expect("valid");
+        let error = world.server.change(new, &other, &hostname, GRACE).expect_err("too late");
+        assert!(matches!(error, BindError::Stopping) && error.to_string().contains("the relay is stopping"), "{error}");
+        assert!(matches!(world.server.bind_new(&other), Err(BindError::Stopping)));
+        assert!(world.server.addresses().is_empty());
     }
 
     #[tokio::test]

@@ -37,6 +37,9 @@ const HANDSHAKES: Duration = Duration::from_millis(500);
 /// A connection that was accepted, and who is at its other end.
 pub(super) type Came = (TcpStream, SocketAddr);
 
+/// A socket that is listened at, with the port the system chose for 0.
+pub(super) type Listened = (SocketAddr, Arc<TcpListener>);
+
 /// Whether two sockets can be listened at side by side only if they share.
 pub(super) fn overlaps(one: SocketAddr, other: SocketAddr) -> bool {
     covers(one, other) || covers(other, one)
@@ -80,7 +83,7 @@ impl Opened {
     }
 
     /// For accepting; to be called when it listens, on a tokio runtime.
-    pub(super) fn served(self) -> io::Result<(SocketAddr, Arc<TcpListener>)> {
+    pub(super) fn served(self) -> io::Result<Listened> {
         if self.shares {
             // Those that are there may stay side by side; nobody else comes.
             self.socket.set_reuse_port(false)?;
@@ -93,14 +96,14 @@ impl Opened {
 pub(super) struct Sharing(Vec<Arc<TcpListener>>);
 
 impl Sharing {
-    pub(super) fn new(beside: Vec<Arc<TcpListener>>) -> io::Result<Self> {
-        let this = Self(beside);
+    /// For `address`: those of `loose` that overlap with it.
+    pub(super) fn beside(loose: &[Listened], address: SocketAddr) -> io::Result<Self> {
+        let beside = loose.iter().filter(|(known, _)| overlaps(*known, address));
+        let this = Self(beside.map(|(_, socket)| Arc::clone(socket)).collect());
         this.0.iter().try_for_each(|socket| SockRef::from(&**socket).set_reuse_port(true))?;
         Ok(this)
     }
-}
 
-impl Sharing {
     /// Whether there is nothing to stand beside.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -114,6 +117,23 @@ impl Drop for Sharing {
             let _ = SockRef::from(&**socket).set_reuse_port(false);
         }
     }
+}
+
+/// Lets clients in at all of `new`, of which some stand beside those of `loose`. Those that take from nobody come first: where
+/// they fail, nobody has come to the others. An error says which.
+pub(super) fn listen(new: Vec<Opened>, loose: &[Listened]) -> Result<Vec<Listened>, (SocketAddr, io::Error)> {
+    let bad = |address| move |error| (address, error);
+    for shares in [false, true] {
+        for opened in new.iter().filter(|opened| opened.shares == shares) {
+            let _sharing = Sharing::beside(loose, opened.address).map_err(bad(opened.address))?;
+            opened.listen().map_err(bad(opened.address))?;
+        }
+    }
+    let served = |opened: Opened| {
+        let address = opened.address;
+        opened.served().map_err(bad(address))
+    };
+    new.into_iter().map(served).collect()
 }
 
 /// A socket at which a task accepts. Dropping it ends the task, and loses nobody who was accepted.
@@ -172,12 +192,12 @@ impl Taking {
 
 impl Left {
     /// Its address and its socket, where it is still there.
-    pub(super) fn there(&self) -> Option<(SocketAddr, Arc<TcpListener>)> {
+    pub(super) fn there(&self) -> Option<Listened> {
         Some((self.address, self.socket.upgrade()?))
     }
 
     /// Takes it back: handshakes begin again, and who left it does not accept there any more.
-    pub(super) fn back(self) -> Option<(SocketAddr, Arc<TcpListener>)> {
+    pub(super) fn back(self) -> Option<Listened> {
         let (address, socket) = self.there()?;
         self.acceptor.abort();
         *self.is_back.lock() = true;
@@ -187,7 +207,7 @@ impl Left {
 }
 
 async fn take(
-    (address, socket): (SocketAddr, Arc<TcpListener>),
+    (address, socket): Listened,
     to: mpsc::Sender<Came>,
     mut is_left: watch::Receiver<bool>,
     is_back: Arc<Mutex<bool>>,
