@@ -169,7 +169,10 @@ fn other_addresses(before: &Config, config: &Config) -> Vec<String> {
 }
 
 fn in_words(error: BindError) -> String {
-    format!("{error}; is another program using it, or another listener of this file?")
+    match error {
+        BindError::Address { .. } => format!("{error}; is another program using it, or another listener of this file?"),
+        BindError::Stopping => error.to_string(),
+    }
 }
 
 /// What the operator should know before: mail that would wait for a pool or tenant that is gone.

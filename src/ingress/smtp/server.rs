@@ -7,14 +7,15 @@
 //!
 //! When the configuration changes, listeners are known again by the address that is written (port 0 is the same port 0): those
 //! keep their socket, and new sessions have the new terms. One that would be gone is known again, too, where a new address
-//! overlaps with its own (`0.0.0.0:25` for `127.0.0.1:25`, or the other way): it has moved, and its sessions and counts with
-//! it. Sockets that the new address covers are kept beside the new one, so that who comes there waits at no closed door. What
-//! is new is bound before anything is touched ([`Server::bind_new`]), and listened at as the last that may fail
-//! ([`Server::change`]). What is gone takes those who have come and no others; its sessions go on by the terms they began
+//! covers its own (`0.0.0.0:25` for `127.0.0.1:25`): it has moved, and its sessions and counts with it. The other way it is
+//! gone, and the narrower one is new: its terms may be such (AUTH in clear text, who is trusted) as are meant for nobody who
+//! could reach the wider address. Sockets that a new address covers are kept beside its own, so that who comes there waits at
+//! no closed door. What is new is bound before anything is touched ([`Server::bind_new`]), and listened at as the last that may
+//! fail ([`Server::change`]). What is gone takes those who have come and no others; its sessions go on by the terms they began
 //! with, for the grace, and are then ended as when the program stops.
 //!
-//! Stopping: no new connections, sessions between messages get `421`, a message on its way may finish within the
-//! grace. What is cut off then was never answered, so its client still has it.
+//! Stopping: the sockets close, sessions between messages get `421`, a message on its way may finish within the
+//! grace. What is cut off then was never answered, so its client still has it. Nothing is opened after that.
 
 use std::io;
 use std::net::SocketAddr;
@@ -27,6 +28,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use super::connection::told;
 use super::door::{Door, Phase};
 use super::seats::Seats;
 use super::session::Terms;
@@ -35,17 +37,24 @@ use crate::config::Listener;
 use crate::ingress::{IngressStats, Intake};
 use crate::message::Domain;
 
-/// Connections that were accepted and are not looked at yet.
-const CAME: usize = 16;
+/// Connections that were accepted and are not looked at yet, and sockets at which the next is waited for, each of which has a
+/// place for it already: far more than the sockets of one listener. Places take room only when they are used.
+const CAME: usize = 4096;
 
-/// A listener that could not be opened.
+/// Why a listener was not opened.
 #[derive(Debug, thiserror::Error)]
-#[error("listener {address}: {source}")]
-pub struct BindError {
-    /// The address of the configuration.
-    pub address: SocketAddr,
-    /// What the system said.
-    pub source: io::Error,
+pub enum BindError {
+    /// The system said no.
+    #[error("listener {address}: {source}")]
+    Address {
+        /// The address of the configuration.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The server was told to stop.
+    #[error("listeners stay as they are: the relay is stopping")]
+    Stopping,
 }
 
 /// Listeners that are open but not served yet.
@@ -58,7 +67,9 @@ pub struct Bound {
 pub fn bind(listeners: &[Listener], hostname: &Domain) -> Result<Bound, BindError> {
     let listening = |address| {
         let opened = sockets::open(address, false);
-        opened.and_then(|opened| opened.listen().map(|()| opened)).map_err(|source| BindError { address, source })
+        opened
+            .and_then(|opened| opened.listen().map(|()| opened))
+            .map_err(|source| BindError::Address { address, source })
     };
     let open =
         |(index, listener): (usize, &Listener)| Ok((listening(listener.address)?, terms(index, listener, hostname)));
@@ -77,7 +88,8 @@ impl Bound {
 
     /// Starts to serve. Must be called on a tokio runtime.
     pub fn start(self, intake: Arc<dyn Intake>, stats: Arc<IngressStats>) -> io::Result<Server> {
-        let mut served = Served { listeners: Vec::new(), left: Vec::new(), ending: JoinSet::new() };
+        let (stopped, ending) = (watch::Sender::new(false), JoinSet::new());
+        let mut served = Served { listeners: Vec::new(), left: Vec::new(), ending, stopped };
         for (opened, terms) in self.sockets {
             let (address, socket) = opened.served()?;
             let mut listening = Listening::new(address, terms, &intake, &stats);
@@ -102,6 +114,8 @@ struct Served {
     left: Vec<Left>,
     /// Listeners and sockets that are gone, until their sessions have ended and nobody waits.
     ending: JoinSet<()>,
+    /// Nothing is opened any more, and those that are gone have no more time.
+    stopped: watch::Sender<bool>,
 }
 
 /// One listener that is served.
@@ -139,6 +153,11 @@ impl Listening {
         self.takings.push(Taking::start(address, socket, self.came.clone()));
     }
 
+    /// Waits for the end of its sessions.
+    async fn ended(&mut self) {
+        while self.door.join_next().await.is_some() {}
+    }
+
     /// New sessions, and those that are there, have these terms.
     fn follow(&mut self, terms: Terms) {
         self.seats.resize(&terms.listener);
@@ -151,13 +170,17 @@ impl Listening {
 enum Whence {
     /// The one that is served with this number.
     Kept(usize),
-    /// That one, which listened elsewhere until now.
+    /// That one, which listened at an address that this one covers.
     Moved(usize),
     /// None of them.
     New,
 }
 
 impl Served {
+    fn may_open(&self) -> Result<(), BindError> {
+        if *self.stopped.borrow() { Err(BindError::Stopping) } else { Ok(()) }
+    }
+
     fn whence(&self, listeners: &[Listener]) -> Vec<Whence> {
         let mut free: Vec<Option<&Listening>> = self.listeners.iter().map(Some).collect();
         let mut find = |is: &dyn Fn(&Listening) -> bool| {
@@ -169,9 +192,10 @@ impl Served {
             |listener: &Listener| find(&|known| known.wanted() == listener.address).map_or(Whence::New, Whence::Kept);
         let mut all: Vec<Whence> = listeners.iter().map(kept).collect();
         for (from, listener) in all.iter_mut().zip(listeners) {
-            let overlaps = |known: &Listening| sockets::overlaps(known.address, listener.address);
+            // Those who came to a wider address came by other terms, and stay with them.
+            let is_covered = |known: &Listening| sockets::covers(listener.address, known.address);
             if *from == Whence::New
-                && let Some(at) = find(&overlaps)
+                && let Some(at) = find(&is_covered)
             {
                 *from = Whence::Moved(at);
             }
@@ -180,7 +204,7 @@ impl Served {
     }
 
     /// Sockets that nobody wants as they are: an address that overlaps with theirs can be had.
-    fn loose(&self, from: &[Whence]) -> Vec<(SocketAddr, Arc<TcpListener>)> {
+    fn loose(&self, from: &[Whence]) -> Vec<sockets::Listened> {
         let of_gone = self.listeners.iter().enumerate().filter(|(at, _)| !from.contains(&Whence::Kept(*at)));
         let of_gone = of_gone.flat_map(|(_, gone)| gone.takings.iter().map(|t| (t.address, Arc::clone(&t.socket))));
         of_gone.chain(self.left.iter().filter_map(Left::there)).collect()
@@ -205,15 +229,16 @@ impl Server {
     /// them again.
     ///
     /// # Errors
-    /// One of them cannot be listened at; then none is.
+    /// One of them cannot be listened at, or the server was told to stop; then none is.
     pub fn bind_new(&self, listeners: &[Listener]) -> Result<NewListeners, BindError> {
         for (at, Listener { address, .. }) in listeners.iter().enumerate().filter(|(_, l)| l.address.port() > 0) {
             // They would share while the change is made, and could not be had at the next start.
             if listeners[..at].iter().any(|other| sockets::overlaps(other.address, *address)) {
-                return Err(BindError { address: *address, source: io::ErrorKind::AddrInUse.into() });
+                return Err(BindError::Address { address: *address, source: io::ErrorKind::AddrInUse.into() });
             }
         }
         let served = self.served.lock();
+        served.may_open()?;
         let from = served.whence(listeners);
         let loose = served.loose(&from);
         let (mut opened, mut had) = (Vec::new(), Vec::new());
@@ -226,10 +251,10 @@ impl Server {
                 continue;
             }
             let open = || {
-                let sharing = beside(&loose, *address)?;
+                let sharing = Sharing::beside(&loose, *address)?;
                 sockets::open(*address, !sharing.is_empty())
             };
-            opened.push(open().map_err(|source| BindError { address: *address, source })?);
+            opened.push(open().map_err(|source| BindError::Address { address: *address, source })?);
         }
         Ok(NewListeners { opened, _had: had })
     }
@@ -238,7 +263,7 @@ impl Server {
     /// end by themselves, and once more as long when they were told to.
     ///
     /// # Errors
-    /// A new socket cannot be listened at; nothing has changed then.
+    /// A new socket cannot be listened at, or the server was told to stop; nothing has changed then.
     pub fn change(
         &self,
         new: NewListeners,
@@ -247,9 +272,11 @@ impl Server {
         grace: Duration,
     ) -> Result<(), BindError> {
         let mut served = self.served.lock();
+        served.may_open()?;
         let from = served.whence(listeners);
         let NewListeners { opened, _had } = new;
-        let mut new = listen(opened, &served.loose(&from))?;
+        let new = sockets::listen(opened, &served.loose(&from));
+        let mut new = new.map_err(|(address, source)| BindError::Address { address, source })?;
         let mut before: Vec<Option<Listening>> = served.listeners.drain(..).map(Some).collect();
         // What they take at and nobody has yet.
         let mut loose: Vec<Vec<Taking>> = before.iter_mut().map(|_| Vec::new()).collect();
@@ -277,8 +304,10 @@ impl Server {
         }
         for (gone, takings) in before.into_iter().zip(loose) {
             served.left.extend(takings.iter().map(Taking::left));
-            if gone.is_some() || !takings.is_empty() {
-                served.ending.spawn(end(gone, takings, grace));
+            // One that has moved covers all that it had: nothing of it is left.
+            if let Some(gone) = gone {
+                let stopped = served.stopped.subscribe();
+                served.ending.spawn(end(gone, takings, grace, stopped));
             }
         }
         served.left.extend(left.into_iter().filter(|left| left.there().is_some()));
@@ -287,53 +316,31 @@ impl Server {
         Ok(())
     }
 
-    /// Stops: returns when all sessions have ended, at the latest after `grace`. Whether none had to be cut off.
+    /// Stops: returns when all sessions have ended, at the latest after `grace`. Whether none had to be cut off. From then on
+    /// nothing is opened.
     pub async fn stop(&self, grace: Duration) -> bool {
-        let (listeners, mut ending) = {
+        let (mut listeners, mut ending) = {
             let mut served = self.served.lock();
+            served.stopped.send_replace(true);
             (std::mem::take(&mut served.listeners), std::mem::take(&mut served.ending))
         };
         for listening in &listeners {
             listening.phase.send_replace(Phase::Stopping);
         }
-        // Those that were on their way out have had time.
-        let mut doors: Vec<Listening> = listeners;
         let all = async {
-            for listening in &mut doors {
-                while listening.door.join_next().await.is_some() {}
-                for taking in &mut listening.takings {
+            // First, and dropped: as long as a socket is there, the kernel lets clients in, to wait for nobody.
+            for listening in &mut listeners {
+                for mut taking in listening.takings.drain(..) {
                     taking.ended().await;
                 }
+            }
+            for listening in &mut listeners {
+                listening.ended().await;
             }
             while ending.join_next().await.is_some() {}
         };
         timeout(grace, all).await.is_ok()
     }
-}
-
-/// While it lives, `address` can be had beside those of `loose` that overlap with it.
-fn beside(loose: &[(SocketAddr, Arc<TcpListener>)], address: SocketAddr) -> io::Result<Sharing> {
-    let beside = loose.iter().filter(|(known, _)| sockets::overlaps(*known, address));
-    Sharing::new(beside.map(|(_, socket)| Arc::clone(socket)).collect())
-}
-
-/// Lets clients in. Those that take from nobody come first: where they fail, nobody has come to the others.
-fn listen(
-    new: Vec<Opened>,
-    loose: &[(SocketAddr, Arc<TcpListener>)],
-) -> Result<Vec<(SocketAddr, Arc<TcpListener>)>, BindError> {
-    let bad = |address| move |source| BindError { address, source };
-    for shares in [false, true] {
-        for opened in new.iter().filter(|opened| opened.shares == shares) {
-            let _sharing = beside(loose, opened.address).map_err(bad(opened.address))?;
-            opened.listen().map_err(bad(opened.address))?;
-        }
-    }
-    let served = |opened: Opened| {
-        let address = opened.address;
-        opened.served().map_err(bad(address))
-    };
-    new.into_iter().map(served).collect()
 }
 
 /// Gives a listener its sockets at `address`: one that is new, or was left there, and all that it covers.
@@ -342,11 +349,10 @@ fn settle(
     address: SocketAddr,
     loose: &mut [Vec<Taking>],
     left: &mut Vec<Left>,
-    new: &mut Vec<(SocketAddr, Arc<TcpListener>)>,
+    new: &mut Vec<sockets::Listened>,
 ) -> Listening {
-    let is_its = |(known, _): &(SocketAddr, Arc<TcpListener>)| {
-        *known == address || address.port() == 0 && known.ip() == address.ip()
-    };
+    let is_its =
+        |(known, _): &sockets::Listened| *known == address || address.port() == 0 && known.ip() == address.ip();
     listening.address = address;
     if let Some(at) = new.iter().position(is_its) {
         let (address, socket) = new.remove(at);
@@ -366,20 +372,23 @@ fn settle(
     listening
 }
 
-/// Leaves sockets, and ends their listener where that is gone.
-async fn end(gone: Option<Listening>, takings: Vec<Taking>, grace: Duration) {
+/// Leaves the sockets of a listener that is gone, and ends it: at once where the server stops.
+async fn end(mut gone: Listening, takings: Vec<Taking>, grace: Duration, mut stopped: watch::Receiver<bool>) {
     let mut leaving: JoinSet<()> = takings.into_iter().map(Taking::leave).collect();
-    while leaving.join_next().await.is_some() {}
-    let Some(mut gone) = gone else { return };
-    tracing::info!(address = %gone.address, "no longer taking mail here; sessions may end");
-    gone.phase.send_replace(Phase::Closed);
-    let door = &mut gone.door;
-    if timeout(grace, async { while door.join_next().await.is_some() {} }).await.is_ok() {
-        return;
+    let in_time = async {
+        while leaving.join_next().await.is_some() {}
+        tracing::info!(address = %gone.address, "no longer taking mail here; sessions may end");
+        gone.phase.send_replace(Phase::Closed);
+        let _ = timeout(grace, gone.ended()).await;
+    };
+    tokio::select! {
+        () = in_time => {}
+        () = told(&mut stopped) => {}
     }
     gone.phase.send_replace(Phase::Stopping);
+    while leaving.join_next().await.is_some() {}
     // What is left then is cut.
-    let _ = timeout(grace, async { while door.join_next().await.is_some() {} }).await;
+    let _ = timeout(grace, gone.ended()).await;
 }
 
 #[cfg(test)]
@@ -438,6 +447,31 @@ mod tests {
         }
     }
 
+    fn at(ip: &str, port: u16) -> Listener {
+        Listener { address: SocketAddr::new(ip.parse().expect("valid"), port), ..listener() }
+    }
+
+    /// Longer than any test.
+    const GRACE: Duration = Duration::from_secs(60);
+    /// Longer than what happens at once takes.
+    const SOON: Duration = Duration::from_secs(10);
+
+    fn change(world: &World, to: &[Listener], grace: Duration) {
+        let hostname = "relay.example.net".parse().expect("valid");
+        let new = world.server.bind_new(to).expect("bound");
+        world.server.change(new, to, &hostname, grace).expect("changed");
+    }
+
+    /// Until nobody listens there.
+    async fn closed(address: SocketAddr) {
+        let closed = async {
+            while TcpStream::connect(address).await.is_ok() {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(SOON, closed).await.expect("closed");
+    }
+
     fn bound(listener: Listener) -> Bound {
         bind(&[listener], &"relay.example.net".parse().expect("valid")).expect("bound")
     }
@@ -460,6 +494,13 @@ mod tests {
     impl Client {
         async fn connect(address: SocketAddr) -> Self {
             Self(BufReader::new(TcpStream::connect(address).await.expect("connected")))
+        }
+
+        /// One whom nobody accepts before the test waits for something.
+        fn waiting(address: SocketAddr) -> Self {
+            let stream = std::net::TcpStream::connect(address).expect("in the backlog");
+            stream.set_nonblocking(true).expect("set");
+            Self(BufReader::new(TcpStream::from_std(stream).expect("registered")))
         }
 
         async fn greeted(world: &World) -> Self {
@@ -635,6 +676,60 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn stopping_closes_the_sockets_while_a_message_finishes() {
+        let world = serve(listener(), Basket { gate: Some(Notify::new()), ..Basket::default() });
+        let address = world.server.addresses()[0];
+        let mut busy = Client::greeted(&world).await;
+        busy.says(ENVELOPE, &[250, 250, 250, 354]).await;
+        busy.send(TEXT).await;
+        world.basket.reached.notified().await;
+        let server = world.server;
+        let stop = tokio::spawn(async move { server.stop(GRACE).await });
+        closed(address).await;
+        assert!(!stop.is_finished());
+        if let Some(gate) = &world.basket.gate {
+            gate.notify_one();
+        }
+        assert_eq!(busy.reply().await, "250 2.6.0 0000000000001 accepted");
+        drop(busy);
+        assert!(stop.await.expect("stopped"));
+    }
+
+    #[tokio::test]
+    async fn a_listener_that_is_gone_does_not_keep_a_stop_waiting() {
+        // Its socket is being left, or is closed.
+        for is_closed in [false, true] {
+            let world = serve(listener(), Basket::default());
+            let address = world.server.addresses()[0];
+            let mut idle = Client::greeted(&world).await;
+            change(&world, &[at("127.0.0.2", 0)], GRACE);
+            if is_closed {
+                closed(address).await;
+            }
+            let server = world.server;
+            let stop = tokio::spawn(async move { server.stop(GRACE).await });
+            let reply = timeout(SOON, idle.reply()).await.expect("told at once");
+            assert_eq!(reply, "421 4.3.2 service stopping, closing");
+            drop(idle);
+            assert!(timeout(SOON, stop).await.expect("not the whole grace").expect("stopped"));
+            closed(address).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_server_that_was_stopped_opens_nothing_again() {
+        let world = serve(listener(), Basket::default());
+        let other = [at("127.0.0.2", 0)];
+        let new = world.server.bind_new(&other).expect("bound");
+        assert!(world.server.stop(GRACE).await);
+        let hostname = "relay.example.net".parse().expect("valid");
+        let error = world.server.change(new, &other, &hostname, GRACE).expect_err("too late");
+        assert!(matches!(error, BindError::Stopping) && error.to_string().contains("the relay is stopping"), "{error}");
+        assert!(matches!(world.server.bind_new(&other), Err(BindError::Stopping)));
+        assert!(world.server.addresses().is_empty());
+    }
+
+    #[tokio::test]
     async fn the_grace_ends_and_what_was_not_answered_is_cut_off() {
         let world = serve(listener(), Basket { gate: Some(Notify::new()), ..Basket::default() });
         let mut client = Client::greeted(&world).await;
@@ -694,17 +789,26 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_listener_that_moves_stays_itself_and_can_turn_back_at_once() {
+    async fn a_listener_that_moves_to_a_wider_address_stays_itself() {
         let world = serve(listener(), Basket::default());
-        let hostname = "relay.example.net".parse().expect("valid");
+        let port = world.server.addresses()[0].port();
+        let mut client = Client::greeted(&world).await;
+        change(&world, &[at("0.0.0.0", port)], Duration::ZERO);
+        assert!(world.server.served.lock().ending.is_empty(), "nobody is told to go");
+        client.says(ENVELOPE, &[250, 250, 250, 354]).await;
+        client.says(&format!("{TEXT}QUIT\r\n"), &[250, 221]).await;
+    }
+
+    #[tokio::test]
+    async fn a_listener_can_turn_back_at_once() {
+        let world = serve(listener(), Basket::default());
         let port = world.server.addresses()[0].port();
         let mut client = Client::greeted(&world).await;
         for to in ["0.0.0.0", "127.0.0.2", "0.0.0.0", "127.0.0.1", "127.0.0.1", "0.0.0.0", "127.0.0.3"] {
-            let address: SocketAddr = format!("{to}:{port}").parse().expect("valid");
-            let moved = [Listener { address, max_recipients: 7, ..listener() }];
+            let moved = [Listener { max_recipients: 7, ..at(to, port) }];
+            let address = moved[0].address;
             drop(world.server.bind_new(&moved).expect("could be had"));
-            let new = world.server.bind_new(&moved).expect("bound");
-            world.server.change(new, &moved, &hostname, Duration::from_millis(1)).expect("changed");
+            change(&world, &moved, GRACE);
             assert_eq!(world.server.addresses(), [address]);
             let at = if address.ip().is_unspecified() { format!("127.0.0.9:{port}") } else { address.to_string() };
             let mut new = Client::connect(at.parse().expect("valid")).await;
@@ -718,6 +822,46 @@ mod tests {
             tokio::task::yield_now().await;
         }
         client.says("QUIT\r\n", &[221]).await;
+    }
+
+    #[tokio::test]
+    async fn who_came_to_a_wide_address_has_its_terms_when_narrower_ones_follow() {
+        let world = serve(at("0.0.0.0", 0), Basket::default());
+        let port = world.server.addresses()[0].port();
+        let there = SocketAddr::from(([127, 0, 0, 1], port));
+        let mut known = Client::connect(there).await;
+        known.says("", &[220]).await;
+        let mut waited = Client::waiting(there);
+        // AUTH in clear text is meant for those who come to this address, and they are not trusted.
+        let trust = vec!["10.0.0.0/8".parse().expect("valid")];
+        let narrow = Listener { auth: AuthMode::Optional, trust, ..at("127.0.0.1", port) };
+        change(&world, &[narrow, at("127.0.0.2", port)], GRACE);
+        let mut new = Client::connect(there).await;
+        new.says("", &[220]).await;
+        new.says("EHLO x\r\nAUTH PLAIN\r\n", &[250, 334]).await;
+        waited.says("", &[220]).await;
+        for client in [&mut known, &mut waited] {
+            client.says("EHLO x\r\nAUTH PLAIN\r\n", &[250, 502]).await;
+            client.says(ENVELOPE, &[250, 250, 250, 354]).await;
+            client.says(TEXT, &[250]).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn more_addresses_than_a_few_become_one_and_are_all_served() {
+        let world = serve(listener(), Basket::default());
+        let port = world.server.addresses()[0].port();
+        let all: Vec<Listener> = (1..=20).map(|last| at(&format!("127.0.0.{last}"), port)).collect();
+        change(&world, &all, GRACE);
+        change(&world, &[at("0.0.0.0", port)], GRACE);
+        // Those that came last first: each that is served makes room for one that waits.
+        for last in (1..=21).rev() {
+            let mut client = Client::connect(SocketAddr::from(([127, 0, 0, last], port))).await;
+            let greeting = timeout(SOON, client.code()).await;
+            assert_eq!(greeting, Ok(220), "127.0.0.{last}");
+            client.says("QUIT\r\n", &[221]).await;
+            assert_eq!(client.reply().await, "");
+        }
     }
 
     #[tokio::test]

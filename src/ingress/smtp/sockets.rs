@@ -10,7 +10,8 @@
 //!
 //! Closing a socket resets whoever waits at it, with the handshake over or not. A socket that is left
 //! ([`Taking::leave`]) therefore takes no further handshakes (the first segment of one is dropped by a filter; its client says
-//! it again a second later, to whoever listens then), lets those under way come to their end, and closes when nobody waits.
+//! it again a second later, to whoever listens then), lets those under way come to their end, and closes when nobody waits, or
+//! when those who wait cannot be accepted.
 
 use std::io;
 use std::net::SocketAddr;
@@ -24,6 +25,7 @@ use socket2::{Domain as Family, SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{Instant, timeout};
 
 /// Connections the kernel keeps for us until they are accepted.
 const BACKLOG: i32 = 1024;
@@ -34,6 +36,9 @@ const HANDSHAKES: Duration = Duration::from_millis(500);
 
 /// A connection that was accepted, and who is at its other end.
 pub(super) type Came = (TcpStream, SocketAddr);
+
+/// A socket that is listened at, with the port the system chose for 0.
+pub(super) type Listened = (SocketAddr, Arc<TcpListener>);
 
 /// Whether two sockets can be listened at side by side only if they share.
 pub(super) fn overlaps(one: SocketAddr, other: SocketAddr) -> bool {
@@ -78,7 +83,7 @@ impl Opened {
     }
 
     /// For accepting; to be called when it listens, on a tokio runtime.
-    pub(super) fn served(self) -> io::Result<(SocketAddr, Arc<TcpListener>)> {
+    pub(super) fn served(self) -> io::Result<Listened> {
         if self.shares {
             // Those that are there may stay side by side; nobody else comes.
             self.socket.set_reuse_port(false)?;
@@ -91,14 +96,14 @@ impl Opened {
 pub(super) struct Sharing(Vec<Arc<TcpListener>>);
 
 impl Sharing {
-    pub(super) fn new(beside: Vec<Arc<TcpListener>>) -> io::Result<Self> {
-        let this = Self(beside);
+    /// For `address`: those of `loose` that overlap with it.
+    pub(super) fn beside(loose: &[Listened], address: SocketAddr) -> io::Result<Self> {
+        let beside = loose.iter().filter(|(known, _)| overlaps(*known, address));
+        let this = Self(beside.map(|(_, socket)| Arc::clone(socket)).collect());
         this.0.iter().try_for_each(|socket| SockRef::from(&**socket).set_reuse_port(true))?;
         Ok(this)
     }
-}
 
-impl Sharing {
     /// Whether there is nothing to stand beside.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -112,6 +117,23 @@ impl Drop for Sharing {
             let _ = SockRef::from(&**socket).set_reuse_port(false);
         }
     }
+}
+
+/// Lets clients in at all of `new`, of which some stand beside those of `loose`. Those that take from nobody come first: where
+/// they fail, nobody has come to the others. An error says which.
+pub(super) fn listen(new: Vec<Opened>, loose: &[Listened]) -> Result<Vec<Listened>, (SocketAddr, io::Error)> {
+    let bad = |address| move |error| (address, error);
+    for shares in [false, true] {
+        for opened in new.iter().filter(|opened| opened.shares == shares) {
+            let _sharing = Sharing::beside(loose, opened.address).map_err(bad(opened.address))?;
+            opened.listen().map_err(bad(opened.address))?;
+        }
+    }
+    let served = |opened: Opened| {
+        let address = opened.address;
+        opened.served().map_err(bad(address))
+    };
+    new.into_iter().map(served).collect()
 }
 
 /// A socket at which a task accepts. Dropping it ends the task, and loses nobody who was accepted.
@@ -170,12 +192,12 @@ impl Taking {
 
 impl Left {
     /// Its address and its socket, where it is still there.
-    pub(super) fn there(&self) -> Option<(SocketAddr, Arc<TcpListener>)> {
+    pub(super) fn there(&self) -> Option<Listened> {
         Some((self.address, self.socket.upgrade()?))
     }
 
     /// Takes it back: handshakes begin again, and who left it does not accept there any more.
-    pub(super) fn back(self) -> Option<(SocketAddr, Arc<TcpListener>)> {
+    pub(super) fn back(self) -> Option<Listened> {
         let (address, socket) = self.there()?;
         self.acceptor.abort();
         *self.is_back.lock() = true;
@@ -185,13 +207,25 @@ impl Left {
 }
 
 async fn take(
-    (address, socket): (SocketAddr, Arc<TcpListener>),
+    (address, socket): Listened,
     to: mpsc::Sender<Came>,
     mut is_left: watch::Receiver<bool>,
     is_back: Arc<Mutex<bool>>,
 ) {
     let mut closes = None;
     loop {
+        // Asked before each accept: one that fails at once, for want of descriptors, is always the first that is ready.
+        if closes.is_none() && *is_left.borrow() {
+            let is_back = is_back.lock();
+            if *is_back {
+                return;
+            }
+            if let Err(error) = refuse_handshakes(&socket) {
+                tracing::debug!(%error, listener = %address, "handshakes go on until the socket is closed");
+            }
+            drop(is_back);
+            closes = Some(Instant::now() + HANDSHAKES);
+        }
         // Before anybody is accepted: whoever is has a place, and is lost at no moment at which this may end.
         let Ok(place) = to.reserve().await else { return };
         let closed = async {
@@ -204,25 +238,19 @@ async fn take(
             biased;
             accepted = socket.accept() => match accepted {
                 Ok(came) => place.send(came),
+                // One who waited has gone, and says nothing about the next.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(_) if closes.is_some_and(|at| at <= Instant::now()) => return,
                 Err(error) => {
                     tracing::warn!(%error, listener = %address, "cannot accept connections");
                     drop(place);
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    let _ = timeout(ACCEPT_PAUSE, to.closed()).await;
                 }
             },
             () = to.closed() => return,
             () = closed => return,
-            () = left(&mut is_left), if closes.is_none() => {
-                let is_back = is_back.lock();
-                if *is_back {
-                    return;
-                }
-                if let Err(error) = refuse_handshakes(&socket) {
-                    tracing::debug!(%error, listener = %address, "handshakes go on until the socket is closed");
-                }
-                drop(is_back);
-                closes = Some(tokio::time::Instant::now() + HANDSHAKES);
-            }
+            // The next turn of the loop sees to it.
+            () = left(&mut is_left), if closes.is_none() => {}
         }
     }
 }
@@ -300,6 +328,23 @@ mod tests {
         leaving.await.expect("left");
         assert!(left.there().is_none());
         assert!(TcpStream::connect(address).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_is_left_closes_though_nobody_can_be_accepted() {
+        let opened = open("127.0.0.1:0".parse().expect("valid"), false).expect("bound");
+        opened.listen().expect("listening");
+        let (address, socket) = opened.served().expect("served");
+        // Now each accept fails at once, as it does where no descriptors are left.
+        SockRef::from(&*socket).shutdown(std::net::Shutdown::Both).expect("shut down");
+        let failed = timeout(Duration::from_secs(10), socket.accept()).await.expect("at once");
+        assert!(failed.is_err());
+        let (to, _came) = mpsc::channel(1);
+        let taking = Taking::start(address, socket, to);
+        tokio::task::yield_now().await;
+        let left = taking.left();
+        timeout(Duration::from_secs(10), taking.leave()).await.expect("closed");
+        assert!(left.there().is_none());
     }
 
     #[tokio::test]
