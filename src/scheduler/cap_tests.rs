@@ -316,6 +316,8 @@ proptest! {
         let mut held: Vec<(Lease, Vec<Owner>)> = Vec::new();
         let mut latest = bench.now.wall;
         let mut today = bench.scheduler.ledger.day().date;
+        // Nothing was written since the day began, and something of it is on the wire or accepted.
+        let (mut is_unwritten, mut is_begun_unwritten) = (true, false);
         for step in steps {
             match step {
                 Step::Send { to_gmail, recipients } => {
@@ -324,6 +326,7 @@ proptest! {
                     if let Selection::Assigned(lease) = bench.scheduler.select(&request, bench.now) {
                         let capped = Books::owners(caps, to_gmail).into_iter().filter(|(_, cap)| cap.is_some());
                         held.push((lease, capped.map(|(owner, _)| owner).collect()));
+                        is_begun_unwritten |= is_unwritten;
                     }
                 }
                 Step::Settle(which, how) if !held.is_empty() => {
@@ -337,7 +340,10 @@ proptest! {
                     bench.scheduler.settle(lease, settlement, bench.now);
                 }
                 Step::Settle(..) => {}
-                Step::Write => write(&mut bench, &mut disk),
+                Step::Write => {
+                    write(&mut bench, &mut disk);
+                    (is_unwritten, is_begun_unwritten) = (false, false);
+                }
                 Step::Edit(to) => {
                     caps = to;
                     bench.scheduler.reconfigure(&caps.config(), bench.now);
@@ -358,10 +364,14 @@ proptest! {
                 }
                 Step::Pass(hours) => bench.advance(Duration::from_secs(hours * 3_600)),
                 Step::SetBack(hours) => {
-                    // What a day asks for at its begin is on disk before its clock is set back behind it: see "What remains".
-                    write(&mut bench, &mut disk);
                     let back = bench.now.wall.as_millis() - hours as i64 * 3_600_000;
-                    bench.now.wall = Wall::from_millis(back.max(latest.as_millis() - 40 * 3_600_000));
+                    let back = Wall::from_millis(back.max(latest.as_millis() - 40 * 3_600_000));
+                    // "What remains" of the ledger: what began on a day is on disk before the clock goes behind that day.
+                    if is_begun_unwritten && back < bench.scheduler.ledger.day().start {
+                        write(&mut bench, &mut disk);
+                        is_begun_unwritten = false;
+                    }
+                    bench.now.wall = back;
                 }
             }
             bench.scheduler.tick(bench.now);
@@ -369,6 +379,7 @@ proptest! {
             if today != bench.scheduler.ledger.day().date {
                 today = bench.scheduler.ledger.day().date;
                 books.on_the_wire(today, &held);
+                (is_unwritten, is_begun_unwritten) = (true, !held.is_empty());
             }
             books.in_force(today, caps);
             for (place, accepted) in &books.accepted {
@@ -475,4 +486,28 @@ fn what_the_configuration_no_longer_names_is_neither_capped_nor_asked_for() {
     nobody.tenants.extend(acme);
     bench.scheduler.reconfigure(&config(&["gmail", "yahoo"]).build(), bench.now);
     assert_eq!(sent(&mut bench, &gmail, 100)["a"], 4);
+}
+
+#[test]
+fn a_day_that_nothing_was_written_of_is_not_spent_while_the_clock_stands_before_it() {
+    let config = Caps { tenant: Some(1), ..Caps::default() }.config();
+    let mut bench = Bench::new(&config, &[]);
+    bench.hold_grants = true;
+    let mut disk = HashMap::new();
+    write(&mut bench, &mut disk);
+    bench.advance(Duration::from_secs(12 * 3_600));
+    bench.scheduler.tick(bench.now);
+    bench.now.wall = Wall::from_millis(bench.now.wall.as_millis() - 2 * 3_600_000);
+    bench.scheduler.tick(bench.now);
+    let request = bench.request("site:x");
+    assert!(!matches!(bench.scheduler.select(&request, bench.now), Selection::Assigned(_)), "of a day nobody knows");
+    write(&mut bench, &mut disk);
+    assert!(matches!(bench.scheduler.select(&request, bench.now), Selection::Assigned(_)), "once it is on disk");
+    // A crash: the start finds the later day, and its allowance spent.
+    let facts: Vec<_> = disk.values().cloned().collect();
+    bench.scheduler = super::Scheduler::new(&config, &facts, 7, bench.now);
+    bench.advance(Duration::from_secs(2 * 3_600));
+    bench.scheduler.tick(bench.now);
+    let request = bench.request("site:x");
+    assert!(!matches!(bench.scheduler.select(&request, bench.now), Selection::Assigned(_)), "spent");
 }

@@ -24,8 +24,9 @@
 //! cap are in no fact, so a cap that is set while they are on the wire knows of them after a crash only once its first
 //! grant is durable (as long as one write). And the connections of a crashed process are taken to be dead after
 //! [`ADRIFT`]: only what crashed closer to midnight than that counts against the next day too.
-//! And a clock that is set back behind midnight within the time of one write after it, before a crash within the same
-//! moment, takes with it what was begun on the new day: the disk does not know yet that there was one.
+//! And what is on the wire, or was accepted, on a new day before its first write is done is forgotten where the clock is set
+//! back behind midnight and a crash follows, both within the time of that write: the disk does not know yet that there was
+//! such a day. Once the clock stands before the day, nothing more of it is spent until it is written down.
 //!
 //! **A clock far wrong.** A move of more than two days is taken for a clock that is wrong, or was. Set back so far, the
 //! count goes on under the earlier date. Set forward so far it is a new day; the count of the day that was left is kept
@@ -98,6 +99,8 @@ pub struct Ledger {
     elsewhen: HashMap<AccountId, Vec<(Date, u64)>>,
     /// Ordinary new days since that was noted.
     nights: u8,
+    /// The clock stands before the present day.
+    is_back: bool,
 }
 
 impl Ledger {
@@ -124,6 +127,7 @@ impl Ledger {
             requests: Vec::new(),
             elsewhen: HashMap::new(),
             nights: 0,
+            is_back: false,
         };
         for fact in facts {
             ledger.recover(fact, wall);

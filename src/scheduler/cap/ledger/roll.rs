@@ -52,6 +52,7 @@ impl Ledger {
         // A clock a little back (a leap second, a step of NTP) is the cheap case: it may last for hours.
         let is_little_back = wall < self.day.start && self.day.start.since(wall) < Duration::from_secs(86_400);
         if self.day.contains(wall) || is_little_back {
+            self.set_back(is_little_back);
             return false;
         }
         let (today, left) = (self.calendar.day(wall), self.day);
@@ -61,8 +62,10 @@ impl Ledger {
             return false;
         }
         if today.date < left.date && !is_far {
+            self.set_back(true);
             return false;
         }
+        let today = if is_far { self.believed(today) } else { today };
         self.begin(today);
         self.requests.clear();
         let is_known = self.elsewhen.values().flatten().any(|(day, _)| *day == today.date);
@@ -71,7 +74,26 @@ impl Ledger {
         } else {
             self.new_day(left, is_far);
         }
+        self.set_back(wall < self.day.start);
         true
+    }
+
+    /// The day that a clock which returns from far away is believed to have: the latest that was left near it, since a clock
+    /// that is a little back keeps the later day.
+    fn believed(&self, today: Day) -> Day {
+        let known = self.elsewhen.values().flatten().map(|(day, _)| *day);
+        match known.filter(|day| *day > today.date && !are_far(*day, today.date)).max() {
+            Some(later) => self.calendar.on(later),
+            None => today,
+        }
+    }
+
+    /// Notes whether the clock stands before the present day. Nothing of the day is spent then that is not written down as
+    /// this day's: whoever starts after a crash would take the clock at its word, and the day begin a second time.
+    fn set_back(&mut self, is_back: bool) {
+        if !std::mem::replace(&mut self.is_back, is_back) && is_back {
+            self.accounts.iter_mut().filter(|account| !account.written).for_each(|account| account.granted = 0);
+        }
     }
 
     fn begin(&mut self, day: Day) {

@@ -146,6 +146,20 @@ fn a_clock_set_back_never_gives_allowance_twice() {
 }
 
 #[test]
+fn a_clock_that_leaps_away_while_it_is_back_returns_to_the_later_day() {
+    let (mut ledger, id) = opened(10);
+    ledger.roll(noon().plus(24 * HOUR));
+    let all = reserve(&mut ledger, id, 10).expect("room");
+    ledger.settle(all, 10);
+    assert!(!ledger.roll(noon()), "a day back");
+    ledger.roll(at("1971-05-20T12:00:00Z"));
+    for now in [noon(), noon().plus(24 * HOUR)] {
+        ledger.roll(now);
+        assert_eq!((ledger.day().date, ledger.room(id, now)), (date(2026, 5, 21), Room::Exhausted));
+    }
+}
+
+#[test]
 fn a_day_recorded_by_a_clock_that_was_years_ahead_counts_today_and_then_no_more() {
     let facts = [GrantFact::new("binding/mta1", date(2037, 1, 1), 10)];
     let mut ledger = Ledger::new(berlin(), &facts, noon());
