@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use remuda::clock::{Mono, Now, Wall};
 use remuda::config::*;
 use remuda::delivery::plan::MxPlan;
-use remuda::message::{BindingName, DestinationName, Entry, EntryId, EntryState, MessageId, Recipient};
+use remuda::message::{BindingName, DestinationName, Entry, EntryId, EntryState, Mailbox, MessageId, Wishes};
 use remuda::queue::core::{Action, Core};
 use remuda::reputation::Evidence;
 
@@ -59,14 +59,12 @@ fn entry(id: u64) -> Entry {
         pool: format!("pool{}", id as usize / 7 % POOLS).as_str().into(),
         domain: domain.parse().expect("a domain"),
         reverse_path: Some(format!("x@tenant{tenant}.example").parse().expect("a mailbox")),
-        recipients: vec![Recipient {
-            address: format!("u@{domain}").parse().expect("a mailbox"),
-            state: Default::default(),
-        }],
+        recipients: vec![format!("u@{domain}").parse::<Mailbox>().expect("a mailbox").into()],
         arrived: NOW.wall,
         expires: NOW.wall.plus(Duration::from_secs(5 * 86_400)),
         size: 2048,
         eight_bit: false,
+        wishes: Wishes::NONE,
         state: EntryState { next_at, ..EntryState::default() },
     }
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use remuda::clock::Wall;
-use remuda::message::{Entry, EntryId, EntryState, MessageId, Recipient, RecipientState};
+use remuda::message::{Entry, EntryId, EntryState, Mailbox, MessageId, Wishes};
 use remuda::store::committer::{Committed, Committer};
 use remuda::store::fjall::{FjallOptions, FjallSpool};
 use remuda::store::{Batch, Op, Spool};
@@ -30,14 +30,12 @@ fn message(id: u64, body: &Bytes) -> Result<Batch, Failure> {
         pool: "main".into(),
         domain: "example.org".parse()?,
         reverse_path: Some("bounce@acme.example".parse()?),
-        recipients: vec![Recipient {
-            address: format!("user{id}@example.org").parse()?,
-            state: RecipientState::default(),
-        }],
+        recipients: vec![format!("user{id}@example.org").parse::<Mailbox>()?.into()],
         arrived: Wall::from_millis(1_700_000_000_000),
         expires: Wall::from_millis(1_700_432_000_000),
         size: BODY as u64,
         eight_bit: false,
+        wishes: Wishes::NONE,
         state: EntryState::default(),
     };
     Ok(vec![Op::PutBody(MessageId(id), body.clone()), Op::PutEntry(Box::new(entry))])

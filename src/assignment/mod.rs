@@ -23,7 +23,8 @@ use crate::clock::Wall;
 use crate::config::{Config, Queue, StreamRule, Tenant};
 use crate::message::header::Headers;
 use crate::message::{
-    Domain, Entry, EntryId, EntryState, Mailbox, MessageId, PoolName, Recipient, RecipientState, StreamName, TenantName,
+    Domain, Entry, EntryId, EntryState, ForwardPath, Mailbox, MessageId, PoolName, Recipient, StreamName, TenantName,
+    Wishes,
 };
 
 use split::Split;
@@ -47,7 +48,7 @@ pub struct Incoming<'a> {
     /// Reverse path; `None` is the null reverse path.
     pub reverse_path: Option<&'a Mailbox>,
     /// Recipients.
-    pub recipients: &'a [Mailbox],
+    pub recipients: &'a [ForwardPath],
     /// The message's header section.
     pub headers: Headers<'a>,
 }
@@ -71,7 +72,7 @@ pub struct Group {
     /// Their domain.
     pub domain: Domain,
     /// Never empty.
-    pub recipients: Vec<Mailbox>,
+    pub recipients: Vec<ForwardPath>,
 }
 
 /// Why a message has no place. The text is fit for a reply; names the client gave are cut and made printable.
@@ -240,18 +241,18 @@ fn applies(rule: &StreamRule, mail: &Incoming<'_>) -> bool {
             .is_none_or(|(name, value)| mail.headers.all(name).any(|found| found.eq_ignore_ascii_case(value.trim())))
 }
 
-fn groups(split: &Split, recipients: &[Mailbox]) -> Vec<Group> {
+fn groups(split: &Split, recipients: &[ForwardPath]) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
     let mut known: HashMap<(&PoolName, &str), usize> = HashMap::new();
     for recipient in recipients {
-        let pool = split.pool_of(recipient);
-        match known.entry((pool, recipient.domain_str())) {
+        let pool = split.pool_of(&recipient.address);
+        match known.entry((pool, recipient.address.domain_str())) {
             Slot::Occupied(slot) => groups[*slot.get()].recipients.push(recipient.clone()),
             Slot::Vacant(slot) => {
                 slot.insert(groups.len());
                 groups.push(Group {
                     pool: pool.clone(),
-                    domain: recipient.domain(),
+                    domain: recipient.address.domain(),
                     recipients: vec![recipient.clone()],
                 });
             }
@@ -271,6 +272,8 @@ pub struct Mail {
     pub size: u64,
     /// Whether it holds octets above 127.
     pub eight_bit: bool,
+    /// What was asked for with MAIL.
+    pub wishes: Wishes,
 }
 
 /// The records to store for an assigned message, one per group. `next_id` gives the ids; `lifetimes` says when to give
@@ -283,7 +286,6 @@ pub fn entries(
     now: Wall,
 ) -> Vec<Entry> {
     let lifetime = if mail.reverse_path.is_some() { lifetimes.lifetime } else { lifetimes.bounce_lifetime };
-    let waiting = |address: &Mailbox| Recipient { address: address.clone(), state: RecipientState::default() };
     let entry = |group: &Group| Entry {
         id: EntryId(next_id()),
         message: mail.message,
@@ -292,11 +294,12 @@ pub fn entries(
         pool: group.pool.clone(),
         domain: group.domain.clone(),
         reverse_path: mail.reverse_path.clone(),
-        recipients: group.recipients.iter().map(waiting).collect(),
+        recipients: group.recipients.iter().cloned().map(Recipient::from).collect(),
         arrived: now,
         expires: now.plus(lifetime),
         size: mail.size,
         eight_bit: mail.eight_bit,
+        wishes: mail.wishes.clone(),
         state: EntryState::default(),
     };
     assigned.groups.iter().map(entry).collect()

@@ -75,12 +75,13 @@ const PLAIN: Given = Given { client: "192.0.2.7", trusted: true, user: None, fro
 
 fn assign_to(config: &Config, given: Given, to: &[Mailbox]) -> Result<Assigned, Unassigned> {
     let from = (!given.from.is_empty()).then(|| parsed::<Mailbox>(given.from));
+    let to: Vec<ForwardPath> = to.iter().cloned().map(ForwardPath::from).collect();
     Assigner::new(config).assign(&Incoming {
         client: parsed(given.client),
         trusted: given.trusted,
         auth_user: given.user,
         reverse_path: from.as_ref(),
-        recipients: to,
+        recipients: &to,
         headers: Headers::of(given.headers.as_bytes()),
     })
 }
@@ -186,8 +187,9 @@ fn recipients_are_grouped_by_pool_and_domain() {
     let mut pairs: Vec<_> = assigned.groups.iter().map(|group| (group.pool.as_str(), group.domain.as_str())).collect();
     pairs.sort_unstable();
     assert_eq!(pairs, [("new", "even.org"), ("new", "odd.org"), ("slow", "even.org"), ("slow", "odd.org")]);
-    assert!(assigned.groups.iter().all(|group| group.recipients.iter().all(|to| to.domain() == group.domain)));
-    let mut all: Vec<_> = assigned.groups.iter().flat_map(|group| group.recipients.clone()).collect();
+    assert!(assigned.groups.iter().all(|group| group.recipients.iter().all(|to| to.address.domain() == group.domain)));
+    let mut all: Vec<_> =
+        assigned.groups.iter().flat_map(|group| group.recipients.iter().map(|to| to.address.clone())).collect();
     all.sort();
     let mut to = to;
     to.sort();

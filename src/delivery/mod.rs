@@ -28,7 +28,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::config::{Binding, Config};
-use crate::message::{Mailbox, MessageId, ProviderName};
+use crate::message::{ForwardPath, Mailbox, MessageId, ProviderName, Wishes};
 use crate::outcome::{Failure, FailureKind, Reply, Stage};
 
 pub use direct::DirectConnector;
@@ -51,7 +51,7 @@ pub struct Order {
     /// As the receiver is to see it, which may be the sender's own rewritten; `None` is the null reverse path.
     pub reverse_path: Option<Mailbox>,
     /// At least one.
-    pub recipients: Vec<Mailbox>,
+    pub recipients: Vec<ForwardPath>,
     /// Header fields of our own to be sent before `body`, with CRLF line ends; may be empty.
     pub head: Bytes,
     /// Envelope id for receivers that offer DSN (RFC 3461 §4.4): letters and digits only.
@@ -60,6 +60,8 @@ pub struct Order {
     pub body: Bytes,
     /// `BODY=8BITMIME` is needed.
     pub eight_bit: bool,
+    /// What the client asked for with MAIL.
+    pub wishes: Wishes,
     /// Messages after which the connection is closed.
     pub messages_per_connection: u32,
 }

@@ -33,7 +33,7 @@ pub use self::secret::{Credentials, Secret};
 use crate::assignment::{Incoming, Unassigned};
 use crate::config::UnknownPolicy;
 use crate::message::header::Headers;
-use crate::message::{Mailbox, MessageId};
+use crate::message::{ForwardPath, Mailbox, MessageId, Wishes};
 use crate::outcome::EnhancedCode;
 use crate::store::SpoolError;
 
@@ -114,7 +114,7 @@ pub struct Transaction {
     /// Reverse path; `None` is the null reverse path.
     pub reverse_path: Option<Mailbox>,
     /// Accepted recipients, in their order; never empty, and only one where it is a report.
-    pub recipients: Vec<Mailbox>,
+    pub recipients: Vec<ForwardPath>,
     /// Whether its recipient is an address for reports.
     pub report: bool,
     /// The message as received: dots unstuffed, every line end CRLF, nothing added or removed.
@@ -123,6 +123,10 @@ pub struct Transaction {
     pub eight_bit: bool,
     /// User, where the client logged in.
     pub auth_user: Option<String>,
+    /// What the client asked for with MAIL.
+    pub wishes: Wishes,
+    /// The TLS session it came by, in words for the trace field (`TLSv1.3 with cipher … key exchange …`); `None` in the clear.
+    pub tls: Option<Arc<str>>,
 }
 
 impl Transaction {

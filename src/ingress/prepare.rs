@@ -63,7 +63,7 @@ pub fn prepare(
         protocol: protocol(transaction),
         id: message,
         recipient: match transaction.recipients.as_slice() {
-            [only] => Some(only),
+            [only] => Some(&only.address),
             _ => None,
         },
         at: now,
@@ -74,6 +74,7 @@ pub fn prepare(
         reverse_path: transaction.reverse_path.clone(),
         size: body.len() as u64,
         eight_bit: transaction.eight_bit,
+        wishes: transaction.wishes.clone(),
     };
     let entries = entries(&assigned, &mail, rules.queue, next_id, now);
     Ok(Prepared { message, body, entries })
@@ -95,6 +96,7 @@ mod tests {
     use super::*;
     use crate::assignment::tests::config;
     use crate::config::{Config, Feedback};
+    use crate::message::{Mailbox, Wishes};
 
     fn transaction(header: &str, recipients: &[&str]) -> Transaction {
         Transaction {
@@ -104,11 +106,13 @@ mod tests {
             helo: "app.example".into(),
             esmtp: true,
             reverse_path: Some("news@acme.example".parse().expect("valid")),
-            recipients: recipients.iter().map(|text| text.parse().expect("valid")).collect(),
+            recipients: recipients.iter().map(|text| text.parse::<Mailbox>().expect("valid").into()).collect(),
             report: false,
             body: Bytes::from(format!("{header}Subject: x\r\n\r\nbody\r\n")),
             eight_bit: false,
             auth_user: None,
+            wishes: Wishes::default(),
+            tls: None,
         }
     }
 

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::address::{Domain, Mailbox};
 use super::id::{BindingName, EntryId, MessageId, PoolName, StreamName, TenantName};
+use super::wishes::{RecipientWishes, Wishes};
 use crate::clock::Wall;
 
 /// One group of recipients of one message, waiting for delivery.
@@ -38,9 +39,27 @@ pub struct Entry {
     pub size: u64,
     /// Whether the body holds octets above 127 (`BODY=8BITMIME`, RFC 6152).
     pub eight_bit: bool,
+    /// What the client asked for with MAIL.
+    #[serde(default, skip_serializing_if = "Wishes::is_none")]
+    pub wishes: Wishes,
     /// What earlier attempts left behind.
     #[serde(default)]
     pub state: EntryState,
+}
+
+/// A recipient as RCPT names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForwardPath {
+    /// Who.
+    pub address: Mailbox,
+    /// What was asked for.
+    pub wishes: RecipientWishes,
+}
+
+impl From<Mailbox> for ForwardPath {
+    fn from(address: Mailbox) -> Self {
+        Self { address, wishes: RecipientWishes::default() }
+    }
 }
 
 /// A recipient that waits.
@@ -48,9 +67,19 @@ pub struct Entry {
 pub struct Recipient {
     /// Forward path.
     pub address: Mailbox,
+    /// What the client asked for with RCPT.
+    #[serde(default, skip_serializing_if = "RecipientWishes::is_none")]
+    pub wishes: RecipientWishes,
     /// What the last attempt said.
     #[serde(default)]
     pub state: RecipientState,
+}
+
+impl Recipient {
+    /// As RCPT names it.
+    pub fn forward_path(&self) -> ForwardPath {
+        ForwardPath { address: self.address.clone(), wishes: self.wishes.clone() }
+    }
 }
 
 /// What is known of a waiting recipient.
@@ -83,6 +112,18 @@ pub struct EntryState {
     /// Kept back by an operator. One whose end has come is none any more: ask [`EntryState::held_at`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held: Option<Hold>,
+}
+
+impl From<ForwardPath> for Recipient {
+    fn from(ForwardPath { address, wishes }: ForwardPath) -> Self {
+        Self { address, wishes, state: RecipientState::default() }
+    }
+}
+
+impl From<Mailbox> for Recipient {
+    fn from(address: Mailbox) -> Self {
+        ForwardPath::from(address).into()
+    }
 }
 
 impl EntryState {

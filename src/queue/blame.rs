@@ -211,7 +211,7 @@ fn result(outcome: &Outcome, text: &str, may_blame: bool, is_report: bool) -> At
 mod tests {
     use super::*;
     use crate::clock::Wall;
-    use crate::message::{EntryId, EntryState, MessageId, Recipient, RecipientState};
+    use crate::message::{EntryId, EntryState, Mailbox, MessageId, Recipient, RecipientState, Wishes};
 
     /// An entry whose only recipient was refused on these bindings before.
     fn entry(blamed: &[&str]) -> Entry {
@@ -224,11 +224,15 @@ mod tests {
             pool: "main".into(),
             domain: "example.org".parse().expect("domain"),
             reverse_path: Some("news@acme.example".parse().expect("mailbox")),
-            recipients: vec![Recipient { address: "a@example.org".parse().expect("mailbox"), state }],
+            recipients: vec![Recipient {
+                state,
+                ..Recipient::from("a@example.org".parse::<Mailbox>().expect("mailbox"))
+            }],
             arrived: Wall::from_millis(0),
             expires: Wall::from_millis(1),
             size: 1,
             eight_bit: false,
+            wishes: Wishes::NONE,
             state: EntryState::default(),
         }
     }

@@ -75,7 +75,7 @@ impl Fresh {
 mod tests {
     use super::*;
     use crate::clock::Wall;
-    use crate::message::{EntryState, MessageId, Recipient};
+    use crate::message::{EntryState, Mailbox, MessageId, Wishes};
 
     fn entry(id: u64) -> Entry {
         Entry {
@@ -86,11 +86,12 @@ mod tests {
             pool: "main".into(),
             domain: "example.org".parse().unwrap(),
             reverse_path: None,
-            recipients: vec![Recipient { address: "a@example.org".parse().unwrap(), state: Default::default() }],
+            recipients: vec!["a@example.org".parse::<Mailbox>().unwrap().into()],
             arrived: Wall::from_millis(0),
             expires: Wall::from_millis(1),
             size: 0,
             eight_bit: false,
+            wishes: Wishes::NONE,
             state: EntryState::default(),
         }
     }

@@ -157,10 +157,10 @@ pub fn take_back_failed(before: &Entry, entry: &mut Entry, settled: &mut Settled
         settled.decided.drain(..).partition(|d| d.disposition != Disposition::Delivered);
     for decided in failed {
         let known = before.recipients.iter().find(|r| r.address == decided.address);
-        let mut state = known.map(|r| r.state.clone()).unwrap_or_default();
-        state.last_reply = decided.text;
-        state.last_host = decided.host;
-        entry.recipients.push(crate::message::Recipient { address: decided.address, state });
+        let mut again = known.cloned().unwrap_or_else(|| decided.address.into());
+        again.state.last_reply = decided.text;
+        again.state.last_host = decided.host;
+        entry.recipients.push(again);
     }
     settled.decided = rest;
     settled.waits = true;
@@ -272,7 +272,7 @@ fn apply_wish(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::{EntryId, EntryState, MessageId, Recipient};
+    use crate::message::{EntryId, EntryState, MessageId, Recipient, Wishes};
     use crate::outcome::Action;
 
     fn policy() -> config::Queue {
@@ -297,14 +297,12 @@ mod tests {
             pool: "main".into(),
             domain: "example.org".parse().expect("domain"),
             reverse_path: Some("s@example.com".parse().expect("mailbox")),
-            recipients: recipients
-                .iter()
-                .map(|r| Recipient { address: r.parse().expect("mailbox"), state: Default::default() })
-                .collect(),
+            recipients: recipients.iter().map(|r| Recipient::from(r.parse::<Mailbox>().expect("mailbox"))).collect(),
             arrived: Wall::from_millis(0),
             expires: Wall::from_millis(5 * 86_400_000),
             size: 10,
             eight_bit: false,
+            wishes: Wishes::NONE,
             state: EntryState::default(),
         }
     }

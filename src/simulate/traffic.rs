@@ -15,7 +15,7 @@ use crate::assignment::{Assigner, Incoming};
 use crate::clock::Wall;
 use crate::config::Config;
 use crate::message::header::Headers;
-use crate::message::{Mailbox, PoolName};
+use crate::message::{ForwardPath, Mailbox, PoolName};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -131,6 +131,7 @@ impl Source {
         if let Some(pool) = &self.pool {
             return vec![(pool.clone(), recipients)];
         }
+        let recipients: Vec<ForwardPath> = recipients.into_iter().map(ForwardPath::from).collect();
         let mail = Incoming {
             client: std::net::Ipv4Addr::LOCALHOST.into(),
             trusted: true,
@@ -140,7 +141,8 @@ impl Source {
             headers: Headers::of(self.headers.as_bytes()),
         };
         let groups = assigner.assign(&mail).map(|assigned| assigned.groups).unwrap_or_default();
-        groups.into_iter().map(|group| (group.pool, group.recipients)).collect()
+        let addresses = |group: Vec<ForwardPath>| group.into_iter().map(|to| to.address).collect();
+        groups.into_iter().map(|group| (group.pool, addresses(group.recipients))).collect()
     }
 }
 

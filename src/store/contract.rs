@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::layout::{Key, Table, Tables, Write};
 use super::{Batch, Op, Recovery, Spool, SpoolError};
 use crate::clock::Wall;
-use crate::message::{Entry, EntryId, EntryState, MessageId, Recipient, RecipientState};
+use crate::message::{Entry, EntryId, EntryState, Mailbox, MessageId, Wishes};
 
 /// Something that can be opened as a spool, and again after what was returned is dropped.
 pub(crate) trait Subject {
@@ -20,7 +20,7 @@ pub(crate) trait Subject {
 
 /// An entry with this id for the body `message`.
 pub(crate) fn entry(id: u64, message: u64) -> Entry {
-    let address = format!("user{id}@example.org").parse().expect("address");
+    let address: Mailbox = format!("user{id}@example.org").parse().expect("address");
     Entry {
         id: EntryId(id),
         message: MessageId(message),
@@ -29,11 +29,12 @@ pub(crate) fn entry(id: u64, message: u64) -> Entry {
         pool: "main".into(),
         domain: "example.org".parse().expect("domain"),
         reverse_path: Some("bounce@acme.example".parse().expect("address")),
-        recipients: vec![Recipient { address, state: RecipientState::default() }],
+        recipients: vec![address.into()],
         arrived: Wall::from_millis(1_700_000_000_000),
         expires: Wall::from_millis(1_700_432_000_000),
         size: 2048,
         eight_bit: false,
+        wishes: Wishes::NONE,
         state: EntryState::default(),
     }
 }

@@ -4,7 +4,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::time::Instant;
 
 use super::*;
-use crate::message::Mailbox;
+use crate::message::{ForwardPath, Mailbox, Wishes};
 
 /// Each stage with a time-out of its own, so that a test sees which one was used.
 fn timeouts() -> Timeouts {
@@ -22,12 +22,12 @@ fn timeouts() -> Timeouts {
     }
 }
 
-fn recipients(count: usize) -> Vec<Mailbox> {
-    (0..count).map(|at| format!("r{at}@example.org").parse().expect("address")).collect()
+fn recipients(count: usize) -> Vec<ForwardPath> {
+    (0..count).map(|at| format!("r{at}@example.org").parse::<Mailbox>().expect("address").into()).collect()
 }
 
-fn mail<'a>(recipients: &'a [Mailbox], body: &'a [u8]) -> Mail<'a> {
-    Mail { reverse_path: None, recipients, head: b"", body, envelope_id: None, eight_bit: false }
+fn mail<'a>(recipients: &'a [ForwardPath], body: &'a [u8]) -> Mail<'a> {
+    Mail { reverse_path: None, recipients, head: b"", body, envelope_id: None, eight_bit: false, wishes: &Wishes::NONE }
 }
 
 /// The other side: waits for the octets of each step (all of them, in order), then says its part.

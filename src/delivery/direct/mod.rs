@@ -189,6 +189,7 @@ async fn transact(line: &mut Line, order: &Order, delivery: &Delivery) -> Transa
         body: &order.body,
         envelope_id: order.envelope_id.as_deref(),
         eight_bit: order.eight_bit,
+        wishes: &order.wishes,
     };
     line.messages += 1;
     line.connection.transact(mail, &delivery.timeouts).await

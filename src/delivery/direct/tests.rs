@@ -10,7 +10,7 @@ use super::super::testing::{Sink, Zone, a, binding, delivery, mx, name_server, s
 use super::*;
 use crate::config::{Dns, Host, HostPort};
 use crate::delivery::Routing;
-use crate::message::MessageId;
+use crate::message::{Mailbox, MessageId, Wishes};
 use crate::outcome::Reply;
 
 fn connector(delivery: &Delivery) -> DirectConnector {
@@ -38,11 +38,14 @@ fn order(source: &str, plan: &Arc<MxPlan>, recipients: usize) -> Order {
         plan: plan.clone(),
         provider: None,
         reverse_path: None,
-        recipients: (0..recipients).map(|at| format!("r{at}@sink.test").parse().expect("address")).collect(),
+        recipients: (0..recipients)
+            .map(|at| format!("r{at}@sink.test").parse::<Mailbox>().expect("address").into())
+            .collect(),
         head: Bytes::new(),
         envelope_id: None,
         body: Bytes::from_static(b"Subject: x\r\n\r\n.hello\r\n"),
         eight_bit: false,
+        wishes: Wishes::NONE,
         messages_per_connection: 100,
     }
 }

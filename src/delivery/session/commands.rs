@@ -42,7 +42,7 @@ impl Transaction<'_> {
     }
 
     pub(super) fn put_rcpt(&mut self, out: &mut Vec<u8>) {
-        put(out, &["RCPT TO:<", self.mail.recipients[self.rcpt_sent].as_str(), ">\r\n"]);
+        put(out, &["RCPT TO:<", self.mail.recipients[self.rcpt_sent].address.as_str(), ">\r\n"]);
         self.rcpt_sent += 1;
     }
 

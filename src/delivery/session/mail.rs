@@ -4,7 +4,7 @@
 
 use crate::delivery::dot;
 use crate::delivery::greeting::Capabilities;
-use crate::message::Mailbox;
+use crate::message::{ForwardPath, Mailbox, Wishes};
 use crate::outcome::{EnhancedCode, Reply};
 
 /// The message of a transaction.
@@ -13,7 +13,7 @@ pub struct Mail<'a> {
     /// `None` is the null reverse path.
     pub reverse_path: Option<&'a Mailbox>,
     /// At least one.
-    pub recipients: &'a [Mailbox],
+    pub recipients: &'a [ForwardPath],
     /// Sent before the body: whole header fields with CRLF line ends, or nothing.
     pub head: &'a [u8],
     /// With CRLF line ends, before dot-stuffing.
@@ -22,6 +22,8 @@ pub struct Mail<'a> {
     pub envelope_id: Option<&'a str>,
     /// Holds octets above 127.
     pub eight_bit: bool,
+    /// What the client asked for with MAIL.
+    pub wishes: &'a Wishes,
 }
 
 impl Mail<'_> {

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::message::Mailbox;
+use crate::message::{ForwardPath, Mailbox, Wishes};
 use crate::outcome::EnhancedCode;
 
 fn reply(text: &str) -> Reply {
@@ -11,8 +11,8 @@ fn reply(text: &str) -> Reply {
     Reply { code: code.parse().expect("code"), enhanced: None, text: text.to_owned() }
 }
 
-fn rcpts(count: usize) -> Vec<Mailbox> {
-    (0..count).map(|at| format!("r{at}@example.org").parse().expect("address")).collect()
+fn rcpts(count: usize) -> Vec<ForwardPath> {
+    (0..count).map(|at| format!("r{at}@example.org").parse::<Mailbox>().expect("address").into()).collect()
 }
 
 const PIPELINING: Capabilities =
@@ -20,8 +20,16 @@ const PIPELINING: Capabilities =
 
 /// Plays `replies` to a transaction. What it sent (the body as `BODY`), by write; the codes that decided; what is
 /// left to do.
-fn mail(recipients: &[Mailbox]) -> Mail<'_> {
-    Mail { reverse_path: None, recipients, head: b"", body: b"x\r\n", envelope_id: None, eight_bit: false }
+fn mail(recipients: &[ForwardPath]) -> Mail<'_> {
+    Mail {
+        reverse_path: None,
+        recipients,
+        head: b"",
+        body: b"x\r\n",
+        envelope_id: None,
+        eight_bit: false,
+        wishes: &Wishes::NONE,
+    }
 }
 
 fn play(recipients: usize, offers: Capabilities, reset: bool, replies: &[&str]) -> (Vec<String>, String, After) {

@@ -30,7 +30,7 @@ use crate::config::Feedback;
 use crate::ingress::prepare::removed;
 use crate::ingress::{Addressee, Refusal, Room, Transaction};
 use crate::message::header::{Trace, rewrite};
-use crate::message::{BindingName, DestinationName, Entry, EntryId, EntryState, Mailbox, MessageId, Recipient};
+use crate::message::{BindingName, DestinationName, Entry, EntryId, EntryState, Mailbox, MessageId, Wishes};
 use crate::queue::core::Core;
 use crate::queue::dispatcher::Dispatcher;
 use crate::store::{Batch, Op, SpoolError};
@@ -145,7 +145,7 @@ impl Desk {
     /// The reply to the reporter: the disk is full or broken, or its mail came before we knew whom it is about. Nothing
     /// counts then.
     pub async fn take(&self, transaction: Transaction) -> Result<MessageId, Refusal> {
-        let Some(to) = transaction.recipients.first() else { return Err(Refusal::local()) };
+        let Some(to) = transaction.recipients.first().map(|to| &to.address) else { return Err(Refusal::local()) };
         let now = self.dispatcher.now().wall;
         let addressed = self.addresses.addressed_by_stranger(to, self.directory.keys());
         let mail = self.read(&transaction, addressed).await;
@@ -314,11 +314,12 @@ impl Desk {
             pool: pool.clone(),
             domain: sender.address.domain(),
             reverse_path: None,
-            recipients: vec![Recipient { address: sender.address.clone(), state: Default::default() }],
+            recipients: vec![sender.address.clone().into()],
             arrived: now,
             expires: now.plus(config.queue.bounce_lifetime),
             size: body.len() as u64,
             eight_bit: transaction.eight_bit,
+            wishes: Wishes::NONE,
             state: EntryState::default(),
         };
         Some((entry, body))
@@ -332,7 +333,7 @@ impl Desk {
             by: &self.dispatcher.config().server.hostname,
             protocol: if transaction.esmtp { "ESMTP" } else { "SMTP" },
             id,
-            recipient: transaction.recipients.first(),
+            recipient: transaction.recipients.first().map(|to| &to.address),
             at: now,
         };
         trace.to_line()

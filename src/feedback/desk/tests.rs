@@ -10,6 +10,7 @@ use super::*;
 use crate::clock::{Clock, ManualClock};
 use crate::config::Config;
 use crate::delivery::{Connector, Order, Report, Resolver, Routing};
+use crate::message::{Mailbox, Wishes};
 use crate::outcome::Classifier;
 use crate::queue::core::Core;
 use crate::queue::dispatcher::Parts;
@@ -134,10 +135,12 @@ impl Rig {
             helo: "mx.receiver.example".into(),
             esmtp: true,
             reverse_path: None,
-            recipients: vec![to.parse().expect("valid")],
+            recipients: vec![to.parse::<Mailbox>().expect("valid").into()],
             report: true,
             body: Bytes::from(format!("{body}\r\n")),
             eight_bit: false,
+            wishes: Wishes::NONE,
+            tls: None,
             auth_user: None,
         };
         self.desk.take(transaction).await

@@ -15,7 +15,7 @@ use super::mark::Marked;
 use crate::clock::Now;
 use crate::config::{Binding, Config, EhloName};
 use crate::delivery::{Answer, MxPlan, Order, Report};
-use crate::message::{Entry, EntryId};
+use crate::message::{Entry, EntryId, Recipient};
 use crate::outcome::classify::Context;
 use crate::outcome::{Cause, Disposition};
 use crate::scheduler::Settlement;
@@ -82,11 +82,12 @@ impl Dispatcher {
             plan: Arc::clone(&way.plan),
             provider: way.plan.provider.clone(),
             reverse_path: marked.reverse_path,
-            recipients: entry.recipients.iter().take(recipients).map(|r| r.address.clone()).collect(),
+            recipients: entry.recipients.iter().take(recipients).map(Recipient::forward_path).collect(),
             head: marked.head,
             envelope_id: marked.envelope_id,
             body,
             eight_bit: entry.eight_bit,
+            wishes: entry.wishes.clone(),
             messages_per_connection,
         };
         let report = self.connector.attempt(order).await;

@@ -129,7 +129,7 @@ mod tests {
     use super::*;
     use crate::feedback::marks::of_return_path;
     use crate::feedback::token::Keys;
-    use crate::message::{EntryId, MessageId, Recipient, RecipientState};
+    use crate::message::{EntryId, MessageId, Wishes};
 
     const NOW: i64 = 1_795_000_000_000;
 
@@ -170,13 +170,14 @@ mod tests {
             expires: arrived,
             size: 20,
             eight_bit: false,
+            wishes: Wishes::NONE,
             state: EntryState::default(),
         }
     }
 
     fn with_recipients(mut entry: Entry, count: usize) -> Entry {
-        let address = "ann@big.example".parse().expect("a mailbox");
-        entry.recipients = vec![Recipient { address, state: RecipientState::default() }; count];
+        let address: Mailbox = "ann@big.example".parse().expect("a mailbox");
+        entry.recipients = vec![address.into(); count];
         entry
     }
 

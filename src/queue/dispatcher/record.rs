@@ -13,7 +13,7 @@ use super::Dispatcher;
 use super::held::Rescue;
 use crate::feedback::aside::{Aside, Ring};
 use crate::feedback::senders::Sender;
-use crate::message::{Entry, EntryId, EntryState, MessageId, PoolName, Recipient};
+use crate::message::{Entry, EntryId, EntryState, MessageId, PoolName, Wishes};
 use crate::outcome::{Disposition, EnhancedCode, dsn};
 use crate::store::{Batch, Op, SpoolError};
 use crate::telemetry::metrics::operation::SpoolWork;
@@ -235,11 +235,12 @@ impl Dispatcher {
             pool: self.pool_of_report(entry),
             domain: sender.domain(),
             reverse_path: None,
-            recipients: vec![Recipient { address: sender, state: Default::default() }],
+            recipients: vec![sender.into()],
             arrived: now,
             expires: now.plus(self.config().queue.bounce_lifetime),
             size: body.len() as u64,
             eight_bit: false,
+            wishes: Wishes::NONE,
             state: EntryState::default(),
         };
         (vec![Op::PutBody(message, body), Op::PutEntry(Box::new(entry.clone()))], Some(entry))

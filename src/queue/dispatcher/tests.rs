@@ -14,7 +14,7 @@ use super::*;
 use crate::clock::{ManualClock, SystemClock};
 use crate::delivery::{Answer, Order, Report, Routing};
 use crate::feedback::token::Keys;
-use crate::message::{Entry, EntryId, EntryState, Recipient};
+use crate::message::{Entry, EntryId, EntryState, Mailbox, Recipient, Wishes};
 use crate::outcome::{Reply, Stage};
 use crate::store::committer::CommitThread;
 use crate::store::memory::MemorySpool;
@@ -35,11 +35,11 @@ impl Connector for Scripted {
         Box::pin(async move {
             let n = self.attempts.fetch_add(1, Ordering::SeqCst);
             for recipient in &order.recipients {
-                *self.tried.lock().entry(recipient.to_string()).or_default() += 1;
+                *self.tried.lock().entry(recipient.address.to_string()).or_default() += 1;
             }
             let path = order.reverse_path.as_ref().map(ToString::to_string).unwrap_or_default();
             self.marked.lock().push((path, order.head.clone()));
-            let answers = order.recipients.iter().map(|to| (self.script)(n, to.as_str()));
+            let answers = order.recipients.iter().map(|to| (self.script)(n, to.address.as_str()));
             let answers = answers.map(|reply| Answer::Reply(Stage::EndOfData, reply)).collect();
             let here = Some(std::net::SocketAddr::from(([127, 0, 0, 1], 25)));
             Report { local: here, remote: here, host: None, reused: false, answers, latency: Duration::ZERO }
@@ -123,7 +123,7 @@ impl Rig {
 
     /// The same from a pool, which need not be configured.
     async fn send_from(&self, pool: &str, recipients: &[&str]) -> EntryId {
-        let recipients = recipients.iter().map(|to| to.parse().expect("a mailbox"));
+        let recipients = recipients.iter().map(|to| to.parse::<Mailbox>().expect("a mailbox"));
         let now = self.dispatcher.now().wall;
         let entry = Entry {
             id: EntryId(self.dispatcher.next_id()),
@@ -133,11 +133,12 @@ impl Rig {
             pool: pool.into(),
             domain: "alpha.example".parse().expect("a domain"),
             reverse_path: Some("news@acme.example".parse().expect("a mailbox")),
-            recipients: recipients.map(|address| Recipient { address, state: Default::default() }).collect(),
+            recipients: recipients.map(Recipient::from).collect(),
             arrived: now,
             expires: now.plus(Duration::from_secs(3600)),
             size: 20,
             eight_bit: false,
+            wishes: Wishes::NONE,
             state: EntryState::default(),
         };
         let body = Bytes::from_static(b"Subject: x\r\n\r\nx\r\n");

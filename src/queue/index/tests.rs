@@ -1,7 +1,7 @@
 //! The index by itself: order, blocks, timers, counts.
 
 use super::*;
-use crate::message::{EntryState, MessageId};
+use crate::message::{EntryState, MessageId, Wishes};
 use crate::scheduler::BindingId;
 
 const HERE: DestinationId = DestinationId(0);
@@ -46,6 +46,7 @@ impl Bench {
             expires: at(expires),
             size: 1,
             eight_bit: false,
+            wishes: Wishes::NONE,
             state: EntryState::default(),
         }
     }

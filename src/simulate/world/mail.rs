@@ -5,7 +5,7 @@ use super::super::disk::{Seen, Stored};
 use super::World;
 use super::by_hand::Handed;
 use crate::clock::Now;
-use crate::message::{Entry, EntryId, EntryState, Mailbox, MessageId, PoolName, Recipient, StreamName};
+use crate::message::{Entry, EntryId, EntryState, Mailbox, MessageId, PoolName, Recipient, StreamName, Wishes};
 
 /// A message on its way in.
 struct Letter {
@@ -50,7 +50,7 @@ impl World {
         let queue = &self.config.queue;
         let lifetime = if seen.is_report { queue.bounce_lifetime } else { queue.lifetime };
         let tenant = &self.config.tenants[seen.tenant as usize];
-        let recipient = |address| Recipient { address, state: Default::default() };
+        let recipient = |address: Mailbox| Recipient::from(address);
         let entry = Entry {
             id: EntryId(self.next_id),
             message: MessageId(self.next_id),
@@ -63,6 +63,7 @@ impl World {
             expires: now.wall.plus(lifetime),
             size: 20_000,
             eight_bit: false,
+            wishes: Wishes::NONE,
             state: EntryState::default(),
             pool,
         };

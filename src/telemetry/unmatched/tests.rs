@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::log::owner;
 use super::*;
-use crate::message::{EntryId, EntryState, MessageId, Recipient};
+use crate::message::{EntryId, EntryState, MessageId, Recipient, Wishes};
 use crate::outcome::{Classifier, Context};
 use crate::store::Op;
 
@@ -166,7 +166,7 @@ fn changes_that_did_not_get_to_the_disk_are_written_the_next_time() {
 }
 
 fn entry(recipients: &[&str]) -> Entry {
-    let recipient = |text: &&str| Recipient { address: text.parse().expect("an address"), state: Default::default() };
+    let recipient = |text: &&str| Recipient::from(text.parse::<Mailbox>().expect("an address"));
     Entry {
         id: EntryId(1),
         message: MessageId(1),
@@ -180,6 +180,7 @@ fn entry(recipients: &[&str]) -> Entry {
         expires: Wall::default(),
         size: 1,
         eight_bit: false,
+        wishes: Wishes::NONE,
         state: EntryState::default(),
     }
 }

@@ -88,6 +88,8 @@ impl Session {
             body: text.body,
             eight_bit: text.eight_bit,
             auth_user: self.login.user().map(str::to_owned),
+            wishes: envelope.wishes,
+            tls: None,
         })
     }
 

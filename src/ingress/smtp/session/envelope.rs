@@ -7,14 +7,15 @@ use super::end::sequence;
 use super::{Phase, Session};
 use crate::ingress::smtp::command::{self, MailFrom, RcptTo};
 use crate::ingress::{Addressee, Admission, Refusal};
-use crate::message::Mailbox;
+use crate::message::{ForwardPath, Mailbox, Wishes};
 
 /// What MAIL and RCPT have said so far.
 #[derive(Debug)]
 pub(super) struct Envelope {
     pub(super) reverse_path: Option<Mailbox>,
     pub(super) size: Option<u64>,
-    pub(super) recipients: Vec<Mailbox>,
+    pub(super) recipients: Vec<ForwardPath>,
+    pub(super) wishes: Wishes,
     /// Octets of the largest report, where the recipient is an address for reports.
     pub(super) report: Option<u64>,
 }
@@ -41,6 +42,7 @@ impl Session {
             reverse_path: mail.reverse_path,
             size: mail.size,
             recipients: Vec::new(),
+            wishes: Wishes::default(),
             report: None,
         });
         Ok(())
@@ -80,7 +82,7 @@ impl Session {
         if addressee != Addressee::Elsewhere && !may_relay && admission.room().is_some_and(|room| room.is_full()) {
             return Err(Refusal::storage());
         }
-        envelope.recipients.push(mailbox);
+        envelope.recipients.push(mailbox.into());
         if let Addressee::Reports { max_bytes } = addressee {
             envelope.report = Some(max_bytes);
         }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::*;
 use crate::clock::Mono;
 use crate::delivery::plan::NoPlan;
-use crate::message::{DestinationName, EntryState, MessageId, Recipient};
+use crate::message::{DestinationName, EntryState, Mailbox, MessageId, Wishes};
 use crate::outcome::Scope;
 use crate::reputation::evidence::AttemptResult;
 use crate::reputation::{Health, Subject};
@@ -79,14 +79,12 @@ impl Rig {
             pool: pool.into(),
             domain: domain.parse().expect("a domain"),
             reverse_path: None,
-            recipients: vec![Recipient {
-                address: format!("u{id}@{domain}").parse().expect("a mailbox"),
-                state: Default::default(),
-            }],
+            recipients: vec![format!("u{id}@{domain}").parse::<Mailbox>().expect("a mailbox").into()],
             arrived: self.now.wall,
             expires: self.now.wall.plus(60 * MINUTE),
             size: 2048,
             eight_bit: false,
+            wishes: Wishes::NONE,
             state: EntryState::default(),
         }
     }

@@ -43,7 +43,7 @@ fn the_postmaster_needs_no_domain_and_is_read_here_only_for_strangers() {
         said(&mut session, &admission, "EHLO x\r\nMAIL FROM:<>\r\nRCPT TO:<Postmaster>\r\nDATA\r\n");
         let (_, taken) = said(&mut session, &admission, "Subject: help\r\n.\r\n");
         let taken = taken.expect("a transaction");
-        assert_eq!(taken.recipients[0].as_str(), "postmaster@relay.example.net");
+        assert_eq!(taken.recipients[0].address.as_str(), "postmaster@relay.example.net");
         assert_eq!(taken.report, is_report, "{trust}");
     }
 }
@@ -98,7 +98,7 @@ fn reports_are_taken_from_strangers_and_relaying_is_not() {
     );
     let [transaction] = &handed[..] else { panic!("one message") };
     assert!(transaction.report && !transaction.trusted);
-    assert_eq!(transaction.recipients.iter().map(Mailbox::as_str).collect::<Vec<_>>(), ["any@report.example"]);
+    assert_eq!(transaction.recipients.iter().map(|to| to.address.as_str()).collect::<Vec<_>>(), ["any@report.example"]);
 }
 
 #[test]

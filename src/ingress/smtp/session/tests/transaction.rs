@@ -33,7 +33,7 @@ fn a_message_goes_through() {
     let [transaction] = &handed[..] else { panic!("one message") };
     assert_eq!(&transaction.body[..], b"Subject: x\r\n\r\n.dot\r\n");
     assert_eq!(transaction.reverse_path.as_ref().map(Mailbox::as_str), Some("a@example.com"));
-    let recipients: Vec<_> = transaction.recipients.iter().map(Mailbox::as_str).collect();
+    let recipients: Vec<_> = transaction.recipients.iter().map(|to| to.address.as_str()).collect();
     assert_eq!(recipients, ["b@example.org", "postmaster@relay.example.net"]);
     assert_eq!((transaction.helo.as_str(), transaction.esmtp, transaction.trusted), ("app.example", true, true));
     assert!(!transaction.eight_bit);
