@@ -16,6 +16,7 @@ pub mod plan;
 pub mod reuse;
 pub mod session;
 pub mod site;
+pub mod tls;
 #[cfg(test)]
 mod testing;
 

@@ -1,0 +1,6 @@
+//! TLS on the way to a receiver.
+//!
+//! [`demand`] says what a host has to show before mail goes to it, whoever demands it: the configuration, the receiver by
+//! DANE or MTA-STS, the sender by REQUIRETLS.
+
+pub mod demand;
