@@ -29,6 +29,7 @@ const PURE: &[&str] = &[
     "src/delivery/plan",
     "src/delivery/session",
     "src/delivery/site",
+    "src/delivery/tls/demand",
     "src/feedback/addresses",
     "src/feedback/book",
     "src/feedback/marks",

@@ -16,9 +16,9 @@ pub mod plan;
 pub mod reuse;
 pub mod session;
 pub mod site;
-pub mod tls;
 #[cfg(test)]
 mod testing;
+pub mod tls;
 
 use std::future::Future;
 use std::net::SocketAddr;
