@@ -43,6 +43,7 @@ const PURE: &[&str] = &[
     "src/ingress/smtp/auth",
     "src/ingress/smtp/command",
     "src/ingress/smtp/data",
+    "src/ingress/smtp/parameters",
     "src/ingress/smtp/reply",
     "src/ingress/smtp/session",
     "src/ingress/users/brake",

@@ -13,7 +13,7 @@ use parking_lot::RwLock;
 use crate::assignment::Assigner;
 use crate::config::Config;
 use crate::feedback::desk::Desk;
-use crate::ingress::prepare::{Rules, prepare, removed};
+use crate::ingress::prepare::{Rules, complete, prepare, removed};
 use crate::ingress::users::{Users, Verdict};
 use crate::ingress::{
     Accepting, Addressee, Admission, Authenticating, Credentials, Intake, Refusal, Room, Transaction,
@@ -37,13 +37,21 @@ struct InForce {
     assigner: Assigner,
     removed: Vec<String>,
     desk: Option<Arc<Desk>>,
+    /// What all messages share while they are received.
+    memory: Arc<Room>,
 }
 
 impl InForce {
-    fn new(dispatcher: &Arc<Dispatcher>, before: Option<&Desk>) -> Self {
+    fn new(dispatcher: &Arc<Dispatcher>, before: Option<&Self>) -> Self {
         let config = dispatcher.config();
         let assigner = Assigner::new(&config);
-        Self { removed: removed(&assigner), assigner, desk: Desk::after(dispatcher, before).map(Arc::new), config }
+        let desk = Desk::after(dispatcher, before.and_then(|before| before.desk.as_deref())).map(Arc::new);
+        let memory = match before.filter(|before| before.config.server.memory == config.server.memory) {
+            Some(before) => Arc::clone(&before.memory),
+            // Messages that are being received keep their share of the old one.
+            None => Arc::new(Room::undivided(config.server.memory)),
+        };
+        Self { removed: removed(&assigner), assigner, desk, memory, config }
     }
 }
 
@@ -66,7 +74,7 @@ impl Reception {
     /// Goes by the configuration that the dispatcher has now. Transactions that wait for their answer go on as they began.
     pub fn reconfigure(&self) {
         let before = self.in_force();
-        let next = InForce::new(&self.dispatcher, before.desk.as_deref());
+        let next = InForce::new(&self.dispatcher, Some(&before));
         *self.in_force.write() = Arc::new(next);
     }
 
@@ -122,13 +130,21 @@ impl Admission for Reception {
         self.users.has(user)
     }
 
+    fn memory(&self) -> Option<Arc<Room>> {
+        Some(Arc::clone(&self.in_force().memory))
+    }
+
+    fn max_sessions(&self) -> u64 {
+        self.in_force().config.server.max_sessions as u64
+    }
+
     fn room(&self) -> Option<Arc<Room>> {
         self.desk().map(|desk| Arc::clone(desk.room()))
     }
 }
 
 impl Intake for Reception {
-    fn accept(&self, transaction: Transaction) -> Accepting<'_> {
+    fn accept(&self, mut transaction: Transaction) -> Accepting<'_> {
         Box::pin(async move {
             let in_force = self.in_force();
             if transaction.report {
@@ -147,6 +163,11 @@ impl Intake for Reception {
                 queue: &config.queue,
             };
             let now = self.dispatcher.now().wall;
+            if config.listeners.get(transaction.listener).is_some_and(|listener| listener.submission)
+                && let Some(body) = complete(&transaction.body, &config.server.hostname, self.dispatcher.next_id(), now)
+            {
+                transaction.body = body;
+            }
             let prepared = prepare(&transaction, rules, &mut || self.dispatcher.next_id(), now)
                 .map_err(|refusal| self.refused("unassigned", refusal))?;
             let id = prepared.message;

@@ -34,6 +34,12 @@ const fn days(count: u64) -> Duration {
 pub(super) const SHUTDOWN_GRACE: Duration = seconds(30);
 /// `server.low_space_floor`
 pub(super) const LOW_SPACE_FLOOR: u64 = 64 << 20;
+/// `server.max_sessions`
+pub(super) const MAX_SESSIONS: usize = 10_000;
+/// `server.memory`
+pub(super) const MEMORY: u64 = 512 << 20;
+/// `listener.max_message_bytes`
+pub(super) const MAX_MESSAGE_BYTES: u64 = 50 << 20;
 /// `pool.NAME.min_active`
 pub(super) const MIN_ACTIVE: usize = 1;
 /// `pool.NAME.failover_on`
@@ -169,6 +175,8 @@ impl Config {
                 day: Day::default(),
                 shutdown_grace: SHUTDOWN_GRACE,
                 low_space_floor: LOW_SPACE_FLOOR,
+                max_sessions: MAX_SESSIONS,
+                memory: MEMORY,
                 seed: None,
                 users_file: None,
             },
@@ -279,10 +287,14 @@ impl Listener {
             trust: Vec::new(),
             max_connections: 1000,
             max_connections_per_client: 100,
-            max_message_bytes: 50 << 20,
+            max_message_bytes: MAX_MESSAGE_BYTES,
             max_recipients: 1000,
             max_errors: 20,
             idle_timeout: minutes(5),
+            busy_idle_timeout: seconds(10),
+            mails_per_session: None,
+            max_header_bytes: 256 << 10,
+            submission: false,
             auth: AuthMode::Off,
         }
     }

@@ -24,6 +24,14 @@ pub struct Listener {
     pub max_errors: u32,
     /// Silence after which the session is closed (RFC 5321 §4.5.3.2.7: at least 5 min). Default 5 min.
     pub idle_timeout: Duration,
+    /// The same while three quarters of the sessions that may be are there. Default 10 s.
+    pub busy_idle_timeout: Duration,
+    /// Transactions of one session (`MAILMAX`, RFC 9422); `None` is any number.
+    pub mails_per_session: Option<u32>,
+    /// Octets of the header of one message. Default 256 KiB.
+    pub max_header_bytes: u64,
+    /// Whether mail begins here: missing `Date:` and `Message-ID:` fields are added (RFC 6409 §8). Default no.
+    pub submission: bool,
     /// Whether users may or must log in (RFC 4954). Default off.
     pub auth: AuthMode,
 }

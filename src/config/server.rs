@@ -20,6 +20,10 @@ pub struct Server {
     pub shutdown_grace: Duration,
     /// Free space of `state_dir` in bytes below which new mail gets `452 4.3.1`. Default 64 MiB.
     pub low_space_floor: u64,
+    /// SMTP sessions of all listeners at the same time. Default 10 000.
+    pub max_sessions: usize,
+    /// Octets of memory for messages while they are received, all together. Default 512 MiB.
+    pub memory: u64,
     /// Seed of the scheduler's random source; `None` takes one from the system at start.
     pub seed: Option<u64>,
     /// Users that may log in at listeners with `auth`, one `name:argon2id-hash` a line; `None` is nobody.

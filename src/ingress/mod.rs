@@ -10,7 +10,7 @@
 //!
 //! Who may log in, and whether somebody is who they say, is [`users`]' to know; a session asks by [`Intake::authenticate`].
 //!
-//! Protocol parts are pure (`smtp::auth`, `smtp::command`, `smtp::data`, `smtp::session`, [`prepare`]); only `smtp::server`
+//! Protocol parts are pure (`smtp::auth`, `smtp::command`, `smtp::parameters`, `smtp::data`, `smtp::session`, [`prepare`]); only `smtp::server`
 //! owns sockets and timers.
 
 pub mod prepare;
@@ -72,6 +72,16 @@ pub trait Admission {
     fn has_user(&self, user: &str) -> bool {
         let _ = user;
         true
+    }
+
+    /// The room that all messages share while they are received (`server.memory`); `None` where there is no bound.
+    fn memory(&self) -> Option<Arc<Room>> {
+        None
+    }
+
+    /// Sessions of all listeners together at the same time (`server.max_sessions`).
+    fn max_sessions(&self) -> u64 {
+        u64::MAX
     }
 
     /// The room that all reports of those who may not relay share; `None` where there is no bound.
@@ -164,6 +174,11 @@ impl Refusal {
     /// `452 4.3.1`: no space for new mail.
     pub fn storage() -> Self {
         Self::new(452, 3, 1, "insufficient storage, try again later")
+    }
+
+    /// `452 4.3.1`: no memory for new mail.
+    pub fn crowded() -> Self {
+        Self::new(452, 3, 1, "too much mail is being received now, try again later")
     }
 
     /// `451 4.3.0`: a fault of our own, told no further.

@@ -2,8 +2,9 @@
 //!
 //! The one place where a stored message differs from what came: a `Received:` line goes in front, our control headers go
 //! out, with them any mark (see [`crate::feedback`]) that is not of our making, and any `Return-Path:`, which is for the
-//! last host to add (RFC 5321 §4.4). Nothing else is touched — no missing `Date:` or `Message-ID:` is added, since a relay must not alter what may
-//! be signed.
+//! last host to add (RFC 5321 §4.4). Nothing else is touched, since a relay must not alter what may be signed. Only a listener
+//! for submission has missing `Date:` and `Message-ID:` fields added ([`complete`], RFC 6409 §8): its clients are where mail
+//! begins.
 
 use bytes::Bytes;
 
@@ -11,7 +12,7 @@ use super::{Refusal, Transaction};
 use crate::assignment::{Assigner, Mail, entries};
 use crate::clock::Wall;
 use crate::config::{Queue, UnknownPolicy};
-use crate::message::header::{Trace, rewrite};
+use crate::message::header::{Headers, Trace, date, rewrite};
 use crate::message::{Domain, Entry, MessageId};
 
 /// What does not change from message to message.
@@ -80,12 +81,33 @@ pub fn prepare(
     Ok(Prepared { message, body, entries })
 }
 
-/// How it came, in the words of RFC 3848.
+/// A body with the fields in front that a message must have and this one lacks (RFC 6409 §8, RFC 5322 §3.6); `None` where it has
+/// them. `id` is of no other message of this host.
+pub fn complete(body: &[u8], hostname: &Domain, id: u64, now: Wall) -> Option<Bytes> {
+    let headers = Headers::of(body);
+    let mut lines = String::new();
+    if headers.count("Date") == 0 {
+        lines += &format!("Date: {}\r\n", date(now));
+    }
+    if headers.count("Message-ID") == 0 {
+        lines += &format!("Message-ID: <{}.{}@{hostname}>\r\n", now.as_millis(), MessageId(id));
+    }
+    (!lines.is_empty()).then(|| rewrite(body, lines.as_bytes(), &[]))
+}
+
+/// How it came, in the words of RFC 3848 and RFC 6531 §4.3.
 fn protocol(transaction: &Transaction) -> &'static str {
-    match (transaction.esmtp, &transaction.auth_user) {
-        (true, Some(_)) => "ESMTPA",
-        (true, None) => "ESMTP",
-        (false, _) => "SMTP",
+    let (has_tls, has_user) = (transaction.tls.is_some(), transaction.auth_user.is_some());
+    match (transaction.esmtp, transaction.wishes.utf8, has_tls, has_user) {
+        (false, ..) => "SMTP",
+        (true, false, false, false) => "ESMTP",
+        (true, false, false, true) => "ESMTPA",
+        (true, false, true, false) => "ESMTPS",
+        (true, false, true, true) => "ESMTPSA",
+        (true, true, false, false) => "UTF8SMTP",
+        (true, true, false, true) => "UTF8SMTPA",
+        (true, true, true, false) => "UTF8SMTPS",
+        (true, true, true, true) => "UTF8SMTPSA",
     }
 }
 
@@ -166,6 +188,50 @@ mod tests {
         let body = String::from_utf8_lossy(&prepared.body).into_owned();
         assert!(body.contains(" with ESMTPA id ") && !body.contains("acme-app"), "{body}");
         assert_eq!(prepared.entries[0].tenant.as_str(), "acme");
+    }
+
+    #[test]
+    fn internationalised_mail_is_traced_as_such() {
+        let mut transaction = transaction("", &["a@x.example"]);
+        transaction.wishes.utf8 = true;
+        transaction.recipients = vec![Mailbox::international("grüße@bücher.example").expect("valid").into()];
+        for (user, tls, word) in [
+            (None, None, "UTF8SMTP"),
+            (Some("ann"), None, "UTF8SMTPA"),
+            (None, Some("TLSv1.3"), "UTF8SMTPS"),
+            (Some("ann"), Some("TLSv1.3"), "UTF8SMTPSA"),
+        ] {
+            (transaction.auth_user, transaction.tls) = (user.map(str::to_owned), tls.map(Into::into));
+            assert_eq!(protocol(&transaction), word);
+        }
+        (transaction.auth_user, transaction.tls) = (None, None);
+        let prepared = run(&transaction).expect("assigned");
+        let body = String::from_utf8_lossy(&prepared.body).into_owned();
+        assert!(body.contains(" with UTF8SMTP id ") && body.contains("for <grüße@bücher.example>; "), "{body}");
+        assert_eq!(prepared.entries[0].domain.as_str(), "xn--bcher-kva.example");
+    }
+
+    #[test]
+    fn fields_that_are_missing_are_added_and_others_stay() {
+        let hostname = "relay.example.net".parse().expect("valid");
+        let now = Wall::from_millis(1_795_000_000_000);
+        let (date, id) = (
+            "Date: Wed, 18 Nov 2026 11:06:40 +0000\r\n",
+            "Message-ID: <1795000000000.0000000000007@relay.example.net>\r\n",
+        );
+        let rest = "Subject: x\r\n\r\nDate: of the body\r\nMessage-ID: <b@body>\r\n";
+        for (has, added) in [
+            (String::new(), Some(format!("{date}{id}"))),
+            ("dATE : today\r\n".into(), Some(id.to_owned())),
+            ("Message-Id: <a@b>\r\n".into(), Some(date.to_owned())),
+            ("Date: x\r\nMessage-ID: <a@b>\r\n".into(), None),
+        ] {
+            let body = format!("{has}{rest}");
+            let completed = complete(body.as_bytes(), &hostname, 7, now);
+            let completed = completed.map(|body| String::from_utf8(body.to_vec()).expect("UTF-8"));
+            assert_eq!(completed, added.map(|added| format!("{added}{body}")), "{has}");
+        }
+        assert_eq!(complete(b"", &hostname, 7, now).expect("both").len(), date.len() + id.len());
     }
 
     #[test]

@@ -1,8 +1,11 @@
-//! Room in memory for what strangers send.
+//! Room in memory for messages that come in: for all of them, and for what strangers send.
+//!
+//! All messages share `server.memory`: one that would exceed it is put off before it begins, so that many large ones at a time
+//! cost time and not the process. Whoever may relay may have all of it.
 //!
 //! A report is taken from anybody, and whole: a few dozen strangers that each begin a large one and never end it would
 //! otherwise hold hundreds of megabytes. All of them share one bound, of which one client has a quarter at most, and are put
-//! off while it is reached; clients that may relay do not take part.
+//! off while it is reached; clients that may relay do not take part in that.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -17,6 +20,8 @@ const PART: u64 = 4;
 #[derive(Debug)]
 pub struct Room {
     octets: u64,
+    /// What one client may hold of it.
+    of_one: u64,
     held: Mutex<Held>,
 }
 
@@ -28,9 +33,24 @@ struct Held {
 }
 
 impl Room {
-    /// Room for that many octets.
+    /// Room for that many octets, a quarter of them for one client.
     pub fn new(octets: u64) -> Self {
-        Self { octets, held: Mutex::default() }
+        Self { octets, of_one: octets / PART, held: Mutex::default() }
+    }
+
+    /// Room for that many octets, all of them for whoever comes.
+    pub fn undivided(octets: u64) -> Self {
+        Self { octets, of_one: octets, held: Mutex::default() }
+    }
+
+    /// Whether so many octets fit in now.
+    pub fn fits(&self, octets: u64) -> bool {
+        self.held.lock().all.saturating_add(octets) <= self.octets
+    }
+
+    /// Octets that are held now.
+    pub fn held(&self) -> u64 {
+        self.held.lock().all
     }
 
     /// Whether nothing more fits in.
@@ -63,7 +83,7 @@ impl Share {
         let own = held.by_client.get(&self.client).copied().unwrap_or(0);
         let own = own.saturating_sub(self.octets).saturating_add(octets);
         let all = held.all.saturating_sub(self.octets).saturating_add(octets);
-        if octets > self.octets && (all > self.room.octets || own > self.room.octets / PART) {
+        if octets > self.octets && (all > self.room.octets || own > self.room.of_one) {
             return false;
         }
         held.all = all;
@@ -100,6 +120,14 @@ mod tests {
         assert!(all[0].resize(20) && !room.is_full() && late.resize(5) && room.is_full());
         drop((all, late));
         assert!(room.held.lock().all == 0 && room.held.lock().by_client.is_empty());
+    }
+
+    #[test]
+    fn an_undivided_room_is_for_whoever_comes() {
+        let room = Arc::new(Room::undivided(100));
+        let mut one = Share::new(&room, client(1));
+        assert!(room.fits(100) && !room.fits(101) && one.resize(90) && room.fits(10) && !room.fits(11));
+        assert!(!one.resize(101) && room.held() == 90 && one.resize(100) && room.is_full() && !room.fits(1));
     }
 
     #[test]

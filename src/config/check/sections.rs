@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use super::Context;
 use super::context::{host_name, is_header_name, place_of, section};
-use crate::config::defaults::{LOW_SPACE_FLOOR, SHUTDOWN_GRACE};
+use crate::config::defaults::{LOW_SPACE_FLOOR, MAX_MESSAGE_BYTES, MAX_SESSIONS, MEMORY, SHUTDOWN_GRACE};
 use crate::config::mistake::Place;
 use crate::config::read::{At, Field, List, NameServer, Size};
 use crate::config::{Assignment, AuthMode, Classify, Day, Delivery, Dns, Listener, Log, Queue, Server, Timeouts, raw};
@@ -37,12 +37,15 @@ impl Context<'_> {
             self.out.mistake(&at.place, format!("{:?} is a relative path", at.value), hint);
         }
         let state_dir = state_dir.map(|at| PathBuf::from(&at.value));
+        self.at_least_one(&raw.max_sessions);
         Some(Server {
             day: self.day(&section(&raw.day)),
             hostname: hostname?,
             state_dir: state_dir?,
             shutdown_grace: raw.shutdown_grace.or(SHUTDOWN_GRACE),
             low_space_floor: raw.low_space_floor.or(Size(LOW_SPACE_FLOOR)).0,
+            max_sessions: raw.max_sessions.or(MAX_SESSIONS),
+            memory: raw.memory.or(Size(MEMORY)).0,
             seed: raw.seed.value().copied(),
             users_file: self.beside(&raw.users_file),
         })
@@ -71,6 +74,7 @@ impl Context<'_> {
             let hint = "write address = \"127.0.0.1:2525\"";
             let address = raw.address.required(place, "address", hint, &mut self.out);
             self.check_listener(raw, place);
+            self.check_memory(file, raw);
             self.check_auth(file, raw);
             let Some(at) = address else { continue };
             let twin = listeners.iter().find(|(other, _)| other.address == at.value && at.value.port() != 0);
@@ -87,6 +91,10 @@ impl Context<'_> {
                 max_recipients: raw.max_recipients.or(default.max_recipients),
                 max_errors: raw.max_errors.or(default.max_errors),
                 idle_timeout: raw.idle_timeout.or(default.idle_timeout),
+                busy_idle_timeout: raw.busy_idle_timeout.or(default.busy_idle_timeout),
+                mails_per_session: raw.mails_per_session.value().copied(),
+                max_header_bytes: raw.max_header_bytes.or(Size(default.max_header_bytes)).0,
+                submission: raw.submission.or(default.submission),
                 auth: raw.auth.or(default.auth),
                 ..default
             };
@@ -114,6 +122,23 @@ impl Context<'_> {
             self.out.mistake(&at.place, "below 64 KiB, which RFC 5321 asks every server to take", "");
         }
         self.not_instant(&raw.idle_timeout);
+        self.not_instant(&raw.busy_idle_timeout);
+        self.at_least_one(&raw.mails_per_session);
+        if let Some(at) = raw.max_header_bytes.given().filter(|at| at.value.0 < 16 * 1024) {
+            self.out.mistake(&at.place, "below 16 KiB, which the headers of ordinary mail have", "");
+        }
+    }
+
+    /// The largest message must fit in by itself.
+    fn check_memory(&mut self, file: &raw::File, raw: &raw::Listener) {
+        let memory = &section(&file.server).memory;
+        let largest = raw.max_message_bytes.or(Size(MAX_MESSAGE_BYTES)).0;
+        if memory.or(Size(MEMORY)).0 < largest
+            && let Some(place) = place_of(memory).or(place_of(&raw.max_message_bytes))
+        {
+            let hint = "write a larger server.memory, or a smaller max_message_bytes for the listener";
+            self.out.mistake(place, "the largest message of a listener would not fit into server.memory", hint);
+        }
     }
 
     /// A password goes over the wire as it is, so the wire must be ours.

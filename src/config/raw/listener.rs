@@ -17,6 +17,10 @@ table!(pub(in crate::config) Listener {
     max_recipients: usize,
     max_errors: u32,
     idle_timeout: Duration,
+    busy_idle_timeout: Duration,
+    mails_per_session: u32,
+    max_header_bytes: Size,
+    submission: bool,
     auth: AuthMode,
 });
 

@@ -13,6 +13,8 @@ table!(pub(in crate::config) Server {
     day: Day,
     shutdown_grace: Duration,
     low_space_floor: Size,
+    max_sessions: usize,
+    memory: Size,
     seed: u64,
     users_file: String,
 });

@@ -2,14 +2,17 @@
 //!
 //! Strict where leniency would change what a line means — octets that end lines elsewhere, text after a path, unknown
 //! parameters — and lenient where clients are sloppy without harm: any case, spaces at the end or after the colon of
-//! `FROM:` and `TO:`. Each refusal carries the reply to give, so the session has no opinion on syntax.
+//! `FROM:` and `TO:`. Each refusal carries the reply to give, so the session has no opinion on syntax. What stands behind
+//! the paths, [`super::parameters`] reads.
 //!
 //! Lines may be [`MAX_LINE`] octets long: RFC 5321 §4.5.3.1.4 gives 512 and lets extensions add to it; one limit for
 //! all verbs is easier to reason about and costs nothing.
 
 use super::auth::{AuthRequest, Mechanism};
+use super::parameters::{self, number};
 use crate::ingress::{Refusal, Secret};
 use crate::message::address::BadAddress;
+use crate::message::wishes::{RecipientWishes, Wishes};
 use crate::message::{Domain, Mailbox};
 
 /// Octets of a command line, CRLF included.
@@ -30,11 +33,13 @@ pub enum Command {
     Rcpt(RcptTo),
     /// `DATA`
     Data,
+    /// `BDAT size [LAST]` (RFC 3030 §2)
+    Bdat(Chunk),
     /// `RSET`
     Rset,
     /// `NOOP`, its text ignored
     Noop,
-    /// `VRFY text`
+    /// `VRFY text`, perhaps with SMTPUTF8 (RFC 6531 §3.7.4.2)
     Vrfy,
     /// `HELP`, its text ignored
     Help,
@@ -42,7 +47,7 @@ pub enum Command {
     Quit,
     /// `AUTH mechanism [initial-response]` (RFC 4954)
     Auth(AuthRequest),
-    /// A verb of RFC 5321 or of an extension that is not offered: EXPN, STARTTLS, BDAT, …
+    /// A verb of RFC 5321 or of an extension that is not offered: EXPN, STARTTLS, ETRN, …
     NotImplemented(&'static str),
 }
 
@@ -57,15 +62,35 @@ pub struct MailFrom {
     pub eight_bit: bool,
     /// Whether `AUTH=` was given (RFC 4954 §5). Whom it names is no matter: a client's word for others is not taken.
     pub auth: bool,
+    /// RET, ENVID, SMTPUTF8 and REQUIRETLS.
+    pub wishes: Wishes,
+}
+
+/// What RCPT says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RcptTo {
+    /// The forward path.
+    pub path: RcptPath,
+    /// NOTIFY and ORCPT.
+    pub wishes: RecipientWishes,
 }
 
 /// The forward path of RCPT.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RcptTo {
-    /// An address; a source route is already taken off (RFC 5321 §4.1.1.3).
+pub enum RcptPath {
+    /// An address; a source route is already taken off (RFC 5321 §4.1.1.3). Without SMTPUTF8 it must be ASCII.
     Mailbox(Mailbox),
     /// `<Postmaster>` without a domain: the postmaster of this server (RFC 5321 §4.1.1.3).
     Postmaster,
+}
+
+/// What BDAT announces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Chunk {
+    /// Octets that follow the line; numbers above 2⁶⁴ count as 2⁶⁴ − 1.
+    pub size: u64,
+    /// Whether the message ends with them.
+    pub last: bool,
 }
 
 /// Reads one line, given without its CRLF. `Err` is the reply to give.
@@ -88,24 +113,24 @@ pub fn parse(line: &[u8]) -> Result<Command, Refusal> {
         b"MAIL" => mail(rest).map(Command::Mail),
         b"RCPT" => rcpt(rest).map(Command::Rcpt),
         b"DATA" => no_argument(rest, Command::Data),
+        b"BDAT" => chunk(rest).map(Command::Bdat),
         b"RSET" => no_argument(rest, Command::Rset),
         b"QUIT" => no_argument(rest, Command::Quit),
         b"NOOP" => Ok(Command::Noop),
         b"HELP" => Ok(Command::Help),
         b"VRFY" if rest.is_empty() => Err(syntax("VRFY needs an argument")),
-        b"VRFY" => Ok(Command::Vrfy),
+        b"VRFY" => vrfy(rest),
         b"AUTH" => auth(rest).map(Command::Auth),
         // STARTTLS becomes a command of its own once it is offered.
         b"STARTTLS" => Ok(Command::NotImplemented("STARTTLS")),
         b"EXPN" => Ok(Command::NotImplemented("EXPN")),
-        b"BDAT" => Ok(Command::NotImplemented("BDAT")),
         b"ETRN" => Ok(Command::NotImplemented("ETRN")),
         b"TURN" => Ok(Command::NotImplemented("TURN")),
         _ => Err(Refusal::new(500, 5, 2, "command not recognised")),
     }
 }
 
-fn syntax(text: impl Into<String>) -> Refusal {
+pub(super) fn syntax(text: impl Into<String>) -> Refusal {
     Refusal::new(501, 5, 4, text)
 }
 
@@ -141,84 +166,60 @@ fn auth(rest: &[u8]) -> Result<AuthRequest, Refusal> {
 }
 
 fn mail(rest: &[u8]) -> Result<MailFrom, Refusal> {
-    let (path, parameters) = path(rest, "FROM:")?;
+    let (path, text) = path(rest, "FROM:")?;
     let reverse_path = if path.is_empty() { None } else { Some(mailbox(path, 7)?) };
-    let mut mail = MailFrom { reverse_path, size: None, eight_bit: false, auth: false };
-    let mut body_seen = false;
-    for parameter in parameters.split_ascii_whitespace() {
-        let (name, value) = parameter.split_once('=').map_or((parameter, None), |(name, value)| (name, Some(value)));
-        if name.eq_ignore_ascii_case("SIZE") && mail.size.is_none() {
-            mail.size = Some(size(value)?);
-        } else if name.eq_ignore_ascii_case("BODY") && !body_seen {
-            mail.eight_bit = body(value)?;
-            body_seen = true;
-        } else if name.eq_ignore_ascii_case("AUTH") && !mail.auth {
-            mail.auth =
-                is_xtext(value.unwrap_or("")).then_some(true).ok_or_else(|| syntax("AUTH= needs xtext or <>"))?;
-        } else {
-            return Err(unknown_parameter());
-        }
+    let mut mail = MailFrom { reverse_path, size: None, eight_bit: false, auth: false, wishes: Wishes::default() };
+    parameters::of_mail(text, &mut mail)?;
+    if !mail.wishes.utf8 && mail.reverse_path.as_ref().is_some_and(|path| !path.is_ascii()) {
+        return Err(not_ascii());
     }
     Ok(mail)
 }
 
-fn size(value: Option<&str>) -> Result<u64, Refusal> {
-    match value {
-        Some(digits) if (1..=20).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit()) => {
-            // 20 digits may exceed 64 bits: then it is too big for any limit.
-            Ok(digits.parse().unwrap_or(u64::MAX))
-        }
-        _ => Err(syntax("SIZE= needs a number of octets")),
-    }
+/// RFC 3030 §2: what follows the line is text, whatever is wrong with the line. So this is the one command whose refusal must
+/// end the session, see [`is_chunk`].
+fn chunk(rest: &[u8]) -> Result<Chunk, Refusal> {
+    let wrong = || syntax("BDAT takes a number of octets, and LAST behind the last of them");
+    let mut words = std::str::from_utf8(rest).map_err(|_| wrong())?.split_ascii_whitespace();
+    let size = words.next().and_then(number).ok_or_else(wrong)?;
+    let last = match words.next() {
+        None => false,
+        Some(word) if word.eq_ignore_ascii_case("LAST") => true,
+        Some(_) => return Err(wrong()),
+    };
+    if words.next().is_some() { Err(wrong()) } else { Ok(Chunk { size, last }) }
 }
 
-fn body(value: Option<&str>) -> Result<bool, Refusal> {
-    match value {
-        Some(kind) if kind.eq_ignore_ascii_case("7BIT") => Ok(false),
-        Some(kind) if kind.eq_ignore_ascii_case("8BITMIME") => Ok(true),
-        _ => Err(syntax("BODY= must be 7BIT or 8BITMIME")),
-    }
+/// Whether a line that is no command was to be BDAT: then nobody knows where the next command begins.
+pub(super) fn is_chunk(line: &[u8]) -> bool {
+    line.get(..4).is_some_and(|verb| verb.eq_ignore_ascii_case(b"BDAT"))
 }
 
-/// RFC 3461 §4: printable ASCII without `+` and `=`, and `+` with two hexadecimal digits for the rest.
-fn is_xtext(text: &str) -> bool {
-    let hex = |digit: Option<u8>| digit.is_some_and(|digit| matches!(digit, b'0'..=b'9' | b'A'..=b'F'));
-    let mut octets = text.bytes();
-    while let Some(octet) = octets.next() {
-        let fits = match octet {
-            b'+' => hex(octets.next()) && hex(octets.next()),
-            b'=' => false,
-            octet => octet.is_ascii_graphic(),
-        };
-        if !fits {
-            return false;
-        }
-    }
-    !text.is_empty()
+/// RFC 6531 §3.7.4.2: a name that is not ASCII comes with SMTPUTF8. Nobody is verified either way.
+fn vrfy(rest: &[u8]) -> Result<Command, Refusal> {
+    let has_utf8 =
+        rest.rsplit(|octet| *octet == b' ').next().is_some_and(|word| word.eq_ignore_ascii_case(b"SMTPUTF8"));
+    if rest.is_ascii() || has_utf8 && std::str::from_utf8(rest).is_ok() { Ok(Command::Vrfy) } else { Err(not_ascii()) }
 }
 
 /// Also the answer to a parameter of an extension that this session does not have.
 pub(super) fn unknown_parameter() -> Refusal {
-    Refusal::new(555, 5, 4, "parameter not recognised, not offered or given twice")
+    Refusal::new(555, 5, 4, "parameter not recognised or not offered")
 }
 
 fn rcpt(rest: &[u8]) -> Result<RcptTo, Refusal> {
-    let (path, parameters) = path(rest, "TO:")?;
-    if !parameters.is_empty() {
-        return Err(unknown_parameter());
-    }
-    if path.eq_ignore_ascii_case("postmaster") {
-        return Ok(RcptTo::Postmaster);
-    }
-    if path.is_empty() {
-        return Err(Refusal::new(501, 1, 3, "the null path is no recipient"));
-    }
-    mailbox(path, 3).map(RcptTo::Mailbox)
+    let (path, text) = path(rest, "TO:")?;
+    let path = match path {
+        "" => return Err(Refusal::new(501, 1, 3, "the null path is no recipient")),
+        postmaster if postmaster.eq_ignore_ascii_case("postmaster") => RcptPath::Postmaster,
+        address => RcptPath::Mailbox(mailbox(address, 3)?),
+    };
+    Ok(RcptTo { path, wishes: parameters::of_rcpt(text)? })
 }
 
 /// Takes `KEYWORD<path> parameters` apart: what stands between the brackets, and the parameters.
 fn path<'a>(rest: &'a [u8], keyword: &str) -> Result<(&'a str, &'a str), Refusal> {
-    let text = std::str::from_utf8(rest).ok().filter(|text| text.is_ascii()).ok_or_else(not_ascii)?;
+    let text = std::str::from_utf8(rest).map_err(|_| Refusal::new(553, 6, 7, "address is not UTF-8"))?;
     let after = match text.get(..keyword.len()) {
         Some(start) if start.eq_ignore_ascii_case(keyword) => text[keyword.len()..].trim_start_matches(' '),
         _ => return Err(syntax(format!("{keyword}<address> must follow"))),
@@ -258,10 +259,7 @@ fn mailbox(path: &str, detail: u16) -> Result<Mailbox, Refusal> {
         Some(Some((route, address))) if is_route(route) => address,
         Some(_) => return Err(Refusal::new(501, 1, detail, "source route is not valid")),
     };
-    address.parse().map_err(|why: BadAddress| match why {
-        BadAddress::NotAscii => not_ascii(),
-        why => Refusal::new(501, 1, detail, why.to_string()),
-    })
+    Mailbox::international(address).map_err(|why| Refusal::new(501, 1, detail, why.to_string()))
 }
 
 /// `a,@b,@c`: the route behind its first `@`.
@@ -272,7 +270,7 @@ fn is_route(route: &str) -> bool {
 }
 
 /// RFC 6531 §3.5: an address that needs SMTPUTF8.
-fn not_ascii() -> Refusal {
+pub(super) fn not_ascii() -> Refusal {
     Refusal::new(553, 6, 7, BadAddress::NotAscii.to_string())
 }
 
@@ -284,7 +282,7 @@ mod tests {
 
     fn mail(reverse_path: Option<&str>, size: Option<u64>, eight_bit: bool) -> Command {
         let reverse_path = reverse_path.map(|text| text.parse().expect("valid"));
-        Command::Mail(MailFrom { reverse_path, size, eight_bit, auth: false })
+        Command::Mail(MailFrom { reverse_path, size, eight_bit, auth: false, wishes: Wishes::default() })
     }
 
     fn auth(mechanism: Option<Mechanism>, initial: Option<&str>) -> Command {
@@ -293,7 +291,12 @@ mod tests {
     }
 
     fn rcpt(address: &str) -> Command {
-        Command::Rcpt(RcptTo::Mailbox(address.parse().expect("valid")))
+        let path = RcptPath::Mailbox(Mailbox::international(address).expect("valid"));
+        Command::Rcpt(RcptTo { path, wishes: RecipientWishes::default() })
+    }
+
+    fn bdat(size: u64, last: bool) -> Command {
+        Command::Bdat(Chunk { size, last })
     }
 
     #[test]
@@ -311,7 +314,12 @@ mod tests {
             ("MAIL FROM:<\"a> b\\\"\"@b.org>", mail(Some("\"a> b\\\"\"@b.org"), None, false)),
             ("RCPT TO:<a@[192.0.2.1]>", rcpt("a@[192.0.2.1]")),
             ("RCPT TO:<@x.org:a@b.org> ", rcpt("a@b.org")),
-            ("RCPT TO:<PostMaster>", Command::Rcpt(RcptTo::Postmaster)),
+            (
+                "RCPT TO:<PostMaster>",
+                Command::Rcpt(RcptTo { path: RcptPath::Postmaster, wishes: RecipientWishes::default() }),
+            ),
+            ("RCPT TO:<ü@bücher.example>", rcpt("ü@bücher.example")),
+            ("VRFY ü SMTPUTF8", Command::Vrfy),
             ("DATA", Command::Data),
             ("data ", Command::Data),
             ("RSET", Command::Rset),
@@ -326,7 +334,10 @@ mod tests {
             ("auth plain  AHg= ", auth(Some(Mechanism::Plain), Some("AHg="))),
             ("AUTH LOGIN =", auth(Some(Mechanism::Login), Some("="))),
             ("AUTH CRAM-MD5", auth(None, None)),
-            ("BDAT 10 LAST", Command::NotImplemented("BDAT")),
+            ("BDAT 10", bdat(10, false)),
+            ("bdat 10 last ", bdat(10, true)),
+            ("BDAT 0 LAST", bdat(0, true)),
+            ("BDAT 99999999999999999999", bdat(u64::MAX, false)),
         ] {
             assert_eq!(parse(line.as_bytes()), Ok(command), "{line}");
         }
@@ -368,9 +379,11 @@ mod tests {
             (b"MAIL FROM:<a@b.org> SIZE=111111111111111111111", "501 5.5.4"),
             (b"MAIL FROM:<a@b.org> BODY=BINARYMIME", "501 5.5.4"),
             (b"MAIL FROM:<a@b.org> BODY", "501 5.5.4"),
-            (b"MAIL FROM:<a@b.org> SIZE=1 SIZE=2", "555 5.5.4"),
-            (b"MAIL FROM:<a@b.org> SMTPUTF8", "555 5.5.4"),
-            (b"MAIL FROM:<a@b.org> AUTH=<> AUTH=<>", "555 5.5.4"),
+            (b"MAIL FROM:<a@b.org> SIZE=1 SIZE=2", "501 5.5.4"),
+            (b"MAIL FROM:<a@b.org> SMTPUTF9", "555 5.5.4"),
+            (b"MAIL FROM:<\xff@b.org> SMTPUTF8", "553 5.6.7"),
+            (b"MAIL FROM:<\xc3\xa4@b..org> SMTPUTF8", "501 5.1.7"),
+            (b"MAIL FROM:<a@b.org> AUTH=<> AUTH=<>", "501 5.5.4"),
             (b"MAIL FROM:<a@b.org> AUTH=", "501 5.5.4"),
             (b"MAIL FROM:<a@b.org> AUTH", "501 5.5.4"),
             (b"MAIL FROM:<a@b.org> AUTH=a=b", "501 5.5.4"),
@@ -385,7 +398,17 @@ mod tests {
             (b"RCPT TO:<\xff@b.org>", "553 5.6.7"),
             (b"RCPT TO:<>", "501 5.1.3"),
             (b"RCPT TO:<a@b..org>", "501 5.1.3"),
-            (b"RCPT TO:<a@b.org> NOTIFY=NEVER", "555 5.5.4"),
+            (b"RCPT TO:<a@b.org> SIZE=1", "555 5.5.4"),
+            (b"RCPT TO:<a@b.org> NOTIFY=", "501 5.5.4"),
+            (b"BDAT", "501 5.5.4"),
+            (b"BDAT -1", "501 5.5.4"),
+            (b"BDAT 1x", "501 5.5.4"),
+            (b"BDAT 1 LATE", "501 5.5.4"),
+            (b"BDAT 1 LAST x", "501 5.5.4"),
+            (b"BDAT 111111111111111111111", "501 5.5.4"),
+            (b"BDAT \xff", "501 5.5.4"),
+            (b"VRFY \xc3\xa4", "553 5.6.7"),
+            (b"VRFY \xff SMTPUTF8", "553 5.6.7"),
             (b"RCPT FROM:<a@b.org>", "501 5.5.4"),
             (b"DATA x", "501 5.5.4"),
             (b"RSET x", "501 5.5.4"),

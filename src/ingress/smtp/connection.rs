@@ -2,6 +2,9 @@
 //!
 //! Reads, lets the session go as far as it can, sends all its replies in one write, and so on until it says that it is
 //! over. Every wait has the idle limit and ends when the server stops.
+//!
+//! Thousands of clients connect and say nothing for minutes, so a connection that waits for a command holds almost nothing:
+//! a buffer of [`SMALL`] octets for the command, none for replies, and a large one only while text or long groups come.
 
 use std::mem::MaybeUninit;
 use std::pin::Pin;
@@ -16,14 +19,17 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Sleep, timeout};
 
+use super::patience::{Limits, Load};
 use super::session::{Effect, Session, Terms};
 use crate::ingress::{IngressStats, Intake, Transaction};
 
 /// How long a stranger's report may take from `354` to its final dot: longer than the block time-out of RFC 5321 §4.5.3.2.5
 /// for any mail of a few blocks, and short enough that nobody keeps others out by sending an octet now and then.
 const REPORT_TIME: Duration = Duration::from_secs(10 * 60);
-/// Octets asked of the kernel at a time.
+/// Octets asked of the kernel at a time, while much comes.
 const READ: usize = 16 * 1024;
+/// Octets asked for while only a command may come.
+const SMALL: usize = 512;
 /// How long, and how much, is read from a client after the last reply, so that closing with unread input does not
 /// destroy that reply on its way (RST).
 const LINGER: Duration = Duration::from_secs(2);
@@ -35,10 +41,15 @@ pub(super) struct Connection {
     /// By which new sessions begin.
     terms: Arc<RwLock<Arc<Terms>>>,
     idle: Duration,
+    /// The same while places are scarce.
+    busy: Duration,
     intake: Arc<dyn Intake>,
     stats: Arc<IngressStats>,
     stopped: watch::Receiver<bool>,
+    load: Load,
     input: BytesMut,
+    /// Whether the last read filled all that was there.
+    flows: bool,
     out: Vec<u8>,
     /// When the report that is being received has taken too long.
     deadline: Option<Pin<Box<Sleep>>>,
@@ -62,9 +73,26 @@ impl Connection {
         intake: Arc<dyn Intake>,
         stats: Arc<IngressStats>,
         stopped: watch::Receiver<bool>,
+        load: Load,
     ) -> Self {
-        let idle = terms.read().listener.idle_timeout;
-        Self { session, terms, idle, intake, stats, stopped, input: BytesMut::new(), out: Vec::new(), deadline: None }
+        let (idle, busy) = {
+            let listener = &terms.read().listener;
+            (listener.idle_timeout, listener.busy_idle_timeout)
+        };
+        Self {
+            session,
+            terms,
+            idle,
+            busy,
+            intake,
+            stats,
+            stopped,
+            load,
+            input: BytesMut::new(),
+            flows: false,
+            out: Vec::new(),
+            deadline: None,
+        }
     }
 
     /// Serves until the session is over. The stream is left to the caller to close.
@@ -72,7 +100,8 @@ impl Connection {
         let ended = self.serve(stream).await;
         self.count_replies();
         if ended == Ended::Dropped {
-            linger(stream).await;
+            // Boxed, as it is large and most connections never come here.
+            Box::pin(linger(stream)).await;
         }
         if let Some(refusal) = self.session.last_refusal() {
             tracing::info!(
@@ -88,6 +117,9 @@ impl Connection {
         let mut effect = self.session.greet(spoke_already(stream), &mut self.out);
         let mut told_to_stop = false;
         loop {
+            if let Some(pause) = self.session.pause() {
+                let _ = timeout(pause, told(&mut self.stopped)).await;
+            }
             if !self.flush(stream).await {
                 return Ended::Gone;
             }
@@ -144,9 +176,10 @@ impl Connection {
     }
 
     async fn wait(&mut self, stream: &mut TcpStream, told_to_stop: bool) -> Arrived {
-        if self.input.capacity() - self.input.len() < READ / 4 {
-            self.input.reserve(READ);
-        }
+        self.make_room();
+        let spare = self.input.capacity() - self.input.len();
+        let calm = self.idle;
+        let limits = Limits { calm, busy: if self.session.takes_text() { calm } else { self.busy } };
         if !self.session.takes_room() {
             self.deadline = None;
         } else if self.deadline.is_none() {
@@ -159,16 +192,30 @@ impl Connection {
                 None => std::future::pending().await,
             }
         };
-        let read = timeout(self.idle, stream.read_buf(&mut self.input));
+        let read = self.load.read(stream, &mut self.input, limits);
         tokio::select! {
             biased;
             () = told(&mut self.stopped), if !told_to_stop => Arrived::Stop,
             () = over => Arrived::TooSlow,
             read = read => match read {
-                Ok(Ok(0) | Err(_)) => Arrived::Gone,
-                Ok(Ok(_)) => Arrived::Input,
-                Err(_) => Arrived::Silence,
+                Some(Ok(0) | Err(_)) => Arrived::Gone,
+                Some(Ok(octets)) => {
+                    self.flows = octets == spare;
+                    Arrived::Input
+                }
+                None => Arrived::Silence,
             },
+        }
+    }
+
+    /// Has a buffer for what may come next, and no larger one.
+    fn make_room(&mut self) {
+        let most = if self.session.takes_text() || self.flows { READ } else { SMALL };
+        if self.input.is_empty() && self.input.capacity() > most {
+            self.input = BytesMut::new();
+        }
+        if self.input.capacity() - self.input.len() < most / 4 {
+            self.input.reserve(most);
         }
     }
 
@@ -177,8 +224,8 @@ impl Connection {
         if self.out.is_empty() {
             return true;
         }
-        let sent = timeout(self.idle, stream.write_all(&self.out)).await;
-        self.out.clear();
+        let out = std::mem::take(&mut self.out);
+        let sent = timeout(self.idle, stream.write_all(&out)).await;
         self.count_replies();
         matches!(sent, Ok(Ok(())))
     }
@@ -230,4 +277,91 @@ async fn linger(stream: &mut TcpStream) {
 pub(super) async fn told(stopped: &mut watch::Receiver<bool>) {
     // An error means that the sender is gone.
     let _ = stopped.wait_for(|stop| *stop).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::mem::size_of_val;
+
+    use super::*;
+    use crate::config::Listener;
+    use crate::ingress::smtp::seats::Seats;
+    use crate::ingress::{Accepting, Admission, Refusal};
+    use crate::message::MessageId;
+
+    struct Nobody;
+
+    impl Admission for Nobody {
+        fn ready(&self) -> Result<(), Refusal> {
+            Ok(())
+        }
+    }
+
+    impl Intake for Nobody {
+        fn accept(&self, _: Transaction) -> Accepting<'_> {
+            Box::pin(async { Ok(MessageId(1)) })
+        }
+    }
+
+    fn connection() -> Connection {
+        let trust = vec!["127.0.0.0/8".parse().expect("valid")];
+        let listener = Listener { trust, ..Listener::at("127.0.0.1:0".parse().expect("valid")) };
+        let (seats, stats) = (Arc::new(Seats::new(&listener)), Arc::<IngressStats>::default());
+        let hostname = "relay.example.net".parse().expect("valid");
+        let terms = Arc::new(Terms { index: 0, hostname, listener });
+        let session = Session::new(Arc::clone(&terms), "127.0.0.1:4000".parse().expect("valid"));
+        let intake: Arc<dyn Intake> = Arc::new(Nobody);
+        let load = Load::new(&seats, &stats, &intake);
+        Connection::new(session, Arc::new(RwLock::new(terms)), intake, stats, watch::channel(false).1, load)
+    }
+
+    /// What the client says, in pieces as the buffer has room for them; what the connection holds when it waits again.
+    async fn hears(connection: &mut Connection, stream: &mut TcpStream, mut said: &[u8]) -> usize {
+        while !said.is_empty() {
+            connection.make_room();
+            let spare = connection.input.capacity() - connection.input.len();
+            let (now, later) = said.split_at(spare.min(said.len()));
+            connection.input.extend_from_slice(now);
+            connection.flows = now.len() == spare;
+            said = later;
+            if let Effect::Deliver(transaction) = connection.advance() {
+                connection.deliver(*transaction).await;
+                connection.advance();
+            }
+            assert!(connection.flush(stream).await);
+        }
+        connection.make_room();
+        connection.input.capacity() + connection.out.capacity()
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_waits_for_a_command_holds_little() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bound");
+        let address = listener.local_addr().expect("address");
+        let (ours, theirs) = tokio::join!(listener.accept(), TcpStream::connect(address));
+        let (mut stream, _client) = (ours.expect("accepted").0, theirs.expect("connected"));
+        let mut connection = connection();
+        connection.session.greet(false, &mut connection.out);
+        assert!(connection.flush(&mut stream).await);
+        let recipients = "RCPT TO:<someone@example.org>\r\n".repeat(500);
+        for said in ["", "EHLO client.example\r\n", "MAIL FROM:<a@example.org>\r\n", &recipients, "NOOP\r\n"] {
+            let held = hears(&mut connection, &mut stream, said.as_bytes()).await;
+            assert!(held <= SMALL || said.len() > SMALL && held <= 2 * READ, "{held} octets behind {:.20}", said);
+        }
+        let held = hears(&mut connection, &mut stream, b"DATA\r\n").await;
+        assert!((READ / 4..=2 * READ).contains(&held), "{held}");
+        let text = format!("{}\r\n.\r\n", "x".repeat(100_000));
+        hears(&mut connection, &mut stream, text.as_bytes()).await;
+        let held = hears(&mut connection, &mut stream, b"NOOP\r\n").await;
+        assert!(held <= SMALL, "{held} octets when the message is gone");
+    }
+
+    #[tokio::test]
+    async fn the_task_of_a_connection_is_small() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bound");
+        let address = listener.local_addr().expect("address");
+        let mut stream = TcpStream::connect(address).await.expect("connected");
+        let octets = size_of_val(&connection().run(&mut stream));
+        assert!(octets <= 3072, "{octets} octets for each connection");
+    }
 }

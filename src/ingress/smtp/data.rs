@@ -1,9 +1,13 @@
-//! The text of a message between `354` and the final dot (RFC 5321 §4.1.1.4, §4.5.2).
+//! The text of a message: between `354` and the final dot (RFC 5321 §4.1.1.4, §4.5.2), or in chunks of BDAT (RFC 3030).
 //!
 //! Only CRLF `.` CRLF ends it. What other programs may take for a line end — bare LF, bare CR, CR CR LF — does not:
 //! a server that is generous here lets an attacker hide a second message inside the first ("SMTP smuggling"). Such a
 //! message is read to its real end and then refused (§2.3.8), and so is one with NUL, with a line above [`MAX_LINE`]
 //! octets, or above the size limit; of a refused message nothing more is kept in memory.
+//!
+//! In chunks nothing ends the text but the word of the client, and no dot is stuffed; what is no line end there is none
+//! either, since the text goes on to hosts that take it by DATA. A last line without its CRLF is given one: the next host
+//! could not be told otherwise, and to signatures it is the same (RFC 6376 §3.4.3).
 //!
 //! The reader takes its input in any pieces with the same result. It jumps from line end to line end (`memchr`) and
 //! copies long runs at once; octets are looked at one by one only around line ends.
@@ -28,6 +32,8 @@ pub struct DataReader {
     line: usize,
     eight_bit: bool,
     fault: Option<Fault>,
+    /// Whether dots are stuffed and one of them ends the text.
+    dots: bool,
 }
 
 /// Where in the text the reader stands.
@@ -102,7 +108,13 @@ impl DataReader {
             line: 0,
             eight_bit: false,
             fault: None,
+            dots: true,
         }
+    }
+
+    /// The same for a message in chunks: feed it what they hold, and say [`DataReader::last`] behind the last.
+    pub fn in_chunks(limit: u64, expected: Option<u64>) -> Self {
+        Self { dots: false, ..Self::new(limit, expected) }
     }
 
     /// Takes the next piece; returns how much of it belongs to the message (all of it, until the end is found).
@@ -112,7 +124,7 @@ impl DataReader {
         let mut run = 0;
         while let Some(&byte) = input.get(i) {
             match self.at {
-                At::LineStart if byte == b'.' => {
+                At::LineStart if byte == b'.' && self.dots => {
                     self.store(&input[run..i]);
                     i += 1;
                     run = i;
@@ -195,9 +207,35 @@ impl DataReader {
         self.body.extend_from_slice(octets);
     }
 
+    /// The last chunk was fed: the text ends here.
+    pub fn last(&mut self) {
+        match self.at {
+            At::Cr => self.bare_cr(),
+            At::Line if self.fault.is_none() && self.total <= self.limit => self.body.extend_from_slice(b"\r\n"),
+            _ => {}
+        }
+        self.at = At::End;
+    }
+
+    /// Octets fed so far that count against the limit.
+    pub fn total(&self) -> u64 {
+        self.total
+    }
+
     /// Octets of memory it holds.
     pub fn held(&self) -> u64 {
         self.body.capacity() as u64
+    }
+
+    /// Octets of memory it will hold when it was fed so many more: a buffer that is full is doubled.
+    pub fn held_after(&self, more: usize) -> u64 {
+        let (len, capacity) = (self.body.len().saturating_add(more), self.body.capacity());
+        if self.fault.is_some() || len <= capacity { capacity as u64 } else { len.max(2 * capacity) as u64 }
+    }
+
+    /// Why it will be refused, as far as it is known.
+    pub fn fault(&self) -> Option<Fault> {
+        if self.total > self.limit { Some(Fault::TooBig) } else { self.fault }
     }
 
     /// There is no room for it: what it holds is forgotten, and it is refused at its end.
@@ -212,10 +250,7 @@ impl DataReader {
 
     /// The message, or why it is refused. Size goes first: it holds whatever else is wrong.
     pub fn finish(self) -> Result<Text, Fault> {
-        if self.total > self.limit {
-            return Err(Fault::TooBig);
-        }
-        match self.fault {
+        match self.fault() {
             Some(fault) => Err(fault),
             None => Ok(Text { body: self.body.freeze(), eight_bit: self.eight_bit }),
         }
@@ -309,6 +344,49 @@ mod tests {
         }
     }
 
+    /// What a message in such chunks is.
+    fn in_chunks(chunks: &[&[u8]], limit: u64) -> Result<Text, Fault> {
+        let mut reader = DataReader::in_chunks(limit, None);
+        for chunk in chunks {
+            assert_eq!(reader.feed(chunk), chunk.len(), "all of it is text");
+        }
+        reader.last();
+        assert!(reader.ended());
+        reader.finish()
+    }
+
+    #[test]
+    fn chunks_have_no_dots_and_an_open_last_line_is_closed() {
+        for (chunks, result) in [
+            (&[""][..], text("")),
+            (&["a\r\n"], text("a\r\n")),
+            (&["a"], text("a\r\n")),
+            (&[".\r\n", "..\r\n.\r\n"], text(".\r\n..\r\n.\r\n")),
+            (&["a\r", "\nb\r\n"], text("a\r\nb\r\n")),
+            (&["a\r"], Some(Err(Fault::BareCr))),
+            (&["a\r", "b\r\n"], Some(Err(Fault::BareCr))),
+            (&["a\n", ".\r\n"], Some(Err(Fault::BareLf))),
+            (&["a\0"], Some(Err(Fault::Nul))),
+            (&["12345678"], text("12345678\r\n")),
+            (&["1234", "56789"], Some(Err(Fault::TooBig))),
+        ] {
+            let chunks: Vec<&[u8]> = chunks.iter().map(|chunk| chunk.as_bytes()).collect();
+            assert_eq!(Some(in_chunks(&chunks, 8)), result, "{chunks:?}");
+        }
+    }
+
+    #[test]
+    fn what_will_be_held_is_known_before() {
+        let mut reader = DataReader::in_chunks(u64::MAX, Some(100));
+        for more in [1, 99, 1, 50, 500, 10_000, 3] {
+            let expected = reader.held_after(more);
+            reader.feed(&vec![b'x'; more]);
+            assert_eq!(reader.held(), expected, "{more}");
+        }
+        reader.no_room();
+        assert_eq!((reader.held_after(1 << 20), reader.held(), reader.fault()), (0, 0, Some(Fault::NoRoom)));
+    }
+
     #[test]
     fn size_counts_the_text_without_stuffing_and_final_dot() {
         let input = b"..234\r\n.\r\n";
@@ -357,6 +435,34 @@ mod tests {
             prop_assert_eq!(&read(&input, limit, &[]), &expected);
             prop_assert_eq!(&read(&input, limit, &[1]), &expected);
             prop_assert_eq!(&read(&input, limit, &pieces), &expected);
+        }
+
+        #[test]
+        fn chunks_give_what_dots_give(
+            parts in proptest::collection::vec(octets(), 0..4),
+            limit in 0u64..80,
+        ) {
+            // The same lines by DATA: every line end in its place, every leading dot stuffed.
+            let whole = parts.concat();
+            let mut lines = Vec::new();
+            let mut rest = &whole[..];
+            while let Some(len) = rest.windows(2).position(|pair| pair == b"\r\n") {
+                lines.push(&rest[..len]);
+                rest = &rest[len + 2..];
+            }
+            let is_open = !rest.is_empty();
+            lines.extend(is_open.then_some(rest));
+            let mut stuffed = Vec::new();
+            for line in lines {
+                stuffed.extend_from_slice(if line.starts_with(b".") { b"." } else { b"" });
+                stuffed.extend_from_slice(line);
+                stuffed.extend_from_slice(b"\r\n");
+            }
+            stuffed.extend_from_slice(b".\r\n");
+            let chunks: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
+            // The line end that was added does not count.
+            let by_data = read(&stuffed, if is_open { limit + 2 } else { limit }, &[]).0.expect("ended");
+            prop_assert_eq!(in_chunks(&chunks, limit), by_data);
         }
 
         #[test]

@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::connection::Connection;
+use super::patience::Load;
 use super::seats::Seats;
 use super::session::{Session, TOO_MANY_CONNECTIONS, Terms, client_key};
 use super::sockets::Came;
@@ -88,7 +89,9 @@ impl Door {
 
     fn admit(&self, stream: TcpStream, client: SocketAddr, sessions: &mut JoinSet<()>) {
         let terms = Arc::clone(&self.terms.read());
-        let Some(seat) = Seats::take(&self.seats, client_key(client)) else {
+        let seat = Seats::take(&self.seats, client_key(client));
+        let most = self.intake.max_sessions();
+        let Some((seat, open)) = seat.and_then(|seat| Some((seat, OpenSession::take(&self.stats, most)?))) else {
             IngressStats::add(&self.stats.refused_connections, 1);
             IngressStats::add(&self.stats.replies[2], 1);
             tracing::info!(%client, listener = terms.index, "connection refused: too many");
@@ -104,8 +107,8 @@ impl Door {
             Arc::clone(&self.intake),
             Arc::clone(&self.stats),
             self.stopped.clone(),
+            Load::new(&self.seats, &self.stats, &self.intake),
         );
-        let open = OpenSession::new(&self.stats);
         sessions.spawn(async move {
             let mut stream = stream;
             connection.run(&mut stream).await;
@@ -125,10 +128,12 @@ async fn reached(moved: &mut watch::Receiver<Phase>, phase: Phase) {
 struct OpenSession(Arc<IngressStats>);
 
 impl OpenSession {
-    fn new(stats: &Arc<IngressStats>) -> Self {
+    /// One more, unless there are `most` already.
+    fn take(stats: &Arc<IngressStats>, most: u64) -> Option<Self> {
+        let one_more = |open: u64| (open < most).then(|| open + 1);
+        stats.sessions_open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()?;
         IngressStats::add(&stats.sessions, 1);
-        IngressStats::add(&stats.sessions_open, 1);
-        Self(Arc::clone(stats))
+        Some(Self(Arc::clone(stats)))
     }
 }
 

@@ -3,14 +3,17 @@
 //! [`command`] reads one line, [`data`] reads a message, [`auth`] is the talk of a login, [`session`] is the dialogue; all
 //! four are pure: octets in, replies and effects out. [`server`] gives them sockets, limits and an end.
 //!
-//! Offered: PIPELINING (RFC 2920), SIZE (RFC 1870), 8BITMIME (RFC 6152), ENHANCEDSTATUSCODES (RFC 2034), and AUTH (RFC
-//! 4954) where nobody listens in between. Not yet: STARTTLS; its place is marked in [`command::Command`] and [`auth`].
+//! Offered: PIPELINING (RFC 2920), SIZE (RFC 1870), 8BITMIME (RFC 6152), SMTPUTF8 (RFC 6531), CHUNKING (RFC 3030, without
+//! BINARYMIME: most hosts that mail goes on to could not take it), DSN (RFC 3461), LIMITS (RFC 9422), ENHANCEDSTATUSCODES (RFC
+//! 2034), REQUIRETLS (RFC 8689) over TLS, and AUTH (RFC 4954) where nobody listens in between. Not yet: STARTTLS; its place is marked in [`command::Command`] and [`auth`].
 
 pub mod auth;
 pub mod command;
 mod connection;
 pub mod data;
 mod door;
+mod parameters;
+mod patience;
 mod reply;
 mod seats;
 pub mod server;

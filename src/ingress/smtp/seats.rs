@@ -43,6 +43,12 @@ impl Seats {
         (taken.most, taken.most_per_client) = (listener.max_connections, listener.max_connections_per_client);
     }
 
+    /// How many are taken, and how many there are.
+    pub(super) fn taken(&self) -> (usize, usize) {
+        let taken = self.taken.lock();
+        (taken.total, taken.most)
+    }
+
     /// A place for this client, if there is one.
     pub(super) fn take(seats: &Arc<Self>, client: IpAddr) -> Option<Seat> {
         let client = network(client);

@@ -435,15 +435,14 @@ mod tests {
 
     fn listener() -> Listener {
         Listener {
-            address: "127.0.0.1:0".parse().expect("valid"),
             trust: vec!["127.0.0.0/8".parse().expect("valid")],
             max_connections: 10,
             max_connections_per_client: 10,
             max_message_bytes: 100_000,
             max_recipients: 10,
             max_errors: 5,
-            idle_timeout: Duration::from_secs(300),
             auth: AuthMode::Off,
+            ..Listener::at("127.0.0.1:0".parse().expect("valid"))
         }
     }
 
@@ -509,8 +508,17 @@ mod tests {
             client
         }
 
+        /// Sends it at once; only behind EHLO it waits for the answer, as a client must.
         async fn send(&mut self, text: &str) {
-            self.0.get_mut().write_all(text.as_bytes()).await.expect("sent");
+            let (hello, rest) = match text.split_once("\r\n") {
+                Some((hello, rest)) if hello.starts_with("EHLO") && !rest.is_empty() => (hello, rest),
+                _ => ("", text),
+            };
+            if !hello.is_empty() {
+                self.0.get_mut().write_all(format!("{hello}\r\n").as_bytes()).await.expect("sent");
+                self.0.fill_buf().await.expect("answered");
+            }
+            self.0.get_mut().write_all(rest.as_bytes()).await.expect("sent");
         }
 
         /// The next reply's last line; empty at the end of the connection.

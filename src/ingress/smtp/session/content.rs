@@ -1,17 +1,22 @@
-//! The message: from DATA over the final dot to the reply (RFC 5321 §4.1.1.4), and the room it takes meanwhile.
+//! The message: from DATA over the final dot to the reply (RFC 5321 §4.1.1.4), and what is looked at in any message.
 //!
 //! [`DataReader`] reads the text; here is when it may come, what is refused at its end, and that a message is answered
-//! only by [`Session::answered`], when the shell has made it durable.
+//! only by [`Session::answered`], when the shell has made it durable. Octets above 127 are taken in header and body, whatever
+//! the envelope promised: clients that say neither 8BITMIME nor SMTPUTF8 and send them are many, and refusing them helps
+//! nobody; [`Transaction::eight_bit`] remembers what is there.
 
 use bytes::{Buf, BytesMut};
 
-use super::end::{sequence, stopping};
+use super::end::sequence;
+use super::envelope::Envelope;
+use super::held::Held;
 use super::hello::Helo;
 use super::{Effect, Phase, Session};
 use crate::ingress::smtp::data::DataReader;
 use crate::ingress::{Admission, Refusal, Share, Transaction};
 use crate::message::MessageId;
 use crate::message::header::Headers;
+use crate::message::wishes::TlsWish;
 
 /// `Received:` lines above which a message is taken for one that goes in circles (RFC 5321 §6.3: at least 100).
 pub const MAX_HOPS: usize = 100;
@@ -28,14 +33,19 @@ impl Session {
                 self.phase = Phase::Mail(envelope);
                 self.refuse(Refusal::new(554, 5, 1, "no valid recipients"), out);
             }
-            Phase::Mail(envelope) => {
-                let limit = self.terms.listener.max_message_bytes;
-                let limit = envelope.report.map_or(limit, |max| max.min(limit));
-                let reader = DataReader::new(limit, envelope.size);
-                let room = admission.room().filter(|_| envelope.report.is_some() && !self.may_relay());
-                self.share = room.map(|room| Share::new(&room, self.client.ip()));
-                self.phase = Phase::Data(envelope, reader);
+            Phase::Mail(mut envelope) => {
+                let expected = envelope.size;
+                if let Err(refusal) = self.take_room(&mut envelope, expected, admission) {
+                    self.phase = Phase::Mail(envelope);
+                    return self.refuse(refusal, out);
+                }
+                let reader = DataReader::new(self.limit(&envelope), expected);
+                self.phase = Phase::Data(Box::new((envelope, reader)));
                 self.replies.write(out, 354, None, "end data with <CRLF>.<CRLF>");
+            }
+            Phase::Chunks(begun) => {
+                self.phase = Phase::Chunks(begun);
+                self.refuse(sequence("the message has begun with BDAT, which DATA cannot end"), out);
             }
             other => {
                 self.phase = other;
@@ -44,24 +54,47 @@ impl Session {
         }
     }
 
+    /// Octets the message may have.
+    pub(super) fn limit(&self, envelope: &Envelope) -> u64 {
+        let limit = self.terms.listener.max_message_bytes;
+        envelope.report.map_or(limit, |max| max.min(limit))
+    }
+
+    /// Keeps memory free for a message that is about to begin, or says that there is none.
+    pub(super) fn take_room(
+        &self,
+        envelope: &mut Envelope,
+        expected: Option<u64>,
+        admission: &dyn Admission,
+    ) -> Result<(), Refusal> {
+        let client = self.client.ip();
+        let of_strangers = admission.room().filter(|_| envelope.report.is_some() && !self.may_relay());
+        let share = |room: std::sync::Arc<crate::ingress::Room>| Share::new(&room, client);
+        envelope.held = Held::new(admission.memory().map(share), of_strangers.map(share));
+        let expected = expected.unwrap_or(1).min(self.limit(envelope));
+        if envelope.held.announce(expected) { Ok(()) } else { Err(Refusal::crowded()) }
+    }
+
     /// Text of a message came in: what to do next; `None` where the message ended and was refused.
     pub(super) fn text(&mut self, input: &mut BytesMut, out: &mut Vec<u8>) -> Option<Effect> {
-        let Phase::Data(_, reader) = &mut self.phase else { return None };
-        let taken = reader.feed(input);
+        let Phase::Data(message) = &mut self.phase else { return None };
+        let (envelope, reader) = &mut **message;
+        let taken = envelope.held.feed(reader, input);
         input.advance(taken);
-        if self.share.as_mut().is_some_and(|share| !share.resize(reader.held())) {
-            reader.no_room();
-            self.share = None;
-        }
         if !reader.ended() {
             return Some(Effect::Read);
         }
-        self.end_of_data(out).map(|transaction| Effect::Deliver(Box::new(transaction)))
+        let Phase::Data(message) = std::mem::replace(&mut self.phase, Phase::Idle) else { return None };
+        self.complete(message.0, message.1, out).map(|transaction| Effect::Deliver(Box::new(transaction)))
     }
 
-    /// The final dot was read: the transaction to deliver, or a refusal written.
-    fn end_of_data(&mut self, out: &mut Vec<u8>) -> Option<Transaction> {
-        let Phase::Data(envelope, reader) = std::mem::replace(&mut self.phase, Phase::Idle) else { return None };
+    /// The end of the message was read: the transaction to deliver, or a refusal written.
+    pub(super) fn complete(
+        &mut self,
+        envelope: Envelope,
+        reader: DataReader,
+        out: &mut Vec<u8>,
+    ) -> Option<Transaction> {
         let text = match reader.finish() {
             Ok(text) => text,
             Err(fault) => {
@@ -69,13 +102,19 @@ impl Session {
                 return None;
             }
         };
-        if Headers::of(&text.body).count("Received") > MAX_HOPS {
-            let refusal = Refusal::new(554, 4, 6, format!("more than {MAX_HOPS} Received lines: mail loop"));
-            self.refuse_message(refusal, out);
-            return None;
+        let mut wishes = envelope.wishes;
+        match self.header(&text.body) {
+            Err(refusal) => {
+                self.refuse_message(refusal, out);
+                return None;
+            }
+            // RFC 8689 §5: where the envelope requires TLS, the field says nothing.
+            Ok(tls) if wishes.tls.is_none() => wishes.tls = tls,
+            Ok(_) => {}
         }
         let helo = self.helo.clone().unwrap_or_else(|| Helo { name: "unknown".into(), esmtp: false });
         self.phase = Phase::Waiting;
+        self.held = envelope.held;
         Some(Transaction {
             listener: self.terms.index,
             client: self.client,
@@ -88,15 +127,29 @@ impl Session {
             body: text.body,
             eight_bit: text.eight_bit,
             auth_user: self.login.user().map(str::to_owned),
-            wishes: envelope.wishes,
-            tls: None,
+            wishes,
+            tls: self.tls.clone(),
         })
+    }
+
+    /// Looks at the header: whether it is one to take, and what it says of TLS (RFC 8689 §5).
+    fn header(&self, body: &[u8]) -> Result<TlsWish, Refusal> {
+        let headers = Headers::of(body);
+        let limit = self.terms.listener.max_header_bytes;
+        if headers.size() as u64 > limit {
+            return Err(Refusal::new(552, 3, 4, format!("header is larger than the limit of {limit} octets")));
+        }
+        if headers.count("Received") > MAX_HOPS {
+            return Err(Refusal::new(554, 4, 6, format!("more than {MAX_HOPS} Received lines: mail loop")));
+        }
+        let may_do_without = headers.first("TLS-Required").is_some_and(|value| value.eq_ignore_ascii_case("no"));
+        Ok(if may_do_without { TlsWish::Dispensable } else { TlsWish::None })
     }
 
     /// The shell's answer to [`Effect::Deliver`]. Call [`Session::advance`] afterwards: there may be more input.
     pub fn answered(&mut self, answer: Result<MessageId, Refusal>, out: &mut Vec<u8>) {
         self.phase = Phase::Idle;
-        self.share = None;
+        self.held = Held::default();
         match answer {
             Ok(id) => {
                 self.errors = 0;
@@ -105,21 +158,25 @@ impl Session {
             // Not counted as the client's error: most of these are ours, or the tenant's.
             Err(refusal) => self.replies.refuse(out, &refusal),
         }
-        if self.stopping {
-            self.close_with(&stopping(), out);
-        }
+        self.stop_if_told(out);
     }
 
     fn refuse_message(&mut self, refusal: Refusal, out: &mut Vec<u8>) {
-        self.share = None;
         self.refuse(refusal, out);
-        if self.stopping && !matches!(self.phase, Phase::Closed(_)) {
-            self.close_with(&stopping(), out);
-        }
+        self.stop_if_told(out);
     }
 
     /// Whether a stranger's report is being received: it takes part of what all of them share, and must come to an end.
     pub fn takes_room(&self) -> bool {
-        self.share.is_some() && matches!(self.phase, Phase::Data(..))
+        match &self.phase {
+            Phase::Data(message) | Phase::Chunks(message) => message.0.held.is_of_strangers(),
+            Phase::Chunk(piece) => piece.is_of_strangers(),
+            _ => false,
+        }
+    }
+
+    /// Whether text of a message is what comes next: much of it, most likely.
+    pub fn takes_text(&self) -> bool {
+        matches!(self.phase, Phase::Data(_) | Phase::Chunk(_))
     }
 }

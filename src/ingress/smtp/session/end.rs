@@ -2,8 +2,15 @@
 //!
 //! An end is written as a reply before the connection is closed, `421` in most cases (RFC 5321 §3.8).
 
+use std::time::Duration;
+
 use super::{Effect, Phase, Session};
 use crate::ingress::Refusal;
+
+/// Refused commands that cost nobody time, at least.
+const PATIENCE: u32 = 5;
+/// What each group of refused commands costs then.
+const PAUSE: Duration = Duration::from_secs(1);
 
 impl Session {
     /// Nothing came for `idle_timeout`.
@@ -20,8 +27,8 @@ impl Session {
     pub fn stop(&mut self, out: &mut Vec<u8>) -> Effect {
         self.stopping = true;
         match self.phase {
-            Phase::Data(..) | Phase::Waiting => Effect::Read,
-            Phase::Idle | Phase::Auth(_) | Phase::Mail(_) | Phase::Closed(_) => {
+            Phase::Data(_) | Phase::Chunk(_) | Phase::Waiting => Effect::Read,
+            Phase::Idle | Phase::Auth(_) | Phase::Mail(_) | Phase::Chunks(_) | Phase::Failed(_) | Phase::Closed(_) => {
                 self.close_with(&stopping(), out);
                 Effect::Drop
             }
@@ -33,10 +40,18 @@ impl Session {
         self.replies.refuse(out, &refusal);
         if refusal.code >= 500 {
             self.errors += 1;
+            self.erred = true;
             if self.errors >= self.terms.listener.max_errors {
                 self.close_with(&Refusal::new(421, 7, 0, "too many errors, closing"), out);
             }
         }
+    }
+
+    /// How long replies to commands are kept back: a client that is refused again and again, from half of `max_errors` and
+    /// five on, waits for the next refusals, and whoever tries addresses or passwords gets less done.
+    pub fn pause(&self) -> Option<Duration> {
+        let from = (self.terms.listener.max_errors / 2).max(PATIENCE);
+        (self.erred && self.errors >= from && !matches!(self.phase, Phase::Closed(_))).then_some(PAUSE)
     }
 
     /// The last reply: after it the session is over.

@@ -4,9 +4,11 @@
 //! [`command`] knows. A transaction is either mail to relay or one report to us.
 
 use super::end::sequence;
+use super::held::Held;
 use super::{Phase, Session};
-use crate::ingress::smtp::command::{self, MailFrom, RcptTo};
+use crate::ingress::smtp::command::{self, MailFrom, RcptPath, RcptTo};
 use crate::ingress::{Addressee, Admission, Refusal};
+use crate::message::wishes::TlsWish;
 use crate::message::{ForwardPath, Mailbox, Wishes};
 
 /// What MAIL and RCPT have said so far.
@@ -18,6 +20,8 @@ pub(super) struct Envelope {
     pub(super) wishes: Wishes,
     /// Octets of the largest report, where the recipient is an address for reports.
     pub(super) report: Option<u64>,
+    /// The memory that its message takes.
+    pub(super) held: Held,
 }
 
 impl Session {
@@ -26,37 +30,57 @@ impl Session {
         if self.helo.is_none() {
             return Err(sequence("EHLO or HELO first"));
         }
-        if matches!(self.phase, Phase::Mail(_)) {
+        if matches!(self.phase, Phase::Mail(_) | Phase::Chunks(_)) {
             return Err(sequence("a transaction is already open"));
         }
         self.login.may_send()?;
-        if mail.auth && !self.login.is_offered() {
+        if mail.auth && !self.login.is_offered() || !mail.wishes.is_none() && !self.is_extended() {
             return Err(command::unknown_parameter());
+        }
+        if mail.wishes.tls == TlsWish::Required && !self.is_encrypted() {
+            return Err(Refusal::new(530, 7, 10, "REQUIRETLS needs a session with TLS"));
+        }
+        if self.terms.listener.mails_per_session.is_some_and(|most| self.mails >= most) {
+            return Err(Refusal::new(421, 7, 0, "so many transactions are enough for a session, connect again"));
         }
         let limit = self.terms.listener.max_message_bytes;
         if mail.size.is_some_and(|size| size > limit) {
             return Err(Refusal::new(552, 3, 4, format!("message is larger than the limit of {limit} octets")));
         }
         admission.ready()?;
+        if admission.memory().is_some_and(|memory| !memory.fits(mail.size.unwrap_or(1))) {
+            return Err(Refusal::crowded());
+        }
+        self.mails = self.mails.saturating_add(1);
         self.phase = Phase::Mail(Envelope {
             reverse_path: mail.reverse_path,
             size: mail.size,
             recipients: Vec::new(),
-            wishes: Wishes::default(),
+            wishes: mail.wishes,
             report: None,
+            held: Held::default(),
         });
         Ok(())
     }
 
     /// RCPT: one recipient more.
     pub(super) fn rcpt(&mut self, to: RcptTo, admission: &dyn Admission) -> Result<(), Refusal> {
-        let may_relay = self.may_relay();
-        let Phase::Mail(envelope) = &mut self.phase else {
-            return Err(sequence("MAIL first"));
+        let (may_relay, is_extended) = (self.may_relay(), self.is_extended());
+        let envelope = match &mut self.phase {
+            Phase::Mail(envelope) => envelope,
+            Phase::Chunks(_) => return Err(sequence("the message has begun, RSET first")),
+            _ => return Err(sequence("MAIL first")),
         };
-        let mailbox = match to {
-            RcptTo::Mailbox(mailbox) => mailbox,
-            RcptTo::Postmaster => format!("postmaster@{}", self.terms.hostname)
+        let RcptTo { path, wishes } = to;
+        if !wishes.is_none() && !is_extended {
+            return Err(command::unknown_parameter());
+        }
+        let mailbox = match path {
+            RcptPath::Mailbox(mailbox) if !mailbox.is_ascii() && !envelope.wishes.utf8 => {
+                return Err(command::not_ascii());
+            }
+            RcptPath::Mailbox(mailbox) => mailbox,
+            RcptPath::Postmaster => format!("postmaster@{}", self.terms.hostname)
                 .parse()
                 .map_err(|why: crate::message::address::BadAddress| Refusal::new(550, 1, 3, why.to_string()))?,
         };
@@ -82,10 +106,20 @@ impl Session {
         if addressee != Addressee::Elsewhere && !may_relay && admission.room().is_some_and(|room| room.is_full()) {
             return Err(Refusal::storage());
         }
-        envelope.recipients.push(mailbox.into());
+        envelope.recipients.push(ForwardPath { address: mailbox, wishes });
         if let Addressee::Reports { max_bytes } = addressee {
             envelope.report = Some(max_bytes);
         }
         Ok(())
+    }
+
+    /// Whether the client has said EHLO, and may use what that offers.
+    fn is_extended(&self) -> bool {
+        self.helo.as_ref().is_some_and(|helo| helo.esmtp)
+    }
+
+    /// Whether the session has TLS.
+    pub(super) fn is_encrypted(&self) -> bool {
+        self.tls.is_some()
     }
 }

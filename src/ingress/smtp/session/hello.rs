@@ -40,8 +40,18 @@ impl Session {
 
     /// Extensions by their EHLO keywords. Only what works is offered.
     fn offers(&self) -> Vec<Cow<'static, str>> {
-        let size = format!("SIZE {}", self.terms.listener.max_message_bytes);
-        let mut offers = vec!["PIPELINING".into(), size.into(), "8BITMIME".into(), "ENHANCEDSTATUSCODES".into()];
+        let listener = &self.terms.listener;
+        let size = format!("SIZE {}", listener.max_message_bytes);
+        let limits = match listener.mails_per_session {
+            Some(mails) => format!("LIMITS RCPTMAX={} MAILMAX={mails}", listener.max_recipients),
+            None => format!("LIMITS RCPTMAX={}", listener.max_recipients),
+        };
+        let mut offers = vec!["PIPELINING".into(), size.into(), "8BITMIME".into(), "SMTPUTF8".into()];
+        offers.extend(["CHUNKING".into(), "DSN".into(), limits.into()]);
+        if self.is_encrypted() {
+            offers.push("REQUIRETLS".into());
+        }
+        offers.push("ENHANCEDSTATUSCODES".into());
         if self.login.is_offered() {
             offers.push(auth::OFFER.into());
         }

@@ -12,7 +12,7 @@ impl Session {
     /// AUTH (RFC 4954 §4): what is to be checked, where all was said at once.
     pub(super) fn auth(&mut self, request: AuthRequest, out: &mut Vec<u8>) -> Option<Credentials> {
         let begun = match (&self.phase, &self.helo) {
-            (Phase::Mail(_), _) => Err(sequence("not inside a transaction")),
+            (Phase::Mail(_) | Phase::Chunks(_), _) => Err(sequence("not inside a transaction")),
             (_, Some(helo)) if helo.esmtp => self.login.begin(request),
             _ => Err(sequence("EHLO first")),
         };

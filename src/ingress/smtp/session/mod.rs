@@ -15,19 +15,22 @@
 //! Who may relay is asked again at each MAIL ([`Session::now_by`]): a network taken out of `trust`, or a user who is gone,
 //! ends the session there with `421`. A message under way is finished.
 //!
-//! Input where none may be — before the greeting, or behind DATA before the `354` — ends the session: such a client
-//! does not listen to replies, and if DATA were refused its message would be run as commands.
+//! Input where none may be (RFC 2920 §3.1) — before the greeting, behind EHLO before anybody offered to take more, behind DATA
+//! before the `354` — ends the session: such a client does not listen to replies, and if DATA were refused its message would
+//! be run as commands. Commands may follow a final dot and the last chunk of BDAT: both say themselves where they end.
 //!
 //! Here is the state and which command goes where; what a command does is with its kind: `hello` (greeting, EHLO: what is
 //! offered), `grounds` (who the client is and what it may), `login` (AUTH), `envelope` (MAIL and RCPT with their
-//! parameters), `content` (the message), `end` (refusals, closing), `line` (octets to lines).
+//! parameters), `content` (the message), `chunks` (the message by BDAT), `held` (the memory it takes), `end` (refusals, closing), `line` (octets to lines).
 //!
 //! [`Addressee::Reports`]: crate::ingress::Addressee::Reports
 
+mod chunks;
 mod content;
 mod end;
 mod envelope;
 mod grounds;
+mod held;
 mod hello;
 mod line;
 mod login;
@@ -37,15 +40,17 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 
+use self::chunks::Piece;
 use self::envelope::Envelope;
 use self::grounds::trusts;
+use self::held::Held;
 use self::hello::Helo;
 use super::auth::{Exchange, Login};
 use super::command::{self, Command};
 use super::data::DataReader;
 use super::reply::{Replies, ReplyCounts};
 use crate::config::Listener;
-use crate::ingress::{Admission, Credentials, Refusal, Secret, Share, Transaction};
+use crate::ingress::{Admission, Credentials, Refusal, Secret, Transaction};
 use crate::message::Domain;
 
 pub use self::content::MAX_HOPS;
@@ -91,10 +96,16 @@ pub struct Session {
     skipping: bool,
     /// Refused commands since the last accepted message.
     errors: u32,
+    /// Whether one was refused in the present group.
+    erred: bool,
+    /// Transactions begun.
+    mails: u32,
     stopping: bool,
     replies: Replies,
-    /// Of the room for strangers, while a message of one is in memory.
-    share: Option<Share>,
+    /// What a message takes that waits for its answer.
+    held: Held,
+    /// The TLS session, in words for the trace field; `None` in the clear.
+    tls: Option<Arc<str>>,
 }
 
 /// Where in the dialogue we are.
@@ -107,7 +118,13 @@ enum Phase {
     /// Between MAIL and DATA.
     Mail(Envelope),
     /// Between `354` and the final dot.
-    Data(Envelope, DataReader),
+    Data(Box<(Envelope, DataReader)>),
+    /// Between two chunks of BDAT.
+    Chunks(Box<(Envelope, DataReader)>),
+    /// Inside one.
+    Chunk(Piece),
+    /// A chunk was refused, and so are those that follow it.
+    Failed(Refusal),
     /// The shell has the transaction, or the credentials.
     Waiting,
     /// Over; `true` after QUIT.
@@ -129,14 +146,18 @@ impl Session {
             phase: Phase::Idle,
             skipping: false,
             errors: 0,
+            erred: false,
+            mails: 0,
             stopping: false,
             replies: Replies::default(),
-            share: None,
+            held: Held::default(),
+            tls: None,
         }
     }
 
     /// Goes as far as `input` allows; what was understood is taken off it. `admission` is asked at MAIL and RCPT.
     pub fn advance(&mut self, input: &mut BytesMut, admission: &dyn Admission, out: &mut Vec<u8>) -> Effect {
+        self.erred = false;
         loop {
             match &self.phase {
                 Phase::Closed(true) => return Effect::Quit,
@@ -144,6 +165,11 @@ impl Session {
                 Phase::Waiting => return Effect::Read,
                 Phase::Data(..) => {
                     if let Some(effect) = self.text(input, out) {
+                        return effect;
+                    }
+                }
+                Phase::Chunk(_) => {
+                    if let Some(effect) = self.chunk(input, out) {
                         return effect;
                     }
                 }
@@ -155,17 +181,26 @@ impl Session {
                         }
                     }
                 },
-                Phase::Idle | Phase::Mail(_) => match self.next_line(input, command::parse) {
-                    None => return Effect::Read,
-                    Some(Err(refusal)) => self.refuse(refusal, out),
-                    Some(Ok(Command::Auth(request))) => {
-                        if let Some(credentials) = self.auth(request, out) {
-                            return Effect::Authenticate(Box::new(credentials));
+                Phase::Idle | Phase::Mail(_) | Phase::Chunks(_) | Phase::Failed(_) => {
+                    let was_chunk = !self.skipping && command::is_chunk(input);
+                    match self.next_line(input, command::parse) {
+                        None => return Effect::Read,
+                        Some(Err(refusal)) if was_chunk => self.close_with(&refusal, out),
+                        Some(Err(refusal)) => self.refuse(refusal, out),
+                        Some(Ok(Command::Ehlo(_) | Command::Helo(_))) if !input.is_empty() => {
+                            let why = "protocol error: EHLO must be the last command of a group";
+                            self.close_with(&Refusal::new(554, 5, 1, why), out);
                         }
+                        Some(Ok(Command::Auth(request))) => {
+                            if let Some(credentials) = self.auth(request, out) {
+                                return Effect::Authenticate(Box::new(credentials));
+                            }
+                        }
+                        Some(Ok(Command::Data)) => self.data(!input.is_empty(), admission, out),
+                        Some(Ok(Command::Bdat(chunk))) => self.bdat(chunk, admission),
+                        Some(Ok(command)) => self.command(command, admission, out),
                     }
-                    Some(Ok(Command::Data)) => self.data(!input.is_empty(), admission, out),
-                    Some(Ok(command)) => self.command(command, admission, out),
-                },
+                }
             }
         }
     }
@@ -200,6 +235,8 @@ impl Session {
             Command::Helo(name) => self.helo(name, out),
             Command::Mail(mail) => match self.mail(mail, admission) {
                 Ok(()) => self.replies.ok(out, 1, 0, "sender ok"),
+                // `421` is the end, wherever it is said (RFC 5321 §3.8).
+                Err(refusal) if refusal.code == 421 => self.close_with(&refusal, out),
                 Err(refusal) => self.refuse(refusal, out),
             },
             Command::Rcpt(to) => match self.rcpt(to, admission) {
@@ -224,6 +261,7 @@ impl Session {
             }
             // Taken by `advance`, which knows what follows them.
             Command::Data => self.data(false, admission, out),
+            Command::Bdat(chunk) => self.bdat(chunk, admission),
             Command::Auth(_) => {}
         }
     }

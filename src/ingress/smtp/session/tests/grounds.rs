@@ -25,6 +25,10 @@ fn strangers_cannot_relay_whatever_they_try() {
          S: 250-PIPELINING
          S: 250-SIZE 2000
          S: 250-8BITMIME
+         S: 250-SMTPUTF8
+         S: 250-CHUNKING
+         S: 250-DSN
+         S: 250-LIMITS RCPTMAX=2
          S: 250 ENHANCEDSTATUSCODES
          S: 250 2.1.0 sender ok
          C: RCPT TO:<b@example.org>

@@ -22,6 +22,19 @@ fn talk_out_of_turn_ends_the_session() {
 }
 
 #[test]
+fn talk_behind_ehlo_before_it_was_answered_ends_the_session() {
+    for hello in ["EHLO", "ehlo", "HELO"] {
+        for behind in ["MAIL FROM:<a@example.com>\r\n", "Q"] {
+            let (mut session, mut out) = (session(ALL), Vec::new());
+            let mut input = BytesMut::from(&*format!("{hello} x\r\n{behind}"));
+            assert!(matches!(session.advance(&mut input, &ROOM, &mut out), Effect::Drop));
+            let reply = String::from_utf8_lossy(&out);
+            assert_eq!(reply, "554 5.5.1 protocol error: EHLO must be the last command of a group\r\n");
+        }
+    }
+}
+
+#[test]
 fn lines_that_do_not_end_in_crlf_are_refused_and_do_not_hang() {
     play(
         ALL,
@@ -91,7 +104,9 @@ fn replies_stay_one_line_whatever_a_refusal_says() {
 
 fn line() -> impl Strategy<Value = String> {
     prop_oneof![
-        Just("EHLO x\r\n".to_owned()),
+        Just("BDAT 5\r\nab\r\nc".to_owned()),
+        Just("BDAT 3 LAST\r\nde\n".to_owned()),
+        Just("BDAT x\r\n".to_owned()),
         Just("MAIL FROM:<a@b.org>\r\n".to_owned()),
         Just("RCPT TO:<a@b.org>\r\n".to_owned()),
         Just("RSET\r\n".to_owned()),
@@ -106,10 +121,13 @@ proptest! {
     fn replies_do_not_depend_on_the_pieces(lines in proptest::collection::vec(line(), 0..8), piece in 1usize..3000) {
         let text = lines.concat();
         let run = |piece: usize| {
-            let (mut session, mut out, mut input) = (session(ALL), Vec::new(), BytesMut::new());
+            let (mut session, mut out, mut input) = (session(ALL), Vec::new(), BytesMut::from("EHLO x\r\n"));
+            session.advance(&mut input, &ROOM, &mut out);
             for part in text.as_bytes().chunks(piece) {
                 input.extend_from_slice(part);
-                session.advance(&mut input, &ROOM, &mut out);
+                while let Effect::Deliver(_) = session.advance(&mut input, &ROOM, &mut out) {
+                    session.answered(Ok(MessageId(1)), &mut out);
+                }
             }
             out
         };

@@ -1,12 +1,12 @@
 //! Scripts of whole sessions, and what plays them.
 
+mod chunks;
+mod extensions;
 mod grounds;
 mod lines;
 mod login;
 mod reports;
 mod transaction;
-
-use std::time::Duration;
 
 use super::*;
 use crate::config::AuthMode;
@@ -18,21 +18,20 @@ fn terms(trust: &str) -> Arc<Terms> {
 }
 
 fn terms_with(trust: &str, auth: AuthMode) -> Arc<Terms> {
-    Arc::new(Terms {
-        index: 0,
-        hostname: "relay.example.net".parse().expect("valid"),
-        listener: Listener {
-            address: "127.0.0.1:0".parse().expect("valid"),
-            trust: vec![trust.parse().expect("valid")],
-            max_connections: 10,
-            max_connections_per_client: 10,
-            max_message_bytes: 2000,
-            max_recipients: 2,
-            max_errors: 4,
-            idle_timeout: Duration::from_secs(300),
-            auth,
-        },
+    terms_of(Listener {
+        trust: vec![trust.parse().expect("valid")],
+        max_connections: 10,
+        max_connections_per_client: 10,
+        max_message_bytes: 2000,
+        max_recipients: 2,
+        max_errors: 4,
+        auth,
+        ..Listener::at("127.0.0.1:0".parse().expect("valid"))
     })
+}
+
+fn terms_of(listener: Listener) -> Arc<Terms> {
+    Arc::new(Terms { index: 0, hostname: "relay.example.net".parse().expect("valid"), listener })
 }
 
 /// Says of every mail that there is no room for it, or none; takes reports at report.example.
@@ -63,7 +62,7 @@ fn session(trust: &str) -> Session {
 /// Plays a script. `C:` lines that follow one another go in one piece, with CRLF; `\n`, `\r`, `\0` and `\t` in
 /// them are escapes, and a trailing `\c` leaves the CRLF out. `S:` lines are the replies to the group, complete.
 /// `=` lines are what the shell meanwhile does: `stop`, `idle`, `early`, or how it answers the next message:
-/// `full`. Returns the transactions that were handed over.
+/// `full`. Behind EHLO and HELO the client waits. Returns the transactions that were handed over.
 fn play(trust: &str, script: &str) -> Vec<Transaction> {
     play_with(session(trust), script)
 }
@@ -110,7 +109,9 @@ fn play_with(mut session: Session, script: &str) -> Vec<Transaction> {
             _ => panic!("no such line: {line}"),
         }
         let next = lines.get(n + 1).map_or("", |next| &next[..next.len().min(2)]);
-        if kind == "C:" && next != "C:" {
+        // What a client may do only when it was answered.
+        let is_hello = ["EHLO ", "HELO "].iter().any(|verb| rest.trim_start().starts_with(verb));
+        if kind == "C:" && (next != "C:" || is_hello) {
             loop {
                 match session.advance(&mut input, &Desk { full }, &mut out) {
                     Effect::Deliver(transaction) => {

@@ -13,6 +13,10 @@ fn a_message_goes_through() {
          S: 250-PIPELINING
          S: 250-SIZE 2000
          S: 250-8BITMIME
+         S: 250-SMTPUTF8
+         S: 250-CHUNKING
+         S: 250-DSN
+         S: 250-LIMITS RCPTMAX=2
          S: 250 ENHANCEDSTATUSCODES
          C: MAIL FROM:<a@example.com> SIZE=20
          S: 250 2.1.0 sender ok
