@@ -26,7 +26,7 @@ pub struct Listener {
     pub idle_timeout: Duration,
     /// The same while three quarters of the sessions that may be are there. Default 10 s.
     pub busy_idle_timeout: Duration,
-    /// Transactions of one session (`MAILMAX`, RFC 9422); `None` is any number.
+    /// Transactions of one session (`MAILMAX`, RFC 9422); `None`, written 0, is any number. Default any.
     pub mails_per_session: Option<u32>,
     /// Octets of the header of one message. Default 256 KiB.
     pub max_header_bytes: u64,

@@ -43,6 +43,7 @@ mod reverse_dns;
 mod service;
 mod shares;
 mod smoke;
+mod smtp_in;
 mod spf;
 mod spool;
 mod stop;

@@ -92,7 +92,7 @@ impl Context<'_> {
                 max_errors: raw.max_errors.or(default.max_errors),
                 idle_timeout: raw.idle_timeout.or(default.idle_timeout),
                 busy_idle_timeout: raw.busy_idle_timeout.or(default.busy_idle_timeout),
-                mails_per_session: raw.mails_per_session.value().copied(),
+                mails_per_session: raw.mails_per_session.value().copied().filter(|mails| *mails > 0),
                 max_header_bytes: raw.max_header_bytes.or(Size(default.max_header_bytes)).0,
                 submission: raw.submission.or(default.submission),
                 auth: raw.auth.or(default.auth),
@@ -123,7 +123,6 @@ impl Context<'_> {
         }
         self.not_instant(&raw.idle_timeout);
         self.not_instant(&raw.busy_idle_timeout);
-        self.at_least_one(&raw.mails_per_session);
         if let Some(at) = raw.max_header_bytes.given().filter(|at| at.value.0 < 16 * 1024) {
             self.out.mistake(&at.place, "below 16 KiB, which the headers of ordinary mail have", "");
         }

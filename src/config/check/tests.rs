@@ -976,6 +976,7 @@ fn what_the_example_shows_in_comments_exists_and_defaults_are_the_true_ones() {
     assert_eq!(full.dns.max_in_flight, plain.dns.max_in_flight);
     assert_eq!(full.server.shutdown_grace, plain.server.shutdown_grace);
     assert_eq!(full.server.low_space_floor, plain.server.low_space_floor);
+    assert_eq!((full.server.max_sessions, full.server.memory), (plain.server.max_sessions, plain.server.memory));
     assert_eq!(full.assignment.tenant_header, plain.assignment.tenant_header);
     assert_eq!(full.assignment.stream_header, plain.assignment.stream_header);
     assert_eq!(full.assignment.unknown, plain.assignment.unknown);

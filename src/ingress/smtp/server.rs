@@ -508,17 +508,8 @@ mod tests {
             client
         }
 
-        /// Sends it at once; only behind EHLO it waits for the answer, as a client must.
         async fn send(&mut self, text: &str) {
-            let (hello, rest) = match text.split_once("\r\n") {
-                Some((hello, rest)) if hello.starts_with("EHLO") && !rest.is_empty() => (hello, rest),
-                _ => ("", text),
-            };
-            if !hello.is_empty() {
-                self.0.get_mut().write_all(format!("{hello}\r\n").as_bytes()).await.expect("sent");
-                self.0.fill_buf().await.expect("answered");
-            }
-            self.0.get_mut().write_all(rest.as_bytes()).await.expect("sent");
+            self.0.get_mut().write_all(text.as_bytes()).await.expect("sent");
         }
 
         /// The next reply's last line; empty at the end of the connection.
@@ -537,7 +528,13 @@ mod tests {
         }
 
         async fn says(&mut self, text: &str, codes: &[u16]) {
-            self.send(text).await;
+            // Behind EHLO it waits, as a client must.
+            let hello = text.find("\r\n").filter(|_| text.starts_with("EHLO")).map_or(0, |at| at + 2);
+            if hello > 0 {
+                self.send(&text[..hello]).await;
+                self.0.fill_buf().await.expect("answered");
+            }
+            self.send(&text[hello..]).await;
             for &code in codes {
                 let reply = self.reply().await;
                 assert!(reply.starts_with(&code.to_string()), "{text:?}: {reply} instead of {code}");

@@ -128,7 +128,7 @@ impl Session {
             eight_bit: text.eight_bit,
             auth_user: self.login.user().map(str::to_owned),
             wishes,
-            tls: self.tls.clone(),
+            tls: self.tls_words(),
         })
     }
 

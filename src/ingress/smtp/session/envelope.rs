@@ -37,7 +37,7 @@ impl Session {
         if mail.auth && !self.login.is_offered() || !mail.wishes.is_none() && !self.is_extended() {
             return Err(command::unknown_parameter());
         }
-        if mail.wishes.tls == TlsWish::Required && !self.is_encrypted() {
+        if mail.wishes.tls == TlsWish::Required && !self.is_under_tls() {
             return Err(Refusal::new(530, 7, 10, "REQUIRETLS needs a session with TLS"));
         }
         if self.terms.listener.mails_per_session.is_some_and(|most| self.mails >= most) {
@@ -119,7 +119,12 @@ impl Session {
     }
 
     /// Whether the session has TLS.
-    pub(super) fn is_encrypted(&self) -> bool {
+    pub(super) fn is_under_tls(&self) -> bool {
         self.tls.is_some()
+    }
+
+    /// The TLS session in words, for the trace field.
+    pub(super) fn tls_words(&self) -> Option<std::sync::Arc<str>> {
+        self.tls.clone()
     }
 }

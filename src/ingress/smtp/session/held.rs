@@ -37,14 +37,21 @@ impl Held {
 
     /// Gives `reader` its input when there is room for it, or says to it that there is none.
     pub(super) fn feed(&mut self, reader: &mut DataReader, input: &[u8]) -> usize {
-        let wanted = reader.held_after(input.len());
-        if !self.resize(wanted) {
-            reader.no_room();
-            *self = Self::default();
+        let (most, least) = reader.held_after(input.len());
+        if !self.resize(most) && !self.resize(least) {
+            return self.refuse(reader).feed(input);
         }
         let taken = reader.feed(input);
-        self.resize(reader.held());
+        if !self.resize(reader.held()) {
+            self.refuse(reader);
+        }
         taken
+    }
+
+    fn refuse<'a>(&mut self, reader: &'a mut DataReader) -> &'a mut DataReader {
+        reader.no_room();
+        *self = Self::default();
+        reader
     }
 
     fn resize(&mut self, octets: u64) -> bool {

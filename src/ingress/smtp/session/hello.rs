@@ -48,7 +48,7 @@ impl Session {
         };
         let mut offers = vec!["PIPELINING".into(), size.into(), "8BITMIME".into(), "SMTPUTF8".into()];
         offers.extend(["CHUNKING".into(), "DSN".into(), limits.into()]);
-        if self.is_encrypted() {
+        if self.is_under_tls() {
             offers.push("REQUIRETLS".into());
         }
         offers.push("ENHANCEDSTATUSCODES".into());

@@ -43,11 +43,13 @@ fn chunks_become_one_message_and_are_answered_one_by_one() {
          C: MAIL FROM:<a@example.com>
          C: RCPT TO:<b@example.org>
          C: BDAT 14
-         C: Subject: x\\r\\n\\r
-         C: \\cBDAT 3
-         C: .\\r\\n\\cBDAT 0
+         C: Subject: x\\r\\n
+         C: BDAT 3
+         C: .
+         C: BDAT 0
          C: BDAT 4 LAST
-         C: ..\\r\\n\\cNOOP
+         C: ..
+         C: NOOP
          S: 250 2.1.0 sender ok
          S: 250 2.1.5 recipient ok
          S: 250 2.0.0 14 octets received
@@ -178,7 +180,8 @@ fn mail_is_put_off_before_memory_is_exceeded() {
     assert!(other.resize(1000));
     // At DATA, at BDAT, at MAIL.
     assert_eq!(says(b"DATA\r\n"), ["452 4.3.1"]);
-    assert_eq!(says(b"BDAT 6 LAST\r\nQUIT\r\n"), ["452 4.3.1"]);
+    let chunk = [&b"BDAT 501 LAST\r\n"[..], &[b'x'; 501]].concat();
+    assert_eq!(says(&chunk), ["452 4.3.1"]);
     assert_eq!(says(b"MAIL FROM:<> SIZE=501\r\n"), ["452 4.3.1"]);
     assert_eq!(
         says(b"MAIL FROM:<> SIZE=500\r\nRCPT TO:<b@example.org>\r\nDATA\r\n"),
