@@ -9,8 +9,8 @@ use std::time::Duration;
 use super::{
     Admin, Anonymous, Assignment, AuthMode, Automation, BackOff, Binding, Classify, Config, Day, Delivery, Dns,
     DomainPattern, EhloName, FailoverReason, FeedKind, FeedMetric, Ipv6Names, Limits, Listener, Log, LogFormat, Member,
-    Monitor, Pace, Pool, Prediction, Provider, Queue, Reputation, Server, SpfPolicy, Spread, Tenant, TenantMatch,
-    Timeouts, UnknownPolicy, WarmupRules, Window,
+    Monitor, Pace, Pool, Prediction, Provider, Queue, Reputation, SenderCheck, Server, SpfPolicy, Spread, Tenant, TenantMatch,
+    Timeouts, TlsMode, UnknownPolicy, WarmupRules, Window,
 };
 use crate::message::{BindingName, Domain, PoolName, ProviderName, TenantName};
 
@@ -173,6 +173,7 @@ impl Config {
                 users_file: None,
             },
             listeners: Vec::new(),
+            certificates: Vec::new(),
             assignment: Assignment::default(),
             bindings: Vec::new(),
             pools: Vec::new(),
@@ -254,6 +255,8 @@ impl Tenant {
             return_path_domain: None,
             spf: None,
             hold: false,
+            senders: Vec::new(),
+            sender_check: SenderCheck::Envelope,
         }
     }
 }
@@ -284,6 +287,11 @@ impl Listener {
             max_errors: 20,
             idle_timeout: minutes(5),
             auth: AuthMode::Off,
+            auth_insecure: false,
+            tls: TlsMode::Off,
+            certificates: Vec::new(),
+            proxy_protocol: Vec::new(),
+            xclient: Vec::new(),
         }
     }
 }

@@ -59,8 +59,9 @@ pub fn prepare(
     let trace = Trace {
         helo: &transaction.helo,
         client: transaction.client.ip(),
+        tls: transaction.tls.as_deref(),
         by: rules.hostname,
-        protocol: protocol(transaction),
+        protocol: transaction.protocol(),
         id: message,
         recipient: match transaction.recipients.as_slice() {
             [only] => Some(&only.address),
@@ -78,15 +79,6 @@ pub fn prepare(
     };
     let entries = entries(&assigned, &mail, rules.queue, next_id, now);
     Ok(Prepared { message, body, entries })
-}
-
-/// How it came, in the words of RFC 3848.
-fn protocol(transaction: &Transaction) -> &'static str {
-    match (transaction.esmtp, &transaction.auth_user) {
-        (true, Some(_)) => "ESMTPA",
-        (true, None) => "ESMTP",
-        (false, _) => "SMTP",
-    }
 }
 
 #[cfg(test)]
@@ -166,6 +158,32 @@ mod tests {
         let body = String::from_utf8_lossy(&prepared.body).into_owned();
         assert!(body.contains(" with ESMTPA id ") && !body.contains("acme-app"), "{body}");
         assert_eq!(prepared.entries[0].tenant.as_str(), "acme");
+    }
+
+    #[test]
+    fn the_trace_says_how_it_came() {
+        for (esmtp, user, tls, utf8, with) in [
+            (false, false, false, false, "SMTP"),
+            (false, false, true, false, "SMTP"),
+            (true, false, false, false, "ESMTP"),
+            (true, true, false, false, "ESMTPA"),
+            (true, false, true, false, "ESMTPS"),
+            (true, true, true, false, "ESMTPSA"),
+            (true, false, false, true, "UTF8SMTP"),
+            (true, true, false, true, "UTF8SMTPA"),
+            (true, false, true, true, "UTF8SMTPS"),
+            (true, true, true, true, "UTF8SMTPSA"),
+        ] {
+            let mut transaction = transaction("", &["a@x.example"]);
+            transaction.esmtp = esmtp;
+            transaction.auth_user = user.then(|| "acme-app".into());
+            transaction.tls = tls.then(|| "TLSv1.3 with cipher TLS_AES_128_GCM_SHA256".into());
+            transaction.wishes.utf8 = utf8;
+            let body = String::from_utf8_lossy(&run(&transaction).expect("assigned").body).into_owned();
+            assert!(body.contains(&format!("\tby relay.example.net with {with} id ")), "{body}");
+            let comment = "([192.0.2.7])\r\n\t(using TLSv1.3 with cipher TLS_AES_128_GCM_SHA256)\r\n\tby ";
+            assert_eq!(body.contains(comment), tls, "{body}");
+        }
     }
 
     #[test]

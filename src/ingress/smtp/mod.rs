@@ -3,8 +3,9 @@
 //! [`command`] reads one line, [`data`] reads a message, [`auth`] is the talk of a login, [`session`] is the dialogue; all
 //! four are pure: octets in, replies and effects out. [`server`] gives them sockets, limits and an end.
 //!
-//! Offered: PIPELINING (RFC 2920), SIZE (RFC 1870), 8BITMIME (RFC 6152), ENHANCEDSTATUSCODES (RFC 2034), and AUTH (RFC
-//! 4954) where nobody listens in between. Not yet: STARTTLS; its place is marked in [`command::Command`] and [`auth`].
+//! Offered: PIPELINING (RFC 2920), SIZE (RFC 1870), 8BITMIME (RFC 6152), ENHANCEDSTATUSCODES (RFC 2034), STARTTLS (RFC 3207)
+//! where there is a certificate, AUTH (RFC 4954) where nobody listens in between ([`auth`], [`scram`]), and XCLIENT and XFORWARD
+//! ([`xclient`]) to mail servers that may say who the client is.
 
 pub mod auth;
 pub mod command;
@@ -12,7 +13,9 @@ mod connection;
 pub mod data;
 mod door;
 mod reply;
+pub mod scram;
 mod seats;
 pub mod server;
 pub mod session;
 mod sockets;
+pub mod xclient;

@@ -89,7 +89,7 @@ impl Session {
             eight_bit: text.eight_bit,
             auth_user: self.login.user().map(str::to_owned),
             wishes: envelope.wishes,
-            tls: None,
+            tls: self.tls_words(),
         })
     }
 

@@ -30,6 +30,9 @@ impl Session {
             return Err(sequence("a transaction is already open"));
         }
         self.login.may_send()?;
+        if let Some(user) = self.login.user() {
+            admission.sender(user, mail.reverse_path.as_ref())?;
+        }
         if mail.auth && !self.login.is_offered() {
             return Err(command::unknown_parameter());
         }
