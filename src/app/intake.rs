@@ -11,12 +11,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::RwLock;
 
 use crate::assignment::Assigner;
-use crate::config::Config;
+use crate::config::{Config, UnknownPolicy};
 use crate::feedback::desk::Desk;
 use crate::ingress::prepare::{Rules, complete, prepare, removed};
 use crate::ingress::users::{Users, Verdict};
 use crate::ingress::{
-    Accepting, Addressee, Admission, Authenticating, Credentials, Intake, Refusal, Room, Transaction,
+    Accepting, Addressee, Admission, Authenticating, Credentials, Fetching, Intake, Refusal, Room, Transaction,
 };
 use crate::message::Mailbox;
 use crate::queue::dispatcher::Dispatcher;
@@ -138,6 +138,16 @@ impl Admission for Reception {
         self.in_force().config.server.max_sessions as u64
     }
 
+    fn scram(&self) -> bool {
+        self.users.has_scram()
+    }
+
+    fn sender(&self, user: &str, reverse_path: Option<&Mailbox>) -> Result<(), Refusal> {
+        let in_force = self.in_force();
+        let allowed = in_force.assigner.may_user_send(user, reverse_path);
+        allowed.map_err(|why| self.refused("unassigned", Refusal::unassigned(&why, UnknownPolicy::Refuse)))
+    }
+
     fn room(&self) -> Option<Arc<Room>> {
         self.desk().map(|desk| Arc::clone(desk.room()))
     }
@@ -185,6 +195,16 @@ impl Intake for Reception {
             let verdict = self.users.verify(credentials, client).await;
             self.dispatcher.metrics().logins.with_label_values(&[verdict.label()]).inc();
             verdict.answer()
+        })
+    }
+
+    fn verifier<'a>(&'a self, user: &'a str, client: IpAddr) -> Fetching<'a> {
+        Box::pin(async move {
+            let fetched = self.users.verifier(user, client);
+            fetched.map_err(|verdict| {
+                self.dispatcher.metrics().logins.with_label_values(&[verdict.label()]).inc();
+                verdict.answer().err().unwrap_or_else(Refusal::local)
+            })
         })
     }
 }

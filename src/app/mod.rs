@@ -28,6 +28,7 @@ use crate::feedback::token::Directory;
 use crate::feedback::{desk, keys};
 use crate::ingress::smtp::server::{self, Server};
 use crate::ingress::users::Users;
+use crate::ingress::tls::{self, Certificates};
 use crate::ingress::{IngressStats, Intake};
 use crate::live::task;
 use crate::orders;
@@ -124,10 +125,12 @@ impl Relay {
         let tended = Arc::clone(&reception);
         tokio::spawn(desk::tend(move || tended.desk(), stopped.clone()));
         let ingress = Arc::<IngressStats>::default();
+        let certificates = open_certificates(&file, &ingress, &clock);
         let auth = Arc::new(Auth::new(&config));
         let server_addresses = bound.addresses();
         let server =
-            bound.start(Arc::clone(&reception) as Arc<dyn Intake>, Arc::clone(&ingress)).map_err(|e| other(&e))?;
+            bound.start_with(Arc::clone(&reception) as Arc<dyn Intake>, Arc::clone(&ingress), certificates);
+        let server = server.map_err(|e| other(&e))?;
         let (server, listeners) = (Arc::new(server), server_addresses);
         let addresses = Arc::new(RwLock::new(listeners.clone()));
         let watching::Watching { monitor, identity, cover, feeds, alerts, .. } = watching.clone();
@@ -233,6 +236,16 @@ impl Relay {
         self.commit_thread.close();
         tracing::info!("stopped");
     }
+}
+
+/// Reads the certificates of listeners, and keeps looking at their files.
+fn open_certificates(config: &Config, ingress: &Arc<IngressStats>, clock: &Arc<dyn Clock>) -> Arc<Certificates> {
+    for odd in tls::loose(&config.certificates) {
+        tracing::warn!("{odd}");
+    }
+    let certificates = Certificates::new(tls::read(&config.certificates), Arc::clone(&ingress.tls), Arc::clone(clock));
+    certificates.watch();
+    certificates
 }
 
 /// Waits for the dispatcher, also when it has ended before.

@@ -15,9 +15,9 @@ use super::intake::Reception;
 use super::ports::Ports;
 use super::watching::Watching;
 use crate::admin::auth::Auth;
-use crate::config::{Binding, Config};
+use crate::config::{Binding, Certificate, Config};
 use crate::ingress::smtp::server::{BindError, Server};
-use crate::ingress::users;
+use crate::ingress::{tls, users};
 use crate::live::{Apply, Change, Work};
 use crate::queue::dispatcher::{Dispatcher, WouldStrand};
 
@@ -50,13 +50,15 @@ impl Apply for Turn {
             let (before, after) = (Arc::clone(&change.before), Arc::clone(config));
             let files = off_runtime(move || {
                 let users = users::read(after.server.users_file.as_deref()).err().map(|error| error.to_string());
-                let wrong = [dispatcher.check(&after).err(), users, new_certificate(&before, &after)];
+                let mut wrong = vec![dispatcher.check(&after).err(), users, new_certificate(&before, &after)];
+                wrong.extend(new_certificates(&before, &after).into_iter().map(Some));
                 (wrong, watching.check(&after))
             });
             let (bad_files, watched) = files.await?;
             wrong.extend(bad_files.into_iter().flatten());
             let mut warnings = stranded(&self.dispatcher.would_strand(config));
             warnings.extend(other_addresses(&change.before, config));
+            warnings.extend(tls::loose(&config.certificates));
             match watched {
                 Ok(more) => warnings.extend(more),
                 Err(why) => wrong.push(why),
@@ -78,14 +80,20 @@ impl Apply for Turn {
                 (Arc::clone(&self.dispatcher), self.watching.clone(), Arc::clone(config));
             let files = off_runtime(move || {
                 let users = users::read(after.server.users_file.as_deref()).map_err(|error| error.to_string())?;
-                Ok::<_, String>((watching.check(&after)?, users, dispatcher.prepare(&after)?))
+                let certificates = tls::read(&after.certificates);
+                Ok::<_, String>((watching.check(&after)?, users, certificates, dispatcher.prepare(&after)?))
             });
-            let (more, users, prepared) = files.await??;
+            let (more, users, certificates, prepared) = files.await??;
             warnings.extend(more);
+            warnings.extend(tls::loose(&config.certificates));
+            // One that cannot be read is no reason to refuse the rest: its former content stays in force.
+            let bad = certificates.iter().filter_map(|(_, _, read)| read.as_ref().err().map(ToString::to_string));
+            warnings.extend(bad);
             let new = self.server.bind_new(&config.listeners).map_err(in_words)?;
             let (hostname, grace) = (&config.server.hostname, config.server.shutdown_grace);
             // The last that may fail, and it changes nothing then.
             self.server.change(new, &config.listeners, hostname, grace).map_err(in_words)?;
+            self.server.certificates().replace(certificates);
             self.dispatcher.reconfigure(prepared);
             self.reception.users().replace(users);
             self.reception.reconfigure();
@@ -118,6 +126,13 @@ fn new_certificate(before: &Config, config: &Config) -> Option<String> {
     let is_new = config.admin.tls != before.admin.tls;
     let tls = config.admin.tls.as_ref().filter(|_| is_new && config.admin.address.is_some())?;
     crate::admin::listener::tls::load(tls).err().map(|error| error.to_string())
+}
+
+/// What is wrong with certificates of listeners that the change names; as with that of the HTTP side.
+fn new_certificates(before: &Config, config: &Config) -> Vec<String> {
+    let is_new = |wanted: &&Certificate| !before.certificates.contains(wanted);
+    let new: Vec<Certificate> = config.certificates.iter().filter(is_new).cloned().collect();
+    tls::read(&new).into_iter().filter_map(|(_, _, read)| read.err().map(|error| error.to_string())).collect()
 }
 
 impl Turn {

@@ -12,6 +12,7 @@
 //!
 //! The binding is *not* chosen here but at each attempt.
 
+pub mod senders;
 mod split;
 mod tenants;
 
@@ -27,6 +28,7 @@ use crate::message::{
     Wishes,
 };
 
+use senders::Senders;
 use split::Split;
 use tenants::Tenants;
 
@@ -92,6 +94,14 @@ pub enum Unassigned {
         /// The stream that was named.
         stream: String,
     },
+    /// The tenant may not send from there.
+    #[error("tenant {tenant} may not send as {}", shown(.sender))]
+    Sender {
+        /// The tenant.
+        tenant: TenantName,
+        /// The address that it may not.
+        sender: String,
+    },
     /// A control header is there more than once with different values.
     #[error("header {header} is given more than once with different values")]
     Contradiction {
@@ -129,6 +139,7 @@ struct Plan {
     name: TenantName,
     streams: HashMap<StreamName, Split>,
     rules: Vec<StreamRule>,
+    senders: Senders,
 }
 
 impl Plan {
@@ -141,6 +152,7 @@ impl Plan {
             name: tenant.name.clone(),
             streams: tenant.pools.iter().map(split).collect(),
             rules: tenant.streams.clone(),
+            senders: Senders::of(tenant),
         }
     }
 }
@@ -166,8 +178,21 @@ impl Assigner {
     /// Tenant, stream and pools of a message.
     pub fn assign(&self, mail: &Incoming<'_>) -> Result<Assigned, Unassigned> {
         let plan = &self.plans[self.tenant(mail)?];
+        let allowed = plan.senders.allow(mail.reverse_path, mail.headers);
+        allowed.map_err(|sender| Unassigned::Sender { tenant: plan.name.clone(), sender })?;
         let (stream, split) = self.stream(plan, mail)?;
         Ok(Assigned { tenant: plan.name.clone(), stream: stream.clone(), groups: groups(split, mail.recipients) })
+    }
+
+    /// Whether a user may send from this address, as far as that is known before the message is: the tenant's own
+    /// `senders`, where the user is a tenant's. [`Assigner::assign`] asks again, and of everybody.
+    ///
+    /// # Errors
+    /// [`Unassigned::Sender`]
+    pub fn may_user_send(&self, user: &str, reverse_path: Option<&Mailbox>) -> Result<(), Unassigned> {
+        let Some(plan) = self.tenants.by_user(user).map(|tenant| &self.plans[tenant]) else { return Ok(()) };
+        let allowed = plan.senders.allow_envelope(reverse_path);
+        allowed.map_err(|sender| Unassigned::Sender { tenant: plan.name.clone(), sender })
     }
 
     fn tenant(&self, mail: &Incoming<'_>) -> Result<usize, Unassigned> {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use super::later::Found;
 use crate::config::{Config, Loaded, NamedFiles};
 use crate::feedback::keys;
-use crate::ingress::users;
+use crate::ingress::{tls, users};
 use crate::monitor::keys as zone_keys;
 use crate::outcome::classify::Classifier;
 use crate::outcome::rules::RuleError;
@@ -19,16 +19,20 @@ pub(super) struct Checked {
     key_file: Option<String>,
     /// What is odd about key files of lists.
     zone_keys: Vec<String>,
+    /// What is wrong with certificates of listeners: a relay starts without them, and says so.
+    certificates: Vec<String>,
     /// What is wrong with files that are read later.
     pub(super) later: Found,
 }
 
 pub(super) fn main(path: &Path) -> ExitCode {
-    let Some(Checked { loaded, classifier, key_file, zone_keys, later }) = load(path) else { return ExitCode::FAILURE };
+    let Some(checked) = load(path) else { return ExitCode::FAILURE };
+    let Checked { loaded, classifier, key_file, zone_keys, certificates, later } = checked;
     for warning in &loaded.warnings {
         eprintln!("warning: {warning}");
     }
-    for odd in key_file.into_iter().chain(zone_keys).chain(later.odd) {
+    let loose = tls::loose(&loaded.config.certificates);
+    for odd in key_file.into_iter().chain(zone_keys).chain(later.odd).chain(loose) {
         eprintln!("warning: {odd}");
     }
     let config = loaded.config;
@@ -39,10 +43,10 @@ pub(super) fn main(path: &Path) -> ExitCode {
     for warning in classifier.warnings() {
         eprintln!("warning: {warning}");
     }
-    for bad in &later.bad {
+    for bad in later.bad.iter().chain(&certificates) {
         eprintln!("{bad}");
     }
-    if !later.bad.is_empty() {
+    if !later.bad.is_empty() || !certificates.is_empty() {
         return ExitCode::FAILURE;
     }
     println!(
@@ -85,6 +89,8 @@ pub(super) fn load(path: &Path) -> Option<Checked> {
         let at = at.as_ref().map(|at| format!("{at}: ")).unwrap_or_default();
         users::read(Some(file)).map(drop).inspect_err(|error| eprintln!("{at}{error}"))
     });
+    let certificates = tls::read(&named.certificates).into_iter().filter_map(|(_, _, read)| read.err());
+    let certificates: Vec<String> = certificates.map(|error| error.to_string()).collect();
     let (zone_keys, later) = (zone_keys(named), Found::of(&named.read_later));
     if loaded.is_err() {
         // Where it does not come to more, this as well.
@@ -96,6 +102,7 @@ pub(super) fn load(path: &Path) -> Option<Checked> {
         classifier: classifier.ok()?,
         key_file: key_file.ok()?,
         zone_keys: zone_keys?,
+        certificates,
         later,
     })
 }

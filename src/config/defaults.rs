@@ -9,8 +9,8 @@ use std::time::Duration;
 use super::{
     Admin, Anonymous, Assignment, AuthMode, Automation, BackOff, Binding, Classify, Config, Day, Delivery, Dns,
     DomainPattern, EhloName, FailoverReason, FeedKind, FeedMetric, Ipv6Names, Limits, Listener, Log, LogFormat, Member,
-    Monitor, Pace, Pool, Prediction, Provider, Queue, Reputation, Server, SpfPolicy, Spread, Tenant, TenantMatch,
-    Timeouts, UnknownPolicy, WarmupRules, Window,
+    Monitor, Pace, Pool, Prediction, Provider, Queue, Reputation, SenderCheck, Server, SpfPolicy, Spread, Tenant, TenantMatch,
+    Timeouts, TlsMode, UnknownPolicy, WarmupRules, Window,
 };
 use crate::message::{BindingName, Domain, PoolName, ProviderName, TenantName};
 
@@ -181,6 +181,7 @@ impl Config {
                 users_file: None,
             },
             listeners: Vec::new(),
+            certificates: Vec::new(),
             assignment: Assignment::default(),
             bindings: Vec::new(),
             pools: Vec::new(),
@@ -262,6 +263,8 @@ impl Tenant {
             return_path_domain: None,
             spf: None,
             hold: false,
+            senders: Vec::new(),
+            sender_check: SenderCheck::Envelope,
         }
     }
 }
@@ -296,6 +299,11 @@ impl Listener {
             max_header_bytes: 256 << 10,
             submission: false,
             auth: AuthMode::Off,
+            auth_insecure: false,
+            tls: TlsMode::Off,
+            certificates: Vec::new(),
+            proxy_protocol: Vec::new(),
+            xclient: Vec::new(),
         }
     }
 }

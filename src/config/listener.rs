@@ -1,6 +1,7 @@
-//! `[[listener]]`: one SMTP socket, who may use it and how much.
+//! `[[listener]]`: one SMTP socket, who may use it, over what and how much; `[certificate.NAME]`: what it shows.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -34,6 +35,40 @@ pub struct Listener {
     pub submission: bool,
     /// Whether users may or must log in (RFC 4954). Default off.
     pub auth: AuthMode,
+    /// Whether passwords may come in clear text, from this machine only. Default false.
+    pub auth_insecure: bool,
+    /// TLS with clients. Default off.
+    pub tls: TlsMode,
+    /// Names of `[certificate.NAME]`; the first is shown where the client names no host or an unknown one (SNI).
+    pub certificates: Vec<String>,
+    /// Balancers that say before everything else who the client is (PROXY protocol, version 1 or 2). Default none.
+    pub proxy_protocol: Vec<IpNet>,
+    /// Mail servers that may say who the client is (XCLIENT, XFORWARD). Default none.
+    pub xclient: Vec<IpNet>,
+}
+
+/// TLS of a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsMode {
+    /// None.
+    Off,
+    /// STARTTLS is offered (RFC 3207).
+    Starttls,
+    /// Offered, and no mail without (`530 5.7.0`).
+    Required,
+    /// From the first octet (RFC 8314).
+    Implicit,
+}
+
+/// `[certificate.NAME]`: a chain and its key, both in PEM; read again when they change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Certificate {
+    /// Its name in the configuration.
+    pub name: String,
+    /// The chain, the host's own certificate first.
+    pub certificate: PathBuf,
+    /// The private key.
+    pub key: PathBuf,
 }
 
 /// Whether clients of a listener log in.

@@ -7,7 +7,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::Origin;
+use super::{Certificate, Origin};
 use super::tree::SourceFile;
 
 /// Where something stands: file by number, offset in octets, and the key path that leads there.
@@ -189,6 +189,8 @@ pub struct NamedFiles {
     pub state_dir: PathBuf,
     /// `server.users_file`, where it is named, and where that is written.
     pub users_file: Option<(PathBuf, Option<Origin>)>,
+    /// Each `[certificate.NAME]`.
+    pub certificates: Vec<Certificate>,
     /// `monitor.zone.NAME.key_file` of each keyed zone.
     pub zone_keys: Vec<ZoneKeyFile>,
     /// Those of `[alerts]` and `[feed]` that are read when somebody is told or asked.

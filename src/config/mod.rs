@@ -39,7 +39,7 @@ pub use check::{Holds, LaterFile, Loaded, Mistake, Mistakes, NamedFiles, SourceF
 pub use delivery::{BackOff, Delivery, Queue, Timeouts, Window};
 pub use feedback::Feedback;
 pub use feeds::{Feed, FeedAuth, FeedKind, FeedMetric, FeedRows, FeedScope};
-pub use listener::{AuthMode, Listener};
+pub use listener::{AuthMode, Certificate, Listener, TlsMode};
 pub(crate) use mistake::suggest;
 pub use monitor::{CodeMeaning, Families, HEAVY, Ipv6Names, Monitor, Probe, SpfPolicy, Zone, ZoneCode, ZoneKind};
 pub use origins::{Origin, Origins};
@@ -47,7 +47,7 @@ pub use pool::{FailoverReason, HourShares, Member, Pace, Pool, Spread};
 pub use reputation::{Automation, Prediction, Reputation};
 pub use routing::{DestinationRoute, Dns, DomainPattern, Host, HostPort, Provider, Region};
 pub use server::{Assignment, Classify, Day, Log, LogFormat, Server, UnknownPolicy};
-pub use tenant::{StreamRule, Tenant, TenantMatch};
+pub use tenant::{SenderCheck, StreamRule, Tenant, TenantMatch};
 pub use warmup::{Warmup, WarmupRules, WarmupStart};
 
 use std::sync::Arc;
@@ -64,6 +64,8 @@ pub struct Config {
     pub server: Server,
     /// `[[listener]]`, at least one.
     pub listeners: Vec<Listener>,
+    /// `[certificate.NAME]`, in the order of the file.
+    pub certificates: Vec<Certificate>,
     /// `[assignment]`
     pub assignment: Assignment,
     /// `[binding.NAME]`, in the order of the file.

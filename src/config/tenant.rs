@@ -40,6 +40,19 @@ pub struct Tenant {
     pub spf: Option<SpfPolicy>,
     /// Its mail is taken in and waits, for as long as its lifetime lasts. Default false.
     pub hold: bool,
+    /// Domains that its senders may have; empty is any. Mail without a sender (bounces) is not asked.
+    pub senders: Vec<DomainPattern>,
+    /// Which senders are asked. Default [`SenderCheck::Envelope`].
+    pub sender_check: SenderCheck,
+}
+
+/// Where `tenant.NAME.senders` is held against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SenderCheck {
+    /// The reverse path (MAIL FROM).
+    Envelope,
+    /// That, and every address of the `From:` header.
+    Both,
 }
 
 impl Tenant {

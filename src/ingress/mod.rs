@@ -10,13 +10,15 @@
 //!
 //! Who may log in, and whether somebody is who they say, is [`users`]' to know; a session asks by [`Intake::authenticate`].
 //!
-//! Protocol parts are pure (`smtp::auth`, `smtp::command`, `smtp::parameters`, `smtp::data`, `smtp::session`, [`prepare`]); only `smtp::server`
-//! owns sockets and timers.
+//! Protocol parts are pure (`smtp::auth`, `smtp::command`, `smtp::parameters`, `smtp::data`, `smtp::session`, [`proxy`],
+//! [`prepare`]); only `smtp::server` owns sockets and timers. [`tls`] has the certificates and shakes hands.
 
 pub mod prepare;
+pub mod proxy;
 mod room;
 mod secret;
 pub mod smtp;
+pub mod tls;
 pub mod users;
 
 use std::future::Future;
@@ -28,7 +30,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 
 pub use self::room::{Room, Share};
-pub use self::secret::{Credentials, Secret};
+pub use self::secret::{Credentials, Proof, Secret};
 
 use crate::assignment::{Incoming, Unassigned};
 use crate::config::UnknownPolicy;
@@ -36,6 +38,8 @@ use crate::message::header::Headers;
 use crate::message::{ForwardPath, Mailbox, MessageId, Wishes};
 use crate::outcome::EnhancedCode;
 use crate::store::SpoolError;
+
+use self::users::scram::Verifier;
 
 /// Whom a recipient means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,6 +88,17 @@ pub trait Admission {
         u64::MAX
     }
 
+    /// Whether every user can log in with SCRAM: only then it is offered, since a client that is offered it takes nothing else.
+    fn scram(&self) -> bool {
+        false
+    }
+
+    /// Whether this user may send mail from this address (`None` is the null reverse path). An `Err` is the reply to MAIL.
+    fn sender(&self, user: &str, reverse_path: Option<&Mailbox>) -> Result<(), Refusal> {
+        let _ = (user, reverse_path);
+        Ok(())
+    }
+
     /// The room that all reports of those who may not relay share; `None` where there is no bound.
     fn room(&self) -> Option<Arc<Room>> {
         None
@@ -100,7 +115,17 @@ pub trait Intake: Admission + Send + Sync + 'static {
         let _ = (credentials, client);
         Box::pin(async { Err(Refusal::new(454, 7, 0, "temporary authentication failure")) })
     }
+
+    /// What is kept of the password of a user as whom `client` wants to log in with SCRAM; of one who is not there something
+    /// that looks alike.
+    fn verifier<'a>(&'a self, user: &'a str, client: IpAddr) -> Fetching<'a> {
+        let _ = (user, client);
+        Box::pin(async { Err(Refusal::new(454, 7, 0, "temporary authentication failure")) })
+    }
 }
+
+/// What is kept of a password, on its way.
+pub type Fetching<'a> = Pin<Box<dyn Future<Output = Result<Verifier, Refusal>> + Send + 'a>>;
 
 /// The check of a login an [`Intake`] is working on.
 pub type Authenticating<'a> = Pin<Box<dyn Future<Output = Result<String, Refusal>> + Send + 'a>>;
@@ -149,6 +174,24 @@ impl Transaction {
             reverse_path: self.reverse_path.as_ref(),
             recipients: &self.recipients,
             headers: Headers::of(&self.body),
+        }
+    }
+}
+
+impl Transaction {
+    /// How it came, in the words of RFC 3848 and RFC 6531 §4.3.
+    pub fn protocol(&self) -> &'static str {
+        let (user, tls) = (self.auth_user.is_some(), self.tls.is_some());
+        match (self.esmtp, self.wishes.utf8, tls, user) {
+            (false, ..) => "SMTP",
+            (true, false, false, false) => "ESMTP",
+            (true, false, false, true) => "ESMTPA",
+            (true, false, true, false) => "ESMTPS",
+            (true, false, true, true) => "ESMTPSA",
+            (true, true, false, false) => "UTF8SMTP",
+            (true, true, false, true) => "UTF8SMTPA",
+            (true, true, true, false) => "UTF8SMTPS",
+            (true, true, true, true) => "UTF8SMTPSA",
         }
     }
 }
@@ -228,6 +271,10 @@ pub struct IngressStats {
     pub bytes: AtomicU64,
     /// Replies by class: 2yz, 3yz, 4yz, 5yz.
     pub replies: [AtomicU64; 4],
+    /// Connections of balancers that did not begin with a header of the PROXY protocol.
+    pub refused_proxies: AtomicU64,
+    /// TLS with clients.
+    pub tls: Arc<tls::TlsStats>,
 }
 
 impl IngressStats {

@@ -60,8 +60,9 @@ pub fn prepare(
     let trace = Trace {
         helo: &transaction.helo,
         client: transaction.client.ip(),
+        tls: transaction.tls.as_deref(),
         by: rules.hostname,
-        protocol: protocol(transaction),
+        protocol: transaction.protocol(),
         id: message,
         recipient: match transaction.recipients.as_slice() {
             [only] => Some(&only.address),
@@ -93,22 +94,6 @@ pub fn complete(body: &[u8], hostname: &Domain, id: u64, now: Wall) -> Option<By
         lines += &format!("Message-ID: <{}.{}@{hostname}>\r\n", now.as_millis(), MessageId(id));
     }
     (!lines.is_empty()).then(|| rewrite(body, lines.as_bytes(), &[]))
-}
-
-/// How it came, in the words of RFC 3848 and RFC 6531 §4.3.
-fn protocol(transaction: &Transaction) -> &'static str {
-    let (has_tls, has_user) = (transaction.tls.is_some(), transaction.auth_user.is_some());
-    match (transaction.esmtp, transaction.wishes.utf8, has_tls, has_user) {
-        (false, ..) => "SMTP",
-        (true, false, false, false) => "ESMTP",
-        (true, false, false, true) => "ESMTPA",
-        (true, false, true, false) => "ESMTPS",
-        (true, false, true, true) => "ESMTPSA",
-        (true, true, false, false) => "UTF8SMTP",
-        (true, true, false, true) => "UTF8SMTPA",
-        (true, true, true, false) => "UTF8SMTPS",
-        (true, true, true, true) => "UTF8SMTPSA",
-    }
 }
 
 #[cfg(test)]
@@ -195,16 +180,6 @@ mod tests {
         let mut transaction = transaction("", &["a@x.example"]);
         transaction.wishes.utf8 = true;
         transaction.recipients = vec![Mailbox::international("grüße@bücher.example").expect("valid").into()];
-        for (user, tls, word) in [
-            (None, None, "UTF8SMTP"),
-            (Some("ann"), None, "UTF8SMTPA"),
-            (None, Some("TLSv1.3"), "UTF8SMTPS"),
-            (Some("ann"), Some("TLSv1.3"), "UTF8SMTPSA"),
-        ] {
-            (transaction.auth_user, transaction.tls) = (user.map(str::to_owned), tls.map(Into::into));
-            assert_eq!(protocol(&transaction), word);
-        }
-        (transaction.auth_user, transaction.tls) = (None, None);
         let prepared = run(&transaction).expect("assigned");
         let body = String::from_utf8_lossy(&prepared.body).into_owned();
         assert!(body.contains(" with UTF8SMTP id ") && body.contains("for <grüße@bücher.example>; "), "{body}");
@@ -232,6 +207,32 @@ mod tests {
             assert_eq!(completed, added.map(|added| format!("{added}{body}")), "{has}");
         }
         assert_eq!(complete(b"", &hostname, 7, now).expect("both").len(), date.len() + id.len());
+    }
+
+    #[test]
+    fn the_trace_says_how_it_came() {
+        for (esmtp, user, tls, utf8, with) in [
+            (false, false, false, false, "SMTP"),
+            (false, false, true, false, "SMTP"),
+            (true, false, false, false, "ESMTP"),
+            (true, true, false, false, "ESMTPA"),
+            (true, false, true, false, "ESMTPS"),
+            (true, true, true, false, "ESMTPSA"),
+            (true, false, false, true, "UTF8SMTP"),
+            (true, true, false, true, "UTF8SMTPA"),
+            (true, false, true, true, "UTF8SMTPS"),
+            (true, true, true, true, "UTF8SMTPSA"),
+        ] {
+            let mut transaction = transaction("", &["a@x.example"]);
+            transaction.esmtp = esmtp;
+            transaction.auth_user = user.then(|| "acme-app".into());
+            transaction.tls = tls.then(|| "TLSv1.3 with cipher TLS_AES_128_GCM_SHA256".into());
+            transaction.wishes.utf8 = utf8;
+            let body = String::from_utf8_lossy(&run(&transaction).expect("assigned").body).into_owned();
+            assert!(body.contains(&format!("\tby relay.example.net with {with} id ")), "{body}");
+            let comment = "([192.0.2.7])\r\n\t(using TLSv1.3 with cipher TLS_AES_128_GCM_SHA256)\r\n\tby ";
+            assert_eq!(body.contains(comment), tls, "{body}");
+        }
     }
 
     #[test]

@@ -34,8 +34,17 @@ impl fmt::Debug for Secret {
 pub struct Credentials {
     /// User name, as sent (RFC 4616: UTF-8).
     pub user: String,
-    /// Password.
-    pub password: Secret,
+    /// By what.
+    pub proof: Proof,
+}
+
+/// How somebody proves who they are.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Proof {
+    /// The password, to be checked.
+    Password(Secret),
+    /// A proof that was checked already (SCRAM), and whether it was right.
+    Checked(bool),
 }
 
 impl fmt::Debug for Credentials {
@@ -50,9 +59,10 @@ mod tests {
 
     #[test]
     fn nothing_of_a_secret_is_shown() {
-        let credentials = Credentials { user: "hunter1".into(), password: Secret::new(b"hunter2".to_vec()) };
-        let shown = format!("{credentials:?} {:?} {:#?}", credentials.password, Some(&credentials));
+        let password = Secret::new(b"hunter2".to_vec());
+        let credentials = Credentials { user: "hunter1".into(), proof: Proof::Password(password.clone()) };
+        let shown = format!("{credentials:?} {password:?} {:#?}", Some(&credentials));
         assert!(!shown.contains("hunter"), "{shown}");
-        assert_eq!(credentials.password.expose(), b"hunter2");
+        assert_eq!(password.expose(), b"hunter2");
     }
 }

@@ -168,9 +168,11 @@ pub struct Trace<'a> {
     pub helo: &'a str,
     /// The client's address.
     pub client: IpAddr,
+    /// The TLS session it came by, in words; `None` in the clear.
+    pub tls: Option<&'a str>,
     /// Our own name.
     pub by: &'a Domain,
-    /// `ESMTP` or `SMTP` (RFC 3848).
+    /// `ESMTP`, `SMTP` and their forms with letters for AUTH and TLS (RFC 3848, RFC 6531 §4.3).
     pub protocol: &'a str,
     /// Id of the message.
     pub id: MessageId,
@@ -186,11 +188,11 @@ impl Trace<'_> {
         let mut line = String::with_capacity(256);
         let tag = if self.client.is_ipv6() { "IPv6:" } else { "" };
         // Writing to a String cannot fail.
-        let _ = write!(
-            line,
-            "Received: from {} ([{tag}{}])\r\n\tby {} with {} id {}",
-            self.helo, self.client, self.by, self.protocol, self.id
-        );
+        let _ = write!(line, "Received: from {} ([{tag}{}])", self.helo, self.client);
+        if let Some(tls) = self.tls {
+            let _ = write!(line, "\r\n\t(using {tls})");
+        }
+        let _ = write!(line, "\r\n\tby {} with {} id {}", self.by, self.protocol, self.id);
         if let Some(recipient) = self.recipient {
             let _ = write!(line, "\r\n\tfor <{recipient}>");
         }
@@ -274,6 +276,7 @@ mod tests {
         let mut trace = Trace {
             helo: "app.example.com",
             client: "192.0.2.7".parse().expect("valid"),
+            tls: None,
             by: &by,
             protocol: "ESMTP",
             id: MessageId(0),
@@ -289,6 +292,9 @@ mod tests {
         trace.client = "2001:db8::7".parse().expect("valid");
         assert!(trace.to_line().contains("([IPv6:2001:db8::7])"));
         assert!(!trace.to_line().contains("for <"));
+        trace.tls = Some("TLSv1.3 with cipher TLS_AES_256_GCM_SHA384 key-exchange X25519MLKEM768");
+        let (tls, with_tls) = (trace.tls.unwrap_or_default(), trace.to_line());
+        assert!(with_tls.contains(&format!("2001:db8::7])\r\n\t(using {tls})\r\n\tby relay")), "{with_tls}");
         assert!(date(Wall::from_millis(i64::MIN)).contains("1970"));
     }
 

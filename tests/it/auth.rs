@@ -19,7 +19,7 @@ fn two_tenants(users: &Users, mode: &str) -> Settings {
         .set("tenant.acme", "match", "{ auth_user = [\"acme\"], client = [\"127.0.0.0/8\"] }")
         .set("tenant.globex", "match", "{ auth_user = [\"globex\"], sender_domain = [\"globex.test\"] }")
         .set("tenant.globex", "pools", "{ default = \"other\" }")
-        .block(format!("[[listener]]\naddress = \"127.0.0.1:0\"\nauth = \"{mode}\"\n"))
+        .block(format!("[[listener]]\naddress = \"127.0.0.1:0\"\nauth = \"{mode}\"\nauth_insecure = true\n"))
 }
 
 /// `\0user\0password` in base64.
@@ -103,7 +103,7 @@ async fn without_the_right_password_nothing_goes_and_nothing_of_it_is_told() {
 async fn where_it_is_optional_strangers_are_told_to_log_in_and_trusted_clients_need_not() {
     let sink = sink().await;
     let users = Users::of(&[("acme", "one password")]);
-    let trusting = "[[listener]]\naddress = \"127.0.0.1:0\"\ntrust = [\"127.0.0.0/8\"]\nauth = \"optional\"\n";
+    let trusting = "[[listener]]\naddress = \"127.0.0.1:0\"\ntrust = [\"127.0.0.0/8\"]\nauth = \"optional\"\nauth_insecure = true\n";
     let relay = Relay::start(&two_tenants(&users, "optional").block(trusting.into()).to(sink.addr())).await;
     let mut client = Talker::at(relay.listener(1)).await;
     client.say("EHLO client.test").await;

@@ -17,6 +17,8 @@ use axum::response::{IntoResponse, Response};
 use super::Sources;
 use super::auth::Reader;
 use super::status::Status;
+use crate::ingress::tls::FAILURES;
+use crate::ingress::tls::facts::{GROUPS, VERSIONS};
 use crate::message::DestinationName;
 use crate::scheduler::CapUsage;
 use crate::scheduler::cap::Owner;
@@ -164,6 +166,19 @@ fn ingress(metrics: &Metrics, sources: &Sources) {
     metrics.ingress_sessions.set(i64::try_from(read(&stats.sessions_open)).unwrap_or(i64::MAX));
     catch_up(&metrics.ingress_sessions_total, read(&stats.sessions));
     catch_up(&metrics.ingress_refused_total, read(&stats.refused_connections));
+    catch_up(&metrics.tls_in.refused_proxies, read(&stats.refused_proxies));
+    for (version, by_group) in VERSIONS.iter().zip(&stats.tls.sessions) {
+        for (group, sessions) in GROUPS.iter().zip(by_group) {
+            catch_up(&metrics.tls_in.sessions.with_label_values(&[version, group]), read(sessions));
+        }
+    }
+    for (reason, failures) in FAILURES.iter().zip(&stats.tls.failures) {
+        catch_up(&metrics.tls_in.failures.with_label_values(&[reason]), read(failures));
+    }
+    metrics.tls_in.certificate_ends.reset();
+    for (name, ends) in stats.tls.ends.read().iter() {
+        metrics.tls_in.certificate_ends.with_label_values(&[name]).set(*ends);
+    }
 }
 
 /// Brings a counter to the total that somebody else has counted. It never goes back.

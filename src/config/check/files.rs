@@ -18,6 +18,7 @@ impl Loaded {
             key_file: self.config.feedback.as_ref().map(|feedback| feedback.key_file.clone()),
             state_dir: self.config.server.state_dir.clone(),
             users_file: users_file(self.config.server.users_file.as_ref(), &self.config.origins),
+            certificates: self.config.certificates.clone(),
             zone_keys: zone_keys(&self.config.monitor, &self.config.origins),
             read_later: read_later(&self.config.alerts, &self.config.feeds, &self.config.origins),
         }
@@ -40,6 +41,7 @@ impl Context<'_> {
             key_file: feedback.map(|feedback| feedback.key_file).filter(known),
             state_dir: state_dir.unwrap_or_default(),
             users_file: users_file(self.beside(&section(&file.server).users_file).as_ref(), origins),
+            certificates: self.certificates(file),
             zone_keys: zone_keys(&self.monitor(file), origins),
             read_later: read_later(&alerts, &feeds, origins),
         }

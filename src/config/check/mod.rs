@@ -12,6 +12,7 @@ mod feedback;
 mod feeds;
 mod files;
 mod later;
+mod listener;
 mod monitor;
 mod pool;
 mod reputation;
@@ -139,6 +140,7 @@ impl Context<'_> {
     fn config(&mut self, file: &raw::File) -> Option<Config> {
         self.check_presence(file);
         let server = self.server(file);
+        let certificates = self.certificates(file);
         let listeners = self.listeners(file);
         let assignment = self.assignment(file);
         let ladders = self.ladders(file);
@@ -171,6 +173,7 @@ impl Context<'_> {
         Some(Config {
             server: server?,
             listeners,
+            certificates,
             assignment,
             bindings,
             pools,

@@ -1,16 +1,14 @@
-//! The sections that refer to little else: server, listeners, assignment, dns, queue, delivery, reputation, log, classify.
+//! The sections that refer to little else: server, assignment, dns, queue, delivery, reputation, log, classify.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use ipnet::IpNet;
-
 use super::Context;
 use super::context::{host_name, is_header_name, place_of, section};
-use crate::config::defaults::{LOW_SPACE_FLOOR, MAX_MESSAGE_BYTES, MAX_SESSIONS, MEMORY, SHUTDOWN_GRACE};
+use crate::config::defaults::{LOW_SPACE_FLOOR, MAX_SESSIONS, MEMORY, SHUTDOWN_GRACE};
 use crate::config::mistake::Place;
 use crate::config::read::{At, Field, List, NameServer, Size};
-use crate::config::{Assignment, AuthMode, Classify, Day, Delivery, Dns, Listener, Log, Queue, Server, Timeouts, raw};
+use crate::config::{Assignment, Classify, Day, Delivery, Dns, Log, Queue, Server, Timeouts, raw};
 use crate::message::TenantName;
 
 impl Context<'_> {
@@ -65,109 +63,6 @@ impl Context<'_> {
         Day {
             timezone: timezone.unwrap_or(default.timezone),
             starts: raw.starts.value().map_or(default.starts, |time| time.0),
-        }
-    }
-
-    pub(super) fn listeners(&mut self, file: &raw::File) -> Vec<Listener> {
-        let mut listeners: Vec<(Listener, Place)> = Vec::new();
-        for At { value: raw, place } in file.listener.items() {
-            let hint = "write address = \"127.0.0.1:2525\"";
-            let address = raw.address.required(place, "address", hint, &mut self.out);
-            self.check_listener(raw, place);
-            self.check_memory(file, raw);
-            self.check_auth(file, raw);
-            let Some(at) = address else { continue };
-            let twin = listeners.iter().find(|(other, _)| other.address == at.value && at.value.port() != 0);
-            if let Some((_, first)) = twin {
-                let first = self.lines.name(first);
-                self.out.mistake(&at.place, format!("{} is listened on already, at {first}", at.value), "");
-            }
-            let default = Listener::at(at.value);
-            let listener = Listener {
-                trust: raw.trust.values(),
-                max_connections: raw.max_connections.or(default.max_connections),
-                max_connections_per_client: raw.max_connections_per_client.or(default.max_connections_per_client),
-                max_message_bytes: raw.max_message_bytes.or(Size(default.max_message_bytes)).0,
-                max_recipients: raw.max_recipients.or(default.max_recipients),
-                max_errors: raw.max_errors.or(default.max_errors),
-                idle_timeout: raw.idle_timeout.or(default.idle_timeout),
-                busy_idle_timeout: raw.busy_idle_timeout.or(default.busy_idle_timeout),
-                mails_per_session: raw.mails_per_session.value().copied().filter(|mails| *mails > 0),
-                max_header_bytes: raw.max_header_bytes.or(Size(default.max_header_bytes)).0,
-                submission: raw.submission.or(default.submission),
-                auth: raw.auth.or(default.auth),
-                ..default
-            };
-            listeners.push((listener, at.place.clone()));
-        }
-        listeners.into_iter().map(|(listener, _)| listener).collect()
-    }
-
-    fn check_listener(&mut self, raw: &raw::Listener, place: &Place) {
-        let trust: Vec<IpNet> = raw.trust.values();
-        // Two halves make a whole, and so do the IPv4 addresses in their IPv6 dress.
-        if IpNet::aggregate(&trust).iter().any(|net| net.prefix_len() == 0 || is_all_of_mapped_ipv4(net)) {
-            let hint = "name the networks of your own clients, such as \"10.0.0.0/8\"";
-            let trust_place = raw.trust.place(place, "trust");
-            self.out.mistake(&trust_place, "trusts every address: this would be an open relay", hint);
-        }
-        self.at_least_one(&raw.max_errors);
-        for field in [&raw.max_connections, &raw.max_connections_per_client, &raw.max_recipients] {
-            self.at_least_one(field);
-        }
-        if let Some(at) = raw.max_recipients.given().filter(|at| (1..100).contains(&at.value)) {
-            self.out.warning(&at.place, "RFC 5321 asks for at least 100 recipients", "clients may not expect less");
-        }
-        if let Some(at) = raw.max_message_bytes.given().filter(|at| at.value.0 < 64 * 1024) {
-            self.out.mistake(&at.place, "below 64 KiB, which RFC 5321 asks every server to take", "");
-        }
-        self.not_instant(&raw.idle_timeout);
-        self.not_instant(&raw.busy_idle_timeout);
-        if let Some(at) = raw.max_header_bytes.given().filter(|at| at.value.0 < 16 * 1024) {
-            self.out.mistake(&at.place, "below 16 KiB, which the headers of ordinary mail have", "");
-        }
-    }
-
-    /// The largest message must fit in by itself.
-    fn check_memory(&mut self, file: &raw::File, raw: &raw::Listener) {
-        let memory = &section(&file.server).memory;
-        let largest = raw.max_message_bytes.or(Size(MAX_MESSAGE_BYTES)).0;
-        if memory.or(Size(MEMORY)).0 < largest
-            && let Some(place) = place_of(memory).or(place_of(&raw.max_message_bytes))
-        {
-            let hint = "write a larger server.memory, or a smaller max_message_bytes for the listener";
-            self.out.mistake(place, "the largest message of a listener would not fit into server.memory", hint);
-        }
-    }
-
-    /// A password goes over the wire as it is, so the wire must be ours.
-    fn check_auth(&mut self, file: &raw::File, raw: &raw::Listener) {
-        let Some(at) = raw.auth.given().filter(|at| at.value != AuthMode::Off) else { return };
-        let is_local = |at: &At<SocketAddr>| at.value.ip().to_canonical().is_loopback();
-        if raw.address.given().is_some_and(|address| !is_local(address)) {
-            let hint = "listen on a loopback address, such as \"127.0.0.1:2587\", or write auth = \"off\" and name the \
-                        clients in trust";
-            self.out.mistake(&at.place, "passwords would cross the network readable: listeners have no TLS yet", hint);
-        }
-        if at.value == AuthMode::Required && raw.trust.value().is_some_and(|trust| !trust.is_written_empty()) {
-            let hint = "leave trust out, or write auth = \"optional\": then clients of trust may send without a login";
-            self.out.warning(&at.place, "trust lets nobody send here without a login", hint);
-        }
-        if section(&file.server).users_file.is_missing() {
-            let hint = "write users_file = \"users\" under [server], and make its lines with `remuda user hash NAME`";
-            self.out.mistake(&at.place, "nobody could log in: server.users_file is missing", hint);
-        }
-    }
-
-    /// A listener that trusts nobody takes reports, where there are any, and refuses everything else.
-    pub(super) fn check_untrusting_listeners(&mut self, file: &raw::File, takes_reports: bool) {
-        for At { value: raw, place } in file.listener.items() {
-            let trusts_nobody = raw.trust.is_missing() || raw.trust.value().is_some_and(List::is_written_empty);
-            let lets_users_in = raw.auth.value().is_some_and(|mode| *mode != AuthMode::Off);
-            if trusts_nobody && !takes_reports && !lets_users_in {
-                let hint = "name the networks of your clients: trust = [\"127.0.0.0/8\"]";
-                self.out.warning(&raw.trust.place(place, "trust"), "trusts nobody: it will refuse all mail", hint);
-            }
         }
     }
 
@@ -320,14 +215,4 @@ pub(super) fn name_servers(field: &Field<List<NameServer>>) -> Vec<SocketAddr> {
 
 pub(super) fn is_loopback(address: IpAddr) -> bool {
     address.to_canonical().is_loopback()
-}
-
-/// `::ffff:0:0/96` and everything that holds it.
-fn is_all_of_mapped_ipv4(net: &IpNet) -> bool {
-    match net {
-        IpNet::V6(net) => {
-            net.prefix_len() <= 96 && net.contains(&std::net::Ipv4Addr::new(192, 0, 2, 1).to_ipv6_mapped())
-        }
-        IpNet::V4(_) => false,
-    }
 }

@@ -7,7 +7,7 @@ use super::context::{host_name, is_header_name, section};
 use crate::config::defaults::WEIGHT;
 use crate::config::mistake::{Place, suggest};
 use crate::config::read::{At, Field, Map, Named};
-use crate::config::{DomainPattern, Listener, StreamRule, Tenant, TenantMatch, raw};
+use crate::config::{DomainPattern, Listener, SenderCheck, StreamRule, Tenant, TenantMatch, raw};
 use crate::message::{Domain, PoolName, ProviderName, StreamName, TenantName};
 
 /// Which tenant has a mark, and where it says so.
@@ -39,9 +39,24 @@ impl Context<'_> {
                 return_path_domain: self.return_path_domain(&raw.return_path_domain),
                 spf: raw.spf.value().copied(),
                 hold: raw.hold.or(false),
+                senders: self.senders(raw),
+                sender_check: raw.sender_check.or(SenderCheck::Envelope),
             });
         }
         tenants
+    }
+
+    /// Domains that senders may have.
+    fn senders(&mut self, raw: &raw::Tenant) -> Vec<DomainPattern> {
+        if let (Some(at), true) = (raw.sender_check.given(), raw.senders.is_missing()) {
+            let hint = "write senders = [\"acme.example\", \"*.acme.example\"]";
+            self.out.warning(&at.place, "no senders are named, so none is asked", hint);
+        }
+        if let Some(at) = raw.senders.given().filter(|at| at.value.is_written_empty()) {
+            let hint = "name them, or leave the key out: then any domain will do";
+            self.out.mistake(&at.place, "allows no sender at all", hint);
+        }
+        raw.senders.values()
     }
 
     /// Caps towards single providers; none may promise more than the tenant as a whole has.

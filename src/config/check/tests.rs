@@ -159,11 +159,43 @@ fn every_mistake_is_named_with_line_path_and_hint() {
         ),
         (
             "[[listener]]\naddress = \"[::]:25\"\nauth = \"required\"\n[server]\nhostname = \"a.example\"\nstate_dir = \"/x\"\nusers_file = \"u\"\n",
-            "3:8: listener[0].auth: passwords would cross the network readable: listeners have no TLS yet; listen on a loopback address, such as \"127.0.0.1:2587\", or write auth = \"off\" and name the clients in trust",
+            "3:8: listener[0].auth: nobody could log in: AUTH is offered over TLS only; write tls = \"starttls\" and certificates = [\"NAME\"], or auth = \"off\" and name the clients in trust",
         ),
         (
-            "[[listener]]\naddress = \"[::1]:25\"\nauth = \"optional\"\n",
-            "3:8: listener[0].auth: nobody could log in: server.users_file is missing; write users_file = \"users\" under [server], and make its lines with `remuda user hash NAME`",
+            "[[listener]]\naddress = \"[::1]:25\"\nauth = \"required\"\n[server]\nhostname = \"a.example\"\nstate_dir = \"/x\"\nusers_file = \"u\"\n",
+            "3:8: listener[0].auth: nobody could log in: AUTH is offered over TLS only; write tls = \"starttls\" and certificates = [\"NAME\"], or auth_insecure = true, which takes passwords in clear text from this machine",
+        ),
+        (
+            "[[listener]]\naddress = \"[::]:25\"\nauth_insecure = true\n",
+            "3:17: listener[0].auth_insecure: passwords would cross the network readable; leave it out and write tls = \"starttls\", or listen on a loopback address, such as \"127.0.0.1:2587\"",
+        ),
+        (
+            "[[listener]]\naddress = \"[::]:25\"\ntls = \"implicit\"\n",
+            "3:7: listener[0].tls: TLS needs a certificate; write certificates = [\"NAME\"], and [certificate.NAME] with its certificate and key",
+        ),
+        (
+            "[[listener]]\naddress = \"[::]:25\"\ntls = \"implicit\"\ncertificates = [\"rely\"]\n[certificate.relay]\ncertificate = \"a\"\nkey = \"b\"\n",
+            "4:17: listener[0].certificates[0]: no certificate \"rely\"; did you mean \"relay\"?",
+        ),
+        (
+            "[certificate.relay]\ncertificate = \"a\"\n",
+            "1:14: certificate.relay.key: missing; write certificate = \"/etc/remuda/tls/chain.pem\" and key = \"/etc/remuda/tls/key.pem\"",
+        ),
+        (
+            "[[listener]]\naddress = \"[::]:25\"\nproxy_protocol = [\"::/0\"]\n",
+            "3:18: listener[0].proxy_protocol: takes everybody's word for who the client is: this would be an open relay; name your balancers, such as \"10.0.0.7\"",
+        ),
+        (
+            "[[listener]]\naddress = \"[::]:25\"\nxclient = [\"0.0.0.0/0\"]\n",
+            "3:11: listener[0].xclient: takes everybody's word for who the client is: this would be an open relay; name your own mail servers, such as \"10.0.0.7\"",
+        ),
+        (
+            "[tenant.t]\npools = { default = \"p\" }\nsenders = []\n",
+            "3:11: tenant.t.senders: allows no sender at all; name them, or leave the key out: then any domain will do",
+        ),
+        (
+            "[[listener]]\naddress = \"[::1]:25\"\nauth_insecure = true\nauth = \"optional\"\n",
+            "4:8: listener[0].auth: nobody could log in: server.users_file is missing; write users_file = \"users\" under [server], and make its lines with `remuda user hash NAME`",
         ),
         (
             "[[listener]]\naddress = \"127.0.0.1:25\"\ntrust = [\"::1\"]\ntls = {}\n",

@@ -1,11 +1,11 @@
-//! As typed: `[[listener]]`.
+//! As typed: `[[listener]]`, `[certificate.NAME]`.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::config::AuthMode;
+use crate::config::{AuthMode, TlsMode};
 use crate::config::read::{List, Size, table, words};
 
 table!(pub(in crate::config) Listener {
@@ -22,6 +22,20 @@ table!(pub(in crate::config) Listener {
     max_header_bytes: Size,
     submission: bool,
     auth: AuthMode,
+    auth_insecure: bool,
+    tls: TlsMode,
+    certificates: List<String>,
+    proxy_protocol: List<IpNet>,
+    xclient: List<IpNet>,
+});
+
+table!(pub(in crate::config) Certificate { certificate: String, key: String });
+
+words!(TlsMode {
+    "off" => TlsMode::Off,
+    "starttls" => TlsMode::Starttls,
+    "required" => TlsMode::Required,
+    "implicit" => TlsMode::Implicit,
 });
 
 words!(AuthMode {

@@ -27,7 +27,7 @@ pub(super) use self::feedback::Feedback;
 pub(super) use self::feeds::Feed;
 pub(crate) use self::forms::Date;
 pub(super) use self::forms::{Host, Octets, TargetUrl, TimeOfDay, TokenHash, ZoneDomain};
-pub(super) use self::listener::Listener;
+pub(super) use self::listener::{Certificate, Listener};
 pub(super) use self::monitor::{Family, Meaning, Monitor, Zone, ZoneCode};
 pub(super) use self::pool::{Member, Pool};
 pub(super) use self::reputation::{Prediction, Reputation};
@@ -44,6 +44,7 @@ table!(pub(in crate::config) File {
     include: List<String>,
     server: Server,
     listener: List<Listener>,
+    certificate: Map<Certificate>,
     assignment: Assignment,
     binding: Map<Binding>,
     pool: Map<Pool>,

@@ -2,8 +2,8 @@
 
 use ipnet::IpNet;
 
-use crate::config::read::{List, Map, table};
-use crate::config::{DomainPattern, Rate, SpfPolicy};
+use crate::config::read::{List, Map, table, words};
+use crate::config::{DomainPattern, Rate, SenderCheck, SpfPolicy};
 use crate::message::{Domain, Mailbox};
 
 table!(pub(in crate::config) Tenant {
@@ -21,7 +21,11 @@ table!(pub(in crate::config) Tenant {
     return_path_domain: Domain,
     spf: SpfPolicy,
     hold: bool,
+    senders: List<DomainPattern>,
+    sender_check: SenderCheck,
 });
+
+words!(SenderCheck { "envelope" => SenderCheck::Envelope, "both" => SenderCheck::Both });
 
 table!(pub(in crate::config) TenantTowards { daily_cap: u64 });
 

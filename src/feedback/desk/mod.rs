@@ -330,8 +330,9 @@ impl Desk {
         let trace = Trace {
             helo: &transaction.helo,
             client: transaction.client.ip(),
+            tls: transaction.tls.as_deref(),
             by: &self.dispatcher.config().server.hostname,
-            protocol: if transaction.esmtp { "ESMTP" } else { "SMTP" },
+            protocol: transaction.protocol(),
             id,
             recipient: transaction.recipients.first().map(|to| &to.address),
             at: now,

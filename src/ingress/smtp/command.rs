@@ -10,6 +10,7 @@
 
 use super::auth::{AuthRequest, Mechanism};
 use super::parameters::{self, number};
+use super::xclient::{self, Said};
 use crate::ingress::{Refusal, Secret};
 use crate::message::address::BadAddress;
 use crate::message::wishes::{RecipientWishes, Wishes};
@@ -47,7 +48,15 @@ pub enum Command {
     Quit,
     /// `AUTH mechanism [initial-response]` (RFC 4954)
     Auth(AuthRequest),
-    /// A verb of RFC 5321 or of an extension that is not offered: EXPN, STARTTLS, ETRN, …
+    /// `STARTTLS` (RFC 3207)
+    StartTls,
+    /// `XCLIENT attributes`: another client, says a mail server in front
+    Xclient(Said),
+    /// `XFORWARD attributes`: where it comes from, for the log
+    Xforward(Said),
+    /// `PROXY …`: a header of the PROXY protocol, where none is expected
+    Proxy,
+    /// A verb of RFC 5321 or of an extension that is not offered: EXPN, ETRN, …
     NotImplemented(&'static str),
 }
 
@@ -121,8 +130,10 @@ pub fn parse(line: &[u8]) -> Result<Command, Refusal> {
         b"VRFY" if rest.is_empty() => Err(syntax("VRFY needs an argument")),
         b"VRFY" => vrfy(rest),
         b"AUTH" => auth(rest).map(Command::Auth),
-        // STARTTLS becomes a command of its own once it is offered.
-        b"STARTTLS" => Ok(Command::NotImplemented("STARTTLS")),
+        b"STARTTLS" => no_argument(rest, Command::StartTls),
+        b"XCLIENT" => xclient::read(rest, false).map(Command::Xclient),
+        b"XFORWARD" => xclient::read(rest, true).map(Command::Xforward),
+        b"PROXY" => Ok(Command::Proxy),
         b"EXPN" => Ok(Command::NotImplemented("EXPN")),
         b"ETRN" => Ok(Command::NotImplemented("ETRN")),
         b"TURN" => Ok(Command::NotImplemented("TURN")),
@@ -140,7 +151,7 @@ fn no_argument(rest: &[u8], command: Command) -> Result<Command, Refusal> {
 
 /// The name of EHLO and HELO. It ends in a `Received:` line, so only what can stand there is let in; whether it is a
 /// real name is not judged (RFC 5321 §4.1.4 forbids refusing for that).
-fn client_name(rest: &[u8]) -> Result<String, Refusal> {
+pub(super) fn client_name(rest: &[u8]) -> Result<String, Refusal> {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(byte);
     match std::str::from_utf8(rest) {
         Ok("") => Err(syntax("a host name or address literal must follow")),
@@ -160,6 +171,8 @@ fn auth(rest: &[u8]) -> Result<AuthRequest, Refusal> {
     let mechanism = match mechanism.to_ascii_uppercase().as_slice() {
         b"PLAIN" => Some(Mechanism::Plain),
         b"LOGIN" => Some(Mechanism::Login),
+        b"SCRAM-SHA-256" => Some(Mechanism::Scram),
+        b"SCRAM-SHA-256-PLUS" => Some(Mechanism::ScramPlus),
         _ => None,
     };
     Ok(AuthRequest { mechanism, initial: initial.map(|text| Secret::new(text.to_vec())) })
@@ -329,7 +342,8 @@ mod tests {
             ("HELP MAIL", Command::Help),
             ("QUIT", Command::Quit),
             ("EXPN list", Command::NotImplemented("EXPN")),
-            ("STARTTLS", Command::NotImplemented("STARTTLS")),
+            ("starttls", Command::StartTls),
+            ("PROXY TCP4 192.0.2.7 192.0.2.1 1 25", Command::Proxy),
             ("AUTH PLAIN", auth(Some(Mechanism::Plain), None)),
             ("auth plain  AHg= ", auth(Some(Mechanism::Plain), Some("AHg="))),
             ("AUTH LOGIN =", auth(Some(Mechanism::Login), Some("="))),

@@ -1,31 +1,43 @@
 //! One connection: a [`Session`] between a socket and the [`Intake`].
 //!
-//! Reads, lets the session go as far as it can, sends all its replies in one write, and so on until it says that it is
+//! First what comes before the dialogue: the header of a balancer (PROXY protocol), the handshake of implicit TLS. Then it
+//! reads, lets the session go as far as it can, sends all its replies in one write, and so on until it says that it is
 //! over. Every wait has the idle limit and ends when the server stops.
 //!
 //! Thousands of clients connect and say nothing for minutes, so a connection that waits for a command holds almost nothing:
 //! a buffer of [`SMALL`] octets for the command, none for replies, and a large one only while text or long groups come.
 
 use std::mem::MaybeUninit;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
 use parking_lot::RwLock;
+use rand::TryRngCore;
+use rand::rngs::OsRng;
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Sleep, timeout};
 
+use super::door::Posted;
 use super::patience::{Limits, Load};
-use super::session::{Effect, Session, Terms};
-use crate::ingress::{IngressStats, Intake, Transaction};
+use super::seats::{Seat, Seats};
+use super::session::{Effect, Session, TOO_MANY_CONNECTIONS, Terms, client_key};
+use crate::config::TlsMode;
+use crate::ingress::proxy::{self, Read};
+use crate::ingress::tls::wire::Wire;
+use crate::ingress::tls::{self, HANDSHAKE};
+use crate::ingress::{IngressStats, Intake, Refusal, Transaction};
 
 /// How long a stranger's report may take from `354` to its final dot: longer than the block time-out of RFC 5321 §4.5.3.2.5
 /// for any mail of a few blocks, and short enough that nobody keeps others out by sending an octet now and then.
 const REPORT_TIME: Duration = Duration::from_secs(10 * 60);
+/// How long the header of a balancer may take; it sends it before anything else.
+const PROXY_TIME: Duration = Duration::from_secs(10);
 /// Octets asked of the kernel at a time, while much comes.
 const READ: usize = 16 * 1024;
 /// Octets asked for while only a command may come.
@@ -35,11 +47,29 @@ const SMALL: usize = 512;
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_OCTETS: usize = 1024 * 1024;
 
+/// A place at a listener, and where to get another one when the client turns out to be somebody else.
+pub(super) struct Place {
+    pub(super) seat: Option<Seat>,
+    pub(super) seats: Arc<Seats>,
+}
+
+impl Place {
+    /// Gives the place back and takes one for this client.
+    fn change(&mut self, client: SocketAddr) -> bool {
+        self.seat = None;
+        self.seat = Seats::take(&self.seats, client_key(client));
+        self.seat.is_some()
+    }
+}
+
 /// One connection being served.
 pub(super) struct Connection {
     session: Session,
     /// By which new sessions begin.
-    terms: Arc<RwLock<Arc<Terms>>>,
+    posted: Arc<RwLock<Posted>>,
+    place: Place,
+    /// Who is connected.
+    peer: SocketAddr,
     idle: Duration,
     /// The same while places are scarce.
     busy: Duration,
@@ -66,22 +96,24 @@ enum Arrived {
 }
 
 impl Connection {
-    /// A connection whose session has not said anything yet; `terms` are those by which new sessions begin, and this one.
+    /// A connection of `peer` of which nothing was read yet; `posted` has the terms by which new sessions begin, and this one.
     pub(super) fn new(
-        session: Session,
-        terms: Arc<RwLock<Arc<Terms>>>,
+        terms: Arc<Terms>,
+        peer: SocketAddr,
+        place: Place,
+        posted: Arc<RwLock<Posted>>,
         intake: Arc<dyn Intake>,
         stats: Arc<IngressStats>,
         stopped: watch::Receiver<bool>,
         load: Load,
     ) -> Self {
-        let (idle, busy) = {
-            let listener = &terms.read().listener;
-            (listener.idle_timeout, listener.busy_idle_timeout)
-        };
+        let (idle, busy) = (terms.listener.idle_timeout, terms.listener.busy_idle_timeout);
+        let session = Session::new(terms, peer);
         Self {
             session,
-            terms,
+            posted,
+            place,
+            peer,
             idle,
             busy,
             intake,
@@ -95,51 +127,142 @@ impl Connection {
         }
     }
 
-    /// Serves until the session is over. The stream is left to the caller to close.
-    pub(super) async fn run(mut self, stream: &mut TcpStream) {
-        let ended = self.serve(stream).await;
+    /// Serves until the session is over. The stream is left to the caller to close, after the place was given back.
+    pub(super) async fn run(mut self, stream: TcpStream) -> (Wire, Place) {
+        let mut wire = Wire::Plain(stream);
+        let ended = match self.begin(&mut wire).await {
+            Some(effect) => self.serve(&mut wire, effect).await,
+            None => Ended::Gone,
+        };
         self.count_replies();
-        if ended == Ended::Dropped {
+        match (ended, &wire) {
             // Boxed, as it is large and most connections never come here.
-            Box::pin(linger(stream)).await;
+            (Ended::Dropped, _) => Box::pin(linger(&mut wire)).await,
+            // The end of TLS is said, so that it cannot be taken for one that somebody else has made.
+            (Ended::Quit, Wire::Tls(_)) => drop(timeout(LINGER, wire.shutdown()).await),
+            _ => {}
         }
         if let Some(refusal) = self.session.last_refusal() {
             tracing::info!(
                 client = %self.session.client(),
                 helo = self.session.client_name().unwrap_or("-"),
+                forwarded = self.session.forwarded().unwrap_or("-"),
                 last_refusal = refusal,
                 "smtp session had refusals"
             );
         }
+        (wire, self.place)
     }
 
-    async fn serve(&mut self, stream: &mut TcpStream) -> Ended {
-        let mut effect = self.session.greet(spoke_already(stream), &mut self.out);
+    /// What comes before the greeting: a balancer's header, a handshake. `None` where it comes to no session.
+    async fn begin(&mut self, wire: &mut Wire) -> Option<Effect> {
+        let terms = Arc::clone(&self.posted.read().terms);
+        let peer = self.peer.ip().to_canonical();
+        if terms.listener.proxy_protocol.iter().any(|network| network.contains(&peer)) {
+            let client = self.client_of_proxy(wire).await?.unwrap_or(self.peer);
+            self.session = Session::proxied(Arc::clone(&terms), client, self.peer);
+            if !self.place.change(self.session.client()) {
+                IngressStats::add(&self.stats.refused_connections, 1);
+                tracing::info!(%client, proxy = %self.peer, "connection refused: too many");
+                if terms.listener.tls != TlsMode::Implicit {
+                    self.out.extend_from_slice(TOO_MANY_CONNECTIONS);
+                    self.flush(wire).await;
+                }
+                return None;
+            }
+        }
+        if terms.listener.tls == TlsMode::Implicit && !self.handshake(wire).await {
+            return None;
+        }
+        Some(self.session.greet(spoke_already(wire), &mut self.out))
+    }
+
+    /// Reads the header of a balancer: who its client is, `None` inside where it is the balancer itself.
+    async fn client_of_proxy(&mut self, wire: &mut Wire) -> Option<Option<SocketAddr>> {
+        let mut header = Vec::new();
+        let read = async {
+            loop {
+                match proxy::read(&header) {
+                    Read::Header(client) => return Ok(client),
+                    Read::Bad(what) => return Err(what),
+                    Read::More(octets) => {
+                        let at = header.len();
+                        header.resize(at + octets, 0);
+                        // No more than that: what follows belongs to somebody else.
+                        match wire.read(&mut header[at..]).await {
+                            Ok(0) | Err(_) => return Err("the connection ended"),
+                            Ok(read) => header.truncate(at + read),
+                        }
+                    }
+                }
+            }
+        };
+        let why = tokio::select! {
+            biased;
+            () = told(&mut self.stopped) => return None,
+            read = timeout(PROXY_TIME.min(self.idle), read) => match read {
+                Ok(Ok(client)) => return Some(client),
+                Ok(Err(why)) => why,
+                Err(_) => "it did not come in time",
+            },
+        };
+        IngressStats::add(&self.stats.refused_proxies, 1);
+        tracing::warn!(proxy = %self.peer, why, "connection refused: no header of the PROXY protocol");
+        None
+    }
+
+    /// Shakes hands; `false` where that fails, and nothing of the connection is left.
+    async fn handshake(&mut self, wire: &mut Wire) -> bool {
+        let (client, acceptor) = (self.session.client(), self.posted.read().tls.clone());
+        let (Wire::Plain(stream), Some(acceptor)) = (wire.take(), acceptor) else { return false };
+        let shaken = tokio::select! {
+            biased;
+            () = told(&mut self.stopped) => return false,
+            // On the heap, and only as long as it lasts.
+            shaken = Box::pin(acceptor.accept(stream, HANDSHAKE.min(self.idle))) => shaken,
+        };
+        match shaken {
+            Ok((stream, facts)) => {
+                tracing::debug!(%client, tls = facts.words(), "TLS");
+                *wire = Wire::Tls(stream);
+                self.session.encrypted(&facts);
+                true
+            }
+            Err(error) => {
+                tracing::info!(%client, %error, "no TLS with a client");
+                false
+            }
+        }
+    }
+
+    async fn serve(&mut self, wire: &mut Wire, greeted: Effect) -> Ended {
+        let mut effect = greeted;
         let mut told_to_stop = false;
         loop {
             if let Some(pause) = self.session.pause() {
                 let _ = timeout(pause, told(&mut self.stopped)).await;
             }
-            if !self.flush(stream).await {
+            if !self.flush(wire).await {
                 return Ended::Gone;
             }
             match effect {
                 Effect::Quit => return Ended::Quit,
                 Effect::Drop => return Ended::Dropped,
-                Effect::Deliver(transaction) => {
-                    self.deliver(*transaction).await;
+                Effect::StartTls => {
+                    if !self.handshake(wire).await {
+                        return Ended::Gone;
+                    }
                     effect = self.advance();
                     continue;
                 }
-                Effect::Authenticate(credentials) => {
-                    let answer = self.intake.authenticate(*credentials, self.session.client().ip()).await;
-                    self.session.authenticated(answer, &mut self.out);
+                Effect::Deliver(_) | Effect::Authenticate(_) | Effect::Fetch(_) | Effect::Reseat => {
+                    self.act(effect).await;
                     effect = self.advance();
                     continue;
                 }
                 Effect::Read => {}
             }
-            effect = match self.wait(stream, told_to_stop).await {
+            effect = match self.wait(wire, told_to_stop).await {
                 Arrived::Input => self.advance(),
                 Arrived::Silence => {
                     self.session.idle_timeout(&mut self.out);
@@ -158,9 +281,43 @@ impl Connection {
         }
     }
 
+    /// Does what the session cannot do itself, and tells it how that ended.
+    async fn act(&mut self, effect: Effect) {
+        let client = self.session.client();
+        match effect {
+            Effect::Deliver(transaction) => self.deliver(*transaction).await,
+            Effect::Authenticate(credentials) => {
+                let answer = self.intake.authenticate(*credentials, client.ip()).await;
+                self.session.authenticated(answer, &mut self.out);
+            }
+            Effect::Fetch(first) => {
+                let kept = self.intake.verifier(&first.user, client.ip()).await;
+                let mut nonce = [0; 18];
+                // Without random numbers nobody logs in.
+                let kept = match OsRng.try_fill_bytes(&mut nonce) {
+                    Ok(()) => kept,
+                    Err(_) => Err(Refusal::new(454, 7, 0, "temporary authentication failure")),
+                };
+                self.session.fetched(*first, kept, &nonce, &mut self.out);
+            }
+            Effect::Reseat => {
+                let is_seated = self.place.change(client);
+                if !is_seated {
+                    IngressStats::add(&self.stats.refused_connections, 1);
+                }
+                tracing::debug!(%client, by = %self.peer, is_seated, "the client is another (XCLIENT)");
+                self.session.reseated(is_seated, &mut self.out);
+            }
+            Effect::Read | Effect::StartTls | Effect::Quit | Effect::Drop => {}
+        }
+    }
+
     fn advance(&mut self) -> Effect {
         let intake = &self.intake;
-        self.session.now_by(Arc::clone(&self.terms.read()));
+        let posted = self.posted.read();
+        self.session.now_by(Arc::clone(&posted.terms));
+        self.session.tls_is_ready(posted.is_ready());
+        drop(posted);
         self.session.advance(&mut self.input, &**intake, &mut self.out)
     }
 
@@ -175,7 +332,7 @@ impl Connection {
         self.session.answered(answer, &mut self.out);
     }
 
-    async fn wait(&mut self, stream: &mut TcpStream, told_to_stop: bool) -> Arrived {
+    async fn wait(&mut self, stream: &mut Wire, told_to_stop: bool) -> Arrived {
         self.make_room();
         let spare = self.input.capacity() - self.input.len();
         let calm = self.idle;
@@ -220,12 +377,17 @@ impl Connection {
     }
 
     /// Sends what was written; `false` when the client is gone or takes nothing any more.
-    async fn flush(&mut self, stream: &mut TcpStream) -> bool {
+    async fn flush(&mut self, stream: &mut Wire) -> bool {
         if self.out.is_empty() {
             return true;
         }
         let out = std::mem::take(&mut self.out);
-        let sent = timeout(self.idle, stream.write_all(&out)).await;
+        let send = async {
+            stream.write_all(&out).await?;
+            // Of TLS something may be left.
+            stream.flush().await
+        };
+        let sent = timeout(self.idle, send).await;
         self.count_replies();
         matches!(sent, Ok(Ok(())))
     }
@@ -248,14 +410,20 @@ enum Ended {
 }
 
 /// Whether input waits although nothing was said yet.
-fn spoke_already(stream: &TcpStream) -> bool {
-    // tokio learns of readiness only later; the (non-blocking) socket itself knows now.
-    let mut octet = [MaybeUninit::uninit()];
-    SockRef::from(stream).peek(&mut octet).is_ok_and(|octets| octets > 0)
+fn spoke_already(wire: &mut Wire) -> bool {
+    match wire {
+        Wire::Plain(stream) => {
+            // tokio learns of readiness only later; the (non-blocking) socket itself knows now.
+            let mut octet = [MaybeUninit::uninit()];
+            SockRef::from(&*stream).peek(&mut octet).is_ok_and(|octets| octets > 0)
+        }
+        Wire::Tls(stream) => tls::spoke_already(stream),
+        Wire::Gone => false,
+    }
 }
 
 /// Ends our side and reads the rest of theirs, within bounds.
-async fn linger(stream: &mut TcpStream) {
+async fn linger(stream: &mut Wire) {
     let rest = async {
         if stream.shutdown().await.is_err() {
             return;
@@ -309,14 +477,16 @@ mod tests {
         let (seats, stats) = (Arc::new(Seats::new(&listener)), Arc::<IngressStats>::default());
         let hostname = "relay.example.net".parse().expect("valid");
         let terms = Arc::new(Terms { index: 0, hostname, listener });
-        let session = Session::new(Arc::clone(&terms), "127.0.0.1:4000".parse().expect("valid"));
+        let peer = "127.0.0.1:4000".parse().expect("valid");
         let intake: Arc<dyn Intake> = Arc::new(Nobody);
         let load = Load::new(&seats, &stats, &intake);
-        Connection::new(session, Arc::new(RwLock::new(terms)), intake, stats, watch::channel(false).1, load)
+        let place = Place { seat: None, seats };
+        let posted = Arc::new(RwLock::new(Posted { terms: Arc::clone(&terms), tls: None }));
+        Connection::new(terms, peer, place, posted, intake, stats, watch::channel(false).1, load)
     }
 
     /// What the client says, in pieces as the buffer has room for them; what the connection holds when it waits again.
-    async fn hears(connection: &mut Connection, stream: &mut TcpStream, mut said: &[u8]) -> usize {
+    async fn hears(connection: &mut Connection, stream: &mut Wire, mut said: &[u8]) -> usize {
         while !said.is_empty() {
             connection.make_room();
             let spare = connection.input.capacity() - connection.input.len();
@@ -339,7 +509,7 @@ mod tests {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bound");
         let address = listener.local_addr().expect("address");
         let (ours, theirs) = tokio::join!(listener.accept(), TcpStream::connect(address));
-        let (mut stream, _client) = (ours.expect("accepted").0, theirs.expect("connected"));
+        let (mut stream, _client) = (Wire::Plain(ours.expect("accepted").0), theirs.expect("connected"));
         let mut connection = connection();
         connection.session.greet(false, &mut connection.out);
         assert!(connection.flush(&mut stream).await);
@@ -360,8 +530,8 @@ mod tests {
     async fn the_task_of_a_connection_is_small() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bound");
         let address = listener.local_addr().expect("address");
-        let mut stream = TcpStream::connect(address).await.expect("connected");
-        let octets = size_of_val(&connection().run(&mut stream));
+        let stream = TcpStream::connect(address).await.expect("connected");
+        let octets = size_of_val(&connection().run(stream));
         assert!(octets <= 3072, "{octets} octets for each connection");
     }
 }

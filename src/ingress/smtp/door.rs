@@ -1,4 +1,6 @@
 //! What stands behind the sockets of one listener: a seat and a session for each who comes, until it ends.
+//!
+//! A seat is taken before anything is waited for: a balancer's header, a handshake, a command.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,12 +12,34 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use super::connection::Connection;
+use super::connection::{Connection, Place};
 use super::patience::Load;
 use super::seats::Seats;
-use super::session::{Session, TOO_MANY_CONNECTIONS, Terms, client_key};
+use super::session::{TOO_MANY_CONNECTIONS, Terms, client_key};
 use super::sockets::Came;
+use crate::config::TlsMode;
+use crate::ingress::tls::{Acceptor, Certificates};
 use crate::ingress::{IngressStats, Intake};
+
+/// By what new sessions begin: the terms, and what they shake hands with.
+#[derive(Clone)]
+pub(super) struct Posted {
+    pub(super) terms: Arc<Terms>,
+    pub(super) tls: Option<Acceptor>,
+}
+
+impl Posted {
+    pub(super) fn of(terms: Terms, certificates: &Arc<Certificates>) -> Self {
+        let has_tls = terms.listener.tls != TlsMode::Off;
+        let tls = has_tls.then(|| certificates.acceptor(&terms.listener.certificates)).flatten();
+        Self { terms: Arc::new(terms), tls }
+    }
+
+    /// Whether there is a certificate to show now.
+    pub(super) fn is_ready(&self) -> bool {
+        self.tls.as_ref().is_some_and(Acceptor::is_ready)
+    }
+}
 
 /// How far a listener has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,7 +55,7 @@ pub(super) enum Phase {
 /// One listener being served.
 pub(super) struct Door {
     /// For new sessions.
-    terms: Arc<RwLock<Arc<Terms>>>,
+    posted: Arc<RwLock<Posted>>,
     seats: Arc<Seats>,
     intake: Arc<dyn Intake>,
     stats: Arc<IngressStats>,
@@ -43,7 +67,7 @@ pub(super) struct Door {
 
 impl Door {
     pub(super) fn new(
-        terms: &Arc<RwLock<Arc<Terms>>>,
+        posted: &Arc<RwLock<Posted>>,
         seats: &Arc<Seats>,
         intake: &Arc<dyn Intake>,
         stats: &Arc<IngressStats>,
@@ -51,7 +75,7 @@ impl Door {
     ) -> Self {
         let (stop, stopped) = watch::channel(false);
         Self {
-            terms: Arc::clone(terms),
+            posted: Arc::clone(posted),
             seats: Arc::clone(seats),
             intake: Arc::clone(intake),
             stats: Arc::clone(stats),
@@ -88,32 +112,35 @@ impl Door {
     }
 
     fn admit(&self, stream: TcpStream, client: SocketAddr, sessions: &mut JoinSet<()>) {
-        let terms = Arc::clone(&self.terms.read());
+        let terms = Arc::clone(&self.posted.read().terms);
         let seat = Seats::take(&self.seats, client_key(client));
         let most = self.intake.max_sessions();
         let Some((seat, open)) = seat.and_then(|seat| Some((seat, OpenSession::take(&self.stats, most)?))) else {
             IngressStats::add(&self.stats.refused_connections, 1);
             IngressStats::add(&self.stats.replies[2], 1);
             tracing::info!(%client, listener = terms.index, "connection refused: too many");
-            // A new socket has room for one line; whether it arrives is the client's luck.
-            let _ = SockRef::from(&stream).send(TOO_MANY_CONNECTIONS);
+            if terms.listener.tls != TlsMode::Implicit {
+                // A new socket has room for one line; whether it arrives is the client's luck.
+                let _ = SockRef::from(&stream).send(TOO_MANY_CONNECTIONS);
+            }
             return;
         };
         // Without it replies may wait for the client's ACK; a socket that refuses the option still works.
         let _ = stream.set_nodelay(true);
         let connection = Connection::new(
-            Session::new(terms, client),
-            Arc::clone(&self.terms),
+            terms,
+            client,
+            Place { seat: Some(seat), seats: Arc::clone(&self.seats) },
+            Arc::clone(&self.posted),
             Arc::clone(&self.intake),
             Arc::clone(&self.stats),
             self.stopped.clone(),
             Load::new(&self.seats, &self.stats, &self.intake),
         );
         sessions.spawn(async move {
-            let mut stream = stream;
-            connection.run(&mut stream).await;
+            let (stream, place) = connection.run(stream).await;
             // Given back before the socket closes: a client that saw the end may come again at once.
-            drop((seat, open));
+            drop((place, open));
             drop(stream);
         });
     }

@@ -29,11 +29,12 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::connection::told;
-use super::door::{Door, Phase};
+use super::door::{Door, Phase, Posted};
 use super::seats::Seats;
 use super::session::Terms;
 use super::sockets::{self, Came, Left, Opened, Sharing, Taking};
 use crate::config::Listener;
+use crate::ingress::tls::Certificates;
 use crate::ingress::{IngressStats, Intake};
 use crate::message::Domain;
 
@@ -88,15 +89,25 @@ impl Bound {
 
     /// Starts to serve. Must be called on a tokio runtime.
     pub fn start(self, intake: Arc<dyn Intake>, stats: Arc<IngressStats>) -> io::Result<Server> {
+        self.start_with(intake, stats, Certificates::none())
+    }
+
+    /// As [`Bound::start`], with these certificates for listeners that have TLS.
+    pub fn start_with(
+        self,
+        intake: Arc<dyn Intake>,
+        stats: Arc<IngressStats>,
+        certificates: Arc<Certificates>,
+    ) -> io::Result<Server> {
         let (stopped, ending) = (watch::Sender::new(false), JoinSet::new());
         let mut served = Served { listeners: Vec::new(), left: Vec::new(), ending, stopped };
         for (opened, terms) in self.sockets {
             let (address, socket) = opened.served()?;
-            let mut listening = Listening::new(address, terms, &intake, &stats);
+            let mut listening = Listening::new(address, terms, &certificates, &intake, &stats);
             listening.take_at(address, socket);
             served.listeners.push(listening);
         }
-        Ok(Server { intake, stats, served: Mutex::new(served) })
+        Ok(Server { intake, stats, certificates, served: Mutex::new(served) })
     }
 }
 
@@ -104,6 +115,7 @@ impl Bound {
 pub struct Server {
     intake: Arc<dyn Intake>,
     stats: Arc<IngressStats>,
+    certificates: Arc<Certificates>,
     served: Mutex<Served>,
 }
 
@@ -125,7 +137,7 @@ struct Listening {
     /// That address, and what it covers and was listened at before.
     takings: Vec<Taking>,
     came: mpsc::Sender<Came>,
-    terms: Arc<RwLock<Arc<Terms>>>,
+    posted: Arc<RwLock<Posted>>,
     seats: Arc<Seats>,
     phase: watch::Sender<Phase>,
     door: JoinSet<()>,
@@ -133,20 +145,26 @@ struct Listening {
 
 impl Listening {
     /// One that takes nothing yet.
-    fn new(address: SocketAddr, terms: Terms, intake: &Arc<dyn Intake>, stats: &Arc<IngressStats>) -> Self {
+    fn new(
+        address: SocketAddr,
+        terms: Terms,
+        certificates: &Arc<Certificates>,
+        intake: &Arc<dyn Intake>,
+        stats: &Arc<IngressStats>,
+    ) -> Self {
         let seats = Arc::new(Seats::new(&terms.listener));
-        let terms = Arc::new(RwLock::new(Arc::new(terms)));
+        let posted = Arc::new(RwLock::new(Posted::of(terms, certificates)));
         let (phase, moved) = watch::channel(Phase::Open);
         let (came, coming) = mpsc::channel(CAME);
-        let door = Door::new(&terms, &seats, intake, stats, moved);
+        let door = Door::new(&posted, &seats, intake, stats, moved);
         let mut task = JoinSet::new();
         task.spawn(door.accept(coming));
-        Self { address, takings: Vec::new(), came, terms, seats, phase, door: task }
+        Self { address, takings: Vec::new(), came, posted, seats, phase, door: task }
     }
 
     /// As it is written.
     fn wanted(&self) -> SocketAddr {
-        self.terms.read().listener.address
+        self.posted.read().terms.listener.address
     }
 
     fn take_at(&mut self, address: SocketAddr, socket: Arc<TcpListener>) {
@@ -159,9 +177,9 @@ impl Listening {
     }
 
     /// New sessions, and those that are there, have these terms.
-    fn follow(&mut self, terms: Terms) {
+    fn follow(&mut self, terms: Terms, certificates: &Arc<Certificates>) {
         self.seats.resize(&terms.listener);
-        *self.terms.write() = Arc::new(terms);
+        *self.posted.write() = Posted::of(terms, certificates);
     }
 }
 
@@ -220,6 +238,11 @@ pub struct NewListeners {
 }
 
 impl Server {
+    /// The certificates that listeners show.
+    pub fn certificates(&self) -> &Arc<Certificates> {
+        &self.certificates
+    }
+
     /// The addresses that are listened on, in the order of the configuration, with the ports the system chose for 0.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.served.lock().listeners.iter().map(|listening| listening.address).collect()
@@ -292,10 +315,10 @@ impl Server {
             };
             let listening = match at.and_then(|at| before[at].take()) {
                 Some(mut known) => {
-                    known.follow(terms);
+                    known.follow(terms, &self.certificates);
                     known
                 }
-                None => Listening::new(listener.address, terms, &self.intake, &self.stats),
+                None => Listening::new(listener.address, terms, &self.certificates, &self.intake, &self.stats),
             };
             served.listeners.push(match from {
                 Whence::Kept(_) => listening,
@@ -441,7 +464,6 @@ mod tests {
             max_message_bytes: 100_000,
             max_recipients: 10,
             max_errors: 5,
-            auth: AuthMode::Off,
             ..Listener::at("127.0.0.1:0".parse().expect("valid"))
         }
     }

@@ -1,7 +1,7 @@
 //! The file of users: who may log in, and what their passwords hash to.
 //!
-//! One line a user, `name:$argon2id$…` (a PHC string, as `remuda user hash` prints it); empty lines and lines that begin
-//! with `#` say nothing. A file with any line that is not so is refused as a whole, by the number of the line and never
+//! One line a user, `name:$argon2id$…` (a PHC string, as `remuda user hash` prints it), and behind a space what SCRAM-SHA-256
+//! needs ([`super::scram`]), which may be missing; empty lines and lines that begin with `#` say nothing. A file with any line that is not so is refused as a whole, by the number of the line and never
 //! by its text: it may hold a password that somebody wrote down as it is.
 //!
 //! A name that nobody has costs as much time as a wrong password: it is checked against the hash of some user, always the
@@ -10,11 +10,14 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::{Hash, Hasher};
+use std::num::NonZeroU32;
 
 use argon2::password_hash::PasswordHasher;
 use argon2::password_hash::phc::PasswordHash;
 use argon2::{Argon2, Params, PasswordVerifier};
 use siphasher::sip::SipHasher13;
+
+use super::scram::{self, Verifier};
 
 /// Octets of the file.
 pub const BYTES_MAX: usize = 4 << 20;
@@ -72,6 +75,7 @@ pub enum Unfit {
 pub struct List {
     users: Vec<(String, PasswordHash)>,
     places: HashMap<String, usize>,
+    scram: HashMap<String, Verifier>,
 }
 
 impl fmt::Debug for List {
@@ -117,7 +121,12 @@ impl List {
         let (name, hash) =
             line.split_once(':').ok_or("no colon; write name:hash, as `remuda user hash NAME` prints it")?;
         check_name(name).map_err(|_| "the name is no user name: printable ASCII without spaces and colons")?;
+        let (hash, scram) = hash.split_once(' ').map_or((hash, None), |(hash, scram)| (hash, Some(scram.trim())));
         let hash = read_hash(hash)?;
+        if let Some(scram) = scram {
+            const NONE: &str = "what stands behind the hash is none of SCRAM-SHA-256; make the line with `remuda user hash NAME`";
+            self.scram.insert(name.to_owned(), Verifier::parse(scram).ok_or(NONE)?);
+        }
         if self.places.insert(name.to_owned(), self.users.len()).is_some() {
             return Err("this user is there already, in a line before; keep one of the two");
         }
@@ -138,6 +147,16 @@ impl List {
     /// Whether there is such a user.
     pub fn contains(&self, name: &str) -> bool {
         self.places.contains_key(name)
+    }
+
+    /// Whether every user can log in with SCRAM, and there is one.
+    pub fn has_scram(&self) -> bool {
+        !self.users.is_empty() && self.scram.len() == self.users.len()
+    }
+
+    /// What SCRAM needs of a user; of one who is not there something that looks alike.
+    pub fn verifier(&self, name: &str, seed: u64) -> Verifier {
+        self.scram.get(name).cloned().unwrap_or_else(|| Verifier::of_nobody(name, seed))
     }
 
     /// Checks a password. Takes as long as hashing takes, for whichever name; `seed` is one number of the process's own
@@ -194,10 +213,18 @@ fn read_hash(text: &str) -> Result<PasswordHash, &'static str> {
 /// # Errors
 /// Where the name or the password cannot be used.
 pub fn line(name: &str, password: &[u8], salt: &[u8; 16]) -> Result<String, Unfit> {
-    line_at(Params::DEFAULT, name, password, salt)
+    line_at((Params::DEFAULT, PASSES), name, password, salt)
 }
 
-fn line_at(params: Params, name: &str, password: &[u8], salt: &[u8; 16]) -> Result<String, Unfit> {
+/// Of SCRAM, at the usual cost.
+const PASSES: NonZeroU32 = NonZeroU32::new(scram::ITERATIONS).unwrap();
+
+fn line_at(
+    (params, passes): (Params, NonZeroU32),
+    name: &str,
+    password: &[u8],
+    salt: &[u8; 16],
+) -> Result<String, Unfit> {
     check_name(name)?;
     let text = std::str::from_utf8(password).map_err(|_| Unfit::Password)?;
     if !(1..=PASSWORD_MAX).contains(&text.len()) || text.chars().any(char::is_control) {
@@ -205,7 +232,8 @@ fn line_at(params: Params, name: &str, password: &[u8], salt: &[u8; 16]) -> Resu
     }
     let argon2 = Argon2::from(params);
     let hash: PasswordHash = argon2.hash_password_with_salt(password, salt).map_err(|_| Unfit::Hash)?;
-    Ok(format!("{name}:{hash}"))
+    let scram = Verifier::of(password, salt, passes).map(|verifier| format!(" {}", verifier.to_text()));
+    Ok(format!("{name}:{hash}{}", scram.unwrap_or_default()))
 }
 
 #[cfg(test)]
@@ -217,7 +245,7 @@ pub(crate) mod tests {
     /// A line whose check costs next to nothing.
     pub(crate) fn cheap(name: &str, password: &str) -> String {
         let params = Params::new(8, 1, 1, None).expect("valid");
-        line_at(params, name, password.as_bytes(), &[7; 16]).expect("a line")
+        line_at((params, NonZeroU32::new(4096).expect("not 0")), name, password.as_bytes(), &[7; 16]).expect("a line")
     }
 
     #[test]
@@ -239,6 +267,18 @@ pub(crate) mod tests {
         }
         assert!(!list.check("acme", &[b'x'; 4096], 1).right);
         assert_eq!(format!("{list:?}"), "List of 2 users");
+    }
+
+    #[test]
+    fn what_scram_needs_stands_behind_the_hash_and_is_offered_where_all_have_it() {
+        let (both, umlaut) = (cheap("acme", "s3cret pass"), cheap("b", "p\u{e4}ss"));
+        assert!(both.contains(" SCRAM-SHA-256$4096:") && !umlaut.contains("SCRAM"), "{both} {umlaut}");
+        let list = List::parse(both.as_bytes()).expect("good");
+        assert!(list.has_scram() && list.verifier("acme", 1).known && !list.verifier("nobody", 1).known);
+        let list = List::parse(format!("{both}\n{umlaut}\n").as_bytes()).expect("good");
+        assert!(!list.has_scram() && !List::default().has_scram() && !list.verifier("b", 1).known);
+        let said = List::parse(both.replace("$4096:", "$1:").as_bytes()).expect_err("bad").to_string();
+        assert!(said.starts_with("line 1: what stands behind the hash is none of SCRAM-SHA-256"), "{said}");
     }
 
     #[test]

@@ -10,6 +10,7 @@
 
 pub mod brake;
 pub mod list;
+pub mod scram;
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
@@ -25,7 +26,8 @@ use tokio::sync::Semaphore;
 
 use self::brake::{Brake, name_key};
 use self::list::{BYTES_MAX, BadUsers, List};
-use super::{Credentials, Refusal};
+use self::scram::Verifier;
+use super::{Credentials, Proof, Refusal};
 use crate::clock::Clock;
 
 /// Passwords that are hashed at the same time; each takes some 20 MiB of memory.
@@ -223,6 +225,25 @@ impl Users {
         self.present().contains(user)
     }
 
+    /// Whether all of them can log in with SCRAM. Blocks as [`Users::has`].
+    pub fn has_scram(&self) -> bool {
+        self.present().has_scram()
+    }
+
+    /// What SCRAM needs for somebody as whom `client` wants to log in, or that they have to wait.
+    ///
+    /// # Errors
+    /// The verdict, where they have to.
+    pub fn verifier(&self, user: &str, client: IpAddr) -> Result<Verifier, Verdict> {
+        let pause = self.brake.lock().pause(client, name_key(user, self.seed), self.clock.now().mono);
+        // As below, where the proof comes.
+        if !pause.is_zero() && !client.to_canonical().is_loopback() {
+            tracing::info!(%client, seconds = pause.as_secs() + 1, "login not tried: too many failed before");
+            return Err(Verdict::Braked(pause));
+        }
+        Ok(self.present().verifier(user, self.seed))
+    }
+
     /// Checks who `client` says to be.
     pub async fn verify(self: &Arc<Self>, credentials: Credentials, client: IpAddr) -> Verdict {
         let user = name_key(&credentials.user, self.seed);
@@ -234,15 +255,25 @@ impl Users {
             tracing::info!(%client, seconds = pause.as_secs() + 1, "login not tried: too many failed before");
             return Verdict::Braked(pause);
         }
-        let Ok(_place) = self.waiting.try_acquire() else { return Verdict::Busy };
-        let Ok(Ok(_turn)) = tokio::time::timeout(WAIT, self.hashing.acquire()).await else { return Verdict::Busy };
-        let this = Arc::clone(self);
-        let checked = tokio::task::spawn_blocking(move || {
-            let list = this.present();
-            let checked = list.check(&credentials.user, credentials.password.expose(), this.seed);
-            (checked, credentials.user)
-        });
-        let Ok((checked, name)) = checked.await else { return Verdict::Failed };
+        let Credentials { user: name, proof } = credentials;
+        let (checked, name) = match proof {
+            Proof::Password(password) => {
+                let Ok(_place) = self.waiting.try_acquire() else { return Verdict::Busy };
+                let turn = tokio::time::timeout(WAIT, self.hashing.acquire()).await;
+                let Ok(Ok(_turn)) = turn else { return Verdict::Busy };
+                let this = Arc::clone(self);
+                let checked = tokio::task::spawn_blocking(move || {
+                    let list = this.present();
+                    (list.check(&name, password.expose(), this.seed), name)
+                });
+                let Ok(checked) = checked.await else { return Verdict::Failed };
+                checked
+            }
+            Proof::Checked(right) => {
+                let known = self.has(&name);
+                (list::Checked { known, right: right && known }, name)
+            }
+        };
         let (mut brake, now) = (self.brake.lock(), self.clock.now().mono);
         if checked.right {
             brake.succeeded(client, user, now);
@@ -327,7 +358,8 @@ mod tests {
         }
 
         async fn from(&self, client: [u8; 4], user: &str, password: &str) -> Verdict {
-            let credentials = Credentials { user: user.into(), password: Secret::new(password.as_bytes().to_vec()) };
+            let proof = Proof::Password(Secret::new(password.as_bytes().to_vec()));
+            let credentials = Credentials { user: user.into(), proof };
             self.users.verify(credentials, IpAddr::from(client)).await
         }
     }
@@ -368,6 +400,26 @@ mod tests {
         assert_eq!(world.verdict("acme", "right").await, Verdict::Braked(Duration::from_secs(1)), "not even looked at");
         world.clock.advance(Duration::from_secs(1));
         assert_eq!(world.verdict("acme", "right").await, Verdict::Accepted("acme".into()));
+    }
+
+    #[tokio::test]
+    async fn a_proof_is_booked_and_braked_as_a_password_is() {
+        let world = world(&cheap("acme", "right"));
+        let client = IpAddr::from([192, 0, 2, 1]);
+        let proven = async |user: &str, right| {
+            let credentials = Credentials { user: user.into(), proof: Proof::Checked(right) };
+            world.users.verify(credentials, client).await
+        };
+        assert!(world.users.has_scram() && world.users.verifier("acme", client).expect("free").known);
+        assert_eq!(proven("acme", true).await, Verdict::Accepted("acme".into()));
+        assert_eq!(proven("nobody", true).await, Verdict::Refused, "a user who went meanwhile");
+        for _ in 0..6 {
+            assert_eq!(proven("acme", false).await, Verdict::Refused);
+        }
+        let second = Duration::from_secs(1);
+        assert_eq!(world.users.verifier("acme", client), Err(Verdict::Braked(second)));
+        assert_eq!(proven("acme", true).await, Verdict::Braked(second), "whoever began before does not get through either");
+        assert!(world.users.verifier("acme", IpAddr::from([192, 0, 2, 2])).is_ok(), "another client");
     }
 
     #[tokio::test]

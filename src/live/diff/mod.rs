@@ -35,8 +35,9 @@ pub struct Changed {
 const SECRET: (&str, &str) = ("(secret)", "(another secret)");
 
 /// Tables whose entries have names of the operator's choice.
-const NAMED: [&str; 10] = [
+const NAMED: [&str; 11] = [
     "binding",
+    "certificate",
     "pool",
     "tenant",
     "provider",

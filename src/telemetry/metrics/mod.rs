@@ -14,6 +14,7 @@ pub mod operation;
 pub mod reaction;
 mod registry;
 pub mod spf;
+pub mod tls_in;
 
 pub use registry::{Family, Registry};
 
@@ -94,6 +95,8 @@ pub struct Metrics {
     pub ingress_sessions_total: IntCounter,
     /// Connections refused by a limit.
     pub ingress_refused_total: IntCounter,
+    /// TLS with clients, and balancers in front.
+    pub tls_in: tls_in::TlsInMetrics,
     /// Entries waiting or in flight.
     pub queue_entries: IntGauge,
     /// Recipients waiting or in flight.
@@ -251,6 +254,7 @@ impl Metrics {
                 "Complaints about delivered mail.",
                 &["binding", "destination", "tenant"],
             )?,
+            tls_in: tls_in::TlsInMetrics::new(&r)?,
             ingress_sessions: gauge(&r, "ingress_sessions", "SMTP sessions open.")?,
             ingress_sessions_total: counter(&r, "ingress_sessions_total", "SMTP sessions since start.")?,
             ingress_refused_total: counter(&r, "ingress_refused_connections_total", "Connections refused by a limit.")?,

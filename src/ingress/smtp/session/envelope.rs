@@ -34,6 +34,9 @@ impl Session {
             return Err(sequence("a transaction is already open"));
         }
         self.login.may_send()?;
+        if let Some(user) = self.login.user() {
+            admission.sender(user, mail.reverse_path.as_ref())?;
+        }
         if mail.auth && !self.login.is_offered() || !mail.wishes.is_none() && !self.is_extended() {
             return Err(command::unknown_parameter());
         }
@@ -116,15 +119,5 @@ impl Session {
     /// Whether the client has said EHLO, and may use what that offers.
     fn is_extended(&self) -> bool {
         self.helo.as_ref().is_some_and(|helo| helo.esmtp)
-    }
-
-    /// Whether the session has TLS.
-    pub(super) fn is_under_tls(&self) -> bool {
-        self.tls.is_some()
-    }
-
-    /// The TLS session in words, for the trace field.
-    pub(super) fn tls_words(&self) -> Option<std::sync::Arc<str>> {
-        self.tls.clone()
     }
 }

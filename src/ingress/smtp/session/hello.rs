@@ -6,8 +6,8 @@
 use std::borrow::Cow;
 
 use super::{Effect, Phase, Session};
-use crate::ingress::Refusal;
-use crate::ingress::smtp::auth;
+use crate::ingress::smtp::xclient;
+use crate::ingress::{Admission, Refusal};
 
 /// What the client called itself, and how.
 #[derive(Clone, Debug)]
@@ -23,23 +23,27 @@ impl Session {
             self.close_with(&Refusal::new(554, 5, 1, "protocol error: you spoke before the greeting"), out);
             return Effect::Drop;
         }
-        let greeting = format!("{} ESMTP Remuda", self.terms.hostname);
-        self.replies.write(out, 220, None, &greeting);
+        self.write_greeting(out);
         Effect::Read
     }
 
+    pub(super) fn write_greeting(&mut self, out: &mut Vec<u8>) {
+        let greeting = format!("{} ESMTP Remuda", self.terms.hostname);
+        self.replies.write(out, 220, None, &greeting);
+    }
+
     /// EHLO: a session with extensions.
-    pub(super) fn ehlo(&mut self, name: String, out: &mut Vec<u8>) {
+    pub(super) fn ehlo(&mut self, name: String, admission: &dyn Admission, out: &mut Vec<u8>) {
         self.helo = Some(Helo { name, esmtp: true });
         self.phase = Phase::Idle;
-        let offers = self.offers();
+        let offers = self.offers(admission);
         let host = self.terms.hostname.as_str();
         let lines: Vec<&str> = std::iter::once(host).chain(offers.iter().map(AsRef::as_ref)).collect();
         self.replies.write_lines(out, 250, &lines);
     }
 
     /// Extensions by their EHLO keywords. Only what works is offered.
-    fn offers(&self) -> Vec<Cow<'static, str>> {
+    fn offers(&self, admission: &dyn Admission) -> Vec<Cow<'static, str>> {
         let listener = &self.terms.listener;
         let size = format!("SIZE {}", listener.max_message_bytes);
         let limits = match listener.mails_per_session {
@@ -52,8 +56,14 @@ impl Session {
             offers.push("REQUIRETLS".into());
         }
         offers.push("ENHANCEDSTATUSCODES".into());
-        if self.login.is_offered() {
-            offers.push(auth::OFFER.into());
+        if self.offers_tls() {
+            offers.push("STARTTLS".into());
+        }
+        offers.extend(self.login.offer(admission.scram()).map(Cow::from));
+        if self.may_name_clients() {
+            let login = if self.login.is_known_here() { " LOGIN" } else { "" };
+            offers.push(format!("{}{login}", xclient::XCLIENT).into());
+            offers.push(xclient::XFORWARD.into());
         }
         offers
     }

@@ -20,8 +20,9 @@
 //! be run as commands. Commands may follow a final dot and the last chunk of BDAT: both say themselves where they end.
 //!
 //! Here is the state and which command goes where; what a command does is with its kind: `hello` (greeting, EHLO: what is
-//! offered), `grounds` (who the client is and what it may), `login` (AUTH), `envelope` (MAIL and RCPT with their
-//! parameters), `content` (the message), `chunks` (the message by BDAT), `held` (the memory it takes), `end` (refusals, closing), `line` (octets to lines).
+//! offered), `grounds` (who the client is and what it may: XCLIENT), `login` (AUTH), `tunnel` (STARTTLS), `envelope` (MAIL and
+//! RCPT with their parameters), `content` (the message), `chunks` (the message by BDAT), `held` (the memory it takes), `end`
+//! (refusals, closing), `line` (octets to lines).
 //!
 //! [`Addressee::Reports`]: crate::ingress::Addressee::Reports
 
@@ -34,6 +35,7 @@ mod held;
 mod hello;
 mod line;
 mod login;
+mod tunnel;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -49,6 +51,7 @@ use super::auth::{Exchange, Login};
 use super::command::{self, Command};
 use super::data::DataReader;
 use super::reply::{Replies, ReplyCounts};
+use super::scram::First;
 use crate::config::Listener;
 use crate::ingress::{Admission, Credentials, Refusal, Secret, Transaction};
 use crate::message::Domain;
@@ -75,6 +78,12 @@ pub enum Effect {
     Deliver(Box<Transaction>),
     /// Check who the client says to be, then call [`Session::authenticated`].
     Authenticate(Box<Credentials>),
+    /// Fetch what is kept of this user's password, then call [`Session::fetched`].
+    Fetch(Box<First>),
+    /// Shake hands, then call [`Session::encrypted`]; where that fails, close.
+    StartTls,
+    /// The client is another: see whether there is a place for it, then call [`Session::reseated`].
+    Reseat,
     /// Close: the client said QUIT.
     Quit,
     /// Close, although the client may still be sending.
@@ -89,6 +98,14 @@ pub struct Session {
     present: Arc<Terms>,
     client: SocketAddr,
     trusted: bool,
+    /// Who was the client before somebody said that it is another (XCLIENT).
+    came: SocketAddr,
+    /// Whether somebody did.
+    is_named: bool,
+    /// Where mail comes from that is only passed on, for the log (XFORWARD).
+    forwarded: Option<String>,
+    /// Whether there is a certificate to show now.
+    tls_is_ready: bool,
     login: Login,
     helo: Option<Helo>,
     phase: Phase,
@@ -104,8 +121,6 @@ pub struct Session {
     replies: Replies,
     /// What a message takes that waits for its answer.
     held: Held,
-    /// The TLS session, in words for the trace field; `None` in the clear.
-    tls: Option<Arc<str>>,
 }
 
 /// Where in the dialogue we are.
@@ -134,14 +149,23 @@ enum Phase {
 impl Session {
     /// A session with a client that has just connected.
     pub fn new(terms: Arc<Terms>, client: SocketAddr) -> Self {
+        Self::proxied(terms, client, client)
+    }
+
+    /// A session with a client for whom `peer` has just connected (PROXY protocol).
+    pub fn proxied(terms: Arc<Terms>, client: SocketAddr, peer: SocketAddr) -> Self {
         let client = SocketAddr::new(client.ip().to_canonical(), client.port());
         let trusted = trusts(&terms, client);
         Self {
-            login: Login::new(terms.listener.auth, client),
+            login: Login::new(&terms.listener, client, peer),
             present: Arc::clone(&terms),
             terms,
             client,
             trusted,
+            came: client,
+            is_named: false,
+            forwarded: None,
+            tls_is_ready: false,
             helo: None,
             phase: Phase::Idle,
             skipping: false,
@@ -151,13 +175,16 @@ impl Session {
             stopping: false,
             replies: Replies::default(),
             held: Held::default(),
-            tls: None,
         }
     }
 
     /// Goes as far as `input` allows; what was understood is taken off it. `admission` is asked at MAIL and RCPT.
     pub fn advance(&mut self, input: &mut BytesMut, admission: &dyn Admission, out: &mut Vec<u8>) -> Effect {
         self.erred = false;
+        if self.helo.is_none() && matches!(self.phase, Phase::Idle) && input.starts_with(PROXY_START) {
+            input.clear();
+            self.close_with(&not_proxied(), out);
+        }
         loop {
             match &self.phase {
                 Phase::Closed(true) => return Effect::Quit,
@@ -176,8 +203,8 @@ impl Session {
                 Phase::Auth(_) => match self.next_line(input, |line| Ok(Secret::new(line.to_vec()))) {
                     None => return Effect::Read,
                     Some(line) => {
-                        if let Some(credentials) = self.auth_line(line, out) {
-                            return Effect::Authenticate(Box::new(credentials));
+                        if let Some(effect) = self.auth_line(line, out) {
+                            return effect;
                         }
                     }
                 },
@@ -192,10 +219,19 @@ impl Session {
                             self.close_with(&Refusal::new(554, 5, 1, why), out);
                         }
                         Some(Ok(Command::Auth(request))) => {
-                            if let Some(credentials) = self.auth(request, out) {
-                                return Effect::Authenticate(Box::new(credentials));
+                            if let Some(effect) = self.auth(request, admission, out) {
+                                return effect;
                             }
                         }
+                        Some(Ok(Command::StartTls)) => {
+                            if self.starttls(!input.is_empty(), out) {
+                                return Effect::StartTls;
+                            }
+                        }
+                        Some(Ok(Command::Xclient(said))) => match self.xclient(said, admission) {
+                            Ok(()) => return Effect::Reseat,
+                            Err(refusal) => self.refuse(refusal, out),
+                        },
                         Some(Ok(Command::Data)) => self.data(!input.is_empty(), admission, out),
                         Some(Ok(Command::Bdat(chunk))) => self.bdat(chunk, admission),
                         Some(Ok(command)) => self.command(command, admission, out),
@@ -231,7 +267,7 @@ impl Session {
             Command::Mail(_) if !matches!(self.phase, Phase::Mail(_)) && self.has_lost_its_grounds(admission) => {
                 self.close_with(&Refusal::new(421, 3, 2, "who may send here has changed, connect again"), out);
             }
-            Command::Ehlo(name) => self.ehlo(name, out),
+            Command::Ehlo(name) => self.ehlo(name, admission, out),
             Command::Helo(name) => self.helo(name, out),
             Command::Mail(mail) => match self.mail(mail, admission) {
                 Ok(()) => self.replies.ok(out, 1, 0, "sender ok"),
@@ -262,9 +298,22 @@ impl Session {
             // Taken by `advance`, which knows what follows them.
             Command::Data => self.data(false, admission, out),
             Command::Bdat(chunk) => self.bdat(chunk, admission),
-            Command::Auth(_) => {}
+            Command::Auth(_) | Command::StartTls | Command::Xclient(_) => {}
+            Command::Xforward(said) => match self.xforward(said) {
+                Ok(()) => self.replies.ok(out, 0, 0, "ok"),
+                Err(refusal) => self.refuse(refusal, out),
+            },
+            Command::Proxy => self.close_with(&not_proxied(), out),
         }
     }
+}
+
+/// What a binary header of the PROXY protocol begins with; nobody else begins so.
+const PROXY_START: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
+
+/// The reply to a header of the PROXY protocol from whom none is expected: what follows it is of another client.
+fn not_proxied() -> Refusal {
+    Refusal::new(554, 7, 1, "the PROXY protocol is not taken from you, closing")
 }
 
 /// Reply to a connection over the limits; the session never starts.

@@ -7,10 +7,12 @@ mod lines;
 mod login;
 mod reports;
 mod transaction;
+mod tunnel;
 
 use super::*;
 use crate::config::AuthMode;
-use crate::ingress::Addressee;
+use crate::ingress::{Addressee, Credentials, Proof};
+use crate::ingress::tls::facts::TlsFacts;
 use crate::message::{Mailbox, MessageId};
 
 fn terms(trust: &str) -> Arc<Terms> {
@@ -26,6 +28,7 @@ fn terms_with(trust: &str, auth: AuthMode) -> Arc<Terms> {
         max_recipients: 2,
         max_errors: 4,
         auth,
+        auth_insecure: true,
         ..Listener::at("127.0.0.1:0".parse().expect("valid"))
     })
 }
@@ -73,8 +76,9 @@ fn play_auth(mode: AuthMode, script: &str) -> Vec<Transaction> {
 }
 
 fn checked(credentials: &Credentials) -> Result<String, Refusal> {
-    match (credentials.user.as_str(), credentials.password.expose()) {
-        ("tim", b"x") => Ok("tim".into()),
+    match (credentials.user.as_str(), &credentials.proof) {
+        ("tim", Proof::Password(password)) if password.expose() == b"x" => Ok("tim".into()),
+        ("tim", Proof::Checked(true)) => Ok("tim".into()),
         ("ben", _) => Err(Refusal::new(454, 7, 0, "try again later")),
         _ => Err(Refusal::new(535, 7, 8, "wrong")),
     }
@@ -94,6 +98,7 @@ fn play_with(mut session: Session, script: &str) -> Vec<Transaction> {
                 "early" => drop(session.greet(true, &mut out)),
                 "greet" => drop(session.greet(false, &mut out)),
                 "stop" => drop(session.stop(&mut out)),
+                "tls" => session.tls_is_ready(true),
                 "idle" => session.idle_timeout(&mut out),
                 "full" => full = true,
                 other => panic!("no such act: {other}"),
@@ -119,6 +124,13 @@ fn play_with(mut session: Session, script: &str) -> Vec<Transaction> {
                         session.answered(if full { Err(Refusal::storage()) } else { Ok(MessageId(7)) }, &mut out);
                     }
                     Effect::Authenticate(credentials) => session.authenticated(checked(&credentials), &mut out),
+                    Effect::StartTls => session.encrypted(&TlsFacts {
+                        version: "TLSv1.3",
+                        cipher: "TLS_AES_256_GCM_SHA384".into(),
+                        group: None,
+                        binding: None,
+                    }),
+                    Effect::Reseat => session.reseated(session.client().port() != 421, &mut out),
                     _ => break,
                 }
             }
