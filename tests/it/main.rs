@@ -47,4 +47,5 @@ mod spf;
 mod spool;
 mod stop;
 mod support;
+mod tls_in;
 mod tour;
