@@ -27,8 +27,8 @@ use crate::delivery::{DirectConnector, Resolver};
 use crate::feedback::token::Directory;
 use crate::feedback::{desk, keys};
 use crate::ingress::smtp::server::{self, Server};
-use crate::ingress::users::Users;
 use crate::ingress::tls::{self, Certificates};
+use crate::ingress::users::Users;
 use crate::ingress::{IngressStats, Intake};
 use crate::live::task;
 use crate::orders;
@@ -128,8 +128,7 @@ impl Relay {
         let certificates = open_certificates(&file, &ingress, &clock);
         let auth = Arc::new(Auth::new(&config));
         let server_addresses = bound.addresses();
-        let server =
-            bound.start_with(Arc::clone(&reception) as Arc<dyn Intake>, Arc::clone(&ingress), certificates);
+        let server = bound.start_with(Arc::clone(&reception) as Arc<dyn Intake>, Arc::clone(&ingress), certificates);
         let server = server.map_err(|e| other(&e))?;
         let (server, listeners) = (Arc::new(server), server_addresses);
         let addresses = Arc::new(RwLock::new(listeners.clone()));

@@ -9,8 +9,8 @@ use std::time::Duration;
 use super::{
     Admin, Anonymous, Assignment, AuthMode, Automation, BackOff, Binding, Classify, Config, Day, Delivery, Dns,
     DomainPattern, EhloName, FailoverReason, FeedKind, FeedMetric, Ipv6Names, Limits, Listener, Log, LogFormat, Member,
-    Monitor, Pace, Pool, Prediction, Provider, Queue, Reputation, SenderCheck, Server, SpfPolicy, Spread, Tenant, TenantMatch,
-    Timeouts, TlsMode, UnknownPolicy, WarmupRules, Window,
+    Monitor, Pace, Pool, Prediction, Provider, Queue, Reputation, SenderCheck, Server, SpfPolicy, Spread, Tenant,
+    TenantMatch, Timeouts, TlsMode, UnknownPolicy, WarmupRules, Window,
 };
 use crate::message::{BindingName, Domain, PoolName, ProviderName, TenantName};
 

@@ -7,8 +7,8 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::{Certificate, Origin};
 use super::tree::SourceFile;
+use super::{Certificate, Origin};
 
 /// Where something stands: file by number, offset in octets, and the key path that leads there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

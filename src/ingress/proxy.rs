@@ -66,8 +66,12 @@ fn text(line: &str) -> Read {
         return Read::Header(None);
     }
     let rest: Vec<&str> = words.collect();
-    let &[source, target, source_port, target_port] = &rest[..] else { return Read::Bad("not as many words as there are") };
-    let (Some(source_port), Some(_)) = (port(source_port), port(target_port)) else { return Read::Bad("a port is none") };
+    let &[source, target, source_port, target_port] = &rest[..] else {
+        return Read::Bad("not as many words as there are");
+    };
+    let (Some(source_port), Some(_)) = (port(source_port), port(target_port)) else {
+        return Read::Bad("a port is none");
+    };
     let ip = match family {
         Some("TCP4") => source.parse().ok().zip(target.parse::<Ipv4Addr>().ok()).map(|(ip, _)| IpAddr::V4(ip)),
         Some("TCP6") => source.parse().ok().zip(target.parse::<Ipv6Addr>().ok()).map(|(ip, _)| IpAddr::V6(ip)),
@@ -193,8 +197,11 @@ mod tests {
             assert_eq!(read(&header), is, "{header:?}");
             for n in 1..header.len().min(52) {
                 let so_far = read(&header[..n]);
-                let is_too_soon = matches!(so_far, Read::Header(_)) || matches!(so_far, Read::More(more) if n + more > header.len());
-                assert!(!is_too_soon, "{n} of {header:?}: {so_far:?}");
+                let is_more = matches!(so_far, Read::More(more) if n + more <= header.len());
+                // Of the one that something follows, and of those that are none early on.
+                let is_end = so_far == is
+                    || matches!(so_far, Read::Header(_)) && matches!(is, Read::Bad("octets behind the header"));
+                assert!(is_more || is_end && !matches!(is, Read::Header(_)), "{n} of {header:?}: {so_far:?}");
             }
         }
         let mut other = v2(1, 0x11, &four);

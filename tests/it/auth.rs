@@ -31,7 +31,7 @@ fn plain(user: &str, password: &str) -> String {
 
 async fn logged_in(relay: &Relay, user: &str, password: &str) -> (Talker, String) {
     let mut client = Talker::at(relay.listener(1)).await;
-    assert_eq!(client.say("EHLO client.test").await, "250 AUTH PLAIN LOGIN");
+    assert_eq!(client.say("EHLO client.test").await, "250 AUTH PLAIN LOGIN SCRAM-SHA-256");
     let reply = client.say(&format!("AUTH PLAIN {}", plain(user, password))).await;
     (client, reply)
 }
@@ -154,7 +154,7 @@ fn check_and_run_name_what_is_wrong_with_logins_and_the_remedy() {
         (
             "address = \"127.0.0.1:0\"\nauth",
             "address = \"0.0.0.0:0\"\nauth",
-            "listener[1].auth: passwords would cross the network readable: listeners have no TLS yet; listen on a loopback",
+            "listener[1].auth_insecure: passwords would cross the network readable; leave it out and write tls",
         ),
         (
             "users_file = ",

@@ -48,4 +48,5 @@ mod spf;
 mod spool;
 mod stop;
 mod support;
+mod tls_in;
 mod tour;

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::config::{AuthMode, TlsMode};
 use crate::config::read::{List, Size, table, words};
+use crate::config::{AuthMode, TlsMode};
 
 table!(pub(in crate::config) Listener {
     address: SocketAddr,

@@ -102,10 +102,6 @@ pub(crate) fn as_table<'a>(node: &'a Node, place: &Place, out: &mut Findings) ->
     None
 }
 
-/// Keys that operators will look for and that are not built yet; better than "unknown".
-const NOT_YET: [(&str, &str); 1] =
-    [("tls", "TLS on listeners is not built yet; listen on loopback or a private network")];
-
 /// Reports every key that is not `known`.
 pub(crate) fn refuse_unknown(table: &Table, place: &Place, known: &[&str], out: &mut Findings) {
     for entry in &table.0 {
@@ -113,8 +109,7 @@ pub(crate) fn refuse_unknown(table: &Table, place: &Place, known: &[&str], out: 
             continue;
         }
         let at = Place { file: entry.file, offset: entry.offset, path: join(&place.path, &entry.key) };
-        let not_yet = NOT_YET.iter().find(|(key, _)| *key == entry.key).map(|(_, why)| (*why).to_owned());
-        let hint = not_yet.unwrap_or_else(|| suggest(&entry.key, known.iter().copied()));
+        let hint = suggest(&entry.key, known.iter().copied());
         out.mistake(&at, "unknown key", hint);
     }
 }

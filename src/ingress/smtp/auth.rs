@@ -74,10 +74,7 @@ pub(super) enum Exchange {
     /// LOGIN, with the first answer once there is one.
     Login(Option<Secret>),
     /// SCRAM, before the client's first message; with what binds the session, where the mechanism is that.
-    First {
-        plus: bool,
-        binding: Option<Secret>,
-    },
+    First { plus: bool, binding: Option<Secret> },
     /// SCRAM, before its last.
     Second(Second),
     /// SCRAM, after our proof: the client answers with nothing.
@@ -467,7 +464,8 @@ mod tests {
                 0,
             ),
         ] {
-            let (client, peer): (SocketAddr, SocketAddr) = (client.parse().expect("valid"), peer.parse().expect("valid"));
+            let (client, peer): (SocketAddr, SocketAddr) =
+                (client.parse().expect("valid"), peer.parse().expect("valid"));
             let listener = Listener { auth: mode, auth_insecure: insecure, ..Listener::at(client) };
             let mut login = Login::new(&listener, client, peer);
             under.map(|binding| login.encrypted(tunnel(binding)));
@@ -485,7 +483,10 @@ mod tests {
         let address = "127.0.0.1:1".parse().expect("valid");
         let listener = Listener { tls: TlsMode::Required, ..Listener::at(address) };
         let mut login = Login::new(&listener, address, address);
-        assert_eq!(login.may_send().map_err(|refusal| (refusal.code, refusal.text)), Err((530, "must issue a STARTTLS command first".into())));
+        assert_eq!(
+            login.may_send().map_err(|refusal| (refusal.code, refusal.text)),
+            Err((530, "must issue a STARTTLS command first".into()))
+        );
         login.ended(Ok("ann".into())).expect("logged in");
         login.encrypted(Tunnel { words: "TLSv1.3".into(), binding: None });
         assert!(login.may_send().is_ok() && login.user().is_none(), "a login is gone with its channel");

@@ -185,8 +185,7 @@ mod tests {
         // The nonce of the RFC is no base64, so it is put in its place by hand.
         let nonce = "rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0";
         second.expected = format!("c=biws,r={nonce}");
-        second.said =
-            format!("n=user,r=rOprNGfwEbeRWgbNEkqO,r={nonce},s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096,");
+        second.said = format!("n=user,r=rOprNGfwEbeRWgbNEkqO,r={nonce},s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096,");
         let last = format!("c=biws,r={nonce},p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=");
         let proven = second.prove(last.as_bytes()).expect("read");
         assert!(proven.right);

@@ -861,7 +861,7 @@ mod tests {
         let mut waited = Client::waiting(there);
         // AUTH in clear text is meant for those who come to this address, and they are not trusted.
         let trust = vec!["10.0.0.0/8".parse().expect("valid")];
-        let narrow = Listener { auth: AuthMode::Optional, trust, ..at("127.0.0.1", port) };
+        let narrow = Listener { auth: AuthMode::Optional, auth_insecure: true, trust, ..at("127.0.0.1", port) };
         change(&world, &[narrow, at("127.0.0.2", port)], GRACE);
         let mut new = Client::connect(there).await;
         new.says("", &[220]).await;

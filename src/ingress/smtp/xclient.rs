@@ -93,12 +93,14 @@ mod tests {
 
     #[test]
     fn attributes_are_read_and_what_is_none_is_refused() {
-        let said = read(b"NAME=spike.example addr=168.100.189.2 PORT=4711 PROTO=SMTP HELO=[1.2.3.4] LOGIN=a+40b", false);
+        let said =
+            read(b"NAME=spike.example addr=168.100.189.2 PORT=4711 PROTO=SMTP HELO=[1.2.3.4] LOGIN=a+40b", false);
         let said = said.expect("good");
         assert_eq!(said.address, Some(Some("168.100.189.2".parse().expect("an address"))));
         assert_eq!((said.port, said.esmtp, said.helo.as_deref()), (Some(4711), Some(false), Some("[1.2.3.4]")));
         assert_eq!(said.login, Some(Some("a@b".into())));
-        let said = read(b"NAME=[UNAVAILABLE] ADDR=[TEMPUNAVAIL] PORT=[unavailable] LOGIN=[UNAVAILABLE]", false).expect("good");
+        let said =
+            read(b"NAME=[UNAVAILABLE] ADDR=[TEMPUNAVAIL] PORT=[unavailable] LOGIN=[UNAVAILABLE]", false).expect("good");
         assert_eq!((said.address, said.port, said.login), (Some(None), Some(0), Some(None)));
         let six = read(b"ADDR=IPV6:2001:db8::7 DESTADDR=192.0.2.1 DESTPORT=25", false).expect("good");
         assert_eq!(six.address, Some(Some("2001:db8::7".parse().expect("an address"))));

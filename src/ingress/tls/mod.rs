@@ -105,7 +105,8 @@ pub type Fresh = Vec<(Certificate, Written, Result<CertifiedKey, BadCertificate>
 
 /// Reads the files of all certificates. Blocks.
 pub fn read(wanted: &[Certificate]) -> Fresh {
-    let read = |certificate: &Certificate| with_pair(certificate, |pair| (certificate.clone(), pair.written(), pair.load()));
+    let read =
+        |certificate: &Certificate| with_pair(certificate, |pair| (certificate.clone(), pair.written(), pair.load()));
     wanted.iter().map(read).collect()
 }
 
@@ -330,11 +331,7 @@ impl Acceptor {
         done
     }
 
-    async fn shake(
-        &self,
-        stream: TcpStream,
-        within: Duration,
-    ) -> Result<(Box<TlsStream<TcpStream>>, TlsFacts), NoTls> {
+    async fn shake(&self, stream: TcpStream, within: Duration) -> Result<(Box<TlsStream<TcpStream>>, TlsFacts), NoTls> {
         if !self.is_ready() {
             return Err(NoTls::NoCertificate);
         }
@@ -358,7 +355,12 @@ fn facts_of(session: &ServerConnection) -> TlsFacts {
     let cipher = suite.unwrap_or("unknown").replace("TLS13_", "TLS_");
     let group = session.negotiated_key_exchange_group().and_then(|group| group.name().as_str().map(str::to_owned));
     let binding = is_13.then(|| session.export_keying_material([0; 32], EXPORTER, None).ok()).flatten();
-    TlsFacts { version: VERSIONS[usize::from(is_13)], cipher, group, binding: binding.map(|key| Secret::new(key.to_vec())) }
+    TlsFacts {
+        version: VERSIONS[usize::from(is_13)],
+        cipher,
+        group,
+        binding: binding.map(|key| Secret::new(key.to_vec())),
+    }
 }
 
 /// Whether a client has sent something behind its handshake already.

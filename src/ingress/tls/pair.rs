@@ -126,7 +126,7 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
 /// Where the library knows neither version.
 pub fn server(shown: Arc<dyn ResolvesServerCert>) -> Result<ServerConfig, rustls::Error> {
     let provider = Arc::new(aws_lc_rs::default_provider());
-    let config = ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&version::TLS13, &version::TLS12])?;
+    let config =
+        ServerConfig::builder_with_provider(provider).with_protocol_versions(&[&version::TLS13, &version::TLS12])?;
     Ok(config.with_no_client_auth().with_cert_resolver(shown))
 }

@@ -75,8 +75,11 @@ mod tests {
 
     #[test]
     fn the_end_is_read_in_both_forms_of_time() {
-        for (end, millis) in [((2026, 11, 23), 1_795_392_000_000), ((2049, 12, 31), 2_524_521_600_000), ((2050, 1, 1), 2_524_608_000_000)]
-        {
+        for (end, millis) in [
+            ((2026, 11, 23), 1_795_392_000_000),
+            ((2049, 12, 31), 2_524_521_600_000),
+            ((2050, 1, 1), 2_524_608_000_000),
+        ] {
             assert_eq!(not_after(&certificate(end)), Some(Wall::from_millis(millis)), "{end:?}");
         }
     }

@@ -124,7 +124,8 @@ impl List {
         let (hash, scram) = hash.split_once(' ').map_or((hash, None), |(hash, scram)| (hash, Some(scram.trim())));
         let hash = read_hash(hash)?;
         if let Some(scram) = scram {
-            const NONE: &str = "what stands behind the hash is none of SCRAM-SHA-256; make the line with `remuda user hash NAME`";
+            const NONE: &str =
+                "what stands behind the hash is none of SCRAM-SHA-256; make the line with `remuda user hash NAME`";
             self.scram.insert(name.to_owned(), Verifier::parse(scram).ok_or(NONE)?);
         }
         if self.places.insert(name.to_owned(), self.users.len()).is_some() {

@@ -418,7 +418,11 @@ mod tests {
         }
         let second = Duration::from_secs(1);
         assert_eq!(world.users.verifier("acme", client), Err(Verdict::Braked(second)));
-        assert_eq!(proven("acme", true).await, Verdict::Braked(second), "whoever began before does not get through either");
+        assert_eq!(
+            proven("acme", true).await,
+            Verdict::Braked(second),
+            "whoever began before does not get through either"
+        );
         assert!(world.users.verifier("acme", IpAddr::from([192, 0, 2, 2])).is_ok(), "another client");
     }
 

@@ -140,7 +140,12 @@ mod tests {
         assert!(text.starts_with("SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$"), "{text}");
         assert_eq!(Verifier::parse(&text), Some(pencil()));
         assert_eq!(format!("{:?}", pencil()), "Verifier");
-        for bad in [text.replace("4096", "4095"), text.replace("4096", "99999999"), text[..60].to_owned(), text.replace("==$", "$")] {
+        for bad in [
+            text.replace("4096", "4095"),
+            text.replace("4096", "99999999"),
+            text[..60].to_owned(),
+            text.replace("==$", "$"),
+        ] {
             assert_eq!(Verifier::parse(&bad), None, "{bad}");
         }
         assert_eq!(Verifier::of("p\u{e4}ss".as_bytes(), b"12345678", NonZeroU32::MIN), None);

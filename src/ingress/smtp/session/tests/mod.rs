@@ -11,8 +11,8 @@ mod tunnel;
 
 use super::*;
 use crate::config::AuthMode;
-use crate::ingress::{Addressee, Credentials, Proof};
 use crate::ingress::tls::facts::TlsFacts;
+use crate::ingress::{Addressee, Credentials, Proof};
 use crate::message::{Mailbox, MessageId};
 
 fn terms(trust: &str) -> Arc<Terms> {

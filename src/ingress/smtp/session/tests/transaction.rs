@@ -132,7 +132,7 @@ fn an_accepted_message_forgives_earlier_errors_and_rset_forgets_the_envelope() {
          C: .
          C: STARTTLS
          S: 250 2.6.0 0000000000007 accepted
-         S: 502 5.5.1 STARTTLS is not implemented",
+         S: 502 5.5.1 STARTTLS is not offered here",
     );
 }
 

@@ -1,13 +1,14 @@
 //! One connection: a [`Session`] between a socket and the [`Intake`].
 //!
-//! First what comes before the dialogue: the header of a balancer (PROXY protocol), the handshake of implicit TLS. Then it
-//! reads, lets the session go as far as it can, sends all its replies in one write, and so on until it says that it is
-//! over. Every wait has the idle limit and ends when the server stops.
+//! First what comes before the dialogue (`before`). Then it reads, lets the session go as far as it can, sends all its
+//! replies in one write, and so on until it says that it is over. Every wait has the idle limit and ends when the server
+//! stops.
 //!
 //! Thousands of clients connect and say nothing for minutes, so a connection that waits for a command holds almost nothing:
 //! a buffer of [`SMALL`] octets for the command, none for replies, and a large one only while text or long groups come.
 
-use std::mem::MaybeUninit;
+mod before;
+
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -17,7 +18,6 @@ use bytes::BytesMut;
 use parking_lot::RwLock;
 use rand::TryRngCore;
 use rand::rngs::OsRng;
-use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -26,18 +26,13 @@ use tokio::time::{Sleep, timeout};
 use super::door::Posted;
 use super::patience::{Limits, Load};
 use super::seats::{Seat, Seats};
-use super::session::{Effect, Session, TOO_MANY_CONNECTIONS, Terms, client_key};
-use crate::config::TlsMode;
-use crate::ingress::proxy::{self, Read};
+use super::session::{Effect, Session, Terms, client_key};
 use crate::ingress::tls::wire::Wire;
-use crate::ingress::tls::{self, HANDSHAKE};
 use crate::ingress::{IngressStats, Intake, Refusal, Transaction};
 
 /// How long a stranger's report may take from `354` to its final dot: longer than the block time-out of RFC 5321 §4.5.3.2.5
 /// for any mail of a few blocks, and short enough that nobody keeps others out by sending an octet now and then.
 const REPORT_TIME: Duration = Duration::from_secs(10 * 60);
-/// How long the header of a balancer may take; it sends it before anything else.
-const PROXY_TIME: Duration = Duration::from_secs(10);
 /// Octets asked of the kernel at a time, while much comes.
 const READ: usize = 16 * 1024;
 /// Octets asked for while only a command may come.
@@ -152,87 +147,6 @@ impl Connection {
             );
         }
         (wire, self.place)
-    }
-
-    /// What comes before the greeting: a balancer's header, a handshake. `None` where it comes to no session.
-    async fn begin(&mut self, wire: &mut Wire) -> Option<Effect> {
-        let terms = Arc::clone(&self.posted.read().terms);
-        let peer = self.peer.ip().to_canonical();
-        if terms.listener.proxy_protocol.iter().any(|network| network.contains(&peer)) {
-            let client = self.client_of_proxy(wire).await?.unwrap_or(self.peer);
-            self.session = Session::proxied(Arc::clone(&terms), client, self.peer);
-            if !self.place.change(self.session.client()) {
-                IngressStats::add(&self.stats.refused_connections, 1);
-                tracing::info!(%client, proxy = %self.peer, "connection refused: too many");
-                if terms.listener.tls != TlsMode::Implicit {
-                    self.out.extend_from_slice(TOO_MANY_CONNECTIONS);
-                    self.flush(wire).await;
-                }
-                return None;
-            }
-        }
-        if terms.listener.tls == TlsMode::Implicit && !self.handshake(wire).await {
-            return None;
-        }
-        Some(self.session.greet(spoke_already(wire), &mut self.out))
-    }
-
-    /// Reads the header of a balancer: who its client is, `None` inside where it is the balancer itself.
-    async fn client_of_proxy(&mut self, wire: &mut Wire) -> Option<Option<SocketAddr>> {
-        let mut header = Vec::new();
-        let read = async {
-            loop {
-                match proxy::read(&header) {
-                    Read::Header(client) => return Ok(client),
-                    Read::Bad(what) => return Err(what),
-                    Read::More(octets) => {
-                        let at = header.len();
-                        header.resize(at + octets, 0);
-                        // No more than that: what follows belongs to somebody else.
-                        match wire.read(&mut header[at..]).await {
-                            Ok(0) | Err(_) => return Err("the connection ended"),
-                            Ok(read) => header.truncate(at + read),
-                        }
-                    }
-                }
-            }
-        };
-        let why = tokio::select! {
-            biased;
-            () = told(&mut self.stopped) => return None,
-            read = timeout(PROXY_TIME.min(self.idle), read) => match read {
-                Ok(Ok(client)) => return Some(client),
-                Ok(Err(why)) => why,
-                Err(_) => "it did not come in time",
-            },
-        };
-        IngressStats::add(&self.stats.refused_proxies, 1);
-        tracing::warn!(proxy = %self.peer, why, "connection refused: no header of the PROXY protocol");
-        None
-    }
-
-    /// Shakes hands; `false` where that fails, and nothing of the connection is left.
-    async fn handshake(&mut self, wire: &mut Wire) -> bool {
-        let (client, acceptor) = (self.session.client(), self.posted.read().tls.clone());
-        let (Wire::Plain(stream), Some(acceptor)) = (wire.take(), acceptor) else { return false };
-        let shaken = tokio::select! {
-            biased;
-            () = told(&mut self.stopped) => return false,
-            // On the heap, and only as long as it lasts.
-            shaken = Box::pin(acceptor.accept(stream, HANDSHAKE.min(self.idle))) => shaken,
-        };
-        match shaken {
-            Ok((stream, facts)) => {
-                tracing::debug!(%client, tls = facts.words(), "TLS");
-                *wire = Wire::Tls(stream);
-                self.session.encrypted(&facts);
-                true
-            }
-            Err(error) => {
-                tracing::info!(%client, %error, "no TLS with a client");
-                false
-            }
-        }
     }
 
     async fn serve(&mut self, wire: &mut Wire, greeted: Effect) -> Ended {
@@ -407,19 +321,6 @@ enum Ended {
     Quit,
     Dropped,
     Gone,
-}
-
-/// Whether input waits although nothing was said yet.
-fn spoke_already(wire: &mut Wire) -> bool {
-    match wire {
-        Wire::Plain(stream) => {
-            // tokio learns of readiness only later; the (non-blocking) socket itself knows now.
-            let mut octet = [MaybeUninit::uninit()];
-            SockRef::from(&*stream).peek(&mut octet).is_ok_and(|octets| octets > 0)
-        }
-        Wire::Tls(stream) => tls::spoke_already(stream),
-        Wire::Gone => false,
-    }
 }
 
 /// Ends our side and reads the rest of theirs, within bounds.
