@@ -261,7 +261,15 @@ impl Tenant {
 impl Provider {
     /// A provider known by these MX patterns, without limits.
     pub fn new(name: impl Into<ProviderName>, mx: Vec<DomainPattern>) -> Self {
-        Self { name: name.into(), mx, binding_limits: Limits::default(), warmup: None, region: None, back_off: None }
+        Self {
+            name: name.into(),
+            mx,
+            binding_limits: Limits::default(),
+            warmup: None,
+            region: None,
+            back_off: None,
+            tls: None,
+        }
     }
 }
 
@@ -331,6 +339,8 @@ impl Default for Delivery {
             recipients_per_message: 100,
             keep_idle: seconds(5),
             max_connection_age: minutes(5),
+            tls: super::TlsPolicy::Opportunistic,
+            tls_roots: None,
             timeouts: Timeouts::default(),
         }
     }

@@ -36,7 +36,7 @@ pub use admin::{Admin, AdminTls, AdminToken, Anonymous, Role};
 pub use alerts::{AlertLimits, AlertName, AlertRule, Alertmanager, Alerts, Credentials, SecretUrl, Severity, Webhook};
 pub use binding::{Binding, EhloName, Limits, Rate};
 pub use check::{Holds, LaterFile, Loaded, Mistake, Mistakes, NamedFiles, SourceFile, ZoneKeyFile};
-pub use delivery::{BackOff, Delivery, Queue, Timeouts, Window};
+pub use delivery::{BackOff, Delivery, Queue, Timeouts, TlsPolicy, Window};
 pub use feedback::Feedback;
 pub use feeds::{Feed, FeedAuth, FeedKind, FeedMetric, FeedRows, FeedScope};
 pub use listener::{AuthMode, Listener};

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 
-use crate::config::{Binding, Delivery, Timeouts};
+use crate::config::{Binding, Delivery, Timeouts, TlsPolicy};
 
 /// Defaults for loopback: private addresses allowed by pinned plans only, generous time-outs.
 pub(super) fn delivery() -> Delivery {
@@ -26,6 +26,8 @@ pub(super) fn delivery() -> Delivery {
         recipients_per_message: 100,
         keep_idle: long,
         max_connection_age: long,
+        tls: TlsPolicy::Opportunistic,
+        tls_roots: None,
         timeouts: Timeouts {
             connect: long,
             banner: long,
