@@ -13,6 +13,7 @@ pub mod dot;
 pub mod greeting;
 pub mod mx;
 pub mod plan;
+pub mod policy;
 pub mod reuse;
 pub mod session;
 pub mod site;
@@ -35,6 +36,7 @@ use crate::outcome::{Failure, FailureKind, Reply, Stage};
 pub use direct::DirectConnector;
 pub use mx::{Resolver, Servers};
 pub use plan::{MxPlan, NoPlan, Planned, Routing};
+pub use policy::Policies;
 
 /// Everything one attempt needs.
 #[derive(Clone, Debug)]

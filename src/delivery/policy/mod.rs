@@ -7,7 +7,7 @@
 //!                        over validator                      └── configuration and the sender's wish
 //! ```
 //!
-//! [`sts`], [`tlsa`] and [`ruling`] are pure. [`fetch`] fetches policies over HTTPS, [`validator`] asks DNS and has the
+//! [`sts`], [`tlsa`], [`ruling`] and [`shown`] are pure. [`fetch`] fetches policies over HTTPS, [`validator`] asks DNS and has the
 //! answers proven by DNSSEC, [`holder`] keeps what is known and puts it together for whoever connects.
 //!
 //! No answer never means "no demand" where something was promised before: a policy that was fetched holds until it runs
@@ -17,6 +17,7 @@
 pub mod fetch;
 pub mod holder;
 pub mod ruling;
+pub mod shown;
 pub mod sts;
 pub mod tlsa;
 pub mod validator;

@@ -85,11 +85,15 @@ pub enum Dane {
     None,
     /// Records, none of which can be used: TLS without knowing whom it is with (RFC 7672 §2.2).
     Unusable {
+        /// The name they are at.
+        base: String,
         /// As they came.
         shown: Vec<String>,
     },
     /// Records.
     Records {
+        /// The name they are at.
+        base: String,
         /// Those that can be used; never empty.
         records: Arc<[TlsaRecord]>,
         /// Names a certificate below a trust anchor may have.
@@ -144,22 +148,25 @@ pub fn dane(domain: &Domain, host: &str, base: &str, found: &Answer<Vec<RawTlsa>
     let raw = match found {
         Answer::Secure(raw) if !raw.is_empty() => raw,
         Answer::Secure(_) | Answer::Insecure | Answer::Absent => return None,
-        Answer::Failed(why) => return Some(Dane::Failed(format!("the TLSA records of {base} cannot be proven: {why}"))),
+        Answer::Failed(why) => {
+            return Some(Dane::Failed(format!("the TLSA records of {base} cannot be proven: {why}")));
+        }
     };
     let shown: Vec<String> = raw.iter().take(MAX_RECORDS).map(RawTlsa::text).collect();
     let records: Vec<TlsaRecord> = raw.iter().filter_map(RawTlsa::usable).take(MAX_RECORDS).collect();
+    let base = base.trim_end_matches('.').to_ascii_lowercase();
     if records.is_empty() {
-        return Some(Dane::Unusable { shown });
+        return Some(Dane::Unusable { base, shown });
     }
     let mut names: Vec<Arc<str>> = Vec::new();
     // RFC 7672 §3.2.2: the name the records are at, the host as the MX record has it, the domain itself.
-    for name in [base, host, domain.as_str()] {
+    for name in [base.as_str(), host, domain.as_str()] {
         let name = name.trim_end_matches('.').to_ascii_lowercase();
         if !names.iter().any(|known| **known == *name) {
             names.push(name.into());
         }
     }
-    Some(Dane::Records { records: records.into(), names, shown })
+    Some(Dane::Records { base, records: records.into(), names, shown })
 }
 
 #[cfg(test)]
@@ -229,9 +236,11 @@ mod tests {
         assert_eq!(of(Answer::Absent), None);
         assert_eq!(of(Answer::Insecure), None, "what is not signed does not count");
         assert!(matches!(of(Answer::Failed("bogus".into())), Some(Dane::Failed(_))));
-        let unusable = Some(Dane::Unusable { shown: vec!["1 1 1 ab".to_owned()] });
+        let (base, shown) = ("host.example.net".to_owned(), vec!["1 1 1 ab".to_owned()]);
+        let unusable = Some(Dane::Unusable { base, shown });
         assert_eq!(of(Answer::Secure(vec![raw(1, 1, 1, 1)])), unusable);
-        let Some(Dane::Records { records, names, .. }) = of(Answer::Secure(vec![raw(1, 1, 1, 32), raw(3, 1, 1, 32)])) else {
+        let Some(Dane::Records { records, names, .. }) = of(Answer::Secure(vec![raw(1, 1, 1, 32), raw(3, 1, 1, 32)]))
+        else {
             panic!("records");
         };
         assert_eq!(records.len(), 1);

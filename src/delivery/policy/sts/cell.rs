@@ -94,9 +94,9 @@ impl Cell {
         if self.failed.as_ref().is_some_and(|(at, _)| !is_over(*at, TRY_AGAIN, now)) {
             return false;
         }
-        self.kept.as_ref().is_none_or(|kept| {
-            kept.id != id || !kept.holds(now) || is_over(kept.fetched, REFRESH_EVERY, now)
-        })
+        self.kept
+            .as_ref()
+            .is_none_or(|kept| kept.id != id || !kept.holds(now) || is_over(kept.fetched, REFRESH_EVERY, now))
     }
 
     /// The policy was fetched. Whether something is new that a restart should know.

@@ -60,7 +60,9 @@ impl MxPattern {
     pub fn matches(&self, host: &str) -> bool {
         match self {
             Self::Host(domain) => domain.as_str() == host,
-            Self::OneBelow(domain) => host.split_once('.').is_some_and(|(label, rest)| !label.is_empty() && rest == domain.as_str()),
+            Self::OneBelow(domain) => {
+                host.split_once('.').is_some_and(|(label, rest)| !label.is_empty() && rest == domain.as_str())
+            }
         }
     }
 }
@@ -192,7 +194,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const GOOD: &str = "version: STSv1\r\nmode: enforce\r\nmx: Mail.example.org\r\nmx: *.example.net\r\nmax_age: 604800\r\n";
+    const GOOD: &str =
+        "version: STSv1\r\nmode: enforce\r\nmx: Mail.example.org\r\nmx: *.example.net\r\nmax_age: 604800\r\n";
 
     #[test]
     fn a_policy_is_read_whole() {
