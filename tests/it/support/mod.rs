@@ -1,17 +1,23 @@
 //! What the scenarios share: a relay in a directory of its own, its configuration, and looking at it from outside.
 
+mod authority;
 pub(crate) mod browser;
 mod machine;
 mod rbldnsd;
 mod relay;
 mod settings;
+mod signed;
 mod users;
+mod web;
 
+pub(crate) use authority::Authority;
 pub(crate) use machine::Machine;
 pub(crate) use rbldnsd::Rbldnsd;
 pub(crate) use relay::Relay;
 pub(crate) use settings::Settings;
+pub(crate) use signed::{Records, Signed};
 pub(crate) use users::{Talker, Users, quoted};
+pub(crate) use web::Web;
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
