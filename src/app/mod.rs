@@ -23,6 +23,7 @@ use crate::admin::auth::Auth;
 use crate::admin::{self, Sources};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
+use crate::delivery::tls::policy::Demands;
 use crate::delivery::{DirectConnector, Policies, Resolver};
 use crate::feedback::token::Directory;
 use crate::feedback::{desk, keys};
@@ -275,8 +276,8 @@ impl Outside {
         let policies = Policies::new(config, Arc::clone(&resolver), Arc::clone(clock), Arc::<Tlsrpt>::default());
         let policies = Arc::new(policies.map_err(|e| other(&e))?);
         Ok(Self {
+            connector: Arc::new(DirectConnector::of(config, Arc::clone(&resolver), Arc::clone(&policies) as Arc<dyn Demands>)),
             policies,
-            connector: Arc::new(DirectConnector::new(Arc::clone(&resolver), &config.delivery)),
             resolver,
             classifier: Arc::new(classifier(config)?),
             metrics: Arc::new(Metrics::new().map_err(|e| other(&e))?),

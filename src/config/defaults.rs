@@ -213,6 +213,7 @@ impl Binding {
             provider_warmup: BTreeMap::new(),
             suspend_delivery: false,
             region: None,
+            via: None,
         }
     }
 }

@@ -34,7 +34,7 @@ pub mod written;
 
 pub use admin::{Admin, AdminTls, AdminToken, Anonymous, Role};
 pub use alerts::{AlertLimits, AlertName, AlertRule, Alertmanager, Alerts, Credentials, SecretUrl, Severity, Webhook};
-pub use binding::{Binding, EhloName, Limits, Rate};
+pub use binding::{Binding, EhloName, Limits, Rate, SocksLogin, Via};
 pub use check::{Holds, LaterFile, Loaded, Mistake, Mistakes, NamedFiles, SourceFile, ZoneKeyFile};
 pub use delivery::{BackOff, Delivery, Queue, Timeouts, TlsPolicy, Window};
 pub use feedback::Feedback;

@@ -69,6 +69,7 @@ impl Context<'_> {
             self.check_name(&at.value, &at.place);
         }
         let ehlo_hostname = self.ehlo_hostname(raw);
+        let via = self.via(raw);
         let bind_address = bind_address?;
         Some(Binding {
             name: BindingName::new(&entry.name),
@@ -81,6 +82,7 @@ impl Context<'_> {
             provider_warmup,
             suspend_delivery: raw.suspend_delivery.or(false),
             region: raw.region.value().cloned(),
+            via,
         })
     }
 

@@ -18,6 +18,7 @@ mod reputation;
 mod routing;
 mod sections;
 mod tenant;
+mod via;
 #[cfg(test)]
 mod tests;
 mod window;

@@ -20,6 +20,7 @@ use super::sts::text::MAX_OCTETS;
 use super::sts::{StsPolicy, Unfetched};
 use crate::config::{Delivery, Host, HostPort};
 use crate::delivery::mx::{Family, Resolver};
+use crate::delivery::tls::client::read_roots;
 use crate::delivery::tls::demand::TlsResult;
 use crate::message::Domain;
 
@@ -113,14 +114,14 @@ fn unfetched(error: &reqwest::Error) -> Unfetched {
         return Unfetched { result: TlsResult::StsPolicyFetchError, detail: "no whole answer in time".to_owned() };
     }
     let mut result = TlsResult::StsPolicyFetchError;
-    let mut cause: &dyn std::error::Error = error;
+    let mut cause: &(dyn std::error::Error + 'static) = error;
     loop {
-        let within = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        let tls = cause.downcast_ref::<rustls::Error>().or_else(|| within.and_then(|inner| inner.downcast_ref()));
-        if matches!(tls, Some(rustls::Error::InvalidCertificate(_))) {
+        if let Some(rustls::Error::InvalidCertificate(_)) = cause.downcast_ref() {
             result = TlsResult::StsWebpkiInvalid;
         }
-        match cause.source() {
+        // An io::Error hides what it wraps from `source`.
+        let wrapped = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        match wrapped.map(|inner| inner as &(dyn std::error::Error + 'static)).or_else(|| cause.source()) {
             Some(inner) => cause = inner,
             None => return Unfetched { result, detail: cause.to_string().chars().take(200).collect() },
         }
@@ -147,15 +148,4 @@ impl Resolve for Names {
             Ok(Box::new(addresses.into_iter()) as Addrs)
         })
     }
-}
-
-/// Interim.
-fn read_roots(path: Option<&std::path::Path>) -> Result<rustls::RootCertStore, String> {
-    let mut roots = rustls::RootCertStore::empty();
-    if let Some(path) = path {
-        use rustls_pki_types::pem::PemObject;
-        let pem = std::fs::read(path).map_err(|e| e.to_string())?;
-        roots.add_parsable_certificates(rustls_pki_types::CertificateDer::pem_slice_iter(&pem).flatten());
-    }
-    Ok(roots)
 }

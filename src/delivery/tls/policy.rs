@@ -16,8 +16,44 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use super::demand::{TlsDemand, TlsOutcome, TlsResult};
-use crate::config::{Host, HostPort, TlsPolicy};
-use crate::message::{Domain, TlsWish};
+use crate::config::{Config, DomainPattern, Host, HostPort, TlsPolicy};
+use crate::delivery::plan::MxPlan;
+use crate::message::{Domain, ProviderName, TlsWish};
+
+/// What the configuration says of TLS, for each destination.
+#[derive(Clone, Debug, Default)]
+pub struct Configured {
+    default: TlsPolicy,
+    providers: Vec<(ProviderName, TlsPolicy)>,
+    routes: Vec<(DomainPattern, Option<TlsPolicy>)>,
+}
+
+impl Configured {
+    /// What `config` says.
+    pub fn of(config: &Config) -> Self {
+        let providers = config.providers.iter();
+        let routes = config.destination_routes.iter();
+        Self {
+            default: config.delivery.tls,
+            providers: providers.filter_map(|provider| Some((provider.name.clone(), provider.tls?))).collect(),
+            routes: routes.map(|route| (route.domain.clone(), route.tls)).collect(),
+        }
+    }
+
+    /// The same policy for all.
+    pub fn always(default: TlsPolicy) -> Self {
+        Self { default, ..Self::default() }
+    }
+
+    /// What holds for mail to `domain` by `plan`: the route's own word, else the provider's, else that of `[delivery]`.
+    pub fn towards(&self, plan: &MxPlan, domain: &Domain) -> TlsPolicy {
+        let mut routes = self.routes.iter().filter(|_| plan.pinned);
+        let route = routes.find(|(pattern, _)| pattern.matches(domain.as_str())).and_then(|(_, tls)| *tls);
+        let provider = plan.provider.as_ref();
+        let provider = provider.and_then(|name| self.providers.iter().find(|(known, _)| known == name));
+        route.or(provider.map(|(_, tls)| *tls)).unwrap_or(self.default)
+    }
+}
 
 /// A host about to be connected to, and what is known of the demands on it.
 #[derive(Clone, Copy, Debug)]
@@ -165,6 +201,33 @@ mod tests {
         ] {
             let asked = Asked { domain: &domain, host: &host, pinned: false, configured, wish };
             assert_eq!(settle(&asked, receiver.clone()), expected, "{configured:?} {wish:?} {receiver:?}");
+        }
+    }
+
+    #[test]
+    fn the_most_particular_word_of_the_configuration_counts() {
+        let configured = Configured {
+            default: TlsPolicy::Opportunistic,
+            providers: vec![("big".into(), TlsPolicy::Required)],
+            routes: vec![
+                (DomainPattern::Exact("plain.example".parse().expect("domain")), Some(TlsPolicy::Off)),
+                (DomainPattern::Any, None),
+            ],
+        };
+        let plan = |provider: Option<&str>, pinned| MxPlan {
+            provider: provider.map(Into::into),
+            pinned,
+            ..MxPlan::pinned_to("x".into())
+        };
+        for (domain, provider, pinned, expected) in [
+            ("plain.example", Some("big"), true, TlsPolicy::Off),
+            ("plain.example", Some("big"), false, TlsPolicy::Required),
+            ("other.example", Some("big"), true, TlsPolicy::Required),
+            ("other.example", Some("small"), true, TlsPolicy::Opportunistic),
+            ("other.example", None, false, TlsPolicy::Opportunistic),
+        ] {
+            let domain = domain.parse().expect("domain");
+            assert_eq!(configured.towards(&plan(provider, pinned), &domain), expected, "{domain} {provider:?}");
         }
     }
 

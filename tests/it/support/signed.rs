@@ -1,19 +1,23 @@
 //! A name server whose root zone is signed, with its key in a file for `dns.trust_anchor`; `unsigned.` below it is not.
 
+use std::future::Future;
 use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use base64ct::{Base64, Encoding as _};
 use hickory_server::Server;
+use hickory_server::net::runtime::Time;
 use hickory_server::dnssec::NxProofKind;
 use hickory_server::proto::dnssec::crypto::EcdsaSigningKey;
 use hickory_server::proto::dnssec::rdata::DNSKEY;
 use hickory_server::proto::dnssec::{Algorithm, DnssecSigner, PublicKey as _, SigningKey as _};
 use hickory_server::proto::rr::rdata::tlsa::{CertUsage, Matching, Selector};
 use hickory_server::proto::rr::rdata::{A, CNAME, MX, NS, SOA, TLSA, TXT};
-use hickory_server::proto::rr::{Name, RData, Record};
+use hickory_server::proto::rr::{Name, RData, Record, RecordType};
+use hickory_server::server::{Request, RequestHandler, ResponseHandler, ResponseInfo};
 use hickory_server::store::in_memory::InMemoryZoneHandler;
 use hickory_server::zone_handler::{AxfrPolicy, Catalog, ZoneHandler, ZoneType};
 use tokio::net::{TcpListener, UdpSocket};
@@ -60,7 +64,7 @@ impl Records {
 pub(crate) struct Signed {
     pub(crate) address: SocketAddr,
     anchor: tempfile::NamedTempFile,
-    _server: Server<Catalog>,
+    _server: Server<Zones>,
 }
 
 impl Signed {
@@ -88,13 +92,41 @@ impl Signed {
             DnssecSigner::new(DNSKEY::from_key(&public), Box::new(key), Name::root(), Duration::from_secs(86_400));
         root.add_zone_signing_key_mut(signer).unwrap();
         root.secure_zone_mut().unwrap();
-        let mut catalog = Catalog::new();
-        catalog.upsert(Name::root().into(), vec![Arc::new(root) as Arc<dyn ZoneHandler>]);
+        let root = Arc::new(root) as Arc<dyn ZoneHandler>;
+        let (mut above, mut catalog) = (Catalog::new(), Catalog::new());
+        above.upsert(Name::root().into(), vec![Arc::clone(&root)]);
+        catalog.upsert(Name::root().into(), vec![root]);
         catalog.upsert((&unsigned).into(), vec![Arc::new(zone(unsigned.clone(), below)) as Arc<dyn ZoneHandler>]);
-        let mut server = Server::new(catalog);
+        let mut server = Server::new(Zones { above, all: catalog });
         server.register_socket(udp);
         server.register_listener(tcp, Duration::from_secs(5), 32);
         Self { address, anchor, _server: server }
+    }
+}
+
+/// All zones; what is asked of a delegation itself (DS) is for the zone above.
+struct Zones {
+    above: Catalog,
+    all: Catalog,
+}
+
+impl RequestHandler for Zones {
+    // What the trait's attribute makes of an async fn.
+    fn handle_request<'a, 'b, 'c, R, T>(
+        &'a self,
+        request: &'b Request,
+        response: R,
+    ) -> Pin<Box<dyn Future<Output = ResponseInfo> + Send + 'c>>
+    where
+        R: ResponseHandler + 'c,
+        T: Time + 'c,
+        'a: 'c,
+        'b: 'c,
+        Self: 'c,
+    {
+        let is_above = request.request_info().is_ok_and(|info| info.query.query_type() == RecordType::DS);
+        let catalog = if is_above { &self.above } else { &self.all };
+        RequestHandler::handle_request::<R, T>(catalog, request, response)
     }
 }
 
