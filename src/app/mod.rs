@@ -276,7 +276,11 @@ impl Outside {
         let policies = Policies::new(config, Arc::clone(&resolver), Arc::clone(clock), Arc::<Tlsrpt>::default());
         let policies = Arc::new(policies.map_err(|e| other(&e))?);
         Ok(Self {
-            connector: Arc::new(DirectConnector::of(config, Arc::clone(&resolver), Arc::clone(&policies) as Arc<dyn Demands>)),
+            connector: Arc::new(DirectConnector::of(
+                config,
+                Arc::clone(&resolver),
+                Arc::clone(&policies) as Arc<dyn Demands>,
+            )),
             policies,
             resolver,
             classifier: Arc::new(classifier(config)?),

@@ -12,9 +12,14 @@ use remuda::delivery::policy::validator::Validator;
 use remuda::delivery::tls::demand::{TlsDemand, TlsResult};
 use remuda::delivery::tls::policy::{Asked, Demanded, Demands};
 use remuda::delivery::{Policies, Resolver, Routing};
+use remuda::demo::sink::{Sink, SinkOptions};
 use remuda::message::{Domain, TlsWish};
+use serde_json::Value;
 
-use crate::support::{Records, Signed, local};
+use crate::support::{
+    Authority, Identity, Records, Relay, Settings, Signed, all_accepted, array, local, number, text, wait_for_messages,
+    wait_until,
+};
 
 const PORT: u16 = 25;
 
@@ -124,7 +129,8 @@ async fn demand(policies: &Policies, of: &str, host: &str, configured: TlsPolicy
 async fn proven_records_are_a_demand_and_doubt_keeps_mail_back() {
     let signed = zone().serve().await;
     let known = policies(&signed, signed.anchor());
-    let opportunistic = async |of: &str, host: &str| demand(&known, of, host, TlsPolicy::default(), TlsWish::None).await;
+    let opportunistic =
+        async |of: &str, host: &str| demand(&known, of, host, TlsPolicy::default(), TlsWish::None).await;
     for (of, host, names) in [
         ("good.test", "mx.good.test", &["mx.good.test", "good.test"][..]),
         ("alias.test", "mx.alias.test", &["mx.good.test", "mx.alias.test", "alias.test"]),
@@ -155,4 +161,72 @@ async fn proven_records_are_a_demand_and_doubt_keeps_mail_back() {
     assert_eq!(excluded.result, TlsResult::DnssecInvalid);
     assert_eq!(ask(TlsPolicy::Off, TlsWish::None).await, Ok(TlsDemand::Never), "the operator's word");
     assert_eq!(ask(TlsPolicy::Opportunistic, TlsWish::Dispensable).await, Ok(TlsDemand::Opportunistic));
+}
+
+/// A receiver at `address` that offers STARTTLS with a certificate nobody vouches for.
+async fn receiver(address: SocketAddr, identity: &Identity) -> std::io::Result<Sink> {
+    Sink::start_with(address, SinkOptions { tls: Some(identity.server()), ..SinkOptions::default() }).await
+}
+
+/// Two of them on one port: TLSA records name ports.
+async fn two_receivers(identity: &Identity) -> (Sink, Sink) {
+    loop {
+        let first = receiver(SocketAddr::new(local(31), 0), identity).await.unwrap();
+        if let Ok(second) = receiver(SocketAddr::new(local(32), first.addr().port()), identity).await {
+            return (first, second);
+        }
+    }
+}
+
+#[tokio::test]
+async fn mail_goes_only_to_the_certificate_that_the_signed_record_names() {
+    let identity = Authority::new().identity(&["anything.test"]);
+    let (good, bad) = two_receivers(&identity).await;
+    let port = good.addr().port();
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &identity.public_key);
+    let signed = Records::default()
+        .mx("good.test", 10, "mx.good.test")
+        .a("mx.good.test", local(31))
+        .tlsa(&format!("_{port}._tcp.mx.good.test"), [3, 1, 1], digest.as_ref())
+        .mx("bad.test", 10, "mx.bad.test")
+        .a("mx.bad.test", local(32))
+        .tlsa(&format!("_{port}._tcp.mx.bad.test"), [3, 1, 1], &[7; 32])
+        .serve()
+        .await;
+    let settings = Settings::new()
+        .binding("a", 11, "")
+        .pool("active = [\"a\"]")
+        .set("dns", "servers", &format!("[\"{}\"]", signed.address))
+        .set("dns", "timeout", "\"2s\"")
+        .set("dns", "trust_anchor", &format!("{:?}", signed.anchor()))
+        .set("delivery", "port", &port.to_string())
+        .set("delivery", "allow_private_mx", "true")
+        .set("delivery", "mta_sts", "false")
+        .set("delivery", "dane", "true");
+    let relay = Relay::start(&settings).await;
+    all_accepted(
+        &relay.load(4).recipients(|at| vec![format!("u@{}.test", ["good", "bad"][at as usize % 2])]).run().await,
+    );
+    wait_for_messages(&good, 2).await;
+    assert!(good.log().iter().all(|taken| taken.tls));
+    let entry = wait_until("the others wait", async || {
+        relay.queue().await.into_iter().find(|entry| entry["last_reply"].is_string())
+    })
+    .await;
+    assert!(text(&entry, "/last_reply").starts_with("tls at tls:"), "{entry:#}");
+    assert_eq!(bad.messages(), 0);
+
+    let seen: Value = serde_json::from_str(&relay.get("/api/v1/policies/good.test").await).unwrap();
+    assert_eq!((&seen["dane"], &seen["hosts"][0]["demand"]), (&true.into(), &"dane".into()), "{seen:#}");
+    let reports: Value = serde_json::from_str(&relay.get("/api/v1/tls-reports").await).unwrap();
+    let of = |domain: &str| {
+        let mut policies = array(&reports, "/reports").iter().flat_map(|report| array(report, "/policies"));
+        policies.find(|policy| policy["policy"]["policy-domain"] == domain).cloned().unwrap_or_default()
+    };
+    let (good, bad) = (of("mx.good.test"), of("mx.bad.test"));
+    assert_eq!(good["policy"]["policy-type"], "tlsa", "{reports:#}");
+    assert_eq!(good["summary"]["total-failure-session-count"], 0, "{reports:#}");
+    assert!(number(&good, "/summary/total-successful-session-count") >= 1, "{reports:#}");
+    assert!(number(&bad, "/failure-details/0/failed-session-count") >= 1, "{reports:#}");
+    assert_eq!(bad["failure-details"][0]["receiving-mx-hostname"], "mx.bad.test");
 }

@@ -1,5 +1,6 @@
 //! MTA-STS: policies over real HTTPS from a web host with a certificate of an authority of our own.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,12 +10,16 @@ use remuda::delivery::policy::sts::cell::LOOK_EVERY;
 use remuda::delivery::tls::demand::{TlsDemand, TlsOutcome, TlsResult};
 use remuda::delivery::tls::policy::{Asked, Concluded, Demanded, Demands};
 use remuda::delivery::{Policies, Resolver, Routing};
+use remuda::demo::sink::{Sink, SinkOptions};
 use remuda::demo::zone::Zone;
 use remuda::message::{Domain, TlsWish};
 use remuda::store::Op;
 use remuda::telemetry::tlsrpt::book::day_of;
+use serde_json::Value;
 
-use crate::support::{Authority, Web, anywhere, local};
+use crate::support::{
+    Authority, Identity, Relay, Settings, Web, all_accepted, anywhere, local, wait_for_messages, wait_until,
+};
 
 const START: Wall = Wall::from_millis(1_800_000_000_000);
 
@@ -232,4 +237,73 @@ async fn what_came_of_it_is_counted_by_policy() {
     }
     let expected = [("starttls-not-supported".to_owned(), 2), ("validation-failure".to_owned(), 1)];
     assert_eq!(world.counted(), expected);
+}
+
+/// Receivers at 127.0.0.21 and 127.0.0.22 on the same port: MX records name hosts, not ports.
+async fn two_receivers(first: &Identity, second: &Identity) -> (Sink, Sink) {
+    let with = |identity: &Identity| SinkOptions { tls: Some(identity.server()), ..SinkOptions::default() };
+    loop {
+        let one = Sink::start_with(SocketAddr::new(local(21), 0), with(first)).await.unwrap();
+        let beside = SocketAddr::new(local(22), one.addr().port());
+        if let Ok(two) = Sink::start_with(beside, with(second)).await {
+            return (one, two);
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_enforced_policy_keeps_mail_from_hosts_that_do_not_keep_to_it_also_after_a_restart() {
+    let (authority, stranger) = (Authority::new(), Authority::new());
+    let names = ["good.test", "bad.test", "forged.test"];
+    let web = Web::start(&authority.identity(&["mta-sts.good.test", "mta-sts.bad.test", "mta-sts.forged.test"])).await;
+    web.policy("enforce", &["mx.good.test", "mx.bad.test"]);
+    let (good, bad) = two_receivers(&authority.identity(&["mx.good.test"]), &stranger.identity(&["mx.bad.test"])).await;
+    let zone = Zone::start(anywhere()).await.unwrap();
+    for (domain, host, last) in
+        [("good.test", "mx.good.test", 21), ("bad.test", "mx.bad.test", 22), ("forged.test", "mx.evil.test", 22)]
+    {
+        zone.mx(domain, 10, host).unwrap();
+        zone.a(host, local(last));
+        zone.a(&format!("mta-sts.{domain}"), local(1));
+        zone.txt(&format!("_mta-sts.{domain}"), "v=STSv1; id=1;");
+    }
+    let settings = Settings::new()
+        .binding("a", 11, "")
+        .pool("active = [\"a\"]")
+        .set("dns", "servers", &format!("[\"{}\"]", zone.addr()))
+        .set("dns", "timeout", "\"2s\"")
+        .set("delivery", "port", &good.addr().port().to_string())
+        .set("delivery", "allow_private_mx", "true")
+        .set("delivery", "tls_roots", &format!("{:?}", authority.path()))
+        .set("delivery", "mta_sts_port", &web.address.port().to_string());
+    let mut relay = Relay::start(&settings).await;
+    let to = move |at: u64| vec![format!("u@{}", names[at as usize % 3])];
+    all_accepted(&relay.load(6).recipients(to).run().await);
+    wait_for_messages(&good, 2).await;
+    assert!(good.log().iter().all(|taken| taken.tls));
+    let waiting = async |relay: &Relay| {
+        let entries = relay.queue().await;
+        let replies: Vec<String> =
+            entries.iter().filter_map(|entry| entry["last_reply"].as_str().map(str::to_owned)).collect();
+        (replies.len() == 4).then_some(replies)
+    };
+    let replies = wait_until("the other four wait", async || waiting(&relay).await).await;
+    let of = |what: &str| replies.iter().filter(|reply| reply.contains(what)).count();
+    assert_eq!((of("does not name mx.evil.test"), of("tls at ")), (2, 4), "{replies:#?}");
+    assert_eq!(bad.messages(), 0);
+    assert_eq!(web.asked(), 3, "once for each domain");
+
+    // A graceful stop writes what is known; then neither record nor web host is there any more.
+    assert!(relay.term().await.success());
+    drop(web);
+    names.iter().for_each(|name| zone.remove(&format!("_mta-sts.{name}")));
+    relay.restart(&settings).await;
+    let seen: Value = serde_json::from_str(&relay.get("/api/v1/policies/forged.test").await).unwrap();
+    assert_eq!((&seen["sts"]["mode"], &seen["hosts"][0]["demand"]), (&"enforce".into(), &"no mail".into()), "{seen:#}");
+    all_accepted(&relay.load(3).first(6).recipients(to).run().await);
+    wait_for_messages(&good, 3).await;
+    assert_eq!(bad.messages(), 0);
+    let reports: Value = serde_json::from_str(&relay.get("/api/v1/tls-reports?domain=bad.test").await).unwrap();
+    let failures = &reports["reports"][0]["policies"][0]["failure-details"];
+    assert_eq!(failures[0]["result-type"], "certificate-not-trusted", "{reports:#}");
 }

@@ -23,6 +23,9 @@ use crate::delivery::breaker::Breaker;
 use crate::delivery::mx::{ResolverError, builder, built};
 use crate::message::Domain;
 
+/// Aliases in a row that are followed.
+const LINKS_MAX: usize = 8;
+
 /// Proves what name servers say.
 pub struct Validator {
     dns: TokioResolver,
@@ -108,14 +111,44 @@ impl Validator {
             Asked::None => return Answer::Absent,
             Asked::Failed(why) => return Answer::Failed(why),
         };
-        let alias_of = alias_of(host, &records, kind);
-        match proof(records.iter()) {
-            Proof::Secure => Answer::Secure(Addressed { alias_of }),
-            // Where the alias itself is proven, records at its own name count (RFC 7672 §2.2.2).
-            Proof::Insecure if begins_with_proven_alias(host, &records) => Answer::Secure(Addressed { alias_of: None }),
-            Proof::Insecure => Answer::Insecure,
-            _ => Answer::Failed("the chain of signatures is broken".to_owned()),
+        let addresses = || records.iter().filter(|record| record.record_type() == kind);
+        let is_proven = match proof(addresses()) {
+            Proof::Secure => true,
+            Proof::Insecure => false,
+            _ => return Answer::Failed("the chain of signatures is broken".to_owned()),
+        };
+        let holder = addresses().next().map(|record| text(&record.name));
+        match holder {
+            Some(holder) if holder != host.to_ascii_lowercase() => self.behind_alias(host, is_proven).await,
+            _ if is_proven => Answer::Secure(Addressed { alias_of: None }),
+            _ => Answer::Insecure,
         }
+    }
+
+    /// Follows the aliases of `host` link by link: of an answer that came in parts, the cache gives the last part alone. Where
+    /// the chain leads out of what is proven, the name it begins with still counts (RFC 7672 §2.2.2).
+    async fn behind_alias(&self, host: &str, is_proven: bool) -> Answer<Addressed> {
+        let mut name = host.to_ascii_lowercase();
+        for link in 0..LINKS_MAX {
+            let records = match self.ask(&name, RecordType::CNAME).await {
+                Asked::Records(records) => records,
+                Asked::None => return Answer::Secure(Addressed { alias_of: is_proven.then_some(name) }),
+                Asked::Failed(why) => return Answer::Failed(why),
+            };
+            match proof(records.iter()) {
+                Proof::Secure => {}
+                Proof::Insecure if link == 0 => return Answer::Insecure,
+                Proof::Insecure => return Answer::Secure(Addressed { alias_of: None }),
+                _ => return Answer::Failed("the chain of signatures is broken".to_owned()),
+            }
+            let target = records.iter().find_map(|record| match &record.data {
+                RData::CNAME(of) => Some(text(&of.0)),
+                _ => None,
+            });
+            let Some(target) = target else { return Answer::Secure(Addressed { alias_of: None }) };
+            name = target;
+        }
+        Answer::Failed("the chain of aliases is too long".to_owned())
     }
 
     async fn proven<T>(&self, name: &str, kind: RecordType, read: impl Fn(&Record) -> Option<T>) -> Answer<Vec<T>> {
@@ -176,18 +209,6 @@ enum Asked {
 fn proof<'a>(records: impl Iterator<Item = &'a Record>) -> Proof {
     // Bogus and Indeterminate stand below Insecure, which stands below Secure.
     records.map(|record| record.proof).min().unwrap_or(Proof::Indeterminate)
-}
-
-/// The name that holds the records of `kind`, where it is another than `host`.
-fn alias_of(host: &str, records: &[Record], kind: RecordType) -> Option<String> {
-    let holder = records.iter().find(|record| record.record_type() == kind).map(|record| text(&record.name))?;
-    (holder != host.to_ascii_lowercase()).then_some(holder)
-}
-
-fn begins_with_proven_alias(host: &str, records: &[Record]) -> bool {
-    let first =
-        |record: &&Record| record.record_type() == RecordType::CNAME && text(&record.name) == host.to_ascii_lowercase();
-    records.iter().find(first).is_some_and(|record| record.proof == Proof::Secure)
 }
 
 fn text(name: &Name) -> String {

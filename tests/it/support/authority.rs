@@ -29,7 +29,10 @@ impl Authority {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.distinguished_name.push(DnType::CommonName, "An authority for tests");
+        // Each has a name of its own, so that another is unknown and not only wrong.
+        let number: String =
+            key.subject_public_key_info().iter().rev().take(8).map(|octet| format!("{octet:02x}")).collect();
+        params.distinguished_name.push(DnType::CommonName, format!("An authority for tests {number}"));
         let certificate = params.self_signed(&key).unwrap();
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(certificate.pem().as_bytes()).unwrap();

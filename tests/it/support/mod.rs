@@ -10,7 +10,7 @@ mod signed;
 mod users;
 mod web;
 
-pub(crate) use authority::Authority;
+pub(crate) use authority::{Authority, Identity};
 pub(crate) use machine::Machine;
 pub(crate) use rbldnsd::Rbldnsd;
 pub(crate) use relay::Relay;

@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use base64ct::{Base64, Encoding as _};
 use hickory_server::Server;
-use hickory_server::net::runtime::Time;
 use hickory_server::dnssec::NxProofKind;
+use hickory_server::net::runtime::Time;
 use hickory_server::proto::dnssec::crypto::EcdsaSigningKey;
 use hickory_server::proto::dnssec::rdata::DNSKEY;
 use hickory_server::proto::dnssec::{Algorithm, DnssecSigner, PublicKey as _, SigningKey as _};
 use hickory_server::proto::rr::rdata::tlsa::{CertUsage, Matching, Selector};
-use hickory_server::proto::rr::rdata::{A, CNAME, MX, NS, SOA, TLSA, TXT};
+use hickory_server::proto::rr::rdata::{A, CNAME, MX, NS, SOA, TLSA};
 use hickory_server::proto::rr::{Name, RData, Record, RecordType};
 use hickory_server::server::{Request, RequestHandler, ResponseHandler, ResponseInfo};
 use hickory_server::store::in_memory::InMemoryZoneHandler;
@@ -43,10 +43,6 @@ impl Records {
 
     pub(crate) fn alias(self, name: &str, of: &str) -> Self {
         self.add(name, RData::CNAME(CNAME(name_of(of))))
-    }
-
-    pub(crate) fn txt(self, name: &str, text: &str) -> Self {
-        self.add(name, RData::TXT(TXT::new(vec![text.to_owned()])))
     }
 
     pub(crate) fn tlsa(self, name: &str, [usage, selector, matching]: [u8; 3], data: &[u8]) -> Self {
@@ -83,8 +79,11 @@ impl Signed {
         writeln!(anchor, ". 3600 IN DNSKEY 257 3 13 {}", Base64::encode_string(public.public_bytes())).unwrap();
 
         let unsigned = Name::from_ascii("unsigned.").unwrap();
-        let (below, above): (Vec<_>, Vec<_>) =
-            records.0.into_iter().map(|(name, data)| (name_of(&name), data)).partition(|(name, _)| unsigned.zone_of(name));
+        let (below, above): (Vec<_>, Vec<_>) = records
+            .0
+            .into_iter()
+            .map(|(name, data)| (name_of(&name), data))
+            .partition(|(name, _)| unsigned.zone_of(name));
         let mut root = zone(Name::root(), above);
         let serial = 1;
         root.upsert_mut(Record::from_rdata(unsigned.clone(), 60, RData::NS(NS(name_of("ns.unsigned")))), serial);
