@@ -113,6 +113,8 @@ const VALUES: &[&str] = &[
     "alerts",
     "delivery",
     "delivery::mx",
+    "delivery::policy",
+    "delivery::tls",
     "feedback",
     "ingress",
     "ingress::smtp",

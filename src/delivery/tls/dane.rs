@@ -180,9 +180,9 @@ mod tests {
 
     fn record(usage: TlsaUsage, selector: TlsaSelector, matching: TlsaMatching, part: &[u8]) -> TlsaRecord {
         let data = match matching {
-            TlsaMatching::Full => part.to_vec(),
-            TlsaMatching::Sha256 => digest(&SHA256, part).as_ref().to_vec(),
-            TlsaMatching::Sha512 => digest(&SHA512, part).as_ref().to_vec(),
+            Full => part.to_vec(),
+            Sha256 => digest(&SHA256, part).as_ref().to_vec(),
+            Sha512 => digest(&SHA512, part).as_ref().to_vec(),
         };
         TlsaRecord { usage, selector, matching, data }
     }
