@@ -27,6 +27,10 @@ const PURE: &[&str] = &[
     "src/delivery/dot",
     "src/delivery/greeting",
     "src/delivery/plan",
+    "src/delivery/policy/ruling",
+    "src/delivery/policy/shown",
+    "src/delivery/policy/sts",
+    "src/delivery/policy/tlsa",
     "src/delivery/session",
     "src/delivery/site",
     "src/delivery/tls/demand",
@@ -106,6 +110,8 @@ const PURE: &[&str] = &[
     "src/scheduler",
     "src/simulate",
     "src/telemetry/history",
+    "src/telemetry/tlsrpt/book",
+    "src/telemetry/tlsrpt/report",
 ];
 
 /// Below a pure directory, yet shell: they open files.
@@ -116,6 +122,8 @@ const VALUES: &[&str] = &[
     "alerts",
     "delivery",
     "delivery::mx",
+    "delivery::policy",
+    "delivery::tls",
     "feedback",
     "ingress",
     "ingress::smtp",

@@ -32,6 +32,7 @@ pub mod spf;
 pub mod status;
 mod stream;
 pub mod tenants;
+pub mod tls;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -48,6 +49,7 @@ use self::listener::{Door, Peer};
 use self::openapi::Served;
 
 use crate::alerts::Alerts;
+use crate::delivery::Policies;
 use crate::ingress::IngressStats;
 use crate::live::Live;
 use crate::monitor::Monitor;
@@ -76,6 +78,8 @@ pub struct Sources {
     pub cover: Arc<Cover>,
     /// What others say.
     pub feeds: Arc<Feeds>,
+    /// What receivers demand of TLS, and what came of it.
+    pub policies: Arc<Policies>,
     /// Pushed alerts.
     pub alerts: Arc<Alerts>,
     /// Group commits.
@@ -95,7 +99,15 @@ struct Stopping(watch::Receiver<bool>);
 fn documented() -> OpenApiRouter<Sources> {
     let acts = [bindings::routes(), pools::routes(), tenants::routes(), orders::routes(), queue::routes()];
     let others = [reload::routes(), stream::routes(), session::routes(), console::routes(), openapi::routes()];
-    let views = [api::routes(), explain::routes(), monitor::routes(), spf::routes(), feeds::routes(), alerts::routes()];
+    let views = [
+        api::routes(),
+        explain::routes(),
+        monitor::routes(),
+        spf::routes(),
+        feeds::routes(),
+        alerts::routes(),
+        tls::routes(),
+    ];
     acts.into_iter().chain(others).chain(views).fold(OpenApiRouter::default(), OpenApiRouter::merge)
 }
 

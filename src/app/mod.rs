@@ -23,8 +23,8 @@ use crate::admin::auth::Auth;
 use crate::admin::{self, Sources};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
-use crate::delivery::tls::policy::OnlyConfigured;
-use crate::delivery::{DirectConnector, Resolver};
+use crate::delivery::tls::policy::Demands;
+use crate::delivery::{DirectConnector, Policies, Resolver};
 use crate::feedback::token::Directory;
 use crate::feedback::{desk, keys};
 use crate::ingress::smtp::server::{self, Server};
@@ -42,6 +42,7 @@ use crate::store::committer::{CommitThread, Committer};
 use crate::store::fjall::{FjallOptions, FjallSpool};
 use crate::store::lock::StateLock;
 use crate::store::{Batch, Op, Spool, SpoolError};
+use crate::telemetry::tlsrpt::Tlsrpt;
 use crate::telemetry::{Metrics, journal};
 use intake::Reception;
 use ports::Ports;
@@ -107,17 +108,26 @@ impl Relay {
         let spool = FjallSpool::open(&config.server.state_dir.join("spool"), options).map_err(state)?;
         let spool: Arc<dyn Spool> = Arc::new(spool);
         let (committer, commit_thread) = Committer::start(Arc::clone(&spool), |_| {}).map_err(|e| other(&e))?;
-        let outside = Outside::new(&config)?;
+        let outside = Outside::new(&config, &clock)?;
+        let policies = Arc::clone(&outside.policies);
         let facts = spool.facts(orders::PREFIX).map_err(state)?;
         let recalled = task::recall(&facts, &config, clock.now().wall);
         let (file, config) = (Arc::clone(&config), Arc::new(recalled.config));
         let dispatcher = recover(&config, &clock, spool, committer.clone(), outside).map_err(state)?;
         recalled.unreadable.into_iter().for_each(|what| dispatcher.note_set_aside(what));
         remember::recall(&dispatcher);
+        remember::recall_policies(&policies, &dispatcher);
         journal::recall(&dispatcher, &committer).await;
         dispatcher.metrics().operation.started(clock.now().wall);
         let (stop, stopped) = watch::channel(false);
         tokio::spawn(remember::keep(Arc::clone(&dispatcher), committer.clone(), stopped.clone()));
+        tokio::spawn(remember::keep_policies(
+            Arc::clone(&policies),
+            Arc::clone(&clock),
+            committer.clone(),
+            stopped.clone(),
+        ));
+        tokio::spawn(Arc::clone(&policies).tend(stopped.clone()));
         tokio::spawn(journal::keep(Arc::clone(&dispatcher), committer.clone(), stopped.clone()));
         let watching = watching::start(&config, &clock, &dispatcher, &stopped)?;
         let dispatch = tokio::spawn(Arc::clone(&dispatcher).run(stopped.clone()));
@@ -152,6 +162,7 @@ impl Relay {
                     server: Arc::clone(&server),
                     watching,
                     auth: Arc::clone(&auth),
+                    policies: Arc::clone(&policies),
                     addresses: Arc::clone(&addresses),
                     ports: Arc::clone(&ports),
                 }),
@@ -169,6 +180,7 @@ impl Relay {
             cover,
             feeds,
             alerts,
+            policies,
             committer,
             listeners: addresses,
         };
@@ -230,6 +242,8 @@ impl Relay {
         self.sources.dispatcher.write_final_grants().await;
         remember::write(&self.sources.dispatcher, &self.sources.committer).await;
         remember::write_cover(&self.sources.cover, &self.sources.committer).await;
+        let now = self.sources.dispatcher.now().wall;
+        remember::write_policies(&self.sources.policies, &self.sources.committer, now).await;
         if let Err(error) = journal::write(self.sources.dispatcher.events(), &self.sources.committer).await {
             tracing::warn!(%error, "the last events are not written down");
         }
@@ -260,18 +274,26 @@ async fn drained(dispatch: tokio::task::JoinHandle<()>) {
 struct Outside {
     connector: Arc<DirectConnector>,
     resolver: Arc<Resolver>,
+    policies: Arc<Policies>,
     classifier: Arc<Classifier>,
     metrics: Arc<Metrics>,
     directory: Option<Arc<Directory>>,
 }
 
 impl Outside {
-    fn new(config: &Config) -> Result<Self, StartError> {
+    fn new(config: &Config, clock: &Arc<dyn Clock>) -> Result<Self, StartError> {
         let other = |error: &dyn std::fmt::Display| StartError::Other(error.to_string());
         let resolver = Resolver::new(&config.dns, dispatcher::routing(config)).map_err(|e| other(&e))?;
         let resolver = Arc::new(resolver);
+        let policies = Policies::new(config, Arc::clone(&resolver), Arc::clone(clock), Arc::<Tlsrpt>::default());
+        let policies = Arc::new(policies.map_err(|e| other(&e))?);
         Ok(Self {
-            connector: Arc::new(DirectConnector::of(config, Arc::clone(&resolver), Arc::new(OnlyConfigured))),
+            connector: Arc::new(DirectConnector::of(
+                config,
+                Arc::clone(&resolver),
+                Arc::clone(&policies) as Arc<dyn Demands>,
+            )),
+            policies,
             resolver,
             classifier: Arc::new(classifier(config)?),
             metrics: Arc::new(Metrics::new().map_err(|e| other(&e))?),

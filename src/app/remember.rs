@@ -1,5 +1,6 @@
 //! Keeps on disk, by the minute, what a restart should not forget although it can be found out anew: the replies that no
-//! rule knew ([`crate::telemetry::unmatched`]), and which bindings the senders' SPF records are proven to cover
+//! rule knew ([`crate::telemetry::unmatched`]), receivers' policies and what came of TLS with them
+//! ([`crate::delivery::policy`], [`crate::telemetry::tlsrpt`]), and which bindings the senders' SPF records are proven to cover
 //! ([`crate::monitor::spf::kept`]). A crash loses the last minute of it.
 
 use std::collections::BTreeSet;
@@ -8,11 +9,14 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use crate::clock::{Clock, Wall};
+use crate::delivery::Policies;
+use crate::delivery::policy::holder;
 use crate::message::{Domain, TenantName};
 use crate::monitor::spf::{Cover, Prepared, kept};
 use crate::queue::dispatcher::Dispatcher;
 use crate::store::committer::Committer;
-use crate::telemetry::unmatched;
+use crate::telemetry::{tlsrpt, unmatched};
 
 /// Between two writes.
 const PAUSE: Duration = Duration::from_secs(60);
@@ -98,5 +102,47 @@ pub(super) async fn write_cover(cover: &Cover, committer: &Committer) {
             tracing::warn!(%error, "what is proven of senders' SPF records not written; tried again in a minute");
             return;
         }
+    }
+}
+
+/// Reads the policies that the last run had fetched, and what it had counted for receivers' reports. What cannot be read is
+/// fetched or counted anew.
+pub(super) fn recall_policies(policies: &Policies, dispatcher: &Dispatcher) {
+    let facts = |prefix| {
+        dispatcher.spool().facts(prefix).unwrap_or_else(|error| {
+            tracing::warn!(%error, prefix, "what is known of receivers' TLS cannot be read; it begins anew");
+            Vec::new()
+        })
+    };
+    let mut wrong = policies.recall(&facts(holder::FACTS));
+    wrong.extend(policies.reports().recall(&facts(tlsrpt::FACTS), dispatcher.now().wall));
+    for problem in wrong {
+        tracing::warn!(problem = problem.as_str(), "what is known of a receiver's TLS cannot be read; it begins anew");
+    }
+}
+
+/// Writes what is new of both until `stopped` turns true, as [`keep`] does.
+pub(super) async fn keep_policies(
+    policies: Arc<Policies>,
+    clock: Arc<dyn Clock>,
+    committer: Committer,
+    mut stopped: watch::Receiver<bool>,
+) {
+    while tokio::time::timeout(PAUSE, stopped.wait_for(|stop| *stop)).await.is_err() {
+        write_policies(&policies, &committer, clock.now().wall).await;
+    }
+}
+
+/// Writes what is new of both.
+pub(super) async fn write_policies(policies: &Policies, committer: &Committer, now: Wall) {
+    let (known, counted) = (policies.changes(), policies.reports().changes(now));
+    let batch: Vec<_> = known.iter().chain(&counted).cloned().collect();
+    if batch.is_empty() {
+        return;
+    }
+    if let Err(error) = committer.commit(batch).await {
+        policies.not_written(&known);
+        policies.reports().not_written(&counted);
+        tracing::warn!(%error, "what is known of receivers' TLS not written; tried again in a minute");
     }
 }

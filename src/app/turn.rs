@@ -16,6 +16,7 @@ use super::ports::Ports;
 use super::watching::Watching;
 use crate::admin::auth::Auth;
 use crate::config::{Binding, Certificate, Config};
+use crate::delivery::Policies;
 use crate::ingress::smtp::server::{BindError, Server};
 use crate::ingress::{tls, users};
 use crate::live::{Apply, Change, Work};
@@ -31,6 +32,7 @@ pub(super) struct Turn {
     pub(super) server: Arc<Server>,
     pub(super) watching: Watching,
     pub(super) auth: Arc<Auth>,
+    pub(super) policies: Arc<Policies>,
     /// Where the listeners are, for whoever asks.
     pub(super) addresses: Arc<RwLock<Vec<SocketAddr>>>,
     pub(super) ports: Arc<Ports>,
@@ -48,9 +50,11 @@ impl Apply for Turn {
             wrong.extend(self.server.bind_new(&config.listeners).err().map(in_words));
             let (dispatcher, watching) = (Arc::clone(&self.dispatcher), self.watching.clone());
             let (before, after) = (Arc::clone(&change.before), Arc::clone(config));
+            let policies = Arc::clone(&self.policies);
             let files = off_runtime(move || {
                 let users = users::read(after.server.users_file.as_deref()).err().map(|error| error.to_string());
-                let mut wrong = vec![dispatcher.check(&after).err(), users, new_certificate(&before, &after)];
+                let policies = policies.prepare(&after).err().map(|error| error.to_string());
+                let mut wrong = vec![dispatcher.check(&after).err(), users, policies, new_certificate(&before, &after)];
                 wrong.extend(new_certificates(&before, &after).into_iter().map(Some));
                 (wrong, watching.check(&after))
             });
@@ -78,12 +82,14 @@ impl Apply for Turn {
             warnings.extend(other_addresses(&change.before, config));
             let (dispatcher, watching, after) =
                 (Arc::clone(&self.dispatcher), self.watching.clone(), Arc::clone(config));
+            let policies = Arc::clone(&self.policies);
             let files = off_runtime(move || {
                 let users = users::read(after.server.users_file.as_deref()).map_err(|error| error.to_string())?;
+                let policies = policies.prepare(&after).map_err(|error| error.to_string())?;
                 let certificates = tls::read(&after.certificates);
-                Ok::<_, String>((watching.check(&after)?, users, certificates, dispatcher.prepare(&after)?))
+                Ok::<_, String>((watching.check(&after)?, users, policies, certificates, dispatcher.prepare(&after)?))
             });
-            let (more, users, certificates, prepared) = files.await??;
+            let (more, users, policies, certificates, prepared) = files.await??;
             warnings.extend(more);
             warnings.extend(tls::loose(&config.certificates));
             // One that cannot be read is no reason to refuse the rest: its former content stays in force.
@@ -95,6 +101,7 @@ impl Apply for Turn {
             self.server.change(new, &config.listeners, hostname, grace).map_err(in_words)?;
             self.server.certificates().replace(certificates);
             self.dispatcher.reconfigure(prepared);
+            self.policies.reconfigure(policies);
             self.reception.users().replace(users);
             self.reception.reconfigure();
             self.auth.reconfigure(config);

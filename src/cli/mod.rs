@@ -18,6 +18,7 @@ mod generate;
 mod later;
 mod online;
 mod orders;
+mod policy;
 mod pool;
 mod queue;
 mod reload;
@@ -157,6 +158,10 @@ enum Verb {
     Binding(binding::Args),
     /// Pools: list, show, move-tier.
     Pool(pool::Args),
+    /// What a receiver demands of TLS: its MTA-STS policy, the TLSA records of its hosts, and what follows for each.
+    Policy(policy::PolicyArgs),
+    /// What came of TLS with receivers that have a policy, by day; with --json the reports of RFC 8460, one a line.
+    Tlsrpt(policy::ReportArgs),
     /// Tenants: list, show, hold, release, assign.
     Tenant(tenant::Args),
     /// What was ordered while it runs and is still in force; cancel takes one back.
@@ -205,6 +210,8 @@ pub fn main() -> ExitCode {
         Verb::Queue(args) => queue::main(&args),
         Verb::Binding(args) => binding::main(&args),
         Verb::Pool(args) => pool::main(&args),
+        Verb::Policy(args) => policy::policy(&args),
+        Verb::Tlsrpt(args) => policy::tlsrpt(&args),
         Verb::Tenant(args) => tenant::main(&args),
         Verb::Orders(args) => orders::main(&args),
         Verb::Reload(args) => reload::main(&args),

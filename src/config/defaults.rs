@@ -330,7 +330,7 @@ impl Default for Assignment {
 
 impl Default for Dns {
     fn default() -> Self {
-        Self { servers: Vec::new(), timeout: seconds(3), max_in_flight: 200 }
+        Self { servers: Vec::new(), timeout: seconds(3), max_in_flight: 200, trust_anchor: None }
     }
 }
 
@@ -362,6 +362,9 @@ impl Default for Delivery {
             max_connection_age: minutes(5),
             tls: super::TlsPolicy::Opportunistic,
             tls_roots: None,
+            mta_sts: true,
+            mta_sts_port: 443,
+            dane: false,
             timeouts: Timeouts::default(),
         }
     }

@@ -47,6 +47,13 @@ pub struct Delivery {
     pub tls: TlsPolicy,
     /// Authorities that certificates are held to, in PEM; `None` takes the platform's.
     pub tls_roots: Option<PathBuf>,
+    /// Whether receivers' MTA-STS policies are asked for and kept to (RFC 8461). Default true.
+    pub mta_sts: bool,
+    /// Port of the web hosts that policies are fetched from. Default 443.
+    pub mta_sts_port: u16,
+    /// Whether receivers' TLSA records are asked for and kept to (RFC 7672). Needs name servers that pass DNSSEC on. Default
+    /// false.
+    pub dane: bool,
     /// Time-outs of RFC 5321 §4.5.3.2.
     pub timeouts: Timeouts,
 }

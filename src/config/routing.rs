@@ -2,6 +2,7 @@
 //! it is counted.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -100,4 +101,6 @@ pub struct Dns {
     pub timeout: Duration,
     /// Questions in flight. Default 200.
     pub max_in_flight: usize,
+    /// DNSKEY records from which DNSSEC is proven, in the form of zone files; `None` takes the keys of the root.
+    pub trust_anchor: Option<PathBuf>,
 }

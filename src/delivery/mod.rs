@@ -14,6 +14,7 @@ pub mod egress;
 pub mod greeting;
 pub mod mx;
 pub mod plan;
+pub mod policy;
 pub mod reuse;
 pub mod session;
 pub mod site;
@@ -36,6 +37,7 @@ use crate::outcome::{Failure, FailureKind, Reply, Stage};
 pub use direct::DirectConnector;
 pub use mx::{Resolver, Servers};
 pub use plan::{MxPlan, NoPlan, Planned, Routing};
+pub use policy::Policies;
 pub use tls::TlsReport;
 
 /// Everything one attempt needs.

@@ -61,6 +61,13 @@ impl Family {
 #[error("cannot set up the DNS resolver: {0}")]
 pub struct ResolverError(String);
 
+impl ResolverError {
+    /// `why` in words.
+    pub(crate) fn new(why: String) -> Self {
+        Self(why)
+    }
+}
+
 /// The way to the name servers of a configuration.
 pub struct Servers {
     dns: TokioResolver,
@@ -179,6 +186,15 @@ impl Resolver {
         Ok(allowed.into_iter().map(|&ip| SocketAddr::new(ip, host.port)).collect())
     }
 
+    /// TXT records of `name`, the strings of each joined; what is not UTF-8 in them is replaced.
+    pub async fn txt(&self, name: &Domain) -> Found<Vec<String>> {
+        let read = |record: &Record| match &record.data {
+            RData::TXT(txt) => Some(String::from_utf8_lossy(&txt.txt_data.concat()).into_owned()),
+            _ => None,
+        };
+        self.records(name, RecordType::TXT, read).await.0
+    }
+
     async fn ask(&self, routing: &Routing, domain: &Domain) -> (Planned, Duration) {
         let (found, ttl) = self.records(domain, RecordType::MX, mx_record).await;
         match found {
@@ -276,6 +292,14 @@ impl Resolver {
 }
 
 fn build(dns: &Dns) -> Result<TokioResolver, NetError> {
+    built(builder(dns)?)
+}
+
+/// A resolver that asks the name servers of `dns`, not built yet.
+///
+/// # Errors
+/// The system's configuration is unusable.
+pub(crate) fn builder(dns: &Dns) -> Result<ResolverBuilder<TokioRuntimeProvider>, NetError> {
     let mut builder = if dns.servers.is_empty() {
         TokioResolver::builder_tokio()?
     } else {
@@ -288,7 +312,7 @@ fn build(dns: &Dns) -> Result<TokioResolver, NetError> {
     options.attempts = RETRIES;
     // Counts only for TCP; the semaphore is the limit.
     options.max_active_requests = dns.max_in_flight.max(32);
-    built(builder)
+    Ok(builder)
 }
 
 /// What `builder` describes. Name servers are asked in the clear, so nobody is believed: by its own default the resolver
@@ -327,7 +351,8 @@ mod tests {
     }
 
     fn resolver(server: SocketAddr, delivery: &Delivery) -> Resolver {
-        let dns = Dns { servers: vec![server], timeout: Duration::from_millis(100), max_in_flight: 200 };
+        let timeout = Duration::from_millis(100);
+        let dns = Dns { servers: vec![server], timeout, max_in_flight: 200, trust_anchor: None };
         let routing = Routing::new(&domain("relay.example.net"), delivery, Vec::new(), &[]);
         Resolver::new(&dns, routing).expect("resolver")
     }
@@ -414,7 +439,8 @@ mod tests {
     #[tokio::test]
     async fn dead_name_servers_are_not_waited_for_again_and_again() {
         let (server, asked) = name_server((0..12).map(|_| ("silent.test", Zone::Silent)).collect()).await;
-        let dns = Dns { servers: vec![server], timeout: Duration::from_millis(20), max_in_flight: 1 };
+        let timeout = Duration::from_millis(20);
+        let dns = Dns { servers: vec![server], timeout, max_in_flight: 1, trust_anchor: None };
         let routing = Routing::new(&domain("relay.example.net"), &delivery(), Vec::new(), &[]);
         let resolver = Resolver::new(&dns, routing).expect("resolver");
         for _ in 0..super::super::breaker::TRIPS_AT {

@@ -28,6 +28,9 @@ pub(super) fn delivery() -> Delivery {
         max_connection_age: long,
         tls: TlsPolicy::Opportunistic,
         tls_roots: None,
+        mta_sts: false,
+        mta_sts_port: 443,
+        dane: false,
         timeouts: Timeouts {
             connect: long,
             banner: long,

@@ -14,6 +14,7 @@ pub mod metrics;
 pub mod process;
 pub mod spf_log;
 pub mod tls_log;
+pub mod tlsrpt;
 pub mod unmatched;
 pub mod warmup_log;
 

@@ -101,6 +101,7 @@ impl Context<'_> {
             servers: name_servers(&raw.servers),
             timeout: raw.timeout.or(default.timeout),
             max_in_flight: raw.max_in_flight.or(default.max_in_flight),
+            trust_anchor: self.beside(&raw.trust_anchor),
         }
     }
 
@@ -142,6 +143,7 @@ impl Context<'_> {
         let raw = section(&file.delivery);
         let default = Delivery::default();
         self.at_least_one(&raw.port);
+        self.at_least_one(&raw.mta_sts_port);
         self.at_least_one(&raw.max_addresses);
         for field in [&raw.max_outbound_connections, &raw.messages_per_connection, &raw.recipients_per_message] {
             self.at_least_one(field);
@@ -158,6 +160,9 @@ impl Context<'_> {
             max_connection_age: raw.max_connection_age.or(default.max_connection_age),
             tls: raw.tls.or(default.tls),
             tls_roots: self.beside(&raw.tls_roots),
+            mta_sts: raw.mta_sts.or(default.mta_sts),
+            mta_sts_port: raw.mta_sts_port.or(default.mta_sts_port),
+            dane: raw.dane.or(default.dane),
             timeouts: self.timeouts(&section(&raw.timeouts)),
         }
     }

@@ -27,6 +27,9 @@ table!(pub(in crate::config) Delivery {
     max_connection_age: Duration,
     tls: TlsPolicy,
     tls_roots: String,
+    mta_sts: bool,
+    mta_sts_port: u16,
+    dane: bool,
     timeouts: Timeouts,
 });
 

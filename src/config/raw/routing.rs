@@ -19,4 +19,4 @@ table!(pub(in crate::config) Region { recipient_domain: List<DomainPattern>, });
 
 table!(pub(in crate::config) DestinationRoute { domain: DomainPattern, hosts: List<Host>, provider: String, tls: TlsPolicy });
 
-table!(pub(in crate::config) Dns { servers: List<NameServer>, timeout: Duration, max_in_flight: usize, });
+table!(pub(in crate::config) Dns { servers: List<NameServer>, timeout: Duration, max_in_flight: usize, trust_anchor: String });

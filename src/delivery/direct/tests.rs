@@ -15,7 +15,7 @@ use crate::outcome::Reply;
 
 pub(super) fn connector(delivery: &Delivery) -> DirectConnector {
     let nobody = "127.0.0.1:9".parse().expect("address");
-    let dns = Dns { servers: vec![nobody], timeout: Duration::from_millis(10), max_in_flight: 10 };
+    let dns = Dns { servers: vec![nobody], timeout: Duration::from_millis(10), max_in_flight: 10, trust_anchor: None };
     let routing = Routing::new(&"relay.test".parse().expect("domain"), delivery, Vec::new(), &[]);
     DirectConnector::new(Arc::new(Resolver::new(&dns, routing).expect("resolver")), delivery)
 }
@@ -87,7 +87,7 @@ async fn from_mx_record_to_mailbox() {
     .await;
     let mut delivery = delivery();
     (delivery.port, delivery.allow_private_mx) = (sink.address.port(), true);
-    let dns = Dns { servers: vec![server], timeout: Duration::from_secs(2), max_in_flight: 10 };
+    let dns = Dns { servers: vec![server], timeout: Duration::from_secs(2), max_in_flight: 10, trust_anchor: None };
     let routing = Routing::new(&"relay.test".parse().expect("domain"), &delivery, Vec::new(), &[]);
     let resolver = Arc::new(Resolver::new(&dns, routing).expect("resolver"));
     let connector = DirectConnector::new(resolver.clone(), &delivery);

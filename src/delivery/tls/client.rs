@@ -24,6 +24,7 @@ use tokio::sync::OnceCell;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use super::dane::Dane;
 use super::demand::{TlsDemand, TlsResult, TlsSession};
 use super::outcome;
 use super::verify::{Anything, OneOf};
@@ -93,8 +94,9 @@ impl TlsClient {
                 let verifier = OneOf { authorities: Arc::clone(&authorities.verifier), names };
                 Ok(configuration(&self.provider, Arc::new(verifier), false))
             }
-            TlsDemand::Dane { .. } => {
-                Err((TlsResult::ValidationFailure, "certificates are not held to TLSA records yet".to_owned()))
+            TlsDemand::Dane { records, names } => {
+                let verifier = Dane::new(Arc::clone(&self.provider), Arc::clone(records), names);
+                Ok(configuration(&self.provider, Arc::new(verifier), false))
             }
         }
     }
@@ -150,7 +152,7 @@ fn unnamed(name: &str) -> NoTls {
 }
 
 /// Certificates of authorities; at least one.
-fn read_roots(file: Option<&Path>) -> Result<RootCertStore, String> {
+pub(crate) fn read_roots(file: Option<&Path>) -> Result<RootCertStore, String> {
     let (found, from) = match file {
         Some(path) => {
             let shown = path.display().to_string();

@@ -2,12 +2,12 @@
 //!
 //! [`demand`] says what a host has to show before mail goes to it, whoever demands it: the configuration, the receiver by
 //! DANE or MTA-STS, the sender by REQUIRETLS; [`policy`] asks them and says whose word holds.
-
 //!
-//! [`client`] makes the handshake, [`stream`] is what a connection is before and after it, [`memory`] knows where it failed
+//! [`client`] makes the handshake, [`dane`] holds certificates to TLSA records, [`stream`] is what a connection is before and after it, [`memory`] knows where it failed
 //! lately.
 
 pub mod client;
+pub mod dane;
 pub mod demand;
 pub mod memory;
 mod outcome;

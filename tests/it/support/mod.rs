@@ -1,18 +1,24 @@
 //! What the scenarios share: a relay in a directory of its own, its configuration, and looking at it from outside.
 
+mod authority;
 pub(crate) mod browser;
 mod machine;
 mod rbldnsd;
 mod relay;
 mod settings;
+mod signed;
 pub(crate) mod tls;
 mod users;
+mod web;
 
+pub(crate) use authority::{Authority, Identity};
 pub(crate) use machine::Machine;
 pub(crate) use rbldnsd::Rbldnsd;
 pub(crate) use relay::Relay;
 pub(crate) use settings::Settings;
+pub(crate) use signed::{Records, Signed};
 pub(crate) use users::{Talker, Users, quoted};
+pub(crate) use web::Web;
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
