@@ -94,6 +94,7 @@ const PURE: &[&str] = &[
     "src/queue/state",
     "src/reputation",
     "src/scheduler",
+    "src/signing/choice",
     "src/simulate",
     "src/telemetry/history",
 ];

@@ -16,10 +16,12 @@ use super::ports::Ports;
 use super::watching::Watching;
 use crate::admin::auth::Auth;
 use crate::config::{Binding, Config};
+use crate::ingress::http::{self, Counter};
 use crate::ingress::smtp::server::{BindError, Server};
 use crate::ingress::users;
 use crate::live::{Apply, Change, Work};
 use crate::queue::dispatcher::{Dispatcher, WouldStrand};
+use crate::signing::Keys;
 
 /// Pools and tenants whose mail would be stranded that are named; of the others there is a number.
 const STRANDED_NAMED: usize = 20;
@@ -34,6 +36,8 @@ pub(super) struct Turn {
     /// Where the listeners are, for whoever asks.
     pub(super) addresses: Arc<RwLock<Vec<SocketAddr>>>,
     pub(super) ports: Arc<Ports>,
+    /// Mail over HTTP.
+    pub(super) counter: Arc<Counter>,
 }
 
 impl Apply for Turn {
@@ -50,7 +54,8 @@ impl Apply for Turn {
             let (before, after) = (Arc::clone(&change.before), Arc::clone(config));
             let files = off_runtime(move || {
                 let users = users::read(after.server.users_file.as_deref()).err().map(|error| error.to_string());
-                let wrong = [dispatcher.check(&after).err(), users, new_certificate(&before, &after)];
+                let keys = Keys::load(&after).err();
+                let wrong = [dispatcher.check(&after).err(), users, new_certificate(&before, &after), keys];
                 (wrong, watching.check(&after))
             });
             let (bad_files, watched) = files.await?;
@@ -78,9 +83,10 @@ impl Apply for Turn {
                 (Arc::clone(&self.dispatcher), self.watching.clone(), Arc::clone(config));
             let files = off_runtime(move || {
                 let users = users::read(after.server.users_file.as_deref()).map_err(|error| error.to_string())?;
-                Ok::<_, String>((watching.check(&after)?, users, dispatcher.prepare(&after)?))
+                let keys = Keys::load(&after)?;
+                Ok::<_, String>((watching.check(&after)?, users, dispatcher.prepare(&after)?, keys))
             });
-            let (more, users, prepared) = files.await??;
+            let (more, users, prepared, keys) = files.await??;
             warnings.extend(more);
             let new = self.server.bind_new(&config.listeners).map_err(in_words)?;
             let (hostname, grace) = (&config.server.hostname, config.server.shutdown_grace);
@@ -88,7 +94,9 @@ impl Apply for Turn {
             self.server.change(new, &config.listeners, hostname, grace).map_err(in_words)?;
             self.dispatcher.reconfigure(prepared);
             self.reception.users().replace(users);
+            self.reception.signing().replace(keys);
             self.reception.reconfigure();
+            self.counter.reconfigure(config);
             self.auth.reconfigure(config);
             let addresses = self.server.addresses();
             self.addresses.write().clone_from(&addresses);
@@ -116,8 +124,13 @@ async fn off_runtime<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'stati
 /// reason to refuse anything else.
 fn new_certificate(before: &Config, config: &Config) -> Option<String> {
     let is_new = config.admin.tls != before.admin.tls;
-    let tls = config.admin.tls.as_ref().filter(|_| is_new && config.admin.address.is_some())?;
-    crate::admin::listener::tls::load(tls).err().map(|error| error.to_string())
+    let tls = config.admin.tls.as_ref().filter(|_| is_new && config.admin.address.is_some());
+    let admin = tls.and_then(|tls| crate::admin::listener::tls::load(tls).err().map(|error| error.to_string()));
+    let is_new = config.injection.tls != before.injection.tls;
+    let tls = config.injection.tls.as_ref().filter(|_| is_new && config.injection.address.is_some());
+    let injection = tls.and_then(|tls| http::check_certificate(tls).err());
+    let wrong: Vec<String> = admin.into_iter().chain(injection).collect();
+    (!wrong.is_empty()).then(|| wrong.join("\n"))
 }
 
 impl Turn {

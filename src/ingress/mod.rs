@@ -1,6 +1,6 @@
 //! Mail comes in.
 //!
-//! The door of the relay. It speaks SMTP with clients and hands each complete message to an [`Intake`], which makes it
+//! The door of the relay. It speaks SMTP with clients ([`smtp`]), and HTTP with programs ([`http`]), and hands each complete message to an [`Intake`], which makes it
 //! durable; only its word turns into a `250`. The door knows nothing of pools and bindings, the intake nothing of
 //! sockets. [`prepare`] is what an intake needs to turn a [`Transaction`] into records: tenant, stream and pool, trace
 //! line, entries.
@@ -13,6 +13,7 @@
 //! Protocol parts are pure (`smtp::auth`, `smtp::command`, `smtp::data`, `smtp::session`, [`prepare`]); only `smtp::server`
 //! owns sockets and timers.
 
+pub mod http;
 pub mod prepare;
 mod room;
 mod secret;

@@ -7,7 +7,7 @@
 
 use bytes::Bytes;
 
-use super::{Refusal, Transaction};
+use super::{Refusal, Transaction, http};
 use crate::assignment::{Assigner, Mail, entries};
 use crate::clock::Wall;
 use crate::config::{Queue, UnknownPolicy};
@@ -80,8 +80,11 @@ pub fn prepare(
     Ok(Prepared { message, body, entries })
 }
 
-/// How it came, in the words of RFC 3848.
+/// How it came, in the words of RFC 3848; that knows no mail over HTTP, which is called what it is.
 fn protocol(transaction: &Transaction) -> &'static str {
+    if transaction.auth_user.as_deref().is_some_and(|user| user.starts_with(http::TOKEN)) {
+        return if transaction.tls.is_some() { "HTTPS" } else { "HTTP" };
+    }
     match (transaction.esmtp, &transaction.auth_user) {
         (true, Some(_)) => "ESMTPA",
         (true, None) => "ESMTP",

@@ -11,12 +11,14 @@ mod context;
 mod feedback;
 mod feeds;
 mod files;
+mod injection;
 mod later;
 mod monitor;
 mod pool;
 mod reputation;
 mod routing;
 mod sections;
+mod signing;
 mod tenant;
 #[cfg(test)]
 mod tests;
@@ -163,6 +165,8 @@ impl Context<'_> {
         let feeds = self.feeds(file, &reputation);
         let alerts = self.alerts(file);
         let admin = self.admin(file);
+        let injection = self.injection(file);
+        let dkim = self.dkim_keys(file);
         let log = self.log(file);
         let classify = self.classify(file);
         let state_dir = server.as_ref().map(|server| server.state_dir.clone()).unwrap_or_default();
@@ -187,6 +191,8 @@ impl Context<'_> {
             warmup,
             monitor,
             admin,
+            injection,
+            dkim,
             log,
             classify,
             feeds,
