@@ -111,7 +111,7 @@ async fn what_was_converted_is_signed_anew_and_others_signatures_stay() {
     let changed = String::from_utf8_lossy(&whole).replacen("Hello", "Hallo", 1);
     let (again, signed) = keys.sign_anew(&acme, changed.as_bytes());
     assert_eq!(signed.len(), 3);
-    assert_eq!(verified(&zone, &again).await, [true, true, true, false]);
+    assert_eq!(verified(&zone, &again).await, [true, true, true], "the fourth cannot be read");
     let text = String::from_utf8_lossy(&again).into_owned();
     assert_eq!(text.matches(FIELD).count(), 4, "{text}");
 }

@@ -6,7 +6,7 @@
 
 use std::collections::HashSet;
 
-use super::problem::Wrong;
+use super::wrong::Wrong;
 use crate::message::wishes::{Notify, Return};
 use crate::message::xtext::Xtext;
 use crate::message::{ForwardPath, Mailbox, RecipientWishes, Wishes};

@@ -18,6 +18,7 @@ mod pace;
 mod problem;
 mod repeat;
 mod text;
+pub mod wrong;
 
 use std::fmt;
 use std::future::Future;

@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::wrong::Wrong;
 use crate::ingress::Refusal;
 
 /// Media type of a problem (RFC 9457 §3).
@@ -13,22 +14,6 @@ pub(super) const MEDIA_TYPE: &str = "application/problem+json";
 
 /// Seconds after which mail that is put off is worth another try.
 const LATER: u64 = 30;
-
-/// What is wrong with one field of a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wrong {
-    /// Which: `to[2]`, `headers.X-Id`, `attachments[0].content`.
-    pub field: String,
-    /// What, and what to do.
-    pub detail: String,
-}
-
-impl Wrong {
-    /// `field` is wrong in this way.
-    pub fn new(field: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self { field: field.into(), detail: detail.into() }
-    }
-}
 
 /// An answer that is none (RFC 9457).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]

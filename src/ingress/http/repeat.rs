@@ -17,7 +17,8 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use super::answer::Accepted;
-use super::problem::{Problem, Wrong};
+use super::problem::Problem;
+use super::wrong::Wrong;
 use crate::clock::Wall;
 use crate::store::Op;
 

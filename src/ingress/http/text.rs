@@ -6,7 +6,7 @@
 
 use bytes::Bytes;
 
-use super::problem::Wrong;
+use super::wrong::Wrong;
 use crate::ingress::Refusal;
 use crate::ingress::smtp::data::{Fault, MAX_LINE};
 

@@ -11,7 +11,7 @@ use mail_builder::headers::raw::Raw;
 use mail_builder::headers::text::Text;
 use mail_builder::mime::{BodyPart, MimePart};
 
-use super::super::problem::Wrong;
+use super::super::wrong::Wrong;
 use super::{Attachment, Message, Named, printable};
 use crate::clock::Wall;
 

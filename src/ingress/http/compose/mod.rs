@@ -18,7 +18,7 @@ pub use self::build::{Given, build};
 pub use self::read::read;
 
 use super::envelope::{Envelope, Said};
-use super::problem::Wrong;
+use super::wrong::Wrong;
 use crate::message::Mailbox;
 
 /// A message in words: the header and the envelope follow from it.

@@ -3,7 +3,7 @@
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::super::problem::Wrong;
+use super::super::wrong::Wrong;
 use super::{Attachment, Message, Named, Values};
 use crate::config::suggest;
 
