@@ -32,7 +32,7 @@
 //! | [`clock`] | P | two clocks as values; one line of shell | |
 //! | [`message`] | P | ids, addresses, envelope, trace headers | who sends or where to |
 //! | [`config`] | P | what the operator wrote → values that cannot be wrong | the running program |
-//! | [`ingress`] | S | SMTP server (its protocol parts are P) | pools, bindings |
+//! | [`ingress`] | S | SMTP server, and mail over HTTP (their protocol parts are P) | pools, bindings |
 //! | [`assignment`] | P | message → tenant, stream, pool | bindings |
 //! | [`queue`] | S | the loop: what waits, what is due; `queue::core` (P) joins scheduler and reputation | sockets |
 //! | [`scheduler`] | P | which binding, now or when | replies, DNSBLs |
@@ -41,6 +41,7 @@
 //! | [`reputation`] | P | evidence → health of a binding or a route | queues |
 //! | [`feedback`] | S | bounces and complaints that come back by mail → evidence (reading and booking are P) | the scheduler |
 //! | [`monitor`] | S | goes out to look: DNSBL, FCrDNS (its judgements are P) | the scheduler |
+//! | [`signing`] | S | DKIM: keys, and which of them sign (that is P) | queues, sockets |
 //! | [`store`] | S | durable spool and facts | what the records mean |
 //! | [`orders`] | P | what the operator orders while it runs, laid over the configuration | the running program |
 //! | [`live`] | S | the configuration in force, and how it changes (what is different is P) | |
@@ -70,6 +71,7 @@ pub mod outcome;
 pub mod queue;
 pub mod reputation;
 pub mod scheduler;
+pub mod signing;
 pub mod simulate;
 pub mod store;
 pub mod telemetry;

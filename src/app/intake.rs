@@ -13,13 +13,15 @@ use parking_lot::RwLock;
 use crate::assignment::Assigner;
 use crate::config::{Config, UnknownPolicy};
 use crate::feedback::desk::Desk;
-use crate::ingress::prepare::{Rules, complete, prepare, removed};
+use crate::ingress::http::{Injecting, Note, Remembering};
+use crate::ingress::prepare::{Prepared, Rules, complete, prepare, removed};
 use crate::ingress::users::{Users, Verdict};
 use crate::ingress::{
     Accepting, Addressee, Admission, Authenticating, Credentials, Fetching, Intake, Refusal, Room, Transaction,
 };
 use crate::message::Mailbox;
 use crate::queue::dispatcher::Dispatcher;
+use crate::signing::Signing;
 use crate::store::SpoolError;
 use crate::store::space::low_space;
 
@@ -30,6 +32,7 @@ pub struct Reception {
     stopping: AtomicBool,
     in_force: RwLock<Arc<InForce>>,
     users: Arc<Users>,
+    signing: Arc<Signing>,
 }
 
 struct InForce {
@@ -56,8 +59,8 @@ impl InForce {
 }
 
 impl Reception {
-    /// Takes mail in for `dispatcher`, from strangers only where they are one of `users`.
-    pub fn new(dispatcher: Arc<Dispatcher>, users: Arc<Users>) -> Self {
+    /// Takes mail in for `dispatcher`, from strangers only where they are one of `users`, and has it signed.
+    pub fn new(dispatcher: Arc<Dispatcher>, users: Arc<Users>, signing: Arc<Signing>) -> Self {
         // A first failure is then a rise that a rule can see.
         for label in Verdict::LABELS {
             dispatcher.metrics().logins.with_label_values(&[label]).inc_by(0);
@@ -68,6 +71,7 @@ impl Reception {
             in_force: RwLock::new(Arc::new(InForce::new(&dispatcher, None))),
             dispatcher,
             users,
+            signing,
         }
     }
 
@@ -83,6 +87,11 @@ impl Reception {
         &self.users
     }
 
+    /// What signs the mail; its keys are replaced by [`Signing::replace`].
+    pub fn signing(&self) -> &Arc<Signing> {
+        &self.signing
+    }
+
     /// From now on new mail is put off.
     pub fn stop(&self) {
         self.stopping.store(true, Ordering::Relaxed);
@@ -95,6 +104,15 @@ impl Reception {
 
     fn in_force(&self) -> Arc<InForce> {
         Arc::clone(&self.in_force.read())
+    }
+
+    /// Puts the signatures on top; all entries have one tenant.
+    async fn sign(&self, prepared: &mut Prepared) {
+        let Some(tenant) = prepared.entries.first().map(|entry| entry.tenant.clone()) else { return };
+        let body = std::mem::take(&mut prepared.body);
+        prepared.body = self.signing.sign(&tenant, body, self.dispatcher.metrics()).await;
+        let size = prepared.body.len() as u64;
+        prepared.entries.iter_mut().for_each(|entry| entry.size = size);
     }
 
     fn refused(&self, reason: &str, refusal: Refusal) -> Refusal {
@@ -154,7 +172,31 @@ impl Admission for Reception {
 }
 
 impl Intake for Reception {
-    fn accept(&self, mut transaction: Transaction) -> Accepting<'_> {
+    fn accept(&self, transaction: Transaction) -> Accepting<'_> {
+        self.accept_noting(transaction, Box::new(|_| Vec::new()))
+    }
+
+    fn authenticate(&self, credentials: Credentials, client: IpAddr) -> Authenticating<'_> {
+        Box::pin(async move {
+            let verdict = self.users.verify(credentials, client).await;
+            self.dispatcher.metrics().logins.with_label_values(&[verdict.label()]).inc();
+            verdict.answer()
+        })
+    }
+
+    fn verifier<'a>(&'a self, user: &'a str, client: IpAddr) -> Fetching<'a> {
+        Box::pin(async move {
+            let fetched = self.users.verifier(user, client);
+            fetched.map_err(|verdict| {
+                self.dispatcher.metrics().logins.with_label_values(&[verdict.label()]).inc();
+                verdict.answer().err().unwrap_or_else(Refusal::local)
+            })
+        })
+    }
+}
+
+impl Injecting for Reception {
+    fn accept_noting(&self, mut transaction: Transaction, note: Note) -> Accepting<'_> {
         Box::pin(async move {
             let in_force = self.in_force();
             if transaction.report {
@@ -178,10 +220,11 @@ impl Intake for Reception {
             {
                 transaction.body = body;
             }
-            let prepared = prepare(&transaction, rules, &mut || self.dispatcher.next_id(), now)
+            let mut prepared = prepare(&transaction, rules, &mut || self.dispatcher.next_id(), now)
                 .map_err(|refusal| self.refused("unassigned", refusal))?;
+            self.sign(&mut prepared).await;
             let id = prepared.message;
-            self.dispatcher.accept(id, prepared.body, prepared.entries).await.map_err(|error| {
+            self.dispatcher.accept_with(id, prepared.body, prepared.entries, note(id)).await.map_err(|error| {
                 let reason = if matches!(error, SpoolError::Full(_)) { "disk_full" } else { "disk_error" };
                 tracing::error!(%error, id = %id, "message not accepted: it could not be written to disk");
                 self.refused(reason, Refusal::from(&error))
@@ -190,20 +233,14 @@ impl Intake for Reception {
         })
     }
 
-    fn authenticate(&self, credentials: Credentials, client: IpAddr) -> Authenticating<'_> {
+    fn remembered(&self, key: String) -> Remembering<'_> {
+        let dispatcher = Arc::clone(&self.dispatcher);
         Box::pin(async move {
-            let verdict = self.users.verify(credentials, client).await;
-            self.dispatcher.metrics().logins.with_label_values(&[verdict.label()]).inc();
-            verdict.answer()
-        })
-    }
-
-    fn verifier<'a>(&'a self, user: &'a str, client: IpAddr) -> Fetching<'a> {
-        Box::pin(async move {
-            let fetched = self.users.verifier(user, client);
-            fetched.map_err(|verdict| {
-                self.dispatcher.metrics().logins.with_label_values(&[verdict.label()]).inc();
-                verdict.answer().err().unwrap_or_else(Refusal::local)
+            // The disk may take its time.
+            let found = tokio::task::spawn_blocking(move || dispatcher.spool().fact(&key)).await;
+            found.map_err(|_| Refusal::local())?.map_err(|error| {
+                tracing::error!(%error, "what was answered before cannot be read");
+                Refusal::from(&error)
             })
         })
     }

@@ -5,6 +5,7 @@
 //! directory, `/api/v1/status`) only when mail can be taken. Stopping goes the other way round: no new mail, no new
 //! attempts, those on the wire may finish within `server.shutdown_grace`, then the exact use of every cap is written.
 
+mod injected;
 pub mod intake;
 mod ports;
 mod remember;
@@ -38,12 +39,14 @@ use crate::queue::core::Core;
 use crate::queue::dispatcher::{self, Dispatcher, Parts};
 use crate::reputation;
 use crate::scheduler::{self, cap::GrantFact};
+use crate::signing::{Keys, Signing};
 use crate::store::committer::{CommitThread, Committer};
 use crate::store::fjall::{FjallOptions, FjallSpool};
 use crate::store::lock::StateLock;
 use crate::store::{Batch, Op, Spool, SpoolError};
 use crate::telemetry::tlsrpt::Tlsrpt;
 use crate::telemetry::{Metrics, journal};
+use injected::Injection;
 use intake::Reception;
 use ports::Ports;
 
@@ -82,6 +85,7 @@ pub struct Relay {
     stop: watch::Sender<bool>,
     reception: Arc<Reception>,
     server: Arc<Server>,
+    injection: Injection,
     dispatch: tokio::task::JoinHandle<()>,
     commit_thread: CommitThread,
     _lock: StateLock,
@@ -104,6 +108,7 @@ impl Relay {
         let users = Users::open(config.server.users_file.as_deref(), Arc::clone(&clock)).map_err(|e| other(&e))?;
         let users = Arc::new(users);
         let bound = server::bind(&config.listeners, &config.server.hostname).map_err(|e| other(&e))?;
+        let injecting = Injection::bind(&config).await?;
         let options = FjallOptions { low_space_floor: config.server.low_space_floor, ..FjallOptions::default() };
         let spool = FjallSpool::open(&config.server.state_dir.join("spool"), options).map_err(state)?;
         let spool: Arc<dyn Spool> = Arc::new(spool);
@@ -132,7 +137,10 @@ impl Relay {
         let watching = watching::start(&config, &clock, &dispatcher, &stopped)?;
         let dispatch = tokio::spawn(Arc::clone(&dispatcher).run(stopped.clone()));
 
-        let reception = Arc::new(Reception::new(Arc::clone(&dispatcher), users));
+        let named = Arc::clone(&config);
+        let keys = tokio::task::spawn_blocking(move || Keys::load(&named)).await.map_err(|e| other(&e))?;
+        let signing = Arc::new(Signing::new(keys.map_err(StartError::Other)?, Arc::clone(&clock)));
+        let reception = Arc::new(Reception::new(Arc::clone(&dispatcher), users, signing));
         let tended = Arc::clone(&reception);
         tokio::spawn(desk::tend(move || tended.desk(), stopped.clone()));
         let ingress = Arc::<IngressStats>::default();
@@ -141,6 +149,7 @@ impl Relay {
         let server_addresses = bound.addresses();
         let server = bound.start_with(Arc::clone(&reception) as Arc<dyn Intake>, Arc::clone(&ingress), certificates);
         let server = server.map_err(|e| other(&e))?;
+        let injection = Injection::start(&config, injecting, &reception, &ingress, &dispatcher, stopped.clone())?;
         let (server, listeners) = (Arc::new(server), server_addresses);
         let addresses = Arc::new(RwLock::new(listeners.clone()));
         let watching::Watching { monitor, identity, cover, feeds, alerts, .. } = watching.clone();
@@ -165,6 +174,7 @@ impl Relay {
                     policies: Arc::clone(&policies),
                     addresses: Arc::clone(&addresses),
                     ports: Arc::clone(&ports),
+                    counter: Arc::clone(&injection.counter),
                 }),
                 around: Arc::clone(&dispatcher) as Arc<dyn task::Around>,
             },
@@ -193,8 +203,9 @@ impl Relay {
             tracing::info!(%address, "status and metrics over HTTP");
         }
         let certificate = config.admin.tls.as_ref().map(|tls| tls.certificate.as_path());
+        ports.injection(injection.address);
         ports.publish(&listeners, Some(admin), certificate).map_err(StartError::Other)?;
-        Ok(Self { listeners, admin, sources, stop, reception, server, dispatch, commit_thread, _lock: lock })
+        Ok(Self { listeners, admin, sources, stop, reception, server, injection, dispatch, commit_thread, _lock: lock })
     }
 
     /// Addresses of the SMTP listeners at the start, in the order of the configuration.
@@ -205,6 +216,11 @@ impl Relay {
     /// Address of the HTTP side, if it is on.
     pub fn admin(&self) -> Option<SocketAddr> {
         self.admin
+    }
+
+    /// Address where mail comes in over HTTP, if it does.
+    pub fn injection(&self) -> Option<SocketAddr> {
+        self.injection.address
     }
 
     /// What the HTTP side reads from.
@@ -224,14 +240,22 @@ impl Relay {
     }
 
     /// Graceful stop: finishes what is on the wire within the grace, loses nothing.
-    pub async fn stop(self) {
+    pub async fn stop(mut self) {
         tracing::info!("stopping: no new mail, waiting for attempts on the wire");
         self.reception.stop();
         self.sources.dispatcher.halt();
         self.stop.send_replace(true);
         let grace = self.sources.dispatcher.config().server.shutdown_grace;
-        let (sessions, attempts) =
-            tokio::join!(self.server.stop(grace), tokio::time::timeout(grace, drained(self.dispatch)));
+        let (sessions, requests, attempts) = tokio::join!(
+            self.server.stop(grace),
+            self.injection.ended(grace),
+            tokio::time::timeout(grace, drained(self.dispatch))
+        );
+        if !requests {
+            tracing::warn!(
+                "grace is over; requests to send mail were cut, what was not answered 202 may be sent again"
+            );
+        }
         if !sessions {
             tracing::warn!("grace is over; SMTP sessions were cut, what was not answered 250 stays with the client");
         }

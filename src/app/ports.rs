@@ -10,12 +10,18 @@ use parking_lot::Mutex;
 pub(super) struct Ports {
     path: PathBuf,
     admin: Mutex<Option<SocketAddr>>,
+    injection: Mutex<Option<SocketAddr>>,
 }
 
 impl Ports {
     /// In this state directory; nothing is written yet.
     pub(super) fn new(state_dir: &Path) -> Self {
-        Self { path: state_dir.join("ports.json"), admin: Mutex::default() }
+        Self { path: state_dir.join("ports.json"), admin: Mutex::default(), injection: Mutex::default() }
+    }
+
+    /// Where mail comes in over HTTP; for the next time it is written.
+    pub(super) fn injection(&self, address: Option<SocketAddr>) {
+        *self.injection.lock() = address;
     }
 
     /// Writes it anew; the HTTP address is that of the last call where none is given. `certificate` is what the HTTP side
@@ -34,6 +40,7 @@ impl Ports {
         let mut ports = serde_json::json!({
             "listeners": listeners.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "admin": known.map(|address| address.to_string()),
+            "injection": self.injection.lock().map(|address| address.to_string()),
             "certificate": certificate,
             "pid": std::process::id(),
         });

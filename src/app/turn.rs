@@ -17,10 +17,12 @@ use super::watching::Watching;
 use crate::admin::auth::Auth;
 use crate::config::{Binding, Certificate, Config};
 use crate::delivery::Policies;
+use crate::ingress::http::{self, Counter};
 use crate::ingress::smtp::server::{BindError, Server};
 use crate::ingress::{tls, users};
 use crate::live::{Apply, Change, Work};
 use crate::queue::dispatcher::{Dispatcher, WouldStrand};
+use crate::signing::Keys;
 
 /// Pools and tenants whose mail would be stranded that are named; of the others there is a number.
 const STRANDED_NAMED: usize = 20;
@@ -36,6 +38,8 @@ pub(super) struct Turn {
     /// Where the listeners are, for whoever asks.
     pub(super) addresses: Arc<RwLock<Vec<SocketAddr>>>,
     pub(super) ports: Arc<Ports>,
+    /// Mail over HTTP.
+    pub(super) counter: Arc<Counter>,
 }
 
 impl Apply for Turn {
@@ -54,7 +58,9 @@ impl Apply for Turn {
             let files = off_runtime(move || {
                 let users = users::read(after.server.users_file.as_deref()).err().map(|error| error.to_string());
                 let policies = policies.prepare(&after).err().map(|error| error.to_string());
-                let mut wrong = vec![dispatcher.check(&after).err(), users, policies, new_certificate(&before, &after)];
+                let keys = Keys::load(&after).err();
+                let admin = new_certificate(&before, &after);
+                let mut wrong = vec![dispatcher.check(&after).err(), users, policies, keys, admin];
                 wrong.extend(new_certificates(&before, &after).into_iter().map(Some));
                 (wrong, watching.check(&after))
             });
@@ -87,9 +93,11 @@ impl Apply for Turn {
                 let users = users::read(after.server.users_file.as_deref()).map_err(|error| error.to_string())?;
                 let policies = policies.prepare(&after).map_err(|error| error.to_string())?;
                 let certificates = tls::read(&after.certificates);
-                Ok::<_, String>((watching.check(&after)?, users, policies, certificates, dispatcher.prepare(&after)?))
+                let keys = Keys::load(&after)?;
+                let prepared = dispatcher.prepare(&after)?;
+                Ok::<_, String>((watching.check(&after)?, users, policies, certificates, keys, prepared))
             });
-            let (more, users, policies, certificates, prepared) = files.await??;
+            let (more, users, policies, certificates, keys, prepared) = files.await??;
             warnings.extend(more);
             warnings.extend(tls::loose(&config.certificates));
             // One that cannot be read is no reason to refuse the rest: its former content stays in force.
@@ -103,7 +111,9 @@ impl Apply for Turn {
             self.dispatcher.reconfigure(prepared);
             self.policies.reconfigure(policies);
             self.reception.users().replace(users);
+            self.reception.signing().replace(keys);
             self.reception.reconfigure();
+            self.counter.reconfigure(config);
             self.auth.reconfigure(config);
             let addresses = self.server.addresses();
             self.addresses.write().clone_from(&addresses);
@@ -131,8 +141,13 @@ async fn off_runtime<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'stati
 /// reason to refuse anything else.
 fn new_certificate(before: &Config, config: &Config) -> Option<String> {
     let is_new = config.admin.tls != before.admin.tls;
-    let tls = config.admin.tls.as_ref().filter(|_| is_new && config.admin.address.is_some())?;
-    crate::admin::listener::tls::load(tls).err().map(|error| error.to_string())
+    let tls = config.admin.tls.as_ref().filter(|_| is_new && config.admin.address.is_some());
+    let admin = tls.and_then(|tls| crate::admin::listener::tls::load(tls).err().map(|error| error.to_string()));
+    let is_new = config.injection.tls != before.injection.tls;
+    let tls = config.injection.tls.as_ref().filter(|_| is_new && config.injection.address.is_some());
+    let injection = tls.and_then(|tls| http::check_certificate(tls).err());
+    let wrong: Vec<String> = admin.into_iter().chain(injection).collect();
+    (!wrong.is_empty()).then(|| wrong.join("\n"))
 }
 
 /// What is wrong with certificates of listeners that the change names; as with that of the HTTP side.

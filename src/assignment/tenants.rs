@@ -12,6 +12,11 @@ use crate::config::{Config, DomainPattern};
 use crate::message::TenantName;
 use crate::message::header::Headers;
 
+/// What a token that sends over HTTP is called where the name of a user stands: no user's name has a colon.
+pub(super) fn token_user(token: &str) -> String {
+    format!("token:{token}")
+}
+
 /// Marks → number of the tenant in the configuration.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tenants {
@@ -46,6 +51,11 @@ impl Tenants {
             for network in &tenant.matches.client {
                 tenants.networks.entry(network.trunc()).or_insert(n);
                 tenants.lengths[usize::from(network.addr().is_ipv6())].insert(network.prefix_len());
+            }
+        }
+        for token in &config.injection.tokens {
+            if let Some(n) = tenants.by_name(token.tenant.as_str()) {
+                tenants.users.insert(token_user(&token.name), n);
             }
         }
         tenants.default = config.assignment.default_tenant.as_ref().and_then(|name| tenants.by_name(name.as_str()));

@@ -1,4 +1,4 @@
-//! `remuda check`: every mistake of a configuration, its rule files and its key file at once.
+//! `remuda check`: every mistake of a configuration, its rule files and its key files at once.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -10,6 +10,7 @@ use crate::ingress::{tls, users};
 use crate::monitor::keys as zone_keys;
 use crate::outcome::classify::Classifier;
 use crate::outcome::rules::RuleError;
+use crate::signing::Keys;
 
 /// A configuration without mistakes, and what was found in the files it names.
 pub(super) struct Checked {
@@ -96,7 +97,11 @@ pub(super) fn load(path: &Path) -> Option<Checked> {
         // Where it does not come to more, this as well.
         later.bad.iter().for_each(|bad| eprintln!("{bad}"));
     }
+    let signing = loaded
+        .as_ref()
+        .map_or(Ok(()), |loaded| Keys::load(&loaded.config).map(drop).inspect_err(|error| eprintln!("{error}")));
     users.ok()?;
+    signing.ok()?;
     Some(Checked {
         loaded: loaded.ok()?,
         classifier: classifier.ok()?,

@@ -12,6 +12,7 @@ mod classify;
 mod classify_mail;
 mod columns;
 mod demo;
+mod dkim;
 mod events;
 mod explain;
 mod generate;
@@ -168,10 +169,12 @@ enum Verb {
     Orders(orders::Args),
     /// Read the configuration file anew and bring it into force, all of it or nothing.
     Reload(reload::Args),
-    /// Make a token for the HTTP side.
+    /// Make a token for the HTTP side, or with --role send for sending mail over HTTP.
     Token(token::Args),
     /// Users that may log in at a listener with auth: hash makes the line of one.
     User(user::Args),
+    /// Keys that sign mail: keygen makes one and prints its DNS record, record prints that of one that is there.
+    Dkim(dkim::Args),
     /// Print completions for a shell.
     Completions(generate::Completions),
     /// Write the manual pages.
@@ -217,6 +220,7 @@ pub fn main() -> ExitCode {
         Verb::Reload(args) => reload::main(&args),
         Verb::Token(args) => token::main(&args),
         Verb::User(args) => user::main(&args),
+        Verb::Dkim(args) => dkim::main(&args),
         Verb::Completions(args) => generate::completions(&args),
         Verb::Man(args) => generate::man(&args),
         Verb::Status(remote) => status::main(&remote),

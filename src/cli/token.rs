@@ -12,9 +12,13 @@ pub(super) struct Args {
     /// Who or what it is for; stands in the event of everything that is done with it.
     #[arg(value_parser = name)]
     name: String,
-    /// What its bearer may: look; act on mail, bindings, pools and tenants; everything.
+    /// What its bearer may: look; act on mail, bindings, pools and tenants; everything; or nothing but send mail over HTTP,
+    /// at the address of [injection].
     #[arg(long, value_enum)]
     role: RoleArg,
+    /// With --role send: whose mail its bearer sends over HTTP.
+    #[arg(long, value_name = "NAME", required_if_eq("role", "send"))]
+    tenant: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
@@ -22,16 +26,7 @@ enum RoleArg {
     Read,
     Operate,
     Admin,
-}
-
-impl From<RoleArg> for Role {
-    fn from(role: RoleArg) -> Self {
-        match role {
-            RoleArg::Read => Self::Read,
-            RoleArg::Operate => Self::Operate,
-            RoleArg::Admin => Self::Admin,
-        }
-    }
+    Send,
 }
 
 /// What goes into a table's header without quotes.
@@ -48,19 +43,31 @@ pub(super) fn main(args: &Args) -> ExitCode {
         Ok(token) => {
             // The token alone on standard output, so that it can go into a file without being seen.
             println!("{token}");
-            eprint!("{}", lines(&args.name, args.role.into(), &token));
+            eprint!("{}", lines(args, &token));
             ExitCode::SUCCESS
         }
         Err(error) => fail(error),
     }
 }
 
-fn lines(name: &str, role: Role, token: &str) -> String {
+fn lines(Args { name, role, tenant }: &Args, token: &str) -> String {
+    let hash = Digest::of(token).written();
+    let role = match role {
+        RoleArg::Read => Some(Role::Read),
+        RoleArg::Operate => Some(Role::Operate),
+        RoleArg::Admin => Some(Role::Admin),
+        RoleArg::Send => None,
+    };
+    let table = match role {
+        Some(role) => format!("[admin.token.{name}]\nhash = \"{hash}\"\nrole = \"{}\"\n", role.as_str()),
+        None => {
+            // As TOML writes a text, whatever the name of the tenant.
+            let tenant = toml::Value::String(tenant.clone().unwrap_or_default());
+            format!("[injection.token.{name}]\ntenant = {tenant}\nhash = \"{hash}\"\n")
+        }
+    };
     format!(
-        "\nThis is the token; it is shown once. Paste into the relay's configuration, then remuda reload:\n\n\
-         [admin.token.{name}]\nhash = \"{}\"\nrole = \"{}\"\n",
-        Digest::of(token).written(),
-        role.as_str()
+        "\nThis is the token; it is shown once. Paste into the relay's configuration, then remuda reload:\n\n{table}"
     )
 }
 
@@ -70,12 +77,18 @@ mod tests {
 
     #[test]
     fn the_lines_are_toml_and_hold_the_hash_but_not_the_token() {
-        let shown = lines("ci", Role::Operate, "abc");
+        let of = |role, tenant: Option<&str>| Args { name: "ci".into(), role, tenant: tenant.map(Into::into) };
+        let shown = lines(&of(RoleArg::Operate, None), "abc");
         let (_, toml) = shown.split_once("\n\n[").expect("a table");
         let table: toml::Table = toml::from_str(&format!("[{toml}")).expect("TOML");
         let token = &table["admin"]["token"]["ci"];
         let hash = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         assert_eq!((token["hash"].as_str(), token["role"].as_str()), (Some(hash), Some("operate")));
+        let shown = lines(&of(RoleArg::Send, Some("a \"b\"")), "abc");
+        let (_, toml) = shown.split_once("\n\n[").expect("a table");
+        let table: toml::Table = toml::from_str(&format!("[{toml}")).expect("TOML");
+        let token = &table["injection"]["token"]["ci"];
+        assert_eq!((token["hash"].as_str(), token["tenant"].as_str()), (Some(hash), Some("a \"b\"")));
         assert!(name("a b").is_err() && name("").is_err() && name("a.b").is_err() && name("ci-1").is_ok());
     }
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use super::{
     Admin, Anonymous, Assignment, AuthMode, Automation, BackOff, Binding, Classify, Config, Day, Delivery, Dns,
-    DomainPattern, EhloName, FailoverReason, FeedKind, FeedMetric, Ipv6Names, Limits, Listener, Log, LogFormat, Member,
-    Monitor, Pace, Pool, Prediction, Provider, Queue, Reputation, SenderCheck, Server, SpfPolicy, Spread, Tenant,
+    DomainPattern, EhloName, FailoverReason, FeedKind, FeedMetric, Injection, Ipv6Names, Limits, Listener, Log, LogFormat,
+    Member, Monitor, Pace, Pool, Prediction, Provider, Queue, Reputation, SenderCheck, Server, SpfPolicy, Spread, Tenant,
     TenantMatch, Timeouts, TlsMode, UnknownPolicy, WarmupRules, Window,
 };
 use crate::message::{BindingName, Domain, PoolName, ProviderName, TenantName};
@@ -132,6 +132,28 @@ pub(super) fn feed_metrics(kind: FeedKind, reputation: &Reputation) -> Vec<(Stri
 pub(super) const POSITIVE_NAME: &str = "test";
 /// `monitor.zone.NAME.negative_probe` of a list of domains (RFC 5782 §5)
 pub(super) const NEGATIVE_NAME: &str = "invalid";
+/// `dkim.NAME.headers`: what RFC 6376 §5.4.1 advises, and what RFC 8058 §4 asks for.
+pub(super) const DKIM_HEADERS: [&str; 19] = [
+    "From",
+    "Reply-To",
+    "Subject",
+    "Date",
+    "To",
+    "Cc",
+    "Message-ID",
+    "In-Reply-To",
+    "References",
+    "MIME-Version",
+    "Content-Type",
+    "Content-Transfer-Encoding",
+    "List-Id",
+    "List-Help",
+    "List-Unsubscribe",
+    "List-Unsubscribe-Post",
+    "List-Subscribe",
+    "List-Post",
+    "List-Owner",
+];
 /// `binding.NAME.warmup.ladder`
 pub(super) const LADDER: &str = "standard";
 
@@ -200,6 +222,8 @@ impl Config {
             feeds: Vec::new(),
             alerts: super::Alerts::default(),
             admin: Admin::default(),
+            injection: Injection::default(),
+            dkim: Vec::new(),
             log: Log::default(),
             classify: Classify::default(),
             feedback: None,
@@ -262,6 +286,7 @@ impl Tenant {
             engaged: BTreeSet::new(),
             region: None,
             return_path_domain: None,
+            dkim: Vec::new(),
             spf: None,
             hold: false,
             senders: Vec::new(),
@@ -495,6 +520,22 @@ impl Default for Admin {
             anonymous: Anonymous::Read,
             hosts: Vec::new(),
             tls: None,
+            tokens: Vec::new(),
+        }
+    }
+}
+
+impl Default for Injection {
+    fn default() -> Self {
+        Self {
+            address: None,
+            tls: None,
+            max_connections: 256,
+            max_connections_per_client: 128,
+            max_message_bytes: 50 << 20,
+            max_recipients: 1000,
+            max_bytes_in_flight: 512 << 20,
+            keep_keys: days(1),
             tokens: Vec::new(),
         }
     }

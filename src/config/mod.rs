@@ -14,6 +14,7 @@ mod defaults;
 mod delivery;
 mod feedback;
 mod feeds;
+mod injection;
 mod listener;
 mod lists;
 pub mod load;
@@ -26,6 +27,7 @@ pub(crate) mod read;
 mod reputation;
 mod routing;
 mod server;
+mod signing;
 mod tenant;
 pub(crate) mod tree;
 pub mod units;
@@ -39,6 +41,7 @@ pub use check::{Holds, LaterFile, Loaded, Mistake, Mistakes, NamedFiles, SourceF
 pub use delivery::{BackOff, Delivery, Queue, Timeouts, TlsPolicy, Window};
 pub use feedback::Feedback;
 pub use feeds::{Feed, FeedAuth, FeedKind, FeedMetric, FeedRows, FeedScope};
+pub use injection::{Injection, InjectionToken};
 pub use listener::{AuthMode, Certificate, Listener, TlsMode};
 pub(crate) use mistake::suggest;
 pub use monitor::{CodeMeaning, Families, HEAVY, Ipv6Names, Monitor, Probe, SpfPolicy, Zone, ZoneCode, ZoneKind};
@@ -47,6 +50,7 @@ pub use pool::{FailoverReason, HourShares, Member, Pace, Pool, Spread};
 pub use reputation::{Automation, Prediction, Reputation};
 pub use routing::{DestinationRoute, Dns, DomainPattern, Host, HostPort, Provider, Region};
 pub use server::{Assignment, Classify, Day, Log, LogFormat, Server, UnknownPolicy};
+pub use signing::DkimKey;
 pub use tenant::{SenderCheck, StreamRule, Tenant, TenantMatch};
 pub use warmup::{Warmup, WarmupRules, WarmupStart};
 
@@ -98,6 +102,10 @@ pub struct Config {
     pub monitor: Monitor,
     /// `[admin]`
     pub admin: Admin,
+    /// `[injection]`
+    pub injection: Injection,
+    /// `[dkim.NAME]`, in the order of the file; a message's signatures stand in it.
+    pub dkim: Vec<DkimKey>,
     /// `[log]`
     pub log: Log,
     /// `[classify]`

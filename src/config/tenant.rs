@@ -36,6 +36,8 @@ pub struct Tenant {
     pub region: Option<String>,
     /// Domain under which its return paths are rewritten, so that bounces come back to us; `None` leaves them alone.
     pub return_path_domain: Option<Domain>,
+    /// Keys that sign all its mail, whatever that says in `From:`; besides them those that name it sign theirs.
+    pub dkim: Vec<String>,
     /// Its own `monitor.spf`, where it has one.
     pub spf: Option<SpfPolicy>,
     /// Its mail is taken in and waits, for as long as its lifetime lasts. Default false.

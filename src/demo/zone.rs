@@ -126,9 +126,12 @@ impl Zone {
         Ok(())
     }
 
-    /// Adds a TXT record.
+    /// Adds a TXT record; a long text goes in several strings (RFC 1035 §3.3.14), which readers put together.
     pub fn txt(&self, name: &str, text: &str) {
-        self.add(name, RData::TXT(TXT::new(vec![text.to_owned()])));
+        let characters: Vec<char> = text.chars().collect();
+        // Four octets a character at most, and a string has 255.
+        let strings = characters.chunks(60).map(|part| part.iter().collect()).collect();
+        self.add(name, RData::TXT(TXT::new(if text.is_empty() { vec![String::new()] } else { strings })));
     }
 
     /// Adds a PTR record for `address`.

@@ -1,6 +1,6 @@
 //! Mail comes in.
 //!
-//! The door of the relay. It speaks SMTP with clients and hands each complete message to an [`Intake`], which makes it
+//! The door of the relay. It speaks SMTP with clients ([`smtp`]), and HTTP with programs ([`http`]), and hands each complete message to an [`Intake`], which makes it
 //! durable; only its word turns into a `250`. The door knows nothing of pools and bindings, the intake nothing of
 //! sockets. [`prepare`] is what an intake needs to turn a [`Transaction`] into records: tenant, stream and pool, trace
 //! line, entries.
@@ -13,6 +13,7 @@
 //! Protocol parts are pure (`smtp::auth`, `smtp::command`, `smtp::parameters`, `smtp::data`, `smtp::session`, [`proxy`],
 //! [`prepare`]); only `smtp::server` owns sockets and timers. [`tls`] has the certificates and shakes hands.
 
+pub mod http;
 pub mod prepare;
 pub mod proxy;
 mod room;
@@ -179,8 +180,11 @@ impl Transaction {
 }
 
 impl Transaction {
-    /// How it came, in the words of RFC 3848 and RFC 6531 §4.3.
+    /// How it came, in the words of RFC 3848 and RFC 6531 §4.3; those know no mail over HTTP, which is called what it is.
     pub fn protocol(&self) -> &'static str {
+        if self.auth_user.as_deref().is_some_and(|user| user.starts_with(http::TOKEN)) {
+            return if self.tls.is_some() { "HTTPS" } else { "HTTP" };
+        }
         let (user, tls) = (self.auth_user.is_some(), self.tls.is_some());
         match (self.esmtp, self.wishes.utf8, tls, user) {
             (false, ..) => "SMTP",

@@ -2,15 +2,16 @@
 //!
 //! The configuration in force keeps the old value, so that whoever asks what holds is told what holds.
 
-use crate::config::{Admin, Anonymous, Config};
+use crate::config::{Admin, Anonymous, Config, Injection};
 
 /// Keys (and tables) that need a restart.
-pub(super) const KEYS: [&str; 7] = [
+pub(super) const KEYS: [&str; 8] = [
     "server.state_dir",
     "server.day",
     "server.low_space_floor",
     "server.seed",
     "admin.address",
+    "injection.address",
     "log",
     "classify.unmatched_kept",
 ];
@@ -45,6 +46,7 @@ pub fn keep(before: &Config, wanted: &mut Config) -> Vec<String> {
         new.seed = old.seed;
     }
     keep_admin(&before.admin, &mut wanted.admin, &mut differs);
+    keep_injection(&before.injection, &mut wanted.injection, &mut differs);
     if differs("log", debug(&before.log), debug(&wanted.log)) {
         wanted.log = before.log.clone();
     }
@@ -77,6 +79,24 @@ fn keep_admin(old: &Admin, new: &mut Admin, differs: &mut dyn FnMut(&str, String
     }
     if new.tokens.is_empty() {
         new.tokens.clone_from(&old.tokens);
+    }
+}
+
+/// Where mail comes in over HTTP stays where it is, by TLS or not, and has room for as many. Tokens change at once.
+fn keep_injection(old: &Injection, new: &mut Injection, differs: &mut dyn FnMut(&str, String, String) -> bool) {
+    let debug = |value: &dyn std::fmt::Debug| format!("{value:?}");
+    let is_moved = differs("injection.address", debug(&old.address), debug(&new.address));
+    new.address = old.address;
+    let stays = is_moved || old.tls.is_some() != new.tls.is_some();
+    if stays && differs("injection.tls", debug(&old.tls), debug(&new.tls)) {
+        new.tls.clone_from(&old.tls);
+    }
+    let sizes =
+        |it: &Injection| format!("{} {} {}", it.max_connections, it.max_connections_per_client, it.max_bytes_in_flight);
+    if differs("injection.max_connections, max_connections_per_client, max_bytes_in_flight", sizes(old), sizes(new)) {
+        new.max_connections = old.max_connections;
+        new.max_connections_per_client = old.max_connections_per_client;
+        new.max_bytes_in_flight = old.max_bytes_in_flight;
     }
 }
 
@@ -158,7 +178,7 @@ mod tests {
                       shutdown_grace = \"9s\"";
         let mut wanted = config(
             wanted,
-            "[admin]\naddress = \"127.0.0.1:9999\"\n[log]\nfilter = \"debug\"\n[classify]\nunmatched_kept = 7\n",
+            "[admin]\naddress = \"127.0.0.1:9999\"\n[injection]\naddress = \"127.0.0.1:9998\"\n[log]\nfilter = \"debug\"\n[classify]\nunmatched_kept = 7\n",
         );
         let warnings = keep(&before, &mut wanted);
         let named: Vec<&str> = warnings.iter().filter_map(|warning| warning.split(' ').next()).collect();

@@ -139,7 +139,7 @@ impl<'a> Field<'a> {
     }
 
     /// Its octets in the message, continuation lines and last line end included.
-    fn range(&self) -> std::ops::Range<usize> {
+    pub(crate) fn range(&self) -> std::ops::Range<usize> {
         self.start..self.start + self.raw.len()
     }
 }

@@ -29,7 +29,7 @@ const MAX_PAYLOAD: usize = u32::MAX as usize - 64;
 
 /// Kinds of facts that are written for single messages and removed by age, named by the message's id. They lie in a table
 /// of their own, which no start walks over: what is corrupt among them is found when it is read.
-const AGED: [&str; 2] = ["told/", "sender/"];
+const AGED: [&str; 3] = ["told/", "sender/", "sent/"];
 
 /// Where facts of this name, or whose names begin like this, lie.
 fn facts_table(name: &str) -> Table {

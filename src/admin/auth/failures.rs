@@ -42,14 +42,14 @@ impl Failed {
 
 /// Who was wrong lately.
 #[derive(Debug, Default)]
-pub(super) struct Failures {
+pub(crate) struct Failures {
     clients: HashMap<Option<IpAddr>, Failed>,
     /// Events of this hour, and when it began.
     news: (u32, Mono),
 }
 
 /// Who counts as one client.
-pub(super) fn key(client: Option<IpAddr>) -> Option<IpAddr> {
+pub(crate) fn key(client: Option<IpAddr>) -> Option<IpAddr> {
     client.map(|client| match client.to_canonical() {
         IpAddr::V6(address) => {
             let [a, b, c, d, ..] = address.segments();
@@ -61,13 +61,13 @@ pub(super) fn key(client: Option<IpAddr>) -> Option<IpAddr> {
 
 impl Failures {
     /// How long `client` has to wait before it is heard again; `None` where it is heard.
-    pub(super) fn wait(&self, client: Option<IpAddr>, now: Mono) -> Option<Duration> {
+    pub(crate) fn wait(&self, client: Option<IpAddr>, now: Mono) -> Option<Duration> {
         let failed = self.clients.get(&key(client))?.at(now);
         (failed.count >= BURST).then(|| EVERY.saturating_sub(now.since(failed.at)).max(Duration::from_secs(1)))
     }
 
     /// Notes that `client` was wrong. Whether that is worth an event: the first time in a while, and when it goes too far.
-    pub(super) fn failed(&mut self, client: Option<IpAddr>, now: Mono) -> bool {
+    pub(crate) fn failed(&mut self, client: Option<IpAddr>, now: Mono) -> bool {
         let client = key(client);
         if !self.clients.contains_key(&client) && self.clients.len() >= CLIENTS {
             self.clients.retain(|_, failed| failed.at(now).count > 0);

@@ -9,7 +9,7 @@
 //! ([`failures`]). Whoever can read the state directory finds a token there ([`local`]) that is good for this run: that is
 //! how the command line of root works without set-up. Who brings nothing may look, or not even that (`admin.anonymous`).
 
-mod failures;
+pub(crate) mod failures;
 mod hosts;
 pub mod local;
 mod origin;

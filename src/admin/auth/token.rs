@@ -63,6 +63,16 @@ pub fn random() -> Result<String, NoRandom> {
     Ok(format!("{PREFIX}{hex}"))
 }
 
+/// 128 bits from the system's generator, in hexadecimal: a text that stands nowhere else.
+///
+/// # Errors
+/// [`NoRandom`]
+pub fn nonce() -> Result<String, NoRandom> {
+    let mut octets = [0; 16];
+    rand::fill(&mut octets).map_err(|_| NoRandom)?;
+    Ok(octets.iter().map(|octet| format!("{octet:02x}")).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

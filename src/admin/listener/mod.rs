@@ -34,6 +34,8 @@ const FAR: usize = 224;
 const PER_CLIENT: usize = 128;
 /// How long a TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
+/// From the first octet of a request to the first of its answer.
+const REQUEST: Duration = Duration::from_secs(60);
 /// After a connection could not be accepted (no file descriptor left, say).
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -51,6 +53,25 @@ pub struct Peer {
 impl Connected<IncomingStream<'_, Door>> for Peer {
     fn connect_info(stream: IncomingStream<'_, Door>) -> Self {
         stream.io().peer
+    }
+}
+
+/// How many connections there may be, and how long.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// At a time.
+    pub most: usize,
+    /// Of those, from elsewhere than this machine.
+    pub far: usize,
+    /// From one client: an address, of IPv6 a /64.
+    pub per_client: usize,
+    /// From the first octet of a request to the first of its answer.
+    pub request: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { most: MOST, far: FAR, per_client: PER_CLIENT, request: REQUEST }
     }
 }
 
@@ -82,12 +103,12 @@ struct Place {
 }
 
 impl Place {
-    fn take(counts: &Counts, address: IpAddr, permit: Option<OwnedSemaphorePermit>) -> Option<Self> {
+    fn take(counts: &Counts, address: IpAddr, permit: Option<OwnedSemaphorePermit>, limits: Limits) -> Option<Self> {
         let client = client_of(address);
         let is_far = !client.is_loopback();
         let mut open = counts.lock();
         let count = open.by_client.get(&client).copied().unwrap_or_default();
-        if count >= PER_CLIENT || is_far && open.far >= FAR {
+        if count >= limits.per_client || is_far && open.far >= limits.far {
             return None;
         }
         open.by_client.insert(client, count + 1);
@@ -160,9 +181,17 @@ impl Door {
     /// # Errors
     /// When the listener has no address.
     pub fn open(listener: TcpListener, tls: Option<TlsAcceptor>) -> io::Result<Self> {
+        Self::open_with(listener, tls, Limits::default())
+    }
+
+    /// As [`Door::open`], with limits of its own.
+    ///
+    /// # Errors
+    /// When the listener has no address.
+    pub fn open_with(listener: TcpListener, tls: Option<TlsAcceptor>, limits: Limits) -> io::Result<Self> {
         let local = listener.local_addr()?;
-        let (sender, ready) = mpsc::channel(MOST);
-        let accepting = tokio::spawn(accept(listener, tls, sender));
+        let (sender, ready) = mpsc::channel(limits.most.min(MOST));
+        let accepting = tokio::spawn(accept(listener, tls, sender, limits));
         Ok(Self { ready, local, accepting })
     }
 }
@@ -187,8 +216,9 @@ impl Listener for Door {
     }
 }
 
-async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, ready: mpsc::Sender<Connection>) {
-    let (places, counts) = (Arc::new(Semaphore::new(MOST)), Counts::default());
+async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, ready: mpsc::Sender<Connection>, limits: Limits) {
+    let places = Arc::new(Semaphore::new(limits.most.min(Semaphore::MAX_PERMITS)));
+    let counts = Counts::default();
     loop {
         // Who comes when all places are taken waits in the backlog.
         let Ok(permit) = Arc::clone(&places).acquire_owned().await else { return };
@@ -200,7 +230,7 @@ async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, ready: mpsc::Se
                 continue;
             }
         };
-        let Some(place) = Place::take(&counts, address.ip(), Some(permit)) else { continue };
+        let Some(place) = Place::take(&counts, address.ip(), Some(permit), limits) else { continue };
         let Ok(local) = stream.local_addr() else { continue };
         // Small answers go out at once; where that cannot be set they go out later.
         let _ = stream.set_nodelay(true);
@@ -216,7 +246,7 @@ async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, ready: mpsc::Se
                 },
             };
             // An error means that nobody serves any more.
-            drop(ready.send(Connection { wire: Watched::new(wire), peer, _place: place }).await);
+            drop(ready.send(Connection { wire: Watched::new(wire, limits.request), peer, _place: place }).await);
         });
     }
 }
@@ -228,7 +258,8 @@ mod tests {
     #[test]
     fn a_host_has_so_many_places_and_this_machine_some_of_its_own() {
         let counts = Counts::default();
-        let take = |address: String| Place::take(&counts, address.parse().expect("an address"), None);
+        let take =
+            |address: String| Place::take(&counts, address.parse().expect("an address"), None, Limits::default());
         let one: Vec<Place> = (0..200).filter_map(|n| take(format!("2001:db8::{n:x}"))).collect();
         assert_eq!(one.len(), PER_CLIENT, "a /64 is one host");
         let more: Vec<Place> = (0..200).filter_map(|n| take(format!("192.0.2.{n}"))).collect();

@@ -1,6 +1,6 @@
 //! A connection with deadlines, so that nobody holds one by doing nothing or next to nothing.
 //!
-//! From the first octet of a request to the first of its answer it is [`REQUEST`], however the octets come in: whoever
+//! From the first octet of a request to the first of its answer it is as long as the door says, however the octets come in: whoever
 //! sends one in a while (slow loris) gains nothing. Before the first request it is [`FIRST`], between requests, and between
 //! two octets that the client takes from us, [`IDLE`]. A stream of events lives on, because it says something more often than that.
 
@@ -12,8 +12,6 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
-/// From the first octet of a request to the first of its answer.
-const REQUEST: Duration = Duration::from_secs(60);
 /// From the beginning of a connection to its first request: who comes has one.
 const FIRST: Duration = Duration::from_secs(15);
 /// Without a further request, or without an octet of an answer that is taken.
@@ -24,11 +22,13 @@ pub(super) struct Watched<T> {
     deadline: Pin<Box<Sleep>>,
     /// Something of a request came, and nothing of its answer is out.
     is_asked: bool,
+    request: Duration,
 }
 
 impl<T> Watched<T> {
-    pub(super) fn new(io: T) -> Self {
-        Self { io, deadline: Box::pin(sleep(FIRST)), is_asked: false }
+    /// `request` is how long one may take, from its first octet to the first of its answer.
+    pub(super) fn new(io: T, request: Duration) -> Self {
+        Self { io, deadline: Box::pin(sleep(FIRST)), is_asked: false, request }
     }
 
     fn arm(&mut self, span: Duration) {
@@ -56,7 +56,8 @@ impl<T: AsyncRead + Unpin> AsyncRead for Watched<T> {
             Poll::Ready(Ok(())) if buffer.filled().len() > before => {
                 if !self.is_asked {
                     self.is_asked = true;
-                    self.arm(REQUEST);
+                    let request = self.request;
+                    self.arm(request);
                 }
                 Poll::Ready(Ok(()))
             }
@@ -99,10 +100,12 @@ mod tests {
 
     use super::*;
 
+    const REQUEST: Duration = Duration::from_secs(60);
+
     #[tokio::test(start_paused = true)]
     async fn a_request_that_trickles_in_has_the_same_time_as_one_that_stalls() {
         let (mut client, server) = duplex(64);
-        let mut server = Watched::new(server);
+        let mut server = Watched::new(server, REQUEST);
         let started = Instant::now();
         let trickle = tokio::spawn(async move {
             while client.write_all(b"x").await.is_ok() {
@@ -122,7 +125,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_connection_without_requests_ends_and_one_that_is_answered_lives_on() {
         let (mut client, server) = duplex(64);
-        let mut server = Watched::new(server);
+        let mut server = Watched::new(server, REQUEST);
         for _ in 0..10 {
             client.write_all(b"q").await.expect("asked");
             assert_eq!(server.read_u8().await.expect("read"), b'q');
@@ -139,14 +142,14 @@ mod tests {
     async fn who_comes_without_a_request_is_left_soon() {
         let (_client, server) = duplex(4);
         let started = Instant::now();
-        let error = Watched::new(server).read_u8().await.expect_err("nothing comes");
+        let error = Watched::new(server, REQUEST).read_u8().await.expect_err("nothing comes");
         assert_eq!((error.kind(), started.elapsed()), (io::ErrorKind::TimedOut, FIRST));
     }
 
     #[tokio::test(start_paused = true)]
     async fn who_takes_nothing_of_an_answer_is_left() {
         let (_client, server) = duplex(4);
-        let error = Watched::new(server).write_all(b"more than fits").await.expect_err("not taken");
+        let error = Watched::new(server, REQUEST).write_all(b"more than fits").await.expect_err("not taken");
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 }

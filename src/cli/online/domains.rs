@@ -7,6 +7,7 @@
 //! given up for the other bindings.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -17,6 +18,7 @@ use crate::message::{BindingName, Domain};
 use crate::monitor::identity::look::Look;
 use crate::monitor::reverse::Found;
 use crate::monitor::spf::ask::Outcome;
+use crate::signing::keys;
 
 use super::records::{self, Dmarc};
 use super::report::{BindingReport, DomainReport, Finding, State, TenantReport};
@@ -33,6 +35,16 @@ struct Used {
     from: BTreeSet<BindingName>,
     /// As the domain of the author.
     author: bool,
+    /// It signs by these.
+    signs: Vec<Signs>,
+}
+
+/// A key of the configuration: its selector, and its public half where its file can be read.
+#[derive(Clone)]
+struct Signs {
+    selector: String,
+    file: PathBuf,
+    public: Option<Vec<u8>>,
 }
 
 /// What is asked of one domain.
@@ -42,6 +54,7 @@ struct Questions {
     from: Vec<(usize, Arc<Binding>, String)>,
     author: bool,
     selectors: Vec<String>,
+    signs: Vec<Signs>,
 }
 
 /// Also says of which tenants no domain is known. `more` are domains that the configuration does not name.
@@ -53,7 +66,12 @@ pub(super) async fn look(
     (more, selectors): (&[Domain], &[String]),
     limit: Pin<&mut Sleep>,
 ) -> (Vec<DomainReport>, Vec<TenantReport>) {
-    let (used, nameless) = used(config, more);
+    let (mut used, nameless) = used(config, more);
+    for key in &config.dkim {
+        let public = keys::load(key).ok().map(|key| key.pair().public().to_vec());
+        let signs = Signs { selector: key.selector.clone(), file: key.key.clone(), public };
+        used.entry(key.domain.as_str().to_owned()).or_default().signs.push(signs);
+    }
     let questions = used.iter().map(|(domain, used)| {
         let from = bindings.iter().enumerate().filter(|(_, binding)| used.from.contains(&binding.name));
         let ehlo = |at: usize| reports.get(at).and_then(|report| report.ehlo.clone()).unwrap_or_else(|| domain.clone());
@@ -62,6 +80,7 @@ pub(super) async fn look(
             from: from.map(|(at, binding)| (at, Arc::clone(binding), ehlo(at))).collect(),
             author: used.author,
             selectors: selectors.to_vec(),
+            signs: used.signs.clone(),
         };
         let look = Arc::clone(look);
         async move { questions.ask(&look).await }
@@ -108,16 +127,28 @@ impl Questions {
         let mut findings = Vec::new();
         if self.author {
             findings.push(dmarc(look, domain).await);
-            for selector in &self.selectors {
+            let own = |selector: &&String| !self.signs.iter().any(|signs| signs.selector == **selector);
+            for selector in self.selectors.iter().filter(own) {
                 let silent = findings.iter().any(|f| f.state == State::Unknown && f.detail.ends_with("timeout"));
                 findings.push(match silent {
                     true => Finding::new("dkim", State::Unknown, "not asked: the domain's name servers are silent")
                         .about(format!("{selector}._domainkey")),
-                    false => dkim(look, domain, selector).await,
+                    false => dkim(look, domain, selector, None).await,
                 });
             }
         }
+        for signs in &self.signs {
+            findings.push(dkim(look, domain, &signs.selector, Some(signs)).await);
+        }
         (spfs, findings)
+    }
+}
+
+impl Signs {
+    /// Whether what is published is certainly not its public half.
+    fn is_other(&self, published: &[u8]) -> bool {
+        // An RSA key is published with or without a wrapping in front.
+        self.public.as_deref().is_some_and(|public| !published.ends_with(public))
     }
 }
 
@@ -244,7 +275,8 @@ async fn dmarc(look: &Look, domain: &str) -> Finding {
     absent()
 }
 
-async fn dkim(look: &Look, domain: &str, selector: &str) -> Finding {
+/// `signs` is the key of the configuration whose record it should be.
+async fn dkim(look: &Look, domain: &str, selector: &str, signs: Option<&Signs>) -> Finding {
     let name = format!("{selector}._domainkey.{domain}");
     let about = format!("{selector}._domainkey");
     let finding = match look.texts(&name).await {
@@ -252,6 +284,11 @@ async fn dkim(look: &Look, domain: &str, selector: &str) -> Finding {
         Found::Absent => Finding::new("dkim", State::Fault, "there is no key")
             .remedy(format!("publish the public key as TXT at {name}, or sign with a selector that has one")),
         Found::Records(texts) => match records::dkim(&texts) {
+            Ok(key) if signs.is_some_and(|signs| signs.is_other(&key.octets)) => {
+                let file = signs.map(|signs| signs.file.display().to_string()).unwrap_or_default();
+                Finding::new("dkim", State::Fault, format!("{key}, but another one than in {file}: signatures fail"))
+                    .remedy(format!("publish what remuda dkim record {domain} {selector} {file} prints"))
+            }
             Ok(key) if key.testing => Finding::new("dkim", State::Warning, format!("{key}, marked as a test (t=y)"))
                 .remedy("take t=y out: receivers may treat the mail as unsigned"),
             Ok(key) => Finding::good("dkim", key.to_string()),

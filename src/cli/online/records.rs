@@ -47,6 +47,8 @@ fn policy(word: &str) -> Option<&'static str> {
 /// A DKIM key that can be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Key {
+    /// The key itself.
+    pub(super) octets: Vec<u8>,
     kind: &'static str,
     bits: usize,
     /// The domain is testing (`t=y`).
@@ -79,10 +81,10 @@ pub(super) fn dkim(texts: &[String]) -> Result<Key, String> {
     match of("k").unwrap_or("rsa") {
         "rsa" => match rsa_bits(&key) {
             Some(bits) if bits < RSA_LEAST => Err(format!("the RSA key has {bits} bit; {RSA_LEAST} is the least")),
-            Some(bits) => Ok(Key { kind: "RSA", bits, testing }),
+            Some(bits) => Ok(Key { kind: "RSA", bits, testing, octets: key }),
             None => Err("the key is no RSA public key".to_owned()),
         },
-        "ed25519" if key.len() == 32 => Ok(Key { kind: "Ed25519", bits: 256, testing }),
+        "ed25519" if key.len() == 32 => Ok(Key { kind: "Ed25519", bits: 256, testing, octets: key }),
         "ed25519" => Err(format!("an Ed25519 key has 32 octets, not {}", key.len())),
         other => Err(format!("k={} is no known kind of key", quoted(other))),
     }

@@ -11,6 +11,7 @@ mod context;
 mod feedback;
 mod feeds;
 mod files;
+mod injection;
 mod later;
 mod listener;
 mod monitor;
@@ -18,6 +19,7 @@ mod pool;
 mod reputation;
 mod routing;
 mod sections;
+mod signing;
 mod tenant;
 #[cfg(test)]
 mod tests;
@@ -166,6 +168,8 @@ impl Context<'_> {
         let feeds = self.feeds(file, &reputation);
         let alerts = self.alerts(file);
         let admin = self.admin(file);
+        let injection = self.injection(file);
+        let dkim = self.dkim_keys(file);
         let log = self.log(file);
         let classify = self.classify(file);
         let state_dir = server.as_ref().map(|server| server.state_dir.clone()).unwrap_or_default();
@@ -191,6 +195,8 @@ impl Context<'_> {
             warmup,
             monitor,
             admin,
+            injection,
+            dkim,
             log,
             classify,
             feeds,

@@ -37,6 +37,7 @@ impl Context<'_> {
                 engaged: self.engaged(raw),
                 region: self.region(&raw.region),
                 return_path_domain: self.return_path_domain(&raw.return_path_domain),
+                dkim: self.tenant_dkim(&file.dkim, raw),
                 spf: raw.spf.value().copied(),
                 hold: raw.hold.or(false),
                 senders: self.senders(raw),

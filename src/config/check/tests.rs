@@ -107,6 +107,27 @@ fn every_mistake_is_named_with_line_path_and_hint() {
             "[tenant.t]\npools = { x = \"p\" }\n",
             "2:9: tenant.t.pools: has no pool for the stream default; write pools = { default = \"POOL\" }",
         ),
+        // injection and signatures
+        (
+            "[injection]\naddress = \"192.0.2.1:8026\"\n",
+            "2:11: injection.address: not loopback: tokens and mail would cross the network readable; add tls = { certificate = \"…\", key = \"…\" }, or write a loopback address such as \"127.0.0.1:8026\"",
+        ),
+        (
+            "[injection]\nmax_bytes_in_flight = \"100MiB\"\n",
+            "2:23: injection.max_bytes_in_flight: a message of the largest size would never be taken; max_bytes_in_flight must be at least four times max_message_bytes",
+        ),
+        (
+            "[injection.token.a]\nhash = \"sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\"\n",
+            "1:18: injection.token.a.tenant: missing; write tenant = \"NAME\": whose mail it sends",
+        ),
+        (
+            "[dkim.a]\ndomain = \"a.example\"\nselector = \"s 1\"\nkey = \"k\"\ntenants = [\"t\"]\n",
+            "3:12: dkim.a.selector: \"s 1\" is no selector; letters, digits and hyphens, such as \"s1\" or \"2026-11\"",
+        ),
+        (
+            "[dkim.a]\ndomain = \"a.example\"\nselector = \"s\"\nkey = \"k\"\ntenants = [\"t\"]\nheaders = [\"Received\"]\n",
+            "6:12: dkim.a.headers[0]: Received changes on the way: the signature would not hold; take it out",
+        ),
         // window
         ("[window]\nstart = 0\n", "2:9: window.start: must be at least 1"),
         ("[window]\ndeferral_ratio = 10\n", "2:18: window.deferral_ratio: 10 is out of range; from 0 to 1"),
@@ -1005,6 +1026,16 @@ fn what_the_example_shows_in_comments_exists_and_defaults_are_the_true_ones() {
     assert_eq!(full.warmup, WarmupRules::default());
     assert_eq!(format!("{:?}", full.listeners), format!("{:?}", plain.listeners));
     assert_eq!((full.admin.address, full.admin.anonymous), (plain.admin.address, plain.admin.anonymous));
+    let limits = |config: &Config| {
+        let mut limits = config.injection.clone();
+        (limits.address, limits.tls) = (None, None);
+        limits.tokens.clear();
+        format!("{limits:?}")
+    };
+    assert_eq!(limits(&full), limits(&plain));
+    let with_defaults = "[dkim.a]\ndomain = \"a.example\"\nselector = \"s\"\nkey = \"k\"\ntenants = [\"t\"]\n";
+    let bare = good(&(minimal() + with_defaults));
+    assert_eq!((&full.dkim[0].headers, full.dkim[0].subdomains), (&bare.dkim[0].headers, bare.dkim[0].subdomains));
     assert_eq!(format!("{:?}", full.log), format!("{:?}", plain.log));
     assert_eq!(full.dns.timeout, plain.dns.timeout);
     assert_eq!(full.dns.max_in_flight, plain.dns.max_in_flight);

@@ -11,15 +11,17 @@ mod delivery;
 mod feedback;
 mod feeds;
 mod forms;
+mod injection;
 mod listener;
 mod monitor;
 mod pool;
 mod reputation;
 mod routing;
 mod server;
+mod signing;
 mod tenant;
 
-pub(super) use self::admin::Admin;
+pub(super) use self::admin::{Admin, AdminTls};
 pub(super) use self::alerts::{AlertEvent, Alertmanager, Alerts, Webhook};
 pub(super) use self::binding::{Binding, Ladder, Limits, Via, Warmup, WarmupRules};
 pub(super) use self::delivery::{BackOff, Delivery, Queue, Timeouts, Window};
@@ -27,12 +29,14 @@ pub(super) use self::feedback::Feedback;
 pub(super) use self::feeds::Feed;
 pub(crate) use self::forms::Date;
 pub(super) use self::forms::{Host, Octets, TargetUrl, TimeOfDay, TokenHash, ZoneDomain};
+pub(super) use self::injection::Injection;
 pub(super) use self::listener::{Certificate, Listener};
 pub(super) use self::monitor::{Family, Meaning, Monitor, Zone, ZoneCode};
 pub(super) use self::pool::{Member, Pool};
 pub(super) use self::reputation::{Prediction, Reputation};
 pub(super) use self::routing::{DestinationRoute, Dns, Provider, Region};
 pub(super) use self::server::{Assignment, Classify, Day, Log, Server};
+pub(super) use self::signing::DkimKey;
 pub(super) use self::tenant::{Tenant, TenantMatch};
 
 use super::mistake::{Findings, Place};
@@ -64,6 +68,8 @@ table!(pub(in crate::config) File {
     feed: Map<Feed>,
     alerts: Alerts,
     admin: Admin,
+    injection: Injection,
+    dkim: Map<DkimKey>,
     log: Log,
     classify: Classify,
     feedback: Feedback,

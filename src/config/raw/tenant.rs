@@ -19,6 +19,7 @@ table!(pub(in crate::config) Tenant {
     engaged: List<String>,
     region: String,
     return_path_domain: Domain,
+    dkim: List<String>,
     spf: SpfPolicy,
     hold: bool,
     senders: List<DomainPattern>,

@@ -181,6 +181,16 @@ impl Dispatcher {
         &self.metrics
     }
 
+    /// Counters and gauges, for those who outlive a borrow.
+    pub fn metrics_shared(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// The clock.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+
     /// What reads the marks of reports; `None` where nothing is marked.
     pub fn directory(&self) -> Option<Arc<Directory>> {
         self.in_force().marker.as_ref().map(|marker| Arc::clone(marker.directory()))

@@ -10,10 +10,12 @@ pub mod alerting;
 pub mod delivery;
 pub mod feeds;
 pub mod identity;
+pub mod injection;
 pub mod lists;
 pub mod operation;
 pub mod reaction;
 mod registry;
+pub mod signing;
 pub mod spf;
 pub mod tls_in;
 
@@ -144,6 +146,10 @@ pub struct Metrics {
     pub feeds: feeds::FeedMetrics,
     /// The HTTP side itself.
     pub admin: admin::AdminMetrics,
+    /// Mail over HTTP.
+    pub injection: injection::InjectionMetrics,
+    /// Signatures.
+    pub signing: signing::SigningMetrics,
     /// Alerts that the program pushes by itself.
     pub alerting: alerting::AlertMetrics,
     /// Whether the relay itself is well: configuration, disk, pools, wait reasons.
@@ -331,6 +337,8 @@ impl Metrics {
             delivery: delivery::DeliveryMetrics::new(&r)?,
             feeds: feeds::FeedMetrics::new(&r)?,
             admin: admin::AdminMetrics::new(&r)?,
+            injection: injection::InjectionMetrics::new(&r)?,
+            signing: signing::SigningMetrics::new(&r)?,
             alerting: alerting::AlertMetrics::new(&r)?,
             operation: operation::OperationMetrics::new(&r)?,
             spool_quarantined: gauge(&r, "spool_quarantined_records", "Spool records set aside.")?,
