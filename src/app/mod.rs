@@ -32,6 +32,7 @@ use crate::ingress::{IngressStats, Intake};
 use crate::live::task;
 use crate::orders;
 use crate::outcome::classify::Classifier;
+use crate::outcome::dsn::Texts;
 use crate::queue::core::Core;
 use crate::queue::dispatcher::{self, Dispatcher, Parts};
 use crate::reputation;
@@ -248,6 +249,7 @@ struct Outside {
     connector: Arc<DirectConnector>,
     resolver: Arc<Resolver>,
     classifier: Arc<Classifier>,
+    texts: Texts,
     metrics: Arc<Metrics>,
     directory: Option<Arc<Directory>>,
 }
@@ -261,6 +263,7 @@ impl Outside {
             connector: Arc::new(DirectConnector::new(Arc::clone(&resolver), &config.delivery)),
             resolver,
             classifier: Arc::new(classifier(config)?),
+            texts: Texts::load(config.reports.template.as_deref()).map_err(StartError::Other)?,
             metrics: Arc::new(Metrics::new().map_err(|e| other(&e))?),
             directory: directory(config)?,
         })
@@ -316,6 +319,7 @@ fn recover(
         connector: outside.connector,
         resolver: outside.resolver,
         classifier: outside.classifier,
+        texts: outside.texts,
         metrics: outside.metrics,
         directory: outside.directory,
         seed: seed.wrapping_add(1),

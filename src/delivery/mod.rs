@@ -2,15 +2,18 @@
 //!
 //! [`mx`] finds the hosts of a recipient domain and their addresses ([`plan`], [`site`] and [`breaker`] decide, pure),
 //! [`connect`] binds the binding's source address and connects, [`greeting`], [`session`] and [`dot`] (pure) are the
-//! client's side of the dialogue, [`client`] runs it over a socket, [`reuse`] keeps idle connections by route, [`direct`] puts them
+//! client's side of the dialogue, [`convert`] (pure) makes eight-bit mail fit for hosts that cannot take it, [`learned`]
+//! (pure) remembers what hosts taught, [`client`] runs it over a socket, [`reuse`] keeps idle connections by route, [`direct`] puts them
 //! together. [`Connector`] stands between the queue and all of it, so that the simulation can take its place.
 
 pub mod breaker;
 pub mod client;
 pub mod connect;
+pub mod convert;
 pub mod direct;
 pub mod dot;
 pub mod greeting;
+pub mod learned;
 pub mod mx;
 pub mod plan;
 pub mod reuse;
@@ -65,6 +68,8 @@ pub struct Order {
     pub wishes: Wishes,
     /// Messages after which the connection is closed.
     pub messages_per_connection: u32,
+    /// Makes our own signatures again where the message has to be converted; `None` where there are none.
+    pub resign: Option<Arc<dyn convert::Resign>>,
 }
 
 /// What became of an attempt.
@@ -78,8 +83,11 @@ pub struct Report {
     pub host: Option<String>,
     /// Whether an idle connection was used again.
     pub reused: bool,
-    /// Answers, one per recipient of the order, in order.
+    /// Answers to the recipients of the order, in order. Those behind the last one were not reached: they wait as if they
+    /// had not been part of the order.
     pub answers: Vec<Answer>,
+    /// The host took what was asked for in terms of DSN, and with it the duty to report (RFC 3461 §5.2.2).
+    pub dsn_passed: bool,
     /// From the start of the attempt to its last reply.
     pub latency: Duration,
 }
@@ -111,6 +119,10 @@ pub trait Connector: Send + Sync + 'static {
     fn retire(&self, _binding: &crate::message::BindingName) {}
     /// Takes over another configuration: connections that are not as it has them are closed when they idle.
     fn reconfigure(&self, _config: &Config) {}
+    /// Messages after which this destination was found to end a connection, as long as that is believed.
+    fn learned_messages(&self, _destination: &crate::message::DestinationName) -> Option<u32> {
+        None
+    }
     /// Connections of a binding that are open, idle ones included.
     fn open(&self, _binding: &crate::message::BindingName) -> usize {
         0

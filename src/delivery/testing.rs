@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 
-use crate::config::{Binding, Delivery, Timeouts};
+use crate::config::{Binding, Convert, Delivery, Timeouts};
 
 /// Defaults for loopback: private addresses allowed by pinned plans only, generous time-outs.
 pub(super) fn delivery() -> Delivery {
@@ -23,6 +23,8 @@ pub(super) fn delivery() -> Delivery {
         max_addresses: 5,
         max_outbound_connections: 20,
         messages_per_connection: 100,
+        chunking: true,
+        convert: Convert::Unsigned,
         recipients_per_message: 100,
         keep_idle: long,
         max_connection_age: long,

@@ -14,6 +14,7 @@ mod files;
 mod later;
 mod monitor;
 mod pool;
+mod reports;
 mod reputation;
 mod routing;
 mod sections;
@@ -168,6 +169,7 @@ impl Context<'_> {
         let state_dir = server.as_ref().map(|server| server.state_dir.clone()).unwrap_or_default();
         let feedback = self.feedback(file, &state_dir, &assignment, &tenants);
         self.check_untrusting_listeners(file, feedback.is_some());
+        let reports = self.reports(file);
         Some(Config {
             server: server?,
             listeners,
@@ -192,6 +194,7 @@ impl Context<'_> {
             feeds,
             alerts,
             feedback,
+            reports,
             origins: Arc::default(),
         })
     }

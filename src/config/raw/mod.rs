@@ -14,6 +14,7 @@ mod forms;
 mod listener;
 mod monitor;
 mod pool;
+mod reports;
 mod reputation;
 mod routing;
 mod server;
@@ -30,6 +31,7 @@ pub(super) use self::forms::{Host, Octets, TargetUrl, TimeOfDay, TokenHash, Zone
 pub(super) use self::listener::Listener;
 pub(super) use self::monitor::{Family, Meaning, Monitor, Zone, ZoneCode};
 pub(super) use self::pool::{Member, Pool};
+pub(super) use self::reports::{Fate, Reports};
 pub(super) use self::reputation::{Prediction, Reputation};
 pub(super) use self::routing::{DestinationRoute, Dns, Provider, Region};
 pub(super) use self::server::{Assignment, Classify, Day, Log, Server};
@@ -66,6 +68,7 @@ table!(pub(in crate::config) File {
     log: Log,
     classify: Classify,
     feedback: Feedback,
+    reports: Reports,
 });
 
 impl File {

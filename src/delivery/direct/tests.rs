@@ -47,6 +47,7 @@ fn order(source: &str, plan: &Arc<MxPlan>, recipients: usize) -> Order {
         eight_bit: false,
         wishes: Wishes::NONE,
         messages_per_connection: 100,
+        resign: None,
     }
 }
 

@@ -15,8 +15,17 @@ fn rcpts(count: usize) -> Vec<ForwardPath> {
     (0..count).map(|at| format!("r{at}@example.org").parse::<Mailbox>().expect("address").into()).collect()
 }
 
-const PIPELINING: Capabilities =
-    Capabilities { pipelining: true, eight_bit_mime: false, size: false, size_limit: None, dsn: false };
+const PIPELINING: Capabilities = Capabilities {
+    pipelining: true,
+    eight_bit_mime: false,
+    size: false,
+    size_limit: None,
+    dsn: false,
+    chunking: false,
+    utf8: false,
+    rcpt_max: None,
+    mail_max: None,
+};
 
 /// Plays `replies` to a transaction. What it sent (the body as `BODY`), by write; the codes that decided; what is
 /// left to do.
@@ -38,7 +47,7 @@ fn play(recipients: usize, offers: Capabilities, reset: bool, replies: &[&str]) 
 
 fn play_mail(mail: Mail<'_>, offers: Capabilities, reset: bool, replies: &[&str]) -> (Vec<String>, String, After) {
     let mut out = Vec::new();
-    let (mut transaction, mut step) = Transaction::begin(mail, offers, reset, &mut out);
+    let (mut transaction, mut step) = Transaction::begin(mail, offers, if reset { Before::Reset } else { Before::Nothing }, &mut out);
     let mut sent = Vec::new();
     let mut replies = replies.iter();
     while step != Step::Done {
@@ -131,7 +140,7 @@ fn the_envelope_id_goes_to_hosts_that_offer_dsn_and_to_no_others() {
     let sent = |envelope_id, dsn| {
         let mut out = Vec::new();
         let offers = Capabilities { dsn, ..Capabilities::default() };
-        Transaction::begin(Mail { envelope_id, ..mail(&rcpts) }, offers, false, &mut out);
+        Transaction::begin(Mail { envelope_id, ..mail(&rcpts) }, offers, Before::Nothing, &mut out);
         String::from_utf8(out).expect("ASCII").replace("\r\n", "|")
     };
     assert_eq!(sent(Some("mark01"), true), WITH_DSN);
@@ -197,7 +206,7 @@ fn what_the_host_says_without_dsn_counts_and_is_asked_for_once() {
     let enhanced = EnhancedCode { class: 5, subject: 5, detail: 4 };
     let unsupported = Reply { enhanced: Some(enhanced), ..reply("550 Unsupported option") };
     let mut out = Vec::new();
-    let (mut transaction, _) = Transaction::begin(mail, offers, false, &mut out);
+    let (mut transaction, _) = Transaction::begin(mail, offers, Before::Nothing, &mut out);
     out.clear();
     assert_eq!((transaction.on_reply(unsupported, &mut out), out.as_slice()), (Step::More, &b"RSET\r\n"[..]));
     transaction.on_reply(reply("250"), &mut out);
@@ -229,12 +238,12 @@ fn what_the_host_offers_goes_into_mail() {
     let from: Mailbox = "a@example.net".parse().expect("address");
     let mut mail = Mail { reverse_path: Some(&from), body: b"\xe4", eight_bit: true, ..mail(&rcpts) };
     let mut out = Vec::new();
-    Transaction::begin(mail, offers, false, &mut out);
+    Transaction::begin(mail, offers, Before::Nothing, &mut out);
     assert_eq!(out, b"MAIL FROM:<a@example.net> SIZE=3 BODY=8BITMIME\r\n");
 
     let mut refused = |mail, offers| {
         out.clear();
-        let (transaction, step) = Transaction::begin(mail, offers, true, &mut out);
+        let (transaction, step) = Transaction::begin(mail, offers, Before::Reset, &mut out);
         assert!(step == Step::Done && out.is_empty(), "nothing is sent");
         let (answers, after) = transaction.finish();
         (answers[0].clone(), after)
@@ -250,7 +259,7 @@ fn what_the_host_offers_goes_into_mail() {
         other => panic!("{other:?}"),
     }
     mail.body = &body[..998];
-    assert_eq!(Transaction::begin(mail, offers, false, &mut Vec::new()).1, Step::More);
+    assert_eq!(Transaction::begin(mail, offers, Before::Nothing, &mut Vec::new()).1, Step::More);
     mail.head = b"X: y\r\n";
     match refused(mail, offers) {
         (Answer::Reply(_, reply), _) => assert!(reply.text.contains("message size 1006 "), "{reply}"),
@@ -258,7 +267,7 @@ fn what_the_host_offers_goes_into_mail() {
     }
     mail.body = &body[..992];
     out.clear();
-    Transaction::begin(mail, offers, false, &mut out);
+    Transaction::begin(mail, offers, Before::Nothing, &mut out);
     assert_eq!(out, b"MAIL FROM:<a@example.net> SIZE=1000 BODY=8BITMIME\r\n", "the head counts");
     for unlimited in ["SIZE", "SIZE 0", "SIZE lots"] {
         assert_eq!(Capabilities::from_lines(["x", unlimited]).size_limit, None, "{unlimited}");
@@ -278,7 +287,7 @@ proptest! {
         let mail = Mail { envelope_id: dsn.then_some("id"), ..mail(&rcpts) };
         let offers = Capabilities { pipelining, dsn, ..Capabilities::default() };
         let mut out = Vec::new();
-        let (mut transaction, mut step) = Transaction::begin(mail, offers, reset, &mut out);
+        let (mut transaction, mut step) = Transaction::begin(mail, offers, if reset { Before::Reset } else { Before::Nothing }, &mut out);
         let mut body_sent = false;
         let mut taken = 0;
         while step != Step::Done {

@@ -42,7 +42,7 @@ impl Connector for Scripted {
             let answers = order.recipients.iter().map(|to| (self.script)(n, to.address.as_str()));
             let answers = answers.map(|reply| Answer::Reply(Stage::EndOfData, reply)).collect();
             let here = Some(std::net::SocketAddr::from(([127, 0, 0, 1], 25)));
-            Report { local: here, remote: here, host: None, reused: false, answers, latency: Duration::ZERO }
+            Report { local: here, remote: here, host: None, reused: false, answers, dsn_passed: false, latency: Duration::ZERO }
         })
     }
 }
@@ -100,6 +100,7 @@ impl Rig {
             connector: Arc::clone(&connector) as Arc<dyn Connector>,
             resolver: Arc::new(Resolver::new(&config.dns, routing).expect("a resolver")),
             classifier: Arc::new(Classifier::shipped()),
+            texts: crate::outcome::dsn::Texts::default(),
             metrics: Arc::new(Metrics::new().expect("metrics")),
             directory,
             config: Arc::new(config),

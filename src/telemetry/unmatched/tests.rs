@@ -205,6 +205,7 @@ fn attempt(unmatched: &Unmatched, answers: &[(&str, u16, &str)]) {
         host: Some("mx7.example.org".into()),
         reused: false,
         answers: replies.into_iter().map(|reply| Answer::Reply(Stage::Rcpt, reply)).collect(),
+        dsn_passed: false,
         latency: Duration::ZERO,
     };
     let binding = "mta1".into();
