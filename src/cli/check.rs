@@ -9,6 +9,7 @@ use crate::feedback::keys;
 use crate::ingress::users;
 use crate::monitor::keys as zone_keys;
 use crate::outcome::classify::Classifier;
+use crate::outcome::dsn::Texts;
 use crate::outcome::rules::RuleError;
 
 /// A configuration without mistakes, and what was found in the files it names.
@@ -85,12 +86,18 @@ pub(super) fn load(path: &Path) -> Option<Checked> {
         let at = at.as_ref().map(|at| format!("{at}: ")).unwrap_or_default();
         users::read(Some(file)).map(drop).inspect_err(|error| eprintln!("{at}{error}"))
     });
+    let texts = loaded.as_ref().map_or(Ok(()), |loaded| {
+        let at = loaded.config.origins.get("reports.template").map(|at| format!("{at}: reports.template: "));
+        let read = Texts::load(loaded.config.reports.template.as_deref()).map(drop);
+        read.inspect_err(|error| eprintln!("{}{error}", at.unwrap_or_default()))
+    });
     let (zone_keys, later) = (zone_keys(named), Found::of(&named.read_later));
     if loaded.is_err() {
         // Where it does not come to more, this as well.
         later.bad.iter().for_each(|bad| eprintln!("{bad}"));
     }
     users.ok()?;
+    texts.ok()?;
     Some(Checked {
         loaded: loaded.ok()?,
         classifier: classifier.ok()?,

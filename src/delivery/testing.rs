@@ -9,7 +9,7 @@ use hickory_resolver::proto::op::{Message, ResponseCode};
 use hickory_resolver::proto::rr::rdata::{A, AAAA, MX, SOA};
 use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 use parking_lot::Mutex;
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 
 use crate::config::{Binding, Convert, Delivery, Timeouts};
@@ -143,6 +143,13 @@ async fn serve(stream: TcpStream, seen: &Mutex<Seen>, script: Script) -> std::io
         let command = line.trim_end().to_owned();
         seen.lock().commands.push(command.clone());
         let Some(reply) = script(&command) else { return Ok(()) };
+        // Who does not know the command does not know that octets follow.
+        let octets = command.strip_prefix("BDAT ").and_then(|rest| rest.split(' ').next()?.parse::<usize>().ok());
+        if let Some(octets) = octets.filter(|_| !reply.starts_with("50")) {
+            let mut body = vec![0; octets];
+            stream.read_exact(&mut body).await?;
+            seen.lock().bodies.push(String::from_utf8_lossy(&body).into_owned());
+        }
         stream.write_all(reply.as_bytes()).await?;
         if command == "QUIT" {
             return Ok(());

@@ -190,12 +190,16 @@ mod tests {
             vec![reply(Stage::Rcpt, 452), reply(Stage::Rcpt, 452)],
         ] {
             let all = recipients(2);
-            let mut parts = super::tests::parts(&all, None, 10);
+            let mut parts = parts_of_two(&all);
             let part = parts.next().expect("the first");
             parts.took(&part, answers.clone(), true);
             assert!(parts.next().is_none());
             assert_eq!(parts.finish(), answers);
         }
+    }
+
+    fn parts_of_two(all: &[ForwardPath]) -> Parts {
+        parts(all, None, 10)
     }
 
     #[test]

@@ -62,7 +62,11 @@ impl Dispatcher {
 
     /// What the sender of an entry is told that waits.
     pub(super) fn report_of_delay(&self, entry: &Entry) -> Option<NewReport> {
-        let late = |one: &&Recipient| dsn::is_told(&one.wishes, Action::Delayed);
+        // Where the operator names no time, those are told who asked.
+        let only_asked = self.config().queue.delay_warning.is_empty();
+        let late = |one: &&Recipient| {
+            dsn::is_told(&one.wishes, Action::Delayed) && !(only_asked && one.wishes.notify.is_none())
+        };
         let recipients: Vec<Reported<'_>> = entry
             .recipients
             .iter()

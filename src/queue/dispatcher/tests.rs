@@ -19,6 +19,8 @@ use crate::outcome::{Reply, Stage};
 use crate::store::committer::CommitThread;
 use crate::store::memory::MemorySpool;
 
+mod reports;
+
 type Script = Box<dyn Fn(usize, &str) -> Reply + Send + Sync>;
 
 /// Answers the n-th attempt, counted from 0, to a recipient as the script says, and remembers who was tried and with what
@@ -100,7 +102,7 @@ impl Rig {
             connector: Arc::clone(&connector) as Arc<dyn Connector>,
             resolver: Arc::new(Resolver::new(&config.dns, routing).expect("a resolver")),
             classifier: Arc::new(Classifier::shipped()),
-            texts: crate::outcome::dsn::Texts::default(),
+            texts: Texts::default(),
             metrics: Arc::new(Metrics::new().expect("metrics")),
             directory,
             config: Arc::new(config),
