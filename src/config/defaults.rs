@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{
-    Admin, Anonymous, Assignment, AuthMode, Automation, BackOff, Binding, Classify, Config, Convert, Day, Delivery, Dns,
-    DomainPattern, DoubleBounce, EhloName, FailoverReason, FeedKind, FeedMetric, Ipv6Names, Limits, Listener, Log, LogFormat, Member,
-    Monitor, Pace, Pool, Prediction, Provider, Queue, Reports, Reputation, Server, SpfPolicy, Spread, Tenant, TenantMatch,
-    Timeouts, UnknownPolicy, WarmupRules, Window,
+    Admin, Anonymous, Assignment, AuthMode, Automation, BackOff, Binding, Classify, Config, Convert, Day, Delivery,
+    Dns, DomainPattern, DoubleBounce, EhloName, FailoverReason, FeedKind, FeedMetric, Ipv6Names, Limits, Listener, Log,
+    LogFormat, Member, Monitor, Pace, Pool, Prediction, Provider, Queue, Reports, Reputation, Server, SpfPolicy,
+    Spread, Tenant, TenantMatch, Timeouts, UnknownPolicy, WarmupRules, Window,
 };
 use crate::message::{BindingName, Domain, PoolName, ProviderName, TenantName};
 

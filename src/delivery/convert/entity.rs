@@ -2,9 +2,9 @@
 
 use memchr::memmem;
 
-use crate::message::encoding::{base64, quoted_printable, requote};
-use super::fields::{self, Kind};
 use super::CannotConvert;
+use super::fields::{self, Kind};
+use crate::message::encoding::{base64, quoted_printable, requote};
 use crate::message::header::Headers;
 
 /// Levels of parts within parts. Each level looks for a boundary of its own, so depth costs time.

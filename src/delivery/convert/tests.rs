@@ -68,7 +68,8 @@ fn what_must_not_be_touched_is_refused() {
     let inner = sealed("multipart/signed").replace("MIME-Version: 1.0\n", "").replace("=b", "=s").replace("--b", "--s");
     let within = format!("MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=b\n\n--b\n{inner}\n--b--\n");
     assert_eq!(convert(&within), Err(CannotConvert::Sealed));
-    let signed_ascii = format!("Content-Type: multipart/mixed; boundary=b\n\n--b\n{}\n--b\n\nä\n--b--\n", inner.replace('ä', "a"));
+    let signed_ascii =
+        format!("Content-Type: multipart/mixed; boundary=b\n\n--b\n{}\n--b\n\nä\n--b--\n", inner.replace('ä', "a"));
     assert!(convert(&signed_ascii).is_ok_and(|out| out.contains(&inner.replace('ä', "a"))), "octet by octet");
 }
 

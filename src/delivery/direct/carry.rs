@@ -20,6 +20,8 @@ pub(super) struct Carried {
     pub(super) lost: Option<Lost>,
     /// The host took what was said in terms of DSN.
     pub(super) dsn_passed: bool,
+    /// The host had enough of the connection: it is to be asked for no more.
+    pub(super) is_enough: bool,
 }
 
 /// Sends the message. Each transaction counts as one of the connection's messages.
@@ -38,7 +40,8 @@ pub(super) async fn carry(line: &mut Line, order: &Order, delivery: &Delivery) -
         eight_bit,
         wishes: &order.wishes,
     };
-    let most = offers.mail_max.map_or(order.messages_per_connection, |most| most.get().min(order.messages_per_connection));
+    let most =
+        offers.mail_max.map_or(order.messages_per_connection, |most| most.get().min(order.messages_per_connection));
     let mut parts = Parts::of(&whole, offers, most.saturating_sub(line.messages).max(1));
     let mut carried = unsent(Vec::new());
     let mut is_first = true;
@@ -62,7 +65,7 @@ pub(super) async fn carry(line: &mut Line, order: &Order, delivery: &Delivery) -
 }
 
 fn unsent(answers: Vec<Answer>) -> Carried {
-    Carried { answers, stale: false, lost: None, dsn_passed: false }
+    Carried { answers, stale: false, lost: None, dsn_passed: false, is_enough: false }
 }
 
 /// The body as this host can take it, and whether it is eight-bit.

@@ -167,11 +167,13 @@ impl DirectConnector {
             line.connection.distrust(Lost::Chunking);
         }
         let number = line.messages + 1;
-        let carried = carry(line, order, delivery).await;
+        let mut carried = carry(line, order, delivery).await;
+        let fared = Fared::of(&carried.answers, carried.stale);
+        carried.is_enough = number > 1 && fared == Fared::Ended;
         let (now, mut learned) = (self.clock.now().wall, self.learned.lock());
         if carried.lost == Some(Lost::Chunking) {
             learned.no_chunks(destination, now);
-        } else if let Some(limit) = learned.note(destination, number, Fared::of(&carried.answers, carried.stale), now) {
+        } else if let Some(limit) = learned.note(destination, number, fared, now) {
             tracing::info!(destination = %destination, messages_per_connection = limit,
                 "the destination ends connections after so many messages; they carry no more for a while");
         }
@@ -191,6 +193,9 @@ impl DirectConnector {
         if let Some(most) = line.connection.offers().mail_max {
             // Closed in time, with a word, before the host does it.
             order.messages_per_connection = order.messages_per_connection.min(most.get());
+        }
+        if carried.is_enough {
+            order.messages_per_connection = 0;
         }
         self.idle.put(line, order);
         report

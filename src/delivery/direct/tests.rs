@@ -477,7 +477,8 @@ async fn eight_bit_mail_is_made_fit_or_refused() {
         eight_bit: true,
         ..order("127.0.0.21", &plan, 1)
     };
-    let report = connector.attempt(eight_bit("MIME-Version: 1.0\r\nContent-Type: text/plain\r\n\r\n.gr\u{fc}\r\n")).await;
+    let report =
+        connector.attempt(eight_bit("MIME-Version: 1.0\r\nContent-Type: text/plain\r\n\r\n.gr\u{fc}\r\n")).await;
     assert_eq!(codes(&report), ["end_of_data 250"]);
     let expected = "MIME-Version: 1.0\r\nContent-Type: text/plain\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n\
                     =2Egr=C3=BC\r\n";

@@ -94,7 +94,9 @@ impl Parts {
 
     /// What came of a transaction. `goes_on`: the connection may carry another.
     pub fn took(&mut self, part: &Part, answers: Vec<Answer>, goes_on: bool) {
-        let is_accepted = answers.iter().any(|answer| matches!(answer, Answer::Reply(Stage::EndOfData, reply) if reply.code / 100 == 2));
+        let is_accepted = answers
+            .iter()
+            .any(|answer| matches!(answer, Answer::Reply(Stage::EndOfData, reply) if reply.code / 100 == 2));
         if is_accepted && goes_on {
             let too_many = |(_, answer): &(&usize, &Answer)| is_one_too_many(answer);
             self.left.extend(part.places.iter().zip(&answers).filter(too_many).map(|(at, _)| *at));
@@ -180,11 +182,8 @@ mod tests {
         }
         assert_eq!((rounds, parts.finish()), (3, vec![reply(Stage::EndOfData, 250); 5]));
         // A full mailbox is no matter of numbers, and a host that takes nobody is not asked again.
-        let full = Reply {
-            code: 452,
-            enhanced: Some(EnhancedCode { class: 4, subject: 2, detail: 2 }),
-            text: String::new(),
-        };
+        let full =
+            Reply { code: 452, enhanced: Some(EnhancedCode { class: 4, subject: 2, detail: 2 }), text: String::new() };
         for answers in [
             vec![reply(Stage::EndOfData, 250), Answer::Reply(Stage::Rcpt, full)],
             vec![reply(Stage::Rcpt, 452), reply(Stage::Rcpt, 452)],

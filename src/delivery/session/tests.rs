@@ -47,7 +47,8 @@ fn play(recipients: usize, offers: Capabilities, reset: bool, replies: &[&str]) 
 
 fn play_mail(mail: Mail<'_>, offers: Capabilities, reset: bool, replies: &[&str]) -> (Vec<String>, String, After) {
     let mut out = Vec::new();
-    let (mut transaction, mut step) = Transaction::begin(mail, offers, if reset { Before::Reset } else { Before::Nothing }, &mut out);
+    let (mut transaction, mut step) =
+        Transaction::begin(mail, offers, if reset { Before::Reset } else { Before::Nothing }, &mut out);
     let mut sent = Vec::new();
     let mut replies = replies.iter();
     while step != Step::Done {
@@ -374,7 +375,8 @@ fn what_the_client_asked_for_is_passed_on_and_our_mark_only_where_it_named_no_en
         Transaction::begin(mail, Capabilities { dsn, ..PIPELINING }, Before::Nothing, &mut out);
         String::from_utf8(out).expect("ASCII").replace("\r\n", "|")
     };
-    let asked = "RCPT TO:<r0@example.org> NOTIFY=SUCCESS,DELAY|RCPT TO:<r1@example.org> ORCPT=rfc822;a+2Bb@example.net|DATA|";
+    let asked =
+        "RCPT TO:<r0@example.org> NOTIFY=SUCCESS,DELAY|RCPT TO:<r1@example.org> ORCPT=rfc822;a+2Bb@example.net|DATA|";
     let full = Wishes { ret: Some(Return::Full), envelope_id: "QQ+20314".parse().ok(), ..Wishes::NONE };
     assert_eq!(sent(&full, Some("mark01"), true), format!("MAIL FROM:<> RET=FULL ENVID=QQ+20314|{asked}"));
     let only_full = Wishes { envelope_id: None, ..full.clone() };

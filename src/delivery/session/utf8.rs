@@ -5,7 +5,7 @@
 //! refused: a recipient for itself, a sender for all. A header beyond ASCII is refused for all, too: what could be written
 //! otherwise (RFC 6857) breaks signatures and replies.
 
-use crate::message::Mailbox;
+use crate::message::{Domain, Mailbox};
 use crate::outcome::{EnhancedCode, Reply};
 
 /// A local part that this host cannot be told.
@@ -28,7 +28,7 @@ fn text_in_ascii(address: &str) -> Result<Option<String>, NotAscii> {
     if !local.is_ascii() {
         return Err(NotAscii);
     }
-    let domain = idna::domain_to_ascii(domain).map_err(|_| NotAscii)?;
+    let domain: Domain = idna::domain_to_ascii(domain).ok().and_then(|domain| domain.parse().ok()).ok_or(NotAscii)?;
     Ok(Some(format!("{local}@{domain}")))
 }
 

@@ -26,14 +26,14 @@ use self::original::original;
 use self::people::{for_people, general};
 use self::programs::for_programs;
 use self::text::{date, field, word};
-use self::texts::fill;
 pub use self::texts::Texts;
+use self::texts::fill;
 pub use self::told::{due_delay_reports, is_told, next_delay_report, relays_to_tell};
 use crate::clock::Wall;
+use crate::message::Mailbox;
 use crate::message::encoding::{encoded_words, quoted_printable};
 use crate::message::wishes::OriginalRecipient;
 use crate::message::xtext::Xtext;
-use crate::message::Mailbox;
 
 /// What a report is made of.
 #[derive(Clone, Copy, Debug)]

@@ -24,19 +24,25 @@ fn in_language(input: &ReportInput<'_>, language: &Language, is_whole: bool) -> 
             continue;
         }
         out.push_str("\r\n");
-        line(&mut out, match action {
-            Action::Failed if input.is_double_bounce => &language.double_bounce,
-            Action::Failed => &language.failed,
-            Action::Delayed => &language.delayed,
-            Action::Relayed => &language.relayed,
-        });
+        line(
+            &mut out,
+            match action {
+                Action::Failed if input.is_double_bounce => &language.double_bounce,
+                Action::Failed => &language.failed,
+                Action::Delayed => &language.delayed,
+                Action::Relayed => &language.relayed,
+            },
+        );
         these.for_each(|one| about(&mut out, input, one, language));
         out.push_str("\r\n");
-        line(&mut out, match action {
-            Action::Failed => &language.end_failed,
-            Action::Delayed => &language.end_delayed,
-            Action::Relayed => &language.end_relayed,
-        });
+        line(
+            &mut out,
+            match action {
+                Action::Failed => &language.end_failed,
+                Action::Delayed => &language.end_delayed,
+                Action::Relayed => &language.end_relayed,
+            },
+        );
     }
     line(&mut out, if is_whole { &language.message_follows } else { &language.header_follows });
     out

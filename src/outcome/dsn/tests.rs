@@ -53,8 +53,16 @@ fn refused<'a>(address: &'a Mailbox, reply: &'a str) -> Reported<'a> {
 #[test]
 fn a_report_has_three_parts_with_the_fields_of_rfc_3464() {
     let (a, b) = (mailbox("a@b.example"), mailbox("c@d.example"));
-    let expired =
-        Reported { address: &b, original: None, action: Action::Failed, expired: true, reply: None, host: None, last_attempt: None, returned: None };
+    let expired = Reported {
+        address: &b,
+        original: None,
+        action: Action::Failed,
+        expired: true,
+        reply: None,
+        host: None,
+        last_attempt: None,
+        returned: None,
+    };
     let raw = of(
         b"Subject: hello\r\nFrom: x@acme.example\r\n\r\nsecret body\r\n",
         &[refused(&a, "550 5.1.1 no such user"), expired],
@@ -95,8 +103,16 @@ fn status_follows_from_the_reply() {
         (None, true, "4.4.7"),
         (None, false, "5.0.0"),
     ] {
-        let failed =
-            Reported { address: &address, original: None, action: Action::Failed, expired, reply, host: None, last_attempt: None, returned: None };
+        let failed = Reported {
+            address: &address,
+            original: None,
+            action: Action::Failed,
+            expired,
+            reply,
+            host: None,
+            last_attempt: None,
+            returned: None,
+        };
         assert_eq!(programs::status(&failed), status, "{reply:?}");
     }
 }
@@ -104,10 +120,8 @@ fn status_follows_from_the_reply() {
 #[test]
 fn what_the_operator_ended_says_so_and_blames_no_address() {
     let address = mailbox("a@b.example");
-    let failed = Reported {
-        returned: Some("customer asked\r\nBcc: x@example.org"),
-        ..refused(&address, "450 4.7.1 try later")
-    };
+    let failed =
+        Reported { returned: Some("customer asked\r\nBcc: x@example.org"), ..refused(&address, "450 4.7.1 try later") };
     let raw = of(b"Subject: x\r\n\r\n", &[failed]);
     assert!(raw.contains("Status: 5.7.0\r\n"), "{raw}");
     assert!(raw.contains("Diagnostic-Code: x-remuda; ended by the operator: customer asked Bcc:"), "{raw}");

@@ -214,19 +214,13 @@ impl Dispatcher {
     /// An attempt is over, or another act, and this one was to follow it.
     pub(super) async fn follow_up(self: Arc<Self>, id: EntryId, act: Arc<Act>) {
         let claims = Claims { dispatcher: &self, ids: vec![id] };
-        if matches!(*act, Act::Warn(_)) {
-            match self.act_on_claimed(claims, &act).await {
-                Ok(_) => tracing::debug!(%id, "the sender is told that its mail is late"),
-                Err(error) => tracing::error!(%id, error, "the sender could not be told that its mail is late"),
-            }
-            return;
-        }
         match self.act_on_claimed(claims, &act).await {
+            Ok(_) if matches!(*act, Act::Warn(_)) => tracing::debug!(%id, "its sender is told that it is late"),
             Ok(came) => {
                 let came = came.first().map_or("", |(_, came)| came.as_str());
                 tracing::info!(%id, came, "an operator's act follows the attempt it waited for");
             }
-            Err(error) => tracing::error!(%id, error, "an operator's act could not follow the attempt it waited for"),
+            Err(error) => tracing::error!(%id, error, "what was to follow an attempt could not be done"),
         }
     }
 

@@ -34,7 +34,12 @@ impl Dispatcher {
     ///
     /// A DSN is new mail and may find no space. Then the recipients it was about go back to waiting: they are tried, and
     /// reported, again later; nobody is dropped without a report.
-    pub(super) async fn write_down(&self, before: &Entry, entry: &mut Entry, settled: &mut Settled) -> Option<NewReport> {
+    pub(super) async fn write_down(
+        &self,
+        before: &Entry,
+        entry: &mut Entry,
+        settled: &mut Settled,
+    ) -> Option<NewReport> {
         self.keep_undeliverable(before, settled).await;
         if let Some(report) = self.report_of_end(before, settled) {
             let mut batch = self.batch(entry, settled);

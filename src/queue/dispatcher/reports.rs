@@ -53,8 +53,9 @@ impl Dispatcher {
                     let is_told = dsn::relays_to_tell(&decided.wishes, settled.dsn_passed);
                     is_told.then(|| self.reported(entry, decided, Action::Relayed))
                 }
-                _ => dsn::is_told(&decided.wishes, Action::Failed)
-                    .then(|| self.reported(entry, decided, Action::Failed)),
+                _ => {
+                    dsn::is_told(&decided.wishes, Action::Failed).then(|| self.reported(entry, decided, Action::Failed))
+                }
             })
             .collect();
         self.report(entry, sender, &recipients)

@@ -44,7 +44,15 @@ impl Connector for Scripted {
             let answers = order.recipients.iter().map(|to| (self.script)(n, to.address.as_str()));
             let answers = answers.map(|reply| Answer::Reply(Stage::EndOfData, reply)).collect();
             let here = Some(std::net::SocketAddr::from(([127, 0, 0, 1], 25)));
-            Report { local: here, remote: here, host: None, reused: false, answers, dsn_passed: false, latency: Duration::ZERO }
+            Report {
+                local: here,
+                remote: here,
+                host: None,
+                reused: false,
+                answers,
+                dsn_passed: false,
+                latency: Duration::ZERO,
+            }
         })
     }
 }
