@@ -35,6 +35,7 @@ use crate::ingress::{IngressStats, Intake};
 use crate::live::task;
 use crate::orders;
 use crate::outcome::classify::Classifier;
+use crate::outcome::dsn::Texts;
 use crate::queue::core::Core;
 use crate::queue::dispatcher::{self, Dispatcher, Parts};
 use crate::reputation;
@@ -300,6 +301,7 @@ struct Outside {
     resolver: Arc<Resolver>,
     policies: Arc<Policies>,
     classifier: Arc<Classifier>,
+    texts: Texts,
     metrics: Arc<Metrics>,
     directory: Option<Arc<Directory>>,
 }
@@ -320,6 +322,7 @@ impl Outside {
             policies,
             resolver,
             classifier: Arc::new(classifier(config)?),
+            texts: Texts::load(config.reports.template.as_deref()).map_err(StartError::Other)?,
             metrics: Arc::new(Metrics::new().map_err(|e| other(&e))?),
             directory: directory(config)?,
         })
@@ -375,6 +378,7 @@ fn recover(
         connector: outside.connector,
         resolver: outside.resolver,
         classifier: outside.classifier,
+        texts: outside.texts,
         metrics: outside.metrics,
         directory: outside.directory,
         seed: seed.wrapping_add(1),

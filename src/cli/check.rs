@@ -9,6 +9,7 @@ use crate::feedback::keys;
 use crate::ingress::{tls, users};
 use crate::monitor::keys as zone_keys;
 use crate::outcome::classify::Classifier;
+use crate::outcome::dsn::Texts;
 use crate::outcome::rules::RuleError;
 use crate::signing::Keys;
 
@@ -92,6 +93,11 @@ pub(super) fn load(path: &Path) -> Option<Checked> {
     });
     let certificates = tls::read(&named.certificates).into_iter().filter_map(|(_, _, read)| read.err());
     let certificates: Vec<String> = certificates.map(|error| error.to_string()).collect();
+    let texts = loaded.as_ref().map_or(Ok(()), |loaded| {
+        let at = loaded.config.origins.get("reports.template").map(|at| format!("{at}: reports.template: "));
+        let read = Texts::load(loaded.config.reports.template.as_deref()).map(drop);
+        read.inspect_err(|error| eprintln!("{}{error}", at.unwrap_or_default()))
+    });
     let (zone_keys, later) = (zone_keys(named), Found::of(&named.read_later));
     if loaded.is_err() {
         // Where it does not come to more, this as well.
@@ -101,7 +107,7 @@ pub(super) fn load(path: &Path) -> Option<Checked> {
         .as_ref()
         .map_or(Ok(()), |loaded| Keys::load(&loaded.config).map(drop).inspect_err(|error| eprintln!("{error}")));
     users.ok()?;
-    signing.ok()?;
+    (signing.ok()?, texts.ok()?);
     Some(Checked {
         loaded: loaded.ok()?,
         classifier: classifier.ok()?,

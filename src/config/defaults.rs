@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{
-    Admin, Anonymous, Assignment, AuthMode, Automation, BackOff, Binding, Classify, Config, Day, Delivery, Dns,
-    DomainPattern, EhloName, FailoverReason, FeedKind, FeedMetric, Injection, Ipv6Names, Limits, Listener, Log, LogFormat,
-    Member, Monitor, Pace, Pool, Prediction, Provider, Queue, Reputation, SenderCheck, Server, SpfPolicy, Spread, Tenant,
-    TenantMatch, Timeouts, TlsMode, UnknownPolicy, WarmupRules, Window,
+    Admin, Anonymous, Assignment, AuthMode, Automation, BackOff, Binding, Classify, Config, Convert, Day, Delivery,
+    Dns, DomainPattern, DoubleBounce, EhloName, FailoverReason, FeedKind, FeedMetric, Injection, Ipv6Names, Limits,
+    Listener, Log, LogFormat, Member, Monitor, Pace, Pool, Prediction, Provider, Queue, Reports, Reputation, SenderCheck,
+    Server, SpfPolicy, Spread, Tenant, TenantMatch, Timeouts, TlsMode, UnknownPolicy, WarmupRules, Window,
 };
 use crate::message::{BindingName, Domain, PoolName, ProviderName, TenantName};
 
@@ -227,6 +227,7 @@ impl Config {
             log: Log::default(),
             classify: Classify::default(),
             feedback: None,
+            reports: Reports::default(),
             origins: Arc::default(),
         }
     }
@@ -370,7 +371,14 @@ impl Default for Queue {
             bounce_lifetime: days(1),
             sticky_tries: 3,
             max_attempts_in_flight: 2000,
+            delay_warning: Vec::new(),
         }
+    }
+}
+
+impl Default for Reports {
+    fn default() -> Self {
+        Self { template: None, double_bounce: DoubleBounce::Drop, max_returned_bytes: 50 << 10 }
     }
 }
 
@@ -383,6 +391,8 @@ impl Default for Delivery {
             max_outbound_connections: 20,
             messages_per_connection: 100,
             recipients_per_message: 100,
+            chunking: true,
+            convert: Convert::Unsigned,
             keep_idle: seconds(5),
             max_connection_age: minutes(5),
             tls: super::TlsPolicy::Opportunistic,

@@ -22,6 +22,14 @@ pub struct Queue {
     pub sticky_tries: u8,
     /// Attempts in flight over all bindings. Default 2000.
     pub max_attempts_in_flight: usize,
+    /// After how long a sender is told that mail still waits, once for each, in rising order. Default none: then only
+    /// those are told who asked with `NOTIFY=DELAY`, after [`Queue::DELAY_ASKED`].
+    pub delay_warning: Vec<Duration>,
+}
+
+impl Queue {
+    /// After how long those are told of a delay who asked for it, where `delay_warning` names nothing.
+    pub const DELAY_ASKED: Duration = Duration::from_secs(4 * 3600);
 }
 
 /// `[delivery]`: how we talk to receivers.
@@ -39,6 +47,10 @@ pub struct Delivery {
     pub messages_per_connection: u32,
     /// Recipients per transaction where nothing more specific is set. Default 100.
     pub recipients_per_message: u32,
+    /// Whether the message goes by BDAT where the host offers CHUNKING (RFC 3030). Default true.
+    pub chunking: bool,
+    /// Whether eight-bit mail is encoded for hosts without 8BITMIME. Default where no foreign signature breaks.
+    pub convert: Convert,
     /// How long an unused connection is kept. Default 5 s.
     pub keep_idle: Duration,
     /// Oldest age of a connection. Default 5 min.
@@ -70,6 +82,17 @@ pub enum TlsPolicy {
     Required,
     /// Always, with a certificate of a known authority for the host's name.
     Verified,
+}
+
+/// `[delivery] convert`: eight-bit mail for a host without 8BITMIME (RFC 6152 §3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Convert {
+    /// It is refused.
+    Never,
+    /// It is encoded anew unless that breaks a DKIM signature of somebody else.
+    Unsigned,
+    /// It is encoded anew also then.
+    Always,
 }
 
 /// `[delivery.timeouts]`: client time-outs, RFC 5321 §4.5.3.2.

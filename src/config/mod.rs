@@ -24,6 +24,7 @@ mod origins;
 mod pool;
 pub mod raw;
 pub(crate) mod read;
+mod reports;
 mod reputation;
 mod routing;
 mod server;
@@ -38,7 +39,7 @@ pub use admin::{Admin, AdminTls, AdminToken, Anonymous, Role};
 pub use alerts::{AlertLimits, AlertName, AlertRule, Alertmanager, Alerts, Credentials, SecretUrl, Severity, Webhook};
 pub use binding::{Binding, EhloName, Limits, Rate, SocksLogin, Via};
 pub use check::{Holds, LaterFile, Loaded, Mistake, Mistakes, NamedFiles, SourceFile, ZoneKeyFile};
-pub use delivery::{BackOff, Delivery, Queue, Timeouts, TlsPolicy, Window};
+pub use delivery::{BackOff, Convert, Delivery, Queue, Timeouts, TlsPolicy, Window};
 pub use feedback::Feedback;
 pub use feeds::{Feed, FeedAuth, FeedKind, FeedMetric, FeedRows, FeedScope};
 pub use injection::{Injection, InjectionToken};
@@ -47,6 +48,7 @@ pub(crate) use mistake::suggest;
 pub use monitor::{CodeMeaning, Families, HEAVY, Ipv6Names, Monitor, Probe, SpfPolicy, Zone, ZoneCode, ZoneKind};
 pub use origins::{Origin, Origins};
 pub use pool::{FailoverReason, HourShares, Member, Pace, Pool, Spread};
+pub use reports::{DoubleBounce, Reports};
 pub use reputation::{Automation, Prediction, Reputation};
 pub use routing::{DestinationRoute, Dns, DomainPattern, Host, HostPort, Provider, Region};
 pub use server::{Assignment, Classify, Day, Log, LogFormat, Server, UnknownPolicy};
@@ -116,6 +118,8 @@ pub struct Config {
     pub alerts: Alerts,
     /// `[feedback]`, where bounces and complaints are taken back
     pub feedback: Option<Feedback>,
+    /// `[reports]`
+    pub reports: Reports,
     /// Where each key was written
     pub origins: Arc<Origins>,
 }

@@ -1,6 +1,6 @@
 //! From the banner to what the host offers, as a machine without a socket (RFC 5321 §3.1, §3.2).
 
-use std::num::NonZeroU64;
+use std::num::{NonZeroU32, NonZeroU64};
 
 use super::Answer;
 use crate::outcome::failure::FailureKind;
@@ -23,6 +23,14 @@ pub struct Capabilities {
     pub starttls: bool,
     /// REQUIRETLS, RFC 8689.
     pub require_tls: bool,
+    /// CHUNKING, RFC 3030.
+    pub chunking: bool,
+    /// SMTPUTF8, RFC 6531.
+    pub utf8: bool,
+    /// LIMITS RCPTMAX: recipients of one transaction (RFC 9422 §4.2).
+    pub rcpt_max: Option<NonZeroU32>,
+    /// LIMITS MAILMAX: transactions of one connection (RFC 9422 §4.1).
+    pub mail_max: Option<NonZeroU32>,
 }
 
 impl Capabilities {
@@ -42,12 +50,31 @@ impl Capabilities {
                 found.starttls = true;
             } else if keyword.eq_ignore_ascii_case("REQUIRETLS") {
                 found.require_tls = true;
+            } else if keyword.eq_ignore_ascii_case("CHUNKING") {
+                found.chunking = true;
+            } else if keyword.eq_ignore_ascii_case("SMTPUTF8") {
+                found.utf8 = true;
+            } else if keyword.eq_ignore_ascii_case("LIMITS") {
+                words.for_each(|word| found.read_limit(word));
             } else if keyword.eq_ignore_ascii_case("SIZE") {
                 found.size = true;
                 found.size_limit = words.next().and_then(|octets| octets.parse().ok());
             }
         }
         found
+    }
+
+    /// One limit; those of other names are none of ours, and a value that is no number is none at all (RFC 9422 §3).
+    fn read_limit(&mut self, word: &str) {
+        let Some((name, value)) = word.split_once('=') else { return };
+        let limit = if name.eq_ignore_ascii_case("RCPTMAX") {
+            &mut self.rcpt_max
+        } else if name.eq_ignore_ascii_case("MAILMAX") {
+            &mut self.mail_max
+        } else {
+            return;
+        };
+        *limit = value.parse().ok();
     }
 }
 
@@ -158,7 +185,28 @@ mod tests {
         dsn: false,
         starttls: false,
         require_tls: false,
+        chunking: false,
+        utf8: false,
+        rcpt_max: None,
+        mail_max: None,
     };
+
+    #[test]
+    fn limits_are_read_where_they_are_numbers_above_zero() {
+        let table = [
+            ("LIMITS RCPTMAX=20 MAILMAX=5", Some(20), Some(5)),
+            ("limits rcptmax=1 OTHER=9 RCPTDOMAINMAX=1", Some(1), None),
+            ("LIMITS RCPTMAX=0 MAILMAX=-1", None, None),
+            ("LIMITS RCPTMAX MAILMAX=99999999999", None, None),
+            ("LIMITS", None, None),
+        ];
+        for (line, rcpt_max, mail_max) in table {
+            let offers = Capabilities::from_lines(["host.example", line, "CHUNKING", "SMTPUTF8"]);
+            let limits = (offers.rcpt_max.map(NonZeroU32::get), offers.mail_max.map(NonZeroU32::get));
+            assert_eq!(limits, (rcpt_max, mail_max), "{line}");
+            assert!(offers.chunking && offers.utf8 && !offers.pipelining);
+        }
+    }
 
     fn greet(replies: &[Reply]) -> (String, Greeted) {
         let mut out = Vec::new();

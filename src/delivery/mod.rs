@@ -1,17 +1,21 @@
 //! From a bound address to the remote MX.
 //!
 //! [`mx`] finds the hosts of a recipient domain and their addresses ([`plan`], [`site`] and [`breaker`] decide, pure),
-//! [`connect`] binds the binding's source address and connects ([`egress`] where that address is another host's), [`greeting`], [`session`] and [`dot`] (pure) are the
-//! client's side of the dialogue, [`tls`] says what is demanded of its safety, [`client`] runs it over a socket, [`reuse`] keeps idle connections by route, [`direct`] puts them
+//! [`connect`] binds the binding's source address and connects ([`egress`] where that address is another host's),
+//! [`greeting`], [`session`] and [`dot`] (pure) are the client's side of the dialogue, [`convert`] (pure) makes eight-bit mail
+//! fit for hosts that cannot take it, [`learned`] (pure) remembers what hosts taught, [`policy`] and [`tls`] say what is
+//! demanded of its safety, [`client`] runs it over a socket, [`reuse`] keeps idle connections by route, [`direct`] puts them
 //! together. [`Connector`] stands between the queue and all of it, so that the simulation can take its place.
 
 pub mod breaker;
 pub mod client;
 pub mod connect;
+pub mod convert;
 pub mod direct;
 pub mod dot;
 pub mod egress;
 pub mod greeting;
+pub mod learned;
 pub mod mx;
 pub mod plan;
 pub mod policy;
@@ -69,6 +73,8 @@ pub struct Order {
     pub wishes: Wishes,
     /// Messages after which the connection is closed.
     pub messages_per_connection: u32,
+    /// Makes our own signatures again where the message has to be converted; `None` where there are none.
+    pub resign: Option<Arc<dyn convert::Resign>>,
 }
 
 /// What became of an attempt.
@@ -84,8 +90,11 @@ pub struct Report {
     pub reused: bool,
     /// TLS with that host.
     pub tls: TlsReport,
-    /// Answers, one per recipient of the order, in order.
+    /// Answers to the recipients of the order, in order. Those behind the last one were not reached: they wait as if they
+    /// had not been part of the order.
     pub answers: Vec<Answer>,
+    /// The host took what was asked for in terms of DSN, and with it the duty to report (RFC 3461 §5.2.2).
+    pub dsn_passed: bool,
     /// From the start of the attempt to its last reply.
     pub latency: Duration,
 }
@@ -117,6 +126,10 @@ pub trait Connector: Send + Sync + 'static {
     fn retire(&self, _binding: &crate::message::BindingName) {}
     /// Takes over another configuration: connections that are not as it has them are closed when they idle.
     fn reconfigure(&self, _config: &Config) {}
+    /// Messages after which this destination was found to end a connection, as long as that is believed.
+    fn learned_messages(&self, _destination: &crate::message::DestinationName) -> Option<u32> {
+        None
+    }
     /// Connections of a binding that are open, idle ones included.
     fn open(&self, _binding: &crate::message::BindingName) -> usize {
         0

@@ -9,10 +9,10 @@ use hickory_resolver::proto::op::{Message, ResponseCode};
 use hickory_resolver::proto::rr::rdata::{A, AAAA, MX, SOA};
 use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 use parking_lot::Mutex;
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, UdpSocket};
 
-use crate::config::{Binding, Delivery, Timeouts, TlsPolicy};
+use crate::config::{Binding, Convert, Delivery, Timeouts, TlsPolicy};
 
 /// Defaults for loopback: private addresses allowed by pinned plans only, generous time-outs.
 pub(super) fn delivery() -> Delivery {
@@ -23,6 +23,8 @@ pub(super) fn delivery() -> Delivery {
         max_addresses: 5,
         max_outbound_connections: 20,
         messages_per_connection: 100,
+        chunking: true,
+        convert: Convert::Unsigned,
         recipients_per_message: 100,
         keep_idle: long,
         max_connection_age: long,
@@ -161,6 +163,13 @@ async fn serve(
         let command = line.trim_end().to_owned();
         seen.lock().commands.push(command.clone());
         let Some(reply) = script(&command) else { return Ok(()) };
+        // Who does not know the command does not know that octets follow.
+        let octets = command.strip_prefix("BDAT ").and_then(|rest| rest.split(' ').next()?.parse::<usize>().ok());
+        if let Some(octets) = octets.filter(|_| !reply.starts_with("50")) {
+            let mut body = vec![0; octets];
+            stream.read_exact(&mut body).await?;
+            seen.lock().bodies.push(String::from_utf8_lossy(&body).into_owned());
+        }
         stream.write_all(reply.as_bytes()).await?;
         stream.flush().await?;
         if let Some(config) = tls.as_ref().filter(|_| command == "STARTTLS" && reply.starts_with("220")) {

@@ -8,7 +8,7 @@
 
 use bytes::Bytes;
 
-use super::{Refusal, Transaction, http};
+use super::{Refusal, Transaction};
 use crate::assignment::{Assigner, Mail, entries};
 use crate::clock::Wall;
 use crate::config::{Queue, UnknownPolicy};

@@ -109,9 +109,16 @@ pub struct EntryState {
     /// end. Empty where return paths are not rewritten.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub return_paths: Vec<ReturnPath>,
+    /// How often its sender was told that it still waits.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub delay_reports: u8,
     /// Kept back by an operator. One whose end has come is none any more: ask [`EntryState::held_at`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held: Option<Hold>,
+}
+
+fn is_zero(count: &u8) -> bool {
+    *count == 0
 }
 
 impl From<ForwardPath> for Recipient {

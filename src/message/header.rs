@@ -123,6 +123,11 @@ impl<'a> Field<'a> {
         self.colon.map_or(&[], |colon| field_name(&self.raw[..colon]))
     }
 
+    /// All its octets, continuation lines and last line end included.
+    pub fn raw(&self) -> &'a [u8] {
+        self.raw
+    }
+
     /// Whether the name is `name`, in any case.
     pub fn is(&self, name: &str) -> bool {
         self.name().eq_ignore_ascii_case(name.as_bytes())

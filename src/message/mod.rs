@@ -1,6 +1,7 @@
 //! What travels: names and ids, mail addresses, the envelope, trace headers.
 
 pub mod address;
+pub mod encoding;
 pub mod envelope;
 pub mod header;
 pub mod id;

@@ -1,8 +1,10 @@
-//! (shell) Reads the operator's rule files from disk; everything they mean is decided in [`super::rules`].
+//! (shell) Reads the operator's files from disk: rules, whose meaning is decided in [`super::rules`], and the texts of
+//! reports ([`super::dsn`]).
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::classify::Classifier;
+use super::dsn::Texts;
 use super::rules::{RuleError, RuleFile};
 
 impl Classifier {
@@ -31,5 +33,18 @@ impl Classifier {
                 Err(errors)
             }
         }
+    }
+}
+
+impl Texts {
+    /// The texts in this file, or the shipped ones.
+    ///
+    /// # Errors
+    /// What is wrong with the file, in words.
+    pub fn load(path: Option<&Path>) -> Result<Self, String> {
+        let Some(path) = path else { return Ok(Self::default()) };
+        let name = path.display();
+        let text = std::fs::read_to_string(path).map_err(|error| format!("{name}: cannot be read: {error}"))?;
+        Self::parse(&text).map_err(|error| format!("{name}: {error}"))
     }
 }

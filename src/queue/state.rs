@@ -17,7 +17,7 @@ use smallvec::SmallVec;
 
 use crate::clock::Wall;
 use crate::config;
-use crate::message::{BindingName, Entry, Mailbox};
+use crate::message::{BindingName, Entry, Mailbox, RecipientWishes};
 use crate::outcome::{Cause, Disposition, NextBinding, Outcome, Scope};
 use crate::scheduler::retry::Backoff;
 
@@ -49,6 +49,8 @@ pub struct Answered {
 pub struct Decided {
     /// Who.
     pub address: Mailbox,
+    /// What the client asked for with RCPT.
+    pub wishes: RecipientWishes,
     /// Delivered, bounced or expired.
     pub disposition: Disposition,
     /// The reply or failure as text.
@@ -66,10 +68,12 @@ pub struct Settled {
     pub decided: Vec<Decided>,
     /// Whether any recipient still waits. If not, the entry is to be removed.
     pub waits: bool,
+    /// The host took the duty to report on those delivered (RFC 3461 §5.2.2).
+    pub dsn_passed: bool,
 }
 
 impl Settled {
-    /// Those to be reported to the sender.
+    /// Those it did not reach; to be reported to the sender unless that was not wanted.
     pub fn failed(&self) -> impl Iterator<Item = &Decided> {
         self.decided.iter().filter(|d| d.disposition != Disposition::Delivered)
     }
@@ -108,6 +112,7 @@ pub fn settle(
             }
             disposition => settled.decided.push(Decided {
                 address: recipient.address.clone(),
+                wishes: recipient.wishes.clone(),
                 disposition,
                 text: Some(answer.text.clone()),
                 host: answer.host.clone(),
@@ -142,6 +147,7 @@ pub fn settle(
 pub fn expire(entry: &mut Entry) -> Vec<Decided> {
     let give_up = |recipient: crate::message::Recipient| Decided {
         address: recipient.address,
+        wishes: recipient.wishes,
         disposition: Disposition::Expired,
         text: recipient.state.last_reply,
         host: recipient.state.last_host,
@@ -285,6 +291,7 @@ mod tests {
             bounce_lifetime: Duration::from_secs(86_400),
             sticky_tries: 3,
             max_attempts_in_flight: 100,
+            delay_warning: Vec::new(),
         }
     }
 

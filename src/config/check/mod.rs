@@ -16,6 +16,7 @@ mod later;
 mod listener;
 mod monitor;
 mod pool;
+mod reports;
 mod reputation;
 mod routing;
 mod sections;
@@ -175,6 +176,7 @@ impl Context<'_> {
         let state_dir = server.as_ref().map(|server| server.state_dir.clone()).unwrap_or_default();
         let feedback = self.feedback(file, &state_dir, &assignment, &tenants);
         self.check_untrusting_listeners(file, feedback.is_some());
+        let reports = self.reports(file);
         Some(Config {
             server: server?,
             listeners,
@@ -202,6 +204,7 @@ impl Context<'_> {
             feeds,
             alerts,
             feedback,
+            reports,
             origins: Arc::default(),
         })
     }

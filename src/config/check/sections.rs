@@ -114,15 +114,17 @@ impl Context<'_> {
         self.within(&raw.retry_factor, 1.0, 100.0);
         self.within(&raw.retry_jitter, 0.0, 0.5);
         self.at_least_one(&raw.max_attempts_in_flight);
+        let lifetime = raw.lifetime.or(default.lifetime);
         let queue = Queue {
             retry_first: raw.retry_first.or(default.retry_first),
             retry_factor: raw.retry_factor.or(default.retry_factor),
             retry_max: raw.retry_max.or(default.retry_max),
             retry_jitter: raw.retry_jitter.or(default.retry_jitter),
-            lifetime: raw.lifetime.or(default.lifetime),
+            lifetime,
             bounce_lifetime: raw.bounce_lifetime.or(default.bounce_lifetime),
             sticky_tries: raw.sticky_tries.or(default.sticky_tries),
             max_attempts_in_flight: raw.max_attempts_in_flight.or(default.max_attempts_in_flight),
+            delay_warning: self.delay_warning(&raw, lifetime),
         };
         let first = (queue.retry_first, place_of(&raw.retry_first));
         self.not_above(first, (queue.retry_max, place_of(&raw.retry_max)), "retry_first is longer than retry_max");
@@ -156,6 +158,8 @@ impl Context<'_> {
             max_outbound_connections: raw.max_outbound_connections.or(default.max_outbound_connections),
             messages_per_connection: raw.messages_per_connection.or(default.messages_per_connection),
             recipients_per_message: raw.recipients_per_message.or(default.recipients_per_message),
+            chunking: raw.chunking.or(default.chunking),
+            convert: raw.convert.or(default.convert),
             keep_idle: raw.keep_idle.or(default.keep_idle),
             max_connection_age: raw.max_connection_age.or(default.max_connection_age),
             tls: raw.tls.or(default.tls),

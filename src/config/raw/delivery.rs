@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use crate::config::TlsPolicy;
-use crate::config::read::{table, words};
+use crate::config::{Convert, TlsPolicy};
+use crate::config::read::{List, table, words};
+
+words!(Convert { "never" => Convert::Never, "unsigned" => Convert::Unsigned, "always" => Convert::Always });
 
 table!(pub(in crate::config) Queue {
     retry_first: Duration,
@@ -14,6 +16,7 @@ table!(pub(in crate::config) Queue {
     bounce_lifetime: Duration,
     sticky_tries: u8,
     max_attempts_in_flight: usize,
+    delay_warning: List<Duration>,
 });
 
 table!(pub(in crate::config) Delivery {
@@ -23,6 +26,8 @@ table!(pub(in crate::config) Delivery {
     max_outbound_connections: u32,
     messages_per_connection: u32,
     recipients_per_message: u32,
+    chunking: bool,
+    convert: Convert,
     keep_idle: Duration,
     max_connection_age: Duration,
     tls: TlsPolicy,

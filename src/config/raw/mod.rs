@@ -15,6 +15,7 @@ mod injection;
 mod listener;
 mod monitor;
 mod pool;
+mod reports;
 mod reputation;
 mod routing;
 mod server;
@@ -33,6 +34,7 @@ pub(super) use self::injection::Injection;
 pub(super) use self::listener::{Certificate, Listener};
 pub(super) use self::monitor::{Family, Meaning, Monitor, Zone, ZoneCode};
 pub(super) use self::pool::{Member, Pool};
+pub(super) use self::reports::{Fate, Reports};
 pub(super) use self::reputation::{Prediction, Reputation};
 pub(super) use self::routing::{DestinationRoute, Dns, Provider, Region};
 pub(super) use self::server::{Assignment, Classify, Day, Log, Server};
@@ -73,6 +75,7 @@ table!(pub(in crate::config) File {
     log: Log,
     classify: Classify,
     feedback: Feedback,
+    reports: Reports,
 });
 
 impl File {

@@ -1,4 +1,5 @@
-//! The message on its way out: head and body from where they lie, block by block.
+//! The message on its way out: head and body from where they lie, block by block; with dots doubled and a final dot, or as
+//! one chunk.
 
 use std::io::{self, IoSlice};
 
@@ -20,7 +21,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// head ends with a line, so the body begins one of its own: both are stuffed by themselves.
     pub(super) async fn send_body(&mut self, mail: &Mail<'_>, timeouts: &Timeouts) -> Result<(), Broken> {
         let message = dot::pieces(mail.head).chain(dot::pieces(mail.body));
-        let mut rest = message.chain(std::iter::once(dot::terminator(mail.body)));
+        self.send_pieces(message.chain(std::iter::once(dot::terminator(mail.body))), timeouts).await
+    }
+
+    /// Sends the command that waits in `output` and the octets it announces.
+    pub(super) async fn send_chunk(&mut self, mail: &Mail<'_>, timeouts: &Timeouts) -> Result<(), Broken> {
+        let command = std::mem::take(&mut self.output);
+        let [head, body, end] = mail.octets();
+        let pieces = [&command, head, body, end].into_iter().filter(|piece| !piece.is_empty());
+        let sent = self.send_pieces(pieces, timeouts).await;
+        // Its room is used again.
+        self.output = command;
+        self.output.clear();
+        sent
+    }
+
+    async fn send_pieces<'a>(
+        &mut self,
+        mut rest: impl Iterator<Item = &'a [u8]>,
+        timeouts: &Timeouts,
+    ) -> Result<(), Broken> {
         loop {
             let mut block: SmallVec<[IoSlice<'_>; PIECES]> = rest.by_ref().take(PIECES).map(IoSlice::new).collect();
             if block.is_empty() {

@@ -18,7 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::Answer;
 use super::greeting::{Capabilities, Greeted, Greeting};
-use super::session::{After, Mail, Step, Transaction};
+use super::session::{After, Before, Lost, Mail, Step, Transaction};
 use crate::config::Timeouts;
 use crate::outcome::failure::FailureKind;
 use crate::outcome::reply::ReplyParser;
@@ -35,6 +35,8 @@ pub struct Connection<S> {
     output: Vec<u8>,
     offers: Capabilities,
     after: After,
+    /// A message went over it before.
+    used: bool,
 }
 
 /// What STARTTLS came to.
@@ -55,9 +57,11 @@ pub struct Transacted {
     pub answers: Vec<Answer>,
     /// The connection was dead or of no use before MAIL was answered: nothing has happened at the peer.
     pub stale: bool,
-    /// The host refused the envelope id and then would not go on: nothing has happened, and without it, over another
-    /// connection, the mail may pass.
-    pub lost_over_dsn: bool,
+    /// What the host offers and could not bear: nothing has happened, and without it, over another connection, the mail
+    /// may pass.
+    pub lost: Option<Lost>,
+    /// The host took what was said in terms of DSN.
+    pub dsn_passed: bool,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
@@ -82,6 +86,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             output: Vec::with_capacity(512),
             offers: Capabilities::default(),
             after: After::Clean,
+            used: false,
         }
     }
 
@@ -130,9 +135,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.offers
     }
 
-    /// From now on no parameters of DSN, whatever the host offers.
-    pub fn distrust_dsn(&mut self) {
-        self.offers.dsn = false;
+    /// From now on without what the host offers and cannot bear.
+    pub fn distrust(&mut self, what: Lost) {
+        match what {
+            Lost::Dsn => self.offers.dsn = false,
+            Lost::Chunking => self.offers.chunking = false,
+        }
     }
 
     /// Whether another message may follow.
@@ -153,18 +161,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Delivers one message.
     pub async fn transact(&mut self, mail: Mail<'_>, timeouts: &Timeouts) -> Transacted {
         self.output.clear();
-        let reset = self.after == After::Reset;
+        let before_mail = match self.after {
+            After::Reset => Before::Reset,
+            _ if self.used => Before::Clean,
+            _ => Before::Nothing,
+        };
         // Were this future dropped half-way, the connection would be in nobody knows which state.
         let before = std::mem::replace(&mut self.after, After::Close);
-        let (mut transaction, mut step) = Transaction::begin(mail, self.offers, reset, &mut self.output);
+        let (mut transaction, mut step) = Transaction::begin(mail, self.offers, before_mail, &mut self.output);
         if step == Step::Done {
             self.after = before;
-            return Transacted { answers: transaction.finish().0, stale: false, lost_over_dsn: false };
+            return Transacted { answers: transaction.finish().0, stale: false, lost: None, dsn_passed: false };
         }
+        self.used = true;
         let mut stale = false;
         while step != Step::Done {
             if step == Step::SendBody {
-                match self.send_body(&mail, timeouts).await {
+                let sent = match transaction.sends_chunk() {
+                    true => self.send_chunk(&mail, timeouts).await,
+                    false => self.send_body(&mail, timeouts).await,
+                };
+                match sent {
                     Ok(()) => transaction.body_sent(),
                     Err((kind, detail)) => {
                         step = match self.last_words().await {
@@ -193,13 +210,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             };
         }
         if transaction.dsn_failed() {
-            self.distrust_dsn();
+            self.distrust(Lost::Dsn);
         }
-        let lost_over_dsn = transaction.lost_over_dsn();
+        let (lost, dsn_passed) = (transaction.lost(), transaction.dsn_passed());
         let (answers, after) = transaction.finish();
         // A reply more than commands were given: the two sides no longer agree on where they are.
         self.after = if self.input.is_empty() { after } else { After::Close };
-        Transacted { answers, stale, lost_over_dsn }
+        Transacted { answers, stale, lost, dsn_passed }
     }
 
     /// Says QUIT and waits for the end, at most `limit`.

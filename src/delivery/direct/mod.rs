@@ -4,12 +4,15 @@
 //! at most `delivery.max_addresses`. The next one is tried when a host could not be reached, broke off, or said 4yz in
 //! its banner or to EHLO. A 5yz there is the receiver's word about this binding, and a source address that cannot be
 //! bound fails everywhere: both end the attempt. Once MAIL was given, no other host is asked. An idle connection that
-//! turns out to be dead before anything was answered is replaced by a new one within the same attempt; so is, once, one
-//! that was lost because the host cannot bear the envelope id, which then stays away.
+//! turns out to be dead before anything was answered is replaced by a new one within the same attempt; so is one that was
+//! lost because the host cannot bear what it offers itself (an envelope id, a chunk), which then stays away.
 //!
 //! What is demanded of a host's TLS is asked of [`Demands`] before it is connected to, and again before an idle connection
 //! is used: only one made under the same demand will do.
+//!
+//! [`open`] makes connections, [`carry`] sends one message over one of them.
 
+mod carry;
 mod dial;
 mod open;
 
@@ -23,18 +26,22 @@ use parking_lot::{Mutex, RwLock};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
+use self::carry::{Carried, carry};
 use self::dial::Trace;
-use super::client::Transacted;
+use super::learned::{Fared, Learned};
 use super::mx::Resolver;
 use super::reuse::{Idle, Keep, Line, Wanted};
-use super::session::Mail;
+use super::session::Lost;
 use super::tls::client::TlsClient;
 use super::tls::memory::Memory;
 use super::tls::policy::{Configured, Demands, OnlyConfigured};
 use super::{Answer, Connector, Order, Report};
 use crate::clock::{Clock, Mono, SystemClock};
 use crate::config::{Config, Delivery};
-use crate::message::BindingName;
+use crate::message::{BindingName, DestinationName};
+
+/// Connections of one attempt that may be lost over what the host offers and cannot bear.
+const LOSSES: usize = 2;
 
 /// Counters since the start.
 #[derive(Debug, Default)]
@@ -76,6 +83,7 @@ pub struct DirectConnector {
     memory: Mutex<Memory>,
     idle: Arc<Idle>,
     counters: Counters,
+    learned: Mutex<Learned>,
     rng: Mutex<SmallRng>,
     clock: Arc<SystemClock>,
 }
@@ -98,6 +106,7 @@ impl DirectConnector {
             memory: Mutex::default(),
             idle: Idle::new(Keep::from(delivery), Arc::clone(&clock) as Arc<dyn Clock>),
             counters: Counters::default(),
+            learned: Mutex::default(),
             // Only spreads load over hosts of equal preference: the keys of a hash map are random enough.
             rng: Mutex::new(SmallRng::seed_from_u64(RandomState::new().hash_one(0))),
             clock,
@@ -126,21 +135,24 @@ impl DirectConnector {
         self.idle.open_by_binding()
     }
 
-    async fn carry_out(&self, order: Order) -> Report {
+    async fn carry_out(&self, mut order: Order) -> Report {
         let started = self.clock.now().mono;
         let settings = self.settings.read().clone();
-        let mut without_dsn = false;
-        if let Some(mut line) = self.idle_line(&order, &settings).await {
-            let transacted = transact(&mut line, &order, &settings.delivery).await;
-            without_dsn = transacted.lost_over_dsn;
-            if !transacted.stale && !without_dsn {
-                self.counters.reused.fetch_add(1, Ordering::Relaxed);
-                return self.settle(line, &order, transacted.answers, true, started);
-            }
-            self.counters.stale.fetch_add(u64::from(transacted.stale), Ordering::Relaxed);
+        if let Some(learned) = self.learned_messages(&order.plan.destination) {
+            order.messages_per_connection = order.messages_per_connection.min(learned);
         }
-        match self.deliver_anew(&order, &settings, without_dsn).await {
-            Ok((line, transacted)) => self.settle(line, &order, transacted.answers, false, started),
+        let mut without = Vec::new();
+        if let Some(mut line) = self.idle_line(&order, &settings).await {
+            let carried = self.carry(&mut line, &order, &settings.delivery).await;
+            without.extend(carried.lost);
+            if !carried.stale && carried.lost.is_none() {
+                self.counters.reused.fetch_add(1, Ordering::Relaxed);
+                return self.settle(line, &mut order, carried, true, started);
+            }
+            self.counters.stale.fetch_add(u64::from(carried.stale), Ordering::Relaxed);
+        }
+        match self.deliver_anew(&order, &settings, without).await {
+            Ok((line, carried)) => self.settle(line, &mut order, carried, false, started),
             Err((trace, answer)) => Report {
                 local: trace.local,
                 remote: trace.remote,
@@ -148,6 +160,7 @@ impl DirectConnector {
                 reused: false,
                 tls: trace.tls,
                 answers: vec![answer; order.recipients.len()],
+                dsn_passed: false,
                 latency: self.clock.now().mono.since(started),
             },
         }
@@ -167,38 +180,65 @@ impl DirectConnector {
         self.idle.take(order, |line| demanded.iter().any(|(host, demand)| *host == line.at && *demand == line.demand))
     }
 
-    /// Over a new connection; where that is lost over the parameters of DSN, over another one without them.
+    /// Over a new connection; where that is lost over something the host offers, over another one without it.
     async fn deliver_anew(
         &self,
         order: &Order,
         settings: &Settings,
-        without_dsn: bool,
-    ) -> Result<(Line, Transacted), (Trace, Answer)> {
-        let mut line = self.open(order, settings).await?;
-        if without_dsn {
-            line.connection.distrust_dsn();
+        mut without: Vec<Lost>,
+    ) -> Result<(Line, Carried), (Trace, Answer)> {
+        let mut came = None;
+        loop {
+            let mut line = match self.open(order, settings).await {
+                Ok(line) => line,
+                // Where there is no further connection, what the one before came to stands.
+                Err(error) => return came.ok_or(error),
+            };
+            without.iter().for_each(|what| line.connection.distrust(*what));
+            let carried = self.carry(&mut line, order, &settings.delivery).await;
+            let Some(lost) = carried.lost.filter(|_| without.len() < LOSSES) else { return Ok((line, carried)) };
+            without.push(lost);
+            came = Some((line, carried));
         }
-        let transacted = transact(&mut line, order, &settings.delivery).await;
-        if !transacted.lost_over_dsn {
-            return Ok((line, transacted));
-        }
-        // Where there is no second connection, what the first one came to stands.
-        let Ok(mut again) = self.open(order, settings).await else { return Ok((line, transacted)) };
-        again.connection.distrust_dsn();
-        let transacted = transact(&mut again, order, &settings.delivery).await;
-        Ok((again, transacted))
     }
 
-    fn settle(&self, line: Line, order: &Order, answers: Vec<Answer>, reused: bool, started: Mono) -> Report {
+    async fn carry(&self, line: &mut Line, order: &Order, delivery: &Delivery) -> Carried {
+        let destination = &order.plan.destination;
+        if !delivery.chunking || self.learned.lock().is_plain(destination, self.clock.now().wall) {
+            line.connection.distrust(Lost::Chunking);
+        }
+        let number = line.messages + 1;
+        let mut carried = carry(line, order, delivery).await;
+        let fared = Fared::of(&carried.answers, carried.stale);
+        carried.is_enough = number > 1 && fared == Fared::Ended;
+        let (now, mut learned) = (self.clock.now().wall, self.learned.lock());
+        if carried.lost == Some(Lost::Chunking) {
+            learned.no_chunks(destination, now);
+        } else if let Some(limit) = learned.note(destination, number, fared, now) {
+            tracing::info!(destination = %destination, messages_per_connection = limit,
+                "the destination ends connections after so many messages; they carry no more for a while");
+        }
+        carried
+    }
+
+    fn settle(&self, line: Line, order: &mut Order, carried: Carried, reused: bool, started: Mono) -> Report {
         let report = Report {
             local: Some(line.local),
             remote: Some(line.remote),
             host: Some(line.host.to_string()),
             reused,
             tls: line.tls.clone(),
-            answers,
+            answers: carried.answers,
+            dsn_passed: carried.dsn_passed,
             latency: self.clock.now().mono.since(started),
         };
+        if let Some(most) = line.connection.offers().mail_max {
+            // Closed in time, with a word, before the host does it.
+            order.messages_per_connection = order.messages_per_connection.min(most.get());
+        }
+        if carried.is_enough {
+            order.messages_per_connection = 0;
+        }
         self.idle.put(line, order);
         report
     }
@@ -218,6 +258,10 @@ impl Connector for DirectConnector {
         self.idle.keep_only(Wanted::of(config));
     }
 
+    fn learned_messages(&self, destination: &DestinationName) -> Option<u32> {
+        self.learned.lock().messages(destination, self.clock.now().wall)
+    }
+
     fn open(&self, binding: &BindingName) -> usize {
         self.idle.open_of(binding)
     }
@@ -225,20 +269,6 @@ impl Connector for DirectConnector {
 
 fn settings(delivery: &Delivery, configured: Configured) -> Settings {
     Settings { delivery: delivery.clone(), configured, tls: TlsClient::new(delivery.tls_roots.clone()) }
-}
-
-async fn transact(line: &mut Line, order: &Order, delivery: &Delivery) -> Transacted {
-    let mail = Mail {
-        reverse_path: order.reverse_path.as_ref(),
-        recipients: &order.recipients,
-        head: &order.head,
-        body: &order.body,
-        envelope_id: order.envelope_id.as_deref(),
-        eight_bit: order.eight_bit,
-        wishes: &order.wishes,
-    };
-    line.messages += 1;
-    line.connection.transact(mail, &delivery.timeouts).await
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use super::*;
 use crate::config::{Dns, Host, HostPort};
 use crate::delivery::Routing;
 use crate::message::{Mailbox, MessageId, Wishes};
-use crate::outcome::Reply;
+use crate::outcome::{Reply, Stage};
 
 pub(super) fn connector(delivery: &Delivery) -> DirectConnector {
     let nobody = "127.0.0.1:9".parse().expect("address");
@@ -47,6 +47,7 @@ pub(super) fn order(source: &str, plan: &Arc<MxPlan>, recipients: usize) -> Orde
         eight_bit: false,
         wishes: Wishes::NONE,
         messages_per_connection: 100,
+        resign: None,
     }
 }
 
@@ -358,4 +359,136 @@ async fn a_binding_at_its_limit_gives_up_an_idle_connection_for_a_new_one() {
     connector.attempt(limited(&plan(&[other.address]))).await;
     sink.ended(1).await;
     assert_eq!((sink.commands("QUIT"), connector.stats().idle), (1, 1));
+}
+
+#[tokio::test]
+async fn where_chunks_are_offered_the_message_goes_as_it_lies() {
+    let sink = Sink::start(script(&[("EHLO", Some("250-sink|250-CHUNKING|250 PIPELINING|"))])).await;
+    let plain = connector(&Delivery { chunking: false, ..delivery() });
+    let (connector, plan) = (connector(&delivery()), plan(&[sink.address]));
+    for _ in 0..2 {
+        let report = connector.attempt(order("127.0.0.21", &plan, 2)).await;
+        assert_eq!(codes(&report), ["end_of_data 250", "end_of_data 250"]);
+    }
+    let large = Order {
+        body: Bytes::from("A: b\r\n\r\n".to_owned() + &".dot\r\n".repeat(100_000)),
+        ..order("127.0.0.21", &plan, 1)
+    };
+    assert_eq!(codes(&connector.attempt(large.clone()).await), ["end_of_data 250"]);
+    let bodies = sink.seen.lock().bodies.clone();
+    assert_eq!(bodies[..2], ["Subject: x\r\n\r\n.hello\r\n"; 2]);
+    assert!(bodies[2].as_bytes() == &large.body[..]);
+    assert_eq!((sink.commands("DATA"), sink.commands("BDAT"), sink.connections()), (0, 3, 1));
+    assert_eq!(codes(&plain.attempt(order("127.0.0.22", &plan, 1)).await), ["end_of_data 250"]);
+    assert_eq!((sink.commands("DATA"), sink.commands("BDAT")), (1, 3), "switched off");
+}
+
+#[tokio::test]
+async fn a_host_that_does_not_know_its_own_chunks_gets_the_mail_by_data_from_then_on() {
+    let ehlo = Some("250-sink|250-CHUNKING|250 PIPELINING|");
+    let sink = Sink::start(script(&[("EHLO", ehlo), ("BDAT", Some("500 5.5.1 what|"))])).await;
+    let (connector, plan) = (connector(&delivery()), plan(&[sink.address]));
+    for messages in 1..=3 {
+        let order = Order { messages_per_connection: 1, ..order("127.0.0.21", &plan, 1) };
+        assert_eq!(codes(&connector.attempt(order).await), ["end_of_data 250"]);
+        // Found out once, although each message has a connection of its own.
+        assert_eq!((sink.commands("BDAT"), sink.commands("DATA"), sink.connections()), (1, messages, messages + 1));
+    }
+    assert_eq!(sink.seen.lock().bodies, ["Subject: x\r\n\r\n.hello\r\n"; 3]);
+}
+
+#[tokio::test]
+async fn announced_limits_are_kept() {
+    let ehlo = Some("250-sink|250-PIPELINING|250 LIMITS RCPTMAX=2 MAILMAX=3|");
+    let sink = Sink::start(script(&[("EHLO", ehlo)])).await;
+    let (connector, plan) = (connector(&delivery()), plan(&[sink.address]));
+    let report = connector.attempt(order("127.0.0.21", &plan, 5)).await;
+    assert_eq!(codes(&report), ["end_of_data 250"; 5]);
+    sink.ended(1).await;
+    assert_eq!((sink.commands("MAIL"), sink.commands("QUIT"), sink.connections()), (3, 1, 1));
+    // Those of whom the connection has no room left are not reached; they have no answer.
+    let report = connector.attempt(order("127.0.0.21", &plan, 8)).await;
+    assert_eq!(codes(&report), ["end_of_data 250"; 6]);
+    assert_eq!((sink.commands("MAIL"), sink.connections()), (6, 2));
+    // Room for one more, then for none.
+    connector.attempt(order("127.0.0.21", &plan, 4)).await;
+    let report = connector.attempt(order("127.0.0.21", &plan, 4)).await;
+    assert_eq!((codes(&report).len(), sink.connections()), (2, 3));
+}
+
+#[tokio::test]
+async fn what_a_host_says_of_too_many_recipients_is_heard() {
+    let in_this = Arc::new(AtomicU64::new(0));
+    let inner = script(&[]);
+    let choosy = move |line: &str| match line.split(' ').next() {
+        Some("MAIL") => {
+            in_this.store(0, Ordering::Relaxed);
+            inner(line)
+        }
+        Some("RCPT") if in_this.fetch_add(1, Ordering::Relaxed) >= 3 => {
+            Some("452 4.5.3 too many recipients\r\n".to_owned())
+        }
+        _ => inner(line),
+    };
+    let sink = Sink::start(Arc::new(choosy)).await;
+    let report = connector(&delivery()).attempt(order("127.0.0.21", &plan(&[sink.address]), 8)).await;
+    assert_eq!(codes(&report), ["end_of_data 250"; 8]);
+    assert_eq!((sink.commands("MAIL"), sink.connections(), sink.seen.lock().bodies.len()), (3, 1, 3));
+}
+
+#[tokio::test]
+async fn a_host_that_ends_connections_after_so_many_messages_is_asked_for_no_more() {
+    for goodbye in [Some("421 4.7.0 enough|"), Some("451 4.7.1 enough|"), None] {
+        let mails = Arc::new(AtomicU64::new(0));
+        let inner = script(&[]);
+        let tired = move |line: &str| match line.split(' ').next() {
+            Some("EHLO") => {
+                mails.store(0, Ordering::Relaxed);
+                inner(line)
+            }
+            Some("MAIL") if mails.fetch_add(1, Ordering::Relaxed) == 2 => goodbye.map(|text| text.replace('|', "\r\n")),
+            _ => inner(line),
+        };
+        let sink = Sink::start(Arc::new(tired)).await;
+        let (connector, plan) = (connector(&delivery()), plan(&[sink.address]));
+        let mut refused = 0;
+        for _ in 0..12 {
+            let report = connector.attempt(order("127.0.0.21", &plan, 1)).await;
+            refused += usize::from(codes(&report) != ["end_of_data 250"]);
+        }
+        assert_eq!(connector.learned_messages(&plan.destination), Some(2), "{goodbye:?}");
+        // Twice it took to be believed; a host that hangs up costs no message anything.
+        assert_eq!(refused, if goodbye.is_some() { 2 } else { 0 }, "{goodbye:?}");
+        let before = (sink.commands("MAIL"), sink.commands("QUIT"));
+        for _ in 0..4 {
+            let report = connector.attempt(order("127.0.0.21", &plan, 1)).await;
+            assert_eq!(codes(&report), ["end_of_data 250"], "{goodbye:?}");
+        }
+        assert_eq!(sink.commands("MAIL") - before.0, 4);
+    }
+}
+
+#[tokio::test]
+async fn eight_bit_mail_is_made_fit_or_refused() {
+    let sink = Sink::start(script(&[("EHLO", Some("250-sink|250 PIPELINING|"))])).await;
+    let (connector, plan) = (connector(&delivery()), plan(&[sink.address]));
+    let eight_bit = |body: &'static str| Order {
+        body: Bytes::from_static(body.as_bytes()),
+        eight_bit: true,
+        ..order("127.0.0.21", &plan, 1)
+    };
+    let report =
+        connector.attempt(eight_bit("MIME-Version: 1.0\r\nContent-Type: text/plain\r\n\r\n.gr\u{fc}\r\n")).await;
+    assert_eq!(codes(&report), ["end_of_data 250"]);
+    let expected = "MIME-Version: 1.0\r\nContent-Type: text/plain\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n\
+                    =2Egr=C3=BC\r\n";
+    assert_eq!(sink.seen.lock().bodies, [expected]);
+    assert_eq!((sink.commands("MAIL"), sink.commands("MAIL FROM:<> BODY")), (1, 0));
+    let report = connector.attempt(eight_bit("DKIM-Signature: v=1\r\n\r\n\u{fc}\r\n")).await;
+    let Some(Answer::Reply(Stage::Mail, reply)) = report.answers.first() else { panic!("{report:?}") };
+    assert!(reply.to_string().starts_with("554 5.6.3 message has eight-bit data under a DKIM signature"), "{reply}");
+    assert_eq!(sink.commands("MAIL"), 1, "nothing was asked");
+    // The connection is as good as before.
+    assert_eq!(codes(&connector.attempt(order("127.0.0.21", &plan, 1)).await), ["end_of_data 250"]);
+    assert_eq!(sink.connections(), 1);
 }

@@ -1,9 +1,10 @@
-//! The commands of a transaction as octets: MAIL and RCPT with their parameters, DATA, and what goes out in one group.
+//! The commands of a transaction as octets: MAIL and RCPT with their parameters, DATA, and what goes out in one
+//! group.
 
 use super::Transaction;
 use super::dsn::Dsn;
 use crate::delivery::greeting::put;
-use crate::message::{Mailbox, TlsWish};
+use crate::message::{ForwardPath, Mailbox, TlsWish};
 
 /// Most commands sent before their replies are read.
 pub const GROUP_COMMANDS: usize = 100;
@@ -24,8 +25,16 @@ impl Transaction<'_> {
         if self.mail.wishes.tls == TlsWish::Required {
             put(out, &[" REQUIRETLS"]);
         }
-        if let Some(id) = self.mail.envelope_id.filter(|_| self.dsn == Dsn::With) {
-            put(out, &[" RET=HDRS ENVID=", id]);
+        if self.offers.utf8 && self.mail.needs_utf8() {
+            put(out, &[" SMTPUTF8"]);
+        }
+        if self.dsn == Dsn::With {
+            if let Some(ret) = self.mail.ret() {
+                put(out, &[" RET=", ret.as_str()]);
+            }
+            if let Some(id) = self.mail.envid() {
+                put(out, &[" ENVID=", id]);
+            }
         }
         put(out, &["\r\n"]);
         if self.offers.pipelining {
@@ -33,7 +42,7 @@ impl Transaction<'_> {
         }
     }
 
-    /// RCPTs as far as a group goes, and DATA behind the last.
+    /// RCPTs as far as a group goes, and behind the last DATA or the whole message. A chunk that must not go along waits.
     pub(super) fn put_group(&mut self, out: &mut Vec<u8>) {
         let first = self.rcpt_sent;
         while self.rcpt_sent < self.mail.recipients.len() {
@@ -42,11 +51,23 @@ impl Transaction<'_> {
             }
             self.put_rcpt(out);
         }
-        self.put_data(out);
+        if !self.put_whole(out) && !self.chunked {
+            self.put_data(out);
+        }
     }
 
     pub(super) fn put_rcpt(&mut self, out: &mut Vec<u8>) {
-        put(out, &["RCPT TO:<", self.mail.recipients[self.rcpt_sent].address.as_str(), ">\r\n"]);
+        let ForwardPath { address, wishes } = &self.mail.recipients[self.rcpt_sent];
+        put(out, &["RCPT TO:<", address.as_str(), ">"]);
+        if self.dsn == Dsn::With {
+            if let Some(notify) = wishes.notify {
+                put(out, &[" NOTIFY=", &notify.to_string()]);
+            }
+            if let Some(original) = &wishes.original {
+                put(out, &[" ORCPT=", &original.to_string()]);
+            }
+        }
+        put(out, &["\r\n"]);
         self.rcpt_sent += 1;
     }
 

@@ -21,15 +21,20 @@ impl Transaction<'_> {
         self.dsn == Dsn::GivenUp && self.mail_accepted
     }
 
+    /// The host has taken what was asked for, and with it the duty to report (RFC 3461 §5.2.2).
+    pub fn dsn_passed(&self) -> bool {
+        self.dsn == Dsn::With && self.mail_accepted
+    }
+
     /// The host refused the parameters of DSN and then would not go on: nothing has happened, and over another connection
     /// the mail may pass without them.
-    pub fn lost_over_dsn(&self) -> bool {
+    pub(super) fn lost_over_dsn(&self) -> bool {
         matches!(self.dsn, Dsn::Refused | Dsn::GivenUp) && !self.mail_accepted && self.after == After::Close
     }
 
     /// RSET, then the whole transaction without the parameters of DSN. Nobody has an answer yet.
     pub(super) fn begin_again(&mut self, out: &mut Vec<u8>) -> Step {
-        (self.rcpt_sent, self.rcpt_accepted, self.data_sent) = (0, 0, false);
+        (self.rcpt_sent, self.rcpt_accepted, self.data_sent, self.body_went_along) = (0, 0, false, false);
         self.dsn = Dsn::GivenUp;
         self.awaits = Awaits::Reset;
         self.after = After::Reset;
@@ -39,11 +44,6 @@ impl Transaction<'_> {
         }
         Step::More
     }
-}
-
-/// Whether a text is its own xtext (RFC 3461 §4): what is sent here needs no more than letters and digits.
-pub(super) fn is_plain(envelope_id: &str) -> bool {
-    (1..=100).contains(&envelope_id.len()) && envelope_id.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
 /// Whether a refused MAIL may mean its parameters: the codes for a command that was not understood (RFC 5321 §4.2.2,

@@ -4,6 +4,9 @@
 
 use crate::delivery::dot;
 use crate::delivery::greeting::Capabilities;
+use crate::message::header::Headers;
+use crate::message::wishes::Return;
+use crate::message::xtext::Xtext;
 use crate::message::{ForwardPath, Mailbox, TlsWish, Wishes};
 use crate::outcome::{EnhancedCode, Reply};
 
@@ -31,6 +34,50 @@ impl Mail<'_> {
     pub(super) fn announced_size(&self) -> u64 {
         self.head.len() as u64 + dot::announced_size(self.body)
     }
+
+    /// The message as it is sent in a chunk: what [`Mail::announced_size`] counts.
+    pub fn octets(&self) -> [&[u8]; 3] {
+        let missing = dot::announced_size(self.body) - self.body.len() as u64;
+        [self.head, self.body, if missing > 0 { b"\r\n" } else { b"" }]
+    }
+
+    /// RET: as the client asked; with an envelope id of our own no more than the header is of use.
+    pub(super) fn ret(&self) -> Option<Return> {
+        self.wishes.ret.or_else(|| self.own_envid().map(|_| Return::Headers))
+    }
+
+    /// ENVID: the client's, else ours.
+    pub(super) fn envid(&self) -> Option<&str> {
+        self.wishes.envelope_id.as_ref().map(Xtext::as_str).or_else(|| self.own_envid())
+    }
+
+    fn own_envid(&self) -> Option<&str> {
+        self.envelope_id.filter(|id| self.wishes.envelope_id.is_none() && is_plain(id))
+    }
+
+    /// Whether there is anything to be said in terms of DSN.
+    pub(super) fn says_dsn(&self) -> bool {
+        let is_any_wish = |path: &ForwardPath| !path.wishes.is_none();
+        self.ret().is_some() || self.envid().is_some() || self.recipients.iter().any(is_any_wish)
+    }
+
+    /// Whether the mail goes to no host without SMTPUTF8 as it is: the client said so, and envelope or header hold it.
+    pub(super) fn needs_utf8(&self) -> bool {
+        let is_ascii = |mailbox: &Mailbox| mailbox.as_str().is_ascii();
+        let has_plain_envelope =
+            self.reverse_path.is_none_or(is_ascii) && self.recipients.iter().all(|path| is_ascii(&path.address));
+        self.wishes.utf8 && !(has_plain_envelope && self.has_plain_header())
+    }
+
+    /// Whether the header of the message is ASCII.
+    pub(super) fn has_plain_header(&self) -> bool {
+        self.body[..Headers::of(self.body).size()].is_ascii()
+    }
+}
+
+/// Whether a text is its own xtext (RFC 3461 §4): our own envelope ids are letters and digits.
+fn is_plain(envelope_id: &str) -> bool {
+    (1..=100).contains(&envelope_id.len()) && envelope_id.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
 /// The refusal that the host's EHLO reply already holds, if any.

@@ -10,23 +10,35 @@
 //! Where all recipients were refused and the host says 354 nevertheless, it gets a lone dot (RFC 2920 §3.1) and whatever
 //! it answers changes nothing.
 //!
-//! Two refusals are made here without asking the host, since its EHLO reply has answered already: `552 5.3.4` for a
-//! message above the announced SIZE (RFC 1870 §6.1) and `554 5.6.3` for eight-bit data where 8BITMIME is missing
-//! (RFC 6152 §3; Remuda does not rewrite signed content). Both count as replies to MAIL; their text says who spoke.
+//! Where the host offers CHUNKING (RFC 3030) the message goes as one chunk, `BDAT n LAST`, as it lies, without
+//! dot-stuffing. A small one goes in one group with MAIL and RCPT when it is the first over a connection: one round trip.
+//! Later ones wait for the replies to RCPT. A connection that has idled may be dead, and only a message whose body has
+//! not left can be sent again over another without asking; for one whose body has left the loss of the connection means a
+//! fate that is not known. A host that offers CHUNKING and does not know BDAT reads the message as commands: that connection
+//! is given up at once and the mail sent over another, with DATA.
 //!
-//! Where the host offers DSN, MAIL carries an envelope id and asks that a bounce return no more than the header (RFC
-//! 3461 §4.3, §4.4). Both serve us, not the recipient, so they must never cost a delivery: a host that offers DSN and
-//! then refuses MAIL as if it could not read it is asked once more without them, after RSET, and only what it says then
-//! counts.
+//! A refusal is made here without asking the host, since its EHLO reply has answered already: `552 5.3.4` for a
+//! message above the announced SIZE (RFC 1870 §6.1) and `554 5.6.3` for eight-bit data where 8BITMIME is missing
+//! (RFC 6152 §3) and which `convert` could not make fit. Both count as replies to MAIL; their text says who spoke.
+//!
+//! Where the host offers DSN, MAIL and RCPT carry what the client asked for, and where it named no envelope MAIL carries
+//! an envelope id of ours and asks that a bounce return no more than the header (RFC 3461 §4.3, §4.4). They serve the
+//! sender, not the recipient, so they must never cost a delivery: a host that offers DSN and then refuses MAIL as if it
+//! could not read it is asked once more without them, after RSET, and only what it says then counts.
 //!
 //! Here is the order of things; what a command carries is in `commands`, what EHLO has answered already in `mail`, the
-//! second try without DSN in `dsn`.
+//! second try without DSN in `dsn`, BDAT in `chunk`, how a message goes in several transactions in `parts`, and what
+//! becomes of addresses beyond ASCII in `utf8`.
 
+mod chunk;
 mod commands;
 mod dsn;
 mod mail;
+mod parts;
+mod utf8;
 
-use self::dsn::{Dsn, is_plain, may_mean_parameters};
+use self::chunk::knows_no_chunks;
+use self::dsn::{Dsn, may_mean_parameters};
 use self::mail::answered_by_ehlo;
 use super::Answer;
 use super::greeting::{Capabilities, out_of_place, put};
@@ -35,13 +47,15 @@ use crate::outcome::{Failure, Reply, Stage};
 
 pub use self::commands::{GROUP_COMMANDS, GROUP_OCTETS};
 pub use self::mail::{Mail, encryption_needed, no_require_tls};
+pub use self::parts::{Part, Parts};
 
 /// What to do after a transaction was fed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     /// Send what was written and read the next reply.
     More,
-    /// Send the body and the final dot, tell by [`Transaction::body_sent`], then read the next reply.
+    /// Send the body and the final dot, or the chunk where [`Transaction::sends_chunk`], tell by
+    /// [`Transaction::body_sent`], then read the next reply.
     SendBody,
     /// All recipients have their answers.
     Done,
@@ -71,10 +85,37 @@ pub struct Transaction<'a> {
     answers: Vec<Option<Answer>>,
     rcpt_sent: usize,
     data_sent: bool,
+    /// The message goes as one chunk.
+    chunked: bool,
+    /// That went along with the commands, before any reply.
+    body_went_along: bool,
+    lost: Option<Lost>,
+    fresh: bool,
     mail_accepted: bool,
     rcpt_accepted: usize,
     heard: bool,
     after: After,
+}
+
+/// What went over the connection before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Before {
+    /// Nothing: it was greeted a moment ago.
+    Nothing,
+    /// A message, and MAIL may follow.
+    Clean,
+    /// RSET must come first.
+    Reset,
+}
+
+/// Extensions that a host offers and cannot bear, so that the connection was lost and nothing has happened: without it,
+/// over another connection, the mail may pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lost {
+    /// DSN.
+    Dsn,
+    /// CHUNKING.
+    Chunking,
 }
 
 /// What may be done with the connection when the transaction is over.
@@ -90,15 +131,20 @@ pub enum After {
 
 impl<'a> Transaction<'a> {
     /// Begins to deliver `mail`, after RSET where the transaction before left the need. First commands go to `out`.
-    pub fn begin(mail: Mail<'a>, offers: Capabilities, reset: bool, out: &mut Vec<u8>) -> (Self, Step) {
+    pub fn begin(mail: Mail<'a>, offers: Capabilities, before: Before, out: &mut Vec<u8>) -> (Self, Step) {
+        let reset = before == Before::Reset;
         let mut this = Self {
             mail,
             offers,
-            dsn: if offers.dsn && mail.envelope_id.is_some_and(is_plain) { Dsn::With } else { Dsn::Without },
+            dsn: if offers.dsn && mail.says_dsn() { Dsn::With } else { Dsn::Without },
             awaits: if reset { Awaits::Reset } else { Awaits::Mail },
             answers: vec![None; mail.recipients.len()],
             rcpt_sent: 0,
             data_sent: false,
+            chunked: offers.chunking,
+            body_went_along: false,
+            lost: None,
+            fresh: before == Before::Nothing,
             mail_accepted: false,
             rcpt_accepted: 0,
             heard: false,
@@ -127,9 +173,20 @@ impl<'a> Transaction<'a> {
         }
     }
 
-    /// No reply to MAIL has come yet: nothing happened that could not be done again over another connection.
+    /// No reply to MAIL has come yet, nor has the body left: nothing happened that could not be done again over another
+    /// connection.
     pub fn untouched(&self) -> bool {
-        !self.heard
+        !self.heard && !self.body_went_along
+    }
+
+    /// The message is to be sent as one chunk, whose command was written; else with its dots doubled and a final dot.
+    pub fn sends_chunk(&self) -> bool {
+        self.chunked
+    }
+
+    /// What the host offered and could not bear.
+    pub fn lost(&self) -> Option<Lost> {
+        if self.lost_over_dsn() { Some(Lost::Dsn) } else { self.lost }
     }
 
     /// Takes a reply. What is to be sent goes to `out`.
@@ -181,6 +238,14 @@ impl<'a> Transaction<'a> {
             }
             (Awaits::Data, 4 | 5) if self.dsn == Dsn::Refused => self.begin_again(out),
             (Awaits::Data, 4 | 5) => self.finish_with(Stage::Data, reply),
+            (Awaits::Body | Awaits::EndOfData, 5) if self.chunked && knows_no_chunks(&reply) => self.give_up_chunks(),
+            (Awaits::EndOfData, 2 | 4 | 5) if self.rcpt_accepted == 0 => match self.dsn {
+                Dsn::Refused => self.begin_again(out),
+                _ => {
+                    self.after = After::Reset;
+                    self.done()
+                }
+            },
             (Awaits::Body, 4 | 5) => self.close(Answer::Reply(Stage::EndOfData, reply)),
             (Awaits::EndOfData, 2) => {
                 self.after = After::Clean;
@@ -203,7 +268,9 @@ impl<'a> Transaction<'a> {
 
     /// Something broke below SMTP: whoever is undecided gets this.
     pub fn fail(&mut self, kind: FailureKind, detail: String) {
-        let failure = Failure { kind, stage: self.stage(), detail };
+        // The host may have the whole message, whichever reply is missing.
+        let stage = if self.body_went_along { Stage::EndOfData } else { self.stage() };
+        let failure = Failure { kind, stage, detail };
         self.close(Answer::Failure(failure));
     }
 
@@ -229,7 +296,7 @@ impl<'a> Transaction<'a> {
             return Step::More;
         }
         if self.data_sent {
-            self.awaits = Awaits::Data;
+            self.awaits = if self.body_went_along { Awaits::EndOfData } else { Awaits::Data };
             return Step::More;
         }
         if self.dsn == Dsn::Refused {
@@ -249,6 +316,11 @@ impl<'a> Transaction<'a> {
         }
         if self.rcpt_accepted == 0 {
             return self.done();
+        }
+        if self.chunked {
+            self.put_chunk(out);
+            self.awaits = Awaits::Body;
+            return Step::SendBody;
         }
         self.put_data(out);
         self.awaits = Awaits::Data;

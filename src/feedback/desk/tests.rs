@@ -97,6 +97,7 @@ impl Rig {
             connector: Arc::new(Nowhere),
             resolver: Arc::new(Resolver::new(&config.dns, routing).expect("a resolver")),
             classifier: Arc::clone(&CLASSIFIER),
+            texts: crate::outcome::dsn::Texts::default(),
             metrics: Arc::new(Metrics::new().expect("metrics")),
             directory: Some(Arc::new(Directory::new(keys.clone(), &config))),
             config: Arc::new(config),

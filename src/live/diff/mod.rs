@@ -147,6 +147,7 @@ fn meant(key: &str, config: &Config) -> Option<String> {
         "warmup" => &config.warmup,
         "classify" => &config.classify,
         "feedback" => &config.feedback,
+        "reports" => &config.reports,
         "admin" => return guards(key, &config.admin),
         "binding" => return named(key, section, &config.bindings, |binding| binding.name.as_str()),
         "pool" => return named(key, section, &config.pools, |pool| pool.name.as_str()),

@@ -24,20 +24,28 @@
 //!   still waits for its next try, if that is later.
 //! - *Bounce* ends all recipients that wait. In the report stands that the operator did it, and why. Where the tenant is gone
 //!   no report could leave, so mail of it is only ended without one.
+//! - *Warn* is the queue's own and no operator's: the sender of mail that is late is told of it, and how often it was told is
+//!   written down with the report. A timer brings it about, which is set whenever the entry is put where it stands.
 //! - *Move* keeps tenant and stream. Bindings to prefer or to avoid are forgotten unless the new pool has them too, and the
 //!   entry is due at once: to the receiver another address is another client.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::super::index::{HELD, Place};
 use super::super::state::{self, Settled};
 use super::lanes::reason;
 use super::{Action, Core};
 use crate::clock::{Now, Wall};
+use crate::config;
 use crate::message::{BindingName, Entry, EntryId, Hold, PoolName};
 use crate::outcome::Disposition;
+use crate::outcome::dsn::{due_delay_reports, next_delay_report};
 use crate::scheduler::Verdict;
+
+/// When to look again at an entry whose sender is to be told by now that it is late.
+const WARN_AGAIN: Duration = Duration::from_secs(60);
 
 /// What is done to an entry.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,6 +56,8 @@ pub enum Act {
     Hold(Hold),
     /// Keep it back no longer.
     Release,
+    /// Not the operator's: its sender is told that it still waits, as often as these times after its arrival say.
+    Warn(Arc<[Duration]>),
     /// End it.
     Bounce {
         /// Why, for its sender.
@@ -179,13 +189,20 @@ pub fn apply(act: &Act, entry: &mut Entry, now: Wall) -> Became {
             true => Became::Waits,
             false => Became::Unchanged,
         },
+        Act::Warn(steps) => match due_delay_reports(entry, steps, now) {
+            told if told > entry.state.delay_reports => {
+                entry.state.delay_reports = told;
+                Became::Waits
+            }
+            _ => Became::Unchanged,
+        },
         Act::Bounce { reason, .. } => {
             let mut decided = state::expire(entry);
             for one in &mut decided {
                 one.disposition = Disposition::Bounced;
                 one.returned = Some(reason.clone());
             }
-            Became::Ended(Settled { decided, waits: false })
+            Became::Ended(Settled { decided, ..Settled::default() })
         }
         Act::Move { to, .. } if entry.pool == *to => Became::Unchanged,
         Act::Move { to, members } => {
@@ -290,10 +307,31 @@ impl Core {
     /// Whether something is to be done to an entry now that it is nowhere; it is claimed for that.
     pub(super) fn follows(&mut self, id: EntryId) -> bool {
         let Some(act) = self.acts.following.remove(&id) else { return false };
+        self.begin(id, act);
+        true
+    }
+
+    fn begin(&mut self, id: EntryId, act: Arc<Act>) {
         self.index.hold(id);
         self.acts.claimed.insert(id);
         self.actions.push_back(Action::Act { entry: id, act });
-        true
+    }
+
+    /// Sets the timer for the next report that the entry is late, if there is to be one. One that is due already waits a
+    /// moment: what could not be written down a moment ago would spin.
+    pub(super) fn watch_delay(&mut self, entry: &Entry, now: Now) {
+        if let Some(at) = next_delay_report(entry, &self.queue.delay_warning) {
+            let at = if at > now.wall { at } else { now.wall.plus(WARN_AGAIN) };
+            self.index.watch_delay(entry.id, at);
+        }
+    }
+
+    /// The entry, which waits, is late: its sender is to be told. What is on the wire is looked at again when it is back.
+    pub(super) fn warn(&mut self, id: EntryId) {
+        let asked = &[config::Queue::DELAY_ASKED][..];
+        let steps = if self.queue.delay_warning.is_empty() { asked } else { &self.queue.delay_warning };
+        let act = Arc::new(Act::Warn(steps.into()));
+        self.begin(id, act);
     }
 
     /// What keeps an entry from leaving at this moment, as the listing shows it; `ready` where nothing does. Asks each

@@ -584,6 +584,7 @@ impl Core {
 
     /// Where an entry goes that is nowhere: it is kept back, waits for its next try, or may leave.
     fn stand(&mut self, entry: &Entry, now: Now) {
+        self.watch_delay(entry, now);
         let held = entry.state.held_at(now.wall).map(|hold| hold.until.unwrap_or(FAR));
         self.acts.keep(entry.id, held.map(|until| Kept { until, next_at: entry.state.next_at }));
         if self.follows(entry.id) {
@@ -603,11 +604,12 @@ impl Core {
             let Some(due) = self.index.next_due(now.wall) else { return };
             match due {
                 // What has no place is not ended either.
-                Due::Expired(id) | Due::Entry(id) if self.strand_if_gone(id) => {}
+                Due::Expired(id) | Due::Entry(id) | Due::Late(id) if self.strand_if_gone(id) => {}
                 Due::Expired(id) => {
                     self.index.hold(id);
                     self.actions.push_back(Action::Expire(id));
                 }
+                Due::Late(id) => self.warn(id),
                 Due::Entry(id) => {
                     if let Some(domain) = self.index.get(id).map(|w| w.domain) {
                         self.route(id, domain, now);

@@ -14,6 +14,7 @@ use super::super::core::Core;
 use super::super::core::acts::{Act, Became, Claim, apply};
 use super::super::state::Settled;
 use super::Dispatcher;
+use super::reports::NewReport;
 use crate::message::{Entry, EntryId, PoolName};
 use crate::store::{Batch, Op, SpoolError};
 use crate::telemetry::metrics::operation::SpoolWork;
@@ -103,7 +104,9 @@ struct Prepared {
     /// As they are to be.
     waits: Vec<Entry>,
     /// As they were, what becomes of them, and the report about it.
-    ended: Vec<(Entry, Settled, Option<Entry>)>,
+    ended: Vec<(Entry, Settled, Option<NewReport>)>,
+    /// About what waits on.
+    reports: Vec<NewReport>,
     /// Nothing to be done.
     unchanged: Vec<Entry>,
     gone: Vec<EntryId>,
@@ -212,11 +215,12 @@ impl Dispatcher {
     pub(super) async fn follow_up(self: Arc<Self>, id: EntryId, act: Arc<Act>) {
         let claims = Claims { dispatcher: &self, ids: vec![id] };
         match self.act_on_claimed(claims, &act).await {
+            Ok(_) if matches!(*act, Act::Warn(_)) => tracing::debug!(%id, "its sender is told that it is late"),
             Ok(came) => {
                 let came = came.first().map_or("", |(_, came)| came.as_str());
                 tracing::info!(%id, came, "an operator's act follows the attempt it waited for");
             }
-            Err(error) => tracing::error!(%id, error, "an operator's act could not follow the attempt it waited for"),
+            Err(error) => tracing::error!(%id, error, "what was to follow an attempt could not be done"),
         }
     }
 
@@ -282,13 +286,19 @@ impl Dispatcher {
                 Became::Unchanged => prepared.unchanged.push(before),
                 Became::Waits => {
                     prepared.batch.push(Op::PutEntry(Box::new(entry.clone())));
+                    if let Act::Warn(_) = act
+                        && let Some(report) = self.report_of_delay(&entry)
+                    {
+                        prepared.batch.extend(report.ops());
+                        prepared.reports.push(report);
+                    }
                     prepared.before.push(before);
                     prepared.waits.push(entry);
                 }
                 Became::Ended(settled) => {
                     prepared.batch.extend(self.batch(&entry, &settled));
-                    let (ops, report) = if is_reported { self.dsn(&before, &settled) } else { (Batch::new(), None) };
-                    prepared.batch.extend(ops);
+                    let report = is_reported.then(|| self.report_of_end(&before, &settled)).flatten();
+                    prepared.batch.extend(report.iter().flat_map(NewReport::ops));
                     prepared.before.push(before.clone());
                     prepared.ended.push((before, settled, report));
                 }
@@ -347,9 +357,11 @@ impl Dispatcher {
         }
         for (before, settled, report) in prepared.ended {
             log(&before, &settled);
-            self.take_in_dsn(report);
+            self.note_double_bounce(&before, &settled);
+            self.take_in_report(report);
             self.release_body(before.message).await;
         }
+        prepared.reports.into_iter().for_each(|report| self.take_in_report(Some(report)));
         self.wake.notify_one();
         came
     }

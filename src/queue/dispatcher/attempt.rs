@@ -90,6 +90,7 @@ impl Dispatcher {
             eight_bit: entry.eight_bit,
             wishes: entry.wishes.clone(),
             messages_per_connection,
+            resign: None,
         };
         let report = self.connector.attempt(order).await;
         self.conclude(held, &way, entry, &report).await;
@@ -142,7 +143,8 @@ impl Dispatcher {
         self.announce(&observed);
 
         let now = self.clock.now();
-        let dsn = self.write_down(&before, &mut entry, &mut settled).await;
+        settled.dsn_passed = report.dsn_passed;
+        let told = self.write_down(&before, &mut entry, &mut settled).await;
         self.written(facts).await;
         self.log(way, &before, &entry, report, &answers, &settled);
         self.count(way, &before, report, &answers);
@@ -157,7 +159,8 @@ impl Dispatcher {
             self.note_reactions(&reactions);
         }
         self.wake.notify_one();
-        self.take_in_dsn(dsn);
+        self.note_double_bounce(&before, &settled);
+        self.take_in_report(told);
         if !settled.waits {
             self.release_body(entry.message).await;
         }

@@ -20,6 +20,7 @@ use crate::feedback::keys;
 use crate::feedback::token::Directory;
 use crate::message::{BindingName, Entry, EntryId, PoolName, TenantName};
 use crate::outcome::classify::Classifier;
+use crate::outcome::dsn::Texts;
 use crate::store::SpoolError;
 use crate::telemetry::metrics::operation::SpoolWork;
 
@@ -32,6 +33,8 @@ pub(super) struct InForce {
     pub(super) config: Arc<Config>,
     pub(super) classifier: Arc<Classifier>,
     pub(super) marker: Option<Marker>,
+    /// What reports to senders say.
+    pub(super) texts: Arc<Texts>,
     /// Tenants whose return paths are rewritten.
     pub(super) rewritten: HashSet<TenantName>,
     bindings: HashMap<BindingName, Arc<Binding>>,
@@ -40,7 +43,12 @@ pub(super) struct InForce {
 }
 
 impl InForce {
-    pub(super) fn new(config: Arc<Config>, classifier: Arc<Classifier>, marker: Option<Marker>) -> Self {
+    pub(super) fn new(
+        config: Arc<Config>,
+        classifier: Arc<Classifier>,
+        marker: Option<Marker>,
+        texts: Arc<Texts>,
+    ) -> Self {
         let rewritten = config.tenants.iter().filter(|tenant| tenant.return_path_domain.is_some());
         Self {
             rewritten: rewritten.map(|tenant| tenant.name.clone()).collect(),
@@ -48,6 +56,7 @@ impl InForce {
             config,
             classifier,
             marker,
+            texts,
             routing: 0,
         }
     }
@@ -76,6 +85,7 @@ pub struct Prepared {
     config: Arc<Config>,
     classifier: Arc<Classifier>,
     marker: Option<Marker>,
+    texts: Arc<Texts>,
     /// Where other name servers are to be asked.
     servers: Option<Servers>,
 }
@@ -102,6 +112,7 @@ impl Dispatcher {
         if let Err(error) = self.other_servers(config) {
             wrong.push(error);
         }
+        wrong.extend(Texts::load(config.reports.template.as_deref()).err());
         if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n")) }
     }
 
@@ -122,7 +133,8 @@ impl Dispatcher {
             }
         };
         let classifier = Arc::new(classifier);
-        Ok(Prepared { servers: self.other_servers(config)?, config: Arc::clone(config), classifier, marker })
+        let texts = Arc::new(Texts::load(config.reports.template.as_deref())?);
+        Ok(Prepared { servers: self.other_servers(config)?, config: Arc::clone(config), classifier, marker, texts })
     }
 
     /// As [`Dispatcher::prepare`], for a configuration of the same file: rules and keys are those in force, and no file is
@@ -134,7 +146,8 @@ impl Dispatcher {
             Marker::new(Arc::new(Directory::new(keys, config)), config)
         });
         let classifier = Arc::clone(&in_force.classifier);
-        Prepared { servers: None, config: Arc::clone(config), classifier, marker }
+        let texts = Arc::clone(&in_force.texts);
+        Prepared { servers: None, config: Arc::clone(config), classifier, marker, texts }
     }
 
     fn other_servers(&self, config: &Config) -> Result<Option<Servers>, String> {
@@ -152,10 +165,10 @@ impl Dispatcher {
     /// Brings a configuration into force. What follows from it for healths is written down by a task beside it: the rest
     /// of the program must not wait for the disk between two configurations.
     pub fn reconfigure(self: &Arc<Self>, prepared: Prepared) {
-        let Prepared { config, classifier, marker, servers } = prepared;
+        let Prepared { config, classifier, marker, texts, servers } = prepared;
         let before = self.in_force();
         let is_elsewhere = core::is_routed_otherwise(&before.config, &config);
-        let mut in_force = InForce::new(Arc::clone(&config), classifier, marker);
+        let mut in_force = InForce::new(Arc::clone(&config), classifier, marker, texts);
         in_force.routing = before.routing + u64::from(is_elsewhere);
         let (observed, told) = self.tell(|core, now| {
             // Before the core, which may ask at once.

@@ -19,6 +19,7 @@ mod mark;
 mod news;
 mod obstacles;
 mod record;
+mod reports;
 mod supposing;
 mod telling;
 #[cfg(test)]
@@ -51,6 +52,7 @@ use crate::delivery::{Connector, Resolver};
 use crate::feedback::token::Directory;
 use crate::message::{Domain, IdSource, MessageId, TenantName};
 use crate::outcome::classify::Classifier;
+use crate::outcome::dsn::Texts;
 use crate::store::Spool;
 use crate::store::committer::Committer;
 use crate::telemetry::Metrics;
@@ -118,6 +120,8 @@ pub struct Parts {
     pub resolver: Arc<Resolver>,
     /// Reads replies.
     pub classifier: Arc<Classifier>,
+    /// What reports to senders say.
+    pub texts: Texts,
     /// Counts.
     pub metrics: Arc<Metrics>,
     /// Keys and names for the marks on outgoing mail; only used where the configuration has `[feedback]`.
@@ -131,7 +135,7 @@ impl Dispatcher {
     pub fn new(parts: Parts) -> Arc<Self> {
         let heartbeat = AtomicI64::new(parts.clock.now().wall.as_millis());
         let marker = parts.directory.and_then(|directory| Marker::new(directory, &parts.config));
-        let in_force = InForce::new(parts.config, parts.classifier, marker);
+        let in_force = InForce::new(parts.config, parts.classifier, marker, Arc::new(parts.texts));
         Arc::new(Self {
             in_force: RwLock::new(Arc::new(in_force)),
             core: Mutex::new(parts.core),

@@ -11,15 +11,14 @@ use std::time::Duration;
 use super::super::state::{self, Decided, Settled};
 use super::Dispatcher;
 use super::held::Rescue;
+use super::reports::NewReport;
 use crate::feedback::aside::{Aside, Ring};
 use crate::feedback::senders::Sender;
-use crate::message::{Entry, EntryId, EntryState, MessageId, PoolName, Wishes};
-use crate::outcome::{Disposition, EnhancedCode, dsn};
+use crate::message::{Entry, EntryId, MessageId};
+use crate::outcome::{Disposition, EnhancedCode};
 use crate::store::{Batch, Op, SpoolError};
 use crate::telemetry::metrics::operation::SpoolWork;
 
-/// How much of a message a DSN quotes: its header, at most this.
-const DSN_QUOTE_MAX: usize = 16 * 1024;
 /// First wait between two tries to commit; doubles up to [`COMMIT_PAUSE_MAX`].
 const COMMIT_PAUSE: Duration = Duration::from_millis(100);
 const COMMIT_PAUSE_MAX: Duration = Duration::from_secs(5);
@@ -31,26 +30,34 @@ const PROBE: &str = "probe/disk";
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
 impl Dispatcher {
-    /// Puts what became of an entry on disk and returns the entry of the DSN, if one was written.
+    /// Puts what became of an entry on disk and returns the report to its sender, if one was written.
     ///
     /// A DSN is new mail and may find no space. Then the recipients it was about go back to waiting: they are tried, and
     /// reported, again later; nobody is dropped without a report.
-    pub(super) async fn write_down(&self, before: &Entry, entry: &mut Entry, settled: &mut Settled) -> Option<Entry> {
+    pub(super) async fn write_down(
+        &self,
+        before: &Entry,
+        entry: &mut Entry,
+        settled: &mut Settled,
+    ) -> Option<NewReport> {
         self.keep_undeliverable(before, settled).await;
-        let (dsn, entry_of_dsn) = self.dsn(before, settled);
-        if !dsn.is_empty() {
+        if let Some(report) = self.report_of_end(before, settled) {
             let mut batch = self.batch(entry, settled);
-            batch.extend(dsn);
+            batch.extend(report.ops());
             match self.committer.commit(batch.clone()).await {
-                Ok(()) => return entry_of_dsn,
-                Err(error @ SpoolError::Full(_)) => {
+                Ok(()) => return Some(report),
+                Err(error @ SpoolError::Full(_)) if settled.failed().next().is_some() => {
                     tracing::error!(%error, id = %entry.id, "no space for a report; its recipients wait");
                     state::take_back_failed(before, entry, settled, &self.config().queue, self.clock.now().wall);
+                }
+                // Those it was about have their mail, and must not get it again.
+                Err(error @ SpoolError::Full(_)) => {
+                    tracing::error!(%error, id = %entry.id, "no space for a report of mail passed on; it is left out");
                 }
                 // It may be on disk all the same: only the same again is right in both cases.
                 Err(_) => {
                     self.commit_for_sure(batch).await;
-                    return entry_of_dsn;
+                    return Some(report);
                 }
             }
         }
@@ -193,82 +200,6 @@ impl Dispatcher {
         }
     }
 
-    /// The report to the sender, as a body and an entry of its own. None for mail with the null reverse path
-    /// (RFC 5321 §4.5.5): a bounce is never bounced.
-    pub(super) fn dsn(&self, entry: &Entry, settled: &Settled) -> (Batch, Option<Entry>) {
-        let failed: Vec<&Decided> = settled.failed().collect();
-        let Some(sender) = entry.reverse_path.clone().filter(|_| !failed.is_empty()) else {
-            return (Batch::new(), None);
-        };
-        let now = self.clock.now().wall;
-        // Without its header a report is poorer, but still a report.
-        let original = self.spool.body(entry.message).ok().flatten().unwrap_or_default();
-        let original = original.slice(..original.len().min(DSN_QUOTE_MAX));
-        let message = MessageId(self.next_id());
-        let recipients: Vec<_> = failed
-            .iter()
-            .map(|d| dsn::FailedRecipient {
-                address: &d.address,
-                expired: d.disposition == Disposition::Expired,
-                reply: d.text.as_deref(),
-                host: d.host.as_deref(),
-                last_attempt: (entry.state.attempts > 0 || d.disposition == Disposition::Bounced)
-                    .then_some(now)
-                    .filter(|_| d.returned.is_none()),
-                returned: d.returned.as_deref(),
-            })
-            .collect();
-        let body = dsn::failure_report(&dsn::ReportInput {
-            hostname: self.config().server.hostname.as_str(),
-            id: &message.to_string(),
-            to: &sender,
-            original: &original,
-            recipients: &recipients,
-            arrived: entry.arrived,
-            now,
-        });
-        let entry = Entry {
-            id: EntryId(self.next_id()),
-            message,
-            tenant: entry.tenant.clone(),
-            stream: entry.stream.clone(),
-            pool: self.pool_of_report(entry),
-            domain: sender.domain(),
-            reverse_path: None,
-            recipients: vec![sender.into()],
-            arrived: now,
-            expires: now.plus(self.config().queue.bounce_lifetime),
-            size: body.len() as u64,
-            eight_bit: false,
-            wishes: Wishes::NONE,
-            state: EntryState::default(),
-        };
-        (vec![Op::PutBody(message, body), Op::PutEntry(Box::new(entry.clone()))], Some(entry))
-    }
-
-    /// Where the report about an entry leaves from: its own pool, or its tenant's default pool where that is gone. Where the
-    /// tenant is gone as well the report is stranded like everything of it.
-    fn pool_of_report(&self, entry: &Entry) -> PoolName {
-        let config = self.config();
-        let is_there = |name: &PoolName| config.pools.iter().any(|pool| pool.name == *name);
-        if is_there(&entry.pool) {
-            return entry.pool.clone();
-        }
-        let tenant = config.tenants.iter().find(|tenant| tenant.name == entry.tenant);
-        let default = tenant.and_then(|tenant| tenant.pools.get("default"));
-        default.filter(|name| is_there(name)).unwrap_or(&entry.pool).clone()
-    }
-
-    /// Takes the report to the sender into the queue.
-    pub(super) fn take_in_dsn(&self, dsn: Option<Entry>) {
-        if let Some(entry) = dsn {
-            self.metrics.dsns.inc();
-            self.take_in(vec![entry], None, |counts| {
-                counts.dsn.fetch_add(1, Ordering::Relaxed);
-            });
-        }
-    }
-
     /// Ends an entry without an attempt: its lifetime is over, or its domain takes no mail.
     pub(super) async fn give_up(self: Arc<Self>, id: EntryId, refusal: Option<(EnhancedCode, String)>) {
         let later = Rescue::new(|| {
@@ -309,8 +240,8 @@ impl Dispatcher {
                 d.text = Some(format!("550 {enhanced} {text}"));
             }
         }
-        let mut settled = Settled { decided, waits: false };
-        let dsn = self.write_down(&before, &mut entry, &mut settled).await;
+        let mut settled = Settled { decided, ..Settled::default() };
+        let report = self.write_down(&before, &mut entry, &mut settled).await;
         later.not_needed();
         if settled.waits {
             // No space for the report: everything stays as it is and is looked at again later.
@@ -331,7 +262,8 @@ impl Dispatcher {
             self.count_decided(&before, &settled, self.clock.now());
             core.forget(id);
         }
-        self.take_in_dsn(dsn);
+        self.note_double_bounce(&before, &settled);
+        self.take_in_report(report);
         self.release_body(before.message).await;
         self.wake.notify_one();
     }

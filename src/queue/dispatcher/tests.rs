@@ -19,6 +19,8 @@ use crate::outcome::{Reply, Stage};
 use crate::store::committer::CommitThread;
 use crate::store::memory::MemorySpool;
 
+mod reports;
+
 type Script = Box<dyn Fn(usize, &str) -> Reply + Send + Sync>;
 
 /// Answers the n-th attempt, counted from 0, to a recipient as the script says, and remembers who was tried and with what
@@ -43,7 +45,16 @@ impl Connector for Scripted {
             let answers = answers.map(|reply| Answer::Reply(Stage::EndOfData, reply)).collect();
             let here = Some(std::net::SocketAddr::from(([127, 0, 0, 1], 25)));
             let tls = crate::delivery::TlsReport::default();
-            Report { local: here, remote: here, host: None, reused: false, tls, answers, latency: Duration::ZERO }
+            Report {
+                local: here,
+                remote: here,
+                host: None,
+                reused: false,
+                tls,
+                answers,
+                dsn_passed: false,
+                latency: Duration::ZERO,
+            }
         })
     }
 }
@@ -101,6 +112,7 @@ impl Rig {
             connector: Arc::clone(&connector) as Arc<dyn Connector>,
             resolver: Arc::new(Resolver::new(&config.dns, routing).expect("a resolver")),
             classifier: Arc::new(Classifier::shipped()),
+            texts: Texts::default(),
             metrics: Arc::new(Metrics::new().expect("metrics")),
             directory,
             config: Arc::new(config),

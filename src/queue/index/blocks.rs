@@ -215,6 +215,11 @@ impl Index {
                     }
                     _ => {}
                 },
+                Timer::Late(id) => {
+                    if self.entries.get(id).is_some_and(|w| w.place != Place::InFlight) {
+                        return Some(Due::Late(id));
+                    }
+                }
                 Timer::Lane(lane) => self.lane_timer(lane, at, now),
                 Timer::Tenant(lane, tenant) => self.tenant_timer(lane, tenant, at, now),
             }
@@ -277,6 +282,7 @@ impl Index {
                 Timer::Entry(id) => entries
                     .get(id)
                     .is_some_and(|w| matches!(w.place, Place::Delayed { until, .. } if until.min(w.expires) == at)),
+                Timer::Late(id) => entries.get(id).is_some_and(|w| w.expires > at),
                 Timer::Lane(id) => lanes.get(id).is_some_and(|lane| lane.armed == Some(at)),
                 Timer::Tenant(id, tenant) => lanes
                     .get(id)

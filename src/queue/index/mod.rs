@@ -72,6 +72,8 @@ pub enum Due {
     Expired(EntryId),
     /// The entry may go back into its lane.
     Entry(EntryId),
+    /// The sender of the entry is to be told that it is late.
+    Late(EntryId),
 }
 
 /// Why something is blocked, and until when.
@@ -171,6 +173,11 @@ impl Index {
         if let Some(expires) = self.entries.get(id).map(|w| w.expires) {
             self.arm(expires, Timer::Expiry(id));
         }
+    }
+
+    /// Sets a timer for telling the sender that the entry is late. Only what somebody is to be told of has one.
+    pub fn watch_delay(&mut self, id: EntryId, at: Wall) {
+        self.arm(at, Timer::Late(id));
     }
 
     /// Forgets an entry, wherever it is.

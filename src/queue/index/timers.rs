@@ -18,6 +18,7 @@ pub(super) enum Timer {
     Entry(EntryId),
     Lane(LaneId),
     Tenant(LaneId, TenantId),
+    Late(EntryId),
 }
 
 /// All of them, soonest first.

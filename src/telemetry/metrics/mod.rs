@@ -86,6 +86,10 @@ pub struct Metrics {
     pub duplicates_possible: IntCounter,
     /// Reports sent to senders.
     pub dsns: IntCounter,
+    /// Recipients reported on, by what became of them.
+    pub reported_recipients: IntCounterVec,
+    /// Mails without a sender that failed, by what became of the news.
+    pub double_bounces: IntCounterVec,
     /// Mails that came to an address for reports, by kind and verdict.
     pub reports: IntCounterVec,
     /// Recipients whose bounce came back by mail, by binding that had delivered, destination and cause.
@@ -249,7 +253,19 @@ impl Metrics {
                 "duplicates_possible_total",
                 "Attempts that ended after the final dot without a reply.",
             )?,
-            dsns: counter(&r, "dsns_total", "Reports of failed delivery queued to senders.")?,
+            dsns: counter(&r, "dsns_total", "Reports of mail that failed, waits or was passed on, queued to senders.")?,
+            reported_recipients: counters(
+                &r,
+                "reported_recipients_total",
+                "Recipients that senders were told of, by what became of them.",
+                &["action"],
+            )?,
+            double_bounces: counters(
+                &r,
+                "double_bounces_total",
+                "Mails without a sender that could not be delivered, by whether the postmaster was told.",
+                &["fate"],
+            )?,
             reports: counters(&r, "reports_total", "Mails to addresses for reports.", &["kind", "verdict"])?,
             late_bounces: counters(
                 &r,

@@ -206,6 +206,7 @@ fn attempt(unmatched: &Unmatched, answers: &[(&str, u16, &str)]) {
         reused: false,
         tls: crate::delivery::TlsReport::default(),
         answers: replies.into_iter().map(|reply| Answer::Reply(Stage::Rcpt, reply)).collect(),
+        dsn_passed: false,
         latency: Duration::ZERO,
     };
     let binding = "mta1".into();
