@@ -31,6 +31,7 @@ mod marks;
 mod metrics;
 mod mx;
 mod packaging;
+mod peers;
 mod queue;
 mod reaction;
 mod reload;

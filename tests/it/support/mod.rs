@@ -2,6 +2,7 @@
 
 pub(crate) mod browser;
 mod machine;
+pub(crate) mod peers;
 mod rbldnsd;
 mod relay;
 mod settings;
