@@ -45,10 +45,11 @@ impl What {
 
 /// A relay with one binding at 127.0.0.11 whose failed attempts are soon made again.
 fn settings() -> Settings {
-    Settings::new()
-        .binding("a", 11, "")
-        .pool("active = [\"a\"]")
-        .set("window", "back_off", "{ pause = \"100ms\", add_every = \"100ms\" }")
+    Settings::new().binding("a", 11, "").pool("active = [\"a\"]").set(
+        "window",
+        "back_off",
+        "{ pause = \"100ms\", add_every = \"100ms\" }",
+    )
 }
 
 /// Waits until the letter has come once for each of its recipients, and fails unless envelope and octets are the

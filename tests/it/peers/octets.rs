@@ -58,8 +58,8 @@ async fn send(relay: &Relay, cases: &[Case], how: How) -> u64 {
     for (number, case) in cases.iter().enumerate() {
         // Octet by octet, large ones would take a minute and show nothing more.
         let how = match how {
-            How::Pieces(size) if case.octets.len() > 20_000 => How::Pieces(size.max(4096) - 1),
-            How::Bdat(size) if case.octets.len() > 20_000 => How::Bdat(size.max(4096) - 1),
+            How::Pieces(size) if case.octets.len() > 3000 => How::Pieces(size.max(1024) - 1),
+            How::Bdat(size) if case.octets.len() > 3000 => How::Bdat(size.max(1024) - 1),
             how => how,
         };
         match (wire.send(&letter(number, case), how).await, &case.refusal) {
@@ -113,10 +113,15 @@ async fn comes_out_as_it_went_in(ways: &[How]) {
         wait_for_messages(&sink, taken).await;
         relay.wait_until_empty().await;
         for message in sink.take_log() {
-            let number: usize = message.recipients[0].trim_start_matches("user").split('@').next().unwrap().parse().unwrap();
+            let number: usize =
+                message.recipients[0].trim_start_matches("user").split('@').next().unwrap().parse().unwrap();
             let case = &cases[number];
             let octets = unstuffed(message.body.as_deref().unwrap());
-            assert!(behind_the_trace(&case.name, &octets) == case.wanted, "{} by {how:?} is not what it was", case.name);
+            assert!(
+                behind_the_trace(&case.name, &octets) == case.wanted,
+                "{} by {how:?} is not what it was",
+                case.name
+            );
         }
         assert_eq!(sink.messages(), taken, "{how:?}");
         sink.forget();
@@ -126,6 +131,11 @@ async fn comes_out_as_it_went_in(ways: &[How]) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_corpus_comes_out_as_it_went_in_by_data() {
     comes_out_as_it_went_in(&[How::Data, How::Pieces(1), How::Pieces(7)]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_corpus_comes_out_as_it_went_in_by_bdat() {
+    comes_out_as_it_went_in(&[How::Bdat(usize::MAX), How::Bdat(13), How::Bdat(4096)]).await;
 }
 
 #[test]

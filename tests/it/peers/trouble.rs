@@ -142,7 +142,8 @@ async fn a_client_that_shuts_its_side_behind_the_final_dot_is_answered() {
 #[tokio::test]
 async fn what_a_client_has_not_finished_goes_nowhere() {
     let sink = sink().await;
-    let settings = settings().block("[[listener]]\naddress = \"127.0.0.1:0\"\ntrust = [\"127.0.0.0/8\"]\nidle_timeout = \"1s\"\n".into());
+    let settings = settings()
+        .block("[[listener]]\naddress = \"127.0.0.1:0\"\ntrust = [\"127.0.0.0/8\"]\nidle_timeout = \"1s\"\n".into());
     let relay = Relay::start(&settings.to(sink.addr())).await;
     for (door, shuts) in [(0, true), (1, false)] {
         let mut wire = Wire::at(relay.listener(door)).await;

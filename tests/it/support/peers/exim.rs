@@ -48,7 +48,9 @@ impl Exim {
         let exim = Self::new();
         let base = exim.base();
         let [main, routers, transports, authenticators] = files.map(|text| text.replace("/etc/exim4", &base));
-        let main = format!("primary_hostname = client.test\nqualify_domain = client.test\ndomainlist local_domains = @\n{main}");
+        let main = format!(
+            "primary_hostname = client.test\nqualify_domain = client.test\ndomainlist local_domains = @\n{main}"
+        );
         exim.write(&Sections { main, routers, transports, authenticators });
         fs::write(exim.path("remuda.users"), users.replace("/etc/exim4", &base)).unwrap();
         exim
@@ -74,16 +76,19 @@ impl Exim {
         );
         let login = match door.login {
             Login::None => String::new(),
-            Login::Plain => format!(
-                "plain:\n driver = plaintext\n public_name = PLAIN\n client_send = ^{USER}^{PASSWORD}\n"
-            ),
-            Login::Login => format!(
-                "login:\n driver = plaintext\n public_name = LOGIN\n client_send = : {USER} : {PASSWORD}\n"
-            ),
+            Login::Plain => {
+                format!("plain:\n driver = plaintext\n public_name = PLAIN\n client_send = ^{USER}^{PASSWORD}\n")
+            }
+            Login::Login => {
+                format!("login:\n driver = plaintext\n public_name = LOGIN\n client_send = : {USER} : {PASSWORD}\n")
+            }
         };
         exim.write(&Sections {
             main: exim.daemon_main("mta.exim.test", "*", ""),
-            routers: format!("out:\n driver = manualroute\n route_list = * {}\n transport = out\n self = send\n", door.to.ip()),
+            routers: format!(
+                "out:\n driver = manualroute\n route_list = * {}\n transport = out\n self = send\n",
+                door.to.ip()
+            ),
             transports: transport,
             authenticators: login,
         });
@@ -104,7 +109,9 @@ impl Exim {
                 give(&exim.path(name), "Debian-exim");
             }
             let base = exim.base();
-            more += &format!("tls_certificate = {base}/certificate.pem\ntls_privatekey = {base}/key.pem\ntls_advertise_hosts = *\n");
+            more += &format!(
+                "tls_certificate = {base}/certificate.pem\ntls_privatekey = {base}/key.pem\ntls_advertise_hosts = *\n"
+            );
         }
         if tls == Tls::Required {
             more += "acl_smtp_mail = only_tls\n";

@@ -26,7 +26,8 @@ impl Letter {
 
     /// With octets above 127, in UTF-8 and in no code at all.
     pub(crate) fn eight_bit(id: &str) -> Self {
-        let header = "MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n";
+        let header =
+            "MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n";
         let octets = text(id, header, b"gr\xc3\xbc\xc3\x9fe\r\nand \xff\xfe\r\n");
         Self { parameters: vec!["BODY=8BITMIME"], octets, ..Self::plain(id) }
     }

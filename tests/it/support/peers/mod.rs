@@ -52,7 +52,7 @@ pub(crate) enum Login {
 /// The user of every client that logs in.
 pub(crate) const USER: &str = "acme";
 /// Its password.
-pub(crate) const PASSWORD: &str = "one long password";
+pub(crate) const PASSWORD: &str = "one-long-password";
 
 /// Where a client sends, and how.
 #[derive(Clone, Copy, Debug)]
@@ -79,13 +79,6 @@ pub(crate) trait Receiver {
     fn addr(&self) -> SocketAddr;
     /// What it has taken so far.
     fn taken(&self) -> Vec<Taken>;
-}
-
-/// Ends with success, or the test ends with what it said.
-fn run(command: &mut Command) -> String {
-    let (ok, said) = outcome(command);
-    assert!(ok, "{command:?}: {said}");
-    said
 }
 
 /// Whether it ended with success, and what it said.

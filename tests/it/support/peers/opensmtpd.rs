@@ -54,7 +54,8 @@ impl Drop for OpenSmtpd {
 impl OpenSmtpd {
     /// Whether this machine lets a test mount: `tests/run` finds out, and where it does, a test must.
     pub(crate) fn possible() -> bool {
-        let may = Command::new("unshare").args(["--mount", "true"]).output().is_ok_and(|output| output.status.success());
+        let may =
+            Command::new("unshare").args(["--mount", "true"]).output().is_ok_and(|output| output.status.success());
         assert!(may || std::env::var_os("REMUDA_TEST_MOUNT").is_none(), "a name space of mounts was possible before");
         if !may {
             eprintln!("no name space of mounts here: OpenSMTPD is left out");

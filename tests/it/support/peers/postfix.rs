@@ -30,9 +30,8 @@ impl Drop for Postfix {
 impl Postfix {
     /// Takes mail for `users` at postfix.test into Maildirs, and with `relay_host` sends all other mail there.
     pub(crate) async fn start(users: &[&str], relay_host: Option<SocketAddr>) -> Self {
-        let relay_host = relay_host.map(|to| {
-            format!("mynetworks = 127.0.0.0/8\nrelayhost = [{}]:{}\n", to.ip(), to.port())
-        });
+        let relay_host =
+            relay_host.map(|to| format!("mynetworks = 127.0.0.0/8\nrelayhost = [{}]:{}\n", to.ip(), to.port()));
         let mailboxes: Vec<String> = users.iter().map(|u| format!("{{{u}@postfix.test = {u}/}}")).collect();
         let maps = format!(
             "virtual_mailbox_domains = postfix.test\nvirtual_mailbox_maps = inline:{{ {} }}\n{}",
@@ -95,7 +94,8 @@ impl Postfix {
         };
         let postfix = Self::new();
         postfix.write(&format!(
-            "mynetworks =\nvirtual_mailbox_domains = peer.test\nvirtual_mailbox_maps = static:all/\n\
+            // Reports to senders elsewhere go nowhere.
+            "mynetworks =\ndefault_transport = discard:\nvirtual_mailbox_domains = peer.test\nvirtual_mailbox_maps = static:all/\n\
              message_size_limit = 60000000\nvirtual_mailbox_limit = 0\nsmtpd_tls_received_header = yes\n\
              smtpd_tls_security_level = {level}\nsmtpd_tls_cert_file = {}\nsmtpd_tls_key_file = {}\n{more}\n",
             papers.certificate().display(),

@@ -63,7 +63,10 @@ impl Drop for Python {
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {
-            eprintln!("--- receiver.py\n{}", fs::read_to_string(self.directory.path().join("said")).unwrap_or_default());
+            eprintln!(
+                "--- receiver.py\n{}",
+                fs::read_to_string(self.directory.path().join("said")).unwrap_or_default()
+            );
         }
     }
 }

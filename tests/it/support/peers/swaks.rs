@@ -22,8 +22,12 @@ pub(crate) fn send_by_swaks(door: &Door<'_>, letter: &Letter, more: &[&str]) -> 
         .args(more);
     match door.tls {
         Tls::None => {}
-        Tls::Offered | Tls::Required => drop(command.args(["--tls", "--tls-verify", "--tls-ca-path"]).arg(door.papers.authority())),
-        Tls::Implicit => drop(command.args(["--tls-on-connect", "--tls-verify", "--tls-ca-path"]).arg(door.papers.authority())),
+        Tls::Offered | Tls::Required => {
+            drop(command.args(["--tls", "--tls-verify", "--tls-ca-path"]).arg(door.papers.authority()))
+        }
+        Tls::Implicit => {
+            drop(command.args(["--tls-on-connect", "--tls-verify", "--tls-ca-path"]).arg(door.papers.authority()))
+        }
     }
     let mechanism = match door.login {
         Login::None => None,
