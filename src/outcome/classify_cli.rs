@@ -251,8 +251,8 @@ mod tests {
 
     #[test]
     fn raw_replies_that_are_none_say_why() {
-        let seen = lines(|out| parse_raw(&b"250-a\\r\\n550 b\\r\\n\n"[..], out));
-        assert_eq!(seen[0]["error"], "lines of one reply differ in their code: 250, then 550");
+        let seen = lines(|out| parse_raw(&b"250-a\\r\\n600 b\\r\\n\n"[..], out));
+        assert_eq!(seen[0]["error"], "reply code 600 is outside 200-599");
         assert_eq!(seen[0]["code"], Value::Null);
     }
 }

@@ -2,10 +2,12 @@
 //!
 //! [`ReplyParser`] is fed with whatever has arrived and takes exactly one reply at a time off the front of the buffer,
 //! so pipelined replies stay where they are. It is strict where a mistake could put a wrong meaning on a recipient
-//! (lines whose codes differ, codes outside 200–599) and lenient where real servers are sloppy and nothing hangs on it
+//! (lines without a code, codes outside 200–599) and lenient where real servers are sloppy and nothing hangs on it
 //! (bare LF as line end, long lines, octets above 127, NUL). Everything it keeps is bounded.
 //!
-//! The code and the enhanced code are those of the last line; all lines of a reply must carry the same code anyway.
+//! The code and the enhanced code are those of the last line. All lines of a reply should carry the same code (RFC 5321
+//! §4.2.1), but hosts exist whose lines do not, and what they mean is what they say last: taking such a reply for no
+//! reply at all would try the same mail again until its lifetime ends.
 
 use std::fmt;
 
@@ -97,14 +99,6 @@ pub enum BadReply {
     /// A code that SMTP does not have.
     #[error("reply code {0} is outside 200-599")]
     CodeOutOfRange(u16),
-    /// Lines of one reply with different codes (RFC 5321 §4.2.1).
-    #[error("lines of one reply differ in their code: {first}, then {then}")]
-    CodesDiffer {
-        /// Code of the first line.
-        first: u16,
-        /// The code that does not fit.
-        then: u16,
-    },
     /// A line of more than [`ReplyParser::LINE_MAX`] octets.
     #[error("reply line longer than {} octets", ReplyParser::LINE_MAX)]
     LineTooLong,
@@ -179,9 +173,9 @@ impl ReplyParser {
             return Err(BadReply::LineTooLong);
         }
         let (code, last, rest) = split_code(line)?;
-        match self.code {
-            Some(first) if first != code => return Err(BadReply::CodesDiffer { first, then: code }),
-            _ => self.code = Some(code),
+        if self.code.replace(code).is_some_and(|before| before != code) {
+            // It belongs to the code that no longer counts.
+            self.enhanced = None;
         }
         self.octets += line.len();
         if self.lines.len() >= Self::LINES_MAX {
@@ -345,9 +339,21 @@ mod tests {
             (" 250 ok\r\n", BadReply::NoCode),
             ("199 x\r\n", BadReply::CodeOutOfRange(199)),
             ("600 x\r\n", BadReply::CodeOutOfRange(600)),
-            ("250-a\r\n550 b\r\n", BadReply::CodesDiffer { first: 250, then: 550 }),
         ] {
             assert_eq!(read(raw.as_bytes()), Err(why), "{raw:?}");
+        }
+    }
+
+    #[test]
+    fn where_codes_differ_the_last_line_decides() {
+        for (raw, shown) in [
+            ("250-a\r\n550 b\r\n", "550 a b"),
+            ("550-5.1.1 a\r\n451 b\r\n", "451 a b"),
+            ("451-4.3.0 a\r\n550 5.1.1 b\r\n", "550 5.1.1 a b"),
+            ("550-5.1.1 a\r\n451-4.3.0 b\r\n250 2.1.5 c\r\n", "250 2.1.5 a b c"),
+            ("550-5.1.1 a\r\n550 b\r\n", "550 5.1.1 a b"),
+        ] {
+            assert_eq!(show(raw), shown, "{raw:?}");
         }
     }
 

@@ -2,14 +2,16 @@
 //!
 //! The files in `config/clients` are used as they stand; only addresses, ports and directories are put in their places.
 
+use std::net::SocketAddr;
+
+use crate::support::peers::{Exim, Postfix};
+
 mod peers {
     use std::process::Command;
 
     use remuda::demo::sink::Sink;
 
-    use super::exim::Exim;
-    use super::postfix::Postfix;
-    use super::shipped;
+    use super::{Postfix, exim_as_client, postfix_as_client, shipped};
     use crate::support::{
         Relay, Settings, Users, all_accepted, arrived_once_each, keeping_sink, local, named, number, wait_for_messages,
         wait_until,
@@ -174,7 +176,7 @@ with smtplib.SMTP("127.0.0.1", int(sys.argv[1]), local_hostname="client.test") a
     async fn postfix_logs_in_by_another_user_for_each_sender() {
         let sink = keeping_sink().await;
         let (_users, relay) = relay_of_the_example(&sink).await;
-        let postfix = Postfix::start_as_client(&["login.cf", "remuda_relay", "remuda_users"], relay.listener(1)).await;
+        let postfix = postfix_as_client(&["login.cf", "remuda_relay", "remuda_users"], relay.listener(1)).await;
         send_by_turns(postfix.addr(), 20).await;
         came_from_their_own(&sink, 20, "ESMTPA").await;
     }
@@ -184,7 +186,7 @@ with smtplib.SMTP("127.0.0.1", int(sys.argv[1]), local_hostname="client.test") a
     async fn postfix_without_a_login_is_known_by_its_senders_domains() {
         let sink = keeping_sink().await;
         let (_users, relay) = relay_of_the_example(&sink).await;
-        let postfix = Postfix::start_as_client(&["trusted.cf"], relay.listener(2)).await;
+        let postfix = postfix_as_client(&["trusted.cf"], relay.listener(2)).await;
         send_by_turns(postfix.addr(), 20).await;
         came_from_their_own(&sink, 20, "ESMTP").await;
     }
@@ -194,7 +196,7 @@ with smtplib.SMTP("127.0.0.1", int(sys.argv[1]), local_hostname="client.test") a
     async fn exim_logs_in_by_another_user_for_each_sender() {
         let sink = keeping_sink().await;
         let (_users, relay) = relay_of_the_example(&sink).await;
-        let exim = Exim::with_client_files(relay.listener(1));
+        let exim = exim_as_client(relay.listener(1));
         for n in 0..6 {
             exim.send(SENDERS[n % 2].0, "user@sink.test");
         }
@@ -214,256 +216,25 @@ fn shipped(name: &str) -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
-mod exim {
-    use std::fs;
-    use std::io::Write as _;
-    use std::net::SocketAddr;
-    use std::os::unix::fs::PermissionsExt;
-    use std::path::{Path, PathBuf};
-    use std::process::{Command, Stdio};
-
-    use tempfile::TempDir;
-
-    use super::shipped;
-
-    /// Exim from its Debian package, unpacked by `tests/run` beside the build (Postfix and Exim cannot both be installed):
-    /// configuration, spool and log in one directory.
-    pub(super) struct Exim {
-        directory: TempDir,
-    }
-
-    impl Drop for Exim {
-        fn drop(&mut self) {
-            if std::thread::panicking() {
-                eprintln!("--- Exim's logs\n{}", self.log());
-            }
-        }
-    }
-
-    impl Exim {
-        /// Sends everything to `relay` with the files of `config/clients/exim`.
-        pub(super) fn with_client_files(relay: SocketAddr) -> Self {
-            let exim = Self { directory: tempfile::tempdir().unwrap() };
-            fs::set_permissions(exim.directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
-            let base = exim.directory.path().display().to_string();
-            for name in ["spool", "log"] {
-                fs::create_dir(exim.path(name)).unwrap();
-                let own = Command::new("chown").arg("Debian-exim:Debian-exim").arg(exim.path(name)).status();
-                assert!(own.expect("chown").success(), "Exim needs root and its user");
-            }
-            // It runs itself anew as its own user, who may not look into the directory of the builds.
-            let program = program();
-            fs::copy(&program, exim.path("exim4"))
-                .unwrap_or_else(|e| panic!("{}: {e}; tests/run fetches it", program.display()));
-            let program = exim.path("exim4").display().to_string();
-            let file = |name: &str| {
-                let text = shipped(&format!("exim/{name}"));
-                text.replace("/etc/exim4", &base)
-                    .replace("REMUDA_PORT = 2587", &format!("REMUDA_PORT = {}", relay.port()))
-            };
-            let main = format!(
-                "exim_path = {program}\nprimary_hostname = client.test\nspool_directory = {base}/spool\nlog_file_path = {base}/log/%slog\n\
-                 domainlist local_domains = @\nlog_selector = +smtp_confirmation +all_parents\n\
-                 keep_environment =\nqualify_domain = client.test\n\
-                 {}\nbegin routers\n{}\nbegin transports\n{}\nbegin authenticators\n{}\nbegin retry\n* * F,2h,10m\n",
-                file("00_remuda_main"),
-                file("190_remuda_router"),
-                file("30_remuda_transport"),
-                file("30_remuda_auth"),
-            );
-            fs::write(exim.path("exim.conf"), main).unwrap();
-            fs::write(exim.path("remuda.users"), file("remuda.users")).unwrap();
-            exim
-        }
-
-        /// Hands it a message and waits for its one try to deliver it.
-        pub(super) fn send(&self, from: &str, to: &str) {
-            let mut child = Command::new(self.path("exim4"))
-                .arg("-C")
-                .arg(self.path("exim.conf"))
-                .args(["-odi", "-f", from, to])
-                .stdin(Stdio::piped())
-                .stdout(Stdio::piped())
-                .stderr(Stdio::piped())
-                .spawn()
-                .unwrap();
-            let text = format!("From: {from}\nTo: {to}\nSubject: by Exim\n\nhello\n");
-            child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
-            let output = child.wait_with_output().unwrap();
-            let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-            assert!(output.status.success(), "{}\n{said}\n{}", output.status, self.log());
-        }
-
-        /// Its logs.
-        pub(super) fn log(&self) -> String {
-            let read = |name| fs::read_to_string(self.path("log").join(name)).unwrap_or_default();
-            ["mainlog", "rejectlog", "paniclog"].map(read).concat()
-        }
-
-        fn path(&self, name: &str) -> PathBuf {
-            self.directory.path().join(name)
-        }
-    }
-
-    /// Where `tests/run` unpacks it: in the directory of all builds.
-    fn program() -> PathBuf {
-        let builds = Path::new(env!("CARGO_BIN_EXE_remuda")).ancestors().nth(2).unwrap();
-        builds.join("peers/exim4/usr/sbin/exim4")
-    }
+/// Takes everybody's mail, and sends it to `relay` by these files of `config/clients/postfix`: those that end in `.cf` are
+/// appended to main.cf, the others lie beside it.
+async fn postfix_as_client(files: &[&str], relay: SocketAddr) -> Postfix {
+    let texts = files.iter().map(|name| {
+        let text = shipped(&format!("postfix/{name}"));
+        let text = text.replace("[127.0.0.1]:2587", &format!("[127.0.0.1]:{}", relay.port()));
+        (*name, text.replace("[127.0.0.1]:2525", &format!("[127.0.0.1]:{}", relay.port())))
+    });
+    let (main, beside): (Vec<_>, Vec<_>) = texts.partition(|(name, _)| name.ends_with(".cf"));
+    let main: String = main.into_iter().map(|(_, text)| text).collect();
+    Postfix::client(&main, &beside).await
 }
 
-mod postfix {
-    use std::fs;
-    use std::net::{SocketAddr, TcpListener};
-    use std::os::unix::fs::PermissionsExt;
-    use std::path::{Path, PathBuf};
-    use std::process::Command;
-
-    use tempfile::TempDir;
-    use tokio::net::TcpStream;
-
-    use super::shipped;
-    use crate::support::{anywhere, wait_until};
-
-    /// A Postfix of its own: configuration, queue, data, log and mailboxes in one directory; stopped by its own means.
-    pub(super) struct Postfix {
-        directory: TempDir,
-        address: SocketAddr,
-    }
-
-    impl Drop for Postfix {
-        fn drop(&mut self) {
-            let stopped = control(&self.config(), "stop");
-            if std::thread::panicking() {
-                eprintln!("--- stop: {stopped}\n--- Postfix's log\n{}", self.log());
-            }
-        }
-    }
-
-    impl Postfix {
-        /// Takes mail for `users` at postfix.test into Maildirs, and with `relay_host` sends all other mail there.
-        pub(super) async fn start(users: &[&str], relay_host: Option<SocketAddr>) -> Self {
-            let postfix = Self::new();
-            postfix.write(
-                users,
-                &relay_host.map(|to| format!("relayhost = [{}]:{}", to.ip(), to.port())).unwrap_or_default(),
-            );
-            postfix.run().await
-        }
-
-        /// Takes everybody's mail, and sends it to `relay` by these files of `config/clients/postfix`: those that end in `.cf`
-        /// are appended to main.cf, the others lie beside it.
-        pub(super) async fn start_as_client(files: &[&str], relay: SocketAddr) -> Self {
-            let postfix = Self::new();
-            let config = postfix.config();
-            let mut more = String::new();
-            for name in files {
-                let text = shipped(&format!("postfix/{name}")).replace("/etc/postfix", &config.display().to_string());
-                let text = text.replace("[127.0.0.1]:2587", &format!("[127.0.0.1]:{}", relay.port()));
-                let text = text.replace("[127.0.0.1]:2525", &format!("[127.0.0.1]:{}", relay.port()));
-                if name.ends_with(".cf") {
-                    more += &text;
-                } else {
-                    fs::create_dir_all(&config).unwrap();
-                    fs::write(config.join(name), text).unwrap();
-                }
-            }
-            postfix.write(&[], &more);
-            postfix.run().await
-        }
-
-        fn new() -> Self {
-            let directory = tempfile::tempdir().unwrap();
-            // It cannot be asked for a port of the system's choice; one that was free just now is the next best.
-            let address = TcpListener::bind(anywhere()).unwrap().local_addr().unwrap();
-            Self { directory, address }
-        }
-
-        async fn run(self) -> Self {
-            let said = control(&self.config(), "start");
-            let address = self.address;
-            wait_until("Postfix listens", async || TcpStream::connect(address).await.ok().map(drop)).await;
-            assert!(!said.contains("fatal"), "{said}");
-            self
-        }
-
-        /// Where it takes mail.
-        pub(super) fn addr(&self) -> SocketAddr {
-            self.address
-        }
-
-        /// The messages in the mailbox of `user`.
-        pub(super) fn mailbox(&self, user: &str) -> Vec<String> {
-            let Ok(files) = fs::read_dir(self.path("mail").join(user).join("new")) else { return Vec::new() };
-            files.map(|file| String::from_utf8_lossy(&fs::read(file.unwrap().path()).unwrap()).into_owned()).collect()
-        }
-
-        fn path(&self, name: &str) -> PathBuf {
-            self.directory.path().join(name)
-        }
-
-        fn config(&self) -> PathBuf {
-            self.path("config")
-        }
-
-        fn log(&self) -> String {
-            fs::read_to_string(self.path("log")).unwrap_or_default()
-        }
-
-        fn write(&self, users: &[&str], more: &str) {
-            fs::set_permissions(self.directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
-            for name in ["config", "queue", "data", "mail"] {
-                fs::create_dir_all(self.path(name)).unwrap();
-            }
-            give(&self.path("data"), "postfix");
-            give(&self.path("mail"), "nobody");
-            let base = self.directory.path().display();
-            let port = self.address.port();
-            let mailboxes: Vec<String> = users.iter().map(|u| format!("{{{u}@postfix.test = {u}/}}")).collect();
-            let networks = if more.is_empty() { "" } else { "127.0.0.0/8" };
-            let (uid, gid) = (id("-u", "nobody"), id("-g", "nobody"));
-            let main = format!(
-                "compatibility_level = 3.6\n\
-                 queue_directory = {base}/queue\ndata_directory = {base}/data\n\
-                 maillog_file = {base}/log\nmaillog_file_prefixes = {base}\n\
-                 myhostname = mx.postfix.test\nmydestination =\ninet_interfaces = 127.0.0.1\ninet_protocols = ipv4\n\
-                 mynetworks = {networks}\nalias_maps =\nlocal_recipient_maps =\nbiff = no\n\
-                 smtpd_relay_restrictions = permit_mynetworks, reject_unauth_destination\n\
-                 smtp_host_lookup = native\nsmtp_dns_support_level = disabled\n\
-                 virtual_mailbox_domains = postfix.test\nvirtual_mailbox_base = {base}/mail\n\
-                 virtual_mailbox_maps = inline:{{ {} }}\n\
-                 virtual_uid_maps = static:{uid}\nvirtual_gid_maps = static:{gid}\nvirtual_minimum_uid = 1\n{more}\n",
-                mailboxes.join(", ")
-            );
-            let master = format!(
-                "127.0.0.1:{port} inet n - n - - smtpd\n\
-                 pickup unix n - n 60 1 pickup\ncleanup unix n - n - 0 cleanup\nqmgr unix n - n 300 1 qmgr\n\
-                 tlsmgr unix - - n 1000? 1 tlsmgr\nrewrite unix - - n - - trivial-rewrite\n\
-                 bounce unix - - n - 0 bounce\ndefer unix - - n - 0 bounce\ntrace unix - - n - 0 bounce\n\
-                 verify unix - - n - 1 verify\nflush unix n - n 1000? 0 flush\nproxymap unix - - n - - proxymap\n\
-                 smtp unix - - n - - smtp\nrelay unix - - n - - smtp\nshowq unix n - n - - showq\n\
-                 error unix - - n - - error\nretry unix - - n - - error\ndiscard unix - - n - - discard\n\
-                 virtual unix - n n - - virtual\nanvil unix - - n - 1 anvil\nscache unix - - n - 1 scache\n\
-                 postlog unix-dgram n - n - 1 postlogd\n"
-            );
-            fs::write(self.config().join("main.cf"), main).unwrap();
-            fs::write(self.config().join("master.cf"), master).unwrap();
-        }
-    }
-
-    /// `postfix -c DIR VERB`; what it said.
-    fn control(config: &Path, verb: &str) -> String {
-        let output = Command::new("postfix").arg("-c").arg(config).arg(verb).output().expect("postfix");
-        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
-    }
-
-    fn give(path: &Path, user: &str) {
-        let status = Command::new("chown").arg(user).arg(path).status().expect("chown");
-        assert!(status.success(), "Postfix needs root: chown {user} {}", path.display());
-    }
-
-    fn id(what: &str, user: &str) -> String {
-        let output = Command::new("id").args([what, user]).output().expect("id");
-        String::from_utf8(output.stdout).unwrap().trim().to_owned()
-    }
+/// Sends everything to `relay` with the files of `config/clients/exim`.
+fn exim_as_client(relay: SocketAddr) -> Exim {
+    let file = |name: &str| {
+        let text = shipped(&format!("exim/{name}"));
+        text.replace("REMUDA_PORT = 2587", &format!("REMUDA_PORT = {}", relay.port()))
+    };
+    let files = ["00_remuda_main", "190_remuda_router", "30_remuda_transport", "30_remuda_auth"].map(file);
+    Exim::with_client_files(files, &file("remuda.users"))
 }

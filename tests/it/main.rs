@@ -36,6 +36,7 @@ mod metrics;
 mod mta_sts;
 mod mx;
 mod packaging;
+mod peers;
 mod queue;
 mod reaction;
 mod reload;

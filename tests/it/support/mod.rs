@@ -3,6 +3,7 @@
 mod authority;
 pub(crate) mod browser;
 mod machine;
+pub(crate) mod peers;
 mod rbldnsd;
 mod relay;
 mod settings;

@@ -1,0 +1,204 @@
+//! Programs that others wrote take our mail.
+
+use super::{What, arrived, settings};
+use crate::support::peers::wire::{How, Wire};
+use crate::support::peers::{Exim, Letter, OpenSmtpd, Papers, Postfix, Python, Receiver, Tls};
+use crate::support::{Relay, wait_until};
+
+use What::{Dsn, EightBit, Large, Many, Plain, Utf8};
+
+/// The letters that every receiver takes as they are.
+const ANY: &[What] = &[Plain, EightBit, Large, Many];
+
+/// Sends the letters to a receiver; they come as they were, in the clear or not as `tls` says.
+async fn takes(receiver: &dyn Receiver, tls: Tls, letters: &[What]) -> Relay {
+    let relay = Relay::start(&settings().to(receiver.addr())).await;
+    let mut wire = Wire::at(relay.smtp()).await;
+    let letters: Vec<_> =
+        letters.iter().map(|what| (format!("out-{what:?}"), what.letter(&format!("out-{what:?}")))).collect();
+    for (id, letter) in &letters {
+        wire.send(letter, How::Data).await.unwrap_or_else(|said| panic!("{id}: {said}"));
+    }
+    for (id, letter) in &letters {
+        for (taken, _) in arrived(receiver, id, letter).await {
+            let encrypted = taken.tls.as_deref().is_some_and(|version| version.contains("1.3"));
+            assert_eq!(encrypted, tls != Tls::None, "{id}: {:?}", taken.tls);
+        }
+    }
+    relay.wait_until_empty().await;
+    relay
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs python3-aiosmtpd; tests/run installs it"]
+async fn aiosmtpd_takes_our_mail() {
+    let papers = Papers::new();
+    let all =
+        ["8BITMIME", "SMTPUTF8", "PIPELINING", "ENHANCEDSTATUSCODES", "CHUNKING", "SIZE 60000000", "LIMITS RCPTMAX=40"];
+    let rows: &[(&[&str], Tls, &[What])] = &[
+        (&["8BITMIME", "PIPELINING"], Tls::None, ANY),
+        // No pipelining, no enhanced codes, no size.
+        (&["8BITMIME"], Tls::None, &[Plain, EightBit, Many]),
+        (&[], Tls::None, &[Plain]),
+        (&all, Tls::None, &[Plain, EightBit, Large, Many, Utf8]),
+        (&all, Tls::Offered, &[Plain, Large, Many]),
+        (&["8BITMIME"], Tls::Required, &[Plain, EightBit]),
+    ];
+    for (offers, tls, letters) in rows {
+        let receiver = Python::offering(offers, *tls, &papers);
+        takes(&receiver, *tls, letters).await;
+        for taken in receiver.taken() {
+            let most = if offers.contains(&"LIMITS RCPTMAX=40") { 40 } else { 100 };
+            assert!(taken.to.len() <= most, "{} recipients at once of {most}", taken.to.len());
+            assert_eq!(taken.bdat, offers.contains(&"CHUNKING"), "{offers:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs Postfix and root; tests/run installs it"]
+async fn postfix_takes_our_mail() {
+    let papers = Papers::new();
+    let postfix = Postfix::receiver(Tls::None, &papers, "").await;
+    takes(&postfix, Tls::None, &[Plain, EightBit, Large, Many, Utf8, Dsn]).await;
+    reports_success(&postfix).await;
+    let less = "smtpd_discard_ehlo_keywords = pipelining, chunking, dsn\n";
+    takes(&Postfix::receiver(Tls::None, &papers, less).await, Tls::None, &[Plain, EightBit, Many]).await;
+    takes(&Postfix::receiver(Tls::Required, &papers, "").await, Tls::Required, &[Plain, EightBit]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs Exim and root; tests/run brings it"]
+async fn exim_takes_our_mail() {
+    let papers = Papers::new();
+    let exim = Exim::receiver(Tls::None, true, &papers).await;
+    takes(&exim, Tls::None, &[Plain, EightBit, Large, Many, Utf8, Dsn]).await;
+    reports_success(&exim).await;
+    takes(&Exim::receiver(Tls::None, false, &papers).await, Tls::None, &[Plain, EightBit, Many]).await;
+    takes(&Exim::receiver(Tls::Required, true, &papers).await, Tls::Required, &[Plain, EightBit]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs OpenSMTPD, root and mounts; tests/run brings it"]
+async fn opensmtpd_takes_our_mail() {
+    if !OpenSmtpd::possible() {
+        return;
+    }
+    let papers = Papers::new();
+    takes(&OpenSmtpd::receiver(Tls::None, &papers).await, Tls::None, ANY).await;
+    takes(&OpenSmtpd::receiver(Tls::Required, &papers).await, Tls::Required, &[Plain]).await;
+}
+
+/// The receiver was asked for a report of success by the parameters that the sender gave us, and gives it.
+async fn reports_success(receiver: &dyn Receiver) {
+    let relay = Relay::start(&settings().to(receiver.addr())).await;
+    let letter = Letter { from: "sender@peer.test".into(), ..Letter::dsn("reported") };
+    Wire::at(relay.smtp()).await.send(&letter, How::Data).await.unwrap();
+    let report = wait_until("a report of success", async || {
+        let texts = receiver.taken().into_iter().map(|taken| String::from_utf8_lossy(&taken.octets).to_lowercase());
+        texts.into_iter().find(|text| text.contains("multipart/report") && text.contains("sender@peer.test"))
+    })
+    .await;
+    let report: String = report.split_whitespace().collect();
+    assert!(report.contains("original-envelope-id:qq+314159"), "{report}");
+    assert!(report.contains("original-recipient:rfc822;first+tag@peer.test"), "{report}");
+    assert!(report.contains("action:delivered") && !report.contains("none@peer.test"), "{report}");
+}
+
+/// Two receivers: peer.test at the first, everybody else at the second, where reports come.
+async fn with_reports(receiver: &Python, reports: &Python) -> Relay {
+    let route = format!("[[destination_route]]\ndomain = \"peer.test\"\nhosts = [\"{}\"]\n", receiver.addr());
+    Relay::start(&settings().block(route).to(reports.addr())).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs python3-aiosmtpd; tests/run installs it"]
+async fn an_address_in_utf8_is_refused_for_a_receiver_without_smtputf8() {
+    let papers = Papers::new();
+    let receiver = Python::offering(&["8BITMIME"], Tls::None, &papers);
+    let reports = Python::offering(&["8BITMIME", "SMTPUTF8"], Tls::None, &papers);
+    let relay = with_reports(&receiver, &reports).await;
+    let letter = Letter { from: "sender@example.test".into(), ..Letter::utf8("refused") };
+    Wire::at(relay.smtp()).await.send(&letter, How::Data).await.unwrap();
+    let report = wait_until("a report", async || reports.taken().pop()).await;
+    let text = String::from_utf8_lossy(&report.octets).into_owned();
+    assert!((&*report.from, &*report.to[0].0) == ("", "sender@example.test"), "{text}");
+    assert!(text.contains("5.6.7") && text.contains("grüße@peer.test"), "{text}");
+    assert!(receiver.taken().is_empty());
+}
+
+/// Prints the decoded text of a message.
+const DECODE: &str = r#"
+import email, email.policy, sys
+message = email.message_from_bytes(sys.stdin.buffer.read(), policy=email.policy.SMTP)
+sys.stdout.buffer.write(message.get_payload(decode=True))
+"#;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs python3-aiosmtpd; tests/run installs it"]
+async fn eight_bits_become_seven_for_a_receiver_that_takes_no_more() {
+    use std::io::Write as _;
+
+    let papers = Papers::new();
+    let receiver = Python::offering(&[], Tls::None, &papers);
+    let relay = Relay::start(&settings().to(receiver.addr())).await;
+    let letter = Letter::eight_bit("seven");
+    Wire::at(relay.smtp()).await.send(&letter, How::Data).await.unwrap();
+    let taken = wait_until("the letter", async || receiver.taken().pop()).await;
+    assert!(taken.octets.is_ascii() && taken.parameters.is_empty(), "{}", taken.parameters);
+    // Another's reader finds what was written.
+    let mut reader = std::process::Command::new("/usr/bin/python3")
+        .args(["-c", DECODE])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    reader.stdin.take().unwrap().write_all(&taken.octets).unwrap();
+    let decoded = reader.wait_with_output().unwrap().stdout;
+    assert_eq!(decoded, b"gr\xc3\xbc\xc3\x9fe\r\nand \xff\xfe\r\n");
+}
+
+/// postgrey on a port of its own, asked by Postfix about each recipient.
+mod greylisting {
+    use std::process::{Child, Command, Stdio};
+
+    use tokio::net::TcpStream;
+
+    use super::*;
+    use crate::support::peers::free_port;
+
+    struct Postgrey(Child);
+
+    impl Drop for Postgrey {
+        fn drop(&mut self) {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    #[ignore = "needs Postfix, postgrey and root; tests/run installs them"]
+    async fn postgrey_lets_our_second_try_in() {
+        let (directory, address, papers) = (tempfile::tempdir().unwrap(), free_port(), Papers::new());
+        let postgrey = Command::new("postgrey")
+            .args([&format!("--inet={address}"), "--delay=2", "--user=root", "--group=root"])
+            .arg(format!("--dbdir={}", directory.path().display()))
+            .arg(format!("--pidfile={}/pid", directory.path().display()))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("postgrey");
+        let _postgrey = Postgrey(postgrey);
+        wait_until("postgrey listens", async || TcpStream::connect(address).await.ok().map(drop)).await;
+        let check = format!("smtpd_recipient_restrictions = check_policy_service inet:{address}\n");
+        let postfix = Postfix::receiver(Tls::None, &papers, &check).await;
+        let relay = takes(&postfix, Tls::None, &[Plain]).await;
+        assert!(
+            postfix.log().contains("450 4.2.0 <user@peer.test>: Recipient address rejected: Greylisted"),
+            "{}",
+            postfix.log()
+        );
+        assert_eq!(crate::support::number(&relay.status().await, "/counts/bounced"), 0);
+    }
+}
