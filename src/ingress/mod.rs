@@ -32,6 +32,8 @@ use bytes::Bytes;
 
 pub use self::room::{Room, Share};
 pub use self::secret::{Credentials, Proof, Secret};
+pub use self::tls::facts::TlsFacts;
+pub use self::users::scram::Verifier;
 
 use crate::assignment::{Incoming, Unassigned};
 use crate::config::UnknownPolicy;
@@ -39,8 +41,6 @@ use crate::message::header::Headers;
 use crate::message::{ForwardPath, Mailbox, MessageId, Wishes};
 use crate::outcome::EnhancedCode;
 use crate::store::SpoolError;
-
-use self::users::scram::Verifier;
 
 /// Whom a recipient means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

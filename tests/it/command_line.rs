@@ -35,7 +35,12 @@ fn check_accepts_the_annotated_example() {
     // The rules file it names beside itself is the operator's, so a copy without that line is checked.
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("remuda.toml");
-    std::fs::write(&file, std::fs::read_to_string(example).unwrap()).unwrap();
+    // So are the certificate and its key: some of our own stand in.
+    let made = rcgen::generate_simple_self_signed(vec!["relay.example.net".to_owned()]).unwrap();
+    std::fs::write(directory.path().join("relay.pem"), made.cert.pem()).unwrap();
+    std::fs::write(directory.path().join("relay.key"), made.signing_key.serialize_pem()).unwrap();
+    let text = std::fs::read_to_string(example).unwrap().replace("\"/etc/remuda/tls/relay.", "\"relay.");
+    std::fs::write(&file, text).unwrap();
     let done = remuda(&["check", "-c", file.to_str().unwrap()], b"");
     assert_eq!(done.status.code(), Some(0), "{}", err(&done));
     assert!(out(&done).contains("4 bindings, 3 pools, 2 tenants"), "{}", out(&done));

@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 use super::command::LINE_TOO_LONG;
 use super::scram::{BadFirst, First, Second};
 use crate::config::{AuthMode, Listener, TlsMode};
-use crate::ingress::users::scram::Verifier;
+use crate::ingress::Verifier;
 use crate::ingress::{Credentials, Proof, Refusal, Secret};
 
 /// Refused logins after which a session is closed.

@@ -9,7 +9,7 @@
 use base64ct::{Base64, Encoding};
 
 use crate::ingress::Secret;
-use crate::ingress::users::scram::Verifier;
+use crate::ingress::Verifier;
 
 /// Octets of a client's nonce.
 const NONCE_MAX: usize = 128;

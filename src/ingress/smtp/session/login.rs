@@ -6,9 +6,9 @@
 
 use super::end::{sequence, stopping};
 use super::{Effect, Phase, Session};
+use crate::ingress::Verifier;
 use crate::ingress::smtp::auth::{self, AuthRequest, Exchange, Step};
 use crate::ingress::smtp::scram::First;
-use crate::ingress::users::scram::Verifier;
 use crate::ingress::{Admission, Refusal, Secret};
 
 impl Session {

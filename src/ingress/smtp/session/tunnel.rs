@@ -11,8 +11,8 @@ use super::end::sequence;
 use super::{Phase, Session};
 use crate::config::TlsMode;
 use crate::ingress::Refusal;
+use crate::ingress::TlsFacts;
 use crate::ingress::smtp::auth::Tunnel;
-use crate::ingress::tls::facts::TlsFacts;
 
 impl Session {
     /// Says whether there is a certificate to show now.

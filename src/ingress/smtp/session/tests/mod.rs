@@ -11,7 +11,7 @@ mod tunnel;
 
 use super::*;
 use crate::config::AuthMode;
-use crate::ingress::tls::facts::TlsFacts;
+use crate::ingress::TlsFacts;
 use crate::ingress::{Addressee, Credentials, Proof};
 use crate::message::{Mailbox, MessageId};
 

@@ -271,7 +271,7 @@ fn a_login_by_scram_hears_our_proof_before_it_counts() {
     use base64ct::{Base64, Encoding};
     let coded = |text: &str| Base64::encode_string(text.as_bytes());
     let passes = std::num::NonZeroU32::new(4096).expect("not 0");
-    let kept = crate::ingress::users::scram::Verifier::of(b"x", &[7; 16], passes).expect("ASCII");
+    let kept = crate::ingress::Verifier::of(b"x", &[7; 16], passes).expect("ASCII");
     let here = "127.0.0.1:1".parse().expect("valid");
     for right in [true, false] {
         let mut session = Session::new(terms_with(NONE, AuthMode::Required), here);
