@@ -246,7 +246,7 @@ for path in sys.argv[2:]:
             std::fs::write(&path, taken.body.unwrap()).unwrap();
             files.push(path);
         }
-        let done = Command::new("python3").args(["-c", VERIFY]).arg(&list).args(&files).output().unwrap();
+        let done = Command::new("/usr/bin/python3").args(["-c", VERIFY]).arg(&list).args(&files).output().unwrap();
         let said = String::from_utf8_lossy(&done.stdout).into_owned();
         assert!(done.status.success(), "{said}{}", String::from_utf8_lossy(&done.stderr));
         assert_eq!(said.matches("[True, True, True]").count(), ODD.len(), "{said}");
