@@ -10,6 +10,7 @@ use mail_auth::{AuthenticatedMessage, DkimResult, MessageAuthenticator};
 use remuda::demo::sink::Sink;
 use remuda::demo::zone::Zone;
 
+use crate::http_in::unstuffed;
 use crate::support::{Relay, Settings, Talker, anywhere, keeping_sink, wait_for_messages};
 
 fn remuda(directory: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
@@ -117,7 +118,7 @@ async fn what_a_receiver_got_verifies_and_nobody_signs_as_another() {
     }
     wait_for_messages(&sink, ODD.len() as u64).await;
     for taken in sink.log() {
-        let body = taken.body.unwrap();
+        let body = unstuffed(&taken.body.unwrap());
         let all = held(&["acme.test/r1", "acme.test/e1", "relay.example/h1"]);
         assert_eq!(verified(&zone, &body).await, all, "{}", String::from_utf8_lossy(&body));
         let top = String::from_utf8_lossy(&body).into_owned();
@@ -243,10 +244,10 @@ for path in sys.argv[2:]:
         let mut files = Vec::new();
         for (n, taken) in sink.log().into_iter().enumerate() {
             let path = directory.path().join(format!("{n}.eml"));
-            std::fs::write(&path, taken.body.unwrap()).unwrap();
+            std::fs::write(&path, unstuffed(&taken.body.unwrap())).unwrap();
             files.push(path);
         }
-        let done = Command::new("python3").args(["-c", VERIFY]).arg(&list).args(&files).output().unwrap();
+        let done = Command::new("/usr/bin/python3").args(["-c", VERIFY]).arg(&list).args(&files).output().unwrap();
         let said = String::from_utf8_lossy(&done.stdout).into_owned();
         assert!(done.status.success(), "{said}{}", String::from_utf8_lossy(&done.stderr));
         assert_eq!(said.matches("[True, True, True]").count(), ODD.len(), "{said}");
