@@ -34,6 +34,7 @@ const PURE: &[&str] = &[
     "src/delivery/session",
     "src/delivery/site",
     "src/delivery/tls/demand",
+    "src/delivery/tls/memory",
     "src/delivery/tls/policy",
     "src/feedback/addresses",
     "src/feedback/book",

@@ -3,8 +3,8 @@
 //! Two things are told: that a connection was given up because it was not as safe as somebody demands, and that a host no
 //! longer offers what it did; the first of a host once an hour, for its mail comes back to it again and again. That mail went in the clear to a host that never offered anything is the attempt log's.
 
-use crate::delivery::tls::demand::TlsOutcome;
 use crate::delivery::Report;
+use crate::delivery::tls::demand::TlsOutcome;
 
 /// What is worth an event in `report`: its fields, in words.
 pub fn news(report: &Report, binding: &str, destination: &str) -> Vec<Vec<(&'static str, String)>> {

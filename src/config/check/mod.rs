@@ -18,9 +18,9 @@ mod reputation;
 mod routing;
 mod sections;
 mod tenant;
-mod via;
 #[cfg(test)]
 mod tests;
+mod via;
 mod window;
 mod zone;
 

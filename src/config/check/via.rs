@@ -8,16 +8,17 @@ use crate::config::{HostPort, SocksLogin, Via, raw};
 /// Octets of a user name (RFC 1929 §2).
 const USER_MAX: usize = 255;
 
-
 impl Context<'_> {
     /// Where the binding sends through a proxy; `None` also after a mistake, then nothing comes of the configuration.
     pub(super) fn via(&mut self, raw: &raw::Binding) -> Option<Via> {
         let At { value: raw, place } = raw.via.given()?;
         let hint = "write via = { socks5 = \"198.51.100.7:1080\" } or via = { proxy_v2 = \"198.51.100.7:2525\" }";
         let from = raw.source.value().copied();
-        let login = self.socks_login(raw, place);
         match (raw.socks5.given(), raw.proxy_v2.given()) {
-            (Some(at), None) => Some(Via::Socks5 { proxy: self.proxy(at)?, from, login }),
+            (Some(at), None) => {
+                let login = self.socks_login(raw, place);
+                Some(Via::Socks5 { proxy: self.proxy(at)?, from, login })
+            }
             (None, Some(at)) => {
                 for field in [&raw.user, &raw.password_file] {
                     if let Some(at) = field.given() {
@@ -41,7 +42,11 @@ impl Context<'_> {
 
     fn proxy(&mut self, at: &At<raw::Host>) -> Option<HostPort> {
         let Some(port) = at.value.port else {
-            self.out.mistake(&at.place, "the port is missing", "write it behind the host, such as \"198.51.100.7:1080\"");
+            self.out.mistake(
+                &at.place,
+                "the port is missing",
+                "write it behind the host, such as \"198.51.100.7:1080\"",
+            );
             return None;
         };
         Some(HostPort { host: at.value.host.clone(), port })

@@ -178,12 +178,20 @@ impl DirectConnector {
         let Greeted { connection, open, local, .. } = greeted;
         if !connection.offers().starttls {
             let why = "STARTTLS is not offered".to_owned();
-            return self.without(order, settings, target, Greeted { connection, open, local, outcome: absent(why) }, trace);
+            return self.without(
+                order,
+                settings,
+                target,
+                Greeted { connection, open, local, outcome: absent(why) },
+                trace,
+            );
         }
         let stream = match connection.start_tls(timeouts).await {
             StartTls::Begin(Stream::Clear(stream)) => stream,
             // Nothing is put under TLS twice.
-            StartTls::Begin(Stream::Tls(_)) => return Err(Broke::Tls(TlsResult::ValidationFailure, "twice".to_owned())),
+            StartTls::Begin(Stream::Tls(_)) => {
+                return Err(Broke::Tls(TlsResult::ValidationFailure, "twice".to_owned()));
+            }
             StartTls::Refused(reply, _) if reply.code == 421 => return Err(Answer::Reply(Stage::Tls, reply).into()),
             StartTls::Refused(reply, connection) => {
                 let outcome = absent(format!("STARTTLS is refused: {reply}"));

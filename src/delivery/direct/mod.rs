@@ -243,3 +243,5 @@ async fn transact(line: &mut Line, order: &Order, delivery: &Delivery) -> Transa
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tls_tests;

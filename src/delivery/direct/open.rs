@@ -81,9 +81,8 @@ impl DirectConnector {
                 }
             }
         }
-        let (trace, missed) = best
-            .0
-            .unwrap_or_else(|| (Trace::default(), no_address("the destination has no hosts".to_owned())));
+        let (trace, missed) =
+            best.0.unwrap_or_else(|| (Trace::default(), no_address("the destination has no hosts".to_owned())));
         Err((trace, missed.answer))
     }
 
@@ -106,12 +105,7 @@ fn domain(order: &Order) -> Option<Domain> {
     order.recipients.first().map(|recipient| recipient.address.domain())
 }
 
-fn asked<'a>(
-    order: &Order,
-    settings: &Settings,
-    domain: Option<&'a Domain>,
-    host: &'a HostPort,
-) -> Option<Asked<'a>> {
+fn asked<'a>(order: &Order, settings: &Settings, domain: Option<&'a Domain>, host: &'a HostPort) -> Option<Asked<'a>> {
     let domain = domain?;
     let configured = settings.configured.towards(&order.plan, domain);
     Some(Asked { domain, host, pinned: order.plan.pinned, configured, wish: order.wishes.tls })

@@ -1,7 +1,6 @@
 //! The header of HAProxy's PROXY protocol, version 2: which source address the far side shall take.
 //!
-//! The far side has to be told to do so (`source 0.0.0.0 usesrc clientip` and `server … 0.0.0.0` with `set-dst` in HAProxy);
-//! it sends no answer, what comes next is the receiver's banner. The port of the source is 0: it is the far kernel's choice.
+//! The far side has to be told to do so (in HAProxy `source 0.0.0.0 usesrc clientip` and a server `0.0.0.0:0`); it sends no answer, what comes next is the receiver's banner. The port of the source is 0: it is the far kernel's choice.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -13,7 +12,11 @@ const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
 const VERSION_AND_COMMAND: u8 = 0x21;
 
 /// Sends the header.
-pub(super) async fn announce<S: AsyncWrite + Unpin>(stream: &mut S, source: IpAddr, peer: SocketAddr) -> io::Result<()> {
+pub(super) async fn announce<S: AsyncWrite + Unpin>(
+    stream: &mut S,
+    source: IpAddr,
+    peer: SocketAddr,
+) -> io::Result<()> {
     let header = header(source, peer).ok_or(io::ErrorKind::InvalidInput)?;
     stream.write_all(&header).await
 }

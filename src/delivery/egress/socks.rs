@@ -158,8 +158,7 @@ mod tests {
         let hello: (&[u8], &[u8]) = (b"\x05\x01\x02", b"\x05\x02");
         let login = Some(("me", "secret"));
         let said = b"\x01\x02me\x06secret";
-        let done =
-            asked("192.0.2.1:25", login, &[hello, (said, b"\x01\x00"), (V4, b"\x05\0\0\x01\0\0\0\0\0\0")]).await;
+        let done = asked("192.0.2.1:25", login, &[hello, (said, b"\x01\x00"), (V4, b"\x05\0\0\x01\0\0\0\0\0\0")]).await;
         assert!(done.expect("let in").ip().is_unspecified());
         let (kind, why) = asked("192.0.2.1:25", login, &[hello, (said, b"\x01\x01")]).await.expect_err("refused");
         assert_eq!(kind, FailureKind::Bind);

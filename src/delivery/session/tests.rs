@@ -16,14 +16,14 @@ fn rcpts(count: usize) -> Vec<ForwardPath> {
 }
 
 const PIPELINING: Capabilities = Capabilities {
-        pipelining: true,
-        eight_bit_mime: false,
-        size: false,
-        size_limit: None,
-        dsn: false,
-        starttls: false,
-        require_tls: false,
-    };
+    pipelining: true,
+    eight_bit_mime: false,
+    size: false,
+    size_limit: None,
+    dsn: false,
+    starttls: false,
+    require_tls: false,
+};
 
 /// Plays `replies` to a transaction. What it sent (the body as `BODY`), by write; the codes that decided; what is
 /// left to do.

@@ -118,7 +118,7 @@ mod tests {
     fn it_never_grows_beyond_its_bound() {
         let mut memory = Memory::default();
         for port in 0..u16::try_from(KEPT).expect("fits") + 5 {
-            memory.failed(address(port), at(u64::from(port)));
+            memory.failed(address(port), Mono::from_nanos(port.into()));
         }
         assert_eq!(memory.failed.len(), KEPT);
         assert!(!memory.failed.contains_key(&address(0)) && memory.failed.contains_key(&address(10_004)));

@@ -20,8 +20,8 @@ use crate::outcome::classify::Context;
 use crate::outcome::{Cause, Disposition};
 use crate::scheduler::Settlement;
 use crate::store::SpoolError;
-use crate::telemetry::metrics::operation::SpoolWork;
 use crate::telemetry::events::Kind;
+use crate::telemetry::metrics::operation::SpoolWork;
 use crate::telemetry::{attempt_log, history, metrics, tls_log, unmatched};
 
 /// When to look again at an entry the spool would not hand out.

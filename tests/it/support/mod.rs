@@ -7,6 +7,7 @@ mod rbldnsd;
 mod relay;
 mod settings;
 mod signed;
+pub(crate) mod tls;
 mod users;
 mod web;
 
