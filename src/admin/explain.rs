@@ -16,7 +16,7 @@ use crate::config::{Config, Tenant};
 use crate::message::id::BadId;
 use crate::message::{BindingName, Domain, EntryId, MessageId, PoolName, ProviderName, StreamName, TenantName};
 use crate::queue::core::explain::{Explanation, Said};
-use crate::queue::dispatcher::Supposing;
+use crate::queue::dispatcher::{Dispatcher, Supposing};
 use crate::scheduler::explain::{EffectiveLimit, limits_of_binding, limits_of_tenant};
 use crate::scheduler::{Prediction, Verdict};
 
@@ -66,6 +66,9 @@ pub struct ExplainedEntry {
     #[serde(with = "rfc3339::option")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub waits_until: Option<Wall>,
+    /// Messages after which the destination was found to end a connection; fewer than the limits allow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub learned_messages_per_connection: Option<u32>,
     /// Every binding of the pool, in the order of tiers.
     pub bindings: Vec<ExplainedBinding>,
     /// The tenant's own limits, where limits were asked for.
@@ -143,7 +146,8 @@ impl From<&Prediction> for Expected {
 }
 
 impl ExplainedEntry {
-    fn of(explained: &Explanation, limits: Option<&Config>) -> Self {
+    fn of(explained: &Explanation, limits: Option<&Config>, dispatcher: &Dispatcher) -> Self {
+        let learned = explained.destination.as_ref().and_then(|name| dispatcher.learned_messages(name));
         let provider = explained.provider.as_ref();
         let of_tenant = limits.map(|config| limits_of_tenant(config, &explained.tenant, provider).unwrap_or_default());
         Self {
@@ -159,6 +163,7 @@ impl ExplainedEntry {
             expires: explained.expires,
             waits_for: explained.waits.map(|(why, _)| why.to_owned()),
             waits_until: explained.waits.and_then(|(_, until)| until),
+            learned_messages_per_connection: learned,
             bindings: explained.bindings.iter().map(|said| ExplainedBinding::of(said, provider, limits)).collect(),
             limits: of_tenant.unwrap_or_default(),
         }
@@ -196,7 +201,8 @@ async fn entry(
     if entries.is_empty() {
         return Err(Problem::unknown("no such entry or message in the queue"));
     }
-    Ok(Json(Explanations { entries: entries.iter().map(|e| ExplainedEntry::of(e, config.as_deref())).collect() }))
+    let of = |explained| ExplainedEntry::of(explained, config.as_deref(), &sources.dispatcher);
+    Ok(Json(Explanations { entries: entries.iter().map(of).collect() }))
 }
 
 /// The entries of a message that wait, oldest first. The queue is walked in slices, between which it goes on.
@@ -263,7 +269,7 @@ async fn select(
     let supposing = supposing(&config, &query).map_err(bad)?;
     let explained = sources.dispatcher.suppose(supposing).await.map_err(bad)?;
     let limits = query.limits.unwrap_or(false).then_some(config);
-    Ok(Json(Explanations { entries: vec![ExplainedEntry::of(&explained, limits.as_deref())] }))
+    Ok(Json(Explanations { entries: vec![ExplainedEntry::of(&explained, limits.as_deref(), &sources.dispatcher)] }))
 }
 
 fn supposing(config: &Config, query: &SelectQuery) -> Result<Supposing, String> {

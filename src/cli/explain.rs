@@ -211,6 +211,9 @@ fn head(entry: &ExplainedEntry) -> String {
         (None, _) if is_eligible(entry) => text.push_str("; would leave at once"),
         (None, _) => text.push_str("; would wait"),
     }
+    if let Some(learned) = entry.learned_messages_per_connection {
+        text.push_str(&format!("; the destination ends connections after {learned} messages"));
+    }
     text
 }
 

@@ -46,7 +46,9 @@ async fn late_mail_is_told_of_in_the_words_of_the_operator() {
     assert_eq!(taken.recipients, ["sender@example.test".into()]);
     assert_eq!(parts[0], "Ihre Nachricht verspätet sich");
     let status = parts.iter().find(|part| part.starts_with("Reporting-MTA:")).expect("a status");
-    for field in ["Action: delayed", "Status: 4.3.0", "Diagnostic-Code: smtp; 451 4.3.0 trouble here", "Will-Retry-Until: "] {
+    for field in
+        ["Action: delayed", "Status: 4.3.0", "Diagnostic-Code: smtp; 451 4.3.0 trouble here", "Will-Retry-Until: "]
+    {
         assert!(status.contains(field), "{status}");
     }
     assert_eq!(relay.queue().await.len(), 1, "it waits on");
@@ -57,9 +59,11 @@ async fn late_mail_is_told_of_in_the_words_of_the_operator() {
 async fn a_bounce_that_fails_reaches_the_postmaster() {
     let sink = keeping_sink().await;
     sink.unknown_user("nobody");
-    let settings = settings(&sink)
-        .set("reports", "double_bounce", "\"postmaster\"")
-        .set("reports", "postmaster", "\"pm@sink.test\"");
+    let settings = settings(&sink).set("reports", "double_bounce", "\"postmaster\"").set(
+        "reports",
+        "postmaster",
+        "\"pm@sink.test\"",
+    );
     let relay = Relay::start(&settings).await;
     let load = relay.load(1).reverse_path(|_| String::new()).recipients(|_| vec!["nobody@sink.test".into()]);
     all_accepted(&load.run().await);

@@ -50,7 +50,7 @@ use crate::clock::{Clock, Now, Wall};
 use crate::config::Config;
 use crate::delivery::{Connector, Resolver};
 use crate::feedback::token::Directory;
-use crate::message::{Domain, IdSource, MessageId, TenantName};
+use crate::message::{DestinationName, Domain, IdSource, MessageId, TenantName};
 use crate::outcome::classify::Classifier;
 use crate::outcome::dsn::Texts;
 use crate::store::Spool;
@@ -198,6 +198,11 @@ impl Dispatcher {
     /// What reads the marks of reports; `None` where nothing is marked.
     pub fn directory(&self) -> Option<Arc<Directory>> {
         self.in_force().marker.as_ref().map(|marker| Arc::clone(marker.directory()))
+    }
+
+    /// Messages after which a destination was found to end a connection.
+    pub fn learned_messages(&self, destination: &DestinationName) -> Option<u32> {
+        self.connector.learned_messages(destination)
     }
 
     /// What happened lately.
