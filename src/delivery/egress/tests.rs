@@ -12,7 +12,7 @@ const SOON: Duration = Duration::from_secs(5);
 
 fn resolver() -> Resolver {
     let nobody = "127.0.0.1:9".parse().expect("address");
-    let dns = Dns { servers: vec![nobody], timeout: Duration::from_millis(10), max_in_flight: 10 };
+    let dns = Dns { servers: vec![nobody], timeout: Duration::from_millis(10), max_in_flight: 10, trust_anchor: None };
     let routing = Routing::new(&"relay.test".parse().expect("domain"), &delivery(), Vec::new(), &[]);
     Resolver::new(&dns, routing).expect("resolver")
 }

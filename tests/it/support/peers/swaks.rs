@@ -23,10 +23,10 @@ pub(crate) fn send_by_swaks(door: &Door<'_>, letter: &Letter, more: &[&str]) -> 
     match door.tls {
         Tls::None => {}
         Tls::Offered | Tls::Required => {
-            drop(command.args(["--tls", "--tls-verify", "--tls-ca-path"]).arg(door.papers.authority()))
+            command.args(["--tls", "--tls-verify", "--tls-ca-path"]).arg(door.papers.authority());
         }
         Tls::Implicit => {
-            drop(command.args(["--tls-on-connect", "--tls-verify", "--tls-ca-path"]).arg(door.papers.authority()))
+            command.args(["--tls-on-connect", "--tls-verify", "--tls-ca-path"]).arg(door.papers.authority());
         }
     }
     let mechanism = match door.login {
