@@ -1,7 +1,8 @@
 //! One signature, by mail-auth: the only place that knows that library's way of signing.
 //!
-//! Both parts are canonicalised `relaxed`, since hosts on the way fold and trim; no length of the body is given (`l=`), which
-//! would let strangers append to it (RFC 6376 §8.2). Of the fields a key names, all that are there are signed; `From` stands
+//! The header is canonicalised `relaxed`, since hosts on the way fold and trim, the body `simple`: of a body that ends in a
+//! line of nothing but spaces the library (0.13.3) makes another `relaxed` form than RFC 6376 §3.4.4 says, and others would
+//! not verify it. No length of the body is given (`l=`), which would let strangers append to it (§8.2). Of the fields a key names, all that are there are signed; `From` stands
 //! in `h=` once more than in the message, so that none can be added (§5.4.2). Fields that are not there are not spoken for:
 //! a host that completes the mail with a `Date:` would otherwise break the signature.
 //!
@@ -9,7 +10,7 @@
 
 use mail_auth::common::crypto::{Algorithm, DkimKey as Secret, Sha256, SigningKey};
 use mail_auth::common::headers::{HeaderWriter, Writable};
-use mail_auth::dkim::DkimSigner;
+use mail_auth::dkim::{Canonicalization, DkimSigner};
 
 use super::keys::Loaded;
 use crate::config::DkimKey;
@@ -41,6 +42,7 @@ pub fn sign(key: &Loaded, message: &[u8]) -> Result<String, String> {
         .domain(rules.domain.as_str())
         .selector(rules.selector.as_str())
         .headers(fields(rules, Headers::of(message)))
+        .body_canonicalization(Canonicalization::Simple)
         .expiration(rules.expire.map_or(0, |span| span.as_secs()));
     signer.sign(message).map(|signature| signature.to_header()).map_err(|error| error.to_string())
 }
