@@ -26,6 +26,7 @@ const PURE: &[&str] = &[
     "src/delivery/breaker",
     "src/delivery/dot",
     "src/delivery/greeting",
+    "src/delivery/happy",
     "src/delivery/plan",
     "src/delivery/session",
     "src/delivery/site",

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use super::Warmup;
+use super::{Family, Second, Warmup};
 use crate::message::{BindingName, Domain, ProviderName};
 
 /// `[binding.NAME]`
@@ -16,10 +16,15 @@ use crate::message::{BindingName, Domain, ProviderName};
 pub struct Binding {
     /// Its name: case-sensitive, no spaces or colons.
     pub name: BindingName,
-    /// Source address of its connections.
+    /// Source address of its connections; the first where there are two ([`Binding::sources`] gives both).
     pub bind_address: IpAddr,
-    /// The address the world sees (differs behind NAT); what DNSBL and PTR checks use. Default `bind_address`.
+    /// The address the world sees (differs behind NAT); what DNSBL and PTR checks use. Default `bind_address`. The first
+    /// where there are two ([`Binding::publics`] gives both).
     pub public_address: IpAddr,
+    /// Its addresses of the other family, if it has both.
+    pub second: Option<Second>,
+    /// By which family it goes first to a host that has both. Default the one that `bind_address` names first.
+    pub prefer: Family,
     /// What it says in EHLO. Default `server.hostname`.
     pub ehlo_hostname: EhloName,
     /// Limits of the binding as a whole.

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use super::{
     Admin, Anonymous, Assignment, AuthMode, Automation, BackOff, Binding, Classify, Config, Day, Delivery, Dns,
-    DomainPattern, EhloName, FailoverReason, FeedKind, FeedMetric, Ipv6Names, Limits, Listener, Log, LogFormat, Member,
-    Monitor, Pace, Pool, Prediction, Provider, Queue, Reputation, Server, SpfPolicy, Spread, Tenant, TenantMatch,
-    Timeouts, UnknownPolicy, WarmupRules, Window,
+    DomainPattern, EhloName, FailoverReason, Family, FeedKind, FeedMetric, Ipv6Names, Limits, Listener, Log, LogFormat,
+    Member, Monitor, Pace, Pool, Prediction, Provider, Queue, Reputation, Server, SpfPolicy, Spread, Tenant,
+    TenantMatch, Timeouts, UnknownPolicy, WarmupRules, Window,
 };
 use crate::message::{BindingName, Domain, PoolName, ProviderName, TenantName};
 
@@ -206,6 +206,8 @@ impl Binding {
             name: name.into(),
             bind_address: address,
             public_address: address,
+            second: None,
+            prefer: Family::of(address),
             ehlo_hostname: EhloName::Hostname,
             limits: Limits::default(),
             provider: BTreeMap::new(),

@@ -1,7 +1,7 @@
 //! From a bound address to the remote MX.
 //!
 //! [`mx`] finds the hosts of a recipient domain and their addresses ([`plan`], [`site`] and [`breaker`] decide, pure),
-//! [`connect`] binds the binding's source address and connects, [`greeting`], [`session`] and [`dot`] (pure) are the
+//! [`happy`] (pure) says in which order, [`connect`] binds the binding's source address and connects, [`greeting`], [`session`] and [`dot`] (pure) are the
 //! client's side of the dialogue, [`client`] runs it over a socket, [`reuse`] keeps idle connections by route, [`direct`] puts them
 //! together. [`Connector`] stands between the queue and all of it, so that the simulation can take its place.
 
@@ -11,6 +11,7 @@ pub mod connect;
 pub mod direct;
 pub mod dot;
 pub mod greeting;
+pub mod happy;
 pub mod mx;
 pub mod plan;
 pub mod reuse;

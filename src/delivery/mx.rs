@@ -21,9 +21,11 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio::sync::Semaphore;
 
 use super::breaker::Breaker;
+use super::happy;
 use super::plan::{self, Found, MxRecord, NoPlan, Planned, Routing};
 use crate::clock::{Clock, Mono, SystemClock};
-use crate::config::{Dns, Host, HostPort};
+pub use crate::config::Family;
+use crate::config::{Binding, Dns, Host, HostPort};
 use crate::message::Domain;
 
 /// Retries of one question after the first try (hickory's meaning of attempts).
@@ -33,26 +35,10 @@ const CACHE_MAX: usize = 20_000;
 const TTL_MIN: Duration = Duration::from_secs(60);
 const TTL_MAX: Duration = Duration::from_secs(3600);
 
-/// An address family.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Family {
-    /// IPv4, A records.
-    V4,
-    /// IPv6, AAAA records.
-    V6,
-}
-
-impl Family {
-    /// The family of `ip`.
-    pub fn of(ip: IpAddr) -> Self {
-        if ip.is_ipv4() { Self::V4 } else { Self::V6 }
-    }
-
-    fn record_type(self) -> RecordType {
-        match self {
-            Self::V4 => RecordType::A,
-            Self::V6 => RecordType::AAAA,
-        }
+fn record_type(family: Family) -> RecordType {
+    match family {
+        Family::V4 => RecordType::A,
+        Family::V6 => RecordType::AAAA,
     }
 }
 
@@ -165,7 +151,7 @@ impl Resolver {
             Host::Address(ip) => return Err(format!("{ip} is not of the binding's address family")),
             Host::Name(name) => match self.ips(name, family).await {
                 (Found::Some(ips), _) => ips,
-                (Found::NoData, _) => return Err(format!("{name} has no {} record", family.record_type())),
+                (Found::NoData, _) => return Err(format!("{name} has no {} record", record_type(family))),
                 (Found::NxDomain, _) => return Err(format!("host {name} does not exist")),
                 (Found::Failed(why), _) => return Err(format!("address look-up of {name} failed: {why}")),
             },
@@ -177,6 +163,33 @@ impl Resolver {
             return Err(format!("{host} has only addresses of private networks or of this host"));
         }
         Ok(allowed.into_iter().map(|&ip| SocketAddr::new(ip, host.port)).collect())
+    }
+
+    /// Addresses of `host` that can be reached from `binding`, in the order in which they are tried ([`happy`]); else as
+    /// [`Resolver::addresses`]. Where the binding has both families both are asked for at once, and one of which nothing
+    /// can be found out is no reason not to use the other.
+    pub async fn reached_from(
+        &self,
+        binding: &Binding,
+        host: &HostPort,
+        allow_private: bool,
+    ) -> Result<Vec<SocketAddr>, String> {
+        let (sources, first) = (binding.sources(), binding.prefer);
+        if let Some(only) = [first, first.other()].into_iter().find(|family| sources.of(family.other()).is_none()) {
+            return self.addresses(host, only, allow_private).await;
+        }
+        let of = |family| self.addresses(host, family, allow_private);
+        match tokio::join!(of(first), of(first.other())) {
+            (Ok(preferred), Ok(other)) => Ok(happy::in_turns(&preferred, &other)),
+            (Ok(only), Err(_)) | (Err(_), Ok(only)) => Ok(only),
+            (Err(why), Err(also)) if why == also => Err(why),
+            // An address in place of a name is of one family, and of that there is more to say.
+            (Err(why), Err(also)) => match &host.host {
+                Host::Address(ip) if Family::of(*ip) == first => Err(why),
+                Host::Address(_) => Err(also),
+                Host::Name(_) => Err(format!("{why}; {also}")),
+            },
+        }
     }
 
     async fn ask(&self, routing: &Routing, domain: &Domain) -> (Planned, Duration) {
@@ -193,7 +206,7 @@ impl Resolver {
     }
 
     async fn ips(&self, name: &Domain, family: Family) -> (Found<Vec<IpAddr>>, Duration) {
-        self.records(name, family.record_type(), |record| match record.data {
+        self.records(name, record_type(family), |record| match record.data {
             RData::A(ip) => Some(IpAddr::V4(ip.0)),
             RData::AAAA(ip) => Some(IpAddr::V6(ip.0)),
             _ => None,

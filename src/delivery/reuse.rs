@@ -13,7 +13,6 @@
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -25,7 +24,7 @@ use super::Order;
 use super::client::Connection;
 use super::plan::MxPlan;
 use crate::clock::{Clock, Mono};
-use crate::config::{Config, Delivery, EhloName};
+use crate::config::{Addresses, Config, Delivery, EhloName};
 use crate::message::{BindingName, Domain};
 
 /// Limits of the pool, from `[delivery]`.
@@ -48,7 +47,7 @@ impl From<&Delivery> for Keep {
 /// Which connections a configuration has use for: by binding, source address and name.
 #[derive(Debug)]
 pub struct Wanted {
-    bindings: HashMap<BindingName, (IpAddr, EhloName)>,
+    bindings: HashMap<BindingName, (Addresses, EhloName)>,
     hostname: Domain,
 }
 
@@ -58,19 +57,19 @@ impl Wanted {
         let members: HashSet<&BindingName> =
             config.pools.iter().flat_map(|pool| &pool.tiers).flatten().map(|member| &member.binding).collect();
         let used = config.bindings.iter().filter(|binding| members.contains(&binding.name));
-        let as_it_is = used.map(|b| (b.name.clone(), (b.bind_address, b.ehlo_hostname.clone())));
+        let as_it_is = used.map(|b| (b.name.clone(), (b.sources(), b.ehlo_hostname.clone())));
         Self { bindings: as_it_is.collect(), hostname: config.server.hostname.clone() }
     }
 
     fn has(&self, line: &Line) -> bool {
-        let Some((address, ehlo)) = self.bindings.get(&line.binding) else { return false };
+        let Some((sources, ehlo)) = self.bindings.get(&line.binding) else { return false };
         let is_its_name = match ehlo {
             EhloName::Literal(name) => line.ehlo == name.as_str(),
             EhloName::Hostname => line.ehlo == self.hostname.as_str(),
             // Told apart by the message's own when it is taken.
             EhloName::Message => true,
         };
-        line.local.ip() == *address && is_its_name
+        sources.contains(line.local.ip()) && is_its_name
     }
 }
 
@@ -81,7 +80,7 @@ pub struct Line {
     pub connection: Connection<TcpStream>,
     /// Name of the host at the other end.
     pub host: Arc<str>,
-    /// Our end. Its address is the binding's.
+    /// Our end. Its address is one of the binding's.
     pub local: std::net::SocketAddr,
     /// The other end.
     pub remote: std::net::SocketAddr,
@@ -102,7 +101,7 @@ pub struct Line {
 impl Line {
     fn serves(&self, order: &Order) -> bool {
         self.binding == order.binding.name
-            && self.local.ip() == order.binding.bind_address
+            && order.binding.sources().contains(self.local.ip())
             && self.ehlo == order.ehlo
             && self.plan.pinned == order.plan.pinned
             && (Arc::ptr_eq(&self.plan, &order.plan) || self.plan.hosts == order.plan.hosts)
@@ -312,7 +311,7 @@ impl Idle {
     }
 
     fn hash(&self, order: &Order) -> u64 {
-        self.hashes.hash_one((&order.binding.name, order.binding.bind_address, &order.ehlo, &order.plan.hosts))
+        self.hashes.hash_one((&order.binding.name, order.binding.sources(), &order.ehlo, &order.plan.hosts))
     }
 
     fn close_where(&self, goes: impl Fn(&Parked) -> bool) {

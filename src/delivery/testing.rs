@@ -90,8 +90,12 @@ pub(super) struct Sink {
 
 impl Sink {
     pub(super) async fn start(script: Script) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("listen");
-        let address = listener.local_addr().expect("address");
+        Self::start_at("127.0.0.1:0", script).await.expect("listen")
+    }
+
+    pub(super) async fn start_at(address: &str, script: Script) -> std::io::Result<Self> {
+        let listener = TcpListener::bind(address).await?;
+        let address = listener.local_addr()?;
         let seen: Arc<Mutex<Seen>> = Arc::default();
         let changed = Arc::new(tokio::sync::Notify::new());
         let (seen2, changed2) = (seen.clone(), changed.clone());
@@ -106,7 +110,7 @@ impl Sink {
                 });
             }
         });
-        Self { address, seen, changed }
+        Ok(Self { address, seen, changed })
     }
 
     /// Waits until `count` connections have ended.

@@ -2,12 +2,14 @@
 //!
 //! A new connection is tried at each address in turn, best preference first and shuffled among equals (RFC 5321 §5.1),
 //! at most `delivery.max_addresses`. The next one is tried when a host could not be reached, broke off, or said 4yz in
-//! its banner or to EHLO. A 5yz there is the receiver's word about this binding, and a source address that cannot be
+//! its banner or to EHLO; where a binding has addresses of two families, the other family also when the first is silent
+//! ([`happy`](super::happy)). A 5yz there is the receiver's word about this binding, and a source address that cannot be
 //! bound fails everywhere: both end the attempt. Once MAIL was given, no other host is asked. An idle connection that
 //! turns out to be dead before anything was answered is replaced by a new one within the same attempt; so is, once, one
 //! that was lost because the host cannot bear the envelope id, which then stays away.
 
 mod open;
+mod race;
 
 use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
@@ -195,5 +197,7 @@ async fn transact(line: &mut Line, order: &Order, delivery: &Delivery) -> Transa
     line.connection.transact(mail, &delivery.timeouts).await
 }
 
+#[cfg(test)]
+mod family_tests;
 #[cfg(test)]
 mod tests;

@@ -1,16 +1,18 @@
-//! A new connection: host by host and address by address, until one has greeted.
+//! A new connection: host by host and address by address, until one has greeted. [`race`](super::race) has what is special
+//! about a host and a binding that both have addresses of both families.
 
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 
+use tokio::net::TcpStream;
+
 use super::DirectConnector;
+use super::race::Race;
 use crate::clock::Clock;
 use crate::config::Delivery;
 use crate::delivery::client::Connection;
-use crate::delivery::connect::connect;
-use crate::delivery::mx::Family;
 use crate::delivery::plan;
-use crate::delivery::reuse::{Line, close};
+use crate::delivery::reuse::{Line, OpenGuard, close};
 use crate::delivery::{Answer, Order};
 use crate::outcome::failure::FailureKind;
 use crate::outcome::{Failure, Stage};
@@ -30,7 +32,6 @@ impl DirectConnector {
     /// A new connection, greeted; or the answer that tells most: a reply rather than a failure, the last of its kind.
     pub(super) async fn open(&self, order: &Order, delivery: &Delivery) -> Result<Line, (Trace, Answer)> {
         let binding = &order.binding;
-        let family = Family::of(binding.bind_address);
         let allow_private = order.plan.pinned || delivery.allow_private_mx;
         let mut best: Option<(Trace, Answer)> = None;
         let mut left = delivery.max_addresses.max(1);
@@ -38,7 +39,7 @@ impl DirectConnector {
         let hosts = plan::shuffled(&order.plan.hosts, &mut *self.rng.lock());
         for host in hosts.into_iter().take(lookups) {
             let name = plan::host_text(&host.host);
-            let addresses = match self.resolver.addresses(host, family, allow_private).await {
+            let addresses = match self.resolver.reached_from(binding, host, allow_private).await {
                 Ok(addresses) => addresses,
                 Err(detail) => {
                     let failure = Failure { kind: FailureKind::NoAddress, stage: Stage::Connect, detail };
@@ -49,13 +50,20 @@ impl DirectConnector {
                     continue;
                 }
             };
-            for address in addresses {
-                if left == 0 {
-                    break;
+            let mut race = Race::new(binding.sources(), addresses, delivery.timeouts.connect);
+            loop {
+                if let Some(limit) = binding.limits.max_outbound_connections {
+                    self.idle.make_room(&binding.name, limit);
                 }
-                left -= 1;
+                // Two that are under way count as one, for at most one of them stays.
+                let open = self.idle.count(&binding.name);
+                let Some((address, connected)) = race.next(&mut left).await else { break };
                 let mut trace = Trace { local: None, remote: Some(address), host: Some(name.clone()) };
-                match self.open_one(order, delivery, &mut trace, address).await {
+                let opened = match connected {
+                    Ok(stream) => self.greet(order, delivery, &mut trace, stream, open).await,
+                    Err(failure) => Err(Answer::Failure(failure)),
+                };
+                match opened {
                     Ok(line) => return Ok(line),
                     Err(answer) if is_final(&answer) => return Err((trace, answer)),
                     Err(answer) => {
@@ -74,26 +82,25 @@ impl DirectConnector {
         }))
     }
 
-    async fn open_one(
+    /// The greeting on a new connection to `trace.remote`.
+    async fn greet(
         &self,
         order: &Order,
         delivery: &Delivery,
         trace: &mut Trace,
-        address: SocketAddr,
+        stream: TcpStream,
+        open: OpenGuard,
     ) -> Result<Line, Answer> {
         let binding = &order.binding;
-        if let Some(limit) = binding.limits.max_outbound_connections {
-            self.idle.make_room(&binding.name, limit);
-        }
-        let open = self.idle.count(&binding.name);
-        let stream =
-            connect(binding.bind_address, address, delivery.timeouts.connect).await.map_err(Answer::Failure)?;
         trace.local = stream.local_addr().ok();
+        // `connect` has read both once already.
+        let nowhere = || SocketAddr::new(binding.bind_address, 0);
+        let (local, remote) = (trace.local.unwrap_or_else(nowhere), trace.remote.unwrap_or_else(nowhere));
         let line = |connection, local| Line {
             connection,
             host: trace.host.as_deref().unwrap_or_default().into(),
             local,
-            remote: address,
+            remote,
             messages: 0,
             opened: self.clock.now().mono,
             binding: binding.name.clone(),
@@ -101,8 +108,6 @@ impl DirectConnector {
             plan: order.plan.clone(),
             open,
         };
-        // `connect` has read it once already.
-        let local = trace.local.unwrap_or_else(|| (binding.bind_address, 0).into());
         match Connection::greet(stream, &order.ehlo, &delivery.timeouts).await {
             Ok(connection) => {
                 self.counters.opened.fetch_add(1, Ordering::Relaxed);

@@ -30,7 +30,7 @@ fn plan(hosts: &[SocketAddr]) -> Arc<MxPlan> {
     })
 }
 
-fn order(source: &str, plan: &Arc<MxPlan>, recipients: usize) -> Order {
+pub(super) fn order(source: &str, plan: &Arc<MxPlan>, recipients: usize) -> Order {
     Order {
         message: MessageId(1),
         binding: binding(source, source),
@@ -50,7 +50,7 @@ fn order(source: &str, plan: &Arc<MxPlan>, recipients: usize) -> Order {
     }
 }
 
-fn codes(report: &Report) -> Vec<String> {
+pub(super) fn codes(report: &Report) -> Vec<String> {
     let text = |answer: &Answer| match answer {
         Answer::Reply(stage, Reply { code, .. }) => format!("{} {code}", stage.as_str()),
         Answer::Failure(failure) => format!("{} {}", failure.stage.as_str(), failure.kind.as_str()),

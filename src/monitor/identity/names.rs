@@ -143,6 +143,36 @@ pub fn checks(address: IpAddr, ehlo: Option<&str>, observed: &Observed) -> Vec<C
     ]
 }
 
+/// [`checks`] of all addresses of a binding: of each the worst, with its words and those of the others that came out alike.
+pub fn checks_of_all(ehlo: Option<&str>, observed: &[(IpAddr, Observed)]) -> Vec<Checked> {
+    let severity = |grade: Grade| match grade {
+        Grade::Good => 0,
+        Grade::Unknown => 1,
+        Grade::Bad => 2,
+    };
+    let of_one = |(address, seen): &(IpAddr, Observed)| {
+        let mut checked = checks(*address, ehlo, seen);
+        let unnamed =
+            |checked: &&mut Checked| checked.grade != Grade::Good && !checked.detail.contains(&address.to_string());
+        // Which of several it is has to be said.
+        for checked in checked.iter_mut().filter(|_| observed.len() > 1).filter(unnamed) {
+            checked.detail = format!("{address}: {}", checked.detail);
+        }
+        checked
+    };
+    let mut all = observed.iter().map(of_one);
+    let mut worst = all.next().unwrap_or_default();
+    for (one, other) in all.flat_map(|others| others.into_iter().enumerate()) {
+        let Some(known) = worst.get_mut(one) else { continue };
+        if severity(other.grade) > severity(known.grade) {
+            *known = other;
+        } else if other.grade == known.grade && !known.detail.contains(&other.detail) {
+            known.detail = format!("{}; {}", known.detail, other.detail);
+        }
+    }
+    worst
+}
+
 fn varies() -> (Grade, String) {
     (Grade::Unknown, "the EHLO name varies with the message".to_owned())
 }

@@ -17,6 +17,8 @@ mod blast;
 mod cell;
 #[cfg(test)]
 mod doubt_tests;
+#[cfg(test)]
+mod family_tests;
 mod follow;
 #[cfg(test)]
 mod follow_tests;
@@ -28,7 +30,8 @@ mod tests;
 mod weight;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::clock::Wall;
@@ -37,7 +40,7 @@ use crate::message::{BindingName, ZoneName};
 use crate::reputation::evidence::Listing;
 
 use super::answer::AnswerClass;
-use super::subject::{Domains, Subject, Users, bounded};
+use super::subject::{self, Domains, Subject, Users, bounded};
 use super::zone::{Probes, ZoneHealth, ZoneState, judge};
 use blast::Blast;
 use cell::{Cell, Change, Known, Look};
@@ -100,7 +103,7 @@ struct Watched {
 pub struct Watch {
     rules: config::Monitor,
     zones: Vec<Watched>,
-    addresses: BTreeMap<BindingName, IpAddr>,
+    addresses: BTreeMap<Subject, IpAddr>,
     domains: Domains,
     /// The domains that each binding goes by: `domains`, the other way round.
     domains_of: BTreeMap<BindingName, Vec<String>>,
@@ -118,9 +121,10 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Nothing known. Zones are numbered as in `rules.zones`.
+    /// Nothing known. Zones are numbered as in `rules.zones`. A binding of two families is named twice, once with each
+    /// address.
     pub fn new(rules: &config::Monitor, bindings: &[(BindingName, IpAddr)], now: Wall) -> Self {
-        let addresses: BTreeMap<BindingName, IpAddr> = bindings.iter().cloned().collect();
+        let addresses = subject::addresses(bindings);
         let watched = |zone: &config::Zone| {
             let mut watched = Watched::new(zone, now);
             watched.ask_about(&addresses);
@@ -149,8 +153,15 @@ impl Watch {
             let Some(zone) = self.zones.iter_mut().find(|z| z.name == listing.zone) else { continue };
             if zone.rules.kind == ZoneKind::Domain {
                 zone.kept.insert(binding.clone(), (listing.clone(), now));
-            } else if let Some(cell) = zone.cells.get_mut(&Subject::Binding(binding.clone())) {
-                *cell = Cell::remembered(listing, now);
+                continue;
+            }
+            // Where it is not said of which address it is, it was of the only one, which may be either by now.
+            let (listing, about) = telling::about(listing);
+            for (subject, cell) in own_mut(&mut zone.cells, binding) {
+                let is_meant = about.is_none() || self.addresses.get(subject).copied() == about;
+                if is_meant {
+                    *cell = Cell::remembered(&listing, now);
+                }
             }
         }
     }
@@ -197,10 +208,13 @@ impl Watch {
 
     /// A receiver's reply about the binding named just this zone.
     pub fn named(&mut self, zone: usize, binding: &BindingName, now: Wall) {
-        let cell = self.zones.get_mut(zone).and_then(|z| z.cells.get_mut(&Subject::Binding(binding.clone())));
-        if let Some(cell) = cell {
-            cell.named = Some(now);
-        }
+        let Some(watched) = self.zones.get_mut(zone) else { return };
+        own_mut(&mut watched.cells, binding).for_each(|(_, cell)| cell.named = Some(now));
+    }
+
+    /// Those of the binding's addresses that the zone is asked about.
+    pub fn asked_of(&self, zone: usize, binding: &BindingName) -> impl Iterator<Item = &Subject> {
+        self.zones.get(zone).into_iter().flat_map(move |zone| own(&zone.cells, binding).map(|(subject, _)| subject))
     }
 
     /// The resolver that lists share is proven to lie (`why`), or not any more. While it is, no zone that is asked through
@@ -314,6 +328,27 @@ impl Watch {
     }
 }
 
+/// From the first to the last subject that an address of this binding's other family may be.
+fn seconds(binding: &BindingName) -> RangeInclusive<Subject> {
+    let second = |address: IpAddr| Subject::Second(binding.clone(), address);
+    second(Ipv4Addr::UNSPECIFIED.into())..=second(Ipv6Addr::from(u128::MAX).into())
+}
+
+/// What is known of the addresses of a binding, the first before the second.
+fn own<'c, T>(of: &'c BTreeMap<Subject, T>, binding: &BindingName) -> impl Iterator<Item = (&'c Subject, &'c T)> {
+    of.get_key_value(&Subject::Binding(binding.clone())).into_iter().chain(of.range(seconds(binding)))
+}
+
+fn own_mut<'c, T>(
+    of: &'c mut BTreeMap<Subject, T>,
+    binding: &BindingName,
+) -> impl Iterator<Item = (&'c Subject, &'c mut T)> {
+    let first = Subject::Binding(binding.clone());
+    let all = of.range_mut(first..=seconds(binding).into_inner().1);
+    let binding = binding.clone();
+    all.filter(move |(subject, _)| subject.binding() == Some(&binding))
+}
+
 /// Whether the answers themselves prove the zone unfit.
 fn unfit(seen: &Seen) -> Option<(ZoneHealth, String)> {
     let answers = seen.answers.iter().map(|(_, answer)| answer).chain(seen.sentinels.iter().map(|(_, a)| a));
@@ -363,7 +398,7 @@ impl Watched {
         seen: &Seen,
         look: Look,
         rules: &config::Monitor,
-        whose: (&BTreeMap<BindingName, IpAddr>, &Domains),
+        whose: (&BTreeMap<Subject, IpAddr>, &Domains),
         notes: &mut Vec<Note>,
         now: Wall,
     ) {
