@@ -25,6 +25,7 @@ mod doctor;
 mod events;
 mod explain;
 mod failover;
+mod families;
 mod feedback;
 mod feeds;
 mod marks;
