@@ -425,6 +425,49 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_binding_of_two_families_finds_what_either_finds() {
+        use crate::config::Second;
+        let (server, _) = name_server(vec![
+            ("both.test", Zone::Has(vec![a("192.0.2.1"), a("192.0.2.2"), a("2001:db8::1")])),
+            ("four.test", Zone::Has(vec![a("192.0.2.1")])),
+            ("six.test", Zone::Has(vec![a("2001:db8::1"), a("::1")])),
+            ("inside.test", Zone::Has(vec![a("10.0.0.1"), a("::1")])),
+        ])
+        .await;
+        let resolver = resolver(server, &delivery());
+        let (four, six): (IpAddr, IpAddr) = ("192.0.2.9".parse().expect("v4"), "2001:db8::9".parse().expect("v6"));
+        let second = Some(Second { bind_address: six, public_address: six });
+        let two = |prefer| Binding { second, prefer, ..Binding::new("two", four) };
+        let (v4, v6) = (two(Family::V4), two(Family::V6));
+        let (only4, only6) = (Binding::new("four", four), Binding::new("six", six));
+        for (host, binding, expected) in [
+            ("both.test", &v4, "192.0.2.1 2001:db8::1 192.0.2.2"),
+            ("both.test", &v6, "2001:db8::1 192.0.2.1 192.0.2.2"),
+            ("both.test", &only4, "192.0.2.1 192.0.2.2"),
+            ("both.test", &only6, "2001:db8::1"),
+            ("four.test", &v6, "192.0.2.1"),
+            ("six.test", &v4, "2001:db8::1"),
+            ("four.test", &only6, "four.test has no AAAA record"),
+            ("inside.test", &v4, "inside.test has only addresses of private networks or of this host"),
+            ("missing.test", &v6, "host missing.test does not exist"),
+            ("[2001:db8::7]", &v4, "2001:db8::7"),
+            ("[2001:db8::7]", &only4, "2001:db8::7 is not of the binding's address family"),
+            ("[10.0.0.7]", &v6, "10.0.0.7 has only addresses of private networks or of this host"),
+        ] {
+            let name = match host.trim_matches(['[', ']']).parse() {
+                Ok(address) => Host::Address(address),
+                Err(_) => Host::Name(domain(host)),
+            };
+            let found = resolver.reached_from(binding, &HostPort { host: name, port: 25 }, false).await;
+            let said = match found {
+                Ok(all) => all.iter().map(|address| address.ip().to_string()).collect::<Vec<_>>().join(" "),
+                Err(why) => why,
+            };
+            assert_eq!(said, expected, "{host} from {}", binding.sources());
+        }
+    }
+
+    #[tokio::test]
     async fn dead_name_servers_are_not_waited_for_again_and_again() {
         let (server, asked) = name_server((0..12).map(|_| ("silent.test", Zone::Silent)).collect()).await;
         let dns = Dns { servers: vec![server], timeout: Duration::from_millis(20), max_in_flight: 1 };

@@ -311,6 +311,21 @@ mod tests {
     }
 
     #[test]
+    fn of_two_addresses_the_worse_check_counts_and_says_which_it_is() {
+        let (mta, six) = ("mta.example.org", IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1]));
+        let good = Observed { ptr: names(&[mta]), forward: vec![(mta.to_owned(), at(HERE))], ehlo: Some(at(HERE)) };
+        let bad = Observed { ptr: Found::Absent, forward: Vec::new(), ehlo: Some(records(&[six])) };
+        let all = checks_of_all(Some(mta), &[(address(), good.clone()), (six, bad)]);
+        let grades: Vec<Grade> = all.iter().map(|checked| checked.grade).collect();
+        let (yes, no, unknown) = (Grade::Good, Grade::Bad, Grade::Unknown);
+        assert_eq!(grades, [no, no, unknown, unknown, yes, yes]);
+        for checked in all.iter().filter(|checked| checked.grade != yes) {
+            assert!(checked.detail.contains(&six.to_string()), "{checked:?}");
+        }
+        assert_eq!(checks_of_all(Some(mta), &[(address(), good.clone())]), checks(address(), Some(mta), &good));
+    }
+
+    #[test]
     fn each_fault_is_seen_where_it_is_and_silence_is_no_fault() {
         let other = [192, 0, 2, 99];
         let (mta, failed) = ("mta.example.org", Found::Failed("timeout"));

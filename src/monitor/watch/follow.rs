@@ -17,7 +17,8 @@ use crate::monitor::zone::ZoneState;
 use crate::reputation::evidence::Listing;
 
 use super::cell::Known;
-use super::{Watch, Watched, own};
+use super::own::own;
+use super::{Watch, Watched};
 
 impl Watch {
     /// The rules and bindings are these from now on; `has_source` says of which lists the same is asked of the same servers

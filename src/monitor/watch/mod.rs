@@ -23,6 +23,7 @@ mod follow;
 #[cfg(test)]
 mod follow_tests;
 mod note;
+mod own;
 mod snapshot;
 mod telling;
 #[cfg(test)]
@@ -30,8 +31,7 @@ mod tests;
 mod weight;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::ops::RangeInclusive;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use crate::clock::Wall;
@@ -45,6 +45,7 @@ use super::zone::{Probes, ZoneHealth, ZoneState, judge};
 use blast::Blast;
 use cell::{Cell, Change, Known, Look};
 pub use note::Note;
+use own::{own, own_mut};
 pub use snapshot::{
     AnswersSnapshot, DomainSnapshot, ListingSnapshot, ProbeSnapshot, ReverseSnapshot, Snapshot, ZoneSnapshot,
 };
@@ -326,27 +327,6 @@ impl Watch {
             self.notes.push(Note::Budget { zone: watched.name.clone(), per_day });
         }
     }
-}
-
-/// From the first to the last subject that an address of this binding's other family may be.
-fn seconds(binding: &BindingName) -> RangeInclusive<Subject> {
-    let second = |address: IpAddr| Subject::Second(binding.clone(), address);
-    second(Ipv4Addr::UNSPECIFIED.into())..=second(Ipv6Addr::from(u128::MAX).into())
-}
-
-/// What is known of the addresses of a binding, the first before the second.
-fn own<'c, T>(of: &'c BTreeMap<Subject, T>, binding: &BindingName) -> impl Iterator<Item = (&'c Subject, &'c T)> {
-    of.get_key_value(&Subject::Binding(binding.clone())).into_iter().chain(of.range(seconds(binding)))
-}
-
-fn own_mut<'c, T>(
-    of: &'c mut BTreeMap<Subject, T>,
-    binding: &BindingName,
-) -> impl Iterator<Item = (&'c Subject, &'c mut T)> {
-    let first = Subject::Binding(binding.clone());
-    let all = of.range_mut(first..=seconds(binding).into_inner().1);
-    let binding = binding.clone();
-    all.filter(move |(subject, _)| subject.binding() == Some(&binding))
 }
 
 /// Whether the answers themselves prove the zone unfit.
