@@ -31,6 +31,8 @@ const PURE: &[&str] = &[
     "src/delivery/session",
     "src/delivery/site",
     "src/delivery/tls/demand",
+    "src/delivery/tls/memory",
+    "src/delivery/tls/policy",
     "src/feedback/addresses",
     "src/feedback/book",
     "src/feedback/marks",

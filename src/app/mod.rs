@@ -23,6 +23,7 @@ use crate::admin::auth::Auth;
 use crate::admin::{self, Sources};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
+use crate::delivery::tls::policy::OnlyConfigured;
 use crate::delivery::{DirectConnector, Resolver};
 use crate::feedback::token::Directory;
 use crate::feedback::{desk, keys};
@@ -258,7 +259,7 @@ impl Outside {
         let resolver = Resolver::new(&config.dns, dispatcher::routing(config)).map_err(|e| other(&e))?;
         let resolver = Arc::new(resolver);
         Ok(Self {
-            connector: Arc::new(DirectConnector::new(Arc::clone(&resolver), &config.delivery)),
+            connector: Arc::new(DirectConnector::of(config, Arc::clone(&resolver), Arc::new(OnlyConfigured))),
             resolver,
             classifier: Arc::new(classifier(config)?),
             metrics: Arc::new(Metrics::new().map_err(|e| other(&e))?),

@@ -4,11 +4,13 @@
 //! levels can be laid over one another.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Family, Second, Warmup};
+use super::{Family, Host, HostPort, Second, Warmup};
 use crate::message::{BindingName, Domain, ProviderName};
 
 /// `[binding.NAME]`
@@ -39,6 +41,69 @@ pub struct Binding {
     pub suspend_delivery: bool,
     /// Where it is, for preferring bindings near the recipient or the tenant.
     pub region: Option<String>,
+    /// The proxy through which it sends, where its address is another host's.
+    pub via: Option<Via>,
+}
+
+/// A proxy on the host that has a binding's address (`binding.NAME.via`).
+#[derive(Clone, PartialEq, Eq)]
+pub enum Via {
+    /// SOCKS5 (RFC 1928): it connects from the address that is its own.
+    Socks5 {
+        /// Where it listens.
+        proxy: HostPort,
+        /// Address of this host to reach it from; the system's choice where there is none.
+        from: Option<IpAddr>,
+        /// What it is told who we are.
+        login: Option<SocksLogin>,
+    },
+    /// HAProxy, told by the PROXY protocol's header (version 2) which address to connect from and where to.
+    ProxyV2 {
+        /// Where it listens.
+        proxy: HostPort,
+        /// As above.
+        from: Option<IpAddr>,
+    },
+}
+
+impl Via {
+    /// Where the proxy listens.
+    pub fn proxy(&self) -> &HostPort {
+        let (Self::Socks5 { proxy, .. } | Self::ProxyV2 { proxy, .. }) = self;
+        proxy
+    }
+
+    /// Address of this host to reach it from, where one is named.
+    pub fn from(&self) -> Option<IpAddr> {
+        let (Self::Socks5 { from, .. } | Self::ProxyV2 { from, .. }) = self;
+        *from
+    }
+}
+
+impl fmt::Display for Via {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = if matches!(self, Self::Socks5 { .. }) { "socks5" } else { "proxy_v2" };
+        let HostPort { host, port } = self.proxy();
+        match host {
+            Host::Name(name) => write!(f, "{kind} {name}:{port}"),
+            Host::Address(ip) => write!(f, "{kind} {}", SocketAddr::new(*ip, *port)),
+        }
+    }
+}
+
+impl fmt::Debug for Via {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+/// User name and password at a SOCKS5 proxy (RFC 1929).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SocksLogin {
+    /// 1 to 255 octets.
+    pub user: String,
+    /// File whose first line is the password; read at each connection.
+    pub password_file: PathBuf,
 }
 
 /// The name a binding gives in EHLO.

@@ -215,6 +215,7 @@ impl Binding {
             provider_warmup: BTreeMap::new(),
             suspend_delivery: false,
             region: None,
+            via: None,
         }
     }
 }
@@ -263,7 +264,15 @@ impl Tenant {
 impl Provider {
     /// A provider known by these MX patterns, without limits.
     pub fn new(name: impl Into<ProviderName>, mx: Vec<DomainPattern>) -> Self {
-        Self { name: name.into(), mx, binding_limits: Limits::default(), warmup: None, region: None, back_off: None }
+        Self {
+            name: name.into(),
+            mx,
+            binding_limits: Limits::default(),
+            warmup: None,
+            region: None,
+            back_off: None,
+            tls: None,
+        }
     }
 }
 
@@ -333,6 +342,8 @@ impl Default for Delivery {
             recipients_per_message: 100,
             keep_idle: seconds(5),
             max_connection_age: minutes(5),
+            tls: super::TlsPolicy::Opportunistic,
+            tls_roots: None,
             timeouts: Timeouts::default(),
         }
     }

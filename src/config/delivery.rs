@@ -1,5 +1,6 @@
 //! `[queue]`, `[delivery]`, `[window]`: how often, how long and over how many connections mail is tried.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// `[queue]`: retries and lifetime.
@@ -42,8 +43,26 @@ pub struct Delivery {
     pub keep_idle: Duration,
     /// Oldest age of a connection. Default 5 min.
     pub max_connection_age: Duration,
+    /// TLS where nothing more specific is set. Default opportunistic.
+    pub tls: TlsPolicy,
+    /// Authorities that certificates are held to, in PEM; `None` takes the platform's.
+    pub tls_roots: Option<PathBuf>,
     /// Time-outs of RFC 5321 §4.5.3.2.
     pub timeouts: Timeouts,
+}
+
+/// How far TLS goes with a destination (`tls` in `[delivery]`, `[provider.NAME]`, `[[destination_route]]`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TlsPolicy {
+    /// Never, whatever the host offers.
+    Off,
+    /// Where the host offers it, whatever its certificate; in the clear where the handshake fails (RFC 7435). Default.
+    #[default]
+    Opportunistic,
+    /// Always, whatever its certificate.
+    Required,
+    /// Always, with a certificate of a known authority for the host's name.
+    Verified,
 }
 
 /// `[delivery.timeouts]`: client time-outs, RFC 5321 §4.5.3.2.

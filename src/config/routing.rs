@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{BackOff, Limits};
+use super::{BackOff, Limits, TlsPolicy};
 use crate::message::{Domain, ProviderName};
 
 /// A pattern over domain or host names, lower case.
@@ -47,6 +47,8 @@ pub struct Provider {
     pub region: Option<String>,
     /// What a wish for less of this receiver begins; `[window] back_off` where there is none.
     pub back_off: Option<BackOff>,
+    /// TLS towards it; `[delivery] tls` where there is none.
+    pub tls: Option<TlsPolicy>,
 }
 
 /// `[region.NAME]`: recipients for whom bindings of the region are preferred. Wins over the provider's and the tenant's.
@@ -67,6 +69,8 @@ pub struct DestinationRoute {
     pub hosts: Vec<HostPort>,
     /// Destination name to count under; `None` derives it from the hosts as with MX.
     pub provider: Option<ProviderName>,
+    /// TLS towards these hosts; the provider's, else `[delivery] tls`, where there is none.
+    pub tls: Option<TlsPolicy>,
 }
 
 /// A host and its SMTP port.

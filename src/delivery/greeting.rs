@@ -19,6 +19,10 @@ pub struct Capabilities {
     pub size_limit: Option<NonZeroU64>,
     /// DSN, RFC 3461.
     pub dsn: bool,
+    /// STARTTLS, RFC 3207.
+    pub starttls: bool,
+    /// REQUIRETLS, RFC 8689.
+    pub require_tls: bool,
 }
 
 impl Capabilities {
@@ -34,6 +38,10 @@ impl Capabilities {
                 found.eight_bit_mime = true;
             } else if keyword.eq_ignore_ascii_case("DSN") {
                 found.dsn = true;
+            } else if keyword.eq_ignore_ascii_case("STARTTLS") {
+                found.starttls = true;
+            } else if keyword.eq_ignore_ascii_case("REQUIRETLS") {
+                found.require_tls = true;
             } else if keyword.eq_ignore_ascii_case("SIZE") {
                 found.size = true;
                 found.size_limit = words.next().and_then(|octets| octets.parse().ok());
@@ -72,6 +80,14 @@ impl<'a> Greeting<'a> {
     /// A greeting that will give the name `ehlo`.
     pub fn new(ehlo: &'a str) -> Self {
         Self { ehlo, state: GreetingState::Banner }
+    }
+
+    /// The greeting after TLS has come about: there is no second banner, and whatever was offered before is forgotten (RFC
+    /// 3207 §4.2). What is to be sent goes to `out`.
+    pub fn again(ehlo: &'a str, out: &mut Vec<u8>) -> Self {
+        let this = Self { ehlo, state: GreetingState::Ehlo };
+        this.say("EHLO ", out);
+        this
     }
 
     /// What is waited for.
@@ -134,8 +150,15 @@ mod tests {
         Reply { code: code.parse().expect("code"), enhanced: None, text: text.to_owned() }
     }
 
-    const PIPELINING: Capabilities =
-        Capabilities { pipelining: true, eight_bit_mime: false, size: false, size_limit: None, dsn: false };
+    const PIPELINING: Capabilities = Capabilities {
+        pipelining: true,
+        eight_bit_mime: false,
+        size: false,
+        size_limit: None,
+        dsn: false,
+        starttls: false,
+        require_tls: false,
+    };
 
     fn greet(replies: &[Reply]) -> (String, Greeted) {
         let mut out = Vec::new();

@@ -1,8 +1,9 @@
 //! From a bound address to the remote MX.
 //!
 //! [`mx`] finds the hosts of a recipient domain and their addresses ([`plan`], [`site`] and [`breaker`] decide, pure),
-//! [`happy`] (pure) says in which order, [`connect`] binds the binding's source address and connects, [`greeting`], [`session`] and [`dot`] (pure) are the
-//! client's side of the dialogue, [`client`] runs it over a socket, [`reuse`] keeps idle connections by route, [`direct`] puts them
+//! [`happy`] (pure) says in which order, [`connect`] binds the binding's source address and connects ([`egress`] where that
+//! address is another host's), [`greeting`], [`session`] and [`dot`] (pure) are the client's side of the dialogue, [`tls`] says
+//! what is demanded of its safety, [`client`] runs it over a socket, [`reuse`] keeps idle connections by route, [`direct`] puts them
 //! together. [`Connector`] stands between the queue and all of it, so that the simulation can take its place.
 
 pub mod breaker;
@@ -10,6 +11,7 @@ pub mod client;
 pub mod connect;
 pub mod direct;
 pub mod dot;
+pub mod egress;
 pub mod greeting;
 pub mod happy;
 pub mod mx;
@@ -36,6 +38,7 @@ use crate::outcome::{Failure, FailureKind, Reply, Stage};
 pub use direct::DirectConnector;
 pub use mx::{Resolver, Servers};
 pub use plan::{MxPlan, NoPlan, Planned, Routing};
+pub use tls::TlsReport;
 
 /// Everything one attempt needs.
 #[derive(Clone, Debug)]
@@ -79,6 +82,8 @@ pub struct Report {
     pub host: Option<String>,
     /// Whether an idle connection was used again.
     pub reused: bool,
+    /// TLS with that host.
+    pub tls: TlsReport,
     /// Answers, one per recipient of the order, in order.
     pub answers: Vec<Answer>,
     /// From the start of the attempt to its last reply.

@@ -493,6 +493,7 @@ mod tests {
             domain: crate::config::DomainPattern::Any,
             hosts: vec![HostPort { host: Host::Address(IpAddr::from([127, 0, 0, 1])), port: 2525 }],
             provider: None,
+            tls: None,
         };
         resolver.reroute(Routing::new(&domain("relay.example.net"), &delivery(), Vec::new(), &[route]));
         assert!(resolver.plan(&domain("null.test")).await.expect("pinned").pinned);

@@ -320,6 +320,7 @@ mod tests {
                 })
                 .collect(),
             provider: provider.map(ProviderName::new),
+            tls: None,
         };
         let routes = [
             route(DomainPattern::Exact(domain("sink.test")), &[("127.0.0.1", 2525)], None),

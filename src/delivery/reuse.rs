@@ -1,6 +1,7 @@
 //! Idle connections, by route.
 //!
-//! A connection may carry a message when it has the same binding, source address, EHLO name and set of hosts. The last
+//! A connection may carry a message when it has the same binding, source address, EHLO name and set of hosts, and was made
+//! under the same demand on TLS: one that was not verified carries nothing that must be, nor the other way round. The last
 //! one put back is taken first, so that the others age and are closed. Limits: idle time, age, messages. A connection
 //! that the host closed meanwhile is noticed before use. Whatever leaves otherwise than by `take` gets QUIT in the
 //! background. One task sweeps while there is something to sweep.
@@ -18,14 +19,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::net::TcpStream;
 
 use super::Order;
 use super::client::Connection;
 use super::plan::MxPlan;
+use super::tls::TlsReport;
+use super::tls::demand::TlsDemand;
+use super::tls::stream::Stream;
 use crate::clock::{Clock, Mono};
-use crate::config::{Addresses, Config, Delivery, EhloName};
-use crate::message::{BindingName, Domain};
+use crate::config::{Addresses, Config, Delivery, EhloName, HostPort};
+use crate::message::{BindingName, Domain, TlsWish};
 
 /// Limits of the pool, from `[delivery]`.
 #[derive(Clone, Copy, Debug)]
@@ -77,9 +80,15 @@ impl Wanted {
 #[derive(Debug)]
 pub struct Line {
     /// The dialogue.
-    pub connection: Connection<TcpStream>,
+    pub connection: Connection<Stream>,
     /// Name of the host at the other end.
     pub host: Arc<str>,
+    /// The same host as its plan has it.
+    pub at: HostPort,
+    /// What was demanded of its TLS.
+    pub demand: TlsDemand,
+    /// What came of that.
+    pub tls: TlsReport,
     /// Our end. Its address is one of the binding's.
     pub local: std::net::SocketAddr,
     /// The other end.
@@ -105,13 +114,12 @@ impl Line {
             && self.ehlo == order.ehlo
             && self.plan.pinned == order.plan.pinned
             && (Arc::ptr_eq(&self.plan, &order.plan) || self.plan.hosts == order.plan.hosts)
+            && (order.wishes.tls != TlsWish::Required || self.connection.offers().require_tls)
     }
 
     /// The host neither closed it nor said anything since the last reply.
-    fn is_quiet(&self) -> bool {
-        let mut octet = [0; 1];
-        let read = self.connection.stream().try_read(&mut octet);
-        self.connection.is_quiet() && matches!(read, Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
+    fn is_quiet(&mut self) -> bool {
+        self.connection.is_quiet() && self.connection.stream().is_quiet()
     }
 }
 
@@ -178,16 +186,29 @@ impl Idle {
         self.state.lock().keep = keep;
     }
 
-    /// A live connection that may carry `order`.
-    pub fn take(&self, order: &Order) -> Option<Line> {
+    /// The hosts of the connections that may carry `order`, each once.
+    pub fn hosts(&self, order: &Order) -> Vec<HostPort> {
+        let hash = self.hash(order);
+        let state = self.state.lock();
+        let mut hosts: Vec<HostPort> = Vec::new();
+        for parked in state.lines.get(&hash).into_iter().flatten().filter(|parked| parked.line.serves(order)) {
+            if !hosts.contains(&parked.line.at) {
+                hosts.push(parked.line.at.clone());
+            }
+        }
+        hosts
+    }
+
+    /// A live connection that may carry `order` and does for `is_safe`.
+    pub fn take(&self, order: &Order, is_safe: impl Fn(&Line) -> bool) -> Option<Line> {
         let hash = self.hash(order);
         let now = self.clock.now().mono;
         loop {
-            let (parked, keep) = {
+            let (mut parked, keep) = {
                 let mut state = self.state.lock();
                 let keep = state.keep;
                 let parked = state.lines.get_mut(&hash)?;
-                let at = parked.iter().rposition(|parked| parked.line.serves(order))?;
+                let at = parked.iter().rposition(|parked| parked.line.serves(order) && is_safe(&parked.line))?;
                 let taken = parked.remove(at);
                 if parked.is_empty() {
                     state.lines.remove(&hash);
@@ -332,9 +353,13 @@ impl Idle {
 
 /// Says QUIT in the background. Outside a runtime the connection is just dropped.
 pub(super) fn close(line: Line, limit: Duration) {
+    say_quit(line.connection, line.open, limit);
+}
+
+/// The same for a connection that never came to carry anything.
+pub(super) fn say_quit(connection: Connection<Stream>, open: OpenGuard, limit: Duration) {
     if let Ok(runtime) = tokio::runtime::Handle::try_current() {
         runtime.spawn(async move {
-            let Line { connection, open, .. } = line;
             connection.quit(limit).await;
             drop(open);
         });

@@ -9,10 +9,10 @@ use hickory_resolver::proto::op::{Message, ResponseCode};
 use hickory_resolver::proto::rr::rdata::{A, AAAA, MX, SOA};
 use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 use parking_lot::Mutex;
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, UdpSocket};
 
-use crate::config::{Binding, Delivery, Timeouts};
+use crate::config::{Binding, Delivery, Timeouts, TlsPolicy};
 
 /// Defaults for loopback: private addresses allowed by pinned plans only, generous time-outs.
 pub(super) fn delivery() -> Delivery {
@@ -26,6 +26,8 @@ pub(super) fn delivery() -> Delivery {
         recipients_per_message: 100,
         keep_idle: long,
         max_connection_age: long,
+        tls: TlsPolicy::Opportunistic,
+        tls_roots: None,
         timeouts: Timeouts {
             connect: long,
             banner: long,
@@ -59,6 +61,7 @@ pub(super) fn script(table: &[(&'static str, Option<&'static str>)]) -> Script {
         let text = match word {
             "BANNER" => "220 sink.test",
             "EHLO" => "250-sink.test\r\n250-SIZE 1000000\r\n250-8BITMIME\r\n250 PIPELINING",
+            "STARTTLS" => "220 go",
             "DATA" => "354 go",
             "QUIT" => "221 bye",
             "." => "250 2.0.0 queued",
@@ -90,10 +93,19 @@ pub(super) struct Sink {
 
 impl Sink {
     pub(super) async fn start(script: Script) -> Self {
-        Self::start_at("127.0.0.1:0", script).await.expect("listen")
+        Self::start_with(script, None).await
     }
 
     pub(super) async fn start_at(address: &str, script: Script) -> std::io::Result<Self> {
+        Self::listen(address, script, None).await
+    }
+
+    /// One whose `220` to STARTTLS is followed by a handshake.
+    pub(super) async fn start_with(script: Script, tls: Option<Arc<rustls::ServerConfig>>) -> Self {
+        Self::listen("127.0.0.1:0", script, tls).await.expect("listen")
+    }
+
+    async fn listen(address: &str, script: Script, tls: Option<Arc<rustls::ServerConfig>>) -> std::io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
         let seen: Arc<Mutex<Seen>> = Arc::default();
@@ -102,9 +114,9 @@ impl Sink {
         tokio::spawn(async move {
             while let Ok((stream, peer)) = listener.accept().await {
                 seen2.lock().peers.push(peer);
-                let (seen, changed, script) = (seen2.clone(), changed2.clone(), script.clone());
+                let (seen, changed, script, tls) = (seen2.clone(), changed2.clone(), script.clone(), tls.clone());
                 tokio::spawn(async move {
-                    let _ = serve(stream, &seen, script).await;
+                    let _ = serve(Box::new(stream), &seen, script, tls).await;
                     seen.lock().ended += 1;
                     changed.notify_waiters();
                 });
@@ -133,7 +145,16 @@ impl Sink {
     }
 }
 
-async fn serve(stream: TcpStream, seen: &Mutex<Seen>, script: Script) -> std::io::Result<()> {
+trait Both: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Both for S {}
+
+async fn serve(
+    stream: Box<dyn Both>,
+    seen: &Mutex<Seen>,
+    script: Script,
+    tls: Option<Arc<rustls::ServerConfig>>,
+) -> std::io::Result<()> {
     let mut stream = BufReader::new(stream);
     let Some(banner) = script("BANNER") else { return Ok(()) };
     stream.write_all(banner.as_bytes()).await?;
@@ -146,6 +167,12 @@ async fn serve(stream: TcpStream, seen: &Mutex<Seen>, script: Script) -> std::io
         seen.lock().commands.push(command.clone());
         let Some(reply) = script(&command) else { return Ok(()) };
         stream.write_all(reply.as_bytes()).await?;
+        stream.flush().await?;
+        if let Some(config) = tls.as_ref().filter(|_| command == "STARTTLS" && reply.starts_with("220")) {
+            let shaken = tokio_rustls::TlsAcceptor::from(Arc::clone(config)).accept(stream.into_inner()).await?;
+            stream = BufReader::new(Box::new(shaken));
+            continue;
+        }
         if command == "QUIT" {
             return Ok(());
         }
@@ -166,7 +193,59 @@ async fn serve(stream: TcpStream, seen: &Mutex<Seen>, script: Script) -> std::io
         seen.lock().bodies.push(body);
         let Some(reply) = script(".") else { return Ok(()) };
         stream.write_all(reply.as_bytes()).await?;
+        stream.flush().await?;
     }
+}
+
+/// An authority that gives certificates.
+pub(super) struct Authority {
+    issuer: rcgen::Issuer<'static, rcgen::KeyPair>,
+    pem: String,
+}
+
+impl Authority {
+    pub(super) fn new() -> Self {
+        let mut params = rcgen::CertificateParams::new(Vec::new()).expect("parameters");
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let key = rcgen::KeyPair::generate().expect("key");
+        // Two authorities of one name would be one authority with a bad signature.
+        let name = format!("authority {:?}", &key.public_key_raw()[1..9]);
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        let pem = params.self_signed(&key).expect("certificate").pem();
+        Self { issuer: rcgen::Issuer::new(params, key), pem }
+    }
+
+    /// A file with its own certificate.
+    pub(super) fn file(&self) -> tempfile::NamedTempFile {
+        let file = tempfile::NamedTempFile::new().expect("file");
+        std::fs::write(file.path(), &self.pem).expect("written");
+        file
+    }
+
+    /// A host with a certificate for `names`, changed by `change`.
+    pub(super) fn host(
+        &self,
+        names: &[&str],
+        change: impl FnOnce(&mut rcgen::CertificateParams),
+    ) -> Arc<rustls::ServerConfig> {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let mut params = rcgen::CertificateParams::new(names).expect("parameters");
+        change(&mut params);
+        let key = rcgen::KeyPair::generate().expect("key");
+        let certificate = params.signed_by(&key, &self.issuer).expect("certificate");
+        let key = rustls_pki_types::PrivateKeyDer::try_from(key.serialize_der()).expect("key");
+        server(vec![certificate.der().clone()], key)
+    }
+}
+
+fn server(
+    chain: Vec<rustls_pki_types::CertificateDer<'static>>,
+    key: rustls_pki_types::PrivateKeyDer<'static>,
+) -> Arc<rustls::ServerConfig> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let config = builder.expect("versions").with_no_client_auth().with_single_cert(chain, key).expect("a pair");
+    Arc::new(config)
 }
 
 /// What the name server knows of a name. A name it does not know does not exist.

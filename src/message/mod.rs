@@ -13,4 +13,4 @@ pub use id::{
     BindingName, DestinationName, EntryId, IdSource, MessageId, PoolName, ProviderName, StreamName, TenantName,
     ZoneName,
 };
-pub use wishes::{RecipientWishes, Wishes};
+pub use wishes::{RecipientWishes, TlsWish, Wishes};

@@ -311,6 +311,7 @@ impl Classifier {
             | FailureKind::Unreachable
             | FailureKind::TimedOut
             | FailureKind::Reset
+            | FailureKind::Tls
             | FailureKind::Protocol => (Cause::Network, Scope::Destination, NextBinding::Any),
             FailureKind::NoAddress => (Cause::DnsOrRouting, Scope::Destination, NextBinding::Any),
             FailureKind::Aborted => (Cause::Local, Scope::Us, NextBinding::Prefer),

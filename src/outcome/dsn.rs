@@ -78,6 +78,8 @@ impl FailedRecipient<'_> {
         match EnhancedCode::lead(rest) {
             Some((code, _)) if code.class != 2 => code.to_string(),
             _ if class == b'5' => "5.0.0".to_owned(),
+            // The time ran out, but this is why (RFC 3463 §3.8, X.7.5: cryptographic failure).
+            _ if self.expired && reply.starts_with("tls at ") => "5.7.5".to_owned(),
             _ if class == b'4' && !self.expired => "4.0.0".to_owned(),
             _ if self.expired => "4.4.7".to_owned(),
             _ => "5.0.0".to_owned(),
@@ -362,6 +364,7 @@ mod tests {
             (Some("451 no"), true, "4.4.7"),
             (Some("550 2.0.0 odd"), false, "5.0.0"),
             (Some("timed_out at connect: 192.0.2.1"), true, "4.4.7"),
+            (Some("tls at tls: mx.example.org offers no STARTTLS"), true, "5.7.5"),
             (None, true, "4.4.7"),
             (None, false, "5.0.0"),
         ] {

@@ -28,6 +28,8 @@ pub enum FailureKind {
     TimedOut,
     /// The connection broke.
     Reset,
+    /// The connection is not as safe as somebody demands: no TLS, or a certificate that does not do.
+    Tls,
     /// The peer does not speak SMTP (unparsable or impossible reply).
     Protocol,
     /// No host of the destination could be looked up or has an address of the binding's family.
@@ -38,12 +40,13 @@ pub enum FailureKind {
 
 impl FailureKind {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Bind,
         Self::Refused,
         Self::Unreachable,
         Self::TimedOut,
         Self::Reset,
+        Self::Tls,
         Self::Protocol,
         Self::NoAddress,
         Self::Aborted,
@@ -57,6 +60,7 @@ impl FailureKind {
             Self::Unreachable => "unreachable",
             Self::TimedOut => "timed_out",
             Self::Reset => "reset",
+            Self::Tls => "tls",
             Self::Protocol => "protocol",
             Self::NoAddress => "no_address",
             Self::Aborted => "aborted",

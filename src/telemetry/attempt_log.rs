@@ -3,10 +3,15 @@
 //! ```text
 //! attempt: id=1m80wte8w0001 message=1m80wte8w0000 to="ann@example.org" from="news@acme.example" tenant=acme
 //!   stream=default pool=marketing binding=mta1 local=203.0.113.11 ehlo=mta1.example.net destination=gmail
-//!   host=mx1.example.org remote=192.0.2.1:25 reused=true attempt=1 size=2310 delay_ms=41 disposition=deferred
+//!   host=mx1.example.org remote=192.0.2.1:25 reused=true
+//!   tls="TLSv1.3 TLS_AES_256_GCM_SHA384 X25519MLKEM768 verified" attempt=1 size=2310 delay_ms=41 disposition=deferred
 //!   cause=greylisted scope=destination rule=greylist.words next=2026-11-22T08:05:00.000Z
 //!   reply="451 4.7.1 greylisted, try again later"
 //! ```
+//!
+//! `tls` is what was agreed with the host, and at its end what its certificate was held to (`encrypted` is nothing, `verified`
+//! names and authorities, `dane` TLSA records); or in one word why there is none, in the terms of RFC 8460; `none` where it
+//! was not tried.
 //!
 //! `id` is the entry, one for each pool and recipient domain of a message; `message` is what the client's `250` and events
 //! name. `/api/v1/explain` takes either.
@@ -71,6 +76,7 @@ pub fn write(line: &Line<'_>) {
         host = %line.report.host.as_deref().unwrap_or(""),
         remote = %remote,
         reused = line.report.reused,
+        tls = %line.report.tls.outcome,
         attempt = line.attempt,
         size = entry.size,
         delay_ms = u64::try_from(line.report.latency.as_millis()).unwrap_or(u64::MAX),

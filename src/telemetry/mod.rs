@@ -13,6 +13,7 @@ pub mod log;
 pub mod metrics;
 pub mod process;
 pub mod spf_log;
+pub mod tls_log;
 pub mod unmatched;
 pub mod warmup_log;
 

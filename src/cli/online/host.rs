@@ -90,6 +90,11 @@ pub(super) async fn look(
     let peers = Peers::of(look, bindings, to).await;
     for (at, (binding, report)) in bindings.iter().zip(reports.iter_mut()).enumerate() {
         let source = binding.bind_address;
+        if let Some(via) = &binding.via {
+            // Nothing of this host's: the proxy binds it, and has the route.
+            report.findings.push(Finding::good("bind", format!("{source} is another host's, reached by {via}")));
+            continue;
+        }
         report.findings.push(bindable(source));
         let peer = to.and_then(|to| Some((to, peers.towards(source)?)));
         if !report.is_bindable() {

@@ -66,6 +66,7 @@ impl Context<'_> {
             self.check_name(&at.value, &at.place);
         }
         let ehlo_hostname = self.ehlo_hostname(raw);
+        let via = self.via(raw);
         let sources = sources?;
         let public = |bound: IpAddr| publics.and_then(|publics| publics.of(Family::of(bound))).unwrap_or(bound);
         Some(Binding {
@@ -81,6 +82,7 @@ impl Context<'_> {
             provider_warmup,
             suspend_delivery: raw.suspend_delivery.or(false),
             region: raw.region.value().cloned(),
+            via,
         })
     }
 

@@ -20,6 +20,7 @@ mod sections;
 mod tenant;
 #[cfg(test)]
 mod tests;
+mod via;
 mod window;
 mod zone;
 

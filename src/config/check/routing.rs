@@ -26,6 +26,7 @@ impl Context<'_> {
                 warmup: self.provider_ladder(raw, ladders),
                 region: self.region(&raw.region),
                 back_off: raw.back_off.value().map(|raw| self.back_off(raw)),
+                tls: raw.tls.value().copied(),
             });
         }
         providers
@@ -85,6 +86,7 @@ impl Context<'_> {
                 domain: domain.value.clone(),
                 hosts: hosts.collect(),
                 provider: raw.provider.value().map(ProviderName::new),
+                tls: raw.tls.value().copied(),
             });
         }
         routes

@@ -237,6 +237,8 @@ impl Context<'_> {
             recipients_per_message: raw.recipients_per_message.or(default.recipients_per_message),
             keep_idle: raw.keep_idle.or(default.keep_idle),
             max_connection_age: raw.max_connection_age.or(default.max_connection_age),
+            tls: raw.tls.or(default.tls),
+            tls_roots: self.beside(&raw.tls_roots),
             timeouts: self.timeouts(&section(&raw.timeouts)),
         }
     }

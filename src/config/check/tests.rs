@@ -1018,7 +1018,9 @@ fn what_the_example_shows_in_comments_exists_and_defaults_are_the_true_ones() {
     assert_eq!(full.warnings, []);
     let full = full.config;
     assert_eq!(format!("{:?}", full.queue), format!("{:?}", Queue::default()));
-    assert_eq!(format!("{:?}", full.delivery), format!("{:?}", Delivery::default()));
+    // Where the authorities are is no matter of a default.
+    let delivery = Delivery { tls_roots: None, ..full.delivery.clone() };
+    assert_eq!(format!("{delivery:?}"), format!("{:?}", Delivery::default()));
     assert_eq!(full.window, Window::default());
     let [shown, bare] = [&full.feeds[0], &full.feeds[1]];
     let timing = |feed: &crate::config::Feed| {
@@ -1207,4 +1209,39 @@ proptest! {
             prop_assert!(error.mistakes.iter().all(|m| !m.path.is_empty()), "{}", error);
         }
     }
+}
+
+#[test]
+fn a_way_through_a_proxy_is_one_way_with_all_it_needs() {
+    let via = |via: &str| complaints(&format!("[binding.mta1]\nbind_address = \"192.0.2.1\"\nvia = {via}\n"));
+    assert_eq!(via("{ socks5 = \"198.51.100.7:1080\" }"), [""; 0]);
+    assert_eq!(via("{ proxy_v2 = \"far.example.net:2525\", source = \"192.0.2.9\" }"), [""; 0]);
+    assert_eq!(via("{ socks5 = \"[2001:db8::7]:1080\", user = \"u\", password_file = \"p\" }"), [""; 0]);
+    for (table, words) in [
+        ("{ }", "neither socks5 nor proxy_v2"),
+        ("{ source = \"192.0.2.9\" }", "neither socks5 nor proxy_v2"),
+        ("{ socks5 = \"198.51.100.7\" }", "the port is missing"),
+        ("{ socks5 = \"a.example:1\", proxy_v2 = \"b.example:2\" }", "not both"),
+        ("{ socks5 = \"a.example:1\", user = \"u\" }", "via.password_file: missing"),
+        ("{ socks5 = \"a.example:1\", password_file = \"p\" }", "via.user: missing"),
+        ("{ proxy_v2 = \"a.example:1\", user = \"u\" }", "knows no login"),
+        ("{ socks5 = \"a.example:1\", user = \"\", password_file = \"p\" }", "1 to 255 octets"),
+    ] {
+        let said = via(table);
+        assert!(said.len() == 1 && said[0].contains(words), "{table}: {said:?}");
+    }
+}
+
+#[test]
+fn tls_out_is_one_of_four_words_wherever_it_may_stand() {
+    let hold = |more: &str| complaints(more);
+    for word in ["off", "opportunistic", "required", "verified"] {
+        assert_eq!(hold(&format!("[delivery]\ntls = \"{word}\"\n")), [""; 0]);
+        assert_eq!(hold(&format!("[provider.a]\nmx = [\"*.a.example\"]\ntls = \"{word}\"\n")), [""; 0]);
+        let route =
+            format!("[[destination_route]]\ndomain = \"a.example\"\nhosts = [\"b.example\"]\ntls = \"{word}\"\n");
+        assert_eq!(hold(&route), [""; 0]);
+    }
+    let said = hold("[delivery]\ntls = \"require\"\n");
+    assert!(said.len() == 1 && said[0].contains("required"), "{said:?}");
 }

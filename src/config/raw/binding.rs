@@ -22,9 +22,12 @@ table!(pub(in crate::config) Binding {
     ehlo_hostname: String,
     suspend_delivery: bool,
     region: String,
+    via: Via,
     warmup: Warmup,
     provider: Map<Towards>,
 } flatten limits: Limits);
+
+table!(pub(in crate::config) Via { socks5: super::Host, proxy_v2: super::Host, source: IpAddr, user: String, password_file: String });
 
 table!(pub(in crate::config) Towards { warmup: Warmup } flatten limits: Limits);
 

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::config::read::table;
+use crate::config::TlsPolicy;
+use crate::config::read::{table, words};
 
 table!(pub(in crate::config) Queue {
     retry_first: Duration,
@@ -24,6 +25,8 @@ table!(pub(in crate::config) Delivery {
     recipients_per_message: u32,
     keep_idle: Duration,
     max_connection_age: Duration,
+    tls: TlsPolicy,
+    tls_roots: String,
     timeouts: Timeouts,
 });
 
@@ -42,3 +45,10 @@ table!(pub(in crate::config) Timeouts {
 table!(pub(in crate::config) Window { adaptive: bool, start: u32, grow_every: Duration, deferral_ratio: f64, back_off: BackOff });
 
 table!(pub(in crate::config) BackOff { pause: Duration, add_every: Duration });
+
+words!(TlsPolicy {
+    "off" => TlsPolicy::Off,
+    "opportunistic" => TlsPolicy::Opportunistic,
+    "required" => TlsPolicy::Required,
+    "verified" => TlsPolicy::Verified,
+});

@@ -21,7 +21,7 @@ mod tenant;
 
 pub(super) use self::admin::Admin;
 pub(super) use self::alerts::{AlertEvent, Alertmanager, Alerts, Webhook};
-pub(super) use self::binding::{Binding, Ladder, Limits, Warmup, WarmupRules};
+pub(super) use self::binding::{Binding, Ladder, Limits, Via, Warmup, WarmupRules};
 pub(super) use self::delivery::{BackOff, Delivery, Queue, Timeouts, Window};
 pub(super) use self::feedback::Feedback;
 pub(super) use self::feeds::Feed;

@@ -24,7 +24,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         loop {
             let mut block: SmallVec<[IoSlice<'_>; PIECES]> = rest.by_ref().take(PIECES).map(IoSlice::new).collect();
             if block.is_empty() {
-                return Ok(());
+                // Under TLS what was written may still lie in a buffer.
+                return match timeout(timeouts.block, self.stream.flush()).await {
+                    Ok(flushed) => flushed.map_err(|error| broken(&error)),
+                    Err(_) => Err(silent(timeouts.block)),
+                };
             }
             let mut slices = block.as_mut_slice();
             while !slices.is_empty() {

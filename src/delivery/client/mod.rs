@@ -22,7 +22,7 @@ use super::session::{After, Mail, Step, Transaction};
 use crate::config::Timeouts;
 use crate::outcome::failure::FailureKind;
 use crate::outcome::reply::ReplyParser;
-use crate::outcome::{Failure, Stage};
+use crate::outcome::{Failure, Reply, Stage};
 
 pub use self::wire::REPLY_OCTETS;
 
@@ -35,6 +35,17 @@ pub struct Connection<S> {
     output: Vec<u8>,
     offers: Capabilities,
     after: After,
+}
+
+/// What STARTTLS came to.
+#[derive(Debug)]
+pub enum StartTls<S> {
+    /// The handshake may begin.
+    Begin(S),
+    /// Not here, or not now.
+    Refused(Reply, Connection<S>),
+    /// The connection is of no more use.
+    Broken(Failure),
 }
 
 /// What a transaction came to.
@@ -53,15 +64,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Waits for the banner and says EHLO. An error is the refusal or failure, with the connection where it may still
     /// be told QUIT.
     pub async fn greet(stream: S, ehlo: &str, timeouts: &Timeouts) -> Result<Self, (Answer, Option<Self>)> {
-        let mut this = Self {
+        Self::new(stream).hear(Greeting::new(ehlo), timeouts).await
+    }
+
+    /// Says EHLO once TLS has come about: as [`Connection::greet`], but nobody waits for a banner.
+    pub async fn greet_again(stream: S, ehlo: &str, timeouts: &Timeouts) -> Result<Self, (Answer, Option<Self>)> {
+        let mut this = Self::new(stream);
+        let greeting = Greeting::again(ehlo, &mut this.output);
+        this.hear(greeting, timeouts).await
+    }
+
+    fn new(stream: S) -> Self {
+        Self {
             stream,
             parser: ReplyParser::default(),
             input: BytesMut::with_capacity(2048),
             output: Vec::with_capacity(512),
             offers: Capabilities::default(),
             after: After::Clean,
-        };
-        let mut greeting = Greeting::new(ehlo);
+        }
+    }
+
+    async fn hear(self, mut greeting: Greeting<'_>, timeouts: &Timeouts) -> Result<Self, (Answer, Option<Self>)> {
+        let mut this = self;
         loop {
             let stage = greeting.stage();
             let limit = time_for(stage, timeouts);
@@ -83,6 +108,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
+    /// Says STARTTLS (RFC 3207).
+    pub async fn start_tls(mut self, timeouts: &Timeouts) -> StartTls<S> {
+        self.output.clear();
+        self.output.extend_from_slice(b"STARTTLS\r\n");
+        match self.exchange(time_for(Stage::Tls, timeouts)).await {
+            // Whoever speaks before the handshake would be heard as if it had been said under its protection.
+            Ok(reply) if reply.code / 100 == 2 && !self.input.is_empty() => StartTls::Broken(Failure {
+                kind: FailureKind::Protocol,
+                stage: Stage::Tls,
+                detail: "the host went on in the clear after its answer to STARTTLS".to_owned(),
+            }),
+            Ok(reply) if reply.code / 100 == 2 => StartTls::Begin(self.stream),
+            Ok(reply) => StartTls::Refused(reply, self),
+            Err((kind, detail)) => StartTls::Broken(Failure { kind, stage: Stage::Tls, detail }),
+        }
+    }
+
     /// What the host offers.
     pub fn offers(&self) -> Capabilities {
         self.offers
@@ -99,8 +141,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// The stream below.
-    pub fn stream(&self) -> &S {
-        &self.stream
+    pub fn stream(&mut self) -> &mut S {
+        &mut self.stream
     }
 
     /// Nothing unread is left from before: a host that spoke out of turn has most likely said goodbye.

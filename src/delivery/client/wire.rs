@@ -28,7 +28,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     async fn talk(&mut self) -> Result<Reply, Broken> {
         if !self.output.is_empty() {
-            if let Err(error) = self.stream.write_all(&self.output).await {
+            let written = self.stream.write_all(&self.output).await;
+            // Under TLS what was written may still lie in a buffer.
+            let written = if written.is_ok() { self.stream.flush().await } else { written };
+            if let Err(error) = written {
                 return self.last_words().await.ok_or_else(|| broken(&error));
             }
             self.output.clear();

@@ -30,6 +30,10 @@ fn dual(prefer: Family, second: &str) -> Binding {
 
 /// A connector that knows `both.test`, `four.test` and `six.test`.
 async fn connector() -> DirectConnector {
+    connector_with(&delivery()).await
+}
+
+async fn connector_with(delivery: &Delivery) -> DirectConnector {
     let (four, six) = (a("127.0.0.1"), a("::1"));
     let (server, _) = name_server(vec![
         ("both.test", Zone::Has(vec![four.clone(), six.clone()])),
@@ -38,8 +42,8 @@ async fn connector() -> DirectConnector {
     ])
     .await;
     let dns = Dns { servers: vec![server], timeout: Duration::from_secs(5), max_in_flight: 10 };
-    let routing = Routing::new(&"relay.test".parse().expect("domain"), &delivery(), Vec::new(), &[]);
-    DirectConnector::new(Arc::new(Resolver::new(&dns, routing).expect("resolver")), &delivery())
+    let routing = Routing::new(&"relay.test".parse().expect("domain"), delivery, Vec::new(), &[]);
+    DirectConnector::new(Arc::new(Resolver::new(&dns, routing).expect("resolver")), delivery)
 }
 
 fn order_to(host: &str, port: u16, binding: Binding) -> Order {
@@ -195,8 +199,7 @@ async fn one_that_was_overtaken_has_its_turn_when_the_other_is_busy() {
     let _mute = Mute::at(SocketAddr::new("::1".parse().expect("address"), port));
     let mut hurried = delivery();
     hurried.timeouts.connect = Duration::from_millis(600);
-    let connector = connector().await;
-    connector.set_delivery(&hurried);
+    let connector = connector_with(&hurried).await;
     let report = connector.attempt(order_to("both.test", port, dual(Family::V6, "::1"))).await;
     // What was said counts more than what was not.
     assert_eq!((codes(&report), four.connections()), (vec!["banner 421".to_owned()], 1));
@@ -222,10 +225,9 @@ async fn no_more_addresses_are_tried_than_are_allowed() {
     }
     let busy = script(&[("BANNER", Some("450 later|"))]);
     let (four, six) = sinks(busy.clone(), busy).await;
-    let connector = connector().await;
     let mut few = delivery();
     few.max_addresses = 1;
-    connector.set_delivery(&few);
+    let connector = connector_with(&few).await;
     connector.attempt(order_to("both.test", four.address.port(), dual(Family::V4, "::1"))).await;
     assert_eq!((four.connections(), six.connections()), (1, 0));
 }

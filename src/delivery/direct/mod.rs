@@ -7,7 +7,11 @@
 //! bound fails everywhere: both end the attempt. Once MAIL was given, no other host is asked. An idle connection that
 //! turns out to be dead before anything was answered is replaced by a new one within the same attempt; so is, once, one
 //! that was lost because the host cannot bear the envelope id, which then stays away.
+//!
+//! What is demanded of a host's TLS is asked of [`Demands`] before it is connected to, and again before an idle connection
+//! is used: only one made under the same demand will do.
 
+mod dial;
 mod open;
 mod race;
 
@@ -21,11 +25,14 @@ use parking_lot::{Mutex, RwLock};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
-use self::open::Trace;
+use self::dial::Trace;
 use super::client::Transacted;
 use super::mx::Resolver;
 use super::reuse::{Idle, Keep, Line, Wanted};
 use super::session::Mail;
+use super::tls::client::TlsClient;
+use super::tls::memory::Memory;
+use super::tls::policy::{Configured, Demands, OnlyConfigured};
 use super::{Answer, Connector, Order, Report};
 use crate::clock::{Clock, Mono, SystemClock};
 use crate::config::{Config, Delivery};
@@ -54,11 +61,21 @@ pub struct Stats {
     pub stale: u64,
 }
 
+/// What the configuration says.
+#[derive(Debug)]
+struct Settings {
+    delivery: Delivery,
+    configured: Configured,
+    tls: TlsClient,
+}
+
 /// Makes attempts over TCP from the binding's address.
 #[derive(Debug)]
 pub struct DirectConnector {
     resolver: Arc<Resolver>,
-    settings: RwLock<Arc<Delivery>>,
+    settings: RwLock<Arc<Settings>>,
+    demands: Arc<dyn Demands>,
+    memory: Mutex<Memory>,
     idle: Arc<Idle>,
     counters: Counters,
     rng: Mutex<SmallRng>,
@@ -66,12 +83,21 @@ pub struct DirectConnector {
 }
 
 impl DirectConnector {
-    /// A connector without any connections.
+    /// A connector without any connections, as `config` has it. What receivers demand of TLS is asked of `demands`.
+    pub fn of(config: &Config, resolver: Arc<Resolver>, demands: Arc<dyn Demands>) -> Self {
+        let this = Self { demands, ..Self::new(resolver, &config.delivery) };
+        this.set(&config.delivery, Configured::of(config));
+        this
+    }
+
+    /// A connector without any connections, which knows `delivery` alone.
     pub fn new(resolver: Arc<Resolver>, delivery: &Delivery) -> Self {
         let clock = Arc::new(SystemClock::default());
         Self {
             resolver,
-            settings: RwLock::new(Arc::new(delivery.clone())),
+            settings: RwLock::new(Arc::new(settings(delivery, Configured::always(delivery.tls)))),
+            demands: Arc::new(OnlyConfigured),
+            memory: Mutex::default(),
             idle: Idle::new(Keep::from(delivery), Arc::clone(&clock) as Arc<dyn Clock>),
             counters: Counters::default(),
             // Only spreads load over hosts of equal preference: the keys of a hash map are random enough.
@@ -81,8 +107,8 @@ impl DirectConnector {
     }
 
     /// Takes over new settings; attempts under way keep the old ones.
-    pub fn set_delivery(&self, delivery: &Delivery) {
-        *self.settings.write() = Arc::new(delivery.clone());
+    fn set(&self, delivery: &Delivery, configured: Configured) {
+        *self.settings.write() = Arc::new(settings(delivery, configured));
         self.idle.set_keep(Keep::from(delivery));
     }
 
@@ -104,10 +130,10 @@ impl DirectConnector {
 
     async fn carry_out(&self, order: Order) -> Report {
         let started = self.clock.now().mono;
-        let delivery = self.settings.read().clone();
+        let settings = self.settings.read().clone();
         let mut without_dsn = false;
-        if let Some(mut line) = self.idle.take(&order) {
-            let transacted = transact(&mut line, &order, &delivery).await;
+        if let Some(mut line) = self.idle_line(&order, &settings).await {
+            let transacted = transact(&mut line, &order, &settings.delivery).await;
             without_dsn = transacted.lost_over_dsn;
             if !transacted.stale && !without_dsn {
                 self.counters.reused.fetch_add(1, Ordering::Relaxed);
@@ -115,38 +141,53 @@ impl DirectConnector {
             }
             self.counters.stale.fetch_add(u64::from(transacted.stale), Ordering::Relaxed);
         }
-        match self.deliver_anew(&order, &delivery, without_dsn).await {
+        match self.deliver_anew(&order, &settings, without_dsn).await {
             Ok((line, transacted)) => self.settle(line, &order, transacted.answers, false, started),
             Err((trace, answer)) => Report {
                 local: trace.local,
                 remote: trace.remote,
                 host: trace.host,
                 reused: false,
+                tls: trace.tls,
                 answers: vec![answer; order.recipients.len()],
                 latency: self.clock.now().mono.since(started),
             },
         }
     }
 
+    /// An idle connection that is as safe as is demanded of its host now.
+    async fn idle_line(&self, order: &Order, settings: &Settings) -> Option<Line> {
+        let mut demanded = Vec::new();
+        for host in self.idle.hosts(order) {
+            if let Some(Ok(demand)) = self.demanded(order, settings, &host).await {
+                demanded.push((host, demand));
+            }
+        }
+        if demanded.is_empty() {
+            return None;
+        }
+        self.idle.take(order, |line| demanded.iter().any(|(host, demand)| *host == line.at && *demand == line.demand))
+    }
+
     /// Over a new connection; where that is lost over the parameters of DSN, over another one without them.
     async fn deliver_anew(
         &self,
         order: &Order,
-        delivery: &Delivery,
+        settings: &Settings,
         without_dsn: bool,
     ) -> Result<(Line, Transacted), (Trace, Answer)> {
-        let mut line = self.open(order, delivery).await?;
+        let mut line = self.open(order, settings).await?;
         if without_dsn {
             line.connection.distrust_dsn();
         }
-        let transacted = transact(&mut line, order, delivery).await;
+        let transacted = transact(&mut line, order, &settings.delivery).await;
         if !transacted.lost_over_dsn {
             return Ok((line, transacted));
         }
         // Where there is no second connection, what the first one came to stands.
-        let Ok(mut again) = self.open(order, delivery).await else { return Ok((line, transacted)) };
+        let Ok(mut again) = self.open(order, settings).await else { return Ok((line, transacted)) };
         again.connection.distrust_dsn();
-        let transacted = transact(&mut again, order, delivery).await;
+        let transacted = transact(&mut again, order, &settings.delivery).await;
         Ok((again, transacted))
     }
 
@@ -156,6 +197,7 @@ impl DirectConnector {
             remote: Some(line.remote),
             host: Some(line.host.to_string()),
             reused,
+            tls: line.tls.clone(),
             answers,
             latency: self.clock.now().mono.since(started),
         };
@@ -174,13 +216,17 @@ impl Connector for DirectConnector {
     }
 
     fn reconfigure(&self, config: &Config) {
-        self.set_delivery(&config.delivery);
+        self.set(&config.delivery, Configured::of(config));
         self.idle.keep_only(Wanted::of(config));
     }
 
     fn open(&self, binding: &BindingName) -> usize {
         self.idle.open_of(binding)
     }
+}
+
+fn settings(delivery: &Delivery, configured: Configured) -> Settings {
+    Settings { delivery: delivery.clone(), configured, tls: TlsClient::new(delivery.tls_roots.clone()) }
 }
 
 async fn transact(line: &mut Line, order: &Order, delivery: &Delivery) -> Transacted {
@@ -201,3 +247,5 @@ async fn transact(line: &mut Line, order: &Order, delivery: &Delivery) -> Transa
 mod family_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tls_tests;

@@ -2,131 +2,136 @@
 //! about a host and a binding that both have addresses of both families.
 
 use std::net::SocketAddr;
-use std::sync::atomic::Ordering;
 
-use tokio::net::TcpStream;
-
-use super::DirectConnector;
+use super::dial::{Missed, Target, Trace, rank};
 use super::race::Race;
-use crate::clock::Clock;
-use crate::config::Delivery;
-use crate::delivery::client::Connection;
-use crate::delivery::plan;
-use crate::delivery::reuse::{Line, OpenGuard, close};
+use super::{DirectConnector, Settings};
+use crate::config::{Family, HostPort};
+use crate::delivery::egress::Leg;
+use crate::delivery::reuse::Line;
+use crate::delivery::tls::demand::{TlsDemand, TlsOutcome};
+use crate::delivery::tls::policy::{Asked, Concluded, Demanded};
 use crate::delivery::{Answer, Order};
+use crate::delivery::{egress, plan};
+use crate::message::Domain;
 use crate::outcome::failure::FailureKind;
 use crate::outcome::{Failure, Stage};
 
 /// Hosts looked up in one attempt, for each address that may be tried: a long list of dead names ends somewhere.
 const LOOKUPS_PER_ADDRESS: usize = 2;
 
-/// Where an attempt got to.
-#[derive(Debug, Default)]
-pub(super) struct Trace {
-    pub(super) local: Option<SocketAddr>,
-    pub(super) remote: Option<SocketAddr>,
-    pub(super) host: Option<String>,
+/// The answer that tells most so far, and where it came from.
+#[derive(Default)]
+struct Best(Option<(Trace, Missed)>);
+
+impl Best {
+    /// Later ones of equal rank win, but for hosts without an address: the first says as much as the last.
+    fn weigh(&mut self, trace: Trace, missed: Missed) {
+        let stays = |best: &Missed| missed.rank < best.rank || missed.rank == rank::NO_ADDRESS;
+        if !self.0.as_ref().is_some_and(|(_, best)| stays(best)) {
+            self.0 = Some((trace, missed));
+        }
+    }
 }
 
 impl DirectConnector {
     /// A new connection, greeted; or the answer that tells most: a reply rather than a failure, the last of its kind.
-    pub(super) async fn open(&self, order: &Order, delivery: &Delivery) -> Result<Line, (Trace, Answer)> {
+    pub(super) async fn open(&self, order: &Order, settings: &Settings) -> Result<Line, (Trace, Answer)> {
         let binding = &order.binding;
-        let allow_private = order.plan.pinned || delivery.allow_private_mx;
-        let mut best: Option<(Trace, Answer)> = None;
-        let mut left = delivery.max_addresses.max(1);
+        let allow_private = order.plan.pinned || settings.delivery.allow_private_mx;
+        let domain = domain(order);
+        let mut best = Best::default();
+        let mut left = settings.delivery.max_addresses.max(1);
         let lookups = left.saturating_mul(LOOKUPS_PER_ADDRESS);
         let hosts = plan::shuffled(&order.plan.hosts, &mut *self.rng.lock());
         for host in hosts.into_iter().take(lookups) {
             let name = plan::host_text(&host.host);
+            let unreached = Trace { host: Some(name.clone()), ..Trace::default() };
             let addresses = match self.resolver.reached_from(binding, host, allow_private).await {
                 Ok(addresses) => addresses,
                 Err(detail) => {
-                    let failure = Failure { kind: FailureKind::NoAddress, stage: Stage::Connect, detail };
-                    // A host that was reached tells more than one that has no address.
-                    best.get_or_insert_with(|| {
-                        (Trace { host: Some(name), ..Trace::default() }, Answer::Failure(failure))
-                    });
+                    best.weigh(unreached, no_address(detail));
                     continue;
                 }
             };
-            let mut race = Race::new(binding.sources(), addresses, delivery.timeouts.connect);
+            let Some(asked) = asked(order, settings, domain.as_ref(), host) else { continue };
+            let demand = match self.demands.demand(asked).await {
+                Ok(demand) => demand,
+                Err(excluded) => {
+                    let detail = format!("{name}: {}: {}", excluded.result.as_str(), excluded.detail);
+                    let outcome = TlsOutcome::Failed { result: excluded.result, detail: excluded.detail };
+                    let mut trace = unreached;
+                    trace.tls.outcome = outcome;
+                    self.tell(asked, None, &trace);
+                    let failure = Failure { kind: FailureKind::Tls, stage: Stage::Tls, detail };
+                    best.weigh(trace, Answer::Failure(failure).into());
+                    continue;
+                }
+            };
+            let mut race = Race::new(addresses, |address| self.leave(order, address, settings));
             loop {
                 if let Some(limit) = binding.limits.max_outbound_connections {
                     self.idle.make_room(&binding.name, limit);
                 }
                 // Two that are under way count as one, for at most one of them stays.
                 let open = self.idle.count(&binding.name);
-                let Some((address, connected)) = race.next(&mut left).await else { break };
-                let mut trace = Trace { local: None, remote: Some(address), host: Some(name.clone()) };
-                let opened = match connected {
-                    Ok(stream) => self.greet(order, delivery, &mut trace, stream, open).await,
-                    Err(failure) => Err(Answer::Failure(failure)),
+                let Some((address, leg)) = race.next(&mut left).await else { break };
+                let target = Target { host, name: &name, address, demand: &demand };
+                let mut trace = Trace { remote: Some(address), ..unreached.clone() };
+                let dialled = match leg {
+                    Ok(leg) => self.dial(order, settings, target, (leg, open), &mut trace).await,
+                    Err(failure) => Err(Answer::Failure(failure).into()),
                 };
-                match opened {
+                self.tell(asked, Some(&demand), &trace);
+                match dialled {
                     Ok(line) => return Ok(line),
-                    Err(answer) if is_final(&answer) => return Err((trace, answer)),
-                    Err(answer) => {
-                        let had_reply = matches!(&best, Some((_, Answer::Reply(..))));
-                        if !had_reply || matches!(answer, Answer::Reply(..)) {
-                            best = Some((trace, answer));
-                        }
-                    }
+                    Err(missed) if missed.is_final => return Err((trace, missed.answer)),
+                    Err(missed) => best.weigh(trace, missed),
                 }
             }
         }
-        Err(best.unwrap_or_else(|| {
-            let detail = "the destination has no hosts".to_owned();
-            let failure = Failure { kind: FailureKind::NoAddress, stage: Stage::Connect, detail };
-            (Trace::default(), Answer::Failure(failure))
-        }))
+        let (trace, missed) =
+            best.0.unwrap_or_else(|| (Trace::default(), no_address("the destination has no hosts".to_owned())));
+        Err((trace, missed.answer))
     }
 
-    /// The greeting on a new connection to `trace.remote`.
-    async fn greet(
-        &self,
-        order: &Order,
-        delivery: &Delivery,
-        trace: &mut Trace,
-        stream: TcpStream,
-        open: OpenGuard,
-    ) -> Result<Line, Answer> {
-        let binding = &order.binding;
-        trace.local = stream.local_addr().ok();
-        // `connect` has read both once already.
-        let nowhere = || SocketAddr::new(binding.bind_address, 0);
-        let (local, remote) = (trace.local.unwrap_or_else(nowhere), trace.remote.unwrap_or_else(nowhere));
-        let line = |connection, local| Line {
-            connection,
-            host: trace.host.as_deref().unwrap_or_default().into(),
-            local,
-            remote,
-            messages: 0,
-            opened: self.clock.now().mono,
-            binding: binding.name.clone(),
-            ehlo: order.ehlo.clone(),
-            plan: order.plan.clone(),
-            open,
+    /// A connection to `address` from the binding's address of that family.
+    pub(super) async fn leave(&self, order: &Order, address: SocketAddr, settings: &Settings) -> Result<Leg, Failure> {
+        let (binding, deadline) = (&order.binding, settings.delivery.timeouts.connect);
+        let Some(source) = binding.sources().of(Family::of(address.ip())) else {
+            // Nobody asks for addresses of a family that the binding has not.
+            let detail = format!("{address} is not of the binding's address family");
+            return Err(Failure { kind: FailureKind::NoAddress, stage: Stage::Connect, detail });
         };
-        match Connection::greet(stream, &order.ehlo, &delivery.timeouts).await {
-            Ok(connection) => {
-                self.counters.opened.fetch_add(1, Ordering::Relaxed);
-                Ok(line(connection, local))
-            }
-            Err((answer, connection)) => {
-                if let Some(connection) = connection {
-                    close(line(connection, local), delivery.timeouts.quit);
-                }
-                Err(answer)
-            }
+        egress::leave(binding.via.as_ref(), source, address, &self.resolver, deadline).await
+    }
+
+    /// What is demanded of `host` for `order` now; `None` where the order says nothing that could be asked about.
+    pub(super) async fn demanded(&self, order: &Order, settings: &Settings, host: &HostPort) -> Option<Demanded> {
+        let domain = domain(order);
+        Some(self.demands.demand(asked(order, settings, domain.as_ref(), host)?).await)
+    }
+
+    fn tell(&self, asked: Asked<'_>, demand: Option<&TlsDemand>, trace: &Trace) {
+        let (local, remote) = (trace.local, trace.remote);
+        if demand.is_none() || trace.tls.outcome != TlsOutcome::NotTried {
+            self.demands.concluded(&Concluded { asked, demand, local, remote, outcome: &trace.tls.outcome });
         }
     }
 }
 
-/// Whether asking another host makes no sense.
-fn is_final(answer: &Answer) -> bool {
-    match answer {
-        Answer::Reply(_, reply) => reply.code / 100 == 5,
-        Answer::Failure(failure) => matches!(failure.kind, FailureKind::Bind | FailureKind::Aborted),
-    }
+/// The domain of the recipients: an entry has those of one domain.
+fn domain(order: &Order) -> Option<Domain> {
+    order.recipients.first().map(|recipient| recipient.address.domain())
+}
+
+fn asked<'a>(order: &Order, settings: &Settings, domain: Option<&'a Domain>, host: &'a HostPort) -> Option<Asked<'a>> {
+    let domain = domain?;
+    let configured = settings.configured.towards(&order.plan, domain);
+    Some(Asked { domain, host, pinned: order.plan.pinned, configured, wish: order.wishes.tls })
+}
+
+fn no_address(detail: String) -> Missed {
+    let failure = Failure { kind: FailureKind::NoAddress, stage: Stage::Connect, detail };
+    Missed { answer: Answer::Failure(failure), rank: rank::NO_ADDRESS, is_final: false }
 }

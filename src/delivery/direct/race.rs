@@ -8,37 +8,32 @@ use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::Poll;
-use std::time::Duration;
 
-use tokio::net::TcpStream;
-
-use crate::config::{Addresses, Family};
-use crate::delivery::connect::connect;
+use crate::delivery::egress::Leg;
 use crate::delivery::happy;
-use crate::outcome::failure::FailureKind;
-use crate::outcome::{Failure, Stage};
-
-type Connecting = Pin<Box<dyn Future<Output = Result<TcpStream, Failure>> + Send>>;
+use crate::outcome::Failure;
 
 /// Addresses of a host that are still to be tried, and those that are being tried.
-pub(super) struct Race {
-    sources: Addresses,
-    deadline: Duration,
+pub(super) struct Race<F, C> {
+    connect: F,
     waiting: VecDeque<SocketAddr>,
-    under_way: Vec<(SocketAddr, Connecting)>,
+    under_way: Vec<(SocketAddr, Pin<Box<C>>)>,
 }
 
-impl Race {
-    /// From the address of `sources` that is of the family of each of `addresses`, which are in order; each connection is
-    /// given up after `deadline`.
-    pub(super) fn new(sources: Addresses, addresses: Vec<SocketAddr>, deadline: Duration) -> Self {
-        Self { sources, deadline, waiting: addresses.into(), under_way: Vec::new() }
+impl<F, C> Race<F, C>
+where
+    F: Fn(SocketAddr) -> C,
+    C: Future<Output = Result<Leg, Failure>>,
+{
+    /// `addresses` are in order, and each is tried by `connect`.
+    pub(super) fn new(addresses: Vec<SocketAddr>, connect: F) -> Self {
+        Self { connect, waiting: addresses.into(), under_way: Vec::new() }
     }
 
     /// The next address of which something is known: a connection, or why there is none. `None`: there is none left, or
     /// `left`, the number of those that may be tried, is used up. The others that were under way when one answered are
     /// closed.
-    pub(super) async fn next(&mut self, left: &mut usize) -> Option<(SocketAddr, Result<TcpStream, Failure>)> {
+    pub(super) async fn next(&mut self, left: &mut usize) -> Option<(SocketAddr, Result<Leg, Failure>)> {
         if self.under_way.is_empty() && !self.begin(left) {
             return None;
         }
@@ -70,27 +65,16 @@ impl Race {
         let Some(place) = self.next_place().filter(|_| *left > 0) else { return false };
         let Some(address) = self.waiting.remove(place) else { return false };
         *left -= 1;
-        let (source, deadline) = (self.sources.of(Family::of(address.ip())), self.deadline);
-        self.under_way.push((
-            address,
-            Box::pin(async move {
-                match source {
-                    Some(source) => connect(source, address, deadline).await,
-                    // Nobody asks for addresses of a family that the binding has not.
-                    None => Err(Failure {
-                        kind: FailureKind::NoAddress,
-                        stage: Stage::Connect,
-                        detail: format!("{address} is not of the binding's address family"),
-                    }),
-                }
-            }),
-        ));
+        self.under_way.push((address, Box::pin((self.connect)(address))));
         true
     }
 }
 
 /// Waits for whichever is done first, and takes it out.
-async fn first(under_way: &mut Vec<(SocketAddr, Connecting)>) -> (SocketAddr, Result<TcpStream, Failure>) {
+async fn first<C>(under_way: &mut Vec<(SocketAddr, Pin<Box<C>>)>) -> (SocketAddr, Result<Leg, Failure>)
+where
+    C: Future<Output = Result<Leg, Failure>>,
+{
     poll_fn(|cx| {
         for place in 0..under_way.len() {
             if let Poll::Ready(result) = under_way[place].1.as_mut().poll(cx) {

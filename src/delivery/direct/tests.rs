@@ -13,14 +13,14 @@ use crate::delivery::Routing;
 use crate::message::{Mailbox, MessageId, Wishes};
 use crate::outcome::Reply;
 
-fn connector(delivery: &Delivery) -> DirectConnector {
+pub(super) fn connector(delivery: &Delivery) -> DirectConnector {
     let nobody = "127.0.0.1:9".parse().expect("address");
     let dns = Dns { servers: vec![nobody], timeout: Duration::from_millis(10), max_in_flight: 10 };
     let routing = Routing::new(&"relay.test".parse().expect("domain"), delivery, Vec::new(), &[]);
     DirectConnector::new(Arc::new(Resolver::new(&dns, routing).expect("resolver")), delivery)
 }
 
-fn plan(hosts: &[SocketAddr]) -> Arc<MxPlan> {
+pub(super) fn plan(hosts: &[SocketAddr]) -> Arc<MxPlan> {
     let host = |address: &SocketAddr| HostPort { host: Host::Address(address.ip()), port: address.port() };
     Arc::new(MxPlan {
         destination: "site:test".into(),

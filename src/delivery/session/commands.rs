@@ -3,7 +3,7 @@
 use super::Transaction;
 use super::dsn::Dsn;
 use crate::delivery::greeting::put;
-use crate::message::Mailbox;
+use crate::message::{Mailbox, TlsWish};
 
 /// Most commands sent before their replies are read.
 pub const GROUP_COMMANDS: usize = 100;
@@ -19,6 +19,10 @@ impl Transaction<'_> {
         }
         if self.mail.eight_bit {
             put(out, &[" BODY=8BITMIME"]);
+        }
+        // RFC 8689 §4.2.1; a host that does not offer it never gets this far.
+        if self.mail.wishes.tls == TlsWish::Required {
+            put(out, &[" REQUIRETLS"]);
         }
         if let Some(id) = self.mail.envelope_id.filter(|_| self.dsn == Dsn::With) {
             put(out, &[" RET=HDRS ENVID=", id]);

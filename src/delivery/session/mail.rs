@@ -4,7 +4,7 @@
 
 use crate::delivery::dot;
 use crate::delivery::greeting::Capabilities;
-use crate::message::{ForwardPath, Mailbox, Wishes};
+use crate::message::{ForwardPath, Mailbox, TlsWish, Wishes};
 use crate::outcome::{EnhancedCode, Reply};
 
 /// The message of a transaction.
@@ -35,6 +35,9 @@ impl Mail<'_> {
 
 /// The refusal that the host's EHLO reply already holds, if any.
 pub(super) fn answered_by_ehlo(mail: &Mail<'_>, offers: Capabilities) -> Option<Reply> {
+    if mail.wishes.tls == TlsWish::Required && !offers.require_tls {
+        return Some(no_require_tls("the host"));
+    }
     let size = mail.announced_size();
     if let Some(limit) = offers.size_limit.filter(|limit| size > limit.get()) {
         let text = format!("message size {size} exceeds the limit of {limit} octets announced by the host");
@@ -45,4 +48,16 @@ pub(super) fn answered_by_ehlo(mail: &Mail<'_>, offers: Capabilities) -> Option<
         return Some(Reply { code: 554, enhanced: Some(EnhancedCode { class: 5, subject: 6, detail: 3 }), text });
     }
     None
+}
+
+/// What mail with REQUIRETLS comes to at a host that does not offer it (RFC 8689 §4.2.1, X.7.30).
+pub fn no_require_tls(host: &str) -> Reply {
+    let text = format!("REQUIRETLS support required: {host} does not offer it");
+    Reply { code: 550, enhanced: Some(EnhancedCode { class: 5, subject: 7, detail: 30 }), text }
+}
+
+/// What it comes to at a host without TLS (RFC 8689 §4.2.1, RFC 5248 X.7.10).
+pub fn encryption_needed(host: &str) -> Reply {
+    let text = format!("Encryption needed: {host} offers no STARTTLS and the message has REQUIRETLS");
+    Reply { code: 550, enhanced: Some(EnhancedCode { class: 5, subject: 7, detail: 10 }), text }
 }

@@ -34,7 +34,7 @@ use crate::outcome::failure::FailureKind;
 use crate::outcome::{Failure, Reply, Stage};
 
 pub use self::commands::{GROUP_COMMANDS, GROUP_OCTETS};
-pub use self::mail::Mail;
+pub use self::mail::{Mail, encryption_needed, no_require_tls};
 
 /// What to do after a transaction was fed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

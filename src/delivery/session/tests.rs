@@ -15,8 +15,15 @@ fn rcpts(count: usize) -> Vec<ForwardPath> {
     (0..count).map(|at| format!("r{at}@example.org").parse::<Mailbox>().expect("address").into()).collect()
 }
 
-const PIPELINING: Capabilities =
-    Capabilities { pipelining: true, eight_bit_mime: false, size: false, size_limit: None, dsn: false };
+const PIPELINING: Capabilities = Capabilities {
+    pipelining: true,
+    eight_bit_mime: false,
+    size: false,
+    size_limit: None,
+    dsn: false,
+    starttls: false,
+    require_tls: false,
+};
 
 /// Plays `replies` to a transaction. What it sent (the body as `BODY`), by write; the codes that decided; what is
 /// left to do.

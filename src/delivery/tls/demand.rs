@@ -111,9 +111,10 @@ pub enum Verified {
 }
 
 /// What came of TLS with a host.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum TlsOutcome {
     /// It was not tried.
+    #[default]
     NotTried,
     /// It is there.
     Session(TlsSession),
@@ -124,6 +125,28 @@ pub enum TlsOutcome {
         /// In words.
         detail: String,
     },
+}
+
+impl TlsOutcome {
+    /// As one word: `none`, `encrypted`, `verified`, `dane`, or the result of RFC 8460 that says why not.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::NotTried => "none",
+            Self::Session(TlsSession { verified: Verified::No, .. }) => "encrypted",
+            Self::Session(TlsSession { verified: Verified::WebPki, .. }) => "verified",
+            Self::Session(TlsSession { verified: Verified::Dane, .. }) => "dane",
+            Self::Failed { result, .. } => result.as_str(),
+        }
+    }
+}
+
+impl fmt::Display for TlsOutcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Session(session) => write!(f, "{session} {}", self.as_str()),
+            _ => f.write_str(self.as_str()),
+        }
+    }
 }
 
 /// Result types (RFC 8460 §4.3).

@@ -44,6 +44,10 @@ pub struct SinkOptions {
     pub size: Option<u64>,
     /// Offers DSN (RFC 3461). Its parameters are recorded, as all are, and change nothing.
     pub dsn: bool,
+    /// Offers STARTTLS (RFC 3207) with this certificate.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// Offers REQUIRETLS (RFC 8689) under TLS.
+    pub require_tls: bool,
     /// Header whose value is recorded as the message's id.
     pub id_header: String,
     /// Keeps bodies.
@@ -60,6 +64,8 @@ impl Default for SinkOptions {
             eight_bit_mime: true,
             size: Some(64 << 20),
             dsn: false,
+            tls: None,
+            require_tls: false,
             id_header: "X-Test-Id".into(),
             keep_bodies: false,
             keep_log: true,
@@ -90,6 +96,8 @@ pub struct Taken {
     pub connection: u64,
     /// Whether the `250` was sent. False where the script lost the connection after the final dot.
     pub acknowledged: bool,
+    /// Whether it came under TLS.
+    pub tls: bool,
 }
 
 /// What came from one address.
@@ -111,6 +119,7 @@ struct Shared {
     options: SinkOptions,
     greeting: Vec<u8>,
     ehlo_reply: Vec<u8>,
+    ehlo_under_tls: Vec<u8>,
     // Spares the lock of the script on the fast path.
     scripted: AtomicBool,
     script: RwLock<Script>,
@@ -146,7 +155,8 @@ impl Sink {
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
             greeting: format!("220 {} ESMTP\r\n", options.hostname).into_bytes(),
-            ehlo_reply: ehlo_reply(&options),
+            ehlo_reply: ehlo_reply(&options, false),
+            ehlo_under_tls: ehlo_reply(&options, true),
             options,
             scripted: AtomicBool::new(false),
             script: RwLock::default(),
@@ -276,7 +286,7 @@ impl Sink {
     }
 }
 
-fn ehlo_reply(options: &SinkOptions) -> Vec<u8> {
+fn ehlo_reply(options: &SinkOptions, under_tls: bool) -> Vec<u8> {
     let mut lines = vec![options.hostname.clone()];
     if options.pipelining {
         lines.push("PIPELINING".into());
@@ -289,6 +299,12 @@ fn ehlo_reply(options: &SinkOptions) -> Vec<u8> {
     }
     if options.dsn {
         lines.push("DSN".into());
+    }
+    if options.tls.is_some() && !under_tls {
+        lines.push("STARTTLS".into());
+    }
+    if options.require_tls && under_tls {
+        lines.push("REQUIRETLS".into());
     }
     lines.push("ENHANCEDSTATUSCODES".into());
     let mut reply = Vec::new();

@@ -7,8 +7,9 @@ use std::sync::atomic::Ordering;
 
 use bytes::{Bytes, BytesMut};
 use memchr::memmem;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
 
 use super::script::{Act, Moment};
 use super::{Shared, SourceCounts, Taken};
@@ -19,7 +20,15 @@ enum Flow {
     Continue,
     Close,
     Hush,
+    StartTls,
 }
+
+/// In the clear or under TLS.
+pub(super) trait Both: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Both for S {}
+
+type Wire = dyn Both;
 
 struct Open(Arc<Shared>);
 
@@ -34,6 +43,7 @@ pub(super) struct Session {
     source: IpAddr,
     number: u64,
     ehlo: Arc<str>,
+    tls: bool,
     in_transaction: bool,
     reverse_path: Box<str>,
     parameters: Box<str>,
@@ -52,6 +62,7 @@ impl Session {
             source,
             number,
             ehlo: Arc::from(""),
+            tls: false,
             in_transaction: false,
             reverse_path: Box::default(),
             parameters: Box::default(),
@@ -63,17 +74,31 @@ impl Session {
         }
     }
 
-    pub(super) async fn run(mut self, mut stream: TcpStream) {
+    pub(super) async fn run(mut self, stream: TcpStream) {
         self.shared.open.fetch_add(1, Ordering::SeqCst);
         let _open = Open(self.shared.clone());
-        let flow = self.banner(&mut stream).await;
-        let flow = match flow {
-            // A failed read or write is the client's way to leave.
-            Flow::Continue => self.converse(&mut stream).await.unwrap_or(Flow::Close),
-            other => other,
-        };
-        if stream.write_all(&self.output).await.is_err() {
-            return;
+        let mut stream: Box<Wire> = Box::new(stream);
+        let mut flow = self.banner(&mut *stream).await;
+        loop {
+            flow = match flow {
+                // A failed read or write is the client's way to leave.
+                Flow::Continue => self.converse(&mut *stream).await.unwrap_or(Flow::Close),
+                other => other,
+            };
+            if stream.write_all(&self.output).await.is_err() || stream.flush().await.is_err() {
+                return;
+            }
+            if !matches!(flow, Flow::StartTls) {
+                break;
+            }
+            let Some(config) = self.shared.options.tls.clone() else { return };
+            let Ok(under) = TlsAcceptor::from(config).accept(stream).await else { return };
+            // What was said before counts no more (RFC 3207 §4.2).
+            self.reset();
+            self.ehlo = Arc::from("");
+            self.tls = true;
+            (self.input, self.output, stream) = (BytesMut::new(), Vec::new(), Box::new(under));
+            flow = Flow::Continue;
         }
         if matches!(flow, Flow::Hush) {
             let mut void = [0; 4096];
@@ -81,7 +106,7 @@ impl Session {
         }
     }
 
-    async fn banner(&mut self, stream: &mut TcpStream) -> Flow {
+    async fn banner(&mut self, stream: &mut Wire) -> Flow {
         match self.scripted(Stage::Banner, None, stream).await {
             Some(Act::Reply(text)) => {
                 let positive = text.starts_with('2');
@@ -97,7 +122,7 @@ impl Session {
         }
     }
 
-    async fn converse(&mut self, stream: &mut TcpStream) -> io::Result<Flow> {
+    async fn converse(&mut self, stream: &mut Wire) -> io::Result<Flow> {
         loop {
             loop {
                 let flow = if self.in_data {
@@ -120,6 +145,7 @@ impl Session {
             }
             if !self.output.is_empty() {
                 stream.write_all(&self.output).await?;
+                stream.flush().await?;
                 self.output.clear();
             }
             if !self.in_data && self.input.len() > 64 << 10 {
@@ -132,7 +158,7 @@ impl Session {
         }
     }
 
-    async fn command(&mut self, line: &[u8], stream: &mut TcpStream) -> Flow {
+    async fn command(&mut self, line: &[u8], stream: &mut Wire) -> Flow {
         let Some(line) = line.strip_suffix(b"\r\n") else {
             self.say("500 5.5.2 bare line feed");
             return Flow::Continue;
@@ -156,6 +182,14 @@ impl Session {
             self.data(stream).await
         } else if verb.eq_ignore_ascii_case("EHLO") || verb.eq_ignore_ascii_case("HELO") {
             self.hello(verb, rest, stream).await
+        } else if verb.eq_ignore_ascii_case("STARTTLS") && self.shared.options.tls.is_some() && !self.tls {
+            match self.scripted(Stage::Tls, None, stream).await {
+                Some(act) => self.act(act),
+                None => {
+                    self.say("220 2.0.0 go ahead");
+                    Flow::StartTls
+                }
+            }
         } else if verb.eq_ignore_ascii_case("RSET") {
             self.reset();
             self.say("250 2.0.0 reset");
@@ -172,14 +206,15 @@ impl Session {
         }
     }
 
-    async fn hello(&mut self, verb: &str, name: &str, stream: &mut TcpStream) -> Flow {
+    async fn hello(&mut self, verb: &str, name: &str, stream: &mut Wire) -> Flow {
         self.reset();
         self.ehlo = Arc::from(name.trim());
         if let Some(act) = self.scripted(Stage::Ehlo, None, stream).await {
             return self.act(act);
         }
         if verb.eq_ignore_ascii_case("EHLO") {
-            self.output.extend_from_slice(&self.shared.ehlo_reply);
+            let reply = if self.tls { &self.shared.ehlo_under_tls } else { &self.shared.ehlo_reply };
+            self.output.extend_from_slice(reply);
         } else {
             let line = format!("250 {}", self.shared.options.hostname);
             self.say(&line);
@@ -187,7 +222,7 @@ impl Session {
         Flow::Continue
     }
 
-    async fn mail(&mut self, rest: &str, stream: &mut TcpStream) -> Flow {
+    async fn mail(&mut self, rest: &str, stream: &mut Wire) -> Flow {
         let Some((path, parameters)) = path(rest, "FROM:") else {
             self.say("501 5.5.4 MAIL FROM:<path>");
             return Flow::Continue;
@@ -207,7 +242,7 @@ impl Session {
         Flow::Continue
     }
 
-    async fn rcpt(&mut self, rest: &str, stream: &mut TcpStream) -> Flow {
+    async fn rcpt(&mut self, rest: &str, stream: &mut Wire) -> Flow {
         let Some((path, _)) = path(rest, "TO:") else {
             self.say("501 5.5.4 RCPT TO:<path>");
             return Flow::Continue;
@@ -225,7 +260,7 @@ impl Session {
         Flow::Continue
     }
 
-    async fn data(&mut self, stream: &mut TcpStream) -> Flow {
+    async fn data(&mut self, stream: &mut Wire) -> Flow {
         if self.recipients.is_empty() {
             self.say("554 5.5.1 no valid recipients");
             return Flow::Continue;
@@ -254,7 +289,7 @@ impl Session {
         }
     }
 
-    async fn take(&mut self, end: usize, stream: &mut TcpStream) -> Flow {
+    async fn take(&mut self, end: usize, stream: &mut Wire) -> Flow {
         let body = self.input.split_to(end).freeze();
         // The line with the dot.
         let _ = self.input.split_to(3);
@@ -300,6 +335,7 @@ impl Session {
                 body: self.shared.options.keep_bodies.then_some(body),
                 connection: self.number,
                 acknowledged,
+                tls: self.tls,
             };
             self.shared.log.lock().push(taken);
         }
@@ -315,7 +351,7 @@ impl Session {
     }
 
     /// What the script wants here; `None` is the ordinary course. Waits where it says so, after sending what is due.
-    async fn scripted(&mut self, stage: Stage, one: Option<&[Box<str>]>, stream: &mut TcpStream) -> Option<Act> {
+    async fn scripted(&mut self, stage: Stage, one: Option<&[Box<str>]>, stream: &mut Wire) -> Option<Act> {
         if !self.shared.scripted.load(Ordering::Relaxed) {
             return None;
         }

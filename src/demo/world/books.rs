@@ -85,6 +85,7 @@ mod tests {
             body: None,
             connection: 0,
             acknowledged: true,
+            tls: false,
         };
         let mut books = Books { ours: [(IpAddr::from([127, 0, 0, 11]), "mta1".into())].into(), ..Books::default() };
         let mail = [

@@ -20,8 +20,9 @@ use crate::outcome::classify::Context;
 use crate::outcome::{Cause, Disposition};
 use crate::scheduler::Settlement;
 use crate::store::SpoolError;
+use crate::telemetry::events::Kind;
 use crate::telemetry::metrics::operation::SpoolWork;
-use crate::telemetry::{attempt_log, history, metrics, unmatched};
+use crate::telemetry::{attempt_log, history, metrics, tls_log, unmatched};
 
 /// When to look again at an entry the spool would not hand out.
 const SPOOL_PAUSE: Duration = Duration::from_secs(5);
@@ -237,8 +238,21 @@ impl Dispatcher {
         if way.tier > 0 {
             self.metrics.failovers.with_label_values(&[before.pool.as_str()]).inc();
         }
+        self.count_tls(way, report);
         self.metrics.attempt_seconds.observe(report.latency.as_secs_f64());
         self.tell_refusal(way, before, report, answers);
+    }
+
+    /// TLS of a connection that was made for this attempt; one used again was counted when it was made.
+    fn count_tls(&self, way: &Way, report: &Report) {
+        if report.reused || report.local.is_none() {
+            return;
+        }
+        self.metrics.delivery.count(&report.tls);
+        for news in tls_log::news(report, way.binding.name.as_str(), way.plan.destination.as_str()) {
+            tls_log::write(&news);
+            self.events.note(Kind::Note, news, self.clock.now().wall);
+        }
     }
 
     /// For the last hour as the console shows it.

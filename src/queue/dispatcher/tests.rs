@@ -42,7 +42,8 @@ impl Connector for Scripted {
             let answers = order.recipients.iter().map(|to| (self.script)(n, to.address.as_str()));
             let answers = answers.map(|reply| Answer::Reply(Stage::EndOfData, reply)).collect();
             let here = Some(std::net::SocketAddr::from(([127, 0, 0, 1], 25)));
-            Report { local: here, remote: here, host: None, reused: false, answers, latency: Duration::ZERO }
+            let tls = crate::delivery::TlsReport::default();
+            Report { local: here, remote: here, host: None, reused: false, tls, answers, latency: Duration::ZERO }
         })
     }
 }

@@ -7,6 +7,7 @@
 
 pub mod admin;
 pub mod alerting;
+pub mod delivery;
 pub mod feeds;
 pub mod identity;
 pub mod lists;
@@ -136,6 +137,8 @@ pub struct Metrics {
     pub spf: spf::SpfMetrics,
     /// How fast mail stops once a binding is listed.
     pub reaction: reaction::ReactionMetrics,
+    /// Connections to receivers.
+    pub delivery: delivery::DeliveryMetrics,
     /// What others say, how old it is and how long our credentials hold.
     pub feeds: feeds::FeedMetrics,
     /// The HTTP side itself.
@@ -329,6 +332,7 @@ impl Metrics {
             identity: identity::IdentityMetrics::new(&r)?,
             spf: spf::SpfMetrics::new(&r)?,
             reaction: reaction::ReactionMetrics::new(&r)?,
+            delivery: delivery::DeliveryMetrics::new(&r)?,
             feeds: feeds::FeedMetrics::new(&r)?,
             admin: admin::AdminMetrics::new(&r)?,
             alerting: alerting::AlertMetrics::new(&r)?,

@@ -204,6 +204,7 @@ fn attempt(unmatched: &Unmatched, answers: &[(&str, u16, &str)]) {
         remote: None,
         host: Some("mx7.example.org".into()),
         reused: false,
+        tls: crate::delivery::TlsReport::default(),
         answers: replies.into_iter().map(|reply| Answer::Reply(Stage::Rcpt, reply)).collect(),
         latency: Duration::ZERO,
     };

@@ -5,6 +5,7 @@ mod machine;
 mod rbldnsd;
 mod relay;
 mod settings;
+pub(crate) mod tls;
 mod users;
 
 pub(crate) use machine::Machine;

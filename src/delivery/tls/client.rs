@@ -1,0 +1,169 @@
+//! The client's side of the handshake: which configuration of rustls a demand calls for.
+//!
+//! TLS 1.2 and 1.3 with the crate's own choice of suites and groups, the hybrid X25519MLKEM768 first. There is one
+//! configuration for hosts whose certificate does not count and one for those held to the authorities by their own name;
+//! each remembers sessions of its own, so that a session that was never verified is never resumed where that is demanded.
+//! Demands that name something else (other names, TLSA records) get a configuration of their own without memory: what was
+//! verified once may not be what is demanded now.
+//!
+//! The authorities are read when they are first needed and not before: a host without any can send all mail that does not
+//! ask for them. That is done off the runtime's threads, once for each configuration.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::client::{Resumption, WebPkiServerVerifier, danger::ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, ServerName};
+use tokio::net::TcpStream;
+use tokio::sync::OnceCell;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use super::demand::{TlsDemand, TlsResult, TlsSession};
+use super::outcome;
+use super::verify::{Anything, OneOf};
+
+/// Hosts whose sessions are remembered, with each of the two configurations.
+const SESSIONS: usize = 1024;
+
+/// Why there is no TLS: in the terms of TLSRPT, and in words.
+pub type NoTls = (TlsResult, String);
+
+/// Makes handshakes.
+#[derive(Debug)]
+pub struct TlsClient {
+    provider: Arc<CryptoProvider>,
+    roots: Option<PathBuf>,
+    anything: Arc<ClientConfig>,
+    authorities: OnceCell<Result<Authorities, String>>,
+}
+
+#[derive(Debug)]
+struct Authorities {
+    verifier: Arc<WebPkiServerVerifier>,
+    by_own_name: Arc<ClientConfig>,
+}
+
+impl TlsClient {
+    /// A client that will hold certificates to the authorities in the file `roots`, else to those of the platform.
+    pub fn new(roots: Option<PathBuf>) -> Self {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let anything = configuration(&provider, Arc::new(Anything(Arc::clone(&provider))), true);
+        Self { provider, roots, anything, authorities: OnceCell::new() }
+    }
+
+    /// Makes a handshake over `stream` with the host `name` (or address), within `limit`.
+    ///
+    /// # Errors
+    /// The host does not show what is demanded, or TLS does not come about.
+    pub async fn handshake(
+        &self,
+        stream: TcpStream,
+        name: &str,
+        demand: &TlsDemand,
+        limit: Duration,
+    ) -> Result<(TlsStream<TcpStream>, TlsSession), NoTls> {
+        let config = self.config(name, demand).await?;
+        let name = server_name(name).ok_or_else(|| unnamed(name))?;
+        let connecting = TlsConnector::from(config).connect(name, stream);
+        match tokio::time::timeout(limit, connecting).await {
+            Ok(Ok(stream)) => {
+                let session = outcome::session(stream.get_ref().1, demand);
+                Ok((stream, session))
+            }
+            Ok(Err(error)) => Err(outcome::failure(&error)),
+            Err(_) => Err((TlsResult::ValidationFailure, format!("no handshake in {limit:?}"))),
+        }
+    }
+
+    async fn config(&self, name: &str, demand: &TlsDemand) -> Result<Arc<ClientConfig>, NoTls> {
+        match demand {
+            TlsDemand::Never | TlsDemand::Opportunistic | TlsDemand::Encrypted => Ok(Arc::clone(&self.anything)),
+            TlsDemand::WebPki { names } => {
+                let authorities = self.authorities().await?;
+                if matches!(names.as_slice(), [only] if **only == *name) {
+                    return Ok(Arc::clone(&authorities.by_own_name));
+                }
+                let names = names.iter().filter_map(|name| server_name(name)).collect();
+                let verifier = OneOf { authorities: Arc::clone(&authorities.verifier), names };
+                Ok(configuration(&self.provider, Arc::new(verifier), false))
+            }
+            TlsDemand::Dane { .. } => {
+                Err((TlsResult::ValidationFailure, "certificates are not held to TLSA records yet".to_owned()))
+            }
+        }
+    }
+
+    async fn authorities(&self) -> Result<&Authorities, NoTls> {
+        let reading = async || {
+            let roots = self.roots.clone();
+            let read = tokio::task::spawn_blocking(move || read_roots(roots.as_deref())).await;
+            let read = read.unwrap_or_else(|_| Err("the authorities could not be read".to_owned()));
+            let made = read.and_then(|roots| self.hold_to(roots));
+            if let Err(why) = &made {
+                tracing::error!(%why, "no certificate can be verified: mail that demands it waits");
+            }
+            made
+        };
+        let authorities = self.authorities.get_or_init(reading).await;
+        authorities.as_ref().map_err(|why| (TlsResult::CertificateNotTrusted, why.clone()))
+    }
+
+    fn hold_to(&self, roots: RootCertStore) -> Result<Authorities, String> {
+        let building = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&self.provider));
+        let verifier = building.build().map_err(|error| error.to_string())?;
+        let by_own_name = configuration(&self.provider, Arc::clone(&verifier) as Arc<dyn ServerCertVerifier>, true);
+        Ok(Authorities { verifier, by_own_name })
+    }
+}
+
+fn configuration(
+    provider: &Arc<CryptoProvider>,
+    verifier: Arc<dyn ServerCertVerifier>,
+    resumes: bool,
+) -> Arc<ClientConfig> {
+    // TLS 1.2 and 1.3 are compiled in, and the provider has suites for both: nothing can be missing.
+    #[allow(clippy::expect_used, reason = "see above")]
+    let builder = ClientConfig::builder_with_provider(Arc::clone(provider))
+        .with_safe_default_protocol_versions()
+        .expect("the provider has suites for both versions");
+    let mut config = builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth();
+    config.resumption = if resumes { Resumption::in_memory_sessions(SESSIONS) } else { Resumption::disabled() };
+    Arc::new(config)
+}
+
+/// A name or an address as a certificate may have it.
+fn server_name(name: &str) -> Option<ServerName<'static>> {
+    match name.parse::<IpAddr>() {
+        Ok(ip) => Some(ServerName::from(ip)),
+        Err(_) => ServerName::try_from(name.trim_end_matches('.').to_owned()).ok(),
+    }
+}
+
+fn unnamed(name: &str) -> NoTls {
+    (TlsResult::ValidationFailure, format!("{name:?} cannot be the name of a host with a certificate"))
+}
+
+/// Certificates of authorities; at least one.
+fn read_roots(file: Option<&Path>) -> Result<RootCertStore, String> {
+    let (found, from) = match file {
+        Some(path) => {
+            let shown = path.display().to_string();
+            let pem = std::fs::read(path).map_err(|error| format!("delivery.tls_roots: {shown}: {error}"))?;
+            let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+            (found.map_err(|error| format!("delivery.tls_roots: {shown} is not PEM: {error}"))?, shown)
+        }
+        None => (rustls_native_certs::load_native_certs().certs, "this system".to_owned()),
+    };
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(found);
+    if roots.is_empty() {
+        return Err(format!("{from} has no certificates of authorities: install ca-certificates, or write tls_roots"));
+    }
+    Ok(roots)
+}
