@@ -27,6 +27,7 @@ const PURE: &[&str] = &[
     "src/delivery/convert",
     "src/delivery/dot",
     "src/delivery/greeting",
+    "src/delivery/happy",
     "src/delivery/learned",
     "src/delivery/plan",
     "src/delivery/policy/ruling",

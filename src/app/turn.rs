@@ -191,9 +191,7 @@ fn watched(config: &Config) -> String {
 fn other_addresses(before: &Config, config: &Config) -> Vec<String> {
     let known = |binding: &Binding| before.bindings.iter().find(|known| known.name == binding.name);
     let is_other = |binding: &&Arc<Binding>| {
-        known(binding).is_some_and(|known| {
-            known.bind_address != binding.bind_address || known.public_address != binding.public_address
-        })
+        known(binding).is_some_and(|known| known.sources() != binding.sources() || known.publics() != binding.publics())
     };
     let line = |binding: &Arc<Binding>| {
         let name = &binding.name;

@@ -263,7 +263,15 @@ fn list(all: &BindingList, width: Option<usize>) -> String {
             shown.pools.iter().map(|seat| format!("{}/{}×{}", seat.pool, seat.tier, seat.weight)).collect();
         let health = standing(&b.health, b.operator.as_deref());
         let (reason, in_use) = (b.reason.as_deref().unwrap_or(""), b.in_use.to_string());
-        table.row([&b.name, &b.bind_address, &health, &in_use, &cap, &pools.join(" "), reason]);
+        table.row([
+            &b.name,
+            &addresses(&b.bind_address, b.second_bind_address.as_deref()),
+            &health,
+            &in_use,
+            &cap,
+            &pools.join(" "),
+            reason,
+        ]);
         if let Some(until) = b.until {
             table.below(&format!("until {}", moment(until)));
         }
@@ -281,13 +289,23 @@ fn list(all: &BindingList, width: Option<usize>) -> String {
     out
 }
 
+/// One address, or both.
+pub(super) fn addresses(first: &str, second: Option<&str>) -> String {
+    second.map_or_else(|| first.to_owned(), |second| format!("{first} {second}"))
+}
+
 fn one(shown: &BindingShown, width: Option<usize>) -> String {
     let b = &shown.status;
     let mut out = String::new();
     let mut line = |text: String| out.push_str(&paragraph(&text, width));
-    line(format!("{}: {} as {}", b.name, b.bind_address, shown.ehlo));
-    if shown.public_address != b.bind_address {
-        line(format!("  seen from outside as {}", shown.public_address));
+    let bound = addresses(&b.bind_address, b.second_bind_address.as_deref());
+    let seen = addresses(&shown.public_address, shown.second_public_address.as_deref());
+    line(format!("{}: {bound} as {}", b.name, shown.ehlo));
+    if seen != bound {
+        line(format!("  seen from outside as {seen}"));
+    }
+    if let Some(prefer) = &shown.prefer {
+        line(format!("  goes by {prefer} first"));
     }
     let reason = b.reason.as_deref().map_or_else(String::new, |reason| format!(" ({reason})"));
     let until = b.until.map_or_else(String::new, |at| format!(" until {}", moment(at)));

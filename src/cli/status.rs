@@ -5,6 +5,7 @@
 
 use std::process::ExitCode;
 
+use super::binding::addresses;
 use super::columns::{Columns, Side, paragraph};
 use super::fail;
 use super::remote::Remote;
@@ -89,7 +90,8 @@ fn bindings(status: &Status) -> Columns {
     for b in &status.bindings {
         let cap = b.cap.as_ref().map_or_else(|| "-".to_owned(), |cap| format!("{}/{}", cap.used, cap.limit));
         let reason = why(b.reason.as_deref());
-        table.row([&b.name, &b.bind_address, &b.health, &b.in_use.to_string(), &cap, reason]);
+        let bound = addresses(&b.bind_address, b.second_bind_address.as_deref());
+        table.row([&b.name, &bound, &b.health, &b.in_use.to_string(), &cap, reason]);
         evidence(&mut table, b.until, b.evidence.as_deref());
         if let Some(operator) = b.operator.as_deref().filter(|operator| *operator != "suspended") {
             table.below(&format!("operator: {operator}"));

@@ -10,7 +10,7 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Host, HostPort, Warmup};
+use super::{Family, Host, HostPort, Second, Warmup};
 use crate::message::{BindingName, Domain, ProviderName};
 
 /// `[binding.NAME]`
@@ -18,10 +18,15 @@ use crate::message::{BindingName, Domain, ProviderName};
 pub struct Binding {
     /// Its name: case-sensitive, no spaces or colons.
     pub name: BindingName,
-    /// Source address of its connections.
+    /// Source address of its connections; the first where there are two ([`Binding::sources`] gives both).
     pub bind_address: IpAddr,
-    /// The address the world sees (differs behind NAT); what DNSBL and PTR checks use. Default `bind_address`.
+    /// The address the world sees (differs behind NAT); what DNSBL and PTR checks use. Default `bind_address`. The first
+    /// where there are two ([`Binding::publics`] gives both).
     pub public_address: IpAddr,
+    /// Its addresses of the other family, if it has both.
+    pub second: Option<Second>,
+    /// By which family it goes first to a host that has both. Default the one that `bind_address` names first.
+    pub prefer: Family,
     /// What it says in EHLO. Default `server.hostname`.
     pub ehlo_hostname: EhloName,
     /// Limits of the binding as a whole.

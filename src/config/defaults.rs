@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use super::{
     Admin, Anonymous, Assignment, AuthMode, Automation, BackOff, Binding, Classify, Config, Convert, Day, Delivery,
-    Dns, DomainPattern, DoubleBounce, EhloName, FailoverReason, FeedKind, FeedMetric, Injection, Ipv6Names, Limits,
-    Listener, Log, LogFormat, Member, Monitor, Pace, Pool, Prediction, Provider, Queue, Reports, Reputation, SenderCheck,
-    Server, SpfPolicy, Spread, Tenant, TenantMatch, Timeouts, TlsMode, UnknownPolicy, WarmupRules, Window,
+    Dns, DomainPattern, DoubleBounce, EhloName, FailoverReason, Family, FeedKind, FeedMetric, Injection, Ipv6Names,
+    Limits, Listener, Log, LogFormat, Member, Monitor, Pace, Pool, Prediction, Provider, Queue, Reports, Reputation,
+    SenderCheck, Server, SpfPolicy, Spread, Tenant, TenantMatch, Timeouts, TlsMode, UnknownPolicy, WarmupRules, Window,
 };
 use crate::message::{BindingName, Domain, PoolName, ProviderName, TenantName};
 
@@ -240,6 +240,8 @@ impl Binding {
             name: name.into(),
             bind_address: address,
             public_address: address,
+            second: None,
+            prefer: Family::of(address),
             ehlo_hostname: EhloName::Hostname,
             limits: Limits::default(),
             provider: BTreeMap::new(),

@@ -6,6 +6,7 @@
 //!
 //! Each section's types are in a file of their own, by the same names as in `raw` and `check`; [`Config`] is all of them.
 
+mod addresses;
 mod admin;
 mod alerts;
 mod binding;
@@ -35,6 +36,7 @@ pub mod units;
 mod warmup;
 pub mod written;
 
+pub use addresses::{Addresses, Family, Second};
 pub use admin::{Admin, AdminTls, AdminToken, Anonymous, Role};
 pub use alerts::{AlertLimits, AlertName, AlertRule, Alertmanager, Alerts, Credentials, SecretUrl, Severity, Webhook};
 pub use binding::{Binding, EhloName, Limits, Rate, SocksLogin, Via};

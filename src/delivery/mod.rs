@@ -1,10 +1,11 @@
 //! From a bound address to the remote MX.
 //!
 //! [`mx`] finds the hosts of a recipient domain and their addresses ([`plan`], [`site`] and [`breaker`] decide, pure),
-//! [`connect`] binds the binding's source address and connects ([`egress`] where that address is another host's),
-//! [`greeting`], [`session`] and [`dot`] (pure) are the client's side of the dialogue, [`convert`] (pure) makes eight-bit mail
-//! fit for hosts that cannot take it, [`learned`] (pure) remembers what hosts taught, [`policy`] and [`tls`] say what is
-//! demanded of its safety, [`client`] runs it over a socket, [`reuse`] keeps idle connections by route, [`direct`] puts them
+//! [`happy`] (pure) says in which order, [`connect`] binds the binding's source address and connects ([`egress`] where that
+//! address is another host's), [`greeting`], [`session`] and [`dot`] (pure) are the client's side of the dialogue, [`convert`]
+//! (pure) makes eight-bit mail fit for hosts that cannot take it, [`learned`] (pure) remembers what hosts taught, [`policy`]
+//! and [`tls`] say what is demanded of its safety, [`client`] runs it over a socket, [`reuse`] keeps idle connections by
+//! route, [`direct`] puts them
 //! together. [`Connector`] stands between the queue and all of it, so that the simulation can take its place.
 
 pub mod breaker;
@@ -15,6 +16,7 @@ pub mod direct;
 pub mod dot;
 pub mod egress;
 pub mod greeting;
+pub mod happy;
 pub mod learned;
 pub mod mx;
 pub mod plan;

@@ -21,9 +21,11 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio::sync::Semaphore;
 
 use super::breaker::Breaker;
+use super::happy;
 use super::plan::{self, Found, MxRecord, NoPlan, Planned, Routing};
 use crate::clock::{Clock, Mono, SystemClock};
-use crate::config::{Dns, Host, HostPort};
+pub use crate::config::Family;
+use crate::config::{Binding, Dns, Host, HostPort};
 use crate::message::Domain;
 
 /// Retries of one question after the first try (hickory's meaning of attempts).
@@ -33,26 +35,10 @@ const CACHE_MAX: usize = 20_000;
 const TTL_MIN: Duration = Duration::from_secs(60);
 const TTL_MAX: Duration = Duration::from_secs(3600);
 
-/// An address family.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Family {
-    /// IPv4, A records.
-    V4,
-    /// IPv6, AAAA records.
-    V6,
-}
-
-impl Family {
-    /// The family of `ip`.
-    pub fn of(ip: IpAddr) -> Self {
-        if ip.is_ipv4() { Self::V4 } else { Self::V6 }
-    }
-
-    fn record_type(self) -> RecordType {
-        match self {
-            Self::V4 => RecordType::A,
-            Self::V6 => RecordType::AAAA,
-        }
+fn record_type(family: Family) -> RecordType {
+    match family {
+        Family::V4 => RecordType::A,
+        Family::V6 => RecordType::AAAA,
     }
 }
 
@@ -172,7 +158,7 @@ impl Resolver {
             Host::Address(ip) => return Err(format!("{ip} is not of the binding's address family")),
             Host::Name(name) => match self.ips(name, family).await {
                 (Found::Some(ips), _) => ips,
-                (Found::NoData, _) => return Err(format!("{name} has no {} record", family.record_type())),
+                (Found::NoData, _) => return Err(format!("{name} has no {} record", record_type(family))),
                 (Found::NxDomain, _) => return Err(format!("host {name} does not exist")),
                 (Found::Failed(why), _) => return Err(format!("address look-up of {name} failed: {why}")),
             },
@@ -195,6 +181,33 @@ impl Resolver {
         self.records(name, RecordType::TXT, read).await.0
     }
 
+    /// Addresses of `host` that can be reached from `binding`, in the order in which they are tried ([`happy`]); else as
+    /// [`Resolver::addresses`]. Where the binding has both families both are asked for at once, and one of which nothing
+    /// can be found out is no reason not to use the other.
+    pub async fn reached_from(
+        &self,
+        binding: &Binding,
+        host: &HostPort,
+        allow_private: bool,
+    ) -> Result<Vec<SocketAddr>, String> {
+        let (sources, first) = (binding.sources(), binding.prefer);
+        if let Some(only) = [first, first.other()].into_iter().find(|family| sources.of(family.other()).is_none()) {
+            return self.addresses(host, only, allow_private).await;
+        }
+        let of = |family| self.addresses(host, family, allow_private);
+        match tokio::join!(of(first), of(first.other())) {
+            (Ok(preferred), Ok(other)) => Ok(happy::in_turns(&preferred, &other)),
+            (Ok(only), Err(_)) | (Err(_), Ok(only)) => Ok(only),
+            (Err(why), Err(also)) if why == also => Err(why),
+            // An address in place of a name is of one family, and of that there is more to say.
+            (Err(why), Err(also)) => match &host.host {
+                Host::Address(ip) if Family::of(*ip) == first => Err(why),
+                Host::Address(_) => Err(also),
+                Host::Name(_) => Err(format!("{why}; {also}")),
+            },
+        }
+    }
+
     async fn ask(&self, routing: &Routing, domain: &Domain) -> (Planned, Duration) {
         let (found, ttl) = self.records(domain, RecordType::MX, mx_record).await;
         match found {
@@ -209,7 +222,7 @@ impl Resolver {
     }
 
     async fn ips(&self, name: &Domain, family: Family) -> (Found<Vec<IpAddr>>, Duration) {
-        self.records(name, family.record_type(), |record| match record.data {
+        self.records(name, record_type(family), |record| match record.data {
             RData::A(ip) => Some(IpAddr::V4(ip.0)),
             RData::AAAA(ip) => Some(IpAddr::V6(ip.0)),
             _ => None,
@@ -433,6 +446,49 @@ mod tests {
         ] {
             let error = resolver.addresses(&host(name), family, false).await.expect_err(name);
             assert!(error.contains(why), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_binding_of_two_families_finds_what_either_finds() {
+        use crate::config::Second;
+        let (server, _) = name_server(vec![
+            ("both.test", Zone::Has(vec![a("192.0.2.1"), a("192.0.2.2"), a("2001:db8::1")])),
+            ("four.test", Zone::Has(vec![a("192.0.2.1")])),
+            ("six.test", Zone::Has(vec![a("2001:db8::1"), a("::1")])),
+            ("inside.test", Zone::Has(vec![a("10.0.0.1"), a("::1")])),
+        ])
+        .await;
+        let resolver = resolver(server, &delivery());
+        let (four, six): (IpAddr, IpAddr) = ("192.0.2.9".parse().expect("v4"), "2001:db8::9".parse().expect("v6"));
+        let second = Some(Second { bind_address: six, public_address: six });
+        let two = |prefer| Binding { second, prefer, ..Binding::new("two", four) };
+        let (v4, v6) = (two(Family::V4), two(Family::V6));
+        let (only4, only6) = (Binding::new("four", four), Binding::new("six", six));
+        for (host, binding, expected) in [
+            ("both.test", &v4, "192.0.2.1 2001:db8::1 192.0.2.2"),
+            ("both.test", &v6, "2001:db8::1 192.0.2.1 192.0.2.2"),
+            ("both.test", &only4, "192.0.2.1 192.0.2.2"),
+            ("both.test", &only6, "2001:db8::1"),
+            ("four.test", &v6, "192.0.2.1"),
+            ("six.test", &v4, "2001:db8::1"),
+            ("four.test", &only6, "four.test has no AAAA record"),
+            ("inside.test", &v4, "inside.test has only addresses of private networks or of this host"),
+            ("missing.test", &v6, "host missing.test does not exist"),
+            ("[2001:db8::7]", &v4, "2001:db8::7"),
+            ("[2001:db8::7]", &only4, "2001:db8::7 is not of the binding's address family"),
+            ("[10.0.0.7]", &v6, "10.0.0.7 has only addresses of private networks or of this host"),
+        ] {
+            let name = match host.trim_matches(['[', ']']).parse() {
+                Ok(address) => Host::Address(address),
+                Err(_) => Host::Name(domain(host)),
+            };
+            let found = resolver.reached_from(binding, &HostPort { host: name, port: 25 }, false).await;
+            let said = match found {
+                Ok(all) => all.iter().map(|address| address.ip().to_string()).collect::<Vec<_>>().join(" "),
+                Err(why) => why,
+            };
+            assert_eq!(said, expected, "{host} from {}", binding.sources());
         }
     }
 

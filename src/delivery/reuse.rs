@@ -14,7 +14,6 @@
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -28,7 +27,7 @@ use super::tls::TlsReport;
 use super::tls::demand::TlsDemand;
 use super::tls::stream::Stream;
 use crate::clock::{Clock, Mono};
-use crate::config::{Config, Delivery, EhloName, HostPort};
+use crate::config::{Addresses, Config, Delivery, EhloName, HostPort};
 use crate::message::{BindingName, Domain, TlsWish};
 
 /// Limits of the pool, from `[delivery]`.
@@ -51,7 +50,7 @@ impl From<&Delivery> for Keep {
 /// Which connections a configuration has use for: by binding, source address and name.
 #[derive(Debug)]
 pub struct Wanted {
-    bindings: HashMap<BindingName, (IpAddr, EhloName)>,
+    bindings: HashMap<BindingName, (Addresses, EhloName)>,
     hostname: Domain,
 }
 
@@ -61,19 +60,19 @@ impl Wanted {
         let members: HashSet<&BindingName> =
             config.pools.iter().flat_map(|pool| &pool.tiers).flatten().map(|member| &member.binding).collect();
         let used = config.bindings.iter().filter(|binding| members.contains(&binding.name));
-        let as_it_is = used.map(|b| (b.name.clone(), (b.bind_address, b.ehlo_hostname.clone())));
+        let as_it_is = used.map(|b| (b.name.clone(), (b.sources(), b.ehlo_hostname.clone())));
         Self { bindings: as_it_is.collect(), hostname: config.server.hostname.clone() }
     }
 
     fn has(&self, line: &Line) -> bool {
-        let Some((address, ehlo)) = self.bindings.get(&line.binding) else { return false };
+        let Some((sources, ehlo)) = self.bindings.get(&line.binding) else { return false };
         let is_its_name = match ehlo {
             EhloName::Literal(name) => line.ehlo == name.as_str(),
             EhloName::Hostname => line.ehlo == self.hostname.as_str(),
             // Told apart by the message's own when it is taken.
             EhloName::Message => true,
         };
-        line.local.ip() == *address && is_its_name
+        sources.contains(line.local.ip()) && is_its_name
     }
 }
 
@@ -90,7 +89,7 @@ pub struct Line {
     pub demand: TlsDemand,
     /// What came of that.
     pub tls: TlsReport,
-    /// Our end. Its address is the binding's.
+    /// Our end. Its address is one of the binding's.
     pub local: std::net::SocketAddr,
     /// The other end.
     pub remote: std::net::SocketAddr,
@@ -111,7 +110,7 @@ pub struct Line {
 impl Line {
     fn serves(&self, order: &Order) -> bool {
         self.binding == order.binding.name
-            && self.local.ip() == order.binding.bind_address
+            && order.binding.sources().contains(self.local.ip())
             && self.ehlo == order.ehlo
             && self.plan.pinned == order.plan.pinned
             && (Arc::ptr_eq(&self.plan, &order.plan) || self.plan.hosts == order.plan.hosts)
@@ -333,7 +332,7 @@ impl Idle {
     }
 
     fn hash(&self, order: &Order) -> u64 {
-        self.hashes.hash_one((&order.binding.name, order.binding.bind_address, &order.ehlo, &order.plan.hosts))
+        self.hashes.hash_one((&order.binding.name, order.binding.sources(), &order.ehlo, &order.plan.hosts))
     }
 
     fn close_where(&self, goes: impl Fn(&Parked) -> bool) {

@@ -101,10 +101,18 @@ impl Sink {
         Self::start_with(script, None).await
     }
 
+    pub(super) async fn start_at(address: &str, script: Script) -> std::io::Result<Self> {
+        Self::listen(address, script, None).await
+    }
+
     /// One whose `220` to STARTTLS is followed by a handshake.
     pub(super) async fn start_with(script: Script, tls: Option<Arc<rustls::ServerConfig>>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("listen");
-        let address = listener.local_addr().expect("address");
+        Self::listen("127.0.0.1:0", script, tls).await.expect("listen")
+    }
+
+    async fn listen(address: &str, script: Script, tls: Option<Arc<rustls::ServerConfig>>) -> std::io::Result<Self> {
+        let listener = TcpListener::bind(address).await?;
+        let address = listener.local_addr()?;
         let seen: Arc<Mutex<Seen>> = Arc::default();
         let changed = Arc::new(tokio::sync::Notify::new());
         let (seen2, changed2) = (seen.clone(), changed.clone());
@@ -119,7 +127,7 @@ impl Sink {
                 });
             }
         });
-        Self { address, seen, changed }
+        Ok(Self { address, seen, changed })
     }
 
     /// Waits until `count` connections have ended.

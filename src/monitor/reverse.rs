@@ -4,6 +4,7 @@
 //! conclusive, and as many rounds in a row as a listing needs. A time-out or SERVFAIL proves nothing. An EHLO name that
 //! differs from the PTR name is reported and suspends nobody: it is allowed, if unusual.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -55,6 +56,26 @@ pub fn judge(address: IpAddr, ptr: &Found<String>, forward: &[(String, Found<IpA
     }
     let names: Vec<&str> = forward.iter().map(|(name, _)| name.as_str()).collect();
     Seen::Broken(format!("PTR of {address} is {}, which does not lead back", names.join(", ")))
+}
+
+/// What is seen of a binding by what is seen of each of its addresses: it is as good as the worst of them, since its mail
+/// may leave from any.
+pub fn of_all(seen: impl IntoIterator<Item = Seen>) -> Seen {
+    let (mut names, mut broken, mut unknown) = (Vec::new(), Vec::new(), Vec::new());
+    for one in seen {
+        match one {
+            Seen::Confirmed(own) => names.extend(own),
+            Seen::Broken(why) => broken.push(why),
+            Seen::Unknown(why) => unknown.push(why),
+        }
+    }
+    let mut known = BTreeSet::new();
+    names.retain(|name| known.insert(name.to_ascii_lowercase()));
+    match (broken.is_empty(), unknown.is_empty()) {
+        (false, _) => Seen::Broken(broken.join("; ")),
+        (true, false) => Seen::Unknown(unknown.join("; ")),
+        (true, true) => Seen::Confirmed(names),
+    }
 }
 
 /// Reverse DNS of one binding over time.
@@ -189,6 +210,22 @@ mod tests {
                 Seen::Unknown(_) => "unknown",
             };
             assert_eq!(got, expected, "{ptr:?} {forward:?}");
+        }
+    }
+
+    #[test]
+    fn of_two_addresses_the_worse_one_counts() {
+        let good = |name: &str| Seen::Confirmed(vec![name.to_owned()]);
+        let (bad, unknown) = (Seen::Broken("no PTR".into()), Seen::Unknown("timeout".into()));
+        for (four, six, expected) in [
+            (good("a"), good("A"), good("a")),
+            (good("a"), good("b"), Seen::Confirmed(vec!["a".into(), "b".into()])),
+            (good("a"), bad.clone(), bad.clone()),
+            (unknown.clone(), bad.clone(), bad.clone()),
+            (unknown.clone(), good("a"), unknown.clone()),
+            (bad.clone(), bad, Seen::Broken("no PTR; no PTR".into())),
+        ] {
+            assert_eq!(of_all([four.clone(), six.clone()]), expected, "{four:?} {six:?}");
         }
     }
 

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 
-use crate::config::{Config, DomainPattern, EhloName};
+use crate::config::{Addresses, Config, DomainPattern, EhloName};
 use crate::message::{BindingName, TenantName};
 
 /// Names looked up for one host name: itself and those above it.
@@ -22,8 +22,10 @@ pub const DOMAINS_MAX: usize = 2_000;
 /// What a list is asked about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Subject {
-    /// The public address of a binding.
+    /// The public address of a binding; the first where it has two.
     Binding(BindingName),
+    /// The public address of a binding in its other family. It is named, so that what is known of it is of this very one.
+    Second(BindingName, IpAddr),
     /// A domain, in lower case and without a final dot.
     Domain(String),
 }
@@ -31,10 +33,38 @@ pub enum Subject {
 impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Binding(binding) => f.pad(binding.as_str()),
+            Self::Binding(binding) | Self::Second(binding, _) => f.pad(binding.as_str()),
             Self::Domain(domain) => f.pad(domain),
         }
     }
+}
+
+impl Subject {
+    /// The binding whose address it is.
+    pub fn binding(&self) -> Option<&BindingName> {
+        match self {
+            Self::Binding(binding) | Self::Second(binding, _) => Some(binding),
+            Self::Domain(_) => None,
+        }
+    }
+}
+
+/// The subjects that these addresses of bindings are: the first that is named with a binding is its first.
+pub fn addresses(named: &[(BindingName, IpAddr)]) -> BTreeMap<Subject, IpAddr> {
+    let mut all = BTreeMap::new();
+    for (binding, address) in named {
+        let first = Subject::Binding(binding.clone());
+        let subject = if all.contains_key(&first) { Subject::Second(binding.clone(), *address) } else { first };
+        all.insert(subject, *address);
+    }
+    all
+}
+
+/// The subjects that the addresses of one binding are.
+pub fn of_binding(binding: &BindingName, publics: Addresses) -> impl Iterator<Item = (Subject, IpAddr)> {
+    let first = (Subject::Binding(binding.clone()), publics.first());
+    let second = publics.second().map(|second| (Subject::Second(binding.clone(), second), second));
+    std::iter::once(first).chain(second)
 }
 
 /// Who uses a domain.

@@ -252,7 +252,7 @@ impl Scheduler {
         for seat in pool.tiers.iter().flat_map(|tier| &tier.seats) {
             let is_there = seat.weight > 0 && self.bindings[seat.binding.index()].is_there();
             if is_there && shape.allowed.has(seat.binding) {
-                (found.v4, found.v6) = (found.v4 || !seat.is_v6, found.v6 || seat.is_v6);
+                (found.v4, found.v6) = (found.v4 || seat.families.v4, found.v6 || seat.families.v6);
             }
         }
         found

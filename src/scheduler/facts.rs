@@ -353,7 +353,7 @@ impl Facts<'_> {
 }
 
 fn reaches(seat: &Seat, request: &Request<'_>) -> bool {
-    if seat.is_v6 { request.families.v6 } else { request.families.v4 }
+    seat.families.meet(request.families)
 }
 
 fn excluded(binding: BindingId, request: &Request<'_>, wall: Wall) -> Option<Wall> {

@@ -84,6 +84,7 @@ pub use window::RouteWindow;
 use std::time::Duration;
 
 use crate::clock::{Mono, Wall};
+use crate::config::Family;
 use crate::message::BindingName;
 
 macro_rules! indices {
@@ -121,6 +122,19 @@ pub struct Families {
     pub v4: bool,
     /// Has an IPv6 address.
     pub v6: bool,
+}
+
+impl Families {
+    /// Those that `binding` sends from.
+    pub fn of(binding: &crate::config::Binding) -> Self {
+        let sources = binding.sources();
+        Self { v4: sources.of(Family::V4).is_some(), v6: sources.of(Family::V6).is_some() }
+    }
+
+    /// Whether there is one that both have.
+    pub fn meet(self, other: Self) -> bool {
+        self.v4 && other.v4 || self.v6 && other.v6
+    }
 }
 
 /// Prefixes of the facts that a restart must hand to a new scheduler, besides grants.

@@ -211,7 +211,7 @@ impl Tier {
     fn make(&mut self, key: Key, left: Option<&Left>, now: Mono) -> usize {
         let scope = Scope { region: key.region, families: key.families, cover: key.cover };
         let in_scope = |seat: &usize| self.covers(scope, &self.seats[*seat]);
-        let is_all = self.groups.iter().all(|group| scope.covers(group.region, group.is_v6));
+        let is_all = self.groups.iter().all(|group| scope.covers(group.region, group.families));
         let members: Option<Vec<u32>> = match left {
             Some(left) => Some(left.iter().filter(in_scope).map(|seat| seat as u32).collect()),
             None if is_all => None,

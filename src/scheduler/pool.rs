@@ -22,7 +22,7 @@ use rand::Rng;
 use rand::seq::SliceRandom;
 
 use super::tier::{Newcomer, Scope, Tier};
-use super::{BindingId, DestinationId, RegionId};
+use super::{BindingId, DestinationId, Families, RegionId};
 use crate::config::{FailoverReason, Pace, Pool as PoolConfig, Spread};
 use crate::message::{BindingName, PoolName};
 
@@ -81,7 +81,7 @@ impl Pool {
     /// The pool that `config` describes; nobody is in play yet. `known` gives number, family and region of a binding.
     pub(super) fn new(
         config: &PoolConfig,
-        known: impl Fn(&BindingName) -> Option<(BindingId, bool, Option<RegionId>)>,
+        known: impl Fn(&BindingName) -> Option<(BindingId, Families, Option<RegionId>)>,
         rng: &mut impl Rng,
     ) -> Self {
         let on = |reason| config.failover_on.contains(&reason);
@@ -94,8 +94,8 @@ impl Pool {
         };
         let tier = |members: &Vec<crate::config::Member>| {
             let newcomer = |member: &crate::config::Member| {
-                let (binding, is_v6, region) = known(&member.binding)?;
-                Some(Newcomer { binding, weight: member.weight, is_v6, region })
+                let (binding, families, region) = known(&member.binding)?;
+                Some(Newcomer { binding, weight: member.weight, families, region })
             };
             let mut members: Vec<_> = members.iter().filter_map(newcomer).enumerate().collect();
             members.shuffle(rng);

@@ -13,7 +13,7 @@ use super::rate::{Limiter, Told};
 use super::standing::Standing;
 use super::state::{Binding, RouteTable, Scheduler, Tenant, unpair};
 use super::window::Window;
-use super::{BindingId, DestinationId, PoolId, TenantId, range};
+use super::{BindingId, DestinationId, Families, PoolId, TenantId, range};
 use crate::clock::Now;
 use crate::config::{self, Config, Rate, Spread};
 use crate::message::{BindingName, DestinationName};
@@ -84,7 +84,8 @@ impl Scheduler {
     /// In the order of addresses those of one range stand together.
     fn take_over_ranges(&mut self) {
         self.ranges.clear();
-        let address = |binding: &Binding| binding.config.public_address.to_canonical();
+        // One of two families has the range of the address that most of its mail leaves from.
+        let address = |binding: &Binding| binding.config.preferred_public().to_canonical();
         let mut ids: Vec<BindingId> = (0..self.bindings.len() as u32).map(BindingId).collect();
         ids.retain(|id| self.bindings[id.index()].exists);
         ids.sort_by_key(|id| address(&self.bindings[id.index()]));
@@ -224,7 +225,7 @@ impl Scheduler {
                 let id = *ids.get(name)?;
                 let binding = &bindings[id.index()].config;
                 let region = binding.region.as_deref().and_then(|region| regions.known(region));
-                Some((id, binding.bind_address.is_ipv6(), region))
+                Some((id, Families::of(binding), region))
             };
             let pool = Pool::new(wanted, known, &mut self.rng);
             let id = match self.pool_ids.get(&wanted.name) {

@@ -480,6 +480,27 @@ fn an_exclusion_and_a_missing_family_open_the_backup_for_that_message() {
 }
 
 #[test]
+fn a_binding_of_two_families_reaches_what_either_reaches() {
+    let two = |binding: &mut crate::config::Binding| {
+        let address = std::net::Ipv6Addr::LOCALHOST.into();
+        binding.second = Some(crate::config::Second { bind_address: address, public_address: address });
+    };
+    let config = TestConfig::default().binding("four", |_| {}).binding("two", two).v6("six");
+    let mut bench = config.pool("p", &[&[("four", 1), ("two", 1), ("six", 1)]], |_| {}).start();
+    let mut request = bench.request("x");
+    let mut picked = |v4, v6| {
+        request.families = Families { v4, v6 };
+        let mut names: Vec<String> = (0..12).map(|_| bench.pick(&request)).collect();
+        names.sort();
+        names.dedup();
+        names.join(" ")
+    };
+    assert_eq!(picked(false, true), "six two");
+    assert_eq!(picked(true, false), "four two");
+    assert_eq!(picked(true, true), "four six two");
+}
+
+#[test]
 fn what_no_binding_can_ever_reach_is_exhausted() {
     let mut bench = active_and_backup().start();
     let mut request = bench.request("x");

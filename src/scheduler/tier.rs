@@ -27,7 +27,7 @@ use crate::config::Spread;
 pub(super) struct Seat {
     pub(super) binding: BindingId,
     pub(super) weight: u32,
-    pub(super) is_v6: bool,
+    pub(super) families: Families,
     pub(super) class: Class,
     pub(super) group: u16,
 }
@@ -37,7 +37,7 @@ pub(super) struct Seat {
 pub(super) struct Newcomer {
     pub(super) binding: BindingId,
     pub(super) weight: u32,
-    pub(super) is_v6: bool,
+    pub(super) families: Families,
     pub(super) region: Option<RegionId>,
 }
 
@@ -63,11 +63,11 @@ pub(super) struct Scope {
     pub(super) cover: CoverId,
 }
 
-/// Seats of the same region and family; only those with a weight are counted.
+/// Seats of the same region and families; only those with a weight are counted.
 #[derive(Clone, Debug)]
 pub(super) struct Group {
     pub(super) region: Option<RegionId>,
-    pub(super) is_v6: bool,
+    pub(super) families: Families,
     pub(super) seats: usize,
     /// Of them to count on.
     counted: usize,
@@ -85,8 +85,8 @@ impl Scope {
     }
 
     /// Whether seats of a group come into question, as far as that is a matter of groups.
-    pub(super) fn covers(self, region: Option<RegionId>, is_v6: bool) -> bool {
-        (self.region.is_none() || self.region == region) && if is_v6 { self.families.v6 } else { self.families.v4 }
+    pub(super) fn covers(self, region: Option<RegionId>, families: Families) -> bool {
+        (self.region.is_none() || self.region == region) && self.families.meet(families)
     }
 }
 
@@ -116,7 +116,7 @@ pub(super) struct Tier {
     pub(super) by_class: Vec<[Vec<u32>; CLASSES]>,
     /// The place of each in its list there.
     listed: Vec<u32>,
-    /// Has seats of both address families.
+    /// Has seats of different address families.
     pub(super) is_mixed: bool,
     /// For taking turns with other open tiers.
     pub(super) credit: i64,
@@ -137,10 +137,10 @@ impl Tier {
         let mut by_class: Vec<[Vec<u32>; CLASSES]> = Vec::new();
         for (place, (written, member)) in members.into_iter().enumerate() {
             as_written[written] = place as u32;
-            let Newcomer { binding, weight, is_v6, region } = member;
-            let known = groups.iter().position(|group| (group.region, group.is_v6) == (region, is_v6));
+            let Newcomer { binding, weight, families, region } = member;
+            let known = groups.iter().position(|group| (group.region, group.families) == (region, families));
             let group = known.unwrap_or_else(|| {
-                groups.push(Group { region, is_v6, seats: 0, counted: 0, weight: 0 });
+                groups.push(Group { region, families, seats: 0, counted: 0, weight: 0 });
                 by_class.push(std::array::from_fn(|_| Vec::new()));
                 groups.len() - 1
             });
@@ -151,10 +151,11 @@ impl Tier {
                 groups[group].seats += 1;
                 groups[group].counted += usize::from(counts_suspended);
             }
-            seats.push(Seat { binding, weight, is_v6, class: Class::Suspended, group: group as u16 });
+            seats.push(Seat { binding, weight, families, class: Class::Suspended, group: group as u16 });
         }
-        let is_mixed =
-            [false, true].iter().all(|&is_v6| groups.iter().any(|group| group.is_v6 == is_v6 && group.seats > 0));
+        let mut counted = groups.iter().filter(|group| group.seats > 0).map(|group| group.families);
+        let first = counted.next();
+        let is_mixed = counted.any(|families| Some(families) != first);
         let shares = if spread == Spread::Headroom { vec![0; seats.len()] } else { Vec::new() };
         let mut tier = Self {
             seats,
@@ -189,13 +190,13 @@ impl Tier {
     }
 
     pub(super) fn covered(&self, scope: Scope) -> impl Iterator<Item = (usize, &Group)> {
-        self.groups.iter().enumerate().filter(move |(_, group)| scope.covers(group.region, group.is_v6))
+        self.groups.iter().enumerate().filter(move |(_, group)| scope.covers(group.region, group.families))
     }
 
     /// Whether a seat comes into question.
     pub(super) fn covers(&self, scope: Scope, seat: &Seat) -> bool {
         let group = &self.groups[usize::from(seat.group)];
-        scope.covers(group.region, group.is_v6)
+        scope.covers(group.region, group.families)
     }
 
     /// Seats with a weight.

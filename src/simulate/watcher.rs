@@ -109,7 +109,7 @@ impl Watcher {
     pub fn confirm(&mut self, now: Wall) -> Vec<Evidence> {
         for (zone, subjects) in self.watch.pending() {
             let bindings = subjects.into_iter().filter_map(|subject| match subject {
-                Subject::Binding(binding) => Some(binding),
+                Subject::Binding(binding) | Subject::Second(binding, _) => Some(binding),
                 Subject::Domain(_) => None,
             });
             self.ask(zone, &bindings.collect::<Vec<_>>(), false, now);

@@ -28,6 +28,7 @@ mod egress;
 mod events;
 mod explain;
 mod failover;
+mod families;
 mod feedback;
 mod feeds;
 mod http_in;

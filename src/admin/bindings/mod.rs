@@ -61,8 +61,14 @@ pub struct BindingShown {
     /// windows, orders.
     #[serde(flatten)]
     pub status: BindingStatus,
-    /// The address the world sees.
+    /// The address the world sees; the first where there are two.
     pub public_address: String,
+    /// The one that it sees in the other family, where the binding has both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub second_public_address: Option<String>,
+    /// The family by which it goes first to a host that has both: `ipv4`, `ipv6`. Only where it has both as well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefer: Option<String>,
     /// What it says in EHLO; `message` for the domain of the reverse path.
     pub ehlo: String,
     /// Its region, if it has one.
@@ -141,6 +147,8 @@ fn all(sources: &Sources, config: &Config, only: Option<&BindingName>) -> Vec<Bi
         Some(BindingShown {
             status,
             public_address: binding.public_address.to_string(),
+            second_public_address: binding.publics().second().map(|second| second.to_string()),
+            prefer: binding.second.map(|_| binding.prefer.label().to_owned()),
             ehlo: ehlo(binding, config),
             region: binding.region.clone(),
             suspend_delivery: binding.suspend_delivery,

@@ -57,6 +57,8 @@ struct Card {
     #[serde(flatten)]
     status: BindingStatus,
     public_address: String,
+    /// That of the other family, where it has both.
+    second_public_address: Option<String>,
     ehlo: String,
     region: Option<String>,
     /// By `suspend_delivery` in the file.
@@ -169,6 +171,7 @@ impl Board {
             });
             Card {
                 public_address: binding.public_address.to_string(),
+                second_public_address: binding.publics().second().map(|second| second.to_string()),
                 ehlo: ehlo(&config, binding),
                 region: binding.region.clone(),
                 is_off: binding.suspend_delivery,

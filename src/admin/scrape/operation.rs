@@ -155,6 +155,7 @@ mod tests {
         let binding = |health: &str, routes| BindingStatus {
             name: "a".into(),
             bind_address: "192.0.2.1".into(),
+            second_bind_address: None,
             health: health.into(),
             reason: None,
             until: None,

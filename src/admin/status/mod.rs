@@ -46,8 +46,11 @@ pub struct Status {
 pub struct BindingStatus {
     /// Its name.
     pub name: String,
-    /// Its source address.
+    /// Its source address; the first where it has two.
     pub bind_address: String,
+    /// Its source address of the other family, where it has both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub second_bind_address: Option<String>,
     /// active, throttled, suspended, probation.
     pub health: String,
     /// Why not active.

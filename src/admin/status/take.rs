@@ -188,6 +188,7 @@ fn bindings(config: &Config, copied: &Copied, orders: &Orders) -> Vec<BindingSta
             orders: orders.of_binding(&binding.name).map(OrderShown::from).collect(),
             name: binding.name.to_string(),
             bind_address: binding.bind_address.to_string(),
+            second_bind_address: binding.sources().second().map(|second| second.to_string()),
             health,
             reason,
             until,

@@ -2,6 +2,7 @@
 //! bindings go by and of the tenants' domains.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -27,9 +28,11 @@ pub(super) async fn look(
     limit: Pin<&mut Sleep>,
 ) -> Vec<ZoneReport> {
     let users = users(config, bindings, names, more);
-    let addresses = bindings.iter().map(|b| (Subject::Binding(b.name.clone()), Some(b.public_address)));
+    let addresses: Vec<_> = bindings.iter().map(|binding| (binding.name.clone(), binding.public_address)).collect();
+    let addresses = subject::addresses(&addresses);
+    let asked = addresses.iter().map(|(subject, address)| (subject.clone(), Some(*address)));
     let subjects: Arc<Vec<_>> =
-        Arc::new(addresses.chain(users.keys().map(|domain| (Subject::Domain(domain.clone()), None))).collect());
+        Arc::new(asked.chain(users.keys().map(|domain| (Subject::Domain(domain.clone()), None))).collect());
     let questions = (0..look.lists().count()).map(|number| {
         let (look, subjects) = (Arc::clone(look), Arc::clone(&subjects));
         async move { look.list(number, &subjects).await }
@@ -42,13 +45,15 @@ pub(super) async fn look(
         for (subject, answer) in seen.iter().flat_map(|seen| &seen.answers) {
             let found = finding(answer, config);
             match subject {
-                Subject::Binding(binding) => tell(reports, binding, found.about(name)),
+                Subject::Binding(binding) | Subject::Second(binding, _) => {
+                    tell(reports, binding, addresses.get(subject).copied(), found.about(name));
+                }
                 Subject::Domain(domain) => {
                     let Some(used) = users.get(domain) else { continue };
                     let about = format!("{name} {domain}");
                     used.bindings
                         .iter()
-                        .for_each(|binding| tell(reports, binding, found.clone().about(about.as_str())));
+                        .for_each(|binding| tell(reports, binding, None, found.clone().about(about.as_str())));
                     let tenants = used.tenants.iter().map(ToString::to_string).collect::<Vec<_>>();
                     if !tenants.is_empty() || used.bindings.is_empty() {
                         tell_domain(domains, domain, tenants, found.about(name));
@@ -75,8 +80,12 @@ fn users(config: &Config, bindings: &[Arc<Binding>], names: &[Vec<String>], more
     users
 }
 
-fn tell(reports: &mut [BindingReport], binding: &BindingName, finding: Finding) {
-    if let Some(report) = reports.iter_mut().find(|report| report.binding == *binding.as_str()) {
+/// Of one of its addresses, or of the binding: that stands with the first.
+fn tell(reports: &mut [BindingReport], binding: &BindingName, of: Option<IpAddr>, finding: Finding) {
+    let is_meant = |report: &&mut BindingReport| {
+        report.binding == *binding.as_str() && of.is_none_or(|address| report.public_address == address)
+    };
+    if let Some(report) = reports.iter_mut().find(is_meant) {
         report.findings.push(finding);
     }
 }

@@ -135,6 +135,9 @@ fn chosen(config: &Config, only: &[String]) -> Result<Vec<Arc<Binding>>, String>
 }
 
 async fn look(config: &Config, bindings: &[Arc<Binding>], options: &Options) -> Result<Report, String> {
+    // One of two families is looked at as two, for what is found is found of an address.
+    let bindings: Vec<Arc<Binding>> = bindings.iter().flat_map(|binding| binding.apart()).map(Arc::new).collect();
+    let bindings = bindings.as_slice();
     let look = Arc::new(Look::new(config, Arc::new(SystemClock::default())).map_err(|error| error.to_string())?);
     let progress = |what: &str| {
         if std::io::stderr().is_terminal() {

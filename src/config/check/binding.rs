@@ -9,8 +9,10 @@ use super::Context;
 use super::context::{host_name, section};
 use crate::config::defaults::{LADDER, LADDERS};
 use crate::config::mistake::{Place, suggest};
-use crate::config::read::{At, Named};
-use crate::config::{Binding, EhloName, Limits, Monitor, Warmup, WarmupRules, WarmupStart, raw};
+use crate::config::read::{At, Named, OneOrMore};
+use crate::config::{
+    Addresses, Binding, EhloName, Family, Limits, Monitor, Second, Warmup, WarmupRules, WarmupStart, raw,
+};
 use crate::message::{BindingName, ProviderName};
 
 /// Shortest [`WarmupRules::cool_after`].
@@ -25,8 +27,8 @@ impl Context<'_> {
         for (entry, raw) in self.named(&file.binding) {
             let hint = "write the source address of its connections, such as bind_address = \"192.0.2.1\"";
             // Asked at the name: the table itself may begin with a sub-table far below.
-            let address = raw.bind_address.required(&entry.place, "bind_address", hint, &mut self.out);
-            if let Some(at) = address {
+            let written = raw.bind_address.required(&entry.place, "bind_address", hint, &mut self.out);
+            for at in written.iter().flat_map(|written| &written.value.items) {
                 self.check_source_address(at.value, &at.place);
                 let first = addresses.entry(at.value).or_insert_with(|| (entry.name.clone(), at.place.clone()));
                 if first.0 != entry.name {
@@ -39,7 +41,8 @@ impl Context<'_> {
                     );
                 }
             }
-            let binding = self.binding(entry, raw, address.map(|at| at.value), ladders);
+            let sources = written.and_then(|written| self.of_each_family("bind_address", written));
+            let binding = self.binding(entry, raw, sources, ladders);
             bindings.extend(binding.map(Arc::new));
         }
         bindings
@@ -49,17 +52,11 @@ impl Context<'_> {
         &mut self,
         entry: &Named<raw::Binding>,
         raw: &raw::Binding,
-        bind_address: Option<IpAddr>,
+        sources: Option<Addresses>,
         ladders: &Ladders,
     ) -> Option<Binding> {
-        if let (Some(public), Some(bound)) = (raw.public_address.given(), bind_address) {
-            if public.value.is_ipv4() != bound.is_ipv4() {
-                let what = "public_address and bind_address are of different families";
-                self.out.mistake(&public.place, what, "");
-            } else if public.value.is_unspecified() || public.value.is_multicast() {
-                self.out.mistake(&public.place, format!("{} is no address of a host", public.value), "");
-            }
-        }
+        let publics = self.public_addresses(raw, sources);
+        let prefer = self.prefer(raw, sources);
         let limits = self.limits(&raw.limits);
         let provider = self.provider_limits(raw, &limits);
         let provider_warmup = self.provider_warmup(raw, ladders);
@@ -70,11 +67,14 @@ impl Context<'_> {
         }
         let ehlo_hostname = self.ehlo_hostname(raw);
         let via = self.via(raw);
-        let bind_address = bind_address?;
+        let sources = sources?;
+        let public = |bound: IpAddr| publics.and_then(|publics| publics.of(Family::of(bound))).unwrap_or(bound);
         Some(Binding {
             name: BindingName::new(&entry.name),
-            bind_address,
-            public_address: raw.public_address.or(bind_address),
+            bind_address: sources.first(),
+            public_address: public(sources.first()),
+            second: sources.second().map(|bound| Second { bind_address: bound, public_address: public(bound) }),
+            prefer: prefer.unwrap_or(Family::of(sources.first())),
             ehlo_hostname: ehlo_hostname?,
             limits,
             provider,
@@ -84,6 +84,65 @@ impl Context<'_> {
             region: raw.region.value().cloned(),
             via,
         })
+    }
+
+    /// At most one address of each family.
+    fn of_each_family(&mut self, key: &str, written: &At<OneOrMore<IpAddr>>) -> Option<Addresses> {
+        let Some(first) = written.value.items.first() else {
+            self.out.mistake(&written.place, "no address", format!("write {key} = \"192.0.2.1\""));
+            return None;
+        };
+        let mut found = Addresses::from(first.value);
+        for at in &written.value.items[1..] {
+            let family = Family::of(at.value);
+            if found.of(family).is_some() {
+                let what =
+                    format!("{} is a second {} address; a binding has one of each family", at.value, family.name());
+                let hint = if key == "bind_address" { "make a binding of its own of it" } else { "" };
+                self.out.mistake(&at.place, what, hint);
+            } else {
+                found = Addresses::new(first.value, Some(at.value));
+            }
+        }
+        Some(found)
+    }
+
+    /// Those that are written, each of a family that it is bound in.
+    fn public_addresses(&mut self, raw: &raw::Binding, sources: Option<Addresses>) -> Option<Addresses> {
+        let written = raw.public_address.given()?;
+        let sources = sources?;
+        let is_plain = !written.value.is_list && sources.second().is_none();
+        for at in &written.value.items {
+            let family = Family::of(at.value);
+            if sources.of(family).is_none() {
+                let what = match is_plain {
+                    true => "public_address and bind_address are of different families".to_owned(),
+                    false => format!("{} is of {}, and bind_address is not", at.value, family.name()),
+                };
+                let hint = if is_plain { "" } else { "write its inner address of that family in bind_address" };
+                self.out.mistake(&at.place, what, hint);
+            } else if at.value.is_unspecified() || at.value.is_multicast() {
+                self.out.mistake(&at.place, format!("{} is no address of a host", at.value), "");
+            }
+        }
+        self.of_each_family("public_address", written)
+    }
+
+    fn prefer(&mut self, raw: &raw::Binding, sources: Option<Addresses>) -> Option<Family> {
+        let at = raw.prefer.given()?;
+        let family = match at.value {
+            raw::Family::Ipv4 => Family::V4,
+            raw::Family::Ipv6 => Family::V6,
+        };
+        if sources.is_some_and(|sources| sources.of(family).is_none()) {
+            let what = format!("the binding has no {} address to prefer", family.name());
+            self.out.mistake(
+                &at.place,
+                what,
+                "write one of each family: bind_address = [\"192.0.2.1\", \"2001:db8::1\"]",
+            );
+        }
+        Some(family)
     }
 
     fn check_source_address(&mut self, address: IpAddr, place: &Place) {
@@ -259,9 +318,10 @@ impl Context<'_> {
         }
         let places: HashMap<&str, &Place> =
             file.binding.entries().iter().map(|entry| (entry.name.as_str(), &entry.place)).collect();
-        for binding in bindings.iter().filter(|binding| !is_public(binding.public_address)) {
+        let publics = bindings.iter().flat_map(|binding| binding.publics().iter().map(move |public| (binding, public)));
+        for (binding, public) in publics.filter(|(_, public)| !is_public(*public)) {
             let Some(place) = places.get(binding.name.as_str()) else { continue };
-            let what = format!("{} is not seen from outside: DNSBL and PTR checks say nothing", binding.public_address);
+            let what = format!("{public} is not seen from outside: DNSBL and PTR checks say nothing");
             let hint = "write public_address = the address behind which it appears";
             self.out.warning(place, what, hint);
         }

@@ -164,7 +164,7 @@ impl Context<'_> {
         let warmup = self.warmup_rules(file);
         let monitor = self.monitor(file);
         self.check_public_addresses(file, &bindings, &monitor);
-        self.check_budgets(file, bindings.len(), &monitor);
+        self.check_budgets(file, &bindings, &monitor);
         self.check_witnesses(file, &bindings, &monitor);
         let feeds = self.feeds(file, &reputation);
         let alerts = self.alerts(file);

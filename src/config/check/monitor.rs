@@ -101,7 +101,7 @@ impl Context<'_> {
             return;
         }
         let addresses: BTreeSet<IpAddr> =
-            bindings.iter().map(|binding| binding.public_address.to_canonical()).collect();
+            bindings.iter().flat_map(|binding| binding.publics().to_canonical().iter()).collect();
         let wide = |address: &IpAddr| {
             IpNet::new(*address, if address.is_ipv4() { 24 } else { 48 }).ok().map(|network| network.trunc())
         };
@@ -119,10 +119,11 @@ impl Context<'_> {
     }
 
     /// Says where a list's terms stretch the time between rounds, and by how much.
-    pub(super) fn check_budgets(&mut self, file: &raw::File, bindings: usize, monitor: &Monitor) {
+    pub(super) fn check_budgets(&mut self, file: &raw::File, bindings: &[Arc<Binding>], monitor: &Monitor) {
+        let addresses: usize = bindings.iter().map(|binding| binding.publics().iter().count()).sum();
         let entries = file.monitor.value().map_or(&[][..], |raw| raw.zone.entries());
         for zone in monitor.zones.iter().filter(|zone| zone.kind == ZoneKind::Address) {
-            let subjects = bindings + monitor.sentinels.len();
+            let subjects = addresses + monitor.sentinels.len();
             let every = zone.round_every(subjects);
             let Some(place) = stretched(zone, every, entries) else { continue };
             let (per_day, asked) = (zone.queries_per_day.unwrap_or(0), zone.questions(subjects));

@@ -262,6 +262,46 @@ fn every_mistake_is_named_with_line_path_and_hint() {
             "3:18: binding.m.public_address: public_address and bind_address are of different families",
         ),
         (
+            "[binding.m]\nbind_address = []\n",
+            "2:16: binding.m.bind_address: no address; write bind_address = \"192.0.2.1\"",
+        ),
+        (
+            "[binding.m]\nbind_address = [\"192.0.2.3\", \"192.0.2.4\"]\n",
+            "2:30: binding.m.bind_address[1]: 192.0.2.4 is a second IPv4 address; a binding has one of each family; make a binding of its own of it",
+        ),
+        (
+            "[binding.m]\nbind_address = [\"192.0.2.3\", \"2001:db8::3\", \"2001:db8::4\"]\n",
+            "2:45: binding.m.bind_address[2]: 2001:db8::4 is a second IPv6 address; a binding has one of each family; make a binding of its own of it",
+        ),
+        (
+            "[binding.m]\nbind_address = [\"192.0.2.3\", \"::\"]\n",
+            "2:30: binding.m.bind_address[1]: :: is every address of the host; write the one address it shall send from: the system must never choose",
+        ),
+        (
+            "[binding.m]\nbind_address = [\"192.0.2.3\", \"2001:db8::x\"]\n",
+            "2:30: binding.m.bind_address[1]: \"2001:db8::x\" is no IP address; write it as \"192.0.2.1\" or \"2001:db8::1\"",
+        ),
+        (
+            "[binding.m]\nbind_address = [\"192.0.2.3\", \"2001:db8::3\"]\n[binding.n]\nbind_address = [\"192.0.2.4\", \"2001:db8::3\"]\n",
+            "4:30: binding.n.bind_address[1]: 2001:db8::3 is the bind_address of binding \"m\" already, at 2; two bindings cannot share an address: they share its reputation",
+        ),
+        (
+            "[binding.m]\nbind_address = \"192.0.2.3\"\npublic_address = [\"192.0.2.3\", \"2001:db8::1\"]\n",
+            "3:32: binding.m.public_address[1]: 2001:db8::1 is of IPv6, and bind_address is not; write its inner address of that family in bind_address",
+        ),
+        (
+            "[binding.m]\nbind_address = [\"192.0.2.3\", \"2001:db8::3\"]\npublic_address = [\"192.0.2.3\", \"192.0.2.4\"]\n",
+            "3:32: binding.m.public_address[1]: 192.0.2.4 is a second IPv4 address; a binding has one of each family",
+        ),
+        (
+            "[binding.m]\nbind_address = \"192.0.2.3\"\nprefer = \"ipv6\"\n",
+            "3:10: binding.m.prefer: the binding has no IPv6 address to prefer; write one of each family: bind_address = [\"192.0.2.1\", \"2001:db8::1\"]",
+        ),
+        (
+            "[binding.m]\nbind_address = [\"192.0.2.3\", \"2001:db8::3\"]\nprefer = \"v6\"\n",
+            "3:10: binding.m.prefer: \"v6\" is not known here; write one of \"ipv4\", \"ipv6\"",
+        ),
+        (
             "[binding.m]\nbind_address = \"192.0.2.3\"\n[binding.n]\nbind_address = \"192.0.2.3\"\n",
             "4:16: binding.n.bind_address: 192.0.2.3 is the bind_address of binding \"m\" already, at 2; two bindings cannot share an address: they share its reputation",
         ),
@@ -691,6 +731,33 @@ fn the_smallest_file_gets_every_default() {
 }
 
 #[test]
+fn a_binding_has_one_address_of_each_family_and_the_first_is_preferred() {
+    let shown = |lines: &str| {
+        let config = good(&minimal().replace("bind_address = \"192.0.2.2\"", lines));
+        let binding = &config.bindings[1];
+        format!("{} seen as {}, {} first", binding.sources(), binding.publics(), binding.prefer.name())
+    };
+    for (lines, expected) in [
+        ("bind_address = [\"192.0.2.2\"]", "192.0.2.2 seen as 192.0.2.2, IPv4 first"),
+        ("bind_address = \"2001:db8::2\"", "2001:db8::2 seen as 2001:db8::2, IPv6 first"),
+        (
+            "bind_address = [\"10.0.0.2\", \"2001:db8::2\"]\npublic_address = \"192.0.2.2\"",
+            "10.0.0.2 and 2001:db8::2 seen as 192.0.2.2 and 2001:db8::2, IPv4 first",
+        ),
+        (
+            "bind_address = [\"fd00::2\", \"10.0.0.2\"]\npublic_address = [\"192.0.2.2\", \"2001:db8::2\"]",
+            "fd00::2 and 10.0.0.2 seen as 2001:db8::2 and 192.0.2.2, IPv6 first",
+        ),
+        (
+            "bind_address = [\"192.0.2.2\", \"2001:db8::2\"]\nprefer = \"ipv6\"",
+            "192.0.2.2 and 2001:db8::2 seen as 192.0.2.2 and 2001:db8::2, IPv6 first",
+        ),
+    ] {
+        assert_eq!(shown(lines), expected, "{lines}");
+    }
+}
+
+#[test]
 fn a_pool_in_a_backup_tier_is_unfolded_and_keeps_first_places() {
     let text = minimal().replace(
         POOL,
@@ -1047,6 +1114,11 @@ fn what_the_example_shows_in_comments_exists_and_defaults_are_the_true_ones() {
     assert_eq!(full.assignment.unknown, plain.assignment.unknown);
     assert_eq!(format!("{:?}", full.pools[0]), format!("{:?}", plain.pools[0]));
     assert_eq!(full.bindings[0].public_address, plain.bindings[0].public_address);
+    let of_two = |config: &Config| {
+        let binding = config.bindings.iter().find(|binding| binding.second.is_some()).expect("shown");
+        (binding.publics(), binding.prefer)
+    };
+    assert_eq!(of_two(&full), of_two(&plain));
     let own = |config: &Config| {
         let zone = config.monitor.zones.iter().find(|zone| zone.name.as_str() == "own").expect("shown").clone();
         format!("{:?} {:?} {}", zone.positive_probe, zone.negative_probe, zone.random_probe)

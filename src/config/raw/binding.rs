@@ -3,9 +3,9 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::Date;
+use super::{Date, Family};
 use crate::config::Rate;
-use crate::config::read::{List, Map, table};
+use crate::config::read::{List, Map, OneOrMore, table};
 
 table!(pub(in crate::config) Limits {
     daily_cap: u64,
@@ -16,8 +16,9 @@ table!(pub(in crate::config) Limits {
 });
 
 table!(pub(in crate::config) Binding {
-    bind_address: IpAddr,
-    public_address: IpAddr,
+    bind_address: OneOrMore<IpAddr>,
+    public_address: OneOrMore<IpAddr>,
+    prefer: Family,
     ehlo_hostname: String,
     suspend_delivery: bool,
     region: String,

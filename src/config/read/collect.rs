@@ -88,6 +88,30 @@ impl<T: Readable> Readable for List<T> {
     }
 }
 
+/// A value, or a list of such.
+#[derive(Clone, Debug)]
+pub(crate) struct OneOrMore<T> {
+    pub(crate) items: Vec<At<T>>,
+    /// It is written as a list.
+    pub(crate) is_list: bool,
+}
+
+impl<T: Readable> Readable for OneOrMore<T> {
+    fn read(node: &Node, place: &Place, out: &mut Findings) -> Option<Self> {
+        if !matches!(node.value, Value::List(_)) {
+            let value = T::read(node, place, out)?;
+            return Some(Self { items: vec![At { value, place: place.clone() }], is_list: false });
+        }
+        let list = List::read(node, place, out)?;
+        // What is left of a list with mistakes would give rise to others.
+        (!list.bad).then_some(Self { items: list.items, is_list: true })
+    }
+
+    fn keys(path: &str, keys: &mut Vec<String>) {
+        T::keys(path, keys);
+    }
+}
+
 /// Entries under names of the operator's choice, in the order of the file.
 #[derive(Clone, Debug)]
 pub(crate) struct Map<T>(pub(crate) Vec<Named<T>>);

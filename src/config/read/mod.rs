@@ -8,7 +8,7 @@
 mod collect;
 mod values;
 
-pub(crate) use collect::{List, Map, Named, OrOff};
+pub(crate) use collect::{List, Map, Named, OneOrMore, OrOff};
 pub(crate) use values::{NameServer, Size};
 
 use super::mistake::{Findings, Place, join, suggest};

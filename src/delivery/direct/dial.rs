@@ -12,12 +12,13 @@ use super::{DirectConnector, Settings};
 use crate::clock::Clock;
 use crate::config::HostPort;
 use crate::delivery::client::{Connection, StartTls};
+use crate::delivery::egress::Leg;
 use crate::delivery::reuse::{Line, OpenGuard, say_quit};
 use crate::delivery::session::{encryption_needed, no_require_tls};
 use crate::delivery::tls::TlsReport;
 use crate::delivery::tls::demand::{TlsDemand, TlsOutcome, TlsResult};
 use crate::delivery::tls::stream::Stream;
-use crate::delivery::{Answer, Order, egress};
+use crate::delivery::{Answer, Order};
 use crate::message::TlsWish;
 use crate::outcome::failure::FailureKind;
 use crate::outcome::{Failure, Reply, Stage};
@@ -97,18 +98,19 @@ struct Greeted {
 }
 
 impl DirectConnector {
-    /// A connection to `target`, greeted and as safe as it is demanded.
+    /// A connection to `target`, greeted and as safe as it is demanded; `first` is one that nothing was said on yet.
     pub(super) async fn dial(
         &self,
         order: &Order,
         settings: &Settings,
         target: Target<'_>,
+        first: (Leg, OpenGuard),
         trace: &mut Trace,
     ) -> Result<Line, Missed> {
         let may_be_clear = target.demand.may_be_clear();
         let failed_lately = || self.memory.lock().has_failed(target.address, self.clock.now().mono);
         let with_tls = *target.demand != TlsDemand::Never && !(may_be_clear && failed_lately());
-        match self.dial_once(order, settings, target, with_tls, trace).await {
+        match self.dial_once(order, settings, target, Some(first), with_tls, trace).await {
             Ok(greeted) => Ok(self.line(order, target, greeted, trace)),
             Err(Broke::Missed(missed)) => Err(missed),
             Err(Broke::Tls(result, detail)) if !may_be_clear => Err(self.unsafe_host(target, result, &detail, trace)),
@@ -118,7 +120,7 @@ impl DirectConnector {
                 self.memory.lock().failed(target.address, self.clock.now().mono);
                 let failed = TlsOutcome::Failed { result, detail };
                 trace.tls.outcome = failed.clone();
-                match self.dial_once(order, settings, target, false, trace).await {
+                match self.dial_once(order, settings, target, None, false, trace).await {
                     Ok(greeted) => Ok(self.line(order, target, Greeted { outcome: failed, ..greeted }, trace)),
                     Err(Broke::Missed(missed)) => Err(missed),
                     Err(Broke::Tls(result, detail)) => Err(self.unsafe_host(target, result, &detail, trace)),
@@ -132,17 +134,21 @@ impl DirectConnector {
         order: &Order,
         settings: &Settings,
         target: Target<'_>,
+        first: Option<(Leg, OpenGuard)>,
         with_tls: bool,
         trace: &mut Trace,
     ) -> Result<Greeted, Broke> {
         let (binding, timeouts) = (&order.binding, &settings.delivery.timeouts);
-        if let Some(limit) = binding.limits.max_outbound_connections {
-            self.idle.make_room(&binding.name, limit);
-        }
-        let open = self.idle.count(&binding.name);
-        let source = binding.bind_address;
-        let leaving = egress::leave(binding.via.as_ref(), source, target.address, &self.resolver, timeouts.connect);
-        let egress::Leg { stream, local } = leaving.await.map_err(Answer::Failure)?;
+        let (Leg { stream, local }, open) = match first {
+            Some(first) => first,
+            None => {
+                if let Some(limit) = binding.limits.max_outbound_connections {
+                    self.idle.make_room(&binding.name, limit);
+                }
+                let open = self.idle.count(&binding.name);
+                (self.leave(order, target.address, settings).await.map_err(Answer::Failure)?, open)
+            }
+        };
         trace.local = Some(local);
         let connection = match Connection::greet(Stream::Clear(stream), &order.ehlo, timeouts).await {
             Ok(connection) => connection,

@@ -2,7 +2,8 @@
 //!
 //! A new connection is tried at each address in turn, best preference first and shuffled among equals (RFC 5321 §5.1),
 //! at most `delivery.max_addresses`. The next one is tried when a host could not be reached, broke off, or said 4yz in
-//! its banner or to EHLO. A 5yz there is the receiver's word about this binding, and a source address that cannot be
+//! its banner or to EHLO; where a binding has addresses of two families, the other family also when the first is silent
+//! ([`happy`](super::happy)). A 5yz there is the receiver's word about this binding, and a source address that cannot be
 //! bound fails everywhere: both end the attempt. Once MAIL was given, no other host is asked. An idle connection that
 //! turns out to be dead before anything was answered is replaced by a new one within the same attempt; so is one that was
 //! lost because the host cannot bear what it offers itself (an envelope id, a chunk), which then stays away.
@@ -15,6 +16,7 @@
 mod carry;
 mod dial;
 mod open;
+mod race;
 
 use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
@@ -271,6 +273,8 @@ fn settings(delivery: &Delivery, configured: Configured) -> Settings {
     Settings { delivery: delivery.clone(), configured, tls: TlsClient::new(delivery.tls_roots.clone()) }
 }
 
+#[cfg(test)]
+mod family_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

@@ -1,14 +1,18 @@
-//! A new connection: host by host and address by address, until one has greeted.
+//! A new connection: host by host and address by address, until one has greeted. [`race`](super::race) has what is special
+//! about a host and a binding that both have addresses of both families.
+
+use std::net::SocketAddr;
 
 use super::dial::{Missed, Target, Trace, rank};
+use super::race::Race;
 use super::{DirectConnector, Settings};
-use crate::config::HostPort;
-use crate::delivery::mx::Family;
-use crate::delivery::plan;
+use crate::config::{Family, HostPort};
+use crate::delivery::egress::Leg;
 use crate::delivery::reuse::Line;
 use crate::delivery::tls::demand::{TlsDemand, TlsOutcome};
 use crate::delivery::tls::policy::{Asked, Concluded, Demanded};
 use crate::delivery::{Answer, Order};
+use crate::delivery::{egress, plan};
 use crate::message::Domain;
 use crate::outcome::failure::FailureKind;
 use crate::outcome::{Failure, Stage};
@@ -34,7 +38,6 @@ impl DirectConnector {
     /// A new connection, greeted; or the answer that tells most: a reply rather than a failure, the last of its kind.
     pub(super) async fn open(&self, order: &Order, settings: &Settings) -> Result<Line, (Trace, Answer)> {
         let binding = &order.binding;
-        let family = Family::of(binding.bind_address);
         let allow_private = order.plan.pinned || settings.delivery.allow_private_mx;
         let domain = domain(order);
         let mut best = Best::default();
@@ -44,7 +47,7 @@ impl DirectConnector {
         for host in hosts.into_iter().take(lookups) {
             let name = plan::host_text(&host.host);
             let unreached = Trace { host: Some(name.clone()), ..Trace::default() };
-            let addresses = match self.resolver.addresses(host, family, allow_private).await {
+            let addresses = match self.resolver.reached_from(binding, host, allow_private).await {
                 Ok(addresses) => addresses,
                 Err(detail) => {
                     best.weigh(unreached, no_address(detail));
@@ -65,14 +68,20 @@ impl DirectConnector {
                     continue;
                 }
             };
-            for address in addresses {
-                if left == 0 {
-                    break;
+            let mut race = Race::new(addresses, |address| self.leave(order, address, settings));
+            loop {
+                if let Some(limit) = binding.limits.max_outbound_connections {
+                    self.idle.make_room(&binding.name, limit);
                 }
-                left -= 1;
+                // Two that are under way count as one, for at most one of them stays.
+                let open = self.idle.count(&binding.name);
+                let Some((address, leg)) = race.next(&mut left).await else { break };
                 let target = Target { host, name: &name, address, demand: &demand };
                 let mut trace = Trace { remote: Some(address), ..unreached.clone() };
-                let dialled = self.dial(order, settings, target, &mut trace).await;
+                let dialled = match leg {
+                    Ok(leg) => self.dial(order, settings, target, (leg, open), &mut trace).await,
+                    Err(failure) => Err(Answer::Failure(failure).into()),
+                };
                 self.tell(asked, Some(&demand), &trace);
                 match dialled {
                     Ok(line) => return Ok(line),
@@ -84,6 +93,17 @@ impl DirectConnector {
         let (trace, missed) =
             best.0.unwrap_or_else(|| (Trace::default(), no_address("the destination has no hosts".to_owned())));
         Err((trace, missed.answer))
+    }
+
+    /// A connection to `address` from the binding's address of that family.
+    pub(super) async fn leave(&self, order: &Order, address: SocketAddr, settings: &Settings) -> Result<Leg, Failure> {
+        let (binding, deadline) = (&order.binding, settings.delivery.timeouts.connect);
+        let Some(source) = binding.sources().of(Family::of(address.ip())) else {
+            // Nobody asks for addresses of a family that the binding has not.
+            let detail = format!("{address} is not of the binding's address family");
+            return Err(Failure { kind: FailureKind::NoAddress, stage: Stage::Connect, detail });
+        };
+        egress::leave(binding.via.as_ref(), source, address, &self.resolver, deadline).await
     }
 
     /// What is demanded of `host` for `order` now; `None` where the order says nothing that could be asked about.

@@ -149,7 +149,10 @@ impl World {
     fn book(&self, relay: &Sources) {
         let sent = self.traffic.sent.load(Ordering::SeqCst);
         let config: Arc<Config> = relay.dispatcher.config();
-        let bindings = config.bindings.iter().map(|binding| (binding.bind_address, binding.name.to_string()));
+        let bindings = config
+            .bindings
+            .iter()
+            .flat_map(|binding| binding.sources().iter().map(move |source| (source, binding.name.to_string())));
         self.books.lock().take(&self.receivers, &self.elsewhere, bindings, sent);
     }
 

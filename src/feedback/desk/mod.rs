@@ -209,7 +209,7 @@ impl Desk {
     fn addresses_of(&self, whose: &Whose) -> Vec<std::net::IpAddr> {
         let bindings = &self.dispatcher.config().bindings;
         let binding = whose.attempted().and_then(|a| bindings.iter().find(|binding| binding.name == a.binding));
-        binding.map_or_else(Vec::new, |b| vec![b.public_address, b.bind_address])
+        binding.map_or_else(Vec::new, |b| b.own_addresses())
     }
 
     fn told(&self, message: Option<MessageId>) -> Result<Told, Refusal> {

@@ -303,8 +303,8 @@ impl Dnsbl {
     fn name_of(&self, question: &Question) -> Option<String> {
         match (&question.subject, question.address) {
             (Subject::Domain(domain), _) => Some(domain_query_name(domain, &self.zone.zone)),
-            (Subject::Binding(_), Some(address)) => Some(self.address_name(address)),
-            (Subject::Binding(_), None) => None,
+            (Subject::Binding(_) | Subject::Second(..), Some(address)) => Some(self.address_name(address)),
+            (Subject::Binding(_) | Subject::Second(..), None) => None,
         }
     }
 

@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::observation::Scope;
-use crate::config::{Config, DomainPattern, Feed};
+use crate::config::{Addresses, Config, DomainPattern, Feed};
 use crate::message::BindingName;
 
 /// What of ours others may speak of.
 #[derive(Clone, Debug, Default)]
 pub struct Herd {
-    bindings: Vec<(BindingName, IpAddr)>,
+    bindings: Vec<(BindingName, Addresses)>,
     by_name: BTreeSet<BindingName>,
     by_address: BTreeMap<IpAddr, Vec<BindingName>>,
     tenants: BTreeSet<String>,
@@ -28,12 +28,14 @@ impl Herd {
         let of_feeds = config.feeds.iter().flat_map(|feed| feed.domains.iter().chain(feed.carried_by.keys()));
         let mut by_address = BTreeMap::<IpAddr, Vec<BindingName>>::new();
         for binding in &config.bindings {
-            by_address.entry(binding.public_address).or_default().push(binding.name.clone());
+            for public in binding.publics().iter() {
+                by_address.entry(public).or_default().push(binding.name.clone());
+            }
         }
         Self {
             by_name: config.bindings.iter().map(|binding| binding.name.clone()).collect(),
             by_address,
-            bindings: config.bindings.iter().map(|binding| (binding.name.clone(), binding.public_address)).collect(),
+            bindings: config.bindings.iter().map(|binding| (binding.name.clone(), binding.publics())).collect(),
             tenants: config.tenants.iter().map(|tenant| tenant.name.as_str().to_owned()).collect(),
             domains: exact.chain(of_feeds.map(|domain| domain.as_str().to_owned())).collect(),
         }
@@ -67,7 +69,7 @@ impl Herd {
 
     /// How many bindings the feed's account covers.
     pub fn covered(&self, feed: &Feed) -> usize {
-        self.bindings.iter().filter(|(_, address)| covers(feed, *address)).count()
+        self.bindings.iter().filter(|(_, publics)| publics.iter().any(|address| covers(feed, address))).count()
     }
 
     /// Public addresses that the feed's account covers, each once.

@@ -143,6 +143,36 @@ pub fn checks(address: IpAddr, ehlo: Option<&str>, observed: &Observed) -> Vec<C
     ]
 }
 
+/// [`checks`] of all addresses of a binding: of each the worst, with its words and those of the others that came out alike.
+pub fn checks_of_all(ehlo: Option<&str>, observed: &[(IpAddr, Observed)]) -> Vec<Checked> {
+    let severity = |grade: Grade| match grade {
+        Grade::Good => 0,
+        Grade::Unknown => 1,
+        Grade::Bad => 2,
+    };
+    let of_one = |(address, seen): &(IpAddr, Observed)| {
+        let mut checked = checks(*address, ehlo, seen);
+        let unnamed =
+            |checked: &&mut Checked| checked.grade != Grade::Good && !checked.detail.contains(&address.to_string());
+        // Which of several it is has to be said.
+        for checked in checked.iter_mut().filter(|_| observed.len() > 1).filter(unnamed) {
+            checked.detail = format!("{address}: {}", checked.detail);
+        }
+        checked
+    };
+    let mut all = observed.iter().map(of_one);
+    let mut worst = all.next().unwrap_or_default();
+    for (one, other) in all.flat_map(|others| others.into_iter().enumerate()) {
+        let Some(known) = worst.get_mut(one) else { continue };
+        if severity(other.grade) > severity(known.grade) {
+            *known = other;
+        } else if other.grade == known.grade && !known.detail.contains(&other.detail) {
+            known.detail = format!("{}; {}", known.detail, other.detail);
+        }
+    }
+    worst
+}
+
 fn varies() -> (Grade, String) {
     (Grade::Unknown, "the EHLO name varies with the message".to_owned())
 }
@@ -278,6 +308,21 @@ mod tests {
         let all = checks(address(), ehlo, observed);
         assert_eq!(all.iter().map(|c| c.check).collect::<Vec<_>>(), NameCheck::ALL);
         all.iter().map(sign).collect()
+    }
+
+    #[test]
+    fn of_two_addresses_the_worse_check_counts_and_says_which_it_is() {
+        let (mta, six) = ("mta.example.org", IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1]));
+        let good = Observed { ptr: names(&[mta]), forward: vec![(mta.to_owned(), at(HERE))], ehlo: Some(at(HERE)) };
+        let bad = Observed { ptr: Found::Absent, forward: Vec::new(), ehlo: Some(records(&[six])) };
+        let all = checks_of_all(Some(mta), &[(address(), good.clone()), (six, bad)]);
+        let grades: Vec<Grade> = all.iter().map(|checked| checked.grade).collect();
+        let (yes, no, unknown) = (Grade::Good, Grade::Bad, Grade::Unknown);
+        assert_eq!(grades, [no, no, unknown, unknown, yes, yes]);
+        for checked in all.iter().filter(|checked| checked.grade != yes) {
+            assert!(checked.detail.contains(&six.to_string()), "{checked:?}");
+        }
+        assert_eq!(checks_of_all(Some(mta), &[(address(), good.clone())]), checks(address(), Some(mta), &good));
     }
 
     #[test]

@@ -115,9 +115,9 @@ impl Monitor {
 
 /// Of whom the list is asked at all.
 fn subjects_of(state: &State, list: usize, blamed: &Blamed) -> Vec<Subject> {
-    let own = Subject::Binding(blamed.binding.clone());
-    if state.watch.is_asked(list, &own) {
-        return vec![own];
+    let own: Vec<Subject> = state.watch.asked_of(list, &blamed.binding).cloned().collect();
+    if !own.is_empty() {
+        return own;
     }
     let mut names: BTreeSet<&str> = state.watch.domains_of(&blamed.binding).iter().map(String::as_str).collect();
     let sender = blamed.sender.as_deref().unwrap_or_default();

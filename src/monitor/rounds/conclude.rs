@@ -1,5 +1,6 @@
 //! From what was seen to evidence, notes and the snapshot.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use tracing::{info, warn};
@@ -7,11 +8,11 @@ use tracing::{info, warn};
 use super::setup::{Setup, Target};
 use super::{Looked, Monitor, State, What};
 use crate::clock::Wall;
-use crate::config::{self, Ipv6Names};
+use crate::config::{self, Family, Ipv6Names};
 use crate::message::BindingName;
 use crate::monitor::dnsbl::Look;
 use crate::monitor::identity::names::{self, Checked, Grade, Observed};
-use crate::monitor::reverse::Seen as SeenReverse;
+use crate::monitor::reverse::{self, Seen as SeenReverse};
 use crate::monitor::subject::{Subject, domains};
 use crate::monitor::tell;
 use crate::monitor::watch::{AnswersSnapshot, ReverseSnapshot, Snapshot};
@@ -64,7 +65,7 @@ impl Monitor {
         &self,
         state: &mut State,
         setup: &Setup,
-        seen: Vec<(BindingName, Observed)>,
+        seen: Vec<(BindingName, Vec<(IpAddr, Observed)>)>,
         now: Wall,
     ) -> Vec<Evidence> {
         let rules = &setup.config.monitor;
@@ -76,7 +77,7 @@ impl Monitor {
             let ehlo = target.ehlo.as_deref();
             let seen = match distrusted {
                 Some(why) => SeenReverse::Unknown(format!("the resolver is not to be believed: {why}")),
-                None => observed.reverse(target.address),
+                None => reverse::of_all(observed.iter().map(|(address, observed)| observed.reverse(*address))),
             };
             if let SeenReverse::Confirmed(names) = &seen {
                 has_new_names |= state.names.get(&binding) != Some(names);
@@ -89,7 +90,7 @@ impl Monitor {
             let proof = proof(rules, target, reverse.confirmed);
             let proven = reverse.seen(&seen, ehlo, proof, rules.confirm_after, now);
             if distrusted.is_none() {
-                let told = reverse.names_seen(names::checks(target.address, ehlo, &observed));
+                let told = reverse.names_seen(names::checks_of_all(ehlo, &observed));
                 told.iter().for_each(|checked| self.tell_name(&binding, checked));
             }
             if let Some(confirmed) = proven {
@@ -149,7 +150,8 @@ impl Monitor {
 
 /// How many rounds prove reverse DNS broken: one where an IPv6 address must pass before its first use.
 fn proof(rules: &config::Monitor, target: &Target, known: Option<bool>) -> u32 {
-    let must_pass_first = target.address.to_canonical().is_ipv6() && rules.ipv6_names == Ipv6Names::Require;
+    let must_pass_first =
+        target.publics.to_canonical().of(Family::V6).is_some() && rules.ipv6_names == Ipv6Names::Require;
     if must_pass_first && known.is_none() { 1 } else { rules.confirmations }
 }
 
@@ -176,7 +178,7 @@ impl Looked {
                 let asker = |setup: &Setup| setup.reverse.clone();
                 let is_same = asker(&setup).zip(asker(now)).is_some_and(|(old, new)| Arc::ptr_eq(&old, &new));
                 let names = |setup: &Setup, binding: &BindingName| {
-                    setup.target(binding).map(|target| (target.address, target.ehlo.clone()))
+                    setup.target(binding).map(|target| (target.publics, target.ehlo.clone()))
                 };
                 seen.retain(|(binding, _)| is_same && names(&setup, binding) == names(now, binding));
                 Some(What::Reverse(seen))

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::setup::Setup;
 use super::{Monitor, SetupError, State};
 use crate::clock::Now;
-use crate::config::{Config, Ipv6Names};
+use crate::config::{Config, Family, Ipv6Names};
 use crate::message::{BindingName, ZoneName};
 use crate::monitor::subject::domains;
 use crate::reputation::Evidence;
@@ -90,13 +90,13 @@ impl State {
             _ => false,
         };
         self.watch.follow(rules, &setup.addresses(), has_source, now.wall);
-        let moved = |binding: &BindingName| before.address(binding) != setup.address(binding);
+        let moved = |binding: &BindingName| before.publics(binding) != setup.publics(binding);
         let mut evidence = Vec::new();
         for (binding, reverse) in self.reverse.extract_if(.., |binding, _| moved(binding)) {
-            let Some(address) = setup.address(&binding).filter(|_| reverse.confirmed == Some(false)) else { continue };
+            let Some(publics) = setup.publics(&binding).filter(|_| reverse.confirmed == Some(false)) else { continue };
             // One that must pass before its first use has not.
-            if address.is_ipv4() || rules.ipv6_names != Ipv6Names::Require {
-                let detail = format!("the binding has another address now, {address}");
+            if publics.of(Family::V6).is_none() || rules.ipv6_names != Ipv6Names::Require {
+                let detail = format!("the binding has another address now, {publics}");
                 evidence.push(Evidence::ReverseDns { binding, confirmed: true, detail });
             }
         }
@@ -109,7 +109,7 @@ impl State {
         self.starved.retain(|name| setup.zone(name).is_some());
         for target in before.targets.iter().filter(|target| setup.target(&target.binding).is_none()) {
             if self.past.len() < PAST_MAX {
-                self.past.insert(target.binding.clone(), target.address.to_canonical());
+                self.past.insert(target.binding.clone(), target.publics.to_canonical());
             }
         }
         evidence
@@ -119,7 +119,7 @@ impl State {
     /// that it holds no more.
     pub(super) fn restore(&mut self, setup: &Setup, binding: &BindingName, listed: &[Listing], now: Now) {
         let past = self.past.remove(binding);
-        if past.is_some() && past != setup.address(binding) {
+        if past.is_some() && past != setup.publics(binding) {
             self.watch.disown(binding, listed);
         } else {
             self.watch.restore(binding, listed, now.wall);

@@ -33,7 +33,7 @@ use tokio::task::JoinSet;
 use tracing::debug;
 
 use crate::clock::{Clock, Wall};
-use crate::config::{Config, ZoneKind};
+use crate::config::{Addresses, Config, ZoneKind};
 use crate::message::{BindingName, ZoneName};
 use crate::reputation::Evidence;
 use crate::reputation::evidence::Listing;
@@ -76,7 +76,7 @@ struct State {
     /// Nothing is asked, for the name servers are others than those that were tested.
     waits_for_test: bool,
     /// Addresses of bindings that were watched before.
-    past: BTreeMap<BindingName, IpAddr>,
+    past: BTreeMap<BindingName, Addresses>,
     rounds: u64,
     last_round: Option<Wall>,
 }
@@ -107,7 +107,8 @@ struct Looked {
 enum What {
     /// A zone, and whether it was a round.
     Zone(usize, bool, Look),
-    Reverse(Vec<(BindingName, Observed)>),
+    /// Of each address of these bindings.
+    Reverse(Vec<(BindingName, Vec<(IpAddr, Observed)>)>),
 }
 
 impl Monitor {
@@ -302,7 +303,7 @@ impl Monitor {
         let of = |subject: Subject| {
             let (is_new, wants_text) = state.watch.would_be_new(zone, &subject);
             let address = match &subject {
-                Subject::Binding(name) => Some(setup.address(name)?),
+                Subject::Binding(_) | Subject::Second(..) => Some(setup.address(&subject)?),
                 Subject::Domain(_) => None,
             };
             Some(Question { subject, address, is_new, wants_text })
@@ -345,17 +346,23 @@ impl Monitor {
         names: &[BindingName],
     ) -> impl Future<Output = Looked> + Send + 'static {
         let targets = setup.targets.iter().filter(|target| names.contains(&target.binding));
-        let targets: Vec<(BindingName, IpAddr, Option<String>)> =
-            targets.map(|t| (t.binding.clone(), t.address, t.ehlo.clone())).collect();
+        let targets: Vec<(BindingName, Addresses, Option<String>)> =
+            targets.map(|t| (t.binding.clone(), t.publics, t.ehlo.clone())).collect();
         let setup = Arc::clone(setup);
         async move {
             let mut seen = Vec::new();
             for chunk in targets.chunks(REVERSE_IN_FLIGHT) {
                 let Some(asker) = &setup.reverse else { break };
                 let mut checks = JoinSet::new();
-                for (binding, address, ehlo) in chunk.iter().cloned() {
+                for (binding, publics, ehlo) in chunk.iter().cloned() {
                     let asker = Arc::clone(asker);
-                    checks.spawn(async move { (binding, fcrdns::check(&asker, address, ehlo.as_deref()).await) });
+                    checks.spawn(async move {
+                        let mut seen = Vec::new();
+                        for address in publics.iter() {
+                            seen.push((address, fcrdns::check(&asker, address, ehlo.as_deref()).await));
+                        }
+                        (binding, seen)
+                    });
                 }
                 while let Some(check) = checks.join_next().await {
                     seen.extend(check.ok());

@@ -8,18 +8,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Clock;
-use crate::config::{self, Config, EhloName, ZoneKind};
+use crate::config::{self, Addresses, Config, EhloName, ZoneKind};
 use crate::message::BindingName;
 use crate::monitor::dns::{Asker, Liars, SetupError};
 use crate::monitor::dnsbl::{Dnsbl, Shared};
-use crate::monitor::subject::{Subject, domains};
+use crate::monitor::subject::{Subject, domains, of_binding};
 use crate::monitor::watch::Watch;
 use tokio::sync::Semaphore;
 
 /// A binding.
 pub(super) struct Target {
     pub(super) binding: BindingName,
-    pub(super) address: IpAddr,
+    /// Its public addresses.
+    pub(super) publics: Addresses,
     /// `None`: it greets with the sender's domain.
     pub(super) ehlo: Option<String>,
 }
@@ -80,18 +81,27 @@ impl Setup {
 
     /// Whether what is said of the subject by one of them is said of the same by the other.
     pub(super) fn means_same(&self, other: &Self, subject: &Subject) -> bool {
-        let Subject::Binding(binding) = subject else { return true };
-        self.address(binding).is_some() && self.address(binding) == other.address(binding)
+        subject.binding().is_none()
+            || self.address(subject).is_some() && self.address(subject) == other.address(subject)
     }
 
-    /// The public address of a binding.
-    pub(super) fn address(&self, binding: &BindingName) -> Option<IpAddr> {
-        self.target(binding).map(|target| target.address.to_canonical())
+    /// The public addresses of a binding.
+    pub(super) fn publics(&self, binding: &BindingName) -> Option<Addresses> {
+        self.target(binding).map(|target| target.publics.to_canonical())
     }
 
-    /// Public addresses by binding.
+    /// The address that is asked about.
+    pub(super) fn address(&self, subject: &Subject) -> Option<IpAddr> {
+        let own = of_binding(subject.binding()?, self.target(subject.binding()?)?.publics);
+        own.into_iter().find(|(known, _)| known == subject).map(|(_, address)| address.to_canonical())
+    }
+
+    /// Public addresses by binding: the first before the second.
     pub(super) fn addresses(&self) -> Vec<(BindingName, IpAddr)> {
-        self.targets.iter().map(|target| (target.binding.clone(), target.address)).collect()
+        let of = |target: &Target| {
+            target.publics.iter().map(|address| (target.binding.clone(), address)).collect::<Vec<_>>()
+        };
+        self.targets.iter().flat_map(of).collect()
     }
 
     /// What a round of the zone asks about, sentinels included.
@@ -123,8 +133,8 @@ fn list(
     // How many there are in truth the caller says when it knows; this is for the bucket of a list that is new.
     let subjects = match zone.kind {
         ZoneKind::Address => {
-            targets.iter().filter(|target| zone.families.hold(target.address.to_canonical())).count()
-                + rules.sentinels.len()
+            let addresses = targets.iter().flat_map(|target| target.publics.to_canonical().iter());
+            addresses.filter(|address| zone.families.hold(*address)).count() + rules.sentinels.len()
         }
         ZoneKind::Domain => domains(config, []).len(),
     };
@@ -151,7 +161,7 @@ fn reverse(
 fn targets(config: &Config) -> Vec<Target> {
     let target = |binding: &Arc<config::Binding>| Target {
         binding: binding.name.clone(),
-        address: binding.public_address,
+        publics: binding.publics(),
         ehlo: match &binding.ehlo_hostname {
             EhloName::Literal(name) => Some(name.as_str().to_owned()),
             EhloName::Hostname => Some(config.server.hostname.as_str().to_owned()),

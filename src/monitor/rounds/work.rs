@@ -173,7 +173,7 @@ impl Work {
             }
         }
         let is_known = |target: &Target| {
-            before.target(&target.binding).is_some_and(|old| (old.address, &old.ehlo) == (target.address, &target.ehlo))
+            before.target(&target.binding).is_some_and(|old| (old.publics, &old.ehlo) == (target.publics, &target.ehlo))
         };
         let looks_again = !same_reverse || !setup.targets.iter().all(is_known);
         rows.push((Some(reverse.0).filter(|_| !looks_again), rules.interval));

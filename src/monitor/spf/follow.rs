@@ -5,12 +5,12 @@
 //! there for it, as at the start. Domains that nobody names any more, and in whose mail nobody is interested, are forgotten.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 
 use super::agenda::{Rank, Turn};
 use super::seen::Seen;
 use super::table::{Rules, Table};
 use crate::clock::Wall;
+use crate::config::Addresses;
 use crate::message::{BindingName, Domain, PoolName, TenantName};
 
 /// What a configuration says of senders and bindings.
@@ -19,7 +19,7 @@ pub struct Roster {
     /// How it is asked and believed.
     pub rules: Rules,
     /// All bindings, in the order of the configuration.
-    pub bindings: Vec<(BindingName, IpAddr)>,
+    pub bindings: Vec<(BindingName, Addresses)>,
     /// Each tenant's pools with their bindings.
     pub pools: BTreeMap<TenantName, Vec<(PoolName, Vec<BindingName>)>>,
     /// Domains that it names as a tenant's.
@@ -32,9 +32,9 @@ impl Table {
     /// The configuration says this from now on. `asks_anew`: what was found out may be different now, so all domains are due.
     /// Returns how many domains that it names found no room.
     pub fn follow(&mut self, roster: &Roster, seen: &mut Seen, asks_anew: bool, now: Wall) -> usize {
-        let (bindings, addresses): (Vec<_>, Vec<IpAddr>) = roster.bindings.iter().cloned().unzip();
+        let (bindings, addresses): (Vec<_>, Vec<Addresses>) = roster.bindings.iter().cloned().unzip();
         // For each binding of now the place of its address before, under its own name if it is there.
-        let place = |(name, address): (&BindingName, &IpAddr)| {
+        let place = |(name, address): (&BindingName, &Addresses)| {
             let before = || self.bindings.iter().zip(&self.addresses).enumerate();
             let own = before().find(|(_, old)| *old == (name, address));
             own.or_else(|| before().find(|(_, (_, old))| *old == address)).map(|(place, _)| place)

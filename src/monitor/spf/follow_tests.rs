@@ -29,7 +29,7 @@ fn roster(bindings: &[(&str, u8)]) -> Roster {
         },
         bindings: bindings
             .iter()
-            .map(|(name, last)| (BindingName::new(*name), IpAddr::from([192, 0, 2, *last])))
+            .map(|(name, last)| (BindingName::new(*name), IpAddr::from([192, 0, 2, *last]).into()))
             .collect(),
         pools: [("acme".into(), vec![("p".into(), names)])].into(),
         named: vec![("acme".into(), domain("acme.example"))],

@@ -28,7 +28,7 @@ pub struct Kept {
     pub at: Wall,
     /// In whose mail it was seen.
     pub tenants: Vec<TenantName>,
-    /// Bindings that its record allows, each with its address then.
+    /// Bindings that its record allows, each with its address then (once with each of two).
     pub allowed: Vec<(BindingName, IpAddr)>,
     /// Bindings that it does not allow.
     pub barred: Vec<(BindingName, IpAddr)>,
@@ -78,7 +78,11 @@ impl Table {
             let Some(row) = rows.get_mut(&domain) else { continue };
             row.written = Some(kept.at);
             for (place, own) in bindings.iter().zip(addresses).enumerate() {
-                let has = |all: &[(BindingName, IpAddr)]| all.iter().any(|(name, at)| name == own.0 && at == own.1);
+                // Of just these addresses: what was proven of two together says nothing of one of them.
+                let has = |all: &[(BindingName, IpAddr)]| {
+                    let known = || all.iter().filter(|(name, _)| name == own.0);
+                    known().count() == own.1.iter().count() && known().all(|(_, at)| own.1.contains(*at))
+                };
                 let state = match (has(&kept.allowed), has(&kept.barred)) {
                     (true, false) => State::Covered,
                     (false, true) => State::NotCovered,
@@ -121,7 +125,7 @@ impl Table {
         let with = |state| {
             let all = self.bindings.iter().zip(&self.addresses).zip(&row.cells);
             let wanted = all.filter(move |(_, cell)| cell.state() == state);
-            wanted.map(|((name, address), _)| (name.clone(), *address)).collect()
+            wanted.flat_map(|((name, all), _)| all.iter().map(|address| (name.clone(), address))).collect()
         };
         let proven = row.cells.iter().filter(|cell| matches!(cell.state(), State::Covered | State::NotCovered));
         let at = proven.filter_map(|cell| cell.conclusive).min()?;

@@ -1,7 +1,8 @@
 //! Which bindings the SPF records of the tenants' domains cover (RFC 7208).
 //!
 //! SPF is evaluated against the connecting address: mail that moves to another binding needs a record that covers that
-//! one as well. What counts is the result, not the text of the record, since an include of somebody else's can break it
+//! one as well. A binding of two families is covered where both of its addresses are, for its mail may leave from either.
+//! What counts is the result, not the text of the record, since an include of somebody else's can break it
 //! any day. So each sender domain is evaluated for each binding's public address and EHLO name, again and again.
 //!
 //! [`ask`] makes one evaluation; [`table`] (pure) holds what is proven, of the domains that [`seen`] lets in, and
@@ -52,7 +53,7 @@ use self::views::{RowView, Totals};
 pub use super::dns::SetupError;
 use super::dns::servers_of;
 use crate::clock::Clock;
-use crate::config::{Config, DomainPattern, EhloName, SpfPolicy, Tenant};
+use crate::config::{Addresses, Config, DomainPattern, EhloName, SpfPolicy, Tenant};
 use crate::message::{BindingName, Domain, PoolName, TenantName};
 use crate::store::{Batch, Op};
 
@@ -87,7 +88,7 @@ pub struct Around {
 
 #[derive(Clone, PartialEq)]
 struct Target {
-    address: IpAddr,
+    addresses: Addresses,
     /// `None`: it greets with the sender's domain.
     ehlo: Option<String>,
 }
@@ -129,7 +130,7 @@ impl Setup {
     fn new(config: &Config, before: Option<&Self>) -> Result<Self, SetupError> {
         let roster = Roster::of(config);
         let targets = config.bindings.iter().map(|binding| Target {
-            address: binding.public_address,
+            addresses: binding.publics(),
             ehlo: match &binding.ehlo_hostname {
                 EhloName::Literal(name) => Some(name.to_string()),
                 EhloName::Hostname => Some(config.server.hostname.to_string()),
@@ -164,7 +165,11 @@ impl Setup {
     /// Whether what is found out by this one may be something else than what `before` found out.
     fn asks_otherwise(&self, before: &Self) -> bool {
         let greets = |setup: &Self| -> BTreeSet<(IpAddr, Option<String>)> {
-            setup.targets.iter().map(|target| (target.address, target.ehlo.clone())).collect()
+            let of = |target: &Target| {
+                let ehlo = target.ehlo.clone();
+                target.addresses.iter().map(move |address| (address, ehlo.clone())).collect::<Vec<_>>()
+            };
+            setup.targets.iter().flat_map(of).collect()
         };
         self.servers.0 != before.servers.0 || !greets(self).is_subset(&greets(before))
     }
@@ -183,7 +188,7 @@ impl Roster {
                 confirmations: config.monitor.confirmations,
                 confirm_after: config.monitor.confirm_after,
             },
-            bindings: config.bindings.iter().map(|b| (b.name.clone(), b.public_address)).collect(),
+            bindings: config.bindings.iter().map(|b| (b.name.clone(), b.publics())).collect(),
             pools: pools(config, &tenants),
             named: named.collect(),
             watched: tenants.iter().filter(sends_as_written).map(|tenant| tenant.name.clone()).collect(),

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::Family;
+
 /// What is known of a binding and a domain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -92,6 +94,12 @@ pub enum Reason {
     Soft,
     /// It says nothing about the address.
     Silent,
+    /// As [`Reason::NotAllowed`], of this one of two addresses.
+    NotAllowedIn(Family),
+    /// As [`Reason::Soft`], of this one of two addresses.
+    SoftIn(Family),
+    /// As [`Reason::Silent`], of this one of two addresses.
+    SilentIn(Family),
     /// An include or redirect leads nowhere, or there are too many look-ups (§4.6.4).
     Include,
     /// There is no such domain.
@@ -125,6 +133,9 @@ impl fmt::Display for Reason {
                 return write!(f, "the domain has {count} SPF records; one is allowed (RFC 7208 section 4.5)");
             }
             Self::Code(code) => return write!(f, "name servers answer {code}"),
+            Self::NotAllowedIn(family) => return write!(f, "the record does not allow the {} address", family.name()),
+            Self::SoftIn(family) => return write!(f, "the record ends in ~ for the {} address", family.name()),
+            Self::SilentIn(family) => return write!(f, "the record says nothing about the {} address", family.name()),
             Self::Failed(why) => return write!(f, "the question failed: {why}"),
             Self::Syntax => "the record has a mistake in its syntax",
             Self::NotAllowed => "the record does not allow the address",
@@ -157,6 +168,29 @@ pub struct Answer {
     pub record: Option<String>,
 }
 
+/// What the record says of a binding by what it says of its two addresses: the worse of both. What is proven bad of one is
+/// bad, whatever the other one is; what is not known of one is not known.
+pub fn worst(first: (Family, Answer), second: (Family, Answer)) -> (Family, Answer) {
+    let severity = |answer: &Answer| match answer.outcome.state() {
+        Some(State::Covered) => 0,
+        Some(State::NoStatement) => 1,
+        None | Some(State::Unknown) => 2,
+        Some(State::NotCovered) => 3,
+    };
+    let (of_first, of_second) = (severity(&first.1), severity(&second.1));
+    if of_first == of_second {
+        return first;
+    }
+    let (family, worse) = if of_first > of_second { first } else { second };
+    let reason = worse.reason.map(|reason| match reason {
+        Reason::NotAllowed => Reason::NotAllowedIn(family),
+        Reason::Soft => Reason::SoftIn(family),
+        Reason::Silent => Reason::SilentIn(family),
+        other => other,
+    });
+    (family, Answer { reason, ..worse })
+}
+
 impl Answer {
     /// An answer about a domain whose record is not known.
     pub(super) fn without_record(outcome: Outcome, reason: Reason) -> Self {
@@ -167,5 +201,42 @@ impl Answer {
     pub fn words(&self) -> Option<String> {
         let reason = self.reason?.to_string();
         Some(self.said.as_ref().map_or(reason, |said| format!("the domain says: {said}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_two_addresses_the_worse_one_counts_and_is_named() {
+        use Outcome::{Fail, Neutral, Pass, SoftFail, TempError};
+        let answer = |outcome: Outcome| {
+            let reason = match outcome {
+                Pass => None,
+                Fail => Some(Reason::NotAllowed),
+                SoftFail => Some(Reason::Soft),
+                Neutral => Some(Reason::Silent),
+                _ => Some(Reason::Unanswered),
+            };
+            Answer { outcome, reason, said: None, record: None }
+        };
+        for (v4, v6, outcome, words) in [
+            (Pass, Pass, Pass, ""),
+            (Pass, Fail, Fail, "the record does not allow the IPv6 address"),
+            (SoftFail, Pass, SoftFail, "the record ends in ~ for the IPv4 address"),
+            (Pass, Neutral, Neutral, "the record says nothing about the IPv6 address"),
+            (Pass, TempError, TempError, "name servers do not answer"),
+            (TempError, Fail, Fail, "the record does not allow the IPv6 address"),
+            (Neutral, TempError, TempError, "name servers do not answer"),
+            (Fail, Fail, Fail, "the record does not allow the address"),
+        ] {
+            let (_, worst) = worst((Family::V4, answer(v4)), (Family::V6, answer(v6)));
+            assert_eq!(
+                (worst.outcome, worst.words().unwrap_or_default()),
+                (outcome, words.to_owned()),
+                "{v4:?} {v6:?}"
+            );
+        }
     }
 }

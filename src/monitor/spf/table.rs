@@ -12,7 +12,6 @@
 //! What bars somebody is written down ([`super::kept`]) and holds from the first moment after a restart.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 use std::time::Duration;
 
 use super::agenda::{Agenda, Rank, Turn};
@@ -22,6 +21,7 @@ use super::row::{Pools, Row};
 use super::seen::{SEEN_MAX, Seen};
 use super::tally::{Move, Note, Tally};
 use crate::clock::Wall;
+use crate::config::Addresses;
 use crate::message::{BindingName, Domain, PoolName, TenantName};
 
 /// Domains in all. What is named or seen beyond that is not evaluated.
@@ -62,7 +62,7 @@ pub struct News {
 pub struct Table {
     rules: Rules,
     pub(super) bindings: Vec<BindingName>,
-    pub(super) addresses: Vec<IpAddr>,
+    pub(super) addresses: Vec<Addresses>,
     pub(super) pools: Pools,
     pub(super) rows: BTreeMap<Domain, Row>,
     agenda: Agenda,
@@ -81,10 +81,11 @@ impl Table {
     /// over.
     pub fn new(
         rules: Rules,
-        bindings: Vec<(BindingName, IpAddr)>,
+        bindings: Vec<(BindingName, impl Into<Addresses>)>,
         pools: &BTreeMap<TenantName, Vec<(PoolName, Vec<BindingName>)>>,
     ) -> Self {
-        let (bindings, addresses): (Vec<_>, Vec<_>) = bindings.into_iter().unzip();
+        let (bindings, addresses): (Vec<_>, Vec<_>) =
+            bindings.into_iter().map(|(name, addresses)| (name, addresses.into())).unzip();
         Self {
             rules,
             pools: places(&bindings, pools),

@@ -39,7 +39,7 @@ fn unnamed() -> Table {
 fn at_addresses(addresses: [&str; 2]) -> Table {
     let names = [BindingName::new("a"), BindingName::new("b")];
     let pools = [("acme".into(), vec![("p".into(), names.to_vec())])].into();
-    let addresses = addresses.map(|address| address.parse().unwrap());
+    let addresses = addresses.map(|address| address.parse::<IpAddr>().unwrap());
     Table::new(RULES, names.into_iter().zip(addresses).collect(), &pools)
 }
 

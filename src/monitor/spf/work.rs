@@ -13,8 +13,9 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::ask::{Asker, Opened};
-use super::outcome::{Answer, Outcome, Reason};
+use super::outcome::{Answer, Outcome, Reason, worst};
 use super::{Cover, Heard, Setup, Target};
+use crate::config::Family;
 use crate::message::Domain;
 
 /// Domains that are evaluated at the same time.
@@ -165,14 +166,22 @@ async fn judge_all(asker: &Arc<Asker>, opened: &Arc<Opened>, domain: &Domain, ta
         let (asker, opened, domain) = (Arc::clone(asker), Arc::clone(opened), domain.clone());
         asked.spawn(async move {
             let ehlo = target.ehlo.as_deref().unwrap_or(domain.as_str());
-            (place, asker.judge(&opened, target.address, ehlo).await)
+            let mut answer: Option<(Family, Answer)> = None;
+            for address in target.addresses.iter() {
+                let next = (Family::of(address), asker.judge(&opened, address, ehlo).await);
+                answer = Some(match answer {
+                    Some(first) => worst(first, next),
+                    None => next,
+                });
+            }
+            (place, answer.map(|(_, answer)| answer))
         });
     }
     // One whose task went wrong says nothing.
     let unknown = Answer::without_record(Outcome::TempError, Reason::WentWrong);
     let mut answers = vec![unknown; targets.len()];
     while let Some(joined) = asked.join_next().await {
-        if let Ok((place, answer)) = joined {
+        if let Ok((place, Some(answer))) = joined {
             answers[place] = answer;
         }
     }

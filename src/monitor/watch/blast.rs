@@ -23,7 +23,6 @@ use super::cell::{Cell, NAMED_FOR};
 use super::{Note, Seen, Watched};
 use crate::clock::Wall;
 use crate::config;
-use crate::message::BindingName;
 use crate::monitor::answer::AnswerClass;
 use crate::monitor::subject::Subject;
 
@@ -145,7 +144,7 @@ impl Watched {
     pub(super) fn blast(
         &self,
         seen: &Seen,
-        addresses: &BTreeMap<BindingName, IpAddr>,
+        addresses: &BTreeMap<Subject, IpAddr>,
         rules: &config::Monitor,
         now: Wall,
     ) -> Blast {
@@ -170,7 +169,7 @@ impl Watched {
         let mut standings: BTreeMap<(Option<IpAddr>, &str), Standing> = BTreeMap::new();
         for (subject, cell) in &self.cells {
             let who = match subject {
-                Subject::Binding(binding) => match addresses.get(binding) {
+                Subject::Binding(binding) | Subject::Second(binding, _) => match addresses.get(subject) {
                     Some(address) => (Some(address.to_canonical()), ""),
                     None => (None, binding.as_str()),
                 },

@@ -1,7 +1,7 @@
 //! What becomes of all that is known when the configuration changes.
 //!
 //! What is known of an address in a list stays as long as both stay: confirmed listings, what waits for its confirmation, the
-//! list's health. A binding with another public address begins anew, and a list that is gone says nothing any more, so that
+//! list's health. Another public address begins anew, and a list that is gone says nothing any more, so that
 //! [`Watch::evidence`] tells the end of what it had said. Where a list is asked elsewhere or tested by something else, its
 //! health begins anew, as after a restart, and so does what was not confirmed; what was, stands until it says otherwise.
 //! Other weights and meanings of codes hold at once: the codes of each listing are known.
@@ -12,11 +12,12 @@ use std::net::IpAddr;
 use crate::clock::Wall;
 use crate::config::{self, ZoneKind};
 use crate::message::{BindingName, ZoneName};
-use crate::monitor::subject::Subject;
+use crate::monitor::subject::{self, Subject};
 use crate::monitor::zone::ZoneState;
 use crate::reputation::evidence::Listing;
 
 use super::cell::Known;
+use super::own::own;
 use super::{Watch, Watched};
 
 impl Watch {
@@ -29,13 +30,14 @@ impl Watch {
         has_source: impl Fn(&ZoneName) -> bool,
         now: Wall,
     ) {
-        let addresses: BTreeMap<BindingName, IpAddr> = bindings.iter().cloned().collect();
-        let before = std::mem::replace(&mut self.addresses, addresses);
-        let is_same = |(name, address): &(&BindingName, &IpAddr)| {
-            before.get(*name).is_some_and(|old| old.to_canonical() == address.to_canonical())
+        let before = std::mem::replace(&mut self.addresses, subject::addresses(bindings));
+        // What was the second address of a binding may be its first now.
+        let known_as = |(subject, address): (&Subject, &IpAddr)| {
+            let mut old = own(&before, subject.binding()?);
+            let old = old.find(|(_, old)| old.to_canonical() == address.to_canonical())?;
+            Some((old.0.clone(), subject.clone()))
         };
-        let stays: BTreeSet<BindingName> =
-            self.addresses.iter().filter(is_same).map(|(name, _)| name.clone()).collect();
+        let stays: BTreeMap<Subject, Subject> = self.addresses.iter().filter_map(known_as).collect();
         let mut known: BTreeMap<ZoneName, Watched> =
             std::mem::take(&mut self.zones).into_iter().map(|zone| (zone.name.clone(), zone)).collect();
         let zones = rules.zones.iter().map(|zone| {
@@ -48,8 +50,13 @@ impl Watch {
         self.zones = zones.collect();
         self.rules = rules.clone();
         // Of whoever is gone reputation remembers what it was told, for the day it comes back.
-        self.told.retain(|binding, _| self.addresses.contains_key(binding));
-        self.reversed.retain(|binding| stays.contains(binding));
+        self.told.retain(|binding, _| own(&self.addresses, binding).next().is_some());
+        let same: BTreeSet<&Subject> = stays.values().collect();
+        let has_all = |binding: &BindingName| {
+            let mut now = own(&self.addresses, binding).peekable();
+            now.peek().is_some() && now.all(|(subject, _)| same.contains(subject))
+        };
+        self.reversed.retain(has_all);
     }
 
     /// Reputation remembers this of a binding that has another address now: it is to hear that it holds no more.
@@ -81,27 +88,29 @@ impl Watched {
     }
 
     /// It is asked about those of `addresses` that it knows.
-    pub(super) fn ask_about(&mut self, addresses: &BTreeMap<BindingName, IpAddr>) {
+    pub(super) fn ask_about(&mut self, addresses: &BTreeMap<Subject, IpAddr>) {
         if self.rules.kind != ZoneKind::Address {
             return;
         }
         let families = self.rules.families;
         let asked = addresses.iter().filter(|(_, address)| families.hold(address.to_canonical()));
-        let asked: BTreeSet<Subject> = asked.map(|(binding, _)| Subject::Binding(binding.clone())).collect();
+        let asked: BTreeSet<Subject> = asked.map(|(subject, _)| subject.clone()).collect();
         self.cells.retain(|subject, _| asked.contains(subject));
         for subject in asked {
             self.cells.entry(subject).or_default();
         }
     }
 
-    fn follow(&mut self, zone: &config::Zone, stays: &BTreeSet<BindingName>, has_source: bool, now: Wall) {
+    /// `stays`: as what each address that stays was known before, and is from now on.
+    fn follow(&mut self, zone: &config::Zone, stays: &BTreeMap<Subject, Subject>, has_source: bool, now: Wall) {
         let reads_otherwise = (self.rules.weight, &self.rules.codes) != (zone.weight, &zone.codes);
         self.rules = zone.clone();
-        self.kept.retain(|binding, _| stays.contains(binding));
-        self.cells.retain(|subject, _| match subject {
-            Subject::Binding(binding) => stays.contains(binding),
-            Subject::Domain(_) => true,
+        self.kept.retain(|binding, _| own(stays, binding).next().is_some());
+        let cells = std::mem::take(&mut self.cells).into_iter().filter_map(|(subject, cell)| match subject {
+            Subject::Binding(_) | Subject::Second(..) => Some((stays.get(&subject)?.clone(), cell)),
+            Subject::Domain(_) => Some((subject, cell)),
         });
+        self.cells = cells.collect();
         if !has_source {
             self.state = ZoneState::new(now);
             self.probes.clear();

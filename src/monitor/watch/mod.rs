@@ -17,10 +17,13 @@ mod blast;
 mod cell;
 #[cfg(test)]
 mod doubt_tests;
+#[cfg(test)]
+mod family_tests;
 mod follow;
 #[cfg(test)]
 mod follow_tests;
 mod note;
+mod own;
 mod snapshot;
 mod telling;
 #[cfg(test)]
@@ -37,11 +40,12 @@ use crate::message::{BindingName, ZoneName};
 use crate::reputation::evidence::Listing;
 
 use super::answer::AnswerClass;
-use super::subject::{Domains, Subject, Users, bounded};
+use super::subject::{self, Domains, Subject, Users, bounded};
 use super::zone::{Probes, ZoneHealth, ZoneState, judge};
 use blast::Blast;
 use cell::{Cell, Change, Known, Look};
 pub use note::Note;
+use own::{own, own_mut};
 pub use snapshot::{
     AnswersSnapshot, DomainSnapshot, ListingSnapshot, ProbeSnapshot, ReverseSnapshot, Snapshot, ZoneSnapshot,
 };
@@ -100,7 +104,7 @@ struct Watched {
 pub struct Watch {
     rules: config::Monitor,
     zones: Vec<Watched>,
-    addresses: BTreeMap<BindingName, IpAddr>,
+    addresses: BTreeMap<Subject, IpAddr>,
     domains: Domains,
     /// The domains that each binding goes by: `domains`, the other way round.
     domains_of: BTreeMap<BindingName, Vec<String>>,
@@ -118,9 +122,10 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Nothing known. Zones are numbered as in `rules.zones`.
+    /// Nothing known. Zones are numbered as in `rules.zones`. A binding of two families is named twice, once with each
+    /// address.
     pub fn new(rules: &config::Monitor, bindings: &[(BindingName, IpAddr)], now: Wall) -> Self {
-        let addresses: BTreeMap<BindingName, IpAddr> = bindings.iter().cloned().collect();
+        let addresses = subject::addresses(bindings);
         let watched = |zone: &config::Zone| {
             let mut watched = Watched::new(zone, now);
             watched.ask_about(&addresses);
@@ -149,8 +154,15 @@ impl Watch {
             let Some(zone) = self.zones.iter_mut().find(|z| z.name == listing.zone) else { continue };
             if zone.rules.kind == ZoneKind::Domain {
                 zone.kept.insert(binding.clone(), (listing.clone(), now));
-            } else if let Some(cell) = zone.cells.get_mut(&Subject::Binding(binding.clone())) {
-                *cell = Cell::remembered(listing, now);
+                continue;
+            }
+            // Where it is not said of which address it is, it was of the only one, which may be either by now.
+            let (listing, about) = telling::about(listing);
+            for (subject, cell) in own_mut(&mut zone.cells, binding) {
+                let is_meant = about.is_none() || self.addresses.get(subject).copied() == about;
+                if is_meant {
+                    *cell = Cell::remembered(&listing, now);
+                }
             }
         }
     }
@@ -197,10 +209,13 @@ impl Watch {
 
     /// A receiver's reply about the binding named just this zone.
     pub fn named(&mut self, zone: usize, binding: &BindingName, now: Wall) {
-        let cell = self.zones.get_mut(zone).and_then(|z| z.cells.get_mut(&Subject::Binding(binding.clone())));
-        if let Some(cell) = cell {
-            cell.named = Some(now);
-        }
+        let Some(watched) = self.zones.get_mut(zone) else { return };
+        own_mut(&mut watched.cells, binding).for_each(|(_, cell)| cell.named = Some(now));
+    }
+
+    /// Those of the binding's addresses that the zone is asked about.
+    pub fn asked_of(&self, zone: usize, binding: &BindingName) -> impl Iterator<Item = &Subject> {
+        self.zones.get(zone).into_iter().flat_map(move |zone| own(&zone.cells, binding).map(|(subject, _)| subject))
     }
 
     /// The resolver that lists share is proven to lie (`why`), or not any more. While it is, no zone that is asked through
@@ -363,7 +378,7 @@ impl Watched {
         seen: &Seen,
         look: Look,
         rules: &config::Monitor,
-        whose: (&BTreeMap<BindingName, IpAddr>, &Domains),
+        whose: (&BTreeMap<Subject, IpAddr>, &Domains),
         notes: &mut Vec<Note>,
         now: Wall,
     ) {

@@ -119,10 +119,14 @@ impl Note {
     pub fn fields(&self) -> Vec<(&'static str, String)> {
         let mut fields = vec![("what", self.what().to_owned())];
         let mut add = |name, text: String| fields.push((name, text));
+        let second = |subject: &Subject| match subject {
+            Subject::Second(_, address) => Some(address.to_string()),
+            _ => None,
+        };
         let time = |at: &Option<Wall>| at.map(|at| at.to_string()).unwrap_or_default();
         let mut who = |zone: &ZoneName, subject: &Subject| {
             add("zone", zone.to_string());
-            add(if matches!(subject, Subject::Binding(_)) { "binding" } else { "domain" }, subject.to_string());
+            add(if subject.binding().is_some() { "binding" } else { "domain" }, subject.to_string());
         };
         match self {
             Self::Zone { zone, from, to, reason } => {
@@ -165,10 +169,12 @@ impl Note {
             }
             Self::Cleared { zone, subject, since } => {
                 who(zone, subject);
+                second(subject).into_iter().for_each(|address| add("address", address));
                 add("since", time(since));
             }
             Self::Disputed { zone, subject, ends } => {
                 who(zone, subject);
+                second(subject).into_iter().for_each(|address| add("address", address));
                 add("ends", if *ends { "yes".to_owned() } else { String::new() });
             }
             Self::SecondSilent { zone } => add("zone", zone.to_string()),

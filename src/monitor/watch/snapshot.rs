@@ -84,11 +84,13 @@ pub struct AnswersSnapshot {
     pub count: u64,
 }
 
-/// A binding's state in a zone.
+/// A binding's state in a zone; of one with two addresses that of the one that is worse off.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct ListingSnapshot {
     /// Which binding.
     pub binding: BindingName,
+    /// Its public address that this is about.
+    pub address: String,
     /// Which zone.
     pub zone: ZoneName,
     /// 1 listed, 0 not listed, −1 unknown.
@@ -97,7 +99,7 @@ pub struct ListingSnapshot {
     pub weight: f64,
     /// The listing is certain.
     pub certain: bool,
-    /// Return codes of the listing or good word.
+    /// Return codes of the listing or good word; with the address that they are for where the binding has two.
     pub codes: String,
     /// What the list says of the reason.
     pub text: String,

@@ -14,25 +14,28 @@ use crate::reputation::evidence::Listing;
 use super::cell::{Cell, Known};
 use super::weight::{Held, SeenOn, counted};
 use super::{
-    DomainSnapshot, ListingSnapshot, Note, ProbeSnapshot, STALE_AFTER, Snapshot, Watch, Watched, ZoneSnapshot,
+    DomainSnapshot, ListingSnapshot, Note, ProbeSnapshot, STALE_AFTER, Snapshot, Watch, Watched, ZoneSnapshot, own,
 };
 
 /// Bindings named in a text; there may be hundreds with one EHLO name.
 const NAMED_MAX: usize = 5;
+
+/// Between the codes of a listing and the address that it is of.
+const OF_ADDRESS: &str = " for ";
 
 /// The note of a listing that was just confirmed.
 pub(super) fn listed(
     zone: &config::Zone,
     subject: &Subject,
     cell: &Cell,
-    (addresses, domains): (&BTreeMap<BindingName, IpAddr>, &Domains),
+    (addresses, domains): (&BTreeMap<Subject, IpAddr>, &Domains),
 ) -> Option<Note> {
     let Some(Known::Listed(listing)) = &cell.confirmed else { return None };
     let users = if let Subject::Domain(domain) = subject { domains.get(domain) } else { None };
     Some(Note::Listed {
         zone: zone.name.clone(),
         subject: subject.clone(),
-        address: if let Subject::Binding(binding) = subject { addresses.get(binding).copied() } else { None },
+        address: addresses.get(subject).copied(),
         codes: listing.codes.clone(),
         weight: listing.weight,
         certain: listing.certain,
@@ -57,6 +60,24 @@ fn of_domain(listing: &Listing, domain: &str, users: &Users) -> Listing {
     Listing { codes, ..listing.clone() }
 }
 
+/// A listing of one address of a binding that has two, as it is held against the binding: it says of which.
+fn of_address(listing: &Listing, address: IpAddr) -> Listing {
+    Listing { codes: with_address(&listing.codes, address), ..listing.clone() }
+}
+
+fn with_address(codes: &str, address: IpAddr) -> String {
+    format!("{codes}{OF_ADDRESS}{address}")
+}
+
+/// What [`of_address`] made, taken apart again; no address where it is of a binding that has only one.
+pub(super) fn about(listing: &Listing) -> (Listing, Option<IpAddr>) {
+    let parts = listing.codes.rsplit_once(OF_ADDRESS);
+    match parts.and_then(|(codes, address)| Some((codes, address.parse().ok()?))) {
+        Some((codes, address)) => (Listing { codes: codes.to_owned(), ..listing.clone() }, Some(address)),
+        None => (listing.clone(), None),
+    }
+}
+
 impl Watch {
     /// The listings of each binding whose confirmed set is new.
     pub fn evidence(&mut self, now: Wall) -> Vec<Evidence> {
@@ -68,8 +89,11 @@ impl Watch {
         known.extend(self.zones.iter().flat_map(|zone| zone.spoke_of(&self.domains)));
         let mut news = Vec::new();
         for binding in known {
-            let held: Vec<Held> =
-                self.zones.iter().filter_map(|zone| zone.holds(&binding, self.names(&binding))).collect();
+            let held: Vec<Held> = self
+                .zones
+                .iter()
+                .filter_map(|zone| zone.holds(&binding, &self.addresses, self.names(&binding)))
+                .collect();
             let listed = counted(&held, &self.rules);
             if self.told.get(&binding) != Some(&listed) {
                 let against = held.iter().filter(|held| held.listing.weight >= 0.0);
@@ -95,22 +119,38 @@ impl Watch {
         let zones = self.zones.iter().map(|zone| self.zone_snapshot(zone)).collect();
         let mut snapshot = Snapshot { zones, ..Snapshot::default() };
         for zone in &self.zones {
+            let mut listings = BTreeMap::new();
             for (subject, cell) in &zone.cells {
                 match subject {
-                    Subject::Binding(binding) => snapshot.listings.push(of_binding(zone, binding, cell)),
+                    Subject::Binding(binding) | Subject::Second(binding, _) => {
+                        let Some(address) = self.addresses.get(subject) else { continue };
+                        let mut shown = of_binding(zone, binding, *address, cell);
+                        if !shown.codes.is_empty() && own(&self.addresses, binding).nth(1).is_some() {
+                            shown.codes = with_address(&shown.codes, *address);
+                        }
+                        match listings.get_mut(binding) {
+                            Some(first) if severity(first) >= severity(&shown) => {}
+                            _ => drop(listings.insert(binding, shown)),
+                        }
+                    }
                     Subject::Domain(domain) => {
                         let users = self.domains.get(domain).cloned().unwrap_or_default();
                         snapshot.domains.push(of_a_domain(zone, domain, users, cell));
                     }
                 }
             }
+            snapshot.listings.extend(listings.into_values());
         }
         snapshot
     }
 
     fn zone_snapshot(&self, zone: &Watched) -> ZoneSnapshot {
         let is_address = zone.rules.kind == ZoneKind::Address;
-        let not_asked = self.addresses.keys().filter(|b| !zone.cells.contains_key(&Subject::Binding((*b).clone())));
+        let named = self.addresses.keys().filter_map(|subject| match subject {
+            Subject::Binding(binding) => Some(binding),
+            _ => None,
+        });
+        let not_asked = named.filter(|binding| own(&zone.cells, binding).next().is_none());
         let (health, reason) = match self.distrusted().filter(|_| zone.shares_resolver()) {
             Some(why) => (ZoneHealth::Resolver, format!("its resolver is not to be believed: {why}")),
             None => (zone.state.health, zone.state.reason.clone()),
@@ -163,7 +203,7 @@ impl Watched {
     fn spoke_of(&self, domains: &Domains) -> Vec<BindingName> {
         let known = self.cells.iter().filter(|(_, cell)| cell.confirmed.is_some());
         let of = |(subject, cell): (&Subject, &Cell)| match subject {
-            Subject::Binding(binding) => vec![binding.clone()],
+            Subject::Binding(binding) | Subject::Second(binding, _) => vec![binding.clone()],
             Subject::Domain(domain) if cell.is_listed() => {
                 domains.get(domain).map(|users| users.bindings.clone()).unwrap_or_default()
             }
@@ -173,9 +213,47 @@ impl Watched {
         known.flat_map(of).collect()
     }
 
-    fn holds<'d>(&self, binding: &BindingName, names: impl Iterator<Item = (&'d String, &'d Users)>) -> Option<Held> {
-        let (listing, seen) = self.said_of(binding, names)?;
+    fn holds<'d>(
+        &self,
+        binding: &BindingName,
+        addresses: &BTreeMap<Subject, IpAddr>,
+        names: impl Iterator<Item = (&'d String, &'d Users)>,
+    ) -> Option<Held> {
+        let (listing, seen) = match self.rules.kind {
+            ZoneKind::Address => self.said_of_addresses(binding, addresses)?,
+            ZoneKind::Domain => self.said_of(binding, names)?,
+        };
         Some(Held { listing, operator: self.rules.operator.clone(), kind: self.rules.kind, seen })
+    }
+
+    /// Mail may leave from any address of a binding, so the worst that is said of one counts; good words only where there
+    /// is one for each.
+    fn said_of_addresses(
+        &self,
+        binding: &BindingName,
+        addresses: &BTreeMap<Subject, IpAddr>,
+    ) -> Option<(Listing, Option<SeenOn>)> {
+        let is_one_of_two = own(addresses, binding).nth(1).is_some();
+        let told = |subject: &Subject, listing: &Listing| match addresses.get(subject) {
+            Some(address) if is_one_of_two => of_address(listing, *address),
+            _ => listing.clone(),
+        };
+        let listed = own(&self.cells, binding).filter_map(|(subject, cell)| match &cell.confirmed {
+            Some(Known::Listed(listing)) => Some((subject, listing, cell)),
+            _ => None,
+        });
+        let worst = listed.max_by(|(_, a, _), (_, b, _)| a.certain.cmp(&b.certain).then(a.weight.total_cmp(&b.weight)));
+        if let Some((subject, listing, cell)) = worst {
+            return Some((told(subject, listing), cell.seen));
+        }
+        let mut least: Option<(&Subject, &Listing, &Cell)> = None;
+        for (subject, cell) in own(&self.cells, binding) {
+            let Some(Known::Good(listing)) = &cell.confirmed else { return None };
+            if least.is_none_or(|(_, least, _)| listing.weight > least.weight) {
+                least = Some((subject, listing, cell));
+            }
+        }
+        least.map(|(subject, listing, cell)| (told(subject, listing), cell.seen))
     }
 
     fn said_of<'d>(
@@ -183,13 +261,6 @@ impl Watched {
         binding: &BindingName,
         mut names: impl Iterator<Item = (&'d String, &'d Users)>,
     ) -> Option<(Listing, Option<SeenOn>)> {
-        if self.rules.kind == ZoneKind::Address {
-            let cell = self.cells.get(&Subject::Binding(binding.clone()))?;
-            return match &cell.confirmed {
-                Some(Known::Listed(listing) | Known::Good(listing)) => Some((listing.clone(), cell.seen)),
-                _ => None,
-            };
-        }
         let of = |(domain, users): (&String, &Users)| {
             let cell = self.cells.get(&Subject::Domain(domain.clone()))?;
             let Some(Known::Listed(listing)) = &cell.confirmed else { return None };
@@ -210,10 +281,17 @@ fn state_of(cell: &Cell) -> (i8, f64, bool, String) {
     }
 }
 
-fn of_binding(zone: &Watched, binding: &BindingName, cell: &Cell) -> ListingSnapshot {
+/// A binding has one state in a zone, that of the address that is worse off: listed is worse than unknown, and that worse
+/// than not listed.
+fn severity(of: &ListingSnapshot) -> (bool, bool, bool, u64) {
+    (of.state == 1, of.state == -1, of.certain, of.weight.max(0.0).to_bits())
+}
+
+fn of_binding(zone: &Watched, binding: &BindingName, address: IpAddr, cell: &Cell) -> ListingSnapshot {
     let (state, weight, certain, codes) = state_of(cell);
     ListingSnapshot {
         binding: binding.clone(),
+        address: address.to_string(),
         zone: zone.name.clone(),
         state,
         weight,

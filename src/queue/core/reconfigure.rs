@@ -178,7 +178,7 @@ pub fn is_routed_otherwise(before: &Config, config: &Config) -> bool {
 
 /// Which bindings stand in which pools, and what tells them apart for a single message.
 fn members(config: &Config) -> String {
-    let bindings = config.bindings.iter().map(|binding| (&binding.name, binding.bind_address, &binding.region));
+    let bindings = config.bindings.iter().map(|binding| (&binding.name, binding.sources(), &binding.region));
     let bindings: Vec<_> = bindings.collect();
     let pools: Vec<_> = config.pools.iter().map(|pool| (&pool.name, &pool.tiers)).collect();
     format!("{bindings:?} {pools:?}")

@@ -13,7 +13,7 @@ use super::Dispatcher;
 use super::held::Held;
 use super::mark::Marked;
 use crate::clock::Now;
-use crate::config::{Binding, Config, EhloName};
+use crate::config::{Binding, Config, EhloName, Family};
 use crate::delivery::{Answer, MxPlan, Order, Report};
 use crate::message::{Entry, EntryId, Recipient};
 use crate::outcome::classify::Context;
@@ -170,7 +170,7 @@ impl Dispatcher {
     fn judge(&self, way: &Way, report: &Report) -> Vec<Answered> {
         let provider = way.plan.provider.as_ref();
         let classifier = self.classifier();
-        let own = [way.binding.public_address, way.binding.bind_address];
+        let own = way.binding.own_addresses();
         let judged = report.answers.iter().enumerate().map(|(recipient, answer)| {
             let (outcome, text) = match answer {
                 Answer::Reply(stage, reply) => {
@@ -218,6 +218,10 @@ impl Dispatcher {
                 let class = answer.text.get(..1).unwrap_or("");
                 self.metrics.unmatched_replies.with_label_values(&[class, destination]).inc();
             }
+        }
+        if let Some(local) = report.local {
+            let labels = [way.binding.name.as_str(), Family::of(local.ip()).label()];
+            self.metrics.attempts_by_family.with_label_values(&labels).inc();
         }
         self.remember(way, destination, answers);
         let attempted = unmatched::Attempted {

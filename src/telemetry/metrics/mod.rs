@@ -50,6 +50,8 @@ pub struct Metrics {
     pub logins: IntCounterVec,
     /// Recipients per attempt outcome, by binding, destination, disposition and cause.
     pub attempts: IntCounterVec,
+    /// Attempts for which there was a connection, by binding and address family (`ipv4`, `ipv6`).
+    pub attempts_by_family: IntCounterVec,
     /// Recipients whose fate is decided, by tenant and disposition.
     pub dispositions: IntCounterVec,
     /// Duration of an attempt.
@@ -188,6 +190,12 @@ impl Metrics {
                 "attempts_total",
                 "Recipients tried, by outcome of the attempt.",
                 &["binding", "destination", "disposition", "cause"],
+            )?,
+            attempts_by_family: counters(
+                &r,
+                "attempts_by_family_total",
+                "Attempts for which there was a connection, by the address family of the address that it left from.",
+                &["binding", "family"],
             )?,
             dispositions: counters(
                 &r,

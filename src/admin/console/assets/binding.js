@@ -2,7 +2,7 @@
 
 import { get, name as escape } from "./api.js";
 import { actWith, ACTS, cancelOrder, limitsOf } from "./acts.js";
-import { hourWords, listingLine, orderWords, ordersOf, stateLine } from "./card.js";
+import { addresses, hourWords, listingLine, orderWords, ordersOf, stateLine } from "./card.js";
 import { h, show } from "./dom.js";
 import { eventRow, grouped } from "./events.js";
 import { heaviest } from "./frame.js";
@@ -53,7 +53,7 @@ function page(of, board, { limits, minutes, events }) {
         h("div", { class: "hour" }, spark(minutes, `${of.name}, last hour`, 48), h("span", { class: "soft" }, hourWords(of.hour))),
         listingLine(of),
         of.refusal ? [h("h3", {}, "Last refusal"), refusalLine(of.refusal, time(of.refusal.at, "ago", true)), h("p", { class: "soft" }, `Rule ${of.refusal.rule}; fault of: ${plain(of.refusal.scope)}`)] : null,
-        h("dl", { class: "facts" }, fact("Source address", of.bind_address), fact("Public address", of.public_address), fact("EHLO", of.ehlo), fact("Reverse DNS", of.reverse === null ? "unknown" : of.reverse ? "confirmed" : "broken"), of.region ? fact("Region", of.region) : null, fact("On the wire", `${exactly(of.in_use)}${of.connections ? ` of ${exactly(of.connections)}` : ""}`), of.cap ? fact("Cap starts anew", exact(of.cap.resets_at)) : null,
+        h("dl", { class: "facts" }, fact("Source address", [of.bind_address, of.second_bind_address].filter(Boolean).join(", ")), fact("Public address", addresses(of)), fact("EHLO", of.ehlo), fact("Reverse DNS", of.reverse === null ? "unknown" : of.reverse ? "confirmed" : "broken"), of.region ? fact("Region", of.region) : null, fact("On the wire", `${exactly(of.in_use)}${of.connections ? ` of ${exactly(of.connections)}` : ""}`), of.cap ? fact("Cap starts anew", exact(of.cap.resets_at)) : null,
           fact("Pools", pools.map((pool, n) => [n ? ", " : "", h("a", { href: `#/pools?filter=${escape(pool.name)}` }, pool.name), h("span", { class: "soft" }, place(pool, of.name))])))),
       h("section", { "aria-labelledby": "sec-routes" }, h("h2", { id: "sec-routes" }, "Receivers"), routes(of, board),
         inForce(orders),

@@ -13,6 +13,11 @@ export function ordersOf(board, name) {
   return board.orders_in_force.filter((order) => order.binding === name);
 }
 
+// The address the world sees, or both.
+export function addresses(binding) {
+  return [binding.public_address, binding.second_public_address].filter(Boolean).join(", ");
+}
+
 export function orderWords(order) {
   switch (order.act) {
     case "drain": return "drained";
@@ -63,7 +68,7 @@ export function card(binding, seat, pool, board, minutes) {
       h("h4", {}, h("a", { href: `#/binding/${escape(binding.name)}` }, binding.name)),
       badge(state),
       h("button", { type: "button", class: "plain act", "aria-label": `Act on ${binding.name}`, "aria-haspopup": "dialog", disabled: !mayAct(), on: { click: () => actOn(binding.name) } }, icon("more"))),
-    h("p", { class: "address" }, h("span", {}, binding.public_address), seat.weight > 1 ? h("span", { class: "soft", title: "Its share relative to the others of the tier" }, `weight ${seat.weight}`) : null, h("span", { class: "soft wires", title: "Attempts on the wire, and how many there may be" }, `${connections} in use`)),
+    h("p", { class: "address" }, h("span", {}, addresses(binding)), seat.weight > 1 ? h("span", { class: "soft", title: "Its share relative to the others of the tier" }, `weight ${seat.weight}`) : null, h("span", { class: "soft wires", title: "Attempts on the wire, and how many there may be" }, `${connections} in use`)),
     stateLine(binding, state),
     binding.health !== "active" && binding.evidence ? h("p", { class: "evidence soft" }, binding.evidence) : null,
     capOf(binding) ? capLine(binding.cap, pool.pace) : null,

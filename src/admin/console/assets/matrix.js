@@ -28,7 +28,7 @@ export function matrix(main, to) {
 
   function rows() {
     const text = filter.text.trim().toLowerCase();
-    const fits = (binding) => (!text || [binding.name, binding.public_address].some((of) => of.toLowerCase().includes(text))) && (!filter.trouble || isTrouble(binding, heaviest(state.board, binding.name)));
+    const fits = (binding) => (!text || [binding.name, binding.public_address, binding.second_public_address ?? ""].some((of) => of.toLowerCase().includes(text))) && (!filter.trouble || isTrouble(binding, heaviest(state.board, binding.name)));
     return state.board.herd.filter(fits);
   }
 

@@ -27,7 +27,7 @@ export function pools(main, to) {
 
   const fits = (binding, pool) => {
     const text = filter.text.trim().toLowerCase();
-    return !text || [pool.name, binding.name, binding.public_address, binding.ehlo].some((of) => of.toLowerCase().includes(text));
+    return !text || [pool.name, binding.name, binding.public_address, binding.second_public_address ?? "", binding.ehlo].some((of) => of.toLowerCase().includes(text));
   };
 
   function draw() {
