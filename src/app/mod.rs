@@ -136,11 +136,13 @@ impl Relay {
         tokio::spawn(Arc::clone(&policies).tend(stopped.clone()));
         tokio::spawn(journal::keep(Arc::clone(&dispatcher), committer.clone(), stopped.clone()));
         let watching = watching::start(&config, &clock, &dispatcher, &stopped)?;
-        let dispatch = tokio::spawn(Arc::clone(&dispatcher).run(stopped.clone()));
-
         let named = Arc::clone(&config);
         let keys = tokio::task::spawn_blocking(move || Keys::load(&named)).await.map_err(|e| other(&e))?;
         let signing = Arc::new(Signing::new(keys.map_err(StartError::Other)?, Arc::clone(&clock)));
+        let hands = Arc::clone(&signing);
+        // Before the first attempt: mail that waited over a restart is signed by us as well.
+        dispatcher.on_change(Arc::new(move |tenant| hands.anew(tenant)));
+        let dispatch = tokio::spawn(Arc::clone(&dispatcher).run(stopped.clone()));
         let reception = Arc::new(Reception::new(Arc::clone(&dispatcher), users, signing));
         let tended = Arc::clone(&reception);
         tokio::spawn(desk::tend(move || tended.desk(), stopped.clone()));

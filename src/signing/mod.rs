@@ -8,8 +8,9 @@
 //! A signature costs a fraction of a millisecond of one core with RSA. So it is made on threads that may be busy, at most
 //! as many at a time as there are cores, and who takes in mail waits for them without holding up others.
 //!
-//! Who converts a message on the way ([`Keys::sign_anew`]) takes our own signatures off and has it signed again.
+//! Who converts a message on the way takes our own signatures off and has it signed again ([`Signing::anew`]).
 
+mod anew;
 pub mod choice;
 pub mod dkim;
 pub mod keygen;
@@ -22,10 +23,12 @@ use bytes::{BufMut, Bytes, BytesMut};
 use parking_lot::RwLock;
 use tokio::sync::Semaphore;
 
+use self::anew::Anew;
 use self::choice::Author;
 use self::keys::Loaded;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::delivery::convert::Resign;
 use crate::message::TenantName;
 use crate::message::header::Headers;
 use crate::telemetry::Metrics;
@@ -101,22 +104,9 @@ impl Keys {
         self.chosen(tenant, message).into_iter().map(sign).collect()
     }
 
-    /// For a message that was changed on the way: the same without the signatures that keys of ours had made, signed anew.
-    /// Those of others stay, and no longer hold.
-    pub fn sign_anew(&self, tenant: &TenantName, message: &[u8]) -> (Bytes, Vec<Signed>) {
-        let mut bare = BytesMut::with_capacity(message.len());
-        let mut kept_from = 0;
-        for field in Headers::of(message).fields().filter(|field| field.is(FIELD)) {
-            if self.keys.iter().any(|key| dkim::is_of(&field.value(), key.rules())) {
-                let range = field.range();
-                bare.put_slice(&message[kept_from..range.start]);
-                kept_from = range.end;
-            }
-        }
-        bare.put_slice(&message[kept_from..]);
-        let bare = bare.freeze();
-        let signed = self.sign(tenant, &bare);
-        (with(&signed, &bare), signed)
+    /// Whether the value of a signature field, unfolded, is of a key of ours.
+    fn made(&self, value: &str) -> bool {
+        self.keys.iter().any(|key| dkim::is_of(value, key.rules()))
     }
 }
 
@@ -162,6 +152,12 @@ impl Signing {
     /// The keys in force.
     pub fn keys(&self) -> Arc<Keys> {
         Arc::clone(&self.keys.read())
+    }
+
+    /// Who signs mail of `tenant` again that has to be changed on the way; `None` where no key is configured.
+    pub fn anew(&self, tenant: &TenantName) -> Option<Arc<dyn Resign>> {
+        let keys = self.keys();
+        (!keys.is_empty()).then(|| Arc::new(Anew::new(keys, tenant.clone())) as Arc<dyn Resign>)
     }
 
     /// The message with its signatures. One that cannot be made is logged and counted, and the mail goes without it: whoever

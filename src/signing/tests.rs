@@ -7,7 +7,8 @@ use mail_auth::{AuthenticatedMessage, DkimResult, MessageAuthenticator};
 
 use super::keygen::{Kind, Made, make};
 use super::*;
-use crate::config::Config;
+use crate::config::{Config, Convert};
+use crate::delivery::convert::seven_bit;
 use crate::demo::zone::Zone;
 
 const MESSAGE: &str = "Received: from x\r\nFrom: \"Ann\" <ann@acme.example>\r\nTo: b@sink.test\r\nSubject:  two\r\n\tlines\r\n\
@@ -104,16 +105,22 @@ async fn every_signature_verifies_and_breaks_with_one_octet() {
 #[tokio::test]
 async fn what_was_converted_is_signed_anew_and_others_signatures_stay() {
     let (_directory, _config, keys, zone) = world().await;
-    let acme = TenantName::new("acme");
-    let others = format!("DKIM-Signature: v=1; d=other.test; s=x;\r\n\tb=abc\r\n{MESSAGE}");
-    let first = Bytes::from(others);
-    let whole = with(&keys.sign(&acme, &first), &first);
-    let changed = String::from_utf8_lossy(&whole).replacen("Hello", "Hallo", 1);
-    let (again, signed) = keys.sign_anew(&acme, changed.as_bytes());
-    assert_eq!(signed.len(), 3);
-    assert_eq!(verified(&zone, &again).await, [true, true, true], "the fourth cannot be read");
-    let text = String::from_utf8_lossy(&again).into_owned();
-    assert_eq!(text.matches(FIELD).count(), 4, "{text}");
+    let (acme, keys) = (TenantName::new("acme"), Arc::new(keys));
+    let eight_bit = MESSAGE.replacen("Hello", "Grüße", 1);
+    for (others, policy) in
+        [("", Convert::Unsigned), ("DKIM-Signature: v=1; d=other.test; s=x;\r\n\tb=abc\r\n", Convert::Always)]
+    {
+        let first = Bytes::from(format!("{others}{eight_bit}"));
+        let whole = with(&keys.sign(&acme, &first), &first);
+        let again = Anew::new(Arc::clone(&keys), acme.clone());
+        let converted = seven_bit(&whole, policy, Some(&again)).expect("converted");
+        assert!(converted.is_ascii());
+        assert_eq!(verified(&zone, &converted).await, [true, true, true], "a fourth cannot be read");
+        let text = String::from_utf8_lossy(&converted).into_owned();
+        assert_eq!(text.matches(FIELD).count(), if others.is_empty() { 3 } else { 4 }, "{text}");
+        let stranger = seven_bit(&whole, Convert::Unsigned, None);
+        assert!(stranger.is_err(), "without our keys all signatures are somebody else's");
+    }
 }
 
 #[tokio::test]

@@ -41,7 +41,7 @@ async fn connector_with(delivery: &Delivery) -> DirectConnector {
         ("six.test", Zone::Has(vec![six])),
     ])
     .await;
-    let dns = Dns { servers: vec![server], timeout: Duration::from_secs(5), max_in_flight: 10 };
+    let dns = Dns { servers: vec![server], timeout: Duration::from_secs(5), max_in_flight: 10, trust_anchor: None };
     let routing = Routing::new(&"relay.test".parse().expect("domain"), delivery, Vec::new(), &[]);
     DirectConnector::new(Arc::new(Resolver::new(&dns, routing).expect("resolver")), delivery)
 }

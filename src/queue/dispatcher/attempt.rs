@@ -90,7 +90,7 @@ impl Dispatcher {
             eight_bit: entry.eight_bit,
             wishes: entry.wishes.clone(),
             messages_per_connection,
-            resign: None,
+            resign: self.resigns(&entry.tenant).filter(|_| entry.eight_bit),
         };
         let report = self.connector.attempt(order).await;
         self.conclude(held, &way, entry, &report).await;

@@ -48,6 +48,7 @@ use super::core::Core;
 use super::fresh::Fresh;
 use crate::clock::{Clock, Now, Wall};
 use crate::config::Config;
+use crate::delivery::convert::Resign;
 use crate::delivery::{Connector, Resolver};
 use crate::feedback::token::Directory;
 use crate::message::{DestinationName, Domain, IdSource, MessageId, TenantName};
@@ -64,6 +65,9 @@ const FRESH_OCTETS: usize = 32 << 20;
 
 /// Is told of each message that is taken in: its tenant and the domain of its sender.
 pub type OnSender = Arc<dyn Fn(&TenantName, &Domain) + Send + Sync>;
+
+/// Who makes the signatures of a tenant's mail again, where it has to be changed on the way; `None` where nobody signs.
+pub type Resigns = Arc<dyn Fn(&TenantName) -> Option<Arc<dyn Resign>> + Send + Sync>;
 
 /// The shell around [`Core`].
 pub struct Dispatcher {
@@ -95,6 +99,7 @@ pub struct Dispatcher {
     set_aside: Mutex<SetAside>,
     on_blame: Mutex<Option<OnBlame>>,
     on_sender: Mutex<Option<OnSender>>,
+    resigns: Mutex<Option<Resigns>>,
     events: Events,
     /// Stranded mail is being read, so that it can be queued again.
     bringing_back: Mutex<Bringing>,
@@ -159,6 +164,7 @@ impl Dispatcher {
             set_aside: Mutex::default(),
             on_blame: Mutex::default(),
             on_sender: Mutex::default(),
+            resigns: Mutex::default(),
             events: Events::default(),
             bringing_back: Mutex::default(),
             history: Mutex::default(),

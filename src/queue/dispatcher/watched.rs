@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use super::super::state::Answered;
 use super::attempt::Way;
-use super::{Dispatcher, OnSender};
+use super::{Dispatcher, OnSender, Resigns};
+use crate::delivery::convert::Resign;
 use crate::delivery::{Answer, Report};
-use crate::message::{BindingName, Entry};
+use crate::message::{BindingName, Entry, TenantName};
 use crate::monitor::spf::Heard;
 use crate::outcome::Disposition;
 use crate::queue::core::reaction::Reaction;
@@ -57,6 +58,16 @@ impl Dispatcher {
     /// Calls `f` with tenant and sender domain of each message that is taken in, but for the null reverse path.
     pub fn on_sender(&self, f: OnSender) {
         *self.on_sender.lock() = Some(f);
+    }
+
+    /// Asks `f` who signs a message again that has to be changed on the way.
+    pub fn on_change(&self, f: Resigns) {
+        *self.resigns.lock() = Some(f);
+    }
+
+    pub(super) fn resigns(&self, tenant: &TenantName) -> Option<Arc<dyn Resign>> {
+        let resigns = self.resigns.lock().clone();
+        resigns.and_then(|resigns| resigns(tenant))
     }
 
     pub(super) fn tell_of_sender(&self, entries: &[Entry]) {
