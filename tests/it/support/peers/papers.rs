@@ -4,9 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
-use rcgen::{
-    BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_RSA_SHA256, RsaKeySize,
-};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use tempfile::TempDir;
 
 /// Files in PEM.
@@ -24,8 +22,7 @@ impl Papers {
         let authority_pem = authority.self_signed(&key).unwrap().pem();
         let issuer = Issuer::new(authority, key);
         let names = ["127.0.0.1", "relay.test", "mx.peer.test", "localhost"].map(String::from);
-        // OpenSMTPD 6.8 cannot use a key of another kind with OpenSSL 3.
-        let leaf_key = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048).unwrap();
+        let leaf_key = KeyPair::generate().unwrap();
         let leaf = CertificateParams::new(names).unwrap().signed_by(&leaf_key, &issuer).unwrap();
 
         let papers = Self(tempfile::tempdir().unwrap());
