@@ -129,7 +129,7 @@ async fn a_lost_connection_tells_where_it_was_lost() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_no_smtp_ends_the_attempt() {
-    for garbage in ["HTTP/1.1 400 Bad Request\r\n", "\0\u{1}\u{2}\n", "220-a\r\n550 b\r\n", "999 x\r\n"] {
+    for garbage in ["HTTP/1.1 400 Bad Request\r\n", "\0\u{1}\u{2}\n", "220-a\r\nb\r\n", "999 x\r\n"] {
         let (result, _) = send(&[("", garbage)], false).await;
         assert_eq!(failure(result), (FailureKind::Protocol, Stage::Banner, false), "{garbage:?}");
     }
