@@ -46,7 +46,7 @@ pub struct Binding {
 }
 
 /// A proxy on the host that has a binding's address (`binding.NAME.via`).
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Via {
     /// SOCKS5 (RFC 1928): it connects from the address that is its own.
     Socks5 {
@@ -88,12 +88,6 @@ impl fmt::Display for Via {
             Host::Name(name) => write!(f, "{kind} {name}:{port}"),
             Host::Address(ip) => write!(f, "{kind} {}", SocketAddr::new(*ip, *port)),
         }
-    }
-}
-
-impl fmt::Debug for Via {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self}")
     }
 }
 

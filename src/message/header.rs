@@ -198,7 +198,8 @@ impl Trace<'_> {
             let _ = write!(line, "\r\n\t(using {tls})");
         }
         let _ = write!(line, "\r\n\tby {} with {} id {}", self.by, self.protocol, self.id);
-        if let Some(recipient) = self.recipient {
+        // RFC 6531 §4.3 lets it stand there; but then the mail needs SMTPUTF8 on all its way, even where it could do without.
+        if let Some(recipient) = self.recipient.filter(|recipient| recipient.is_ascii()) {
             let _ = write!(line, "\r\n\tfor <{recipient}>");
         }
         let _ = write!(line, "; {}\r\n", date(self.at));

@@ -31,7 +31,11 @@ impl Resign for Anew {
             match one.field {
                 Ok(field) => fields.extend_from_slice(field.as_bytes()),
                 Err(error) => {
-                    tracing::error!(key = one.key, error, "a signature could not be made again; the mail goes without it");
+                    tracing::error!(
+                        key = one.key,
+                        error,
+                        "a signature could not be made again; the mail goes without it"
+                    );
                 }
             }
         }

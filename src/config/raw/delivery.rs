@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::config::{Convert, TlsPolicy};
 use crate::config::read::{List, table, words};
+use crate::config::{Convert, TlsPolicy};
 
 words!(Convert { "never" => Convert::Never, "unsigned" => Convert::Unsigned, "always" => Convert::Always });
 

@@ -41,6 +41,7 @@ use super::{Answer, Connector, Order, Report};
 use crate::clock::{Clock, Mono, SystemClock};
 use crate::config::{Config, Delivery};
 use crate::message::{BindingName, DestinationName};
+use crate::outcome::{Failure, FailureKind, Stage};
 
 /// Connections of one attempt that may be lost over what the host offers and cannot bear.
 const LOSSES: usize = 2;
@@ -223,7 +224,24 @@ impl DirectConnector {
         carried
     }
 
-    fn settle(&self, line: Line, order: &mut Order, carried: Carried, reused: bool, started: Mono) -> Report {
+    /// A host that takes mail over TLS only (`530`, RFC 3207 §4) and gets it in the clear because TLS has failed with it lately:
+    /// that fails here, for now, and refuses nobody. The next attempt tries TLS again.
+    fn is_owed_tls(&self, line: &Line, answers: &[Answer]) -> bool {
+        let wants_tls = |answer: &Answer| matches!(answer, Answer::Reply(Stage::Mail, reply) if reply.code == 530);
+        let mut memory = self.memory.lock();
+        let is_owed = memory.has_failed(line.remote, self.clock.now().mono) && answers.iter().any(wants_tls);
+        if is_owed {
+            memory.succeeded(line.remote);
+        }
+        is_owed
+    }
+
+    fn settle(&self, line: Line, order: &mut Order, mut carried: Carried, reused: bool, started: Mono) -> Report {
+        if self.is_owed_tls(&line, &carried.answers) {
+            let detail = format!("{} takes mail over TLS only, and TLS with it fails", line.host);
+            let failure = Failure { kind: FailureKind::Tls, stage: Stage::Tls, detail };
+            carried.answers.iter_mut().for_each(|answer| *answer = Answer::Failure(failure.clone()));
+        }
         let report = Report {
             local: Some(line.local),
             remote: Some(line.remote),

@@ -71,6 +71,22 @@ async fn a_failed_handshake_costs_one_connection_and_no_mail() {
 }
 
 #[tokio::test]
+async fn mail_waits_where_tls_fails_and_nothing_else_is_taken() {
+    let table = [OFFER, ("MAIL", Some("530 5.7.0 Must issue a STARTTLS command first|"))];
+    let sink = Sink::start(script(&table)).await;
+    let connector = connector(&Delivery { keep_idle: Duration::ZERO, ..settings(TlsPolicy::Opportunistic, None) });
+    let plan = plan(&[sink.address]);
+    for attempts in 1..=2 {
+        let report = connector.attempt(order("127.0.0.21", &plan, 1)).await;
+        assert_eq!((codes(&report), sink.commands("STARTTLS")), (vec!["tls tls".to_owned()], attempts));
+    }
+    // Who has never failed is taken at its word.
+    let plain = Sink::start(script(&table[1..])).await;
+    let report = connector.attempt(order("127.0.0.21", &tests::plan(&[plain.address]), 1)).await;
+    assert_eq!(codes(&report), ["mail 530"]);
+}
+
+#[tokio::test]
 async fn a_refused_starttls_is_no_reason_to_hang_up() {
     for (reply, expected, connections) in [("454 4.7.0 not now|", DONE[0], 1), ("421 4.3.2 bye|", "tls 421", 1)] {
         let sink = Sink::start(script(&[OFFER, ("STARTTLS", Some(reply))])).await;
