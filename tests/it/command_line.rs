@@ -408,6 +408,19 @@ fn the_feedback_in_the_readme_is_good() {
     assert_eq!(config.listeners.iter().filter(|listener| listener.trust.is_empty()).count(), 1);
 }
 
+/// The set-up of TLS, logins, signatures and mail over HTTP, laid over the first configuration.
+#[test]
+fn the_doors_in_the_readme_are_good() {
+    let readme = include_str!("../../README.md");
+    let block = |n: usize| readme.split("```toml\n").nth(n).and_then(|rest| rest.split("```").next()).unwrap();
+    // The tenant is written in both; the users' file is what `auth` needs.
+    let before = block(1).split("[tenant.acme]").next().unwrap();
+    let before = before.replacen("[server]\n", "[server]\nusers_file = \"users\"\n", 1);
+    let config = remuda::config::Config::from_toml(&format!("{before}{}", block(3)));
+    let config = config.unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    assert_eq!((config.certificates.len(), config.dkim.len(), config.injection.tokens.len()), (1, 1, 1));
+}
+
 /// What the README shows of `remuda classify` is what it prints.
 #[test]
 fn the_replies_and_the_bounce_in_the_readme_are_read_as_it_says() {
