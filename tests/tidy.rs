@@ -29,6 +29,7 @@ const PURE: &[&str] = &[
     "src/delivery/greeting",
     "src/delivery/happy",
     "src/delivery/learned",
+    "src/delivery/ourselves",
     "src/delivery/plan",
     "src/delivery/policy/ruling",
     "src/delivery/policy/shown",

@@ -141,7 +141,7 @@ impl Relay {
         let signing = Arc::new(Signing::new(keys.map_err(StartError::Other)?, Arc::clone(&clock)));
         let hands = Arc::clone(&signing);
         // Before the first attempt: mail that waited over a restart is signed by us as well.
-        dispatcher.on_change(Arc::new(move |tenant| hands.anew(tenant)));
+        dispatcher.on_change(Arc::new(move |tenant| Some(hands.anew(tenant))));
         let dispatch = tokio::spawn(Arc::clone(&dispatcher).run(stopped.clone()));
         let reception = Arc::new(Reception::new(Arc::clone(&dispatcher), users, signing));
         let tended = Arc::clone(&reception);

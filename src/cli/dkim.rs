@@ -88,15 +88,25 @@ fn make(domain: &Domain, selector: &str, kind: Kind, out: Option<&Path>) -> Resu
         return Err(wrong(error));
     }
     println!("{}", keygen::zone_line(selector, domain.as_str(), &record));
-    // As TOML writes a text.
-    let file = toml::Value::String(path.display().to_string());
-    eprintln!(
-        "\nThe private key is in {}. Publish the record above, paste into the relay's configuration, then remuda reload:\n\n\
-         [dkim.{}]\ndomain = \"{domain}\"\nselector = \"{selector}\"\nkey = {file}\ntenants = [\"TENANT\"]\n",
-        path.display(),
-        selector.replace('.', "-"),
-    );
+    // The configuration would look beside itself, not here.
+    let path = fs::canonicalize(&path).unwrap_or(path);
+    eprintln!("\n{}", advice(domain, selector, &path));
     Ok(())
+}
+
+/// What is left to do, with lines to paste. One domain may have many selectors and one selector many domains, so the name
+/// has both.
+fn advice(domain: &Domain, selector: &str, path: &Path) -> String {
+    let name = format!("{domain}-{selector}").replace('.', "-");
+    let shown = path.display();
+    // As TOML writes a text.
+    let file = toml::Value::String(shown.to_string());
+    format!(
+        "The private key is in {shown}; you alone may read it. Where the relay runs as another user, give it the file\n\
+         (chown remuda, or chown root:remuda and chmod 640), in a directory that it sees: /etc/remuda, not below /home.\n\
+         Publish the record above, paste into the relay's configuration, write your tenant, then remuda reload:\n\n\
+         [dkim.{name}]\ndomain = \"{domain}\"\nselector = \"{selector}\"\nkey = {file}\ntenants = [\"TENANT\"]\n"
+    )
 }
 
 fn sync_beside(path: &Path) -> std::io::Result<()> {

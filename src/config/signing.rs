@@ -23,6 +23,7 @@ pub struct DkimKey {
     pub subdomains: bool,
     /// Names of the header fields that are signed where they are there. `From` always is, once more than it is there.
     pub headers: Vec<String>,
-    /// How long a signature is good (`x=`). Default: for ever.
+    /// How long a signature is good (`x=`), from when the mail is taken in: a day longer than mail may wait, at least.
+    /// Default: for ever.
     pub expire: Option<Duration>,
 }

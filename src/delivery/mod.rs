@@ -19,6 +19,7 @@ pub mod greeting;
 pub mod happy;
 pub mod learned;
 pub mod mx;
+pub mod ourselves;
 pub mod plan;
 pub mod policy;
 pub mod reuse;

@@ -172,6 +172,12 @@ impl Resolver {
         Ok(allowed.into_iter().map(|&ip| SocketAddr::new(ip, host.port)).collect())
     }
 
+    /// The first of these addresses that is our own: mail sent there would come back.
+    pub fn own_of(&self, addresses: &[SocketAddr]) -> Option<SocketAddr> {
+        let routing = self.routing.read();
+        addresses.iter().find(|address| routing.ourselves().is_at(**address)).copied()
+    }
+
     /// TXT records of `name`, the strings of each joined; what is not UTF-8 in them is replaced.
     pub async fn txt(&self, name: &Domain) -> Found<Vec<String>> {
         let read = |record: &Record| match &record.data {

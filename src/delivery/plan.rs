@@ -2,7 +2,8 @@
 //!
 //! `mx` asks the questions; what the answers mean is decided here. Domains are tried in this order: `[[destination_route]]`
 //! in the order of the file, address literals (RFC 5321 §4.1.3), MX records, and where there is none the domain itself
-//! (§5.1). A host that is us, and all hosts that are not better than us, are left out: mail sent there would come back.
+//! (§5.1). A host that is us ([`Ourselves`]), and all hosts that are not better than us, are left out: mail sent there would
+//! come back.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use std::sync::Arc;
 use rand::Rng;
 use rand::seq::SliceRandom;
 
+use super::ourselves::Ourselves;
 use super::site;
 use crate::config::{Delivery, DestinationRoute, DomainPattern, Host, HostPort, Provider};
 use crate::message::{DestinationName, Domain, ProviderName};
@@ -99,7 +101,7 @@ pub enum Found<T> {
 /// The part of the configuration that plans are made from.
 #[derive(Clone, Debug)]
 pub struct Routing {
-    hostname: Domain,
+    ourselves: Ourselves,
     port: u16,
     allow_private: bool,
     providers: Vec<Provider>,
@@ -107,10 +109,10 @@ pub struct Routing {
 }
 
 impl Routing {
-    /// `hostname` is our own name, for finding loops.
+    /// `hostname` is our own name, for finding loops; more of it by [`Routing::being`].
     pub fn new(hostname: &Domain, delivery: &Delivery, providers: Vec<Provider>, routes: &[DestinationRoute]) -> Self {
         let mut this = Self {
-            hostname: hostname.clone(),
+            ourselves: Ourselves::named(hostname),
             port: delivery.port,
             allow_private: delivery.allow_private_mx,
             providers,
@@ -118,6 +120,17 @@ impl Routing {
         };
         this.routes = routes.iter().map(|route| (route.domain.clone(), Arc::new(this.pin(route)))).collect();
         this
+    }
+
+    /// With all by which we know ourselves, not the name alone.
+    #[must_use]
+    pub fn being(self, ourselves: Ourselves) -> Self {
+        Self { ourselves, ..self }
+    }
+
+    /// Who we are.
+    pub fn ourselves(&self) -> &Ourselves {
+        &self.ourselves
     }
 
     /// The plan of the first `[[destination_route]]` that matches.
@@ -151,12 +164,13 @@ impl Routing {
         }
         let all: Vec<&str> = records.iter().map(|record| record.exchange.as_str()).collect();
         let (destination, provider) = self.destination(&all);
-        let ours = records.iter().filter(|record| record.exchange == self.hostname.as_str());
-        if let Some(ours) = ours.map(|record| record.preference).min() {
-            records.retain(|record| record.preference < ours);
-        }
-        if records.is_empty() {
-            return Err(permanent((5, 4, 6), format!("mail for {domain} loops back to {}", self.hostname)));
+        let is_ours =
+            |record: &&MxRecord| record.exchange.parse().is_ok_and(|host: Domain| self.ourselves.is_name(&host));
+        if let Some(ours) = records.iter().filter(is_ours).min_by_key(|record| record.preference).cloned() {
+            records.retain(|record| record.preference < ours.preference);
+            if records.is_empty() {
+                return Err(permanent((5, 4, 6), format!("mail for {domain} loops back to {}", ours.exchange)));
+            }
         }
         records.sort_by(|a, b| (a.preference, &a.exchange).cmp(&(b.preference, &b.exchange)));
         records.dedup_by(|later, first| later.exchange == first.exchange);
@@ -171,8 +185,8 @@ impl Routing {
     /// The plan of a domain without MX records, after asking for its addresses (RFC 5321 §5.1).
     pub fn implicit<T>(&self, domain: &Domain, v4: &Found<T>, v6: &Found<T>) -> Planned {
         match (v4, v6) {
-            (Found::Some(_), _) | (_, Found::Some(_)) if domain == &self.hostname => {
-                Err(permanent((5, 4, 6), format!("mail for {domain} loops back to {}", self.hostname)))
+            (Found::Some(_), _) | (_, Found::Some(_)) if self.ourselves.is_name(domain) => {
+                Err(permanent((5, 4, 6), format!("mail for {domain} loops back to us: it has no MX record")))
             }
             (Found::Some(_), _) | (_, Found::Some(_)) => {
                 let hosts = self.named(domain.as_str()).map(|host| vec![vec![host]]);
@@ -413,6 +427,28 @@ mod tests {
             assert_eq!(code(routing().implicit(&domain("x.org"), &v4, &v6)), outcome);
         }
         assert_eq!(code(routing().implicit(&domain(own), &Found::Some(()), &Found::NoData)), "5.4.6");
+    }
+
+    #[test]
+    fn by_none_of_our_names_are_we_or_worse_hosts_sent_anything() {
+        let config = crate::config::Config::from_toml(
+            "[server]\nhostname = \"relay.example.net\"\nstate_dir = \"/var/lib/remuda\"\n\
+             [[listener]]\naddress = \"127.0.0.1:0\"\ntrust = [\"127.0.0.0/8\"]\n\
+             [binding.a]\nbind_address = \"192.0.2.1\"\nehlo_hostname = \"out7.example.net\"\n\
+             [pool.p]\nactive = [\"a\"]\n[tenant.t]\npools = { default = \"p\" }\n\
+             [[destination_route]]\ndomain = \"ours.test\"\nhosts = [\"out7.example.net\"]\n",
+        )
+        .unwrap_or_else(|error| panic!("{error}"));
+        let routing = Routing::new(&config.server.hostname, &config.delivery, Vec::new(), &config.destination_routes);
+        let routing = routing.being(Ourselves::of(&config));
+        let planned = |records: &[(u16, &str)]| routing.from_mx(&domain("x.org"), mx(records));
+        let (own, best, peer) = ((10, "out7.example.net"), (5, "best.x.org"), (10, "peer.x.org"));
+        let kept = planned(&[(20, "relay.example.net"), own, peer, best, (15, "between.x.org")]).expect("a better one");
+        assert_eq!(groups(&kept), [["best.x.org"]]);
+        assert_eq!(code(planned(&[own, peer, (20, "worse.x.org")])), "5.4.6");
+        assert_eq!(code(routing.implicit(&domain(own.1), &Found::Some(()), &Found::NoData)), "5.4.6");
+        let pinned = routing.pinned(&domain("ours.test")).expect("pinned");
+        assert_eq!(groups(&pinned), [["out7.example.net"]], "the operator's word goes before");
     }
 
     #[test]

@@ -60,12 +60,3 @@ fn fields(rules: &DkimKey, headers: Headers<'_>) -> Vec<String> {
     names.extend(["From".to_owned(), "From".to_owned()]);
     names
 }
-
-/// Whether the value of a signature field is of `key`: same domain, same selector.
-pub(super) fn is_of(value: &str, key: &DkimKey) -> bool {
-    let tag = |name: &str| {
-        let mut tags = value.split(';').filter_map(|tag| tag.split_once('='));
-        tags.find(|(tag, _)| tag.trim() == name).map(|(_, value)| value.trim().to_ascii_lowercase())
-    };
-    tag("d").as_deref() == Some(key.domain.as_str()) && tag("s").as_deref() == Some(key.selector.as_str())
-}

@@ -8,7 +8,9 @@
 //! A signature costs a fraction of a millisecond of one core with RSA. So it is made on threads that may be busy, at most
 //! as many at a time as there are cores, and who takes in mail waits for them without holding up others.
 //!
-//! Who converts a message on the way takes our own signatures off and has it signed again ([`Signing::anew`]).
+//! Who converts a message on the way takes our own signatures off and has it signed again ([`Signing::anew`]), by the keys
+//! that are in force then. So a key may be exchanged while mail waits that it signed: leave its record in the DNS until all
+//! of that mail is gone and judged, which is the lifetime of the queue and some days.
 
 mod anew;
 pub mod choice;
@@ -103,11 +105,6 @@ impl Keys {
         let sign = |key: &Loaded| Signed { key: key.rules().name.clone(), field: dkim::sign(key, message) };
         self.chosen(tenant, message).into_iter().map(sign).collect()
     }
-
-    /// Whether the value of a signature field, unfolded, is of a key of ours.
-    fn made(&self, value: &str) -> bool {
-        self.keys.iter().any(|key| dkim::is_of(value, key.rules()))
-    }
 }
 
 /// The message with its signatures on top, the first key's first. The same octets where there is none.
@@ -154,17 +151,21 @@ impl Signing {
         Arc::clone(&self.keys.read())
     }
 
-    /// Who signs mail of `tenant` again that has to be changed on the way; `None` where no key is configured.
-    pub fn anew(&self, tenant: &TenantName) -> Option<Arc<dyn Resign>> {
-        let keys = self.keys();
-        (!keys.is_empty()).then(|| Arc::new(Anew::new(keys, tenant.clone())) as Arc<dyn Resign>)
+    /// Who signs mail of `tenant` again that has to be changed on the way.
+    pub fn anew(&self, tenant: &TenantName) -> Arc<dyn Resign> {
+        Arc::new(Anew::new(self.keys(), tenant.clone()))
     }
 
     /// The message with its signatures. One that cannot be made is logged and counted, and the mail goes without it: whoever
     /// receives it judges it as mail that is not signed by that domain.
     pub async fn sign(&self, tenant: &TenantName, message: Bytes, metrics: &Metrics) -> Bytes {
         let keys = self.keys();
-        if keys.is_empty() || keys.chosen(tenant, &message).is_empty() {
+        if keys.is_empty() {
+            return message;
+        }
+        let chosen: Vec<String> =
+            keys.chosen(tenant, &message).into_iter().map(|key| key.rules().name.clone()).collect();
+        if chosen.is_empty() {
             return message;
         }
         // Closed never; without a permit it would only be less fair.
@@ -176,8 +177,16 @@ impl Signing {
             let signed = keys.sign(&tenant, &unsigned);
             (with(&signed, &unsigned), signed, clock.now().mono.since(started))
         });
-        let Ok((message, signed, took)) = work.await else { return message };
-        metrics.signing.seconds.observe(took.as_secs_f64());
+        let (message, signed, took) = match work.await {
+            Ok((message, signed, took)) => (message, signed, Some(took)),
+            Err(_) => {
+                let failed = |key| Signed { key, field: Err("the thread that makes it broke off".to_owned()) };
+                (message, chosen.into_iter().map(failed).collect(), None)
+            }
+        };
+        if let Some(took) = took {
+            metrics.signing.seconds.observe(took.as_secs_f64());
+        }
         for Signed { key, field } in &signed {
             let result = if field.is_ok() { "signed" } else { "failed" };
             metrics.signing.signatures.with_label_values(&[key, result]).inc();

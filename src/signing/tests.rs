@@ -8,7 +8,7 @@ use mail_auth::{AuthenticatedMessage, DkimResult, MessageAuthenticator};
 use super::keygen::{Kind, Made, make};
 use super::*;
 use crate::config::{Config, Convert};
-use crate::delivery::convert::seven_bit;
+use crate::delivery::convert::{CannotConvert, seven_bit};
 use crate::demo::zone::Zone;
 
 const MESSAGE: &str = "Received: from x\r\nFrom: \"Ann\" <ann@acme.example>\r\nTo: b@sink.test\r\nSubject:  two\r\n\tlines\r\n\
@@ -110,7 +110,7 @@ async fn what_was_converted_is_signed_anew_and_others_signatures_stay() {
     for (others, policy) in
         [("", Convert::Unsigned), ("DKIM-Signature: v=1; d=other.test; s=x;\r\n\tb=abc\r\n", Convert::Always)]
     {
-        let first = Bytes::from(format!("{others}{eight_bit}"));
+        let first = Bytes::from(eight_bit.replacen("From:", &format!("{others}From:"), 1));
         let whole = with(&keys.sign(&acme, &first), &first);
         let again = Anew::new(Arc::clone(&keys), acme.clone());
         let converted = seven_bit(&whole, policy, Some(&again)).expect("converted");
@@ -118,9 +118,34 @@ async fn what_was_converted_is_signed_anew_and_others_signatures_stay() {
         assert_eq!(verified(&zone, &converted).await, [true, true, true], "a fourth cannot be read");
         let text = String::from_utf8_lossy(&converted).into_owned();
         assert_eq!(text.matches(FIELD).count(), if others.is_empty() { 3 } else { 4 }, "{text}");
-        let stranger = seven_bit(&whole, Convert::Unsigned, None);
-        assert!(stranger.is_err(), "without our keys all signatures are somebody else's");
     }
+}
+
+#[tokio::test]
+async fn mail_whose_key_was_retired_while_it_waited_is_converted_and_not_bounced() {
+    let (_directory, config, keys, zone) = world().await;
+    let (acme, globex) = (TenantName::new("acme"), TenantName::new("globex"));
+    let eight_bit = Bytes::from(MESSAGE.replacen("Hello", "Grüße", 1));
+    let waiting = with(&keys.sign(&acme, &eight_bit), &eight_bit);
+    let signing = Signing::new(keys, Arc::new(crate::clock::SystemClock::default()));
+    let signatures = |converted: &[u8]| String::from_utf8_lossy(converted).matches(FIELD).count();
+    // The key of one domain is left, then none.
+    for (left, held) in [(&["rsa"][..], vec![true]), (&[], vec![])] {
+        let mut after = config.clone();
+        after.dkim.retain(|key| left.contains(&key.name.as_str()));
+        after.tenants.iter_mut().for_each(|tenant| tenant.dkim.clear());
+        signing.replace(Keys::load(&after).expect("keys"));
+        let converted = seven_bit(&waiting, Convert::Unsigned, Some(&*signing.anew(&acme))).expect("converted");
+        assert!(converted.is_ascii() && signatures(&converted) == held.len());
+        assert_eq!(verified(&zone, &converted).await, held);
+    }
+    // Another tenant's mail that acme signed before it came here keeps that signature.
+    signing.replace(Keys::load(&config).expect("keys"));
+    let passed_on = [b"Received: by us\r\n", &waiting[..]].concat();
+    let refused = seven_bit(&passed_on, Convert::Unsigned, Some(&*signing.anew(&globex)));
+    assert_eq!(refused, Err(CannotConvert::Signed));
+    let broken = seven_bit(&passed_on, Convert::Always, Some(&*signing.anew(&globex))).expect("converted");
+    assert_eq!(signatures(&broken), 3);
 }
 
 #[tokio::test]

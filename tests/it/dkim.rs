@@ -25,7 +25,8 @@ fn keygen(directory: &Path, domain: &str, selector: &str, more: &[&str]) -> (Str
     assert_eq!(code, Some(0), "{err}");
     let name = out.split(' ').next().unwrap().trim_end_matches('.').to_owned();
     let record: String = out.split('"').skip(1).step_by(2).collect();
-    assert!(err.contains(&format!("[dkim.{selector}]\ndomain = \"{domain}\"")), "{err}");
+    let table = format!("[dkim.{}-{selector}]\ndomain = \"{domain}\"", domain.replace('.', "-"));
+    assert!(err.contains(&table), "{err}");
     (name, record)
 }
 
@@ -63,12 +64,16 @@ async fn world() -> (tempfile::TempDir, Zone, Sink, Relay) {
 }
 
 async fn send(relay: &Relay, sender: &str, message: &str) {
+    send_to(relay, sender, "user@sink.test", message).await;
+}
+
+async fn send_to(relay: &Relay, sender: &str, recipient: &str, message: &str) {
     let mut client = Talker::at(relay.smtp()).await;
     client.say("EHLO client.test").await;
     for (line, code) in
-        [(&*format!("MAIL FROM:<{sender}>"), "250"), ("RCPT TO:<user@sink.test>", "250"), ("DATA", "354")]
+        [(format!("MAIL FROM:<{sender}>"), "250"), (format!("RCPT TO:<{recipient}>"), "250"), ("DATA".into(), "354")]
     {
-        let reply = client.say(line).await;
+        let reply = client.say(&line).await;
         assert!(reply.starts_with(code), "{line}: {reply}");
     }
     let reply = client.say(&format!("{message}\r\n.")).await;
@@ -177,6 +182,28 @@ async fn keys_are_read_again_at_a_reload_and_a_bad_file_changes_nothing() {
 }
 
 #[test]
+fn what_keygen_prints_can_be_pasted_into_a_configuration_anywhere() {
+    let (here, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut settings = Settings::new().binding("a", 11, "").pool("active = [\"a\"]");
+    for (domain, selector, more) in [
+        ("acme.test", "s1", &[][..]),
+        ("acme.test", "s1.2026", &["--ed25519"]),
+        ("globex.test", "s1", &["--ed25519", "--out", "sub dir/k\"1.pem"]),
+    ] {
+        std::fs::create_dir_all(here.path().join("sub dir")).unwrap();
+        let (code, _, err) = remuda(here.path(), &[&["dkim", "keygen", domain, selector], more].concat());
+        assert_eq!(code, Some(0), "{err}");
+        assert!(err.contains("chown remuda") && err.contains("/etc/remuda"), "{err}");
+        let (_, lines) = err.split_once("\n[dkim.").unwrap();
+        settings = settings.block(format!("[dkim.{}", lines.replace("TENANT", "acme")));
+    }
+    let text = settings.to("127.0.0.1:9".parse().unwrap()).text(elsewhere.path());
+    std::fs::write(elsewhere.path().join("remuda.toml"), text).unwrap();
+    let (code, out, err) = remuda(elsewhere.path(), &["check", "-c", "remuda.toml"]);
+    assert_eq!(code, Some(0), "{out}{err}");
+}
+
+#[test]
 fn a_key_is_made_once_for_its_owner_only_and_its_record_can_be_had_again() {
     use std::os::unix::fs::PermissionsExt;
     let directory = tempfile::tempdir().unwrap();
@@ -223,6 +250,29 @@ for path in sys.argv[2:]:
     print(path.rsplit('/')[-1], [message.verify(idx=n, dnsfunc=txt) for n in range(count)])
 "#;
 
+    /// What `dkimpy` says of the signatures of each message, by the records of the keys in `directory`.
+    fn dkimpy(directory: &Path, messages: &[Vec<u8>]) -> String {
+        let mut records = serde_json::Map::new();
+        for (domain, selector) in [("acme.test", "r1"), ("acme.test", "e1"), ("relay.example", "h1")] {
+            let file = format!("{selector}.{domain}.pem");
+            let (_, out, _) = remuda(directory, &["dkim", "record", domain, selector, &file]);
+            let record: String = out.split('"').skip(1).step_by(2).collect();
+            records.insert(format!("{selector}._domainkey.{domain}"), record.into());
+        }
+        let list = directory.join("records.json");
+        std::fs::write(&list, serde_json::Value::Object(records).to_string()).unwrap();
+        let mut files = Vec::new();
+        for (n, message) in messages.iter().enumerate() {
+            let path = directory.join(format!("{n}.eml"));
+            std::fs::write(&path, message).unwrap();
+            files.push(path);
+        }
+        let done = Command::new("/usr/bin/python3").args(["-c", VERIFY]).arg(&list).args(&files).output().unwrap();
+        let said = String::from_utf8_lossy(&done.stdout).into_owned();
+        assert!(done.status.success(), "{said}{}", String::from_utf8_lossy(&done.stderr));
+        said
+    }
+
     #[tokio::test]
     #[ignore = "needs python3-dkim; tests/run installs it"]
     async fn a_verifier_of_somebody_else_says_the_same() {
@@ -233,25 +283,47 @@ for path in sys.argv[2:]:
             send(&relay, "ann@acme.test", message).await;
         }
         wait_for_messages(&sink, readable.len() as u64).await;
-        let mut records = serde_json::Map::new();
-        for (domain, selector) in [("acme.test", "r1"), ("acme.test", "e1"), ("relay.example", "h1")] {
-            let file = format!("{selector}.{domain}.pem");
-            let (_, out, _) = remuda(directory.path(), &["dkim", "record", domain, selector, &file]);
-            let record: String = out.split('"').skip(1).step_by(2).collect();
-            records.insert(format!("{selector}._domainkey.{domain}"), record.into());
-        }
         drop(zone);
-        let list = directory.path().join("records.json");
-        std::fs::write(&list, serde_json::Value::Object(records).to_string()).unwrap();
-        let mut files = Vec::new();
-        for (n, taken) in sink.log().into_iter().enumerate() {
-            let path = directory.path().join(format!("{n}.eml"));
-            std::fs::write(&path, unstuffed(&taken.body.unwrap())).unwrap();
-            files.push(path);
-        }
-        let done = Command::new("/usr/bin/python3").args(["-c", VERIFY]).arg(&list).args(&files).output().unwrap();
-        let said = String::from_utf8_lossy(&done.stdout).into_owned();
-        assert!(done.status.success(), "{said}{}", String::from_utf8_lossy(&done.stderr));
+        let messages: Vec<Vec<u8>> = sink.log().into_iter().map(|taken| unstuffed(&taken.body.unwrap())).collect();
+        let said = dkimpy(directory.path(), &messages);
         assert_eq!(said.matches("[True, True, True]").count(), readable.len(), "{said}");
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    #[ignore = "needs Postfix, python3-dkim and root; tests/run installs them"]
+    async fn signatures_hold_in_a_mailbox_of_postfix_also_where_mail_was_converted_for_it() {
+        use crate::support::peers::{Papers, Postfix, Receiver, Tls};
+        use crate::support::wait_until;
+
+        let papers = Papers::new();
+        let usual = "To: user@peer.test\r\nDate: Thu, 1 Jan 2026 00:00:00 +0000\r\nMessage-ID: <1@acme.test>\r\n";
+        let letters = [
+            format!("From: Ann <ann@acme.test>\r\n{usual}Subject: dots\r\n\r\nHello\r\n..stuffed\r\n \t \r\n\r\n\r\n"),
+            format!(
+                "From: ann@acme.test\r\n{usual}Subject:  folded\r\n\t\tand \r\n more \r\n\r\n{}\r\n",
+                "x".repeat(900)
+            ),
+            format!(
+                "From: ann@acme.test\r\n{usual}MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n\
+                 Content-Transfer-Encoding: 8bit\r\n\r\nGr\u{fc}\u{df}e\r\n"
+            ),
+        ];
+        for (more, is_converted) in [("", false), ("smtpd_discard_ehlo_keywords = 8bitmime, smtputf8\n", true)] {
+            let (directory, _zone, _sink, mut relay) = world().await;
+            let postfix = Postfix::receiver(Tls::None, &papers, more).await;
+            relay.reload(&settings(directory.path()).to(postfix.addr())).await;
+            for letter in &letters {
+                send_to(&relay, "ann@acme.test", "user@peer.test", letter).await;
+            }
+            let taken = wait_until("Postfix has the letters", async || {
+                let taken = postfix.taken();
+                (taken.len() == letters.len()).then_some(taken)
+            })
+            .await;
+            assert_eq!(taken.iter().all(|taken| taken.octets.is_ascii()), is_converted);
+            let messages: Vec<Vec<u8>> = taken.into_iter().map(|taken| taken.octets).collect();
+            let said = dkimpy(directory.path(), &messages);
+            assert_eq!(said.matches("[True, True, True]").count(), letters.len(), "{more}{said}");
+        }
     }
 }

@@ -100,6 +100,36 @@ async fn a_null_mx_bounces_at_once_without_a_connection() {
 }
 
 #[tokio::test]
+async fn a_host_whose_address_is_ours_gets_nothing_and_neither_does_a_worse_one() {
+    let ((best, worse), zone) = (two_receivers().await, Zone::start(anywhere()).await.unwrap());
+    let port = best.addr().port();
+    for (domain, name, preference, last) in [
+        ("loop.test", "here.loop.test", 10, 1),
+        ("loop.test", "worse.loop.test", 20, 22),
+        ("sink.test", "best.sink.test", 10, 21),
+        ("sink.test", "here.sink.test", 20, 1),
+    ] {
+        zone.mx(domain, preference, name).unwrap();
+        zone.a(name, local(last));
+    }
+    // A second listener, at the port that mail goes to.
+    let listener = format!("[[listener]]\naddress = \"127.0.0.1:{port}\"\ntrust = [\"127.0.0.0/8\"]\n");
+    let relay = Relay::start(&by_dns(&zone, port).block(listener)).await;
+    all_accepted(&relay.load(1).recipients(|_| vec!["user@loop.test".into()]).run().await);
+    wait_until("it waits and says why", async || {
+        let queue = serde_json::Value::Array(relay.queue().await).to_string();
+        let says = format!("here.loop.test is this relay itself (127.0.0.1:{port})");
+        queue.contains(&says).then_some(())
+    })
+    .await;
+    assert_eq!((worse.connections(), relay.queue().await.len()), (0, 1), "and nothing came back to us");
+    // A better host gets its mail.
+    all_accepted(&relay.load(2).run().await);
+    wait_for_messages(&best, 2).await;
+    assert_eq!(worse.connections(), 0);
+}
+
+#[tokio::test]
 async fn an_mx_that_leads_into_our_own_network_is_not_followed() {
     let (sink, zone) = (keeping_sink().await, Zone::start(anywhere()).await.unwrap());
     zone.mx("sink.test", 10, "inside.sink.test").unwrap();

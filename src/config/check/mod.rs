@@ -170,7 +170,7 @@ impl Context<'_> {
         let alerts = self.alerts(file);
         let admin = self.admin(file);
         let injection = self.injection(file);
-        let dkim = self.dkim_keys(file);
+        let dkim = self.dkim_keys(file, &queue);
         let log = self.log(file);
         let classify = self.classify(file);
         let state_dir = server.as_ref().map(|server| server.state_dir.clone()).unwrap_or_default();

@@ -1,22 +1,28 @@
 //! `[dkim.NAME]`, and the tenants that name its keys.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use super::Context;
 use super::context::is_header_name;
 use crate::config::mistake::Place;
 use crate::config::read::{At, Field, List, Map};
-use crate::config::{DkimKey, defaults, raw};
+use crate::config::units::show_duration;
+use crate::config::{DkimKey, Queue, defaults, raw};
 use crate::message::{Domain, TenantName};
 
 /// Signatures of one message at most: receivers look at a few, and each costs.
 const PER_TENANT: usize = 5;
 
+/// How long a signature has to be good after mail has waited as long as it may.
+const AFTER_DELIVERY: Duration = Duration::from_secs(24 * 3600);
+
 /// Fields that a host on the way may change or add, or that are gone when the mail arrives (RFC 6376 §5.4.1).
 const NEVER: [&str; 4] = ["Return-Path", "Received", "DKIM-Signature", "Bcc"];
 
 impl Context<'_> {
-    pub(super) fn dkim_keys(&mut self, file: &raw::File) -> Vec<DkimKey> {
+    /// `queue` says how long signed mail may wait.
+    pub(super) fn dkim_keys(&mut self, file: &raw::File, queue: &Queue) -> Vec<DkimKey> {
         let mut keys = Vec::new();
         let mut selectors: HashMap<(String, String), String> = HashMap::new();
         for (entry, raw) in self.named(&file.dkim) {
@@ -30,6 +36,7 @@ impl Context<'_> {
             let tenants = self.dkim_tenants(&raw.tenants);
             let headers = self.dkim_headers(&raw.headers);
             self.not_instant(&raw.expire);
+            self.check_expire(&raw.expire, queue);
             let (Some(domain), Some(selector), Some(key)) = (domain, selector, self.beside(&raw.key)) else { continue };
             self.check_dkim_name(domain, selector);
             let name = (domain.value.as_str().to_owned(), selector.value.to_ascii_lowercase());
@@ -50,6 +57,20 @@ impl Context<'_> {
         }
         self.check_unused_keys(file, &keys);
         keys
+    }
+
+    /// Mail is signed when it is taken in: what is delivered at the end of its lifetime must be good even then, and for
+    /// whom it is forwarded to or who looks into it later.
+    fn check_expire(&mut self, expire: &Field<Duration>, queue: &Queue) {
+        let waits = queue.lifetime.max(queue.bounce_lifetime);
+        let least = waits.saturating_add(AFTER_DELIVERY);
+        if let Some(at) = expire.given().filter(|at| at.value < least) {
+            let waits = show_duration(waits);
+            let what =
+                format!("mail may wait for {waits}: what comes late would come with a signature that has expired");
+            let hint = format!("write expire = \"{}\" or longer, or take it out", show_duration(least));
+            self.out.warning(&at.place, what, hint);
+        }
     }
 
     /// Both are names in the DNS, and stand in the signature as they are.

@@ -819,6 +819,28 @@ fn warnings_do_not_keep_it_from_loading() {
 }
 
 #[test]
+fn signatures_that_end_while_mail_waits_are_worth_a_warning() {
+    for (queue, expire, remedy) in [
+        ("", "5d", Some("6d")),
+        ("", "143h", Some("6d")),
+        ("", "6d", None),
+        ("", "14d", None),
+        ("lifetime = \"10h\"", "40h", Some("2d")),
+        ("lifetime = \"10h\"\nbounce_lifetime = \"1h\"", "34h", None),
+        ("lifetime = \"1d\"\nbounce_lifetime = \"9d\"", "9d", Some("10d")),
+    ] {
+        let key = "[dkim.k]\ndomain = \"a.example\"\nselector = \"s\"\nkey = \"k\"\ntenants = [\"t\"]\n";
+        let text = format!("{}{key}expire = \"{expire}\"\n[queue]\n{queue}\n", minimal());
+        let loaded = check_text(&text).unwrap_or_else(|error| panic!("{error}"));
+        let said = loaded.warnings.iter().find(|warning| warning.path == "dkim.k.expire").map(ToString::to_string);
+        match (&said, remedy) {
+            (Some(said), Some(remedy)) => assert!(said.contains(&format!("expire = \"{remedy}\"")), "{said}"),
+            (said, remedy) => assert_eq!((said, remedy), (&None, None), "{queue} {expire}"),
+        }
+    }
+}
+
+#[test]
 fn addresses_side_by_side_without_a_sentinel_are_worth_a_warning() {
     let herd = |third: &[u8]| -> String {
         let binding =

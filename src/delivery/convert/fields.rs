@@ -108,16 +108,3 @@ fn write_field(field: &Field<'_>, out: &mut Vec<u8>) -> Result<(), CannotConvert
     out.extend_from_slice(format!("{name}: {}\r\n", encoded_words(&value)).as_bytes());
     Ok(())
 }
-
-/// The message without those fields of this name whose value is to go.
-pub(super) fn without(message: &[u8], name: &str, goes: impl Fn(&str) -> bool) -> Vec<u8> {
-    let header = Headers::of(message);
-    let mut out = Vec::with_capacity(message.len());
-    for field in header.fields() {
-        if !(field.is(name) && goes(&field.value())) {
-            out.extend_from_slice(field.raw());
-        }
-    }
-    out.extend_from_slice(&message[header.size()..]);
-    out
-}

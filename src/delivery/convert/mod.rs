@@ -10,7 +10,11 @@
 //! - kinds of message part that must not be encoded (RFC 2046 §5.2), and headers with octets above 127 outside fields of
 //!   plain text, for which RFC 2047 has no form.
 //!
-//! Our own signatures were made over the old octets: [`Resign`] knows them again and makes new ones.
+//! Our own signatures were made over the old octets: they are taken off, and [`Resign`] makes new ones. They are known by
+//! where they stand: we put them above our trace field, which is the first `Received` of all that is stored, and what came
+//! with the mail stands below it. So it does not matter which keys there are by now, nor whether the program was restarted
+//! in between: mail whose key is gone since loses that signature (to a receiver a broken one is none, RFC 6376 §6.1) and is
+//! not bounced for it; and a signature that came with the mail is never taken off, whoever has the key.
 //!
 //! [`entity`] finds the parts of a message, [`fields`] reads and writes header fields.
 
@@ -24,10 +28,11 @@ use std::fmt;
 use crate::config::Convert;
 use crate::message::header::Headers;
 
+/// Name of the field with a signature (RFC 6376 §3.5).
+const FIELD: &str = "DKIM-Signature";
+
 /// Makes our own DKIM signatures again after the octets under them have changed.
 pub trait Resign: fmt::Debug + Send + Sync {
-    /// Whether a `DKIM-Signature` field with this value, unfolded, is one of ours.
-    fn is_ours(&self, value: &str) -> bool;
     /// Fields to be put before this message, with CRLF line ends. Empty where none can be made.
     fn sign(&self, message: &[u8]) -> Vec<u8>;
 }
@@ -60,16 +65,29 @@ pub fn seven_bit(message: &[u8], policy: Convert, resign: Option<&dyn Resign>) -
     if policy == Convert::Never {
         return Err(CannotConvert::Forbidden);
     }
-    let is_ours = |value: &str| resign.is_some_and(|resign| resign.is_ours(value));
-    let mut signatures = Headers::of(message).all("DKIM-Signature");
-    let is_foreign = signatures.any(|value| !is_ours(&value));
+    let rest = &message[own_signatures(message)..];
+    let is_foreign = Headers::of(rest).count(FIELD) > 0;
     if is_foreign && policy != Convert::Always {
         return Err(CannotConvert::Signed);
     }
-    let has_ours = Headers::of(message).all("DKIM-Signature").any(|value| is_ours(&value));
-    let Some(resign) = resign.filter(|_| has_ours) else { return entity::message(message) };
-    let converted = entity::message(&fields::without(message, "DKIM-Signature", is_ours))?;
+    let converted = entity::message(rest)?;
+    let Some(resign) = resign.filter(|_| rest.len() < message.len()) else { return Ok(converted) };
     let mut signed = resign.sign(&converted);
     signed.extend_from_slice(&converted);
     Ok(signed)
+}
+
+/// Octets of the signatures that we put above our trace field.
+fn own_signatures(message: &[u8]) -> usize {
+    let mut octets = 0;
+    for field in Headers::of(message).fields() {
+        if field.is("Received") {
+            return octets;
+        }
+        if !field.is(FIELD) {
+            break;
+        }
+        octets += field.raw().len();
+    }
+    0
 }

@@ -82,10 +82,6 @@ fn a_subject_beyond_ascii_becomes_encoded_words() {
 struct Ours;
 
 impl Resign for Ours {
-    fn is_ours(&self, value: &str) -> bool {
-        value.contains("d=ours.example")
-    }
-
     fn sign(&self, message: &[u8]) -> Vec<u8> {
         assert!(message.is_ascii());
         b"DKIM-Signature: new; d=ours.example\r\n".to_vec()
@@ -94,20 +90,32 @@ impl Resign for Ours {
 
 #[test]
 fn our_own_signature_is_made_again_and_a_foreign_one_stops_it_or_stays() {
-    let body = "Subject: x\r\n\r\nä\r\n";
-    let ours = format!("DKIM-Signature: old;\r\n d=ours.example\r\n{body}");
-    let both = format!("DKIM-Signature: theirs; d=other.example\r\n{ours}");
+    let stored = "Received: by us\r\nSubject: x\r\n\r\nä\r\n";
+    let ours = format!("DKIM-Signature: old;\r\n d=ours.example\r\nDKIM-signature: old too\r\n{stored}");
+    let theirs = "DKIM-Signature: theirs; d=ours.example\r\n";
+    let both = ours.replace("Subject", &format!("{theirs}Subject"));
     let text = |message: &str, policy| {
         seven_bit(message.as_bytes(), policy, Some(&Ours)).map(|octets| String::from_utf8(octets).expect("ASCII"))
     };
     let signed = text(&ours, Convert::Unsigned).expect("converts");
-    assert!(signed.starts_with("DKIM-Signature: new; d=ours.example\r\nSubject: x\r\n"), "{signed}");
-    assert_eq!(text(&both, Convert::Unsigned), Err(CannotConvert::Signed));
+    let start = "DKIM-Signature: new; d=ours.example\r\nReceived: by us\r\nSubject: x\r\n";
+    assert!(signed.starts_with(start) && !signed.contains("old"), "{signed}");
+    assert_eq!(text(&both, Convert::Unsigned), Err(CannotConvert::Signed), "below our trace field it is not ours");
     let always = text(&both, Convert::Always).expect("converts");
-    let start = "DKIM-Signature: new; d=ours.example\r\nDKIM-Signature: theirs; d=other.example\r\nSubject";
-    assert!(always.starts_with(start), "{always}");
-    assert_eq!(text(body, Convert::Never), Err(CannotConvert::Forbidden));
-    assert!(text(body, Convert::Unsigned).expect("converts").starts_with("Subject"), "nothing was signed");
+    let start = format!("DKIM-Signature: new; d=ours.example\r\nReceived: by us\r\n{theirs}Subject: x\r\n");
+    assert!(always.starts_with(&start) && !always.contains("old"), "{always}");
+    assert_eq!(text(stored, Convert::Never), Err(CannotConvert::Forbidden));
+    assert!(text(stored, Convert::Unsigned).expect("converts").starts_with("Received"), "nothing was signed");
+    for unlike in [format!("{theirs}Subject: x\r\n\r\nä\r\n"), ours.replacen("DKIM", "X: y\r\nDKIM", 1)] {
+        assert_eq!(text(&unlike, Convert::Unsigned), Err(CannotConvert::Signed), "not as we store mail: {unlike}");
+    }
+}
+
+#[test]
+fn without_a_key_our_signature_goes_and_the_mail_is_converted_all_the_same() {
+    let message = "DKIM-Signature: old\r\nReceived: by us\r\nSubject: x\r\n\r\nä\r\n".as_bytes();
+    let converted = seven_bit(message, Convert::Unsigned, None).expect("converts");
+    assert!(converted.is_ascii() && converted.starts_with(b"Received: by us\r\nSubject: x\r\n"));
 }
 
 /// What a reader finds in the parts.

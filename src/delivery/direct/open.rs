@@ -54,6 +54,14 @@ impl DirectConnector {
                     continue;
                 }
             };
+            if !order.plan.pinned
+                && let Some(own) = self.resolver.own_of(&addresses)
+            {
+                // Neither do those that are not preferred to us get it: they would send it here (RFC 5321 §5.1).
+                let route = "a [[destination_route]] says where its mail goes instead";
+                best.weigh(unreached, no_address(format!("{name} is this relay itself ({own}); {route}")));
+                break;
+            }
             let Some(asked) = asked(order, settings, domain.as_ref(), host) else { continue };
             let demand = match self.demands.demand(asked).await {
                 Ok(demand) => demand,

@@ -22,6 +22,7 @@ use super::tenants::TenantPlan;
 use super::{Core, Observed};
 use crate::clock::{Now, Wall};
 use crate::config::Config;
+use crate::delivery::ourselves::Ourselves;
 use crate::message::{BindingName, EntryId, TenantName};
 use crate::reputation::Subject;
 use crate::scheduler::TenantId;
@@ -170,8 +171,8 @@ pub(super) fn is_to_look(waiting: &Waiting, is_regions: bool) -> bool {
 /// Whether mail may go elsewhere than before, or count elsewhere.
 pub fn is_routed_otherwise(before: &Config, config: &Config) -> bool {
     let routing = |config: &Config| {
-        let Config { providers, destination_routes, delivery, dns, server, .. } = config;
-        format!("{providers:?} {destination_routes:?} {delivery:?} {dns:?} {:?}", server.hostname)
+        let Config { providers, destination_routes, delivery, dns, .. } = config;
+        format!("{providers:?} {destination_routes:?} {delivery:?} {dns:?} {:?}", Ourselves::of(config))
     };
     routing(before) != routing(config)
 }

@@ -15,6 +15,7 @@ use super::super::core::{self, Core, WantedBack};
 use super::Dispatcher;
 use super::mark::Marker;
 use crate::config::{Binding, Config};
+use crate::delivery::ourselves::Ourselves;
 use crate::delivery::{Routing, Servers};
 use crate::feedback::keys;
 use crate::feedback::token::Directory;
@@ -299,5 +300,6 @@ impl Dispatcher {
 /// Where mail goes under a configuration.
 pub fn routing(config: &Config) -> Routing {
     let providers = config.providers.clone();
-    Routing::new(&config.server.hostname, &config.delivery, providers, &config.destination_routes)
+    let routing = Routing::new(&config.server.hostname, &config.delivery, providers, &config.destination_routes);
+    routing.being(Ourselves::of(config))
 }
