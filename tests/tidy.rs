@@ -49,6 +49,7 @@ const PURE: &[&str] = &[
     "src/feedback/token",
     "src/feedback/told",
     "src/feedback/whose",
+    "src/ingress/header",
     "src/ingress/http/compose",
     "src/ingress/http/envelope",
     "src/ingress/http/pace",

@@ -19,7 +19,7 @@ use crate::ingress::users::{Users, Verdict};
 use crate::ingress::{
     Accepting, Addressee, Admission, Authenticating, Credentials, Fetching, Intake, Refusal, Room, Transaction,
 };
-use crate::message::Mailbox;
+use crate::message::{Mailbox, TenantName};
 use crate::queue::dispatcher::Dispatcher;
 use crate::signing::Signing;
 use crate::store::SpoolError;
@@ -173,7 +173,7 @@ impl Admission for Reception {
 
 impl Intake for Reception {
     fn accept(&self, transaction: Transaction) -> Accepting<'_> {
-        self.accept_noting(transaction, Box::new(|_| Vec::new()))
+        self.accept_noting(transaction, None, Box::new(|_| Vec::new()))
     }
 
     fn authenticate(&self, credentials: Credentials, client: IpAddr) -> Authenticating<'_> {
@@ -196,7 +196,7 @@ impl Intake for Reception {
 }
 
 impl Injecting for Reception {
-    fn accept_noting(&self, mut transaction: Transaction, note: Note) -> Accepting<'_> {
+    fn accept_noting(&self, mut transaction: Transaction, owner: Option<TenantName>, note: Note) -> Accepting<'_> {
         Box::pin(async move {
             let in_force = self.in_force();
             if transaction.report {
@@ -222,6 +222,12 @@ impl Injecting for Reception {
             }
             let mut prepared = prepare(&transaction, rules, &mut || self.dispatcher.next_id(), now)
                 .map_err(|refusal| self.refused("unassigned", refusal))?;
+            if owner.is_some_and(|owner| prepared.entries.iter().any(|entry| entry.tenant != owner)) {
+                // Who was let in by another configuration than the one in force asks again.
+                return Err(self.refused("unassigned", Refusal::local()));
+            }
+            // It was copied: a large one need not be there twice while it is signed and written.
+            drop(transaction);
             self.sign(&mut prepared).await;
             let id = prepared.message;
             self.dispatcher.accept_with(id, prepared.body, prepared.entries, note(id)).await.map_err(|error| {

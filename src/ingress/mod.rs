@@ -11,8 +11,9 @@
 //! Who may log in, and whether somebody is who they say, is [`users`]' to know; a session asks by [`Intake::authenticate`].
 //!
 //! Protocol parts are pure (`smtp::auth`, `smtp::command`, `smtp::parameters`, `smtp::data`, `smtp::session`, [`proxy`],
-//! [`prepare`]); only `smtp::server` owns sockets and timers. [`tls`] has the certificates and shakes hands.
+//! [`header`], [`prepare`]); only `smtp::server` owns sockets and timers. [`tls`] has the certificates and shakes hands.
 
+pub mod header;
 pub mod http;
 pub mod prepare;
 pub mod proxy;

@@ -4,7 +4,9 @@
 //! out, with them any mark (see [`crate::feedback`]) that is not of our making, and any `Return-Path:`, which is for the
 //! last host to add (RFC 5321 §4.4). Nothing else is touched, since a relay must not alter what may be signed. Only a listener
 //! for submission has missing `Date:` and `Message-ID:` fields added ([`complete`], RFC 6409 §8): its clients are where mail
-//! begins.
+//! begins. So are those that bring mail over HTTP.
+
+use std::fmt::Display;
 
 use bytes::Bytes;
 
@@ -85,15 +87,21 @@ pub fn prepare(
 /// A body with the fields in front that a message must have and this one lacks (RFC 6409 §8, RFC 5322 §3.6); `None` where it has
 /// them. `id` is of no other message of this host.
 pub fn complete(body: &[u8], hostname: &Domain, id: u64, now: Wall) -> Option<Bytes> {
+    let lines = missing(body, hostname, MessageId(id), now);
+    (!lines.is_empty()).then(|| rewrite(body, lines.as_bytes(), &[]))
+}
+
+/// The lines that [`complete`] adds; empty where there is nothing to add. `unique` stands in no other message of this host.
+pub fn missing(body: &[u8], hostname: &Domain, unique: impl Display, now: Wall) -> String {
     let headers = Headers::of(body);
     let mut lines = String::new();
     if headers.count("Date") == 0 {
         lines += &format!("Date: {}\r\n", date(now));
     }
     if headers.count("Message-ID") == 0 {
-        lines += &format!("Message-ID: <{}.{}@{hostname}>\r\n", now.as_millis(), MessageId(id));
+        lines += &format!("Message-ID: <{}.{unique}@{hostname}>\r\n", now.as_millis());
     }
-    (!lines.is_empty()).then(|| rewrite(body, lines.as_bytes(), &[]))
+    lines
 }
 
 #[cfg(test)]

@@ -82,7 +82,8 @@ fn keep_admin(old: &Admin, new: &mut Admin, differs: &mut dyn FnMut(&str, String
     }
 }
 
-/// Where mail comes in over HTTP stays where it is, by TLS or not, and has room for as many. Tokens change at once.
+/// Where mail comes in over HTTP stays where it is, by TLS or not, and has room for as many. Tokens change at once, and the
+/// sizes of messages with the memory there is for them.
 fn keep_injection(old: &Injection, new: &mut Injection, differs: &mut dyn FnMut(&str, String, String) -> bool) {
     let debug = |value: &dyn std::fmt::Debug| format!("{value:?}");
     let is_moved = differs("injection.address", debug(&old.address), debug(&new.address));
@@ -91,12 +92,10 @@ fn keep_injection(old: &Injection, new: &mut Injection, differs: &mut dyn FnMut(
     if stays && differs("injection.tls", debug(&old.tls), debug(&new.tls)) {
         new.tls.clone_from(&old.tls);
     }
-    let sizes =
-        |it: &Injection| format!("{} {} {}", it.max_connections, it.max_connections_per_client, it.max_bytes_in_flight);
-    if differs("injection.max_connections, max_connections_per_client, max_bytes_in_flight", sizes(old), sizes(new)) {
+    let sizes = |it: &Injection| format!("{} {}", it.max_connections, it.max_connections_per_client);
+    if differs("injection.max_connections, max_connections_per_client", sizes(old), sizes(new)) {
         new.max_connections = old.max_connections;
         new.max_connections_per_client = old.max_connections_per_client;
-        new.max_bytes_in_flight = old.max_bytes_in_flight;
     }
 }
 
@@ -190,5 +189,12 @@ mod tests {
         assert_eq!(keys(&wanted), keys(&before), "the keys lie where they lay");
         assert_eq!(wanted.server.shutdown_grace.as_secs(), 9, "the rest changes");
         assert!(keep(&before, &mut before.clone()).is_empty());
+        let mut larger = before.clone();
+        (larger.injection.max_message_bytes, larger.injection.max_bytes_in_flight) = (1 << 30, 4 << 30);
+        larger.injection.max_connections = 7;
+        assert_eq!(keep(&before, &mut larger).len(), 1);
+        let injection = &larger.injection;
+        assert_eq!((injection.max_message_bytes, injection.max_bytes_in_flight), (1 << 30, 4 << 30), "both or none");
+        assert_eq!(injection.max_connections, before.injection.max_connections);
     }
 }

@@ -1,7 +1,8 @@
 //! Who may send.
 //!
 //! As on the operator's side: tokens are 256 random bits of which the configuration holds SHA-256, all are compared in
-//! constant time, and who guesses is slowed. A token is for one tenant; it may be bound to networks and to a rate.
+//! constant time, and who guesses is slowed. A token is for one tenant; it may be bound to networks and to a rate. It is asked
+//! for twice: before the body is read, and before mail is taken in ([`Gate::still`]).
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -29,6 +30,8 @@ pub(super) struct Caller {
     pub(super) token: String,
     /// Whose mail it is.
     pub(super) tenant: TenantName,
+    /// What the configuration holds of it.
+    hash: [u8; 32],
 }
 
 /// Why somebody may not, and what the counter calls it.
@@ -68,18 +71,30 @@ impl Gate {
         let known =
             tokens.iter().fold(None, |found, token| if Digest(token.hash).is(&hash) { Some(token) } else { found });
         let Some(token) = known else { return Err(self.unknown(client, now)) };
-        let at = client.to_canonical();
-        if !token.networks.is_empty() && !token.networks.iter().any(|network| network.contains(&at)) {
-            let words = format!("token {} is not good from {at}", token.name);
-            return turned(Problem::new(StatusCode::FORBIDDEN, words), "network");
-        }
+        is_good_from(token, client)?;
         if let Some(rate) = token.rate_limit
             && let Err(wait) = self.paces.lock().entry(token.name.clone()).or_default().take(rate, now.mono)
         {
             let words = format!("token {} sends faster than its rate_limit", token.name);
             return turned(Problem::too_many(words, seconds(wait)), "rate");
         }
-        Ok(Caller { token: token.name.clone(), tenant: token.tenant.clone() })
+        Ok(Caller { token: token.name.clone(), tenant: token.tenant.clone(), hash: token.hash })
+    }
+
+    /// Whether somebody who was let in still may: a request can take minutes, and the token may be gone by then, replaced,
+    /// or another tenant's.
+    pub(super) fn still(&self, caller: &Caller, client: IpAddr) -> Result<(), Turned> {
+        let tokens = Arc::clone(&self.tokens.read());
+        let token = tokens.iter().find(|token| token.name == caller.token && token.hash == caller.hash);
+        let Some(token) = token else {
+            let problem = Problem::unauthorised("this token was taken away while the request came in");
+            return Err(Turned { problem, result: "token" });
+        };
+        if token.tenant != caller.tenant {
+            let words = format!("token {} became another tenant's while the request came in", token.name);
+            return Err(Turned { problem: Problem::new(StatusCode::FORBIDDEN, words), result: "token" });
+        }
+        is_good_from(token, client)
     }
 
     fn unknown(&self, client: IpAddr, now: Now) -> Turned {
@@ -93,6 +108,15 @@ impl Gate {
         }
         Turned { problem: Problem::unauthorised("nobody is known by this token"), result: "token" }
     }
+}
+
+fn is_good_from(token: &InjectionToken, client: IpAddr) -> Result<(), Turned> {
+    let at = client.to_canonical();
+    if token.networks.is_empty() || token.networks.iter().any(|network| network.contains(&at)) {
+        return Ok(());
+    }
+    let words = format!("token {} is not good from {at}", token.name);
+    Err(Turned { problem: Problem::new(StatusCode::FORBIDDEN, words), result: "network" })
 }
 
 /// Rounded up: who comes back then is heard.

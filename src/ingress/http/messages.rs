@@ -1,7 +1,7 @@
 //! `POST /api/v1/messages`.
 //!
-//! The order of what is asked: who it is, how much there is room for, then the body is read. From there the work goes on in
-//! a task of its own: a client that hangs up in the middle has its mail taken in or not, but nothing is left half done, and
+//! The order of what is asked: who it is, then the body is read as far as there is room for it ([`super::body`]). From there
+//! the work goes on in a task of its own: a client that hangs up in the middle has its mail taken in or not, but nothing is left half done, and
 //! its key stays taken until that is settled.
 
 #![allow(unused_qualifications, reason = "what utoipa makes of params(…) names them whole")]
@@ -10,74 +10,32 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::body::{Body, Bytes, to_bytes};
+use axum::body::{Body, Bytes};
 use axum::extract::{ConnectInfo, Query, RawQuery, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::answer::{Accepted, Verdict};
+use super::body::{self, Form};
 use super::compose::{self, Given, Message};
 use super::envelope::Envelope;
 use super::gate::{Caller, TOKEN, Turned};
 use super::problem::{Problem, reply};
 use super::repeat::{self, Kept};
+use super::room::Share;
 use super::wrong::Wrong;
 use super::{Counter, Rules, text};
 use crate::admin::auth::token;
 use crate::admin::listener::Peer;
+use crate::clock::Wall;
+use crate::ingress::header::look;
+use crate::ingress::prepare::missing;
 use crate::ingress::{Addressee, IngressStats, Refusal, Transaction};
-use crate::message::{ForwardPath, MessageId};
+use crate::message::header::rewrite;
+use crate::message::{ForwardPath, MessageId, Wishes};
 
 /// Says that an answer was given before.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
-
-/// Octets of a description beyond those of the message it makes: names, quotes, what JSON escapes.
-const BESIDE: u64 = 1 << 20;
-
-/// How a message comes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Form {
-    /// As it is to be sent.
-    Whole,
-    /// Described in JSON.
-    Described,
-}
-
-impl Form {
-    fn of(headers: &HeaderMap) -> Option<Self> {
-        let kind = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
-        let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-        match kind.as_str() {
-            "message/rfc822" | "message/global" => Some(Self::Whole),
-            "application/json" => Some(Self::Described),
-            _ => None,
-        }
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Whole => "whole",
-            Self::Described => "described",
-        }
-    }
-
-    /// Octets of a body for a message of at most `message`; base64 makes four of three.
-    fn most(self, message: u64) -> u64 {
-        match self {
-            Self::Whole => message,
-            Self::Described => message / 3 * 4 + BESIDE,
-        }
-    }
-
-    /// Copies of a body that there may be at a time, at most.
-    fn copies(self) -> u64 {
-        match self {
-            Self::Whole => 2,
-            Self::Described => 3,
-        }
-    }
-}
 
 /// Send a message.
 ///
@@ -134,7 +92,7 @@ fn accepted(answer: &Accepted, is_replayed: bool) -> Response {
     response
 }
 
-fn turned(result: &'static str) -> impl Fn(Problem) -> Turned {
+pub(super) fn turned(result: &'static str) -> impl Fn(Problem) -> Turned {
     move |problem| Turned { problem, result }
 }
 
@@ -160,46 +118,11 @@ async fn taken(
     })?;
     counter.intake.ready().map_err(|refusal| turned("busy")(refusal.into()))?;
     let rules = counter.rules();
-    let (body, room) = read(counter, &rules, form, headers, body).await?;
-    let request = Request { caller, peer, form, query, body, key, rules };
+    let (body, room) = body::read(counter, &rules, form, &caller.token, headers, body).await?;
+    let request = Request { caller, peer, form, query, body, key, rules, room };
     let counter = Arc::clone(counter);
-    let work = tokio::spawn(async move {
-        let answer = request.settle(&counter).await;
-        drop(room);
-        answer
-    });
+    let work = tokio::spawn(async move { request.settle(&counter).await });
     work.await.unwrap_or_else(|_| Err(turned("busy")(Refusal::local().into())))
-}
-
-/// The body, within its limit and what room there is.
-async fn read(
-    counter: &Counter,
-    rules: &Rules,
-    form: Form,
-    headers: &HeaderMap,
-    body: Body,
-) -> Result<(Bytes, OwnedSemaphorePermit), Turned> {
-    let most = form.most(rules.max_message_bytes);
-    let too_large = || turned("invalid")(Problem::too_large(rules.max_message_bytes));
-    let said = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    if said.is_some_and(|said| said > most) {
-        return Err(too_large());
-    }
-    // Who does not say how much is coming may send all there may be.
-    let kib = u32::try_from(said.unwrap_or(most).saturating_mul(form.copies()).div_ceil(1024)).unwrap_or(u32::MAX);
-    let room = Arc::clone(&counter.room)
-        .try_acquire_many_owned(kib)
-        .map_err(|_| turned("busy")(Problem::busy("too much mail is coming in at once, try again later")))?;
-    let limit = usize::try_from(most).unwrap_or(usize::MAX);
-    let body = to_bytes(body, limit).await.map_err(|error| {
-        let is_limit = std::error::Error::source(&error).is_some_and(|why| why.to_string().contains("length limit"));
-        if is_limit {
-            too_large()
-        } else {
-            turned("invalid")(Problem::new(StatusCode::BAD_REQUEST, "the body did not come whole"))
-        }
-    })?;
-    Ok((body, room))
 }
 
 /// One request, read.
@@ -211,11 +134,13 @@ struct Request {
     body: Bytes,
     key: Option<String>,
     rules: Arc<Rules>,
+    room: Share,
 }
 
 impl Request {
     /// Has the mail taken in, once.
-    async fn settle(self, counter: &Counter) -> Result<(Accepted, bool), Turned> {
+    async fn settle(mut self, counter: &Counter) -> Result<(Accepted, bool), Turned> {
+        counter.gate.still(&self.caller, self.peer.address.ip())?;
         let Some(key) = &self.key else { return Ok((self.accept(counter, None).await?, false)) };
         let name = repeat::name(&self.caller.token, key);
         let request = repeat::fingerprint(self.form.name(), &self.query, &self.body);
@@ -226,7 +151,7 @@ impl Request {
         };
         let fact = counter.intake.remembered(name.clone()).await.map_err(|refusal| turned("busy")(refusal.into()))?;
         let keep = i64::try_from(self.rules.keep_keys.as_millis()).unwrap_or(i64::MAX);
-        let oldest = crate::clock::Wall::from_millis(counter.clock.now().wall.as_millis().saturating_sub(keep));
+        let oldest = Wall::from_millis(counter.clock.now().wall.as_millis().saturating_sub(keep));
         if let Some(answer) = repeat::judge(fact.as_deref(), &request, oldest).map_err(turned("other_body"))? {
             return Ok((answer, true));
         }
@@ -234,13 +159,18 @@ impl Request {
     }
 
     /// Has it taken in; `keep` is where the answer goes and for which request it is.
-    async fn accept(&self, counter: &Counter, keep: Option<(String, String)>) -> Result<Accepted, Turned> {
+    async fn accept(&mut self, counter: &Counter, keep: Option<(String, String)>) -> Result<Accepted, Turned> {
         let (envelope, body) = self.message(counter).await?;
         if body.len() as u64 > self.rules.max_message_bytes {
             return Err(turned("invalid")(Problem::too_large(self.rules.max_message_bytes)));
         }
+        let told = look(&body, self.rules.max_header_bytes).map_err(|refusal| turned("refused")(refusal.into()))?;
+        body::keep(&mut self.room, &body).await?;
         let (recipients, verdicts) = self.judged(counter, envelope.to)?;
         let octets = body.len() as u64;
+        let eight_bit = !body.is_ascii();
+        let nonce = token::nonce().map_err(|_| turned("busy")(Refusal::local().into()))?;
+        let wishes = Wishes { tls: told.tls, utf8: envelope.wishes.utf8 || told.utf8, ..envelope.wishes };
         let count = recipients.len() as u64;
         let transaction = Transaction {
             listener: usize::MAX,
@@ -251,10 +181,10 @@ impl Request {
             reverse_path: envelope.from,
             recipients,
             report: false,
-            eight_bit: !body.is_ascii(),
-            body: with_stream(&self.rules, envelope.stream.as_deref(), body),
+            eight_bit,
+            body: begun(&self.rules, envelope.stream.as_deref(), body, &nonce, counter.clock.now().wall),
             auth_user: Some(format!("{TOKEN}{}", self.caller.token)),
-            wishes: envelope.wishes,
+            wishes,
             tls: self.peer.is_tls.then(|| "TLS".into()),
         };
         let tenant = self.caller.tenant.to_string();
@@ -268,16 +198,20 @@ impl Request {
             let result = if refusal.code < 500 { "busy" } else { "refused" };
             turned(result)(refusal.into())
         };
-        let id = counter.intake.accept_noting(transaction, note).await.map_err(refused)?;
+        // The last moment: from here on it is judged by what the intake goes by, which is told whose mail it has to be.
+        counter.gate.still(&self.caller, self.peer.address.ip())?;
+        let owner = self.caller.tenant.clone();
+        let id = counter.intake.accept_noting(transaction, Some(owner), note).await.map_err(refused)?;
         IngressStats::add(&counter.stats.messages, 1);
         IngressStats::add(&counter.stats.recipients, count);
         IngressStats::add(&counter.stats.bytes, octets);
         Ok(answer(id))
     }
 
-    /// Envelope and message, as the form says.
-    async fn message(&self, counter: &Counter) -> Result<(Envelope, Bytes), Turned> {
+    /// Envelope and message, as the form says. The body goes into it.
+    async fn message(&mut self, counter: &Counter) -> Result<(Envelope, Bytes), Turned> {
         let most = self.rules.max_recipients;
+        let body = std::mem::take(&mut self.body);
         match self.form {
             Form::Whole => {
                 let uri = Uri::builder().path_and_query(format!("/?{}", self.query)).build().unwrap_or_default();
@@ -285,18 +219,18 @@ impl Request {
                 let unreadable =
                     |_| turned("invalid")(Problem::new(StatusCode::BAD_REQUEST, "the query cannot be read"));
                 let envelope = Envelope::read(&pairs.map_err(unreadable)?, most)?;
-                Ok((envelope, text::read(self.body.clone())?))
+                Ok((envelope, text::read(body)?))
             }
             Form::Described if !self.query.is_empty() => {
                 Err(Wrong::new("query", "with JSON the envelope follows from the body").into())
             }
             Form::Described => {
-                let (body, rules) = (self.body.clone(), Arc::clone(&self.rules));
+                let rules = Arc::clone(&self.rules);
                 let now = counter.clock.now().wall;
                 let nonce = token::nonce().map_err(|_| turned("busy")(Refusal::local().into()))?;
                 // A large one takes a core for a while.
                 let work = tokio::task::spawn_blocking(move || {
-                    let message = compose::read(&body)?;
+                    let message = compose::read(&body, compose::most_values(most))?;
                     drop(body);
                     let envelope = message.envelope(most)?;
                     let given = Given { now, nonce: &nonce, control_headers: &rules.control_headers };
@@ -349,31 +283,17 @@ fn literal(client: SocketAddr) -> String {
     format!("[{tag}{address}]")
 }
 
-/// The stream is named as by SMTP: by a control header, which goes out again.
-fn with_stream(rules: &Rules, stream: Option<&str>, body: Bytes) -> Bytes {
-    let Some(stream) = stream else { return body };
-    Bytes::from([format!("{}: {stream}\r\n", rules.stream_header).as_bytes(), &body[..]].concat())
+/// The message with fields in front: the stream's, which is named as by SMTP, by a control header that goes out again; and
+/// those it must have and lacks, since here is where mail begins (RFC 6409 §8).
+fn begun(rules: &Rules, stream: Option<&str>, body: Bytes, nonce: &str, now: Wall) -> Bytes {
+    let stream = stream.map(|stream| format!("{}: {stream}\r\n", rules.stream_header)).unwrap_or_default();
+    let lines = stream + &missing(&body, &rules.hostname, nonce, now);
+    if lines.is_empty() { body } else { rewrite(&body, lines.as_bytes(), &[]) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_form_is_what_content_type_says_and_nothing_else() {
-        for (kind, form) in [
-            ("application/json", Some(Form::Described)),
-            ("Application/JSON; charset=utf-8", Some(Form::Described)),
-            ("message/rfc822", Some(Form::Whole)),
-            ("text/plain", None),
-            ("application/jsonx", None),
-        ] {
-            let mut headers = HeaderMap::new();
-            headers.insert(header::CONTENT_TYPE, kind.parse().expect("a value"));
-            assert_eq!(Form::of(&headers), form, "{kind}");
-        }
-        assert_eq!(Form::of(&HeaderMap::new()), None);
-    }
 
     #[test]
     fn a_client_is_a_literal_where_smtp_has_a_name() {

@@ -9,6 +9,7 @@
 //! Nothing else is served here, and this is served nowhere else: who may send need not reach what operators see.
 
 mod answer;
+mod body;
 pub mod compose;
 pub mod envelope;
 mod gate;
@@ -17,6 +18,7 @@ mod openapi;
 mod pace;
 mod problem;
 mod repeat;
+mod room;
 mod text;
 pub mod wrong;
 
@@ -31,24 +33,29 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use parking_lot::RwLock;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use utoipa::openapi::OpenApi;
 
 pub use self::gate::TOKEN;
-pub use self::repeat::{KEPT, written_at};
+pub use self::repeat::{Held, KEPT, written_at};
 
+use self::body::Form;
 use self::gate::Gate;
 use self::repeat::UnderWay;
+use self::room::Room;
 use super::{Accepting, IngressStats, Intake, Refusal, Transaction};
 use crate::admin::listener::{self, Door, Limits, Peer};
 use crate::clock::Clock;
 use crate::config::{AdminTls, Config};
-use crate::message::MessageId;
+use crate::message::{Domain, MessageId, TenantName};
 use crate::store::Batch;
 use crate::telemetry::Metrics;
 
 /// From the first octet of a request to the first of its answer: a large message over a thin line.
 const REQUEST: Duration = Duration::from_secs(300);
+
+/// Octets of a header where there is no listener whose limit could hold here: the default of those.
+const MAX_HEADER: u64 = 256 << 10;
 
 /// What is to be stored together with a message, which has its id by then.
 pub type Note = Box<dyn FnOnce(MessageId) -> Batch + Send>;
@@ -58,8 +65,9 @@ pub type Remembering<'a> = Pin<Box<dyn Future<Output = Result<Option<Vec<u8>>, R
 
 /// An [`Intake`] that stores more than the mail.
 pub trait Injecting: Intake {
-    /// As [`Intake::accept`]; what `note` makes is on disk with the mail or not at all.
-    fn accept_noting(&self, transaction: Transaction, note: Note) -> Accepting<'_>;
+    /// As [`Intake::accept`]; what `note` makes is on disk with the mail or not at all. Mail of another tenant than `owner`,
+    /// where one is said, is put off: the configuration changed meanwhile.
+    fn accept_noting(&self, transaction: Transaction, owner: Option<TenantName>, note: Note) -> Accepting<'_>;
 
     /// The fact of this key.
     fn remembered(&self, key: String) -> Remembering<'_>;
@@ -69,8 +77,11 @@ pub trait Injecting: Intake {
 #[derive(Clone, Debug)]
 struct Rules {
     max_message_bytes: u64,
+    max_header_bytes: u64,
     max_recipients: usize,
     keep_keys: Duration,
+    /// Our own, for `Message-ID:`.
+    hostname: Domain,
     stream_header: String,
     /// Names that no field of a message made here may have, see [`compose`].
     control_headers: Vec<String>,
@@ -78,8 +89,12 @@ struct Rules {
 
 impl Rules {
     fn of(config: &Config) -> Self {
+        // As much as any listener takes.
+        let headers = config.listeners.iter().map(|listener| listener.max_header_bytes);
         Self {
             max_message_bytes: config.injection.max_message_bytes,
+            max_header_bytes: headers.max().unwrap_or(MAX_HEADER),
+            hostname: config.server.hostname.clone(),
             max_recipients: config.injection.max_recipients,
             keep_keys: config.injection.keep_keys,
             stream_header: config.assignment.stream_header.clone(),
@@ -97,8 +112,8 @@ pub struct Counter {
     gate: Gate,
     rules: RwLock<Arc<Rules>>,
     under_way: UnderWay,
-    /// KiB that requests may hold.
-    room: Arc<Semaphore>,
+    /// Octets that requests may hold.
+    room: Arc<Room>,
     tls: RwLock<Option<AdminTls>>,
 }
 
@@ -117,7 +132,7 @@ impl Counter {
         metrics: Arc<Metrics>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let room = config.injection.max_bytes_in_flight / 1024;
+        let (octets, largest) = bounds(config);
         Self {
             intake,
             stats,
@@ -126,7 +141,7 @@ impl Counter {
             gate: Gate::new(config),
             rules: RwLock::new(Arc::new(Rules::of(config))),
             under_way: UnderWay::default(),
-            room: Arc::new(Semaphore::new(usize::try_from(room).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS))),
+            room: Arc::new(Room::new(octets, largest)),
             tls: RwLock::new(config.injection.tls.clone()),
         }
     }
@@ -135,8 +150,16 @@ impl Counter {
     /// they began.
     pub fn reconfigure(&self, config: &Config) {
         self.gate.reconfigure(config);
+        let (octets, largest) = bounds(config);
+        self.room.change(octets, largest);
         *self.rules.write() = Arc::new(Rules::of(config));
         self.tls.write().clone_from(&config.injection.tls);
+    }
+
+    /// Keeps requests with the key of this fact (see [`KEPT`]) off while somebody looks at it; `None` where one is being
+    /// worked on.
+    pub fn hold(&self, fact: &str) -> Option<Held> {
+        self.under_way.hold(fact)
     }
 
     fn rules(&self) -> Arc<Rules> {
@@ -146,6 +169,11 @@ impl Counter {
     fn count(&self, result: &str) {
         self.metrics.injection.requests.with_label_values(&[result]).inc();
     }
+}
+
+/// Octets that requests may hold, and of the largest body there may be.
+fn bounds(config: &Config) -> (u64, u64) {
+    (config.injection.max_bytes_in_flight, Form::Described.most(config.injection.max_message_bytes))
 }
 
 /// The document of this interface, as it is served.

@@ -6,7 +6,8 @@
 //! refused is judged again. A key is one token's own. The same key with another request is a mistake of the client (422),
 //! and while the first one is being worked on the second is told so (409).
 //!
-//! Facts older than `injection.keep_keys` no longer count, and are removed now and then (see [`crate::app`]).
+//! Facts older than `injection.keep_keys` no longer count, and are removed now and then (see [`crate::app`]); who removes one
+//! holds its key meanwhile, so that no request writes it anew in between.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -109,7 +110,8 @@ pub(super) struct UnderWay(Arc<Mutex<HashSet<String>>>);
 
 /// The right to work on one; dropping it gives it back.
 #[derive(Debug)]
-pub(super) struct Held {
+#[must_use]
+pub struct Held {
     all: UnderWay,
     name: String,
 }
@@ -119,6 +121,13 @@ impl UnderWay {
     pub(super) fn hold(&self, name: &str) -> Option<Held> {
         let is_new = self.0.lock().insert(name.to_owned());
         is_new.then(|| Held { all: self.clone(), name: name.to_owned() })
+    }
+}
+
+impl Held {
+    /// Name of the fact for the key.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 }
 

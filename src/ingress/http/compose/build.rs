@@ -1,5 +1,7 @@
 //! From words to MIME.
 
+use std::borrow::Cow;
+
 use base64ct::{Base64, Encoding};
 use mail_builder::MessageBuilder;
 use mail_builder::headers::HeaderType;
@@ -171,9 +173,20 @@ fn leaf<'a>(field: &str, media: &'static str, text: &str) -> Result<MimePart<'a>
     if text.contains('\0') {
         return Err(Wrong::new(field, "NUL has no place in a text"));
     }
-    // Whatever ends a line where it was written.
-    let text = text.replace("\r\n", "\n").replace('\r', "\n").replace('\n', "\r\n");
-    Ok(MimePart::new(media, BodyPart::Text(text.into())))
+    Ok(MimePart::new(media, BodyPart::Text(with_crlf(text).into())))
+}
+
+/// With CRLF for whatever ends a line where it was written.
+fn with_crlf(text: &str) -> String {
+    let (mut lines, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some(at) = rest.find(['\r', '\n']) {
+        lines.push_str(&rest[..at]);
+        lines.push_str("\r\n");
+        let end = &rest[at..];
+        rest = end.strip_prefix("\r\n").unwrap_or(&end[1..]);
+    }
+    lines.push_str(rest);
+    lines
 }
 
 fn file<'a>(field: &str, attachment: &Attachment) -> Result<MimePart<'a>, Wrong> {
@@ -194,7 +207,12 @@ fn file<'a>(field: &str, attachment: &Attachment) -> Result<MimePart<'a>, Wrong>
             "mail within mail is not written in base64: send it as application/octet-stream",
         ));
     }
-    let packed: String = attachment.content.chars().filter(|c| !c.is_ascii_whitespace()).collect();
+    let has_space = attachment.content.bytes().any(|octet| octet.is_ascii_whitespace());
+    let packed: Cow<'_, str> = if has_space {
+        attachment.content.split_ascii_whitespace().collect()
+    } else {
+        attachment.content.as_str().into()
+    };
     let content = Base64::decode_vec(&packed)
         .map_err(|_| Wrong::new(of("content"), "is no base64 (RFC 4648 §4, with padding)"))?;
     // Octets as they are, whatever they are said to be: a text with odd line ends comes out as it went in.

@@ -1,12 +1,14 @@
 //! A message described in JSON, and made of that. Pure.
 //!
-//! [`read`] turns the object into a [`Message`] field by field, so that whatever is wrong is said with the name of the field;
+//! [`read`] turns the object, of which there are only so many values, into a [`Message`] field by field, so that whatever is
+//! wrong is said with the name of the field;
 //! [`build`] writes it as MIME with mail-builder, which knows how names, subjects and file names that are not ASCII are
 //! written (RFC 2047, RFC 2231) and where lines are folded. No value can begin another field: control characters are refused
 //! wherever they are no text of a body. Date, Message-ID and boundaries come from outside, so that the same description
 //! makes the same message.
 
 mod build;
+mod plain;
 mod read;
 
 use std::collections::BTreeMap;
@@ -15,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 pub use self::build::{Given, build};
-pub use self::read::read;
+pub use self::read::{most_values, read};
 
 use super::envelope::{Envelope, Said};
 use super::wrong::Wrong;

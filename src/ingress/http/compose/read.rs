@@ -1,10 +1,10 @@
 //! The JSON object, field by field.
 
-use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 
 use super::super::wrong::Wrong;
-use super::{Attachment, Message, Named, Values};
+use super::plain::Plain;
+use super::{Attachment, Message, Named, Parts, Values};
 use crate::config::suggest;
 
 /// All fields there are.
@@ -26,86 +26,151 @@ const FIELDS: [&str; 15] = [
     "notify",
 ];
 
-/// Fields, values and files at most.
+/// Values of a description besides those of its recipients.
 const MOST: usize = 10_000;
 
-/// Reads the body of a request.
+/// Fields by their names.
+type Fields = BTreeMap<String, Plain>;
+
+/// How many values a description with so many recipients may have: each may be an object with two.
+pub fn most_values(recipients: usize) -> usize {
+    recipients.saturating_mul(3).saturating_add(MOST)
+}
+
+/// Reads the body of a request, of at most `values` values ([`most_values`]).
 ///
 /// # Errors
 /// The field that is wrong; `body` where it is no object in JSON at all.
-pub fn read(body: &[u8]) -> Result<Message, Wrong> {
-    let value: Value =
-        serde_json::from_slice(body).map_err(|error| Wrong::new("body", format!("is no JSON: {error}")))?;
-    let Value::Object(mut map) = value else { return Err(Wrong::new("body", "is no object in JSON")) };
-    if let Some(name) = map.keys().find(|name| !FIELDS.contains(&name.as_str())) {
-        let shown: String = name.chars().filter(|c| !c.is_control()).take(64).collect();
+pub fn read(body: &[u8], values: usize) -> Result<Message, Wrong> {
+    let Plain::Object(given) = Plain::read(body, values)? else {
+        return Err(Wrong::new("body", "is no object in JSON"));
+    };
+    if let Some((name, _)) = given.iter().find(|(name, _)| !FIELDS.contains(&name.as_str())) {
+        let shown = shown(name);
         let hint = suggest(&shown, FIELDS.iter().copied());
         let hint = if hint.is_empty() { format!("there are {}", FIELDS.join(", ")) } else { hint };
         return Err(Wrong::new(shown, format!("no such field; {hint}")));
     }
-    let from = one(&mut map, "from", "an address")?;
+    let mut fields = once("", given)?;
+    let from = fields.remove("from").filter(|value| *value != Plain::Nothing);
+    let from = from.ok_or_else(|| Wrong::new("from", "is missing: whose mail it is"))?;
     Ok(Message {
-        from: from.ok_or_else(|| Wrong::new("from", "is missing: whose mail it is"))?,
-        to: addresses(&mut map, "to")?,
-        cc: addresses(&mut map, "cc")?,
-        bcc: addresses(&mut map, "bcc")?,
-        reply_to: addresses(&mut map, "reply_to")?,
-        sender: one(&mut map, "sender", "an address in a text")?,
-        subject: one(&mut map, "subject", "a text")?,
-        text: one(&mut map, "text", "a text")?,
-        html: one(&mut map, "html", "a text")?,
-        headers: headers(&mut map)?,
-        attachments: attachments(&mut map)?,
-        stream: one(&mut map, "stream", "a text")?,
-        envelope_id: one(&mut map, "envelope_id", "a text")?,
-        ret: one(&mut map, "ret", "a text")?,
-        notify: one(&mut map, "notify", "a text")?,
+        from: named("from", from)?,
+        to: addresses(&mut fields, "to")?,
+        cc: addresses(&mut fields, "cc")?,
+        bcc: addresses(&mut fields, "bcc")?,
+        reply_to: addresses(&mut fields, "reply_to")?,
+        sender: text(&mut fields, "sender")?,
+        subject: text(&mut fields, "subject")?,
+        text: text(&mut fields, "text")?,
+        html: text(&mut fields, "html")?,
+        headers: headers(&mut fields)?,
+        attachments: attachments(&mut fields)?,
+        stream: text(&mut fields, "stream")?,
+        envelope_id: text(&mut fields, "envelope_id")?,
+        ret: text(&mut fields, "ret")?,
+        notify: text(&mut fields, "notify")?,
     })
 }
 
-/// A field that may be left out; `null` is the same.
-fn one<T: DeserializeOwned>(map: &mut Map<String, Value>, field: &str, what: &str) -> Result<Option<T>, Wrong> {
-    match map.remove(field) {
-        None | Some(Value::Null) => Ok(None),
-        Some(value) => as_one(field, value, what).map(Some),
+/// A name from outside, short and printable.
+fn shown(name: &str) -> String {
+    name.chars().filter(|c| !c.is_control()).take(64).collect()
+}
+
+/// By name; one that is there twice says two things (RFC 8259 §4).
+fn once(before: &str, given: Vec<(String, Plain)>) -> Result<Fields, Wrong> {
+    let mut fields = Fields::new();
+    for (name, value) in given {
+        if fields.contains_key(&name) {
+            return Err(Wrong::new(format!("{before}{}", shown(&name)), "is given more than once"));
+        }
+        fields.insert(name, value);
+    }
+    Ok(fields)
+}
+
+/// A text that may be left out; `null` is the same.
+fn text(fields: &mut Fields, field: &str) -> Result<Option<String>, Wrong> {
+    match fields.remove(field) {
+        None | Some(Plain::Nothing) => Ok(None),
+        Some(Plain::Text(text)) => Ok(Some(text)),
+        Some(_) => Err(Wrong::new(field, "is not a text")),
     }
 }
 
-fn as_one<T: DeserializeOwned>(field: &str, value: Value, what: &str) -> Result<T, Wrong> {
-    serde_json::from_value(value).map_err(|_| Wrong::new(field, format!("is not {what}")))
+/// The texts of an object that has these names and no others; `null` is none.
+fn parts<const N: usize>(value: Plain, names: [&str; N]) -> Option<[Option<String>; N]> {
+    let Plain::Object(given) = value else { return None };
+    let mut parts = [const { None }; N];
+    for (name, value) in given {
+        let part = &mut parts[names.iter().position(|known| *known == name)?];
+        match value {
+            Plain::Text(text) if part.is_none() => *part = Some(text),
+            Plain::Nothing => {}
+            _ => return None,
+        }
+    }
+    Some(parts)
+}
+
+fn named(field: &str, value: Plain) -> Result<Named, Wrong> {
+    let what = "is not an address: \"ann@example.org\", \"Ann <ann@example.org>\" or { \"address\": …, \"name\": … }";
+    if let Plain::Text(text) = value {
+        return Ok(Named::Text(text));
+    }
+    match parts(value, ["address", "name"]) {
+        Some([Some(address), name]) => Ok(Named::Parts(Parts { address, name })),
+        _ => Err(Wrong::new(field, what)),
+    }
 }
 
 /// A list; where there is only one item it need not be one.
-fn addresses(map: &mut Map<String, Value>, field: &str) -> Result<Vec<Named>, Wrong> {
-    let what = "an address: \"ann@example.org\", \"Ann <ann@example.org>\" or { \"address\": …, \"name\": … }";
-    match map.remove(field) {
-        None | Some(Value::Null) => Ok(Vec::new()),
-        Some(Value::Array(items)) => {
-            items.into_iter().enumerate().map(|(n, item)| as_one(&format!("{field}[{n}]"), item, what)).collect()
+fn addresses(fields: &mut Fields, field: &str) -> Result<Vec<Named>, Wrong> {
+    match fields.remove(field) {
+        None | Some(Plain::Nothing) => Ok(Vec::new()),
+        Some(Plain::List(items)) => {
+            items.into_iter().enumerate().map(|(n, item)| named(&format!("{field}[{n}]"), item)).collect()
         }
-        Some(item) => Ok(vec![as_one(field, item, what)?]),
+        Some(item) => Ok(vec![named(field, item)?]),
     }
 }
 
-fn headers(map: &mut Map<String, Value>) -> Result<std::collections::BTreeMap<String, Values>, Wrong> {
-    let fields: Map<String, Value> = one(map, "headers", "an object of names and values")?.unwrap_or_default();
-    if fields.len() > MOST {
-        return Err(Wrong::new("headers", format!("more than {MOST} names")));
-    }
-    let value = |(name, value): (String, Value)| {
-        let shown: String = name.chars().filter(|c| !c.is_control()).take(64).collect();
-        let values: Values = as_one(&format!("headers.{shown}"), value, "a text or a list of texts")?;
+fn headers(fields: &mut Fields) -> Result<BTreeMap<String, Values>, Wrong> {
+    let given = match fields.remove("headers") {
+        None | Some(Plain::Nothing) => return Ok(BTreeMap::new()),
+        Some(Plain::Object(given)) => once("headers.", given)?,
+        Some(_) => return Err(Wrong::new("headers", "is not an object of names and values")),
+    };
+    let each = |(name, value): (String, Plain)| {
+        let values = values(value)
+            .ok_or_else(|| Wrong::new(format!("headers.{}", shown(&name)), "is not a text or a list of texts"))?;
         Ok((name, values))
     };
-    fields.into_iter().map(value).collect()
+    given.into_iter().map(each).collect()
 }
 
-fn attachments(map: &mut Map<String, Value>) -> Result<Vec<Attachment>, Wrong> {
-    const WHAT: &str = "an object with name, type and content (and id, where the HTML shows it)";
-    let items: Vec<Value> = one(map, "attachments", "a list")?.unwrap_or_default();
-    if items.len() > MOST {
-        return Err(Wrong::new("attachments", format!("more than {MOST}")));
+fn values(value: Plain) -> Option<Values> {
+    let text = |value| match value {
+        Plain::Text(text) => Some(text),
+        _ => None,
+    };
+    match value {
+        Plain::List(items) => items.into_iter().map(text).collect::<Option<_>>().map(Values::Several),
+        one => text(one).map(Values::One),
     }
-    let item = |(n, item)| as_one(&format!("attachments[{n}]"), item, WHAT);
-    items.into_iter().enumerate().map(item).collect()
+}
+
+fn attachments(fields: &mut Fields) -> Result<Vec<Attachment>, Wrong> {
+    const WHAT: &str = "is not an object with name, type and content (and id, where the HTML shows it)";
+    let items = match fields.remove("attachments") {
+        None | Some(Plain::Nothing) => return Ok(Vec::new()),
+        Some(Plain::List(items)) => items,
+        Some(_) => return Err(Wrong::new("attachments", "is not a list")),
+    };
+    let each = |(n, item): (usize, Plain)| match parts(item, ["name", "type", "content", "id"]) {
+        Some([Some(name), Some(media), Some(content), id]) => Ok(Attachment { name, media, content, id }),
+        _ => Err(Wrong::new(format!("attachments[{n}]"), WHAT)),
+    };
+    items.into_iter().enumerate().map(each).collect()
 }

@@ -12,7 +12,7 @@ fn given(control: &[String]) -> Given<'_> {
 
 fn made(value: Value) -> Result<(Envelope, String), Wrong> {
     let control = ["X-Remuda-Tenant".to_owned(), "X-Remuda-Stream".to_owned()];
-    let message = read(value.to_string().as_bytes())?;
+    let message = read(value.to_string().as_bytes(), 200)?;
     let envelope = message.envelope(100)?;
     let octets = build(&message, given(&control))?;
     Ok((envelope, String::from_utf8(octets).expect("UTF-8")))
@@ -140,6 +140,8 @@ fn a_slip_is_named_with_its_place() {
         (with("reply_to", json!("nobody")), "reply_to[0]"),
         (with("sbject", json!("x")), "sbject"),
         (with("text", json!(7)), "text"),
+        (with("cc", json!(vec![0; 200])), "body"),
+        (with("attachments", json!([{ "name": ["x"] }])), "body"),
         (with("text", json!("a\u{0}")), "text"),
         (with("attachments", json!([{ "name": "x" }])), "attachments[0]"),
         (with("headers", json!({ "X-A": 7 })), "headers.X-A"),
@@ -148,5 +150,12 @@ fn a_slip_is_named_with_its_place() {
     }
     let hint = made(with("sbject", json!("x"))).expect_err("wrong").detail;
     assert!(hint.contains("did you mean \"subject\""), "{hint}");
-    assert_eq!(read(b"{").expect_err("half").field, "body");
+    assert_eq!(read(b"{", 200).expect_err("half").field, "body");
+    for (twice, field) in [
+        (r#"{"to":"a@x.test","to":"b@x.test"}"#, "to"),
+        (r#"{"from":"a@x.test","headers":{"X-A":"b","X-A":"c"}}"#, "headers.X-A"),
+        (r#"{"from":{"address":"a@x.test","address":"b@x.test"}}"#, "from"),
+    ] {
+        assert_eq!(read(twice.as_bytes(), 200).expect_err("twice").field, field, "{twice}");
+    }
 }

@@ -12,14 +12,11 @@ use super::envelope::Envelope;
 use super::held::Held;
 use super::hello::Helo;
 use super::{Effect, Phase, Session};
+use crate::ingress::header::look;
 use crate::ingress::smtp::data::DataReader;
 use crate::ingress::{Admission, Refusal, Share, Transaction};
 use crate::message::MessageId;
-use crate::message::header::Headers;
 use crate::message::wishes::TlsWish;
-
-/// `Received:` lines above which a message is taken for one that goes in circles (RFC 5321 §6.3: at least 100).
-pub const MAX_HOPS: usize = 100;
 
 impl Session {
     /// DATA. `more_input`: something came behind it, which the `354` should have been waited for.
@@ -134,16 +131,7 @@ impl Session {
 
     /// Looks at the header: whether it is one to take, and what it says of TLS (RFC 8689 §5).
     fn header(&self, body: &[u8]) -> Result<TlsWish, Refusal> {
-        let headers = Headers::of(body);
-        let limit = self.terms.listener.max_header_bytes;
-        if headers.size() as u64 > limit {
-            return Err(Refusal::new(552, 3, 4, format!("header is larger than the limit of {limit} octets")));
-        }
-        if headers.count("Received") > MAX_HOPS {
-            return Err(Refusal::new(554, 4, 6, format!("more than {MAX_HOPS} Received lines: mail loop")));
-        }
-        let may_do_without = headers.first("TLS-Required").is_some_and(|value| value.eq_ignore_ascii_case("no"));
-        Ok(if may_do_without { TlsWish::Dispensable } else { TlsWish::None })
+        look(body, self.terms.listener.max_header_bytes).map(|told| told.tls)
     }
 
     /// The shell's answer to [`Effect::Deliver`]. Call [`Session::advance`] afterwards: there may be more input.

@@ -56,7 +56,7 @@ use crate::config::Listener;
 use crate::ingress::{Admission, Credentials, Refusal, Secret, Transaction};
 use crate::message::Domain;
 
-pub use self::content::MAX_HOPS;
+pub use crate::ingress::header::MAX_HOPS;
 
 /// What holds for all sessions of a listener.
 #[derive(Clone, Debug)]
