@@ -4,7 +4,7 @@
 //! it, too. Whoever steals them cannot log in with them, but can try passwords at the cost of [`ITERATIONS`] each,
 //! which is less than argon2 takes: passwords that a program has chosen are out of reach either way.
 //!
-//! It stands in the file of users behind the argon2 hash, as `SCRAM-SHA-256$100000:salt$StoredKey:ServerKey` in base64, the
+//! It stands in the file of users behind the argon2 hash, as `SCRAM-SHA-256$65536:salt$StoredKey:ServerKey` in base64, the
 //! form that other programs have, too. Of passwords that are not plain ASCII there is none: these would have
 //! to be prepared as RFC 4013 says, and what two programs prepare differently fits nowhere.
 
@@ -16,8 +16,9 @@ use base64ct::{Base64, Encoding};
 
 /// The prefix of the text, and the name of the mechanism.
 pub const NAME: &str = "SCRAM-SHA-256";
-/// Passes of new verifiers (RFC 7677 §4: at least 4096). A client takes them at each login.
-pub const ITERATIONS: u32 = 100_000;
+/// Passes of new verifiers (RFC 7677 §4: at least 4096). A client takes them at each login, and the clients made of Cyrus
+/// SASL, such as Postfix, refuse to take more.
+pub const ITERATIONS: u32 = 65_536;
 /// Passes of those that are read.
 const ITERATIONS_ALLOWED: std::ops::RangeInclusive<u32> = 4096..=10_000_000;
 /// Octets of a hash.

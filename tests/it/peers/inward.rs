@@ -4,15 +4,17 @@
 //! and send it on, the way a mail server uses a smarthost. What came is looked at behind us, at an aiosmtpd that is
 //! offered everything.
 
-use super::{What, arrived, protocol, settings};
+use std::sync::Mutex;
+
+use super::{What, arrived, once_each, protocol, settings};
 use crate::support::peers::wire::{How, Wire};
 use crate::support::peers::{
     Door, Exim, Letter, Login, OpenSmtpd, PASSWORD, Papers, Postfix, Python, Receiver, Tls, USER, send_by_smtplib,
     send_by_swaks,
 };
-use crate::support::{Relay, Users, quoted};
+use crate::support::{Relay, Users, number, quoted, wait_until};
 
-use What::{Dsn, EightBit, Large, Many, Plain, Utf8};
+use What::{Dsn, EightBit, Large, Many, Plain, Utf8, Wishes};
 
 /// One way in.
 struct Row {
@@ -28,7 +30,7 @@ const fn row(tls: Tls, login: Login, pipelining: bool, bdat: bool, letters: &'st
 }
 
 const PYTHON: &[Row] = &[
-    row(Tls::None, Login::None, false, false, &[Plain, EightBit, Large, Many, Utf8, Dsn]),
+    row(Tls::None, Login::None, false, false, &[Plain, EightBit, Large, Many, Utf8, Dsn, Wishes]),
     row(Tls::None, Login::None, true, false, &[Plain, EightBit, Many]),
     row(Tls::None, Login::None, false, true, &[Plain, EightBit, Large, Utf8]),
     row(Tls::None, Login::None, true, true, &[Plain, Many]),
@@ -49,17 +51,18 @@ const SWAKS: &[Row] = &[
 
 /// It sends no BDAT.
 const POSTFIX: &[Row] = &[
-    row(Tls::None, Login::None, true, false, &[Plain, EightBit, Large, Many, Utf8, Dsn]),
+    row(Tls::None, Login::None, true, false, &[Plain, EightBit, Large, Many, Utf8, Dsn, Wishes]),
     row(Tls::None, Login::None, false, false, &[Plain, Many]),
-    row(Tls::Required, Login::Plain, true, false, &[Plain, EightBit, Dsn]),
+    row(Tls::Required, Login::Plain, true, false, &[Plain, EightBit, Large, Utf8, Dsn]),
+    row(Tls::Required, Login::Scram, true, false, &[Plain]),
     row(Tls::Offered, Login::Login, true, false, &[Plain]),
     row(Tls::Implicit, Login::Plain, true, false, &[Plain]),
 ];
 
 const EXIM: &[Row] = &[
-    row(Tls::None, Login::None, true, true, &[Plain, EightBit, Large, Many, Utf8, Dsn]),
+    row(Tls::None, Login::None, true, true, &[Plain, EightBit, Large, Many, Utf8, Dsn, Wishes]),
     row(Tls::None, Login::None, false, false, &[Plain, Many]),
-    row(Tls::Required, Login::Plain, true, true, &[Plain, EightBit]),
+    row(Tls::Required, Login::Plain, true, true, &[Plain, EightBit, Large, Utf8]),
     row(Tls::Implicit, Login::Login, true, false, &[Plain]),
 ];
 
@@ -76,6 +79,8 @@ struct Stage {
     receiver: Python,
     relay: Relay,
     papers: Papers,
+    /// What has come: its letter and the number of its recipients.
+    came: Mutex<Vec<(String, usize)>>,
     _users: Users,
 }
 
@@ -104,7 +109,7 @@ impl Stage {
             )
             .to(receiver.addr());
         let relay = Relay::start(&settings).await;
-        Self { receiver, relay, papers, _users: users }
+        Self { receiver, relay, papers, came: Mutex::default(), _users: users }
     }
 
     fn door(&self, row: &Row) -> Door<'_> {
@@ -114,7 +119,8 @@ impl Stage {
             Tls::Implicit => 2,
         };
         let (tls, login, pipelining, bdat) = (row.tls, row.login, row.pipelining, row.bdat);
-        Door { to: self.relay.listener(listener), tls, login, pipelining, bdat, papers: &self.papers }
+        let to = self.relay.listener(listener);
+        Door { to, tls, login, password: PASSWORD, pipelining, bdat, papers: &self.papers }
     }
 
     /// All came, as they were, by the protocol that the trace field names.
@@ -135,7 +141,15 @@ impl Stage {
                     }
                 }
             }
+            self.came.lock().unwrap().push((id.clone(), letter.to.len()));
         }
+    }
+
+    /// Nothing is left to come, and nothing came twice.
+    async fn once_each(&self) {
+        self.relay.wait_until_empty().await;
+        let came = self.came.lock().unwrap();
+        once_each(&self.receiver, came.iter().map(|(id, recipients)| (&**id, *recipients)));
     }
 }
 
@@ -166,6 +180,7 @@ async fn smtplib_sends_by_every_door() {
         }
         stage.all_came(row, &letters).await;
     }
+    stage.once_each().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -180,6 +195,7 @@ async fn swaks_sends_by_every_door() {
         }
         stage.all_came(row, &letters).await;
     }
+    stage.once_each().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -207,6 +223,36 @@ async fn swaks_speaks_for_another_client_by_proxy_and_xclient() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs Postfix, libsasl2-modules, swaks, python3-aiosmtpd and root; tests/run installs them"]
+async fn a_wrong_password_is_refused_and_the_right_one_is_taken_after_a_pause() {
+    let stage = Stage::set().await;
+    let by = |login, id: &str| (row(Tls::Required, login, true, false, &[Plain]), Letter::plain(id));
+    let wrong = |row: &Row| Door { password: "another password", ..stage.door(row) };
+    // Who was refused just now has to wait, and is told so.
+    let refused = |said: &str| said.contains("535 5.7.8") || said.contains("454 4.7.0");
+
+    let (row, letter) = by(Login::Plain, "wrong-smtplib");
+    let said = send_by_smtplib(&wrong(&row), &letter).expect_err("refused");
+    assert!(said.contains("535 5.7.8"), "{said}");
+    let (row, letter) = by(Login::Login, "wrong-swaks");
+    let said = send_by_swaks(&wrong(&row), &letter, &[]).expect_err("refused");
+    assert!(refused(&said), "{said}");
+    let (row, letter) = by(Login::Scram, "wrong-postfix");
+    let postfix = Postfix::through(&wrong(&row)).await;
+    Wire::at(postfix.addr()).await.send(&letter, How::Data).await.unwrap();
+    wait_until("Postfix is refused", async || {
+        postfix.log().lines().any(|line| line.contains("SASL authentication failed") && refused(line)).then_some(())
+    })
+    .await;
+
+    let (row, letter) = by(Login::Plain, "right");
+    wait_until("the end of the pause", async || send_by_smtplib(&stage.door(&row), &letter).ok()).await;
+    stage.all_came(&row, &[(Plain, "right".into(), letter)]).await;
+    stage.once_each().await;
+    assert_eq!(number(&stage.relay.status().await, "/counts/delivered"), 1, "nothing of the others");
+}
+
 /// A mail server takes each letter from the wire, and has us send it.
 async fn through_a_server(stage: &Stage, server: std::net::SocketAddr, row: &Row, letters: &[(What, String, Letter)]) {
     for (_, id, letter) in letters {
@@ -224,6 +270,7 @@ async fn postfix_sends_by_every_door() {
         let postfix = Postfix::through(&stage.door(row)).await;
         through_a_server(&stage, postfix.addr(), row, &letters("postfix", number, row)).await;
     }
+    stage.once_each().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -234,6 +281,7 @@ async fn exim_sends_by_every_door() {
         let exim = Exim::through(&stage.door(row)).await;
         through_a_server(&stage, exim.addr(), row, &letters("exim", number, row)).await;
     }
+    stage.once_each().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -247,4 +295,5 @@ async fn opensmtpd_sends_by_every_door() {
         let opensmtpd = OpenSmtpd::through(&stage.door(row)).await;
         through_a_server(&stage, opensmtpd.addr(), row, &letters("opensmtpd", number, row)).await;
     }
+    stage.once_each().await;
 }

@@ -5,8 +5,9 @@
 //! the corpus of `tests/it/corpus`, octet for octet. [`checklist`]: the tests that docs/smtp.md names exist.
 //!
 //! The first two are tables: a row is who, over which TLS, with which login, how, and which letters. A letter is found
-//! again by its header field; that it came once for each recipient, with its envelope, its parameters and its octets, is
-//! looked at in one place ([`arrived`]) for all of them.
+//! again by its header field; that it came for each recipient, with its envelope, its parameters and its octets, is looked
+//! at in one place ([`arrived`]) for all of them. That it came only once is looked at ([`once_each`]) when nothing is left
+//! in the queue.
 
 mod checklist;
 mod inward;
@@ -14,7 +15,7 @@ mod octets;
 mod outward;
 mod trouble;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::support::peers::{Letter, Login, Parts, Receiver, Taken, Tls, bare};
 use crate::support::{Settings, wait_until};
@@ -28,6 +29,7 @@ enum What {
     Large,
     Many,
     Dsn,
+    Wishes,
 }
 
 impl What {
@@ -39,6 +41,7 @@ impl What {
             Self::Large => Letter::large(id),
             Self::Many => Letter::many(id),
             Self::Dsn => Letter::dsn(id),
+            Self::Wishes => Letter::wishes(id),
         }
     }
 }
@@ -77,6 +80,18 @@ async fn arrived(receiver: &dyn Receiver, id: &str, letter: &Letter) -> Vec<(Tak
             (taken, parts)
         })
         .collect()
+}
+
+/// Fails unless the letters, each with its number of recipients, are there once for each recipient: for when nothing is
+/// left to come.
+fn once_each<'a>(receiver: &dyn Receiver, letters: impl IntoIterator<Item = (&'a str, usize)>) {
+    let mut came = BTreeMap::new();
+    for taken in receiver.taken() {
+        *came.entry(taken.id()).or_insert(0) += taken.to.len();
+    }
+    for (id, recipients) in letters {
+        assert_eq!(came.get(id), Some(&recipients), "{id} at {}: once for each", receiver.name());
+    }
 }
 
 /// As much as a person wants to read.

@@ -1,11 +1,11 @@
 //! Programs that others wrote take our mail.
 
-use super::{What, arrived, settings};
+use super::{What, arrived, once_each, settings};
 use crate::support::peers::wire::{How, Wire};
 use crate::support::peers::{Exim, Letter, OpenSmtpd, Papers, Postfix, Python, Receiver, Tls};
 use crate::support::{Relay, wait_until};
 
-use What::{Dsn, EightBit, Large, Many, Plain, Utf8};
+use What::{Dsn, EightBit, Large, Many, Plain, Utf8, Wishes};
 
 /// The letters that every receiver takes as they are.
 const ANY: &[What] = &[Plain, EightBit, Large, Many];
@@ -26,6 +26,7 @@ async fn takes(receiver: &dyn Receiver, tls: Tls, letters: &[What]) -> Relay {
         }
     }
     relay.wait_until_empty().await;
+    once_each(receiver, letters.iter().map(|(id, letter)| (&**id, letter.to.len())));
     relay
 }
 
@@ -60,11 +61,11 @@ async fn aiosmtpd_takes_our_mail() {
 async fn postfix_takes_our_mail() {
     let papers = Papers::new();
     let postfix = Postfix::receiver(Tls::None, &papers, "").await;
-    takes(&postfix, Tls::None, &[Plain, EightBit, Large, Many, Utf8, Dsn]).await;
+    takes(&postfix, Tls::None, &[Plain, EightBit, Large, Many, Utf8, Dsn, Wishes]).await;
     reports_success(&postfix).await;
     let less = "smtpd_discard_ehlo_keywords = pipelining, chunking, dsn\n";
     takes(&Postfix::receiver(Tls::None, &papers, less).await, Tls::None, &[Plain, EightBit, Many]).await;
-    takes(&Postfix::receiver(Tls::Required, &papers, "").await, Tls::Required, &[Plain, EightBit]).await;
+    takes(&Postfix::receiver(Tls::Required, &papers, "").await, Tls::Required, &[Plain, EightBit, Large, Utf8]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -72,10 +73,10 @@ async fn postfix_takes_our_mail() {
 async fn exim_takes_our_mail() {
     let papers = Papers::new();
     let exim = Exim::receiver(Tls::None, true, &papers).await;
-    takes(&exim, Tls::None, &[Plain, EightBit, Large, Many, Utf8, Dsn]).await;
+    takes(&exim, Tls::None, &[Plain, EightBit, Large, Many, Utf8, Dsn, Wishes]).await;
     reports_success(&exim).await;
     takes(&Exim::receiver(Tls::None, false, &papers).await, Tls::None, &[Plain, EightBit, Many]).await;
-    takes(&Exim::receiver(Tls::Required, true, &papers).await, Tls::Required, &[Plain, EightBit]).await;
+    takes(&Exim::receiver(Tls::Required, true, &papers).await, Tls::Required, &[Plain, EightBit, Large, Utf8]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -111,6 +112,47 @@ async fn reports_success(receiver: &dyn Receiver) {
 async fn with_reports(receiver: &Python, reports: &Python) -> Relay {
     let route = format!("[[destination_route]]\ndomain = \"peer.test\"\nhosts = [\"{}\"]\n", receiver.addr());
     Relay::start(&settings().block(route).to(reports.addr())).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs python3-aiosmtpd; tests/run installs it"]
+async fn what_goes_to_a_host_without_dsn_is_reported_as_relayed_to_who_asked() {
+    let papers = Papers::new();
+    let receiver = Python::offering(&["8BITMIME", "PIPELINING"], Tls::None, &papers);
+    let reports = Python::offering(&["8BITMIME"], Tls::None, &papers);
+    let relay = with_reports(&receiver, &reports).await;
+    let letters = [Letter::dsn("asked"), Letter::wishes("wishes")];
+    for letter in &letters {
+        Wire::at(relay.smtp()).await.send(letter, How::Data).await.unwrap();
+    }
+    for (id, letter) in ["asked", "wishes"].into_iter().zip(&letters) {
+        for (taken, _) in arrived(&receiver, id, letter).await {
+            let said = taken.to.iter().all(|(_, parameters)| parameters.is_empty());
+            assert!(said && !taken.parameters.contains("ENVID") && !taken.parameters.contains("RET"), "{taken:?}");
+        }
+    }
+    relay.wait_until_empty().await;
+    // Who asked for success, of which message. All of it comes back only with failures (RFC 3461 §4.3).
+    for (envelope, who, others) in [
+        ("qq+314159", &["all"][..], &["none"][..]),
+        ("full", &["success", "ends"], &["failure", "delay", "trouble", "moved", "plain"]),
+    ] {
+        let mut texts: Vec<String> =
+            reports.taken().iter().map(|taken| String::from_utf8_lossy(&taken.octets).to_lowercase()).collect();
+        texts.retain(|text| text.contains(&format!("original-envelope-id: {envelope}\r\n")));
+        let [text] = &texts[..] else { panic!("{} reports of {envelope}", texts.len()) };
+        let fields: String = text.split_whitespace().collect();
+        assert_eq!(fields.matches("action:relayed").count(), who.len(), "{text}");
+        assert_eq!(fields.matches("action:").count(), who.len(), "{text}");
+        for name in who {
+            assert!(fields.contains(&format!("final-recipient:rfc822;{name}@peer.test")), "{name}: {text}");
+        }
+        for name in others {
+            assert!(!fields.contains(&format!("{name}@peer.test")), "{name}: {text}");
+        }
+        assert!(text.contains("text/rfc822-headers") && !text.contains("two dots"), "{text}");
+    }
+    assert_eq!(reports.taken().len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 
-use super::{Door, Login, PASSWORD, Papers, Receiver, Taken, Tls, USER, free_port, give, maildir, unpacked};
+use super::{Door, Login, Mailbox, Papers, Receiver, Taken, Tls, USER, free_port, give, unpacked};
 use crate::support::wait_until;
 
 /// Configuration, spool, log and mail in one directory. A daemon, where there is one, ends with it.
@@ -18,6 +18,7 @@ pub(crate) struct Exim {
     directory: TempDir,
     daemon: Option<Child>,
     address: SocketAddr,
+    all: Mailbox,
 }
 
 impl Drop for Exim {
@@ -75,12 +76,16 @@ impl Exim {
             if door.tls == Tls::Implicit { "smtps" } else { "smtp" },
         );
         let login = match door.login {
+            Login::Scram => panic!("this Exim knows no SCRAM"),
             Login::None => String::new(),
             Login::Plain => {
-                format!("plain:\n driver = plaintext\n public_name = PLAIN\n client_send = ^{USER}^{PASSWORD}\n")
+                format!("plain:\n driver = plaintext\n public_name = PLAIN\n client_send = ^{USER}^{}\n", door.password)
             }
             Login::Login => {
-                format!("login:\n driver = plaintext\n public_name = LOGIN\n client_send = : {USER} : {PASSWORD}\n")
+                format!(
+                    "login:\n driver = plaintext\n public_name = LOGIN\n client_send = : {USER} : {}\n",
+                    door.password
+                )
             }
         };
         exim.write(&Sections {
@@ -131,7 +136,9 @@ impl Exim {
     }
 
     fn new() -> Self {
-        let exim = Self { directory: tempfile::tempdir().unwrap(), daemon: None, address: free_port() };
+        let directory = tempfile::tempdir().unwrap();
+        let all = Mailbox::at(directory.path().join("mail"));
+        let exim = Self { directory, daemon: None, address: free_port(), all };
         fs::set_permissions(exim.directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
         for name in ["spool", "log", "mail"] {
             fs::create_dir(exim.path(name)).unwrap();
@@ -238,6 +245,6 @@ impl Receiver for Exim {
     }
 
     fn taken(&self) -> Vec<Taken> {
-        maildir(&self.path("mail")).into_iter().map(Taken::stored).collect()
+        self.all.taken()
     }
 }

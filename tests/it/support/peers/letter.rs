@@ -1,5 +1,8 @@
 //! A message with its envelope, as it is sent and as it is found again.
 
+use std::io::BufRead;
+use std::sync::Arc;
+
 /// What is sent.
 #[derive(Clone, Debug)]
 pub(crate) struct Letter {
@@ -66,6 +69,25 @@ impl Letter {
             ..Self::plain(id)
         }
     }
+
+    /// With the values of RFC 3461 that [`Self::dsn`] has not: the whole message back, each kind of report alone and in
+    /// twos, and no wish at all.
+    pub(crate) fn wishes(id: &str) -> Self {
+        let to: [(&str, &[&'static str]); 7] = [
+            ("success", &["NOTIFY=SUCCESS"]),
+            ("failure", &["NOTIFY=FAILURE", "ORCPT=rfc822;failure@elsewhere.test"]),
+            ("delay", &["NOTIFY=DELAY"]),
+            ("ends", &["NOTIFY=SUCCESS,FAILURE"]),
+            ("trouble", &["NOTIFY=FAILURE,DELAY"]),
+            ("moved", &["NOTIFY=NEVER", "ORCPT=rfc822;before@elsewhere.test"]),
+            ("plain", &[]),
+        ];
+        Self {
+            parameters: vec!["RET=FULL", "ENVID=full"],
+            to: to.map(|(name, wishes)| (format!("{name}@peer.test"), wishes.to_vec())).to_vec(),
+            ..Self::plain(id)
+        }
+    }
 }
 
 /// The header field that letters are known by.
@@ -94,7 +116,7 @@ pub(crate) struct Taken {
     /// By BDAT; where the receiver does not tell, false.
     pub(crate) bdat: bool,
     /// The message, trace fields in front; line ends as the receiver stores them.
-    pub(crate) octets: Vec<u8>,
+    pub(crate) octets: Arc<[u8]>,
 }
 
 impl Taken {
@@ -112,7 +134,7 @@ impl Taken {
         let from = from.trim_matches(['<', '>']).to_owned();
         let to = field("Envelope-to:").or_else(|| field("X-Original-To:")).or_else(|| field("Delivered-To:"));
         let to = to.unwrap_or_default().split(',').map(|address| (address.trim().to_owned(), String::new())).collect();
-        Self { from, parameters: String::new(), to, tls, bdat: false, octets }
+        Self { from, parameters: String::new(), to, tls, bdat: false, octets: octets.into() }
     }
 
     /// The id of its letter.
@@ -157,9 +179,11 @@ fn find(octets: &[u8], what: &[u8]) -> Option<usize> {
 /// With LF for CRLF, as mailboxes have it.
 pub(crate) fn bare(octets: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(octets.len());
-    for (n, octet) in octets.iter().enumerate() {
-        if !(*octet == b'\r' && octets.get(n + 1) == Some(&b'\n')) {
-            out.push(*octet);
+    let mut rest = octets;
+    while rest.read_until(b'\n', &mut out).unwrap() > 0 {
+        if out.ends_with(b"\r\n") {
+            out.truncate(out.len() - 2);
+            out.push(b'\n');
         }
     }
     out

@@ -6,6 +6,7 @@
 
 mod exim;
 mod letter;
+mod mailbox;
 mod opensmtpd;
 mod papers;
 mod postfix;
@@ -19,6 +20,7 @@ use std::process::Command;
 
 pub(crate) use exim::Exim;
 pub(crate) use letter::{Letter, Parts, Taken, bare};
+use mailbox::Mailbox;
 pub(crate) use opensmtpd::OpenSmtpd;
 pub(crate) use papers::Papers;
 pub(crate) use postfix::Postfix;
@@ -47,6 +49,8 @@ pub(crate) enum Login {
     Plain,
     /// AUTH LOGIN.
     Login,
+    /// AUTH SCRAM-SHA-256, which only Postfix knows.
+    Scram,
 }
 
 /// The user of every client that logs in.
@@ -63,6 +67,8 @@ pub(crate) struct Door<'a> {
     pub(crate) tls: Tls,
     /// Who it is.
     pub(crate) login: Login,
+    /// By which password.
+    pub(crate) password: &'a str,
     /// Several commands at once.
     pub(crate) pipelining: bool,
     /// The message by BDAT.
@@ -104,10 +110,4 @@ pub(crate) fn free_port() -> SocketAddr {
 fn give(path: &Path, user: &str) {
     let status = Command::new("chown").arg(user).arg(path).status().expect("chown");
     assert!(status.success(), "needs root: chown {user} {}", path.display());
-}
-
-/// The messages in the `new` of a Maildir.
-fn maildir(path: &Path) -> Vec<Vec<u8>> {
-    let Ok(files) = std::fs::read_dir(path.join("new")) else { return Vec::new() };
-    files.filter_map(|file| std::fs::read(file.unwrap().path()).ok()).collect()
 }

@@ -12,7 +12,7 @@ use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 
-use super::{Door, Login, PASSWORD, Papers, Receiver, Taken, Tls, USER, free_port, give, maildir, unpacked};
+use super::{Door, Login, Mailbox, Papers, Receiver, Taken, Tls, USER, free_port, give, unpacked};
 use crate::support::wait_until;
 
 /// The way into the name space: `$1` is the directory of the test, `$2` where the package is unpacked.
@@ -39,6 +39,7 @@ pub(crate) struct OpenSmtpd {
     child: Child,
     directory: TempDir,
     address: SocketAddr,
+    all: Mailbox,
 }
 
 impl Drop for OpenSmtpd {
@@ -52,10 +53,11 @@ impl Drop for OpenSmtpd {
 }
 
 impl OpenSmtpd {
-    /// Whether this machine lets a test mount: `tests/run` finds out, and where it does, a test must.
+    /// Whether this machine lets a test mount: `tests/run` finds out, and where it does, a test must. Where it does not,
+    /// its summary says that OpenSMTPD was left out.
     pub(crate) fn possible() -> bool {
-        let may =
-            Command::new("unshare").args(["--mount", "true"]).output().is_ok_and(|output| output.status.success());
+        let may = Command::new("unshare").args(["--mount", "mount", "-t", "tmpfs", "tmpfs", "/run"]).output();
+        let may = may.is_ok_and(|output| output.status.success());
         assert!(may || std::env::var_os("REMUDA_TEST_MOUNT").is_none(), "a name space of mounts was possible before");
         if !may {
             eprintln!("no name space of mounts here: OpenSMTPD is left out");
@@ -75,7 +77,7 @@ impl OpenSmtpd {
             Tls::Implicit => "smtps",
         };
         let (label, auth) = if door.login == Login::None { ("", "") } else { ("us@", " auth <secrets>") };
-        fs::write(directory.path().join("secrets"), format!("us {USER}:{PASSWORD}\n")).unwrap();
+        fs::write(directory.path().join("secrets"), format!("us {USER}:{}\n", door.password)).unwrap();
         let verify = if door.tls == Tls::None { "" } else { " tls no-verify" };
         let config = format!(
             "table secrets file:{base}/secrets\nsmtp max-message-size \"60M\"\n\
@@ -126,7 +128,8 @@ impl OpenSmtpd {
             .stderr(log)
             .spawn()
             .unwrap();
-        let mut this = Self { child, directory, address };
+        let all = Mailbox::at(directory.path().join("mail"));
+        let mut this = Self { child, directory, address, all };
         wait_until("OpenSMTPD listens", async || {
             if let Some(status) = this.child.try_wait().unwrap() {
                 panic!("{status}: {}", this.log());
@@ -162,6 +165,6 @@ impl Receiver for OpenSmtpd {
     }
 
     fn taken(&self) -> Vec<Taken> {
-        maildir(&self.path("mail")).into_iter().map(Taken::stored).collect()
+        self.all.taken()
     }
 }

@@ -9,13 +9,14 @@ use std::process::Command;
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 
-use super::{Door, Login, PASSWORD, Papers, Receiver, Taken, Tls, USER, free_port, give, maildir};
+use super::{Door, Login, Mailbox, Papers, Receiver, Taken, Tls, USER, free_port, give};
 use crate::support::wait_until;
 
 /// Stopped by its own means when it is dropped.
 pub(crate) struct Postfix {
     directory: TempDir,
     address: SocketAddr,
+    all: Mailbox,
 }
 
 impl Drop for Postfix {
@@ -76,10 +77,15 @@ impl Postfix {
             more += "smtp_discard_ehlo_keywords = pipelining\n";
         }
         if door.login != Login::None {
-            let mechanism = if door.login == Login::Plain { "plain" } else { "login" };
+            let mechanism = match door.login {
+                Login::Plain => "plain",
+                Login::Login => "login",
+                _ => "scram-sha-256",
+            };
             more += &format!(
                 "smtp_sasl_auth_enable = yes\nsmtp_sasl_security_options = noanonymous\nsmtp_sasl_mechanism_filter = {mechanism}\n\
-                 smtp_sasl_password_maps = inline:{{ {{ {to} = {USER}:{PASSWORD} }} }}\n"
+                 smtp_sasl_password_maps = inline:{{ {{ {to} = {USER}:{} }} }}\n",
+                door.password
             );
         }
         Self::client(&more, &[]).await
@@ -105,7 +111,9 @@ impl Postfix {
     }
 
     fn new() -> Self {
-        Self { directory: tempfile::tempdir().unwrap(), address: free_port() }
+        let directory = tempfile::tempdir().unwrap();
+        let all = Mailbox::at(directory.path().join("mail/all"));
+        Self { directory, address: free_port(), all }
     }
 
     async fn run(self) -> Self {
@@ -123,8 +131,8 @@ impl Postfix {
 
     /// The messages in the mailbox of `user`.
     pub(crate) fn mailbox(&self, user: &str) -> Vec<String> {
-        let messages = maildir(&self.path("mail").join(user)).into_iter();
-        messages.map(|octets| String::from_utf8_lossy(&octets).into_owned()).collect()
+        let messages = Mailbox::at(self.path("mail").join(user)).taken().into_iter();
+        messages.map(|taken| String::from_utf8_lossy(&taken.octets).into_owned()).collect()
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -189,8 +197,7 @@ impl Receiver for Postfix {
     }
 
     fn taken(&self) -> Vec<Taken> {
-        let messages = maildir(&self.path("mail").join("all")).into_iter();
-        messages.map(Taken::stored).collect()
+        self.all.taken()
     }
 }
 

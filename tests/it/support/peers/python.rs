@@ -1,15 +1,16 @@
 //! Python: smtplib as a client, aiosmtpd as a receiver that can be told to misbehave.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read as _, Seek as _, SeekFrom};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{Door, Letter, Login, PASSWORD, Papers, Receiver, Taken, Tls, USER, outcome};
+use super::{Door, Letter, Login, Papers, Receiver, Taken, Tls, USER, outcome};
 
 /// Debian's own, which has Debian's aiosmtpd, whatever else is in the path.
 const PYTHON: &str = "/usr/bin/python3";
@@ -25,8 +26,9 @@ pub(crate) fn send_by_smtplib(door: &Door<'_>, letter: &Letter) -> Result<(), St
     fs::write(&file, &letter.octets).unwrap();
     let auth = match door.login {
         Login::None => Value::Null,
-        Login::Plain => json!(["PLAIN", USER, PASSWORD]),
-        Login::Login => json!(["LOGIN", USER, PASSWORD]),
+        Login::Plain => json!(["PLAIN", USER, door.password]),
+        Login::Login => json!(["LOGIN", USER, door.password]),
+        Login::Scram => panic!("smtplib knows no SCRAM"),
     };
     let tls = match door.tls {
         Tls::None => "none",
@@ -56,6 +58,7 @@ pub(crate) struct Python {
     child: Child,
     directory: TempDir,
     address: SocketAddr,
+    read: Mutex<(u64, Vec<Taken>)>,
 }
 
 impl Drop for Python {
@@ -79,9 +82,9 @@ impl Python {
     }
 
     /// Does these things at these stages, so often (-1: always), and offers what most do.
-    pub(crate) fn that(script: &[(&'static str, &'static str, i32)], papers: &Papers) -> Self {
+    pub(crate) fn that(script: &[(&'static str, &'static str, i32)], tls: Tls, papers: &Papers) -> Self {
         let offers = ["8BITMIME", "PIPELINING", "ENHANCEDSTATUSCODES"].map(String::from).to_vec();
-        Self::start(&Options { offers, tls: Tls::None, script: script.to_vec() }, papers)
+        Self::start(&Options { offers, tls, script: script.to_vec() }, papers)
     }
 
     fn start(options: &Options, papers: &Papers) -> Self {
@@ -107,7 +110,7 @@ impl Python {
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut port).unwrap();
         let said = || fs::read_to_string(directory.path().join("said")).unwrap_or_default();
         let port: u16 = port.trim().parse().unwrap_or_else(|_| panic!("receiver.py (python3-aiosmtpd): {}", said()));
-        Self { child, directory, address: SocketAddr::from(([127, 0, 0, 1], port)) }
+        Self { child, directory, address: SocketAddr::from(([127, 0, 0, 1], port)), read: Mutex::default() }
     }
 }
 
@@ -121,12 +124,24 @@ impl Receiver for Python {
     }
 
     fn taken(&self) -> Vec<Taken> {
-        let text = fs::read_to_string(self.directory.path().join("taken")).unwrap_or_default();
+        // Each line is read once: some are large, and tests look often.
+        let mut known = self.read.lock().unwrap();
+        let (at, all) = &mut *known;
+        let mut text = Vec::new();
+        if let Ok(mut file) = fs::File::open(self.directory.path().join("taken")) {
+            file.seek(SeekFrom::Start(*at)).unwrap();
+            file.read_to_end(&mut text).unwrap();
+        }
         // The last line may be half written.
-        text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()).map(|line| read(&line)).collect()
+        for line in text.split_inclusive(|octet| *octet == b'\n').filter(|line| line.ends_with(b"\n")) {
+            *at += line.len() as u64;
+            all.push(read(&serde_json::from_slice(line).unwrap()));
+        }
+        all.clone()
     }
 }
 
+/// A line, and the file it names.
 fn read(line: &Value) -> Taken {
     let string = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let pairs = line["to"].as_array().unwrap().iter();
@@ -136,29 +151,6 @@ fn read(line: &Value) -> Taken {
         to: pairs.map(|pair| (string(&pair[0]), string(&pair[1]))).collect(),
         tls: line["tls"].as_str().map(String::from),
         bdat: line["bdat"] == true,
-        octets: base64(line["octets"].as_str().unwrap()),
+        octets: fs::read(line["octets"].as_str().unwrap()).unwrap().into(),
     }
-}
-
-/// RFC 4648 §4, of what Python wrote.
-fn base64(text: &str) -> Vec<u8> {
-    let mut out = Vec::with_capacity(text.len() / 4 * 3);
-    let (mut bits, mut held) = (0_u32, 0);
-    for octet in text.bytes() {
-        let value = match octet {
-            b'A'..=b'Z' => octet - b'A',
-            b'a'..=b'z' => octet - b'a' + 26,
-            b'0'..=b'9' => octet - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => break,
-        };
-        bits = bits << 6 | u32::from(value);
-        held += 6;
-        if held >= 8 {
-            held -= 8;
-            out.push((bits >> held & 0xff) as u8);
-        }
-    }
-    out
 }

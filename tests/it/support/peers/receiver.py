@@ -1,14 +1,14 @@
 """A receiver made of aiosmtpd: offers what it is told to, fails as it is told to, writes down what it takes.
 
 Its one argument is JSON: {"out": file, "offers": [words of EHLO], "tls": null | "offered" | "required",
-"certificate": file, "key": file, "script": [[stage, what, times]]}. It prints its port, and then appends a line of JSON
-to `out` for each message. Stages: banner, ehlo, mail, rcpt, data, middle (of the text), end. `what` is a reply (lines
-divided by \n; 421 closes) or HANGUP, STALL (never answers again) or HALFCLOSE (shuts its side and reads on). `times` -1
-is for ever. aiosmtpd knows neither DSN nor CHUNKING nor LIMITS; what is needed of them is added here.
+"certificate": file, "key": file, "script": [[stage, what, times]]}. It prints its port, and then for each message
+appends a line of JSON to `out` and writes its octets to a file that the line names. Stages: banner, ehlo, starttls, mail, rcpt, data, middle (of the text), end. `what` is a
+reply (lines divided by \n; 421 closes) or HANGUP, STALL (never answers again) or HALFCLOSE (shuts its side and reads
+on). `times` -1 is for ever. Behind a reply in the middle of the text the rest of it is read and not answered. aiosmtpd
+knows neither DSN nor CHUNKING nor LIMITS; what is needed of them is added here.
 """
 
 import asyncio
-import base64
 import json
 import ssl
 import sys
@@ -18,6 +18,7 @@ from aiosmtpd.smtp import SMTP
 OPTIONS = json.loads(sys.argv[1])
 OFFERS = OPTIONS["offers"]
 OUT = open(OPTIONS["out"], "a")
+TAKEN = 0
 
 
 class Handler:
@@ -31,7 +32,7 @@ class Handler:
 
     async def handle_DATA(self, server, session, envelope):
         what = server.next("end")
-        if what is None or what in ("HANGUP", "STALL"):
+        if what is None or what in ("HANGUP", "STALL", "HALFCLOSE"):
             server.note(envelope)
         if what is None:
             return "250 2.0.0 taken"
@@ -103,6 +104,11 @@ class Receiver(SMTP):
         await super().push(status)
 
     def note(self, envelope, bdat=False):
+        global TAKEN
+        TAKEN += 1
+        file = f"{OPTIONS['out']}-{TAKEN}"
+        with open(file, "wb") as out:
+            out.write(envelope.original_content)
         tls = self.transport.get_extra_info("ssl_object")
         line = {
             "source": self.session.peer[0],
@@ -112,7 +118,7 @@ class Receiver(SMTP):
             "to": self.recipients,
             "tls": tls and tls.version(),
             "bdat": bdat,
-            "octets": base64.b64encode(envelope.original_content).decode(),
+            "octets": file,
         }
         OUT.write(json.dumps(line) + "\n")
         OUT.flush()
@@ -123,6 +129,12 @@ class Receiver(SMTP):
         if what:
             return await self.act(what)
         await super().smtp_EHLO(arg)
+
+    async def smtp_STARTTLS(self, arg):
+        what = self.next("starttls")
+        if what:
+            return await self.act(what)
+        await super().smtp_STARTTLS(arg)
 
     async def smtp_MAIL(self, arg):
         what = self.next("mail")
@@ -150,7 +162,10 @@ class Receiver(SMTP):
         if what:
             await self.push("354 go ahead")
             await self._reader.readuntil(b"\r\n")
-            return await self.act(what)
+            await self.act(what)
+            while await self._reader.readuntil(b"\r\n") != b".\r\n":
+                pass
+            return
         await super().smtp_DATA(arg)
 
     async def smtp_BDAT(self, arg):

@@ -29,7 +29,10 @@ if job["tls"] == "starttls":
     expect(client.ehlo(), 250)
 if job["auth"]:
     mechanism, client.user, client.password = job["auth"]
-    expect(client.auth(mechanism, {"PLAIN": client.auth_plain, "LOGIN": client.auth_login}[mechanism]), 235)
+    try:
+        expect(client.auth(mechanism, {"PLAIN": client.auth_plain, "LOGIN": client.auth_login}[mechanism]), 235)
+    except smtplib.SMTPAuthenticationError as refused:
+        expect((refused.smtp_code, refused.smtp_error), 235)
 octets = open(job["file"], "rb").read()
 offered = set(client.esmtp_features)
 if job["bdat"]:

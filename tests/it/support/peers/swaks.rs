@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use super::{Door, Letter, Login, PASSWORD, Tls, USER, outcome};
+use super::{Door, Letter, Login, Tls, USER, outcome};
 
 /// Sends a letter; an error is all it said. It cannot do BDAT, and writes the parameters it is given behind addresses.
 pub(crate) fn send_by_swaks(door: &Door<'_>, letter: &Letter, more: &[&str]) -> Result<String, String> {
@@ -33,9 +33,10 @@ pub(crate) fn send_by_swaks(door: &Door<'_>, letter: &Letter, more: &[&str]) -> 
         Login::None => None,
         Login::Plain => Some("PLAIN"),
         Login::Login => Some("LOGIN"),
+        Login::Scram => panic!("swaks knows no SCRAM"),
     };
     if let Some(mechanism) = mechanism {
-        command.args(["--auth", mechanism, "--auth-user", USER, "--auth-password", PASSWORD]);
+        command.args(["--auth", mechanism, "--auth-user", USER, "--auth-password", door.password]);
     }
     if door.pipelining {
         command.arg("--pipeline");

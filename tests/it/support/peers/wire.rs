@@ -107,13 +107,12 @@ impl Wire {
 /// RFC 5321 §4.5.2, with the final dot. What does not end in CRLF is ended.
 fn stuffed(octets: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(octets.len() + 16);
-    let mut begins = true;
-    for (n, octet) in octets.iter().enumerate() {
-        if begins && *octet == b'.' {
+    let mut rest = octets;
+    while !rest.is_empty() {
+        if rest[0] == b'.' && (out.is_empty() || out.ends_with(b"\r\n")) {
             out.push(b'.');
         }
-        out.push(*octet);
-        begins = *octet == b'\n' && n > 0 && octets[n - 1] == b'\r';
+        std::io::BufRead::read_until(&mut rest, b'\n', &mut out).unwrap();
     }
     if !octets.is_empty() && !octets.ends_with(b"\r\n") {
         out.extend_from_slice(b"\r\n");
