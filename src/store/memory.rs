@@ -23,6 +23,7 @@ struct State {
     full: bool,
     broken: Option<String>,
     commits: u64,
+    bodies_read: u64,
 }
 
 impl MemorySpool {
@@ -44,6 +45,11 @@ impl MemorySpool {
     /// Commits that were applied.
     pub fn commits(&self) -> u64 {
         self.state.lock().commits
+    }
+
+    /// Bodies that were read.
+    pub fn bodies_read(&self) -> u64 {
+        self.state.lock().bodies_read
     }
 }
 
@@ -68,7 +74,9 @@ impl Tables for MemorySpool {
     }
 
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, SpoolError> {
-        Ok(self.state.lock().records.get(&(table, key.to_vec())).cloned())
+        let mut state = self.state.lock();
+        state.bodies_read += u64::from(table == Table::Bodies);
+        Ok(state.records.get(&(table, key.to_vec())).cloned())
     }
 
     fn scan(&self, table: Table, prefix: &[u8], visit: &mut dyn FnMut(&[u8], Bytes)) -> Result<(), SpoolError> {

@@ -60,6 +60,7 @@ pub(super) async fn carry(line: &mut Line, order: &Order, delivery: &Delivery) -
         is_first = false;
         parts.took(&part, transacted.answers, line.connection.is_usable());
     }
+    carried.dsn_passed &= !parts.has_dropped_wishes();
     carried.answers = parts.finish();
     carried
 }

@@ -41,9 +41,12 @@ impl Mail<'_> {
         [self.head, self.body, if missing > 0 { b"\r\n" } else { b"" }]
     }
 
-    /// RET: as the client asked; with an envelope id of our own no more than the header is of use.
+    /// RET: as the client asked, but no whole message comes back of one with REQUIRETLS (RFC 8689 §5); with an envelope id of
+    /// our own no more than the header is of use.
     pub(super) fn ret(&self) -> Option<Return> {
-        self.wishes.ret.or_else(|| self.own_envid().map(|_| Return::Headers))
+        let is_kept_close = self.wishes.tls == TlsWish::Required;
+        let asked = self.wishes.ret.map(|ret| if is_kept_close { Return::Headers } else { ret });
+        asked.or_else(|| self.own_envid().map(|_| Return::Headers))
     }
 
     /// ENVID: the client's, else ours.

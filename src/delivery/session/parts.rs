@@ -5,15 +5,19 @@
 //! same connection. Who is not reached any more (the connection went, or MAILMAX is reached) is left without an answer: such
 //! a recipient waits as if it had not been part of the attempt, and is due at once.
 //!
+//! A host may take the parameters of DSN with MAIL and choke on those of RCPT. A recipient it refused as if it could not read
+//! them follows once more without: they serve the sender, and must not cost a delivery.
+//!
 //! What the host's EHLO reply says about single recipients is settled here as well: addresses beyond ASCII where it lacks
 //! SMTPUTF8 ([`super::utf8`]).
 
 use std::collections::VecDeque;
 
+use super::dsn::may_mean_parameters;
 use super::utf8::{address_refused, header_refused, in_ascii};
 use super::{Answer, Mail};
 use crate::delivery::greeting::Capabilities;
-use crate::message::{ForwardPath, Mailbox};
+use crate::message::{ForwardPath, Mailbox, RecipientWishes};
 use crate::outcome::{Reply, Stage};
 
 /// Transactions of one attempt at most.
@@ -37,6 +41,9 @@ pub struct Parts {
     left: VecDeque<usize>,
     most: usize,
     transactions: u32,
+    /// RCPT carries parameters of DSN.
+    dsn: bool,
+    dropped_wishes: bool,
 }
 
 impl Parts {
@@ -50,6 +57,8 @@ impl Parts {
             left: VecDeque::new(),
             most: offers.rcpt_max.map_or(usize::MAX, |most| most.get() as usize),
             transactions: transactions.min(TRANSACTIONS),
+            dsn: offers.dsn,
+            dropped_wishes: false,
         };
         if !offers.utf8 {
             this.put_in_ascii(mail);
@@ -101,6 +110,9 @@ impl Parts {
             let too_many = |(_, answer): &(&usize, &Answer)| is_one_too_many(answer);
             self.left.extend(part.places.iter().zip(&answers).filter(too_many).map(|(at, _)| *at));
         }
+        if self.dsn && goes_on {
+            self.drop_wishes(part, &answers);
+        }
         // What the host holds against the message, or against us, it will say again.
         let is_put_off = answers.iter().any(|answer| match answer {
             Answer::Reply(stage, reply) => *stage != Stage::Rcpt && reply.code / 100 == 4,
@@ -112,6 +124,25 @@ impl Parts {
         if !goes_on || is_put_off {
             self.left.clear();
         }
+    }
+
+    /// Has those follow without what they were refused for, perhaps. Asking again tells.
+    fn drop_wishes(&mut self, part: &Part, answers: &[Answer]) {
+        for (at, answer) in part.places.iter().zip(answers) {
+            let wishes = &mut self.recipients[*at].wishes;
+            let is_refused = matches!(answer, Answer::Reply(Stage::Rcpt, reply)
+                if reply.code / 100 == 5 && may_mean_parameters(reply));
+            if is_refused && !wishes.is_none() {
+                *wishes = RecipientWishes::default();
+                self.left.push_back(*at);
+                self.dropped_wishes = true;
+            }
+        }
+    }
+
+    /// Something was asked of the host without the sender's wishes: it does not report to all who want to know.
+    pub fn has_dropped_wishes(&self) -> bool {
+        self.dropped_wishes
     }
 
     /// The answers, in the order of the recipients, as far as all have one.
@@ -199,6 +230,53 @@ mod tests {
 
     fn parts_of_two(all: &[ForwardPath]) -> Parts {
         parts(all, None, 10)
+    }
+
+    #[test]
+    fn who_is_refused_for_parameters_of_dsn_follows_once_without() {
+        let mut all = recipients(3);
+        for at in [0, 1] {
+            all[at].wishes.notify = Some("NEVER".parse().expect("NOTIFY"));
+        }
+        let enhanced = Some(EnhancedCode { class: 5, subject: 5, detail: 4 });
+        let by_enhanced = Answer::Reply(Stage::Rcpt, Reply { code: 550, enhanced, text: String::new() });
+        let (taken, gone) = (reply(Stage::EndOfData, 250), reply(Stage::Rcpt, 550));
+        for (dsn, goes_on, answers, again) in [
+            (true, true, [reply(Stage::Rcpt, 555), taken.clone(), taken.clone()], Some(1)),
+            (true, true, [by_enhanced.clone(), reply(Stage::Rcpt, 501), gone.clone()], Some(2)),
+            // It carried none, nor do these.
+            (true, true, [taken.clone(), taken.clone(), reply(Stage::Rcpt, 555)], None),
+            (false, true, [by_enhanced.clone(), taken.clone(), taken.clone()], None),
+            (true, false, [by_enhanced, taken.clone(), taken.clone()], None),
+            (true, true, [gone.clone(), gone.clone(), gone.clone()], None),
+        ] {
+            let wishes = Wishes::NONE;
+            let mail = Mail {
+                reverse_path: None,
+                recipients: &all,
+                head: b"",
+                body: b"A: b\r\n\r\n",
+                envelope_id: None,
+                eight_bit: false,
+                wishes: &wishes,
+            };
+            let mut parts = Parts::of(&mail, Capabilities { dsn, ..Capabilities::default() }, 9);
+            let part = parts.next().expect("the first");
+            parts.took(&part, answers.to_vec(), goes_on);
+            let second = parts.next();
+            assert_eq!(second.as_ref().map(|part| part.recipients.len()), again, "{answers:?}");
+            assert_eq!(parts.has_dropped_wishes(), again.is_some());
+            let Some(second) = second else {
+                assert_eq!(parts.finish(), answers);
+                continue;
+            };
+            assert!(second.recipients.iter().all(|path| path.wishes.is_none()));
+            // Whatever it says now counts.
+            parts.took(&second, vec![reply(Stage::Rcpt, 501); second.recipients.len()], true);
+            assert!(parts.next().is_none());
+            let still = parts.finish().iter().filter(|answer| **answer == reply(Stage::Rcpt, 501)).count();
+            assert_eq!(Some(still), again);
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::message::{ForwardPath, Mailbox, Wishes};
+use crate::message::{ForwardPath, Mailbox, TlsWish, Wishes};
 use crate::outcome::EnhancedCode;
 
 fn reply(text: &str) -> Reply {
@@ -384,6 +384,12 @@ fn what_the_client_asked_for_is_passed_on_and_our_mark_only_where_it_named_no_en
     let only_full = Wishes { envelope_id: None, ..full.clone() };
     assert_eq!(sent(&only_full, Some("mark01"), true), format!("MAIL FROM:<> RET=FULL ENVID=mark01|{asked}"));
     assert_eq!(sent(&Wishes::NONE, Some("mark01"), true), format!("MAIL FROM:<> RET=HDRS ENVID=mark01|{asked}"));
+    let close = Wishes { tls: TlsWish::Required, ..full.clone() };
+    let mut out = Vec::new();
+    let offers = Capabilities { dsn: true, require_tls: true, ..Capabilities::default() };
+    Transaction::begin(Mail { wishes: &close, ..mail(&rcpts) }, offers, Before::Nothing, &mut out);
+    let only_header = "MAIL FROM:<> REQUIRETLS RET=HDRS ENVID=QQ+20314\r\n";
+    assert_eq!(String::from_utf8_lossy(&out), only_header, "no whole message comes back");
     assert_eq!(sent(&Wishes::NONE, None, true), format!("MAIL FROM:<>|{asked}"));
     let bare = "RCPT TO:<r0@example.org>|RCPT TO:<r1@example.org>|DATA|";
     assert_eq!(sent(&full, Some("mark01"), false), format!("MAIL FROM:<>|{bare}"), "not offered");

@@ -9,7 +9,7 @@
 //!
 //! The caller sends it with the null reverse path (RFC 3464 §2) and never makes one for a message that had it, but for the
 //! postmaster (`is_double_bounce`). [`texts`] holds the words for people, [`people`] and [`programs`] write the first two
-//! parts, [`original`] is the third, [`told`] says who is to be told of what.
+//! parts, [`original`] is the third where there is one, [`told`] says who is to be told of what.
 
 mod original;
 mod people;
@@ -69,6 +69,8 @@ pub enum Extent {
     Headers,
     /// All of it.
     Full,
+    /// Not even its header.
+    Nothing,
 }
 
 /// What became of a recipient (RFC 3464 §2.3.3).
@@ -128,18 +130,18 @@ pub struct Report {
 /// Writes a report in these words.
 pub fn report(input: &ReportInput<'_>, texts: &Texts) -> Report {
     let original = original(input);
-    let boundary = boundary(input.id, &original.octets);
-    let is_global = !input.recipients.iter().all(|one| one.address.as_str().is_ascii());
-    let mut out = header(input, texts, &boundary, original.encoding == Some("8bit"));
-    part(&mut out, &boundary, "text/plain", &for_people(input, texts, original.is_whole), true);
-    let kind = if is_global { "message/global-delivery-status" } else { "message/delivery-status" };
-    part(&mut out, &boundary, kind, &for_programs(input), false);
-    out.extend_from_slice(format!("--{boundary}\r\nContent-Type: {}\r\n", original.kind).as_bytes());
-    if let Some(encoding) = original.encoding {
-        out.extend_from_slice(format!("Content-Transfer-Encoding: {encoding}\r\n").as_bytes());
+    let boundary = boundary(input.id, original.as_ref().map_or(&[], |original| &original.octets));
+    let is_eight_bit = original.as_ref().is_some_and(|original| original.encoding == Some("8bit"));
+    let mut out = header(input, texts, &boundary, is_eight_bit);
+    let people = for_people(input, texts, original.as_ref().map(|original| original.is_whole));
+    part(&mut out, &boundary, "text/plain", &people, true);
+    let programs = for_programs(input);
+    // The other type is ASCII, and must not be encoded (RFC 3464 §2, RFC 6533 §3).
+    let kind = if programs.is_ascii() { "message/delivery-status" } else { "message/global-delivery-status" };
+    part(&mut out, &boundary, kind, &programs, false);
+    if let Some(original) = original {
+        original.put(&mut out, &boundary);
     }
-    out.extend_from_slice(b"\r\n");
-    out.extend_from_slice(&original.octets);
     out.extend_from_slice(format!("\r\n--{boundary}--\r\n").as_bytes());
     Report { eight_bit: !out.is_ascii(), utf8: !input.to.as_str().is_ascii(), body: Bytes::from(out) }
 }

@@ -7,13 +7,13 @@ use super::{Action, ReportInput, Reported};
 /// Between two languages.
 const RULE: &str = "\r\n========\r\n\r\n";
 
-/// All languages, one after the other. `is_whole`: the message is returned, not only its header.
-pub(super) fn for_people(input: &ReportInput<'_>, texts: &Texts, is_whole: bool) -> String {
+/// All languages, one after the other. `is_whole`: the message is returned, not only its header; `None` where neither is.
+pub(super) fn for_people(input: &ReportInput<'_>, texts: &Texts, is_whole: Option<bool>) -> String {
     let said: Vec<String> = texts.languages.iter().map(|language| in_language(input, language, is_whole)).collect();
     said.join(RULE)
 }
 
-fn in_language(input: &ReportInput<'_>, language: &Language, is_whole: bool) -> String {
+fn in_language(input: &ReportInput<'_>, language: &Language, is_whole: Option<bool>) -> String {
     let mut out = String::new();
     let general = |name: &str| general(input, name);
     let line = |out: &mut String, line: &str| fold(out, "", &fill(line, &general));
@@ -44,7 +44,9 @@ fn in_language(input: &ReportInput<'_>, language: &Language, is_whole: bool) -> 
             },
         );
     }
-    line(&mut out, if is_whole { &language.message_follows } else { &language.header_follows });
+    if let Some(is_whole) = is_whole {
+        line(&mut out, if is_whole { &language.message_follows } else { &language.header_follows });
+    }
     out
 }
 

@@ -18,7 +18,11 @@ pub(super) fn for_programs(input: &ReportInput<'_>) -> String {
     for one in input.recipients {
         out.push_str("\r\n");
         if let Some(original) = one.original {
-            let address = decoded(&original.address.decoded());
+            let mut address = decoded(&original.address.decoded());
+            // Only this type of address goes beyond ASCII (RFC 6533 §3).
+            if !original.kind.eq_ignore_ascii_case("utf-8") {
+                address = text(&address);
+            }
             field(&mut out, "Original-Recipient", &format!("{}; {address}", word(&original.kind)));
         }
         let kind = if one.address.as_str().is_ascii() { "rfc822" } else { "utf-8" };

@@ -269,3 +269,33 @@ fn texts_of_several_languages_stand_one_after_the_other() {
     let german = people.find("Hier ist der Postdienst relay.example.net für Sie.").expect("German");
     assert!(english < german && people.contains("The host mx.b.example hat sie endgültig abgelehnt:"), "{people}");
 }
+
+#[test]
+fn where_nothing_is_returned_there_is_no_third_part_and_no_word_of_it() {
+    let a = mailbox("a@b.example");
+    let to = mailbox("sender@acme.example");
+    let failed = [refused(&a, "550 no")];
+    let raw = written(&ReportInput { extent: Extent::Nothing, ..input(&to, b"Subject: secret\r\n\r\nx\r\n", &failed) });
+    let mail = MessageParser::default().parse(raw.as_bytes()).expect("a message");
+    assert_eq!(mail.parts.len(), 3, "itself, for people, for programs: {raw}");
+    assert!(!raw.contains("secret") && !raw.contains("of your message follow"), "{raw}");
+    assert!(raw.contains("Status: 5.0.0\r\n") && raw.contains("No further attempt will be made."), "{raw}");
+}
+
+#[test]
+fn a_part_for_programs_beyond_ascii_has_the_type_that_may_be_encoded() {
+    let (a, beyond) = (mailbox("a@b.example"), Mailbox::international("gr\u{fc}n@b.example").expect("valid"));
+    let original =
+        |kind: &str| OriginalRecipient { kind: kind.into(), address: Xtext::of("gr\u{fc}n@b.example").expect("xtext") };
+    for (address, kind, is_global, said) in [
+        (&a, "rfc822", false, "Original-Recipient: rfc822; gr?n@b.example\r\n"),
+        (&a, "utf-8", true, "Original-Recipient: utf-8; gr=C3=BCn@b.example\r\n"),
+        (&beyond, "rfc822", true, "Original-Recipient: rfc822; gr?n@b.example\r\n"),
+    ] {
+        let original = original(kind);
+        let raw = of(b"", &[Reported { original: Some(&original), ..refused(address, "550 no") }]);
+        assert_eq!(raw.contains("Content-Type: message/global-delivery-status\r\n"), is_global, "{raw}");
+        assert_eq!(raw.contains("Content-Type: message/delivery-status\r\n\r\nReporting-MTA:"), !is_global, "{raw}");
+        assert!(raw.contains(said), "{raw}");
+    }
+}

@@ -233,16 +233,21 @@ impl Dispatcher {
             return Ok(Vec::new());
         }
         let (this, ids, with) = (Arc::clone(self), claims.ids.clone(), Arc::clone(act));
+        // With a turn: many that come due at once must not read as many bodies for their reports.
+        let turn = self.originals.turn().await;
         let prepared = tokio::task::spawn_blocking(move || this.read_for(&ids, &with)).await;
+        drop(turn);
         let prepared = prepared.map_err(|error| format!("the act went wrong: {error}"))?;
         for (before, settled, _) in &prepared.ended {
-            self.keep_undeliverable(before, settled).await;
+            self.keep_undeliverable(before, settled, None).await;
         }
         if !prepared.batch.is_empty() {
             match self.committer.commit(prepared.batch.clone()).await {
                 Ok(()) => {}
                 Err(error @ SpoolError::Full(_)) => {
                     self.metrics.operation.spool_error(SpoolWork::Outcome);
+                    let made = prepared.ended.iter().filter(|(_, _, report)| report.is_some());
+                    made.for_each(|(before, ..)| self.was_not_told(before));
                     self.let_go(&mut claims, &prepared);
                     return Err(format!("nothing more was done, for it cannot be written down: {error}"));
                 }
@@ -297,7 +302,7 @@ impl Dispatcher {
                 }
                 Became::Ended(settled) => {
                     prepared.batch.extend(self.batch(&entry, &settled));
-                    let report = is_reported.then(|| self.report_of_end(&before, &settled)).flatten();
+                    let report = is_reported.then(|| self.report_of_end_now(&before, &settled)).flatten();
                     prepared.batch.extend(report.iter().flat_map(NewReport::ops));
                     prepared.before.push(before.clone());
                     prepared.ended.push((before, settled, report));
@@ -357,7 +362,8 @@ impl Dispatcher {
         }
         for (before, settled, report) in prepared.ended {
             log(&before, &settled);
-            self.note_double_bounce(&before, &settled);
+            self.kept_aside.lock().remove(&before.id);
+            self.note_double_bounce(&before, &settled, report.is_some());
             self.take_in_report(report);
             self.release_body(before.message).await;
         }

@@ -86,14 +86,14 @@ impl Dispatcher {
             recipients: entry.recipients.iter().take(recipients).map(Recipient::forward_path).collect(),
             head: marked.head,
             envelope_id: marked.envelope_id,
-            body,
+            body: body.clone(),
             eight_bit: entry.eight_bit,
             wishes: entry.wishes.clone(),
             messages_per_connection,
             resign: self.resigns(&entry.tenant).filter(|_| entry.eight_bit),
         };
         let report = self.connector.attempt(order).await;
-        self.conclude(held, &way, entry, &report).await;
+        self.conclude(held, &way, entry, body, &report).await;
     }
 
     fn mark(&self, way: &Way, entry: &mut Entry, recipients: usize) -> Marked {
@@ -127,7 +127,7 @@ impl Dispatcher {
         self.finished_one();
     }
 
-    async fn conclude(self: &Arc<Self>, mut held: Held<'_>, way: &Way, mut entry: Entry, report: &Report) {
+    async fn conclude(self: &Arc<Self>, mut held: Held<'_>, way: &Way, mut entry: Entry, body: Bytes, report: &Report) {
         let before = entry.clone();
         let answers = self.judge(way, report);
         let Some(lease) = &held.lease else { return };
@@ -144,7 +144,7 @@ impl Dispatcher {
 
         let now = self.clock.now();
         settled.dsn_passed = report.dsn_passed;
-        let told = self.write_down(&before, &mut entry, &mut settled).await;
+        let told = self.write_down(&before, &mut entry, &mut settled, Some(body)).await;
         self.written(facts).await;
         self.log(way, &before, &entry, report, &answers, &settled);
         self.count(way, &before, report, &answers);
@@ -159,7 +159,7 @@ impl Dispatcher {
             self.note_reactions(&reactions);
         }
         self.wake.notify_one();
-        self.note_double_bounce(&before, &settled);
+        self.note_double_bounce(&before, &settled, told.is_some());
         self.take_in_report(told);
         if !settled.waits {
             self.release_body(entry.message).await;

@@ -18,6 +18,8 @@ mod intake;
 mod mark;
 mod news;
 mod obstacles;
+mod originals;
+mod postmaster;
 mod record;
 mod reports;
 mod supposing;
@@ -27,7 +29,7 @@ mod tests;
 mod turns;
 mod watched;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
@@ -41,6 +43,8 @@ pub use self::configure::{Prepared, WouldStrand, routing};
 pub use self::counts::Counts;
 pub use self::intake::SetAside;
 use self::mark::Marker;
+use self::originals::Originals;
+use self::postmaster::Postmaster;
 pub use self::supposing::Supposing;
 use self::telling::Telling;
 pub use self::watched::{OnBlame, Refusal};
@@ -51,7 +55,7 @@ use crate::config::Config;
 use crate::delivery::convert::Resign;
 use crate::delivery::{Connector, Resolver};
 use crate::feedback::token::Directory;
-use crate::message::{DestinationName, Domain, IdSource, MessageId, TenantName};
+use crate::message::{DestinationName, Domain, EntryId, IdSource, MessageId, TenantName};
 use crate::outcome::classify::Classifier;
 use crate::outcome::dsn::Texts;
 use crate::store::Spool;
@@ -105,6 +109,12 @@ pub struct Dispatcher {
     bringing_back: Mutex<Bringing>,
     /// The last hour.
     history: Mutex<History>,
+    /// What reports are made of.
+    originals: Originals,
+    /// How much postmasters were told.
+    postmaster: Mutex<Postmaster>,
+    /// Mail kept aside as undeliverable whose end is not on disk yet.
+    kept_aside: Mutex<HashSet<EntryId>>,
 }
 
 /// What a dispatcher is made of.
@@ -168,6 +178,9 @@ impl Dispatcher {
             events: Events::default(),
             bringing_back: Mutex::default(),
             history: Mutex::default(),
+            originals: Originals::default(),
+            postmaster: Mutex::default(),
+            kept_aside: Mutex::default(),
         })
     }
 

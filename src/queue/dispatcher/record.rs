@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::super::state::{self, Decided, Settled};
 use super::Dispatcher;
 use super::held::Rescue;
@@ -33,21 +35,29 @@ impl Dispatcher {
     /// Puts what became of an entry on disk and returns the report to its sender, if one was written.
     ///
     /// A DSN is new mail and may find no space. Then the recipients it was about go back to waiting: they are tried, and
-    /// reported, again later; nobody is dropped without a report.
+    /// reported, again later; nobody is dropped without a report. `attempted`: the body, where an attempt has ended just
+    /// now.
     pub(super) async fn write_down(
         &self,
         before: &Entry,
         entry: &mut Entry,
         settled: &mut Settled,
+        attempted: Option<Bytes>,
     ) -> Option<NewReport> {
-        self.keep_undeliverable(before, settled).await;
-        if let Some(report) = self.report_of_end(before, settled) {
+        self.keep_undeliverable(before, settled, attempted.as_ref()).await;
+        let mut is_ended = true;
+        if let Some(report) = self.report_of_end(before, settled, attempted).await {
             let mut batch = self.batch(entry, settled);
             batch.extend(report.ops());
             match self.committer.commit(batch.clone()).await {
-                Ok(()) => return Some(report),
+                Ok(()) => {
+                    self.kept_aside.lock().remove(&before.id);
+                    return Some(report);
+                }
                 Err(error @ SpoolError::Full(_)) if settled.failed().next().is_some() => {
                     tracing::error!(%error, id = %entry.id, "no space for a report; its recipients wait");
+                    self.was_not_told(before);
+                    is_ended = false;
                     state::take_back_failed(before, entry, settled, &self.config().queue, self.clock.now().wall);
                 }
                 // Those it was about have their mail, and must not get it again.
@@ -57,24 +67,28 @@ impl Dispatcher {
                 // It may be on disk all the same: only the same again is right in both cases.
                 Err(_) => {
                     self.commit_for_sure(batch).await;
+                    self.kept_aside.lock().remove(&before.id);
                     return Some(report);
                 }
             }
         }
         self.commit_for_sure(self.batch(entry, settled)).await;
+        if is_ended {
+            self.kept_aside.lock().remove(&before.id);
+        }
         None
     }
 
     /// A mail with the null reverse path that fails is reported to nobody: a bounce that was passed on to its sender, say.
     /// Where reports are taken it is kept for the operator, before its removal is on disk (a crash between the two keeps
-    /// it twice).
-    pub(super) async fn keep_undeliverable(&self, entry: &Entry, settled: &Settled) {
+    /// it twice). Where the disk has no space for that, the same comes again; it is kept once.
+    pub(super) async fn keep_undeliverable(&self, entry: &Entry, settled: &Settled, body: Option<&Bytes>) {
         let config = self.config();
         let Some(feedback) = config.feedback.as_ref().filter(|feedback| feedback.unattributed_kept > 0) else {
             return;
         };
         let mut failed = settled.failed().peekable();
-        if entry.reverse_path.is_some() || failed.peek().is_none() {
+        if entry.reverse_path.is_some() || failed.peek().is_none() || !self.kept_aside.lock().insert(entry.id) {
             return;
         }
         let aside = Arc::new(Aside::new(&config.server.state_dir, feedback.unattributed_kept));
@@ -84,14 +98,20 @@ impl Dispatcher {
             let reply = decided.text.as_deref().unwrap_or_default().replace(|c: char| c.is_control(), " ");
             head.push_str(&format!("X-Remuda-Undeliverable: <{}> {reply}\r\n", decided.address.as_str()));
         }
-        let kept = match self.spool.body(entry.message) {
+        let id = entry.message;
+        let (_turn, body) = match body {
+            Some(body) => (None, Ok(body.clone())),
+            None => (self.originals.turn().await, self.body_of(id).await.map(Option::unwrap_or_default)),
+        };
+        let kept = match body {
             Ok(body) => {
-                let (body, id) = (body.unwrap_or_default(), entry.message);
-                aside.keep(Ring::Ours, head, body, id, self.clock.now().wall).await.map_err(|error| error.to_string())
+                let kept = aside.keep(Ring::Ours, head, body, id, self.clock.now().wall).await;
+                kept.map_err(|error| error.to_string())
             }
-            Err(error) => Err(error.to_string()),
+            Err(error) => Err(error),
         };
         if let Err(error) = kept {
+            self.kept_aside.lock().remove(&entry.id);
             tracing::error!(%error, id = %entry.id, "mail that could not be delivered not kept aside; it is lost");
         }
     }
@@ -241,7 +261,7 @@ impl Dispatcher {
             }
         }
         let mut settled = Settled { decided, ..Settled::default() };
-        let report = self.write_down(&before, &mut entry, &mut settled).await;
+        let report = self.write_down(&before, &mut entry, &mut settled, None).await;
         later.not_needed();
         if settled.waits {
             // No space for the report: everything stays as it is and is looked at again later.
@@ -262,7 +282,7 @@ impl Dispatcher {
             self.count_decided(&before, &settled, self.clock.now());
             core.forget(id);
         }
-        self.note_double_bounce(&before, &settled);
+        self.note_double_bounce(&before, &settled, report.is_some());
         self.take_in_report(report);
         self.release_body(before.message).await;
         self.wake.notify_one();

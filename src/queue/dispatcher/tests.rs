@@ -30,6 +30,8 @@ struct Scripted {
     attempts: AtomicUsize,
     tried: Mutex<BTreeMap<String, usize>>,
     marked: Mutex<Vec<(String, Bytes)>>,
+    /// Bodies of mail without a sender, with what was asked for.
+    reports: Mutex<Vec<(Wishes, String)>>,
 }
 
 impl Connector for Scripted {
@@ -40,6 +42,10 @@ impl Connector for Scripted {
                 *self.tried.lock().entry(recipient.address.to_string()).or_default() += 1;
             }
             let path = order.reverse_path.as_ref().map(ToString::to_string).unwrap_or_default();
+            if path.is_empty() {
+                let body = String::from_utf8_lossy(&order.body).into_owned();
+                self.reports.lock().push((order.wishes.clone(), body));
+            }
             self.marked.lock().push((path, order.head.clone()));
             let answers = order.recipients.iter().map(|to| (self.script)(n, to.address.as_str()));
             let answers = answers.map(|reply| Answer::Reply(Stage::EndOfData, reply)).collect();
@@ -92,7 +98,17 @@ impl Rig {
         more: &str,
         script: impl Fn(usize, &str) -> Reply + Send + Sync + 'static,
     ) -> Self {
-        let config = Config::from_toml(&format!("{CONFIG}{more}")).expect("the configuration is good");
+        Self::of(spool, clock, &format!("{CONFIG}{more}"), script)
+    }
+
+    /// By this configuration.
+    fn of(
+        spool: Arc<MemorySpool>,
+        clock: Arc<dyn Clock>,
+        config: &str,
+        script: impl Fn(usize, &str) -> Reply + Send + Sync + 'static,
+    ) -> Self {
+        let config = Config::from_toml(config).expect("the configuration is good");
         let keys = Keys::parse(&Keys::file_text([7; 32])).expect("a key");
         let directory = config.feedback.is_some().then(|| Arc::new(Directory::new(keys, &config)));
         let (core, _) = Core::new(&config, &[], &[], 1, clock.now());
@@ -103,6 +119,7 @@ impl Rig {
             attempts: AtomicUsize::new(0),
             tried: Mutex::default(),
             marked: Mutex::default(),
+            reports: Mutex::default(),
         });
         let dispatcher = Dispatcher::new(Parts {
             core,
