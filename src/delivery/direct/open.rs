@@ -6,7 +6,6 @@ use std::net::SocketAddr;
 use super::dial::{Missed, Target, Trace, rank};
 use super::race::Race;
 use super::{DirectConnector, Settings};
-use crate::clock::Clock;
 use crate::config::{Family, HostPort};
 use crate::delivery::egress::Leg;
 use crate::delivery::reuse::Line;
@@ -44,7 +43,6 @@ impl DirectConnector {
         let mut best = Best::default();
         let mut left = settings.delivery.max_addresses.max(1);
         let lookups = left.saturating_mul(LOOKUPS_PER_ADDRESS);
-        let mut is_excluded = false;
         let hosts = plan::shuffled(&order.plan.hosts, &mut *self.rng.lock());
         for host in hosts.into_iter().take(lookups) {
             let name = plan::host_text(&host.host);
@@ -62,7 +60,6 @@ impl DirectConnector {
                 Err(excluded) => {
                     let detail = format!("{name}: {}: {}", excluded.result.as_str(), excluded.detail);
                     let outcome = TlsOutcome::Failed { result: excluded.result, detail: excluded.detail };
-                    is_excluded = true;
                     let mut trace = unreached;
                     trace.tls.outcome = outcome;
                     self.tell(asked, None, &trace);
@@ -85,10 +82,7 @@ impl DirectConnector {
                     Ok(leg) => self.dial(order, settings, target, (leg, open), &mut trace).await,
                     Err(failure) => Err(Answer::Failure(failure).into()),
                 };
-                // In the clear since TLS failed lately: that is no reason not to tell of it.
-                if dialled.is_ok() || trace.tls.outcome != TlsOutcome::NotTried {
-                    self.tell(asked, Some(&demand), &trace);
-                }
+                self.tell(asked, Some(&demand), &trace);
                 match dialled {
                     Ok(line) => return Ok(line),
                     Err(missed) if missed.is_final => return Err((trace, missed.answer)),
@@ -96,12 +90,8 @@ impl DirectConnector {
                 }
             }
         }
-        let (mut trace, missed) =
+        let (trace, missed) =
             best.0.unwrap_or_else(|| (Trace::default(), no_address("the destination has no hosts".to_owned())));
-        // No address was as good as tried.
-        if let (true, None, Some(domain)) = (is_excluded, trace.remote, &domain) {
-            trace.tls.is_news = self.memory.lock().is_excluded_news(domain, self.clock.now().mono);
-        }
         Err((trace, missed.answer))
     }
 
@@ -124,7 +114,9 @@ impl DirectConnector {
 
     fn tell(&self, asked: Asked<'_>, demand: Option<&TlsDemand>, trace: &Trace) {
         let (local, remote) = (trace.local, trace.remote);
-        self.demands.concluded(&Concluded { asked, demand, local, remote, outcome: &trace.tls.outcome });
+        if demand.is_none() || trace.tls.outcome != TlsOutcome::NotTried {
+            self.demands.concluded(&Concluded { asked, demand, local, remote, outcome: &trace.tls.outcome });
+        }
     }
 }
 

@@ -6,12 +6,10 @@
 //! than [`KEPT`] of each: what is forgotten costs one more try.
 
 use std::collections::HashMap;
-use std::hash::Hash;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::clock::Mono;
-use crate::message::Domain;
 
 /// How long mail that may go in the clear does so after a failed handshake.
 pub const FAILED_FOR: Duration = Duration::from_secs(3600);
@@ -26,7 +24,6 @@ pub struct Memory {
     failed: HashMap<SocketAddr, Mono>,
     offered: HashMap<SocketAddr, Mono>,
     told: HashMap<SocketAddr, Mono>,
-    excluded: HashMap<Domain, Mono>,
 }
 
 impl Memory {
@@ -47,12 +44,11 @@ impl Memory {
 
     /// Whether it is worth a word that `address` is given up for want of safety: once in [`FAILED_FOR`].
     pub fn is_news(&mut self, address: SocketAddr, now: Mono) -> bool {
-        is_news(&mut self.told, address, now)
-    }
-
-    /// Whether it is worth a word that policies exclude all hosts of `domain`: once in [`FAILED_FOR`].
-    pub fn is_excluded_news(&mut self, domain: &Domain, now: Mono) -> bool {
-        is_news(&mut self.excluded, domain.clone(), now)
+        let is_news = self.told.get(&address).is_none_or(|at| now.since(*at) >= FAILED_FOR);
+        if is_news {
+            put(&mut self.told, address, FAILED_FOR, now);
+        }
+        is_news
     }
 
     /// Whether STARTTLS is offered at `address`. True where it had been and is not any more: told once.
@@ -65,25 +61,17 @@ impl Memory {
     }
 }
 
-fn is_news<K: Clone + Eq + Hash>(told: &mut HashMap<K, Mono>, what: K, now: Mono) -> bool {
-    let is_news = told.get(&what).is_none_or(|at| now.since(*at) >= FAILED_FOR);
-    if is_news {
-        put(told, what, FAILED_FOR, now);
-    }
-    is_news
-}
-
-/// Notes `what`; where there are too many, those that no longer count go, else the oldest.
-fn put<K: Clone + Eq + Hash>(kept: &mut HashMap<K, Mono>, what: K, lasts: Duration, now: Mono) {
-    if kept.len() >= KEPT && !kept.contains_key(&what) {
+/// Notes `address`; where there are too many, those that no longer count go, else the oldest.
+fn put(kept: &mut HashMap<SocketAddr, Mono>, address: SocketAddr, lasts: Duration, now: Mono) {
+    if kept.len() >= KEPT && !kept.contains_key(&address) {
         kept.retain(|_, at| now.since(*at) < lasts);
         if kept.len() >= KEPT
-            && let Some(oldest) = kept.iter().min_by_key(|(_, at)| **at).map(|(what, _)| what.clone())
+            && let Some(oldest) = kept.iter().min_by_key(|(_, at)| **at).map(|(address, _)| *address)
         {
             kept.remove(&oldest);
         }
     }
-    kept.insert(what, now);
+    kept.insert(address, now);
 }
 
 #[cfg(test)]

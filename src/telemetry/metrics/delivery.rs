@@ -1,6 +1,6 @@
-//! TLS on the way to receivers, and what they demand of it.
+//! TLS on the way to receivers.
 
-use prometheus::{IntCounterVec, IntGaugeVec};
+use prometheus::IntCounterVec;
 
 use super::{Registry, opts, register};
 use crate::delivery::TlsReport;
@@ -15,8 +15,6 @@ pub struct DeliveryMetrics {
     /// New connections to receivers, by what came of TLS: `none` (not tried), `encrypted`, `verified`, `dane`, or a result of
     /// RFC 8460.
     pub tls: IntCounterVec,
-    /// Policies of receivers that are known, by kind and what they ask for.
-    pub policies: IntGaugeVec,
 }
 
 impl DeliveryMetrics {
@@ -25,9 +23,7 @@ impl DeliveryMetrics {
         let tls = register(r, IntCounterVec::new(opts("delivery_tls_total", help), &["result"])?)?;
         DONE.iter().for_each(|result| drop(tls.with_label_values(&[result])));
         drop(tls.with_label_values(&[TlsResult::StarttlsNotSupported.as_str()]));
-        let help = "Receivers' TLS policies known now: sts by domain and mode, tlsa by host and what it has to show.";
-        let policies = super::gauges(r, "delivery_policies", help, &["kind", "mode"])?;
-        Ok(Self { tls, policies })
+        Ok(Self { tls })
     }
 
     /// Counts what an attempt tells.
