@@ -1,19 +1,20 @@
 //! Idle connections, by route.
 //!
-//! A connection may carry a message when it has the same binding, source address, EHLO name and set of hosts, and was made
-//! under the same demand on TLS: one that was not verified carries nothing that must be, nor the other way round. The last
+//! A connection may carry a message when it has the same binding, source address, way out (`via`), EHLO name and set of
+//! hosts, and was made under the same demand on TLS: one that was not verified carries nothing that must be, nor the other way round. The last
 //! one put back is taken first, so that the others age and are closed. Limits: idle time, age, messages. A connection
 //! that the host closed meanwhile is noticed before use. Whatever leaves otherwise than by `take` gets QUIT in the
 //! background. One task sweeps while there is something to sweep.
 //!
-//! When the configuration changes, what is not as it has it (another address or name, a binding that is gone or in no pool)
-//! is closed: at once where it idles, else when it comes back.
+//! When the configuration changes, what is not as it has it (another address, proxy or name, a binding that is gone or in no
+//! pool, a certificate held to other authorities) is closed: at once where it idles, else when it comes back.
 //!
 //! The pool also counts the open connections of each binding, idle ones included: before a new one is opened at the
 //! binding's limit, [`Idle::make_room`] closes one that idles elsewhere.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -27,7 +28,7 @@ use super::tls::TlsReport;
 use super::tls::demand::TlsDemand;
 use super::tls::stream::Stream;
 use crate::clock::{Clock, Mono};
-use crate::config::{Addresses, Config, Delivery, EhloName, HostPort};
+use crate::config::{Addresses, Config, Delivery, EhloName, HostPort, Via};
 use crate::message::{BindingName, Domain, TlsWish};
 
 /// Limits of the pool, from `[delivery]`.
@@ -50,8 +51,9 @@ impl From<&Delivery> for Keep {
 /// Which connections a configuration has use for: by binding, source address and name.
 #[derive(Debug)]
 pub struct Wanted {
-    bindings: HashMap<BindingName, (Addresses, EhloName)>,
+    bindings: HashMap<BindingName, (Addresses, Option<Via>, EhloName)>,
     hostname: Domain,
+    roots: Option<PathBuf>,
 }
 
 impl Wanted {
@@ -60,19 +62,24 @@ impl Wanted {
         let members: HashSet<&BindingName> =
             config.pools.iter().flat_map(|pool| &pool.tiers).flatten().map(|member| &member.binding).collect();
         let used = config.bindings.iter().filter(|binding| members.contains(&binding.name));
-        let as_it_is = used.map(|b| (b.name.clone(), (b.sources(), b.ehlo_hostname.clone())));
-        Self { bindings: as_it_is.collect(), hostname: config.server.hostname.clone() }
+        let as_it_is = used.map(|b| (b.name.clone(), (b.sources(), b.via.clone(), b.ehlo_hostname.clone())));
+        Self {
+            bindings: as_it_is.collect(),
+            hostname: config.server.hostname.clone(),
+            roots: config.delivery.tls_roots.clone(),
+        }
     }
 
     fn has(&self, line: &Line) -> bool {
-        let Some((sources, ehlo)) = self.bindings.get(&line.binding) else { return false };
+        let Some((sources, via, ehlo)) = self.bindings.get(&line.binding) else { return false };
         let is_its_name = match ehlo {
             EhloName::Literal(name) => line.ehlo == name.as_str(),
             EhloName::Hostname => line.ehlo == self.hostname.as_str(),
             // Told apart by the message's own when it is taken.
             EhloName::Message => true,
         };
-        sources.contains(line.local.ip()) && is_its_name
+        let is_trusted = !matches!(line.demand, TlsDemand::WebPki { .. }) || line.roots == self.roots;
+        sources.contains(line.local.ip()) && *via == line.via && is_its_name && is_trusted
     }
 }
 
@@ -99,6 +106,10 @@ pub struct Line {
     pub opened: Mono,
     /// The binding it belongs to.
     pub binding: BindingName,
+    /// The proxy it goes through.
+    pub via: Option<Via>,
+    /// The file of authorities that was `tls_roots` when it was made.
+    pub roots: Option<PathBuf>,
     /// The name given in EHLO.
     pub ehlo: String,
     /// The hosts it may serve.
@@ -111,6 +122,7 @@ impl Line {
     fn serves(&self, order: &Order) -> bool {
         self.binding == order.binding.name
             && order.binding.sources().contains(self.local.ip())
+            && self.via == order.binding.via
             && self.ehlo == order.ehlo
             && self.plan.pinned == order.plan.pinned
             && (Arc::ptr_eq(&self.plan, &order.plan) || self.plan.hosts == order.plan.hosts)

@@ -55,7 +55,8 @@ pub enum StartTls<S> {
 pub struct Transacted {
     /// One per recipient.
     pub answers: Vec<Answer>,
-    /// The connection was dead or of no use before MAIL was answered: nothing has happened at the peer.
+    /// The connection was dead or of no use before MAIL was answered, or had been used before and was ended with 421 then:
+    /// nothing has happened at the peer.
     pub stale: bool,
     /// What the host offers and could not bear: nothing has happened, and without it, over another connection, the mail
     /// may pass.
@@ -198,8 +199,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             step = match self.exchange(self.limit(&transaction, timeouts)).await {
                 Ok(reply) => {
                     let step = transaction.on_reply(reply, &mut self.output);
-                    // RSET was refused.
-                    stale = step == Step::Done && transaction.untouched();
+                    // RSET was refused; or the host has enough of a connection that has served, not of us.
+                    let is_dismissed = before_mail != Before::Nothing && transaction.dismissed();
+                    stale = step == Step::Done && (transaction.untouched() || is_dismissed);
                     step
                 }
                 Err((kind, detail)) => {

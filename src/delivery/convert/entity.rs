@@ -45,13 +45,14 @@ fn entity(whole: &[u8], default: &Kind, depth: usize, out: &mut Vec<u8>) -> Resu
         let encoding = matches!(said.as_deref(), Some("8bit" | "binary")).then_some("7bit");
         fields::write(section, encoding, out)?;
         out.extend_from_slice(gap);
-        if encoding.is_some() && (kind.main == "multipart" || kind.is("message", "rfc822")) {
+        // What is signed stays as it is to the octet, labels of its parts included (RFC 1847 §2.1).
+        if encoding.is_some() && !is_sealed(&kind) && (kind.main == "multipart" || kind.is("message", "rfc822")) {
             return inside(&kind, body, depth, out);
         }
         out.extend_from_slice(body);
         return Ok(());
     }
-    if kind.is("multipart", "signed") || kind.is("multipart", "encrypted") {
+    if is_sealed(&kind) {
         return Err(CannotConvert::Sealed);
     }
     if kind.main == "multipart" && kind.boundary.is_some() || kind.is("message", "rfc822") {
@@ -90,6 +91,11 @@ fn entity(whole: &[u8], default: &Kind, depth: usize, out: &mut Vec<u8>) -> Resu
         }
     }
     Ok(())
+}
+
+/// Signed or encrypted as a whole (RFC 1847 §2).
+fn is_sealed(kind: &Kind) -> bool {
+    kind.is("multipart", "signed") || kind.is("multipart", "encrypted")
 }
 
 /// What is inside a multipart or a message.

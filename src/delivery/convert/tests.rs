@@ -74,6 +74,24 @@ fn what_must_not_be_touched_is_refused() {
 }
 
 #[test]
+fn labels_inside_what_is_signed_stay_for_they_are_signed_too() {
+    let signed = |label: &str| {
+        format!(
+            "MIME-Version: 1.0\nContent-Type: multipart/signed; boundary=s\nContent-Transfer-Encoding: {label}\n\n--s\n\
+             Content-Type: text/plain\nContent-Transfer-Encoding: 8bit\n\nplain\n--s\n\
+             Content-Type: application/pgp-signature\n\nabc\n--s--\n"
+        )
+    };
+    assert_eq!(convert(&signed("8bit")), Ok(signed("7bit")), "only the header above what is signed");
+    let within = |label: &str| {
+        let part = signed(label).replace("MIME-Version: 1.0\n", "");
+        let kind = "Content-Type: multipart/mixed; boundary=b";
+        format!("{kind}\nContent-Transfer-Encoding: {label}\n\n--b\n{part}\n--b--\n")
+    };
+    assert_eq!(convert(&within("binary")), Ok(within("7bit")));
+}
+
+#[test]
 fn a_subject_beyond_ascii_becomes_encoded_words() {
     assert_eq!(convert("Subject: grüße\n\nx\n"), Ok("Subject: =?utf-8?B?Z3LDvMOfZQ==?=\n\nx\n".to_owned()));
 }

@@ -1,13 +1,13 @@
 //! One message over one connection: made fit for the host, in as many transactions as it wants.
 
-use std::borrow::Cow;
+use bytes::Bytes;
 
 use crate::config::Delivery;
 use crate::delivery::convert::seven_bit;
 use crate::delivery::reuse::Line;
 use crate::delivery::session::{Lost, Mail, Parts};
 use crate::delivery::{Answer, Order};
-use crate::outcome::{EnhancedCode, Reply, Stage};
+use crate::outcome::{EnhancedCode, Failure, FailureKind, Reply, Stage};
 
 /// What a connection made of a message.
 #[derive(Debug)]
@@ -18,7 +18,7 @@ pub(super) struct Carried {
     pub(super) stale: bool,
     /// What the host offers and could not bear: nothing has happened.
     pub(super) lost: Option<Lost>,
-    /// The host took what was said in terms of DSN.
+    /// The host took what was said in terms of DSN, in all transactions in which it took the mail.
     pub(super) dsn_passed: bool,
     /// The host had enough of the connection: it is to be asked for no more.
     pub(super) is_enough: bool,
@@ -27,9 +27,9 @@ pub(super) struct Carried {
 /// Sends the message. Each transaction counts as one of the connection's messages.
 pub(super) async fn carry(line: &mut Line, order: &Order, delivery: &Delivery) -> Carried {
     let offers = line.connection.offers();
-    let (body, eight_bit) = match fit(order, offers.eight_bit_mime, delivery) {
+    let (body, eight_bit) = match fit(order, offers.eight_bit_mime, delivery).await {
         Ok(fit) => fit,
-        Err(reply) => return unsent(vec![Answer::Reply(Stage::Mail, reply); order.recipients.len()]),
+        Err(answer) => return unsent(vec![answer; order.recipients.len()]),
     };
     let whole = Mail {
         reverse_path: order.reverse_path.as_ref(),
@@ -45,39 +45,55 @@ pub(super) async fn carry(line: &mut Line, order: &Order, delivery: &Delivery) -
     let mut parts = Parts::of(&whole, offers, most.saturating_sub(line.messages).max(1));
     let mut carried = unsent(Vec::new());
     let mut is_first = true;
+    let mut dsn_passed = None;
     while let Some(part) = parts.next() {
         let mail = Mail { reverse_path: parts.reverse_path(), recipients: &part.recipients, ..whole };
         line.messages += 1;
         let transacted = line.connection.transact(mail, &delivery.timeouts).await;
         if is_first {
             (carried.stale, carried.lost) = (transacted.stale, transacted.lost);
-            carried.dsn_passed = transacted.dsn_passed;
         } else if transacted.stale || transacted.lost.is_some() {
             // Nothing has happened to these: they are left for the next attempt.
             break;
         }
-        carried.dsn_passed &= transacted.dsn_passed;
+        // Only where somebody got the mail there is a success to report.
+        if transacted.answers.iter().any(is_taken) {
+            dsn_passed = Some(dsn_passed.unwrap_or(true) && transacted.dsn_passed);
+        }
         is_first = false;
         parts.took(&part, transacted.answers, line.connection.is_usable());
     }
-    carried.dsn_passed &= !parts.has_dropped_wishes();
+    carried.dsn_passed = dsn_passed.unwrap_or(false) && !parts.has_dropped_wishes();
     carried.answers = parts.finish();
     carried
+}
+
+fn is_taken(answer: &Answer) -> bool {
+    matches!(answer, Answer::Reply(Stage::EndOfData, reply) if reply.code / 100 == 2)
 }
 
 fn unsent(answers: Vec<Answer>) -> Carried {
     Carried { answers, stale: false, lost: None, dsn_passed: false, is_enough: false }
 }
 
-/// The body as this host can take it, and whether it is eight-bit.
-fn fit<'a>(order: &'a Order, takes_eight_bit: bool, delivery: &Delivery) -> Result<(Cow<'a, [u8]>, bool), Reply> {
+/// The body as this host can take it, and whether it is eight-bit. To convert a large one and sign it again takes a while:
+/// that is done off the runtime's threads.
+async fn fit(order: &Order, takes_eight_bit: bool, delivery: &Delivery) -> Result<(Bytes, bool), Answer> {
     if takes_eight_bit || !order.eight_bit {
-        return Ok((Cow::Borrowed(&order.body), order.eight_bit));
+        return Ok((order.body.clone(), order.eight_bit));
     }
-    let converted = seven_bit(&order.body, delivery.convert, order.resign.as_deref()).map_err(|error| Reply {
-        code: 554,
-        enhanced: Some(EnhancedCode { class: 5, subject: 6, detail: 3 }),
-        text: error.to_string(),
-    })?;
-    Ok((Cow::Owned(converted), false))
+    let (body, convert, resign) = (order.body.clone(), delivery.convert, order.resign.clone());
+    let converting = tokio::task::spawn_blocking(move || seven_bit(&body, convert, resign.as_deref()));
+    match converting.await {
+        Ok(Ok(converted)) => Ok((converted.into(), false)),
+        Ok(Err(error)) => {
+            let enhanced = Some(EnhancedCode { class: 5, subject: 6, detail: 3 });
+            Err(Answer::Reply(Stage::Mail, Reply { code: 554, enhanced, text: error.to_string() }))
+        }
+        // The runtime is about to end.
+        Err(_) => {
+            let detail = "conversion abandoned".to_owned();
+            Err(Answer::Failure(Failure { kind: FailureKind::Aborted, stage: Stage::Mail, detail }))
+        }
+    }
 }

@@ -1,8 +1,8 @@
 //! One address: connect, greet, and TLS as far as it is demanded.
 //!
 //! Where mail may go in the clear, TLS must never cost a delivery (RFC 7435 §3): whatever goes wrong between STARTTLS and the
-//! second EHLO leads to one more connection to the same address, without it, and for some time the address is not asked
-//! again. Where it may not, the same is a failure of this host, and the next one may do better.
+//! second EHLO leads to one more connection to the same address, without it, and after the second time in a row the
+//! address is not asked again for some time. Where it may not, the same is a failure of this host, and the next one may do better.
 
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
@@ -45,6 +45,18 @@ pub(super) struct Trace {
     pub(super) tls: TlsReport,
 }
 
+impl Trace {
+    /// To the other end of a connection.
+    pub(super) fn of(line: &Line) -> Self {
+        Self {
+            local: Some(line.local),
+            remote: Some(line.remote),
+            host: Some(line.host.to_string()),
+            tls: line.tls.clone(),
+        }
+    }
+}
+
 /// Why an address carries nothing.
 #[derive(Debug)]
 pub(super) struct Missed {
@@ -56,12 +68,20 @@ pub(super) struct Missed {
 }
 
 /// What the answer of an attempt is chosen by: what was said counts more than what was not. That a host cannot keep a promise
-/// of the sender's (REQUIRETLS) counts least: the mail is only given up for it where every host says so.
+/// of the sender's (REQUIRETLS) counts least, also against a look-up that failed: the mail is only given up for it where
+/// every host was asked and says so.
 pub(super) mod rank {
-    pub(in super::super) const NO_ADDRESS: u8 = 0;
-    pub(in super::super) const PROMISE: u8 = 1;
+    pub(in super::super) const PROMISE: u8 = 0;
+    pub(in super::super) const NO_ADDRESS: u8 = 1;
     pub(in super::super) const FAILURE: u8 = 2;
     pub(in super::super) const REPLY: u8 = 3;
+}
+
+impl Missed {
+    /// The binding cannot send from the address of that family.
+    pub(super) fn is_unbound(&self) -> bool {
+        matches!(&self.answer, Answer::Failure(failure) if failure.kind == FailureKind::Bind)
+    }
 }
 
 impl From<Answer> for Missed {
@@ -108,10 +128,10 @@ impl DirectConnector {
         trace: &mut Trace,
     ) -> Result<Line, Missed> {
         let may_be_clear = target.demand.may_be_clear();
-        let failed_lately = || self.memory.lock().has_failed(target.address, self.clock.now().mono);
+        let failed_lately = || self.memory.lock().shuns(target.address, self.clock.now().mono);
         let with_tls = *target.demand != TlsDemand::Never && !(may_be_clear && failed_lately());
         match self.dial_once(order, settings, target, Some(first), with_tls, trace).await {
-            Ok(greeted) => Ok(self.line(order, target, greeted, trace)),
+            Ok(greeted) => Ok(self.line(order, settings, target, greeted, trace)),
             Err(Broke::Missed(missed)) => Err(missed),
             Err(Broke::Tls(result, detail)) if !may_be_clear => Err(self.unsafe_host(target, result, &detail, trace)),
             Err(Broke::Tls(result, detail)) => {
@@ -121,7 +141,9 @@ impl DirectConnector {
                 let failed = TlsOutcome::Failed { result, detail };
                 trace.tls.outcome = failed.clone();
                 match self.dial_once(order, settings, target, None, false, trace).await {
-                    Ok(greeted) => Ok(self.line(order, target, Greeted { outcome: failed, ..greeted }, trace)),
+                    Ok(greeted) => {
+                        Ok(self.line(order, settings, target, Greeted { outcome: failed, ..greeted }, trace))
+                    }
                     Err(Broke::Missed(missed)) => Err(missed),
                     Err(Broke::Tls(result, detail)) => Err(self.unsafe_host(target, result, &detail, trace)),
                 }
@@ -199,6 +221,11 @@ impl DirectConnector {
                 return Err(Broke::Tls(TlsResult::ValidationFailure, "twice".to_owned()));
             }
             StartTls::Refused(reply, _) if reply.code == 421 => return Err(Answer::Reply(Stage::Tls, reply).into()),
+            // What is refused for now may be had later: no reason to give mail up that must have it.
+            StartTls::Refused(reply, connection) if reply.code / 100 == 4 && !target.demand.may_be_clear() => {
+                say_quit(connection, open, timeouts.quit);
+                return Err(Broke::Tls(TlsResult::StarttlsNotSupported, format!("STARTTLS is refused: {reply}")));
+            }
             StartTls::Refused(reply, connection) => {
                 let outcome = absent(format!("STARTTLS is refused: {reply}"));
                 return self.without(order, settings, target, Greeted { connection, open, local, outcome }, trace);
@@ -256,7 +283,14 @@ impl DirectConnector {
         Answer::Failure(Failure { kind: FailureKind::Tls, stage: Stage::Tls, detail }).into()
     }
 
-    fn line(&self, order: &Order, target: Target<'_>, greeted: Greeted, trace: &mut Trace) -> Line {
+    fn line(
+        &self,
+        order: &Order,
+        settings: &Settings,
+        target: Target<'_>,
+        greeted: Greeted,
+        trace: &mut Trace,
+    ) -> Line {
         self.counters.opened.fetch_add(1, Ordering::Relaxed);
         trace.tls.outcome = greeted.outcome;
         Line {
@@ -270,6 +304,8 @@ impl DirectConnector {
             messages: 0,
             opened: self.clock.now().mono,
             binding: order.binding.name.clone(),
+            via: order.binding.via.clone(),
+            roots: settings.delivery.tls_roots.clone(),
             ehlo: order.ehlo.clone(),
             plan: order.plan.clone(),
             open: greeted.open,

@@ -207,15 +207,24 @@ async fn one_that_was_overtaken_has_its_turn_when_the_other_is_busy() {
 }
 
 #[tokio::test]
-async fn a_family_that_cannot_be_bound_is_trouble_of_the_binding_and_no_other_address_helps() {
+async fn a_family_that_cannot_be_bound_leaves_the_other_and_only_both_are_trouble_of_the_binding() {
     let four = Sink::start(script(&[])).await;
     let port = four.address.port();
-    let report = connector().await.attempt(order_to("both.test", port, dual(Family::V6, "2001:db8::1"))).await;
-    assert_eq!((codes(&report), report.local), (vec!["connect bind".to_owned()], None));
-    assert_eq!(four.connections(), 0);
-    // Where that family is not needed nobody asks for it.
-    let report = connector().await.attempt(order_to("four.test", port, dual(Family::V6, "2001:db8::1"))).await;
-    assert_eq!(codes(&report), ["end_of_data 250"]);
+    // Also where one address is all that may be tried: that of the lost family was not.
+    let mut few = delivery();
+    few.max_addresses = 1;
+    for host in ["both.test", "four.test"] {
+        let order = order_to(host, port, dual(Family::V6, "2001:db8::1"));
+        let report = connector_with(&few).await.attempt(order).await;
+        assert_eq!((codes(&report), ends(&report)), (vec!["end_of_data 250".to_owned()], pair(V4, "127.0.0.1")));
+    }
+    assert_eq!(four.connections(), 2);
+    let neither = Binding { bind_address: "192.0.2.1".parse().expect("address"), ..dual(Family::V6, "2001:db8::1") };
+    for (host, binding) in [("both.test", neither), ("six.test", dual(Family::V4, "2001:db8::1"))] {
+        let report = connector().await.attempt(order_to(host, port, binding)).await;
+        assert_eq!((codes(&report), report.local), (vec!["connect bind".to_owned()], None), "{host}");
+    }
+    assert_eq!(four.connections(), 2);
 }
 
 #[tokio::test]

@@ -4,9 +4,10 @@
 //! at most `delivery.max_addresses`. The next one is tried when a host could not be reached, broke off, or said 4yz in
 //! its banner or to EHLO; where a binding has addresses of two families, the other family also when the first is silent
 //! ([`happy`](super::happy)). A 5yz there is the receiver's word about this binding, and a source address that cannot be
-//! bound fails everywhere: both end the attempt. Once MAIL was given, no other host is asked. An idle connection that
-//! turns out to be dead before anything was answered is replaced by a new one within the same attempt; so is one that was
-//! lost because the host cannot bear what it offers itself (an envelope id, a chunk), which then stays away.
+//! bound fails everywhere: both end the attempt, but a binding with addresses of two families goes on with the other one
+//! where one cannot be bound. Once MAIL was given, no other host is asked. An idle connection that turns out to be dead
+//! before anything was answered, or that the host ends with 421 to MAIL, is replaced by a new one within the same attempt;
+//! so is one that was lost because the host cannot bear what it offers itself (an envelope id, a chunk), which then stays away.
 //!
 //! What is demanded of a host's TLS is asked of [`Demands`] before it is connected to, and again before an idle connection
 //! is used: only one made under the same demand will do.
@@ -156,13 +157,13 @@ impl DirectConnector {
         }
         match self.deliver_anew(&order, &settings, without).await {
             Ok((line, carried)) => self.settle(line, &mut order, carried, false, started),
-            Err((trace, answer)) => Report {
+            Err((trace, answers)) => Report {
                 local: trace.local,
                 remote: trace.remote,
                 host: trace.host,
                 reused: false,
                 tls: trace.tls,
-                answers: vec![answer; order.recipients.len()],
+                answers,
                 dsn_passed: false,
                 latency: self.clock.now().mono.since(started),
             },
@@ -189,19 +190,20 @@ impl DirectConnector {
         order: &Order,
         settings: &Settings,
         mut without: Vec<Lost>,
-    ) -> Result<(Line, Carried), (Trace, Answer)> {
+    ) -> Result<(Line, Carried), (Trace, Vec<Answer>)> {
         let mut came = None;
         loop {
             let mut line = match self.open(order, settings).await {
                 Ok(line) => line,
                 // Where there is no further connection, what the one before came to stands.
-                Err(error) => return came.ok_or(error),
+                Err((trace, answer)) => return Err(came.unwrap_or((trace, vec![answer; order.recipients.len()]))),
             };
             without.iter().for_each(|what| line.connection.distrust(*what));
             let carried = self.carry(&mut line, order, &settings.delivery).await;
             let Some(lost) = carried.lost.filter(|_| without.len() < LOSSES) else { return Ok((line, carried)) };
             without.push(lost);
-            came = Some((line, carried));
+            // The connection itself ends here: a binding at its limit has no room for two.
+            came = Some((Trace::of(&line), carried.answers));
         }
     }
 

@@ -1,5 +1,8 @@
 //! A new connection: host by host and address by address, until one has greeted. [`race`](super::race) has what is special
 //! about a host and a binding that both have addresses of both families.
+//!
+//! A binding that has lost its address of one family is not out as long as it has the other: an address that cannot be
+//! bound ends the attempt only where there is no other family, or that one fails as well.
 
 use std::net::SocketAddr;
 
@@ -27,7 +30,8 @@ struct Best(Option<(Trace, Missed)>);
 impl Best {
     /// Later ones of equal rank win, but for hosts without an address: the first says as much as the last.
     fn weigh(&mut self, trace: Trace, missed: Missed) {
-        let stays = |best: &Missed| missed.rank < best.rank || missed.rank == rank::NO_ADDRESS;
+        let says_no_more = |best: &Missed| missed.rank == best.rank && missed.rank == rank::NO_ADDRESS;
+        let stays = |best: &Missed| missed.rank < best.rank || says_no_more(best);
         if !self.0.as_ref().is_some_and(|(_, best)| stays(best)) {
             self.0 = Some((trace, missed));
         }
@@ -44,6 +48,8 @@ impl DirectConnector {
         let mut left = settings.delivery.max_addresses.max(1);
         let lookups = left.saturating_mul(LOOKUPS_PER_ADDRESS);
         let hosts = plan::shuffled(&order.plan.hosts, &mut *self.rng.lock());
+        let mut all_asked = hosts.len() <= lookups;
+        let mut unbound: Option<Family> = None;
         for host in hosts.into_iter().take(lookups) {
             let name = plan::host_text(&host.host);
             let unreached = Trace { host: Some(name.clone()), ..Trace::default() };
@@ -76,6 +82,8 @@ impl DirectConnector {
                     continue;
                 }
             };
+            let usable = |address: &SocketAddr| unbound != Some(Family::of(address.ip()));
+            let addresses: Vec<SocketAddr> = addresses.into_iter().filter(usable).collect();
             let mut race = Race::new(addresses, |address| self.leave(order, address, settings));
             loop {
                 if let Some(limit) = binding.limits.max_outbound_connections {
@@ -93,14 +101,25 @@ impl DirectConnector {
                 self.tell(asked, Some(&demand), &trace);
                 match dialled {
                     Ok(line) => return Ok(line),
+                    Err(missed) if missed.is_unbound() && binding.second.is_some() && unbound.is_none() => {
+                        let family = Family::of(address.ip());
+                        tracing::debug!(binding = %binding.name, %address, "cannot send to addresses of this family");
+                        race.give_up(family);
+                        unbound = Some(family);
+                        // Nobody was asked there.
+                        left += 1;
+                        best.weigh(trace, missed);
+                    }
                     Err(missed) if missed.is_final => return Err((trace, missed.answer)),
                     Err(missed) => best.weigh(trace, missed),
                 }
             }
+            all_asked &= race.is_over();
         }
         let (trace, missed) =
             best.0.unwrap_or_else(|| (Trace::default(), no_address("the destination has no hosts".to_owned())));
-        Err((trace, missed.answer))
+        let answer = if all_asked { missed.answer } else { unless_promised(missed) };
+        Err((trace, answer))
     }
 
     /// A connection to `address` from the binding's address of that family.
@@ -137,6 +156,17 @@ fn asked<'a>(order: &Order, settings: &Settings, domain: Option<&'a Domain>, hos
     let domain = domain?;
     let configured = settings.configured.towards(&order.plan, domain);
     Some(Asked { domain, host, pinned: order.plan.pinned, configured, wish: order.wishes.tls })
+}
+
+/// A promise that some hosts cannot keep is no reason to give the mail up while others were not asked.
+fn unless_promised(missed: Missed) -> Answer {
+    match missed.answer {
+        Answer::Reply(_, reply) if missed.rank == rank::PROMISE => {
+            let detail = format!("{reply}; not all hosts were asked");
+            Answer::Failure(Failure { kind: FailureKind::Tls, stage: Stage::Tls, detail })
+        }
+        answer => answer,
+    }
 }
 
 fn no_address(detail: String) -> Missed {

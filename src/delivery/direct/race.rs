@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::Poll;
 
+use crate::config::Family;
 use crate::delivery::egress::Leg;
 use crate::delivery::happy;
 use crate::outcome::Failure;
@@ -53,6 +54,16 @@ where
             }
             return Some((address, result));
         }
+    }
+
+    /// Whether all addresses were tried.
+    pub(super) fn is_over(&self) -> bool {
+        self.waiting.is_empty() && self.under_way.is_empty()
+    }
+
+    /// Tries no more addresses of `family`.
+    pub(super) fn give_up(&mut self, family: Family) {
+        self.waiting.retain(|address| Family::of(address.ip()) != family);
     }
 
     fn next_place(&mut self) -> Option<usize> {

@@ -62,12 +62,12 @@ async fn a_failed_handshake_costs_one_connection_and_no_mail() {
     let sink = Sink::start(script(&[OFFER])).await;
     let connector = connector(&Delivery { keep_idle: Duration::ZERO, ..settings(TlsPolicy::Opportunistic, None) });
     let plan = plan(&[sink.address]);
-    for (tls, connections) in [("validation-failure", 2), ("none", 3), ("none", 4)] {
+    for (tls, connections) in [("validation-failure", 2), ("validation-failure", 4), ("none", 5), ("none", 6)] {
         let report = connector.attempt(order("127.0.0.21", &plan, 1)).await;
         assert_eq!((codes(&report), result(&report)), (vec![DONE[0].to_owned()], tls));
         assert_eq!(sink.connections(), connections);
     }
-    assert_eq!(sink.commands("STARTTLS"), 1, "remembered");
+    assert_eq!(sink.commands("STARTTLS"), 2, "remembered from the second time on");
 }
 
 #[tokio::test]
@@ -159,17 +159,23 @@ async fn verified_takes_a_certificate_of_an_authority_for_the_hosts_name_and_no_
 }
 
 #[tokio::test]
-async fn without_authorities_only_verified_mail_waits_and_says_why() {
-    let sink = Sink::start_with(script(&[OFFER]), Some(Authority::new().host(&["127.0.0.1"], |_| {}))).await;
+async fn without_authorities_only_verified_mail_waits_and_says_why_until_they_are_there() {
+    let authority = Authority::new();
+    let sink = Sink::start_with(script(&[OFFER]), Some(authority.host(&["127.0.0.1"], |_| {}))).await;
     let empty = tempfile::NamedTempFile::new().expect("file");
     let roots = Some(empty.path().to_owned());
     let connector = |tls| connector(&settings(tls, roots.clone()));
     let plan = plan(&[sink.address]);
     let report = connector(TlsPolicy::Required).attempt(order("127.0.0.21", &plan, 1)).await;
     assert_eq!(result(&report), "encrypted");
-    let report = connector(TlsPolicy::Verified).attempt(order("127.0.0.21", &plan, 1)).await;
+    let verified = connector(TlsPolicy::Verified);
+    let report = verified.attempt(order("127.0.0.21", &plan, 1)).await;
     let [Answer::Failure(failure)] = report.answers.as_slice() else { panic!("{report:?}") };
     assert!(failure.kind == FailureKind::Tls && failure.detail.contains("tls_roots"), "{failure}");
+    // They are there now, and nobody has to tell.
+    std::fs::copy(authority.file().path(), empty.path()).expect("written");
+    let report = verified.attempt(order("127.0.0.21", &plan, 1)).await;
+    assert_eq!((codes(&report), result(&report)), (vec![DONE[0].to_owned()], "verified"));
 }
 
 #[tokio::test]
@@ -218,7 +224,23 @@ async fn requiretls_goes_only_where_it_is_promised_on() {
         let report = connector.attempt(with_wish(TlsWish::Required, &plan(&hosts))).await;
         assert_eq!((code(&report).as_str(), codes(&report)), (expected, vec!["mail 550".to_owned()]));
     }
-    // One that may come to its senses keeps the mail alive.
+    // What is refused for now, a host whose address nobody knows now, or one that was not asked keeps the mail alive.
+    let later = Sink::start(script(&[promise, ("STARTTLS", Some("454 4.7.0 not now|"))])).await;
+    let report = connector.attempt(with_wish(TlsWish::Required, &plan(&[later.address]))).await;
+    assert_eq!(codes(&report), ["tls tls"]);
+    let mut unknown = MxPlan::clone(&plan(&[plain.address]));
+    let nowhere = Host::Name("gone.test".parse().expect("domain"));
+    for at in [0, 1] {
+        unknown.hosts.insert(at, vec![HostPort { host: nowhere.clone(), port: 25 }]);
+        let report = connector.attempt(with_wish(TlsWish::Required, &Arc::new(unknown.clone()))).await;
+        assert_eq!(codes(&report), ["connect no_address"]);
+        unknown.hosts.remove(at);
+    }
+    let few = Delivery { max_addresses: 1, ..settings(TlsPolicy::Opportunistic, None) };
+    let both = plan(&[plain.address, good.address]);
+    let report = tests::connector(&few).attempt(with_wish(TlsWish::Required, &both)).await;
+    assert_eq!(codes(&report), ["tls tls"]);
+    // As does one that may come to its senses.
     let report = connector.attempt(with_wish(TlsWish::Required, &plan(&[untrusted.address, without.address]))).await;
     assert_eq!(codes(&report), ["tls tls"]);
     let all = plan(&[plain.address, without.address, good.address]);

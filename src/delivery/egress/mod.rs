@@ -8,7 +8,9 @@
 //!
 //! A proxy that cannot be reached or does not want us is the binding's trouble as a failed bind is: [`FailureKind::Bind`],
 //! which sends mail to another binding and blames no receiver. What a proxy says of the receiver (refused, unreachable) is
-//! the receiver's.
+//! the receiver's. A proxy that says nothing is told from a silent receiver by when it is silent: to reach it and to be let
+//! in takes no longer than [`PROXY_MAX`], and half of the deadline, or it is dead; only once it was asked to connect is the
+//! receiver what is waited for.
 
 mod proxy;
 mod socks;
@@ -25,6 +27,9 @@ use super::mx::{Family, Resolver};
 use crate::config::{HostPort, SocksLogin, Via};
 use crate::outcome::failure::FailureKind;
 use crate::outcome::{Failure, Stage};
+
+/// Longest time for reaching a proxy and being let in: it is the operator's own, and most often near.
+const PROXY_MAX: Duration = Duration::from_secs(15);
 
 /// A connection to a receiver, and the address it leaves from.
 #[derive(Debug)]
@@ -67,42 +72,64 @@ async fn through(
     resolver: &Resolver,
     deadline: Duration,
 ) -> Result<Leg, Failure> {
-    let mut stream = match reach(via, resolver, deadline).await {
-        Ok(stream) => stream,
-        // Whatever it is, the binding cannot send because of it.
-        Err(detail) => return Err(fail(via, FailureKind::Bind, detail)),
-    };
+    let limit = (deadline / 2).min(PROXY_MAX);
+    let entered = timeout(limit, enter(via, source, peer, resolver, limit)).await;
+    // Whatever it is, the binding cannot send because of it.
+    let mut stream = entered
+        .unwrap_or_else(|_| Err(format!("no answer of the proxy in {limit:?}")))
+        .map_err(|detail| fail(via, FailureKind::Bind, detail))?;
     let port = match via {
-        Via::Socks5 { login, .. } => {
-            let password = password(login.as_ref()).await.map_err(|why| fail(via, FailureKind::Bind, why))?;
-            let login = login.as_ref().map(|login| (login.user.as_str(), password.as_str()));
-            let bound = socks::ask(&mut stream, peer, login).await.map_err(|(kind, why)| fail(via, kind, why))?;
+        Via::Socks5 { .. } => {
+            let bound = socks::connect(&mut stream, peer).await.map_err(|(kind, why)| fail(via, kind, why))?;
             if !bound.ip().is_unspecified() && bound.ip() != source {
                 let detail = format!("connection would leave from {} instead of {source}", bound.ip());
                 return Err(fail(via, FailureKind::Bind, detail));
             }
             bound.port()
         }
-        Via::ProxyV2 { .. } => {
-            proxy::announce(&mut stream, source, peer)
-                .await
-                .map_err(|error| fail(via, FailureKind::Bind, format!("header not taken: {error}")))?;
-            0
-        }
+        Via::ProxyV2 { .. } => 0,
     };
     Ok(Leg { stream, local: SocketAddr::new(source, port) })
 }
 
-/// A connection to the proxy itself, from the address the configuration names for that, if it names one.
-async fn reach(via: &Via, resolver: &Resolver, deadline: Duration) -> Result<TcpStream, String> {
+/// A connection to the proxy on which the receiver may be asked for; of which HAProxy's header has told already.
+async fn enter(
+    via: &Via,
+    source: IpAddr,
+    peer: SocketAddr,
+    resolver: &Resolver,
+    limit: Duration,
+) -> Result<TcpStream, String> {
+    let mut stream = reach(via, resolver, limit).await?;
+    match via {
+        Via::Socks5 { login, .. } => {
+            let password = password(login.as_ref()).await?;
+            let login = login.as_ref().map(|login| (login.user.as_str(), password.as_str()));
+            socks::introduce(&mut stream, login).await?;
+        }
+        Via::ProxyV2 { .. } => {
+            proxy::announce(&mut stream, source, peer).await.map_err(|error| format!("header not taken: {error}"))?;
+        }
+    }
+    Ok(stream)
+}
+
+/// A connection to the proxy itself, from the address the configuration names for that, if it names one. Of several
+/// addresses none has more than its share of `limit`: a silent one leaves time for the next.
+async fn reach(via: &Via, resolver: &Resolver, limit: Duration) -> Result<TcpStream, String> {
     let mut last = String::new();
-    for address in addresses(via.proxy(), resolver).await? {
+    let addresses = addresses(via.proxy(), resolver).await?;
+    let share = limit / u32::try_from(addresses.len().max(1)).unwrap_or(u32::MAX);
+    for address in addresses {
         let connected = match via.from() {
             Some(from) if from.is_ipv4() == address.is_ipv4() => {
-                connect::connect(from, address, deadline).await.map_err(|failure| failure.detail)
+                connect::connect(from, address, share).await.map_err(|failure| failure.detail)
             }
             Some(from) => Err(format!("{address} is not of the family of {from}")),
-            None => from_anywhere(address).await.map_err(|error| format!("connect to {address}: {error}")),
+            None => match timeout(share, from_anywhere(address)).await {
+                Ok(connected) => connected.map_err(|error| format!("connect to {address}: {error}")),
+                Err(_) => Err(format!("connect to {address}: no answer in {share:?}")),
+            },
         };
         match connected {
             Ok(stream) => return Ok(stream),
@@ -131,14 +158,14 @@ async fn addresses(proxy: &HostPort, resolver: &Resolver) -> Result<Vec<SocketAd
     }
 }
 
-/// The password, read anew each time: it may change while we run.
+/// The password, the first line of its file, read anew each time: it may change while we run.
 async fn password(login: Option<&SocksLogin>) -> Result<String, String> {
     let Some(login) = login else { return Ok(String::new()) };
     let path = login.password_file.clone();
     let shown = path.display().to_string();
     let read = tokio::task::spawn_blocking(move || std::fs::read_to_string(path)).await;
     match read {
-        Ok(Ok(text)) => Ok(text.trim_end_matches(['\r', '\n']).to_owned()),
+        Ok(Ok(text)) => Ok(text.lines().next().unwrap_or_default().to_owned()),
         Ok(Err(error)) => Err(format!("password file {shown}: {error}")),
         Err(_) => Err(format!("password file {shown} could not be read")),
     }

@@ -15,34 +15,41 @@ const WORD_MAX: usize = 255;
 
 type Refused = (FailureKind, String);
 
-/// Has the proxy connect to `peer`. What comes back is the address it says it did that from; unspecified where it does not
-/// say.
-pub(super) async fn ask<S: AsyncRead + AsyncWrite + Unpin>(
+/// Is let in by the proxy. Whatever goes wrong here is between it and us.
+pub(super) async fn introduce<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut S,
-    peer: SocketAddr,
     login: Option<(&str, &str)>,
-) -> Result<SocketAddr, Refused> {
-    let gone = |error: io::Error| (FailureKind::Bind, format!("the proxy broke off: {error}"));
+) -> Result<(), String> {
+    let gone = |error: io::Error| format!("the proxy broke off: {error}");
     let method = if login.is_some() { PASSWORD } else { NO_LOGIN };
     send(stream, &[VERSION, 1, method]).await.map_err(gone)?;
     let [version, chosen] = take(stream).await.map_err(gone)?;
     if version != VERSION {
-        return Err((FailureKind::Bind, "the proxy does not speak SOCKS5".to_owned()));
+        return Err("the proxy does not speak SOCKS5".to_owned());
     }
     if chosen != method {
         let wants = if login.is_some() { "takes no user name and password" } else { "wants a login" };
-        return Err((FailureKind::Bind, format!("the proxy {wants}")));
+        return Err(format!("the proxy {wants}"));
     }
     if let Some((user, password)) = login {
-        let said = introduction(user, password).ok_or_else(|| {
-            (FailureKind::Bind, format!("user name and password must have 1 to {WORD_MAX} octets each"))
-        })?;
+        let said = introduction(user, password)
+            .ok_or_else(|| format!("user name and password must have 1 to {WORD_MAX} octets each"))?;
         send(stream, &said).await.map_err(gone)?;
         let [_, status] = take(stream).await.map_err(gone)?;
         if status != 0 {
-            return Err((FailureKind::Bind, "the proxy refuses the login".to_owned()));
+            return Err("the proxy refuses the login".to_owned());
         }
     }
+    Ok(())
+}
+
+/// Has the proxy that let us in connect to `peer`. What comes back is the address it says it did that from; unspecified
+/// where it does not say.
+pub(super) async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut S,
+    peer: SocketAddr,
+) -> Result<SocketAddr, Refused> {
+    let gone = |error: io::Error| (FailureKind::Bind, format!("the proxy broke off: {error}"));
     send(stream, &request(peer)).await.map_err(gone)?;
     let [version, status, _, kind] = take(stream).await.map_err(gone)?;
     if version != VERSION {
@@ -102,8 +109,9 @@ fn request(peer: SocketAddr) -> Vec<u8> {
     out
 }
 
-/// Whose fault a refusal is (RFC 1928 §6). A general failure (1) is most often a receiver that could not be reached: many
-/// proxies have no finer word.
+/// Whose fault a refusal is (RFC 1928 §6). A general failure (1) may be either's. It is held to be a receiver that could not
+/// be reached, for which many proxies have no finer word: one dead receiver must not take a binding out for all the others,
+/// while a proxy in trouble only makes mail wait.
 fn refusal(status: u8) -> Option<(FailureKind, &'static str)> {
     Some(match status {
         0 => return None,
@@ -135,7 +143,10 @@ mod tests {
                 far.write_all(&answer).await.expect("the client listens");
             }
         });
-        let result = ask(&mut near, peer.parse().expect("address"), login).await;
+        let result = match introduce(&mut near, login).await {
+            Ok(()) => connect(&mut near, peer.parse().expect("address")).await,
+            Err(why) => Err((FailureKind::Bind, why)),
+        };
         proxy.await.expect("no surprise at the proxy");
         result
     }

@@ -82,6 +82,20 @@ async fn a_dead_proxy_is_the_bindings_trouble_and_a_dead_receiver_is_not() {
 }
 
 #[tokio::test]
+async fn a_proxy_that_is_silent_before_it_lets_us_in_is_dead_and_one_that_is_silent_after_waits_for_the_receiver() {
+    let peer = "203.0.113.5:25".parse().expect("address");
+    let source = "192.0.2.7".parse().expect("address");
+    let soon = Duration::from_millis(400);
+    for (answers, expected) in [(Vec::new(), FailureKind::Bind), (vec![&b"\x05\0"[..]], FailureKind::TimedOut)] {
+        let (address, heard) = proxy(answers).await;
+        let via = socks(address);
+        let failure = leave(Some(&via), source, peer, &resolver(), soon).await.expect_err("nobody answers");
+        assert_eq!((failure.kind, failure.stage), (expected, Stage::Connect), "{failure}");
+        heard.await.expect("no panic");
+    }
+}
+
+#[tokio::test]
 async fn the_proxy_is_reached_from_the_address_named_for_it_or_not_at_all() {
     let (address, heard) = proxy(Vec::new()).await;
     let from = |from: &str| Via::ProxyV2 { proxy: at(address), from: Some(from.parse().expect("address")) };
@@ -95,7 +109,7 @@ async fn the_proxy_is_reached_from_the_address_named_for_it_or_not_at_all() {
 #[tokio::test]
 async fn a_password_comes_from_its_file_and_stays_out_of_words() {
     let file = tempfile::NamedTempFile::new().expect("file");
-    std::fs::write(file.path(), "s3cret\n").expect("written");
+    std::fs::write(file.path(), "s3cret\na note of the operator\n").expect("written");
     let (address, heard) = proxy(vec![b"\x05\x02", b"\x01\x01"]).await;
     let login = SocksLogin { user: "me".into(), password_file: file.path().to_owned() };
     let via = Via::Socks5 { proxy: at(address), from: None, login: Some(login.clone()) };

@@ -94,6 +94,8 @@ pub struct Transaction<'a> {
     mail_accepted: bool,
     rcpt_accepted: usize,
     heard: bool,
+    /// MAIL was answered with 421.
+    dismissed: bool,
     after: After,
 }
 
@@ -148,6 +150,7 @@ impl<'a> Transaction<'a> {
             mail_accepted: false,
             rcpt_accepted: 0,
             heard: false,
+            dismissed: false,
             after: if reset { After::Reset } else { After::Clean },
         };
         if let Some(reply) = answered_by_ehlo(&mail, offers) {
@@ -179,6 +182,11 @@ impl<'a> Transaction<'a> {
         !self.heard && !self.body_went_along
     }
 
+    /// MAIL was answered with 421, and the body has not left: over another connection the mail may pass.
+    pub fn dismissed(&self) -> bool {
+        self.dismissed && !self.body_went_along
+    }
+
     /// The message is to be sent as one chunk, whose command was written; else with its dots doubled and a final dot.
     pub fn sends_chunk(&self) -> bool {
         self.chunked
@@ -193,6 +201,7 @@ impl<'a> Transaction<'a> {
     pub fn on_reply(&mut self, reply: Reply, out: &mut Vec<u8>) -> Step {
         self.heard |= self.awaits != Awaits::Reset;
         if reply.code == 421 {
+            self.dismissed = self.awaits == Awaits::Mail;
             return self.close(Answer::Reply(self.answer_stage(), reply));
         }
         match (self.awaits, reply.code / 100) {

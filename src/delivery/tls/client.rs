@@ -7,13 +7,15 @@
 //! verified once may not be what is demanded now.
 //!
 //! The authorities are read when they are first needed and not before: a host without any can send all mail that does not
-//! ask for them. That is done off the runtime's threads, once for each configuration.
+//! ask for them. That is done off the runtime's threads, once for each configuration; where it fails, again with the next
+//! mail that needs them, until it does not.
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rustls::client::{Resumption, WebPkiServerVerifier, danger::ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::{ClientConfig, RootCertStore};
@@ -41,7 +43,9 @@ pub struct TlsClient {
     provider: Arc<CryptoProvider>,
     roots: Option<PathBuf>,
     anything: Arc<ClientConfig>,
-    authorities: OnceCell<Result<Authorities, String>>,
+    authorities: OnceCell<Authorities>,
+    /// Why there were none the last time, which is in the log.
+    told: Mutex<Option<String>>,
 }
 
 #[derive(Debug)]
@@ -55,7 +59,7 @@ impl TlsClient {
     pub fn new(roots: Option<PathBuf>) -> Self {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let anything = configuration(&provider, Arc::new(Anything(Arc::clone(&provider))), true);
-        Self { provider, roots, anything, authorities: OnceCell::new() }
+        Self { provider, roots, anything, authorities: OnceCell::new(), told: Mutex::default() }
     }
 
     /// Makes a handshake over `stream` with the host `name` (or address), within `limit`.
@@ -107,13 +111,22 @@ impl TlsClient {
             let read = tokio::task::spawn_blocking(move || read_roots(roots.as_deref())).await;
             let read = read.unwrap_or_else(|_| Err("the authorities could not be read".to_owned()));
             let made = read.and_then(|roots| self.hold_to(roots));
-            if let Err(why) = &made {
-                tracing::error!(%why, "no certificate can be verified: mail that demands it waits");
-            }
+            self.tell(made.as_ref().err());
             made
         };
-        let authorities = self.authorities.get_or_init(reading).await;
-        authorities.as_ref().map_err(|why| (TlsResult::CertificateNotTrusted, why.clone()))
+        let authorities = self.authorities.get_or_try_init(reading).await;
+        authorities.map_err(|why| (TlsResult::CertificateNotTrusted, why))
+    }
+
+    /// Each reason once, not with each mail that waits for it.
+    fn tell(&self, why: Option<&String>) {
+        let mut told = self.told.lock();
+        if let Some(why) = why.filter(|why| told.as_ref() != Some(*why)) {
+            tracing::error!(%why, "no certificate can be verified: mail that demands it waits");
+            *told = Some(why.clone());
+        } else if why.is_none() && told.take().is_some() {
+            tracing::info!("certificates can be verified again");
+        }
     }
 
     fn hold_to(&self, roots: RootCertStore) -> Result<Authorities, String> {

@@ -1,9 +1,10 @@
 //! What is remembered of addresses: where TLS failed lately, and who has offered it.
 //!
-//! A handshake that failed costs a connection; to try it again with each message would cost one each, so for
-//! [`FAILED_FOR`] mail goes there in the clear at once, where it may. Who has offered STARTTLS and no longer does is worth a
+//! A handshake that failed costs a connection; to try it again with each message would cost one each, so after the second
+//! failure in a row mail goes there in the clear at once for [`FAILED_FOR`], where it may. One failure says little: a
+//! connection may break at any word, and whoever breaks it must not gain an hour in the clear by that. Who has offered STARTTLS and no longer does is worth a
 //! word: it is either a change at the host or somebody on the way who takes the offer out. Kept in memory only, and no more
-//! than [`KEPT`] of each: what is forgotten costs one more try.
+//! than [`KEPT`] of each, an eighth of which goes when it is full: what is forgotten costs one more try.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -11,8 +12,12 @@ use std::time::Duration;
 
 use crate::clock::Mono;
 
-/// How long mail that may go in the clear does so after a failed handshake.
-pub const FAILED_FOR: Duration = Duration::from_secs(3600);
+/// How long mail that may go in the clear does so after handshakes that failed.
+pub const FAILED_FOR: Duration = Duration::from_secs(600);
+/// How long a failure is remembered: the next one within it is in a row with it.
+pub const IN_A_ROW: Duration = Duration::from_secs(3600);
+/// How often it is told that a host is given up for want of safety.
+pub const TOLD_EVERY: Duration = Duration::from_secs(3600);
 /// How long an offer is remembered.
 pub const OFFERED_FOR: Duration = Duration::from_secs(7 * 86_400);
 /// Addresses kept of each kind.
@@ -22,6 +27,7 @@ pub const KEPT: usize = 10_000;
 #[derive(Debug, Default)]
 pub struct Memory {
     failed: HashMap<SocketAddr, Mono>,
+    shunned: HashMap<SocketAddr, Mono>,
     offered: HashMap<SocketAddr, Mono>,
     told: HashMap<SocketAddr, Mono>,
 }
@@ -29,24 +35,33 @@ pub struct Memory {
 impl Memory {
     /// Whether a handshake with `address` failed lately.
     pub fn has_failed(&self, address: SocketAddr, now: Mono) -> bool {
-        self.failed.get(&address).is_some_and(|at| now.since(*at) < FAILED_FOR)
+        self.failed.get(&address).is_some_and(|at| now.since(*at) < IN_A_ROW)
+    }
+
+    /// Whether that happened so often that TLS is not tried with `address` for now.
+    pub fn shuns(&self, address: SocketAddr, now: Mono) -> bool {
+        self.shunned.get(&address).is_some_and(|at| now.since(*at) < FAILED_FOR)
     }
 
     /// A handshake with `address` failed.
     pub fn failed(&mut self, address: SocketAddr, now: Mono) {
-        put(&mut self.failed, address, FAILED_FOR, now);
+        if self.has_failed(address, now) {
+            put(&mut self.shunned, address, FAILED_FOR, now);
+        }
+        put(&mut self.failed, address, IN_A_ROW, now);
     }
 
     /// One came about.
     pub fn succeeded(&mut self, address: SocketAddr) {
         self.failed.remove(&address);
+        self.shunned.remove(&address);
     }
 
-    /// Whether it is worth a word that `address` is given up for want of safety: once in [`FAILED_FOR`].
+    /// Whether it is worth a word that `address` is given up for want of safety: once in [`TOLD_EVERY`].
     pub fn is_news(&mut self, address: SocketAddr, now: Mono) -> bool {
-        let is_news = self.told.get(&address).is_none_or(|at| now.since(*at) >= FAILED_FOR);
+        let is_news = self.told.get(&address).is_none_or(|at| now.since(*at) >= TOLD_EVERY);
         if is_news {
-            put(&mut self.told, address, FAILED_FOR, now);
+            put(&mut self.told, address, TOLD_EVERY, now);
         }
         is_news
     }
@@ -61,15 +76,17 @@ impl Memory {
     }
 }
 
-/// Notes `address`; where there are too many, those that no longer count go, else the oldest.
+/// Notes `address`; where there are too many, those that no longer count go, and then as many as leave an eighth free,
+/// whichever the map yields: to look for the oldest each time would cost each connection a walk through all of them.
 fn put(kept: &mut HashMap<SocketAddr, Mono>, address: SocketAddr, lasts: Duration, now: Mono) {
     if kept.len() >= KEPT && !kept.contains_key(&address) {
         kept.retain(|_, at| now.since(*at) < lasts);
-        if kept.len() >= KEPT
-            && let Some(oldest) = kept.iter().min_by_key(|(_, at)| **at).map(|(address, _)| *address)
-        {
-            kept.remove(&oldest);
-        }
+        let mut spared = kept.len().saturating_sub(KEPT - KEPT / 8);
+        kept.retain(|_, _| {
+            let goes = spared > 0;
+            spared -= usize::from(goes);
+            !goes
+        });
     }
     kept.insert(address, now);
 }
@@ -87,13 +104,21 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_handshake_counts_for_an_hour_or_until_one_succeeds() {
+    fn two_failed_handshakes_in_a_row_count_for_minutes_or_until_one_succeeds() {
         let mut memory = Memory::default();
         memory.failed(address(25), at(0));
         assert!(memory.has_failed(address(25), at(3599)) && !memory.has_failed(address(26), at(1)));
         assert!(!memory.has_failed(address(25), at(3600)));
+        assert!(!memory.shuns(address(25), at(1)), "one connection may break anywhere");
+        memory.failed(address(25), at(3600));
+        assert!(!memory.shuns(address(25), at(3600)), "not in a row");
+        memory.failed(address(25), at(3700));
+        assert!(memory.shuns(address(25), at(4299)) && !memory.shuns(address(26), at(4299)));
+        assert!(!memory.shuns(address(25), at(4300)));
+        memory.failed(address(25), at(4301));
+        assert!(memory.shuns(address(25), at(4302)), "it still fails");
         memory.succeeded(address(25));
-        assert!(!memory.has_failed(address(25), at(1)));
+        assert!(!memory.shuns(address(25), at(4302)) && !memory.has_failed(address(25), at(4302)));
     }
 
     #[test]
@@ -120,7 +145,11 @@ mod tests {
         for port in 0..u16::try_from(KEPT).expect("fits") + 5 {
             memory.failed(address(port), Mono::from_nanos(port.into()));
         }
-        assert_eq!(memory.failed.len(), KEPT);
-        assert!(!memory.failed.contains_key(&address(0)) && memory.failed.contains_key(&address(10_004)));
+        assert_eq!(memory.failed.len(), KEPT - KEPT / 8 + 5, "an eighth goes at once, not one with each connection");
+        assert!(memory.failed.contains_key(&address(10_004)));
+        for port in 0..u16::try_from(KEPT).expect("fits") + 5 {
+            memory.offers(address(port), true, at(u64::from(port) + 7 * 86_400));
+        }
+        assert!(memory.offered.len() <= KEPT);
     }
 }
