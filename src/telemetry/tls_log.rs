@@ -1,7 +1,8 @@
 //! TLS with receivers that did not come about, as log line and event.
 //!
 //! Two things are told: that a connection was given up because it was not as safe as somebody demands, and that a host no
-//! longer offers what it did; the first of a host once an hour, for its mail comes back to it again and again. That mail went in the clear to a host that never offered anything is the attempt log's.
+//! longer offers what it did; the first of a host (or, where policies leave a domain
+//! no host, of the domain) once an hour, for its mail comes back to it again and again. That mail went in the clear to a host that never offered anything is the attempt log's.
 
 use crate::delivery::Report;
 use crate::delivery::tls::demand::TlsOutcome;

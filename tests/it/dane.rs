@@ -154,6 +154,16 @@ async fn proven_records_are_a_demand_and_doubt_keeps_mail_back() {
     assert_eq!(forged.result, TlsResult::DnssecInvalid);
     assert!(forged.detail.contains("not among the signed MX records"), "{}", forged.detail);
 
+    let required = async |of: &str, host: &str| demand(&known, of, host, TlsPolicy::Off, TlsWish::Required).await;
+    assert!(matches!(required("good.test", "mx.good.test").await, Ok(TlsDemand::Dane { .. })));
+    for (of, host) in [("plain.test", "mx.plain.test"), ("far.test", "mx.unsigned")] {
+        assert!(
+            matches!(required(of, host).await, Ok(TlsDemand::WebPki { .. })),
+            "{of}: its signed MX records name it"
+        );
+    }
+    assert!(required("unsigned", "mx.unsigned").await.unwrap_err().detail.contains("REQUIRETLS"));
+
     let other = Records::default().serve().await;
     let doubtful = policies(&signed, other.anchor());
     let ask = async |policy, wish| demand(&doubtful, "good.test", "mx.good.test", policy, wish).await;

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use remuda::clock::{Clock, ManualClock, Wall};
 use remuda::config::{Config, Dns, Host, HostPort, TlsPolicy};
+use remuda::delivery::policy::fetch::PATIENCE;
+use remuda::delivery::policy::look::MAIL_WAITS;
 use remuda::delivery::policy::sts::cell::LOOK_EVERY;
 use remuda::delivery::tls::demand::{TlsDemand, TlsOutcome, TlsResult};
 use remuda::delivery::tls::policy::{Asked, Concluded, Demanded, Demands};
@@ -75,10 +77,14 @@ impl World {
 }
 
 fn policies(zone: &Zone, web: &Web, authority: &Authority, clock: &ManualClock, allow_private: bool) -> Policies {
+    policies_at(zone, web.address.port(), authority, clock, allow_private)
+}
+
+fn policies_at(zone: &Zone, port: u16, authority: &Authority, clock: &ManualClock, allow_private: bool) -> Policies {
     let mut config = Config::bare(domain("relay.test"));
     let timeout = Duration::from_secs(2);
     config.dns = Dns { servers: vec![zone.addr()], timeout, max_in_flight: 50, trust_anchor: None };
-    config.delivery.mta_sts_port = web.address.port();
+    config.delivery.mta_sts_port = port;
     config.delivery.allow_private_mx = allow_private;
     config.delivery.tls_roots = Some(authority.path().to_owned());
     let routing = Routing::new(&config.server.hostname, &config.delivery, Vec::new(), &[]);
@@ -87,9 +93,12 @@ fn policies(zone: &Zone, web: &Web, authority: &Authority, clock: &ManualClock, 
 }
 
 async fn demand(policies: &Policies, host: &str) -> Demanded {
+    demand_for(policies, host, TlsPolicy::default(), TlsWish::None).await
+}
+
+async fn demand_for(policies: &Policies, host: &str, configured: TlsPolicy, wish: TlsWish) -> Demanded {
     let host = HostPort { host: Host::Name(domain(host)), port: 25 };
     let domain = domain("sink.test");
-    let (configured, wish) = (TlsPolicy::default(), TlsWish::None);
     policies.demand(Asked { domain: &domain, host: &host, pinned: false, configured, wish }).await
 }
 
@@ -145,6 +154,42 @@ async fn another_id_brings_another_policy() {
     world.later().await;
     assert_eq!(world.demand("mx.sink.test").await, Ok(TlsDemand::Opportunistic), "taken back");
     assert_eq!(world.web.asked(), 3);
+}
+
+#[tokio::test]
+async fn a_web_host_that_never_answers_holds_mail_up_for_seconds_and_once() {
+    let authority = Authority::new();
+    let zone = Zone::start(anywhere()).await.unwrap();
+    // The system takes connections, and nobody says a word on them.
+    let silent = tokio::net::TcpListener::bind(anywhere()).await.unwrap();
+    let clock = ManualClock::at(START);
+    let policies = policies_at(&zone, silent.local_addr().unwrap().port(), &authority, &clock, true);
+    zone.a("mta-sts.sink.test", local(1));
+    zone.txt("_mta-sts.sink.test", "v=STSv1; id=1;");
+    let began = std::time::Instant::now();
+    let both = tokio::join!(demand(&policies, "mx.sink.test"), demand(&policies, "backup.sink.test"));
+    assert_eq!(both, (Ok(TlsDemand::Opportunistic), Ok(TlsDemand::Opportunistic)));
+    let waited = began.elapsed();
+    assert!(waited >= MAIL_WAITS && waited < PATIENCE, "{waited:?}");
+    clock.advance(MAIL_WAITS);
+    let began = std::time::Instant::now();
+    assert_eq!(demand(&policies, "mx.sink.test").await, Ok(TlsDemand::Opportunistic));
+    assert!(began.elapsed() < MAIL_WAITS, "the look goes on, and mail has waited enough: {:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn requiretls_goes_to_hosts_that_the_policy_names_whatever_the_operator_says() {
+    let world = World::start().await;
+    let required = async |host: &str| demand_for(&world.policies, host, TlsPolicy::Off, TlsWish::Required).await;
+    assert!(required("mx.sink.test").await.unwrap_err().detail.contains("REQUIRETLS"), "nobody vouches for it");
+    assert_eq!(required("sink.test").await, verified("sink.test"), "the domain itself");
+    world.later().await;
+    world.record("1");
+    world.web.policy("testing", &["mx.sink.test"]);
+    assert_eq!(required("mx.sink.test").await, verified("mx.sink.test"));
+    assert!(required("evil.test").await.is_err());
+    assert_eq!(world.policies.counts().into_iter().collect::<Vec<_>>(), [(("sts", "testing"), 1)]);
+    assert!(world.counted().is_empty(), "nothing was tried yet");
 }
 
 #[tokio::test]
@@ -222,13 +267,14 @@ async fn what_came_of_it_is_counted_by_policy() {
     world.record("1");
     world.web.policy("testing", &["mx.sink.test"]);
     let (of, address) = (domain("sink.test"), "192.0.2.1:25".parse().ok());
+    let clear = || TlsOutcome::Failed { result: TlsResult::StarttlsNotSupported, detail: String::new() };
     for (host, times) in [("mx.sink.test", 2), ("evil.test", 1)] {
-        assert_eq!(world.demand(host).await, Ok(TlsDemand::Opportunistic));
+        assert!(world.demand(host).await.is_ok_and(|demand| demand.may_be_clear()));
         let host = HostPort { host: Host::Name(domain(host)), port: 25 };
         let (configured, wish) = (TlsPolicy::default(), TlsWish::None);
         let asked = Asked { domain: &of, host: &host, pinned: false, configured, wish };
         for _ in 0..times {
-            let (demand, outcome) = (Some(&TlsDemand::Opportunistic), &TlsOutcome::NotTried);
+            let (demand, outcome) = (Some(&TlsDemand::Opportunistic), &clear());
             world.policies.concluded(&Concluded { asked, demand, local: address, remote: address, outcome });
         }
         let pinned = Asked { pinned: true, ..asked };

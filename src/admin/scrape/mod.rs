@@ -51,6 +51,15 @@ fn fill(metrics: &Metrics, sources: &Sources) {
     let oldest = status.queue.waiting.iter().map(|w| w.oldest).min();
     metrics.queue_oldest_seconds.set(oldest.map_or(0.0, |oldest| status.at.since(oldest).as_secs_f64()));
 
+    let policies = sources.policies.counts();
+    metrics.delivery.policies.reset();
+    for mode in ["enforce", "testing", "none", "unfetched"] {
+        metrics.delivery.policies.with_label_values(&["sts", mode]);
+    }
+    for ((kind, mode), count) in policies {
+        metrics.delivery.policies.with_label_values(&[kind, mode]).set(signed(count));
+    }
+
     metrics.queue_waiting.reset();
     for waiting in &status.queue.waiting {
         let labels = [waiting.pool.as_str(), waiting.reason.as_str()];

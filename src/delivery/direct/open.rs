@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use super::dial::{Missed, Target, Trace, rank};
 use super::race::Race;
 use super::{DirectConnector, Settings};
+use crate::clock::Clock;
 use crate::config::{Family, HostPort};
 use crate::delivery::egress::Leg;
 use crate::delivery::reuse::Line;
@@ -47,6 +48,7 @@ impl DirectConnector {
         let mut best = Best::default();
         let mut left = settings.delivery.max_addresses.max(1);
         let lookups = left.saturating_mul(LOOKUPS_PER_ADDRESS);
+        let mut is_excluded = false;
         let hosts = plan::shuffled(&order.plan.hosts, &mut *self.rng.lock());
         let mut all_asked = hosts.len() <= lookups;
         let mut unbound: Option<Family> = None;
@@ -74,6 +76,7 @@ impl DirectConnector {
                 Err(excluded) => {
                     let detail = format!("{name}: {}: {}", excluded.result.as_str(), excluded.detail);
                     let outcome = TlsOutcome::Failed { result: excluded.result, detail: excluded.detail };
+                    is_excluded = true;
                     let mut trace = unreached;
                     trace.tls.outcome = outcome;
                     self.tell(asked, None, &trace);
@@ -98,7 +101,10 @@ impl DirectConnector {
                     Ok(leg) => self.dial(order, settings, target, (leg, open), &mut trace).await,
                     Err(failure) => Err(Answer::Failure(failure).into()),
                 };
-                self.tell(asked, Some(&demand), &trace);
+                // In the clear since TLS failed lately: that is no reason not to tell of it.
+                if dialled.is_ok() || trace.tls.outcome != TlsOutcome::NotTried {
+                    self.tell(asked, Some(&demand), &trace);
+                }
                 match dialled {
                     Ok(line) => return Ok(line),
                     Err(missed) if missed.is_unbound() && binding.second.is_some() && unbound.is_none() => {
@@ -116,8 +122,12 @@ impl DirectConnector {
             }
             all_asked &= race.is_over();
         }
-        let (trace, missed) =
+        let (mut trace, missed) =
             best.0.unwrap_or_else(|| (Trace::default(), no_address("the destination has no hosts".to_owned())));
+        // No address was as good as tried.
+        if let (true, None, Some(domain)) = (is_excluded, trace.remote, &domain) {
+            trace.tls.is_news = self.memory.lock().is_excluded_news(domain, self.clock.now().mono);
+        }
         let answer = if all_asked { missed.answer } else { unless_promised(missed) };
         Err((trace, answer))
     }
@@ -141,9 +151,7 @@ impl DirectConnector {
 
     fn tell(&self, asked: Asked<'_>, demand: Option<&TlsDemand>, trace: &Trace) {
         let (local, remote) = (trace.local, trace.remote);
-        if demand.is_none() || trace.tls.outcome != TlsOutcome::NotTried {
-            self.demands.concluded(&Concluded { asked, demand, local, remote, outcome: &trace.tls.outcome });
-        }
+        self.demands.concluded(&Concluded { asked, demand, local, remote, outcome: &trace.tls.outcome });
     }
 }
 

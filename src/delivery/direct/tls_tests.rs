@@ -270,11 +270,18 @@ async fn connections_are_used_again_only_under_the_same_demand() {
     assert_eq!((sink.connections(), sink.commands("MAIL FROM:<> REQUIRETLS")), (2, 2));
 }
 
-/// Excludes one port, and remembers what it was told.
+/// Excludes one port, demands the same of the others, and remembers what it was told.
 #[derive(Debug)]
 struct Policies {
     excluded: u16,
+    demand: TlsDemand,
     told: Mutex<Vec<String>>,
+}
+
+impl Policies {
+    fn demanding(demand: TlsDemand, excluded: u16) -> Self {
+        Self { excluded, demand, told: Mutex::default() }
+    }
 }
 
 impl Demands for Policies {
@@ -284,7 +291,7 @@ impl Demands for Policies {
             assert_eq!(asked.domain.as_str(), "sink.test");
             let detail = "not in the policy".to_owned();
             let refused = Excluded { result: TlsResult::ValidationFailure, detail };
-            if excluded { Err(refused) } else { Ok(TlsDemand::Encrypted) }
+            if excluded { Err(refused) } else { Ok(self.demand.clone()) }
         })
     }
 
@@ -298,7 +305,7 @@ async fn policies_are_asked_of_each_host_and_told_what_came_of_it() {
     let tls = || Some(Authority::new().host(&["127.0.0.1"], |_| {}));
     let (first, plain) = (Sink::start_with(script(&[OFFER]), tls()).await, Sink::start(script(&[])).await);
     let last = Sink::start_with(script(&[OFFER]), tls()).await;
-    let policies = Arc::new(Policies { excluded: first.address.port(), told: Mutex::default() });
+    let policies = Arc::new(Policies::demanding(TlsDemand::Encrypted, first.address.port()));
     let connector = DirectConnector {
         demands: Arc::clone(&policies) as Arc<dyn Demands>,
         ..connector(&settings(TlsPolicy::Opportunistic, None))
@@ -314,6 +321,47 @@ async fn policies_are_asked_of_each_host_and_told_what_came_of_it() {
     ];
     assert_eq!(*policies.told.lock(), expected);
     assert_eq!((first.connections(), plain.commands("MAIL")), (0, 0));
-    let report = connector.attempt(order("127.0.0.21", &plan(&hosts[..1]), 1)).await;
-    assert_eq!(codes(&report), ["tls tls"], "no host is left");
+    for is_news in [true, false] {
+        let report = connector.attempt(order("127.0.0.21", &plan(&hosts[..1]), 1)).await;
+        assert_eq!(codes(&report), ["tls tls"], "no host is left");
+        assert_eq!(report.tls.is_news, is_news, "of the domain, once an hour");
+    }
+}
+
+#[tokio::test]
+async fn what_a_policy_in_testing_has_against_a_certificate_is_told_and_the_mail_goes() {
+    let authority = Authority::new();
+    let roots = authority.file();
+    let old = |params: &mut rcgen::CertificateParams| params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+    for (host, verified) in [
+        (authority.host(&["mx.sink.test"], |_| {}), Verified::WebPki),
+        (authority.host(&["127.0.0.1"], |_| {}), Verified::Doubtful(TlsResult::CertificateHostMismatch)),
+        (authority.host(&["mx.sink.test"], old), Verified::Doubtful(TlsResult::CertificateExpired)),
+        (Authority::new().host(&["mx.sink.test"], |_| {}), Verified::Doubtful(TlsResult::CertificateNotTrusted)),
+    ] {
+        let sink = Sink::start_with(script(&[OFFER]), Some(host)).await;
+        let watched = TlsDemand::Watched { names: vec![Arc::from("mx.sink.test")], may_be_clear: true };
+        let settings = settings(TlsPolicy::Opportunistic, Some(roots.path().to_owned()));
+        let connector = DirectConnector { demands: Arc::new(Policies::demanding(watched, 0)), ..connector(&settings) };
+        let report = connector.attempt(order("127.0.0.21", &plan(&[sink.address]), 1)).await;
+        assert_eq!((codes(&report), sink.connections()), (vec![DONE[0].to_owned()], 1));
+        let TlsOutcome::Session(session) = &report.tls.outcome else { panic!("{report:?}") };
+        assert_eq!(session.verified, verified);
+    }
+}
+
+#[tokio::test]
+async fn sessions_in_the_clear_since_tls_failed_lately_are_told_too() {
+    let sink = Sink::start(script(&[OFFER])).await;
+    let policies = Arc::new(Policies::demanding(TlsDemand::Opportunistic, 0));
+    let settings = Delivery { keep_idle: Duration::ZERO, ..settings(TlsPolicy::Opportunistic, None) };
+    let demands = Arc::clone(&policies) as Arc<dyn Demands>;
+    let connector = DirectConnector { demands, ..connector(&settings) };
+    for _ in 0..2 {
+        let report = connector.attempt(order("127.0.0.21", &plan(&[sink.address]), 1)).await;
+        assert_eq!(codes(&report), DONE);
+    }
+    let told: Vec<String> =
+        policies.told.lock().iter().filter_map(|told| Some(told.split_once(' ')?.1.into())).collect();
+    assert_eq!(told, ["validation-failure", "none"]);
 }

@@ -1,29 +1,30 @@
 //! (shell) Keeps what is known of receivers' policies and answers for whoever connects ([`Demands`]).
 //!
-//! For a domain one task at a time looks at its record and fetches its policy; others of the same domain wait for it where
-//! nothing is known yet, and go by what is known where something is. Policies of MTA-STS are facts (`sts/DOMAIN`) and survive
+//! For a domain one task at a time looks at its record and fetches its policy (`look`); mail to the domain waits for it a few
+//! seconds where nothing is known yet, and goes by what is known where something is. Policies of MTA-STS are facts (`sts/DOMAIN`) and survive
 //! restarts; answers for DANE live in the cache of the [`Validator`]. What came of each session is counted for the receiver's
 //! report ([`Tlsrpt`]). A route that the operator wrote has no receiver's policy: nobody is asked.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 use super::fetch::Fetcher;
+use super::look::{Looks, Place};
 use super::ruling::{self, Policy, Ruling};
 use super::shown::{HostShown, PolicyShown, StsShown};
-use super::sts::{Cell, Kept, record};
+use super::sts::{Cell, Kept};
 use super::tlsa::{self, Dane, Named};
 use super::validator::Validator;
 use crate::clock::{Clock, Wall};
 use crate::config::{Config, Host, HostPort};
 use crate::delivery::mx::{Resolver, ResolverError};
-use crate::delivery::plan::{Found, host_text};
-use crate::delivery::tls::policy::{Asked, Concluded, Demanding, Demands, Excluded, asks_receiver, settle};
+use crate::delivery::plan::host_text;
+use crate::delivery::tls::policy::{Asked, Concluded, Demanding, Demands, asks_receiver, settle};
 use crate::message::Domain;
 use crate::store::{Batch, Op};
 use crate::telemetry::tlsrpt::{Seen, Tlsrpt};
@@ -34,22 +35,18 @@ pub const FACTS: &str = "sts/";
 const CELLS_MAX: usize = 20_000;
 /// Rulings remembered for what came of them.
 const RULINGS_MAX: usize = 20_000;
-/// Fetches at the same time.
-const FETCHES: usize = 16;
 /// Between two rounds of keeping fresh, and policies of one round at most.
 const ROUND: Duration = Duration::from_secs(15 * 60);
 const ROUND_MAX: usize = 500;
+/// Of them at the same time: mail finds places as well.
+const AT_ONCE: usize = 8;
 
 /// Knows receivers' policies.
 pub struct Policies {
-    resolver: Arc<Resolver>,
-    clock: Arc<dyn Clock>,
+    looks: Arc<Looks>,
     setup: RwLock<Arc<Setup>>,
     cells: Mutex<HashMap<Domain, Arc<Place>>>,
     rulings: Mutex<HashMap<(Domain, String), Arc<Ruling>>>,
-    changed: Mutex<BTreeSet<Domain>>,
-    fetches: Semaphore,
-    reports: Arc<Tlsrpt>,
 }
 
 impl fmt::Debug for Policies {
@@ -65,13 +62,6 @@ pub struct Setup {
     dane: Option<Validator>,
 }
 
-#[derive(Debug, Default)]
-struct Place {
-    cell: Mutex<Cell>,
-    /// Whoever looks holds it.
-    turn: tokio::sync::Mutex<()>,
-}
-
 impl Policies {
     /// Knows nothing yet.
     ///
@@ -84,8 +74,8 @@ impl Policies {
         reports: Arc<Tlsrpt>,
     ) -> Result<Self, ResolverError> {
         let setup = RwLock::new(Arc::new(Self::set_up(config, &resolver)?));
-        let (cells, rulings, changed) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Ok(Self { resolver, clock, setup, cells, rulings, changed, fetches: Semaphore::new(FETCHES), reports })
+        let looks = Arc::new(Looks::new(resolver, clock, reports));
+        Ok(Self { looks, setup, cells: Mutex::default(), rulings: Mutex::default() })
     }
 
     fn set_up(config: &Config, resolver: &Arc<Resolver>) -> Result<Setup, ResolverError> {
@@ -101,7 +91,7 @@ impl Policies {
     /// # Errors
     /// The file of `dns.trust_anchor` cannot be used, or no resolver can be set up.
     pub fn prepare(&self, config: &Config) -> Result<Setup, ResolverError> {
-        Self::set_up(config, &self.resolver)
+        Self::set_up(config, &self.looks.resolver)
     }
 
     /// Puts in force what was prepared. What is known of domains stays.
@@ -112,7 +102,7 @@ impl Policies {
 
     /// Counts for receivers' reports.
     pub fn reports(&self) -> &Arc<Tlsrpt> {
-        &self.reports
+        &self.looks.reports
     }
 
     /// Takes over the facts of an earlier run; what cannot be read, in words.
@@ -123,13 +113,12 @@ impl Policies {
             let domain = key.strip_prefix(FACTS).and_then(|name| name.parse::<Domain>().ok());
             match (domain, serde_json::from_slice::<Kept>(value)) {
                 (Some(domain), Ok(kept)) if kept.holds(now) && cells.len() < CELLS_MAX => {
-                    let cell = Mutex::new(Cell::recalled(kept));
-                    cells.insert(domain, Arc::new(Place { cell, ..Place::default() }));
+                    cells.insert(domain, Arc::new(Place::of(Cell::recalled(kept))));
                 }
-                (Some(domain), Ok(_)) => drop(self.changed.lock().insert(domain)),
+                (Some(domain), Ok(_)) => drop(self.looks.changed.lock().insert(domain)),
                 (Some(domain), Err(error)) => {
                     wrong.push(format!("{key}: {error}"));
-                    self.changed.lock().insert(domain);
+                    self.looks.changed.lock().insert(domain);
                 }
                 (None, _) => wrong.push(format!("{key}: no domain")),
             }
@@ -139,7 +128,7 @@ impl Policies {
 
     /// Changes that are not on disk yet; they count as written now.
     pub fn changes(&self) -> Batch {
-        let changed = std::mem::take(&mut *self.changed.lock());
+        let changed = std::mem::take(&mut *self.looks.changed.lock());
         let (now, cells) = (self.now(), self.cells.lock());
         let op = |domain: Domain| {
             let kept = cells.get(&domain).and_then(|place| place.cell.lock().in_force(now).cloned());
@@ -156,7 +145,7 @@ impl Policies {
             Op::PutFact(key, _) | Op::RemoveFact(key) => key.strip_prefix(FACTS)?.parse().ok(),
             _ => None,
         };
-        self.changed.lock().extend(batch.iter().filter_map(key));
+        self.looks.changed.lock().extend(batch.iter().filter_map(key));
     }
 
     /// Keeps policies fresh that mail goes by, until `stopped` turns true.
@@ -176,9 +165,13 @@ impl Policies {
             let stale = cells.iter().filter(|(_, place)| place.cell.lock().is_stale(now));
             stale.take(ROUND_MAX).map(|(domain, place)| (domain.clone(), Arc::clone(place))).collect()
         };
-        for (domain, place) in stale {
-            let Ok(_turn) = place.turn.try_lock() else { continue };
-            self.look(&domain, &place, &fetcher).await;
+        for some in stale.chunks(AT_ONCE) {
+            let under_way: Vec<_> =
+                some.iter().filter_map(|(domain, place)| self.looks.begin(domain, place, &fetcher)).collect();
+            for look in under_way {
+                // One that panicked is one that failed.
+                let _ = look.await;
+            }
         }
     }
 
@@ -190,8 +183,10 @@ impl Policies {
         if domain.as_str().starts_with('[') {
             return ruling::rule(name.as_str(), &Dane::None, None);
         }
-        let (sts, dane) = tokio::join!(self.sts(domain, &setup), self.dane(domain, name, host.port, &setup));
-        ruling::rule(name.as_str(), &dane, sts.as_ref())
+        let looked = tokio::join!(self.sts(domain, &setup), self.dane(domain, name, host.port, &setup));
+        let (sts, (dane, is_proven)) = looked;
+        let ruling = ruling::rule(name.as_str(), &dane, sts.as_ref());
+        Ruling { is_named: ruling.is_named || is_proven, ..ruling }
     }
 
     async fn sts(&self, domain: &Domain, setup: &Setup) -> Option<Arc<Kept>> {
@@ -204,56 +199,26 @@ impl Policies {
             (cell.is_due(now), cell.in_force(now).is_some())
         };
         if is_due {
-            let turn = if is_known { place.turn.try_lock().ok() } else { Some(place.turn.lock().await) };
-            // Whoever held it before may have looked meanwhile.
-            if turn.is_some() && place.cell.lock().is_due(self.now()) {
-                self.look(domain, &place, fetcher).await;
-            }
+            self.looks.begin(domain, &place, fetcher);
+        }
+        if !is_known {
+            self.looks.wait_for(&place).await;
         }
         let cell = place.cell.lock();
         cell.in_force(self.now()).cloned().map(Arc::new)
     }
 
-    /// Looks at the record and fetches the policy where that says so.
-    async fn look(&self, domain: &Domain, place: &Place, fetcher: &Fetcher) {
-        let Ok(name) = format!("_mta-sts.{domain}").parse::<Domain>() else {
-            place.cell.lock().seen(None, self.now());
-            return;
-        };
-        let records = match self.resolver.txt(&name).await {
-            Found::Some(records) => records,
-            Found::NoData | Found::NxDomain | Found::Failed(_) => Vec::new(),
-        };
-        let id = record::id_of(&records);
-        if !place.cell.lock().seen(id, self.now()) {
-            return;
-        }
-        let Some(id) = id else { return };
-        // The semaphore is never closed; were it, one fetch more does no harm.
-        let _slot = self.fetches.acquire().await.ok();
-        match fetcher.fetch(domain).await {
-            Ok(policy) => {
-                tracing::info!(%domain, id, mode = policy.mode.as_str(), "MTA-STS policy fetched");
-                place.cell.lock().fetched(id, policy, self.now());
-                self.changed.lock().insert(domain.clone());
-            }
-            Err(why) => {
-                let detail = why.detail.as_str();
-                tracing::warn!(%domain, id, result = why.result.as_str(), detail, "MTA-STS policy not fetched");
-                let excluded = Excluded { result: why.result, detail: why.detail.clone() };
-                self.reports.count(&Seen::unfetched(domain, &excluded), self.now());
-                place.cell.lock().unfetched(why, self.now());
-            }
+    /// What DANE says of a host, and whether it is proven that the domain names it.
+    async fn dane(&self, domain: &Domain, host: &Domain, port: u16, setup: &Setup) -> (Dane, bool) {
+        let Some(validator) = &setup.dane else { return (Dane::None, false) };
+        match tlsa::named(domain, host.as_str(), &validator.mx(domain).await) {
+            Named::Proven => (Self::records(validator, domain, host, port).await, true),
+            Named::NotProven => (Dane::None, false),
+            Named::Refused(why) => (Dane::Failed(why), false),
         }
     }
 
-    async fn dane(&self, domain: &Domain, host: &Domain, port: u16, setup: &Setup) -> Dane {
-        let Some(validator) = &setup.dane else { return Dane::None };
-        match tlsa::named(domain, host.as_str(), &validator.mx(domain).await) {
-            Named::Proven => {}
-            Named::NotProven => return Dane::None,
-            Named::Refused(why) => return Dane::Failed(why),
-        }
+    async fn records(validator: &Validator, domain: &Domain, host: &Domain, port: u16) -> Dane {
         let bases = match tlsa::bases(host.as_str(), &validator.addressed(host.as_str()).await) {
             Ok(bases) => bases,
             Err(why) => return Dane::Failed(why),
@@ -289,7 +254,7 @@ impl Policies {
         for ((is_policy, _), domain) in all.into_iter().take(CELLS_MAX / 8) {
             cells.remove(&domain);
             if is_policy {
-                self.changed.lock().insert(domain);
+                self.looks.changed.lock().insert(domain);
             }
         }
     }
@@ -310,7 +275,7 @@ impl Policies {
     /// What holds for a domain and its hosts, for people.
     pub async fn shown(&self, domain: &Domain) -> PolicyShown {
         let setup = Arc::clone(&self.setup.read());
-        let planned = self.resolver.plan(domain).await;
+        let planned = self.looks.resolver.plan(domain).await;
         let pinned = planned.as_ref().is_ok_and(|plan| plan.pinned);
         let sts = if pinned { None } else { self.sts(domain, &setup).await };
         let failure = self.cells.lock().get(domain).and_then(|place| place.cell.lock().failure().cloned());
@@ -330,21 +295,43 @@ impl Policies {
         }
     }
 
+    /// Policies known now, by kind and mode: of MTA-STS by domain (`unfetched` where the last fetch failed and none holds), of
+    /// DANE by host, as it was when mail went there last.
+    pub fn counts(&self) -> BTreeMap<(&'static str, &'static str), u64> {
+        let now = self.now();
+        let mut counts = BTreeMap::new();
+        let mut count = |kind, mode| *counts.entry((kind, mode)).or_default() += 1;
+        for place in self.cells.lock().values() {
+            let cell = place.cell.lock();
+            match cell.in_force(now) {
+                Some(kept) => count("sts", kept.policy.mode.as_str()),
+                None if cell.failure().is_some() => count("sts", "unfetched"),
+                None => {}
+            }
+        }
+        for ruling in self.rulings.lock().values() {
+            if let Policy::Tlsa { .. } = ruling.policy {
+                count("tlsa", ruling.as_str());
+            }
+        }
+        counts
+    }
+
     fn now(&self) -> Wall {
-        self.clock.now().wall
+        self.looks.now()
     }
 }
 
 impl Demands for Policies {
     fn demand<'a>(&'a self, asked: Asked<'a>) -> Demanding<'a> {
         if asked.pinned || !asks_receiver(&asked) {
-            return Box::pin(std::future::ready(Ok(settle(&asked, None))));
+            return Box::pin(std::future::ready(settle(&asked, None, false)));
         }
         Box::pin(async move {
             let ruling = Arc::new(self.ruling(asked.domain, asked.host).await);
             self.remember(&asked, &ruling);
             match &ruling.demand {
-                Ok(receiver) => Ok(settle(&asked, receiver.clone())),
+                Ok(receiver) => settle(&asked, receiver.clone(), ruling.is_named),
                 Err(excluded) => Err(excluded.clone()),
             }
         })
@@ -357,7 +344,7 @@ impl Demands for Policies {
         let host = host_text(&seen.asked.host.host);
         let ruling = self.rulings.lock().get(&(seen.asked.domain.clone(), host.clone())).cloned();
         let Some(ruling) = ruling else { return };
-        let failure = ruling::counted(&ruling, seen.outcome);
+        let Some(failure) = ruling::counted(&ruling, seen.outcome) else { return };
         let seen = Seen {
             domain: seen.asked.domain,
             policy: &ruling.policy,
@@ -366,6 +353,6 @@ impl Demands for Policies {
             remote: seen.remote.map(|address| address.ip()),
             failure: failure.as_ref(),
         };
-        self.reports.count(&seen, self.now());
+        self.looks.reports.count(&seen, self.now());
     }
 }

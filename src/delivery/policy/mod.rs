@@ -8,7 +8,8 @@
 //! ```
 //!
 //! [`sts`], [`tlsa`], [`ruling`] and [`shown`] are pure. [`fetch`] fetches policies over HTTPS, [`validator`] asks DNS and has the
-//! answers proven by DNSSEC, [`holder`] keeps what is known and puts it together for whoever connects.
+//! answers proven by DNSSEC, [`look`] does both as a task of
+//! its own, [`holder`] keeps what is known and puts it together for whoever connects.
 //!
 //! No answer never means "no demand" where something was promised before: a policy that was fetched holds until it runs
 //! out, and an answer of a signed zone that cannot be proven keeps mail back (the next try may be luckier) instead of
@@ -16,6 +17,7 @@
 
 pub mod fetch;
 pub mod holder;
+pub mod look;
 pub mod ruling;
 pub mod shown;
 pub mod sts;

@@ -6,7 +6,6 @@ use utoipa::ToSchema;
 use super::ruling::{Policy, Ruling};
 use super::sts::Kept;
 use crate::clock::{Wall, rfc3339};
-use crate::delivery::tls::demand::TlsDemand;
 
 /// What holds for a domain.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -76,13 +75,6 @@ pub struct HostShown {
 impl HostShown {
     /// Of a ruling.
     pub fn of(host: String, ruling: &Ruling) -> Self {
-        let demand = match &ruling.demand {
-            Ok(None | Some(TlsDemand::Never | TlsDemand::Opportunistic)) => "nothing",
-            Ok(Some(TlsDemand::Encrypted)) => "encrypted",
-            Ok(Some(TlsDemand::WebPki { .. })) => "verified",
-            Ok(Some(TlsDemand::Dane { .. })) => "dane",
-            Err(_) => "no mail",
-        };
         let excluded = ruling.demand.as_ref().err().or(ruling.tested.as_ref());
         let records = match &ruling.policy {
             Policy::Tlsa { records, .. } => records.clone(),
@@ -90,7 +82,7 @@ impl HostShown {
         };
         Self {
             host,
-            demand: demand.to_owned(),
+            demand: ruling.as_str().to_owned(),
             policy: ruling.policy.as_str().to_owned(),
             records,
             why: excluded.map(|excluded| format!("{}: {}", excluded.result.as_str(), excluded.detail)),

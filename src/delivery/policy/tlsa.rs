@@ -35,7 +35,7 @@ pub struct Addressed {
 }
 
 /// A TLSA record as it came.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RawTlsa {
     /// Certificate usage.
     pub usage: u8,
@@ -145,15 +145,18 @@ pub fn bases(host: &str, addresses: &Answer<Addressed>) -> Result<Vec<String>, S
 /// What the TLSA records found under `base` mean for `host` of `domain`; `None` where there are none, so that the next name
 /// is looked under.
 pub fn dane(domain: &Domain, host: &str, base: &str, found: &Answer<Vec<RawTlsa>>) -> Option<Dane> {
-    let raw = match found {
-        Answer::Secure(raw) if !raw.is_empty() => raw,
+    let mut raw: Vec<&RawTlsa> = match found {
+        Answer::Secure(raw) if !raw.is_empty() => raw.iter().collect(),
         Answer::Secure(_) | Answer::Insecure | Answer::Absent => return None,
         Answer::Failed(why) => {
             return Some(Dane::Failed(format!("the TLSA records of {base} cannot be proven: {why}")));
         }
     };
-    let shown: Vec<String> = raw.iter().take(MAX_RECORDS).map(RawTlsa::text).collect();
-    let records: Vec<TlsaRecord> = raw.iter().filter_map(RawTlsa::usable).take(MAX_RECORDS).collect();
+    // Name servers turn the order with each answer: the same records are the same demand, and the same policy in reports.
+    raw.sort_unstable();
+    raw.dedup();
+    let shown: Vec<String> = raw.iter().take(MAX_RECORDS).map(|raw| raw.text()).collect();
+    let records: Vec<TlsaRecord> = raw.iter().filter_map(|raw| raw.usable()).take(MAX_RECORDS).collect();
     let base = base.trim_end_matches('.').to_ascii_lowercase();
     if records.is_empty() {
         return Some(Dane::Unusable { base, shown });
@@ -245,5 +248,15 @@ mod tests {
         };
         assert_eq!(records.len(), 1);
         assert_eq!(names, ["host.example.net", "mx.example.org", "example.org"].map(Arc::from));
+    }
+
+    #[test]
+    fn the_order_of_records_changes_nothing() {
+        let of = |found| dane(&domain(), "mx.example.org", "mx.example.org", &Answer::Secure(found));
+        let (one, two) = (raw(3, 1, 1, 32), raw(2, 1, 1, 32));
+        let first = of(vec![one.clone(), two.clone()]);
+        assert!(matches!(&first, Some(Dane::Records { records, .. }) if records.len() == 2));
+        assert_eq!(of(vec![two.clone(), one.clone()]), first);
+        assert_eq!(of(vec![two.clone(), one, two]), first, "nor does one that comes twice");
     }
 }

@@ -4,7 +4,8 @@
 //! configuration for hosts whose certificate does not count and one for those held to the authorities by their own name;
 //! each remembers sessions of its own, so that a session that was never verified is never resumed where that is demanded.
 //! Demands that name something else (other names, TLSA records) get a configuration of their own without memory: what was
-//! verified once may not be what is demanded now.
+//! verified once may not be what is demanded now. A host is asked for its certificate by its own name; under DANE by the name
+//! that the records are at (RFC 7672 §8.1), which is another one behind an alias.
 //!
 //! The authorities are read when they are first needed and not before: a host without any can send all mail that does not
 //! ask for them. That is done off the runtime's threads, once for each configuration; where it fails, again with the next
@@ -27,15 +28,18 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::dane::Dane;
-use super::demand::{TlsDemand, TlsResult, TlsSession};
+use super::demand::{TlsDemand, TlsResult, TlsSession, Verified};
 use super::outcome;
-use super::verify::{Anything, OneOf};
+use super::verify::{Anything, OneOf, Watching};
 
 /// Hosts whose sessions are remembered, with each of the two configurations.
 const SESSIONS: usize = 1024;
 
 /// Why there is no TLS: in the terms of TLSRPT, and in words.
 pub type NoTls = (TlsResult, String);
+
+/// A configuration, and what watches there where the certificate is only looked at.
+type Shape = (Arc<ClientConfig>, Option<Arc<Watching>>);
 
 /// Makes handshakes.
 #[derive(Debug)]
@@ -73,12 +77,16 @@ impl TlsClient {
         demand: &TlsDemand,
         limit: Duration,
     ) -> Result<(TlsStream<TcpStream>, TlsSession), NoTls> {
-        let config = self.config(name, demand).await?;
-        let name = server_name(name).ok_or_else(|| unnamed(name))?;
+        let (config, watching) = self.config(name, demand).await?;
+        let asked = match demand {
+            TlsDemand::Dane { names, .. } => names.first().map_or(name, |base| &**base),
+            _ => name,
+        };
+        let name = server_name(asked).ok_or_else(|| unnamed(asked))?;
         let connecting = TlsConnector::from(config).connect(name, stream);
         match tokio::time::timeout(limit, connecting).await {
             Ok(Ok(stream)) => {
-                let session = outcome::session(stream.get_ref().1, demand);
+                let session = outcome::session(stream.get_ref().1, verified(demand, watching.as_deref()));
                 Ok((stream, session))
             }
             Ok(Err(error)) => Err(outcome::failure(&error)),
@@ -86,23 +94,30 @@ impl TlsClient {
         }
     }
 
-    async fn config(&self, name: &str, demand: &TlsDemand) -> Result<Arc<ClientConfig>, NoTls> {
-        match demand {
-            TlsDemand::Never | TlsDemand::Opportunistic | TlsDemand::Encrypted => Ok(Arc::clone(&self.anything)),
+    async fn config(&self, name: &str, demand: &TlsDemand) -> Result<Shape, NoTls> {
+        let config = match demand {
+            TlsDemand::Never | TlsDemand::Opportunistic | TlsDemand::Encrypted => Arc::clone(&self.anything),
+            TlsDemand::Watched { names, .. } => return Ok(self.watching(names).await),
             TlsDemand::WebPki { names } => {
                 let authorities = self.authorities().await?;
                 if matches!(names.as_slice(), [only] if **only == *name) {
-                    return Ok(Arc::clone(&authorities.by_own_name));
+                    return Ok((Arc::clone(&authorities.by_own_name), None));
                 }
-                let names = names.iter().filter_map(|name| server_name(name)).collect();
-                let verifier = OneOf { authorities: Arc::clone(&authorities.verifier), names };
-                Ok(configuration(&self.provider, Arc::new(verifier), false))
+                configuration(&self.provider, Arc::new(authorities.one_of(names)), false)
             }
             TlsDemand::Dane { records, names } => {
                 let verifier = Dane::new(Arc::clone(&self.provider), Arc::clone(records), names);
-                Ok(configuration(&self.provider, Arc::new(verifier), false))
+                configuration(&self.provider, Arc::new(verifier), false)
             }
-        }
+        };
+        Ok((config, None))
+    }
+
+    /// Nothing is lost where there is nothing to look by.
+    async fn watching(&self, names: &[Arc<str>]) -> Shape {
+        let Ok(authorities) = self.authorities().await else { return (Arc::clone(&self.anything), None) };
+        let watching = Arc::new(Watching { strict: authorities.one_of(names), found: Mutex::default() });
+        (configuration(&self.provider, Arc::clone(&watching) as Arc<dyn ServerCertVerifier>, false), Some(watching))
     }
 
     async fn authorities(&self) -> Result<&Authorities, NoTls> {
@@ -134,6 +149,25 @@ impl TlsClient {
         let verifier = building.build().map_err(|error| error.to_string())?;
         let by_own_name = configuration(&self.provider, Arc::clone(&verifier) as Arc<dyn ServerCertVerifier>, true);
         Ok(Authorities { verifier, by_own_name })
+    }
+}
+
+impl Authorities {
+    fn one_of(&self, names: &[Arc<str>]) -> OneOf {
+        let names = names.iter().filter_map(|name| server_name(name)).collect();
+        OneOf { authorities: Arc::clone(&self.verifier), names }
+    }
+}
+
+/// What the certificate was held to, after a handshake that came about.
+fn verified(demand: &TlsDemand, watching: Option<&Watching>) -> Verified {
+    match (demand, watching) {
+        (TlsDemand::WebPki { .. }, _) => Verified::WebPki,
+        (TlsDemand::Dane { .. }, _) => Verified::Dane,
+        (TlsDemand::Watched { .. }, Some(watching)) => {
+            watching.found.lock().map_or(Verified::WebPki, Verified::Doubtful)
+        }
+        _ => Verified::No,
     }
 }
 
@@ -181,4 +215,45 @@ pub(crate) fn read_roots(file: Option<&Path>) -> Result<RootCertStore, String> {
         return Err(format!("{from} has no certificates of authorities: install ca-certificates, or write tls_roots"));
     }
     Ok(roots)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// The first octets that a host hears.
+    async fn heard(name: &str, demand: TlsDemand) -> Vec<u8> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let stream = TcpStream::connect(listener.local_addr().expect("its address")).await.expect("a connection");
+        let (mut host, _) = listener.accept().await.expect("the other end");
+        let shaking = tokio::spawn({
+            let (name, limit) = (name.to_owned(), Duration::from_secs(10));
+            async move { TlsClient::new(None).handshake(stream, &name, &demand, limit).await.map(|_| ()) }
+        });
+        let mut hello = vec![0; 5];
+        host.read_exact(&mut hello).await.expect("the head of a record");
+        let mut rest = vec![0; usize::from(u16::from_be_bytes([hello[3], hello[4]]))];
+        host.read_exact(&mut rest).await.expect("a ClientHello");
+        drop(host);
+        assert!(shaking.await.expect("no panic").is_err());
+        hello.extend(rest);
+        hello
+    }
+
+    #[tokio::test]
+    async fn a_host_behind_an_alias_is_asked_by_the_name_of_its_records() {
+        let names = ["host.example.net", "mx.example.org", "example.org"].map(Arc::from).to_vec();
+        let dane = TlsDemand::Dane { records: Arc::new([]), names };
+        for (demand, asked, not) in [
+            (dane, "host.example.net", "mx.example.org"),
+            (TlsDemand::Opportunistic, "mx.example.org", "host.example.net"),
+        ] {
+            let hello = heard("mx.example.org", demand).await;
+            let has = |name: &str| hello.windows(name.len()).any(|part| part == name.as_bytes());
+            assert!(has(asked) && !has(not), "{asked}");
+        }
+    }
 }

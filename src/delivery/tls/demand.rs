@@ -14,6 +14,14 @@ pub enum TlsDemand {
     /// TLS where the host offers it, whatever it shows (RFC 7435); in the clear where that fails.
     #[default]
     Opportunistic,
+    /// Whatever the host shows, but its certificate is looked at, and what is found is told: a policy in testing would have
+    /// kept mail from it (RFC 8461 §5).
+    Watched {
+        /// Names as with `WebPki`.
+        names: Vec<Arc<str>>,
+        /// As `Opportunistic`, else as `Encrypted`.
+        may_be_clear: bool,
+    },
     /// TLS, whatever the host shows.
     Encrypted,
     /// TLS with a certificate that a known authority gave to one of these names.
@@ -33,7 +41,7 @@ pub enum TlsDemand {
 impl TlsDemand {
     /// Whether mail may go in the clear.
     pub fn may_be_clear(&self) -> bool {
-        matches!(self, Self::Never | Self::Opportunistic)
+        matches!(self, Self::Never | Self::Opportunistic | Self::Watched { may_be_clear: true, .. })
     }
 }
 
@@ -104,6 +112,8 @@ impl fmt::Display for TlsSession {
 pub enum Verified {
     /// Nothing.
     No,
+    /// Authorities and names, and it does not do; the mail goes all the same.
+    Doubtful(TlsResult),
     /// Authorities and names.
     WebPki,
     /// TLSA records.
@@ -132,7 +142,7 @@ impl TlsOutcome {
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::NotTried => "none",
-            Self::Session(TlsSession { verified: Verified::No, .. }) => "encrypted",
+            Self::Session(TlsSession { verified: Verified::No | Verified::Doubtful(_), .. }) => "encrypted",
             Self::Session(TlsSession { verified: Verified::WebPki, .. }) => "verified",
             Self::Session(TlsSession { verified: Verified::Dane, .. }) => "dane",
             Self::Failed { result, .. } => result.as_str(),
@@ -211,6 +221,8 @@ mod tests {
         let demands = [
             (TlsDemand::Never, true),
             (TlsDemand::default(), true),
+            (TlsDemand::Watched { names: names.clone(), may_be_clear: true }, true),
+            (TlsDemand::Watched { names: names.clone(), may_be_clear: false }, false),
             (TlsDemand::Encrypted, false),
             (TlsDemand::WebPki { names: names.clone() }, false),
             (TlsDemand::Dane { records: [record].into(), names }, false),

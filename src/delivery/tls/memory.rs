@@ -7,10 +7,12 @@
 //! than [`KEPT`] of each, an eighth of which goes when it is full: what is forgotten costs one more try.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::clock::Mono;
+use crate::message::Domain;
 
 /// How long mail that may go in the clear does so after handshakes that failed.
 pub const FAILED_FOR: Duration = Duration::from_secs(600);
@@ -30,6 +32,7 @@ pub struct Memory {
     shunned: HashMap<SocketAddr, Mono>,
     offered: HashMap<SocketAddr, Mono>,
     told: HashMap<SocketAddr, Mono>,
+    excluded: HashMap<Domain, Mono>,
 }
 
 impl Memory {
@@ -59,11 +62,12 @@ impl Memory {
 
     /// Whether it is worth a word that `address` is given up for want of safety: once in [`TOLD_EVERY`].
     pub fn is_news(&mut self, address: SocketAddr, now: Mono) -> bool {
-        let is_news = self.told.get(&address).is_none_or(|at| now.since(*at) >= TOLD_EVERY);
-        if is_news {
-            put(&mut self.told, address, TOLD_EVERY, now);
-        }
-        is_news
+        is_news(&mut self.told, address, now)
+    }
+
+    /// Whether it is worth a word that policies exclude all hosts of `domain`: once in [`TOLD_EVERY`].
+    pub fn is_excluded_news(&mut self, domain: &Domain, now: Mono) -> bool {
+        is_news(&mut self.excluded, domain.clone(), now)
     }
 
     /// Whether STARTTLS is offered at `address`. True where it had been and is not any more: told once.
@@ -76,10 +80,18 @@ impl Memory {
     }
 }
 
-/// Notes `address`; where there are too many, those that no longer count go, and then as many as leave an eighth free,
+fn is_news<K: Eq + Hash>(told: &mut HashMap<K, Mono>, what: K, now: Mono) -> bool {
+    let is_news = told.get(&what).is_none_or(|at| now.since(*at) >= TOLD_EVERY);
+    if is_news {
+        put(told, what, TOLD_EVERY, now);
+    }
+    is_news
+}
+
+/// Notes `what`; where there are too many, those that no longer count go, and then as many as leave an eighth free,
 /// whichever the map yields: to look for the oldest each time would cost each connection a walk through all of them.
-fn put(kept: &mut HashMap<SocketAddr, Mono>, address: SocketAddr, lasts: Duration, now: Mono) {
-    if kept.len() >= KEPT && !kept.contains_key(&address) {
+fn put<K: Eq + Hash>(kept: &mut HashMap<K, Mono>, what: K, lasts: Duration, now: Mono) {
+    if kept.len() >= KEPT && !kept.contains_key(&what) {
         kept.retain(|_, at| now.since(*at) < lasts);
         let mut spared = kept.len().saturating_sub(KEPT - KEPT / 8);
         kept.retain(|_, _| {
@@ -88,7 +100,7 @@ fn put(kept: &mut HashMap<SocketAddr, Mono>, address: SocketAddr, lasts: Duratio
             !goes
         });
     }
-    kept.insert(address, now);
+    kept.insert(what, now);
 }
 
 #[cfg(test)]

@@ -4,10 +4,10 @@ use std::io;
 
 use rustls::{CertificateError, CipherSuite, CommonState, Error, NamedGroup, ProtocolVersion};
 
-use super::demand::{TlsDemand, TlsResult, TlsSession, Verified};
+use super::demand::{TlsResult, TlsSession, Verified};
 
 /// What was agreed, once the handshake is over.
-pub(super) fn session(state: &CommonState, demand: &TlsDemand) -> TlsSession {
+pub(super) fn session(state: &CommonState, verified: Verified) -> TlsSession {
     TlsSession {
         version: match state.protocol_version() {
             Some(ProtocolVersion::TLSv1_3) => "TLSv1.3",
@@ -16,11 +16,7 @@ pub(super) fn session(state: &CommonState, demand: &TlsDemand) -> TlsSession {
         },
         cipher: state.negotiated_cipher_suite().map_or("unknown", |suite| cipher(suite.suite())),
         group: state.negotiated_key_exchange_group().and_then(|group| named(group.name())),
-        verified: match demand {
-            TlsDemand::Never | TlsDemand::Opportunistic | TlsDemand::Encrypted => Verified::No,
-            TlsDemand::WebPki { .. } => Verified::WebPki,
-            TlsDemand::Dane { .. } => Verified::Dane,
-        },
+        verified,
     }
 }
 
@@ -52,7 +48,7 @@ pub(super) fn failure(error: &io::Error) -> (TlsResult, String) {
     }
 }
 
-fn result(error: &Error) -> TlsResult {
+pub(super) fn result(error: &Error) -> TlsResult {
     use CertificateError::{Expired, ExpiredContext, NotValidForName, NotValidForNameContext, UnknownIssuer};
     match error {
         Error::InvalidCertificate(Expired | ExpiredContext { .. }) => TlsResult::CertificateExpired,

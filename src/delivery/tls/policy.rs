@@ -8,6 +8,11 @@
 //! The strictest holds, with two exceptions. `TLS-Required: No` (RFC 8689 §5) takes back what the *receiver* asks for, never
 //! what the operator wrote. And `tls = "off"` is the operator's last word on a destination where TLS does harm: receivers
 //! are then not asked; only a sender's REQUIRETLS stands above it, since such mail may not be sent in the clear at all.
+//!
+//! REQUIRETLS wants more than a certificate: a name that came from unsigned MX records is whoever's the answer was, and so is
+//! a certificate for it. Such mail goes only to a host that is proven to be the destination's (RFC 8689 §4.2.1): the signed MX
+//! records or the MTA-STS policy name it, or no MX record was needed to find it ([`Asked::is_own`]). So receivers are asked
+//! for it always, and where nobody vouches for the host the mail waits.
 
 use std::fmt;
 use std::future::Future;
@@ -78,7 +83,20 @@ impl Asked<'_> {
             Host::Address(ip) => Arc::from(ip.to_string()),
         }]
     }
+
+    /// Whether it is the destination's host without anybody's word: the operator wrote it down, it is an address that the
+    /// sender wrote, or the domain itself, whose own name the certificate is held to.
+    pub fn is_own(&self) -> bool {
+        let is_domain = match &self.host.host {
+            Host::Address(_) => true,
+            Host::Name(name) => name.as_str().eq_ignore_ascii_case(self.domain.as_str()),
+        };
+        self.pinned || is_domain
+    }
 }
+
+/// See [`Asked::is_own`] and [`settle`].
+const UNPROVEN: &str = "REQUIRETLS: neither signed MX records nor an MTA-STS policy name the host";
 
 /// The host is not to be used: a policy excludes it, or what it says could not be learnt.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -127,17 +145,28 @@ pub struct OnlyConfigured;
 
 impl Demands for OnlyConfigured {
     fn demand<'a>(&'a self, asked: Asked<'a>) -> Demanding<'a> {
-        Box::pin(std::future::ready(Ok(settle(&asked, None))))
+        Box::pin(std::future::ready(settle(&asked, None, false)))
     }
 }
 
 /// Whether a receiver's policy could change anything: where not, there is no need to look it up.
 pub fn asks_receiver(asked: &Asked<'_>) -> bool {
-    asked.configured != TlsPolicy::Off && asked.wish != TlsWish::Dispensable
+    match asked.wish {
+        TlsWish::Required => true,
+        TlsWish::Dispensable => false,
+        TlsWish::None => asked.configured != TlsPolicy::Off,
+    }
 }
 
-/// What holds of what the configuration, the sender and, where it has a policy, the receiver say.
-pub fn settle(asked: &Asked<'_>, receiver: Option<TlsDemand>) -> TlsDemand {
+/// What holds of what the configuration, the sender and, where it has a policy, the receiver say; `is_named` where the
+/// receiver is proven to name the host.
+///
+/// # Errors
+/// The sender demands a host that is proven to be the receiver's, and this one is not.
+pub fn settle(asked: &Asked<'_>, receiver: Option<TlsDemand>, is_named: bool) -> Demanded {
+    if asked.wish == TlsWish::Required && !is_named && !asked.is_own() {
+        return Err(Excluded { result: TlsResult::ValidationFailure, detail: UNPROVEN.to_owned() });
+    }
     let ours = match asked.configured {
         TlsPolicy::Off => TlsDemand::Never,
         TlsPolicy::Opportunistic => TlsDemand::Opportunistic,
@@ -147,22 +176,28 @@ pub fn settle(asked: &Asked<'_>, receiver: Option<TlsDemand>) -> TlsDemand {
     let theirs = receiver.filter(|_| asks_receiver(asked));
     let sender = (asked.wish == TlsWish::Required).then(|| TlsDemand::WebPki { names: asked.names() });
     // The receiver's first: between equals, what it says of its own hosts is better than what we guess.
-    [theirs, sender].into_iter().flatten().fold(ours, stricter)
+    Ok([theirs, sender].into_iter().flatten().fold(ours, stricter))
 }
 
 /// The stricter of two; `new` among equals.
 fn stricter(old: TlsDemand, new: TlsDemand) -> TlsDemand {
-    if rank(&new) > rank(&old) { new } else { old }
+    match (&old, new) {
+        // Looked at all the same.
+        (TlsDemand::Encrypted, TlsDemand::Watched { names, .. }) => TlsDemand::Watched { names, may_be_clear: false },
+        (_, new) if rank(&new) > rank(&old) => new,
+        _ => old,
+    }
 }
 
 fn rank(demand: &TlsDemand) -> u8 {
     match demand {
         TlsDemand::Never => 0,
         TlsDemand::Opportunistic => 1,
-        TlsDemand::Encrypted => 2,
-        TlsDemand::WebPki { .. } => 3,
+        TlsDemand::Watched { may_be_clear: true, .. } => 2,
+        TlsDemand::Watched { may_be_clear: false, .. } | TlsDemand::Encrypted => 3,
+        TlsDemand::WebPki { .. } => 4,
         // What the receiver signed is worth more than what any authority says (RFC 7672 §1.3).
-        TlsDemand::Dane { .. } => 4,
+        TlsDemand::Dane { .. } => 5,
     }
 }
 
@@ -182,10 +217,17 @@ mod tests {
         let host = HostPort { host: Host::Name(host), port: 25 };
         let verified = || TlsDemand::WebPki { names: vec![Arc::from("mx.example.org")] };
         let sts = || TlsDemand::WebPki { names: vec![Arc::from("mx.example.org")] };
+        let watched = |may_be_clear| TlsDemand::Watched { names: vec![Arc::from("mx.example.org")], may_be_clear };
         for (configured, wish, receiver, expected) in [
             (Off, Nothing, None, TlsDemand::Never),
             (Off, Nothing, Some(dane()), TlsDemand::Never),
             (Off, Wished, None, verified()),
+            (Off, Wished, Some(dane()), dane()),
+            (Opportunistic, Nothing, Some(watched(true)), watched(true)),
+            (Opportunistic, Dispensable, Some(watched(true)), TlsDemand::Opportunistic),
+            (Opportunistic, Wished, Some(watched(true)), verified()),
+            (Required, Nothing, Some(watched(true)), watched(false)),
+            (Verified, Nothing, Some(watched(true)), verified()),
             (Opportunistic, Nothing, None, TlsDemand::Opportunistic),
             (Opportunistic, Nothing, Some(dane()), dane()),
             (Opportunistic, Nothing, Some(TlsDemand::Opportunistic), TlsDemand::Opportunistic),
@@ -200,7 +242,31 @@ mod tests {
             (Verified, Dispensable, None, verified()),
         ] {
             let asked = Asked { domain: &domain, host: &host, pinned: false, configured, wish };
-            assert_eq!(settle(&asked, receiver.clone()), expected, "{configured:?} {wish:?} {receiver:?}");
+            assert_eq!(settle(&asked, receiver.clone(), true), Ok(expected), "{configured:?} {wish:?} {receiver:?}");
+        }
+    }
+
+    #[test]
+    fn requiretls_goes_to_no_host_that_nobody_vouches_for() {
+        let domain: Domain = "example.org".parse().expect("domain");
+        let named = |name: &str| Host::Name(name.parse().expect("domain"));
+        let configured = TlsPolicy::Off;
+        for (host, pinned, is_named, goes) in [
+            (named("mx.example.org"), false, false, false),
+            (named("mx.example.org"), false, true, true),
+            (named("mx.example.org"), true, false, true),
+            (named("example.org"), false, false, true),
+            (Host::Address([192, 0, 2, 25].into()), false, false, true),
+        ] {
+            let host = HostPort { host, port: 25 };
+            let asked = |wish| Asked { domain: &domain, host: &host, pinned, configured, wish };
+            let required = asked(TlsWish::Required);
+            assert!(asks_receiver(&required));
+            match settle(&required, None, is_named) {
+                Ok(demand) => assert!(goes && matches!(demand, TlsDemand::WebPki { .. }), "{required:?}"),
+                Err(excluded) => assert!(!goes && excluded.detail.contains("REQUIRETLS"), "{required:?}"),
+            }
+            assert_eq!(settle(&asked(TlsWish::None), None, is_named), Ok(TlsDemand::Never));
         }
     }
 

@@ -4,11 +4,15 @@
 
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+
+use super::demand::TlsResult;
+use super::outcome;
 
 /// Takes any certificate, also one that cannot be read: where mail would go in the clear otherwise, whoever stands in the
 /// middle gains nothing by it (RFC 7435 §4).
@@ -47,6 +51,59 @@ impl ServerCertVerifier for Anything {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// Looks at a certificate as [`OneOf`] does and takes any, as [`Anything`] does; for one handshake.
+#[derive(Debug)]
+pub(super) struct Watching {
+    pub(super) strict: OneOf,
+    /// What there is against the certificate.
+    pub(super) found: Mutex<Option<TlsResult>>,
+}
+
+impl Watching {
+    fn take<T>(&self, looked: Result<T, Error>, taken: T) -> Result<T, Error> {
+        looked.or_else(|error| {
+            self.found.lock().get_or_insert(outcome::result(&error));
+            Ok(taken)
+        })
+    }
+}
+
+impl ServerCertVerifier for Watching {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let looked = self.strict.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+        self.take(looked, ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.take(self.strict.verify_tls12_signature(message, cert, dss), HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.take(self.strict.verify_tls13_signature(message, cert, dss), HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.strict.supported_verify_schemes()
     }
 }
 

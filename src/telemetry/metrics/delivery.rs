@@ -1,6 +1,6 @@
-//! TLS on the way to receivers.
+//! TLS on the way to receivers, and what they demand of it.
 
-use prometheus::IntCounterVec;
+use prometheus::{IntCounterVec, IntGaugeVec};
 
 use super::{Registry, opts, register};
 use crate::delivery::TlsReport;
@@ -15,6 +15,8 @@ pub struct DeliveryMetrics {
     /// New connections to receivers, by what came of TLS: `none` (not tried), `encrypted`, `verified`, `dane`, or a result of
     /// RFC 8460.
     pub tls: IntCounterVec,
+    /// Policies of receivers that are known, by kind and what they ask for.
+    pub policies: IntGaugeVec,
 }
 
 impl DeliveryMetrics {
@@ -23,7 +25,9 @@ impl DeliveryMetrics {
         let tls = register(r, IntCounterVec::new(opts("delivery_tls_total", help), &["result"])?)?;
         DONE.iter().for_each(|result| drop(tls.with_label_values(&[result])));
         drop(tls.with_label_values(&[TlsResult::StarttlsNotSupported.as_str()]));
-        Ok(Self { tls })
+        let help = "Receivers' TLS policies known now: sts by domain and mode, tlsa by host and what it has to show.";
+        let policies = super::gauges(r, "delivery_policies", help, &["kind", "mode"])?;
+        Ok(Self { tls, policies })
     }
 
     /// Counts what an attempt tells.

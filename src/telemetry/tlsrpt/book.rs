@@ -116,8 +116,11 @@ impl Book {
             self.left_out += 1;
             return;
         }
-        domains.entry(seen.domain.clone()).or_default().count(seen);
-        self.changed.insert((day, seen.domain.clone()));
+        if domains.entry(seen.domain.clone()).or_default().count(seen) {
+            self.changed.insert((day, seen.domain.clone()));
+        } else {
+            self.left_out += 1;
+        }
     }
 
     /// What was counted on a day, by domain.
@@ -131,7 +134,7 @@ impl Book {
         self.days.keys().copied().collect()
     }
 
-    /// Sessions that were not counted since there were too many domains.
+    /// Sessions that were not counted since there were too many domains, or policies of one.
     pub fn left_out(&self) -> u64 {
         self.left_out
     }
@@ -183,7 +186,8 @@ impl Book {
 }
 
 impl Counted {
-    fn count(&mut self, seen: &Seen<'_>) {
+    /// Whether there was room for it.
+    fn count(&mut self, seen: &Seen<'_>) -> bool {
         let (kind, domain, strings, mx) = match seen.policy {
             Policy::Sts(kept) => {
                 let mx = kept.policy.mx.iter().map(ToString::to_string).collect();
@@ -194,18 +198,15 @@ impl Counted {
             Policy::None => ("sts", seen.domain.to_string(), Vec::new(), Vec::new()),
         };
         let known = self.policies.iter().position(|p| p.kind == kind && p.domain == domain && p.strings == strings);
-        let at = known.unwrap_or_else(|| {
-            if self.policies.len() < POLICIES_MAX {
-                let kind = kind.to_owned();
-                self.policies.push(PolicyCount { kind, domain, strings, mx, ..PolicyCount::default() });
-            }
-            self.policies.len() - 1
-        });
-        // There is one: POLICIES_MAX is not zero.
-        let Some(policy) = self.policies.get_mut(at) else { return };
+        let at = known.unwrap_or(self.policies.len());
+        if at == self.policies.len() && at < POLICIES_MAX {
+            let kind = kind.to_owned();
+            self.policies.push(PolicyCount { kind, domain, strings, mx, ..PolicyCount::default() });
+        }
+        let Some(policy) = self.policies.get_mut(at) else { return false };
         let Some(failure) = seen.failure else {
             policy.successful += 1;
-            return;
+            return true;
         };
         policy.failed += 1;
         policy.fail(&FailureCount {
@@ -216,6 +217,7 @@ impl Counted {
             detail: plain(&failure.detail),
             count: 1,
         });
+        true
     }
 }
 
@@ -363,16 +365,17 @@ mod tests {
         for at in 0..1_000_u32 {
             let mut seen = seen(&domain, &policy, Some(&failure));
             seen.remote = Some(IpAddr::from(at.to_be_bytes()));
-            counted.count(&seen);
+            assert!(counted.count(&seen));
         }
         let policy = &counted.policies[0];
         assert_eq!((policy.failed, policy.failures.len()), (1_000, FAILURES_MAX));
         assert_eq!(policy.failures.iter().map(|one| one.count).sum::<u64>(), 1_000);
         for at in 0..100 {
             let policy = Policy::Tlsa { base: format!("mx{at}.example.org"), records: Vec::new() };
-            counted.count(&seen(&domain, &policy, None));
+            assert_eq!(counted.count(&seen(&domain, &policy, None)), at + 1 < POLICIES_MAX, "{at}");
         }
         assert_eq!(counted.policies.len(), POLICIES_MAX);
+        assert!(counted.policies[1..].iter().all(|one| one.successful == 1), "nobody is given another's sessions");
         let mut book = Book::default();
         for at in 0..DOMAINS_MAX + 5 {
             book.count(&seen(&format!("d{at}.example").parse().unwrap(), &Policy::None, None), START);

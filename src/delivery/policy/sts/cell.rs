@@ -8,7 +8,8 @@
 //! The record is looked at when mail goes to the domain and the last look is older than [`LOOK_EVERY`]; the policy is fetched
 //! when the record has another id than it was fetched under, and once a day so that it never runs out (RFC 8461 §3.3,
 //! §10.2). Whatever fails, a policy that was fetched holds until its max_age is over (§5.1): whoever can suppress an answer
-//! could else suppress the policy. A fetch that failed is tried again after [`TRY_AGAIN`].
+//! could else suppress the policy. A fetch that failed is tried again after [`TRY_AGAIN`], and after twice as long each time it
+//! fails for the same id, up to [`TRY_AGAIN_MAX`]: web hosts that are gone for good cost little.
 
 use std::time::Duration;
 
@@ -21,6 +22,8 @@ use crate::clock::Wall;
 pub const LOOK_EVERY: Duration = Duration::from_secs(5 * 60);
 /// Least time between two fetches after one failed (RFC 8461 §3.3).
 pub const TRY_AGAIN: Duration = Duration::from_secs(5 * 60);
+/// The same where they went on failing.
+pub const TRY_AGAIN_MAX: Duration = Duration::from_secs(4 * 3600);
 /// Age at which a policy is fetched anew although its id is the same.
 pub const REFRESH_EVERY: Duration = Duration::from_secs(24 * 3600);
 /// A policy that no mail has asked for in so long is not kept fresh.
@@ -50,8 +53,25 @@ impl Kept {
 pub struct Cell {
     kept: Option<Kept>,
     looked: Option<Wall>,
-    failed: Option<(Wall, Unfetched)>,
+    failed: Option<Failed>,
     used: Option<Wall>,
+}
+
+/// Fetches that failed for one id.
+#[derive(Clone, Debug, PartialEq)]
+struct Failed {
+    id: String,
+    at: Wall,
+    times: u32,
+    why: Unfetched,
+}
+
+impl Failed {
+    /// Whether it is too early for another fetch. Another id is another try.
+    fn forbids(&self, id: &str, now: Wall) -> bool {
+        let longer = if self.id == id { 1 << self.times.saturating_sub(1).min(16) } else { 1 };
+        !is_over(self.at, TRY_AGAIN.saturating_mul(longer).min(TRY_AGAIN_MAX), now)
+    }
 }
 
 impl Cell {
@@ -91,7 +111,7 @@ impl Cell {
             self.failed = None;
             return false;
         };
-        if self.failed.as_ref().is_some_and(|(at, _)| !is_over(*at, TRY_AGAIN, now)) {
+        if self.failed.as_ref().is_some_and(|failed| failed.forbids(id, now)) {
             return false;
         }
         self.kept
@@ -106,9 +126,11 @@ impl Cell {
         true
     }
 
-    /// The policy could not be fetched.
-    pub fn unfetched(&mut self, why: Unfetched, now: Wall) {
-        self.failed = Some((now, why));
+    /// The policy could not be fetched under `id`.
+    pub fn unfetched(&mut self, id: &str, why: Unfetched, now: Wall) {
+        let before = self.failed.take().filter(|failed| failed.id == id);
+        let times = before.map_or(1, |failed| failed.times.saturating_add(1));
+        self.failed = Some(Failed { id: id.to_owned(), at: now, times, why });
     }
 
     /// The policy that holds; one of mode none holds as well, and demands nothing.
@@ -118,7 +140,7 @@ impl Cell {
 
     /// Why the last fetch failed, where it did.
     pub fn failure(&self) -> Option<&Unfetched> {
-        self.failed.as_ref().map(|(_, why)| why)
+        self.failed.as_ref().map(|failed| &failed.why)
     }
 
     /// Whether nothing is lost where the cell is forgotten: there is no policy, or it is over or says nothing.
@@ -174,7 +196,7 @@ mod tests {
         for hour in (24..72).step_by(6) {
             let now = hours(hour);
             assert!(cell.seen(Some("2"), now), "tried again");
-            cell.unfetched(why(), now);
+            cell.unfetched("2", why(), now);
             assert!(cell.in_force(now).is_some(), "after {hour} hours");
         }
         assert!(!cell.seen(None, hours(71)), "an absent record takes nothing back");
@@ -188,12 +210,28 @@ mod tests {
     fn a_failed_fetch_is_not_tried_with_every_mail() {
         let mut cell = Cell::default();
         assert!(cell.seen(Some("1"), START));
-        cell.unfetched(why(), START);
+        cell.unfetched("1", why(), START);
         assert_eq!(cell.failure(), Some(&why()));
         assert!(!cell.seen(Some("1"), START.plus(TRY_AGAIN / 2)));
         assert!(cell.seen(Some("1"), START.plus(TRY_AGAIN)));
         cell.fetched("1", policy(1), START.plus(TRY_AGAIN));
         assert_eq!(cell.failure(), None);
+    }
+
+    #[test]
+    fn a_web_host_that_goes_on_failing_is_asked_ever_less_often() {
+        let (mut cell, mut now) = (Cell::default(), START);
+        for minutes in [5, 10, 20, 40, 80, 160, 240, 240] {
+            assert!(cell.seen(Some("1"), now));
+            cell.unfetched("1", why(), now);
+            let pause = Duration::from_secs(minutes * 60);
+            assert!(!cell.seen(Some("1"), now.plus(pause - Duration::from_secs(1))), "{minutes}");
+            now = now.plus(pause);
+        }
+        assert!(cell.seen(Some("1"), now));
+        cell.unfetched("1", why(), now);
+        assert!(!cell.seen(Some("2"), now.plus(TRY_AGAIN / 2)));
+        assert!(cell.seen(Some("2"), now.plus(TRY_AGAIN)), "another policy is another try");
     }
 
     #[test]
