@@ -23,7 +23,8 @@ pub struct Injection {
     pub max_message_bytes: u64,
     /// Recipients of one message, as a listener's. Default 1000.
     pub max_recipients: usize,
-    /// Octets that requests being worked on may hold together. Default 512 MiB.
+    /// Octets that requests being worked on may hold together, one token's a quarter of them while they come in. Default
+    /// 512 MiB.
     pub max_bytes_in_flight: u64,
     /// How long an `Idempotency-Key` is remembered. Default 24 h.
     pub keep_keys: Duration,

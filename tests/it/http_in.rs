@@ -13,7 +13,10 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::support::{Relay, Settings, keeping_sink, local, number, sink, text, wait_for_messages, wait_until};
+use crate::support::{
+    Authority, PATIENCE, Relay, Settings, keeping_sink, local, number, quoted, sink, text, wait_for_messages,
+    wait_until,
+};
 
 const ACME: &str = "acme-secret";
 const GLOBEX: &str = "globex-secret";
@@ -123,7 +126,8 @@ async fn the_document_in_the_repository_is_the_one_that_is_served() {
 async fn a_whole_message_goes_out_octet_by_octet_as_the_tenant_of_the_token() {
     let sink = keeping_sink().await;
     let relay = Relay::start(&settings().to(sink.addr())).await;
-    let message = "From: a@globex.test\r\nX-Remuda-Tenant: globex\r\nSubject:  x\r\n\t y \r\n\r\n.\r\n..ä \t\r\n\r\n";
+    let message = "From: a@globex.test\r\nX-Remuda-Tenant: globex\r\nSubject:  x\r\n\t y \r\ndate: x\r\nMessage-Id: y\r\n\r\n\
+                   .\r\n..ä \t\r\n\r\n";
     let query = "?from=bounces%2Bx@acme.test&to=b@sink.test&to=c@sink.test&stream=news&envelope_id=7&ret=headers";
     let answer = whole(&relay, ACME, query, message).await;
     assert_eq!(answer.status, 202, "{:#}", answer.body);
@@ -143,7 +147,14 @@ async fn a_whole_message_goes_out_octet_by_octet_as_the_tenant_of_the_token() {
     let of_unix = whole(&relay, GLOBEX, "?from=&to=b@sink.test", "Subject: x\n\ntext\n").await;
     assert_eq!(of_unix.status, 202);
     wait_for_messages(&sink, 2).await;
-    assert!(body(&sink, 1).ends_with("Subject: x\r\n\r\ntext\r\n"), "{}", body(&sink, 1));
+    let taken = body(&sink, 1);
+    let (trace, added) = taken.split_once("Date: ").unwrap();
+    assert!(trace.starts_with("Received: ") && trace.lines().count() == 3, "here is where mail begins: {taken}");
+    assert!(
+        added.contains("\r\nMessage-ID: <") && added.contains("@relay.test>\r\nSubject: x\r\n\r\ntext\r\n"),
+        "{taken}"
+    );
+    assert_eq!(taken.lines().count(), 3 + 2 + 3, "{taken}");
     let metrics = relay.metrics().await;
     assert!(metrics.contains("remuda_injection_requests_total{result=\"accepted\"} 2\n"), "{metrics}");
 }
@@ -202,6 +213,139 @@ async fn a_description_becomes_mail_and_each_wrong_field_is_named() {
     }
     let plain = request(&relay, "").bearer_auth(ACME).header("content-type", "text/plain").body("x");
     assert_eq!(answer(plain).await.problem().0, 415);
+    assert_eq!(sink.messages(), 1);
+}
+
+#[tokio::test]
+async fn a_header_is_judged_as_by_smtp() {
+    let sink = keeping_sink().await;
+    let relay = Relay::start(&settings().to(sink.addr())).await;
+    let query = "?from=&to=b@sink.test";
+    let message = |hops: usize| format!("{}Subject: x\r\n\r\ntext\r\n", "Received: x\r\n".repeat(hops));
+    assert_eq!(whole(&relay, ACME, query, &message(100)).await.status, 202);
+    let circles = whole(&relay, ACME, query, &message(101)).await;
+    assert_eq!(circles.status, 422);
+    assert!(text(&circles.body, "/reply").starts_with("554 5.4.6 more than 100 Received lines"), "{:#}", circles.body);
+    let large = format!("{}\r\ntext\r\n", "X-A: 12345678\r\n".repeat(20_000));
+    let large = whole(&relay, ACME, query, &large).await;
+    assert_eq!(large.status, 413);
+    assert!(text(&large.body, "/reply").starts_with("552 5.3.4 header is larger than the limit of 262144"));
+    wait_for_messages(&sink, 1).await;
+    // The sink offers no SMTPUTF8: what needs it is not sent there.
+    assert_eq!(whole(&relay, ACME, query, "Subject: ä\r\n\r\ntext\r\n").await.status, 202);
+    relay.wait_until_empty().await;
+    assert_eq!(sink.messages(), 1);
+}
+
+/// A request of which only the head was sent, and that was let in: its body is asked for.
+async fn begun(relay: &Relay, token: &str, length: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(injection(relay)).await.unwrap();
+    let head = format!(
+        "POST /api/v1/messages?from=&to=b@sink.test HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer {token}\r\n\
+         Content-Type: message/rfc822\r\nExpect: 100-continue\r\n{length}\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut said = [0; 25];
+    tokio::time::timeout(PATIENCE, stream.read_exact(&mut said)).await.expect("in time").unwrap();
+    assert_eq!(&said, b"HTTP/1.1 100 Continue\r\n\r\n");
+    stream
+}
+
+#[tokio::test]
+async fn a_token_that_changes_while_its_request_comes_in_sends_nothing() {
+    let sink = sink().await;
+    let settings = settings().to(sink.addr());
+    let settings = token(token(settings, "new", "acme", "old-secret"), "stays", "acme", "stays-secret");
+    let mut relay = Relay::start(&settings).await;
+    let length = "Content-Length: 6";
+    let mut open = Vec::new();
+    for (secret, status) in [(ACME, 401), (GLOBEX, 403), ("old-secret", 401), ("stays-secret", 202)] {
+        open.push((begun(&relay, secret, length).await, status));
+    }
+    // Nobody else's rule would take such mail either: it is the header's or the client's, and so acme's.
+    let changed = token(settings.without("injection.token.shop"), "site", "acme", GLOBEX);
+    relay.reload(&token(changed, "new", "acme", "new-secret")).await;
+    for (mut stream, status) in open {
+        stream.write_all(b"A: b\r\n").await.unwrap();
+        let mut said = String::new();
+        tokio::time::timeout(PATIENCE, stream.read_to_string(&mut said)).await.expect("in time").unwrap();
+        assert!(said.starts_with(&format!("HTTP/1.1 {status} ")), "{status}: {said}");
+    }
+    wait_for_messages(&sink, 1).await;
+    relay.wait_until_empty().await;
+    assert_eq!(sink.messages(), 1);
+}
+
+#[tokio::test]
+async fn requests_that_stand_still_keep_no_other_token_from_sending() {
+    let sink = sink().await;
+    let settings = token(settings().to(sink.addr()), "third", "acme", "third-secret")
+        .set("injection", "max_message_bytes", "\"64KiB\"")
+        .set("injection", "max_bytes_in_flight", "\"1MiB\"");
+    let mut relay = Relay::start(&settings).await;
+    let mut open = Vec::new();
+    for secret in [ACME, GLOBEX] {
+        for length in ["Content-Length: 65536", "Transfer-Encoding: chunked"] {
+            for _ in 0..2 {
+                let mut stream = begun(&relay, secret, length).await;
+                stream.write_all(b"a0\r\nA: ").await.unwrap();
+                open.push(stream);
+            }
+        }
+    }
+    let large = format!("A: b\r\n\r\n{}", "text\r\n".repeat(10_000));
+    wait_until("a quarter is held by one", async || {
+        (whole(&relay, ACME, "?from=&to=b@sink.test", &large).await.status == 503).then_some(())
+    })
+    .await;
+    let done = answer(described(&relay, "third-secret", &small())).await;
+    assert_eq!(done.status, 202, "{:#}", done.body);
+    assert_eq!(whole(&relay, "third-secret", "?from=&to=b@sink.test", &large).await.status, 202);
+    // Larger messages and the room for them come with one reload.
+    let larger = settings.set("injection", "max_message_bytes", "\"2MiB\"");
+    relay.reload(&larger.set("injection", "max_bytes_in_flight", "\"32MiB\"")).await;
+    let larger = "text\r\n".repeat(300_000);
+    assert_eq!(whole(&relay, "third-secret", "?from=&to=b@sink.test", &larger).await.status, 202);
+}
+
+#[tokio::test]
+async fn a_description_of_too_many_values_is_given_up() {
+    let sink = sink().await;
+    let relay = Relay::start(&settings().to(sink.addr())).await;
+    let values = "0,".repeat(20_000);
+    let many = format!("{{\"from\":\"a@acme.test\",\"to\":\"b@sink.test\",\"cc\":[{values}0]}}");
+    let request = request(&relay, "").bearer_auth(ACME).header("content-type", "application/json");
+    let (status, field, words) = answer(request.body(many)).await.problem();
+    assert_eq!((status, field.as_str()), (422, "body"));
+    assert!(words.contains("more than 13000 values"), "{words}");
+}
+
+#[tokio::test]
+async fn a_door_by_tls_shows_its_certificate_and_says_so_in_the_trace() {
+    let sink = keeping_sink().await;
+    let authority = Authority::new();
+    let identity = authority.identity(&["127.0.0.1"]);
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    std::fs::write(path("tls.crt"), &identity.pem.0).unwrap();
+    std::fs::write(path("tls.key"), &identity.pem.1).unwrap();
+    let files = format!("{{ certificate = {}, key = {} }}", quoted(&path("tls.crt")), quoted(&path("tls.key")));
+    let relay = Relay::start(&settings().set("injection", "tls", &files).to(sink.addr())).await;
+    let client = |roots: &Authority| {
+        let pem = std::fs::read(roots.path()).unwrap();
+        let root = reqwest::Certificate::from_pem(&pem).unwrap();
+        Client::builder().no_proxy().tls_certs_only([root]).build().unwrap()
+    };
+    let post = |client: Client, scheme: &str| {
+        let url = format!("{scheme}://{}/api/v1/messages", injection(&relay));
+        client.post(url).bearer_auth(ACME).json(&small()).send()
+    };
+    assert_eq!(post(client(&authority), "https").await.unwrap().status().as_u16(), 202);
+    wait_for_messages(&sink, 1).await;
+    let taken = body(&sink, 0);
+    assert!(taken.contains(" with HTTPS id ") && taken.contains("(using TLS"), "{taken}");
+    assert!(post(client(&Authority::new()), "https").await.is_err(), "a stranger's authority does not vouch for it");
+    assert!(post(client(&authority), "http").await.is_err(), "there is no way in the clear");
     assert_eq!(sink.messages(), 1);
 }
 

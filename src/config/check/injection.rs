@@ -39,7 +39,7 @@ impl Context<'_> {
         };
         let room = raw.max_bytes_in_flight.given().map(|at| &at.place);
         let message = raw.max_message_bytes.given().map(|at| &at.place);
-        // As JSON a message takes a third more, and is there twice while it is made.
+        // As JSON a message takes a third more, and is there up to three times on its way to the disk.
         if let Some(place) =
             room.or(message).filter(|_| injection.max_bytes_in_flight / 4 < injection.max_message_bytes)
         {

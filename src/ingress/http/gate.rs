@@ -131,3 +131,36 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     let (scheme, token) = text.split_once(' ')?;
     Some(token.trim()).filter(|token| scheme.eq_ignore_ascii_case("bearer") && !token.is_empty())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn token(name: &str, tenant: &str, hash: u8, networks: &[&str]) -> InjectionToken {
+        InjectionToken {
+            name: name.into(),
+            tenant: TenantName::new(tenant),
+            hash: [hash; 32],
+            networks: networks.iter().map(|network| network.parse().expect("a network")).collect(),
+            rate_limit: None,
+        }
+    }
+
+    #[test]
+    fn who_was_let_in_may_still_only_with_the_same_token_for_the_same_tenant_from_there() {
+        let client = "192.0.2.7".parse().expect("an address");
+        let caller = Caller { token: "shop".into(), tenant: TenantName::new("acme"), hash: [1; 32] };
+        for (tokens, status) in [
+            (vec![token("site", "globex", 2, &[]), token("shop", "acme", 1, &["192.0.2.0/24"])], None),
+            (vec![], Some(401)),
+            (vec![token("shop", "acme", 2, &[])], Some(401)),
+            (vec![token("other", "acme", 1, &[])], Some(401)),
+            (vec![token("shop", "globex", 1, &[])], Some(403)),
+            (vec![token("shop", "acme", 1, &["198.51.100.0/24"])], Some(403)),
+        ] {
+            let gate =
+                Gate { tokens: RwLock::new(Arc::new(tokens)), failures: Mutex::default(), paces: Mutex::default() };
+            assert_eq!(gate.still(&caller, client).err().map(|turned| turned.problem.status), status);
+        }
+    }
+}

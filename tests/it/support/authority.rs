@@ -22,6 +22,8 @@ pub(crate) struct Identity {
     pub(crate) public_key: Vec<u8>,
     key: Vec<u8>,
     authority: CertificateDer<'static>,
+    /// Certificate and key as files have them.
+    pub(crate) pem: (String, String),
 }
 
 impl Authority {
@@ -50,6 +52,7 @@ impl Authority {
         let key = KeyPair::generate().unwrap();
         let certificate = CertificateParams::new(names).unwrap().signed_by(&key, &self.issuer).unwrap();
         Identity {
+            pem: (certificate.pem(), key.serialize_pem()),
             certificate: certificate.der().clone(),
             public_key: key.subject_public_key_info(),
             key: key.serialize_der(),
