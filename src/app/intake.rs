@@ -3,7 +3,6 @@
 //! What it goes by is replaced as a whole when the configuration changes: a message is assigned, marked and written down by
 //! one configuration, the one in force when its last dot came.
 
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,7 +16,7 @@ use crate::ingress::http::{Injecting, Note, Remembering};
 use crate::ingress::prepare::{Prepared, Rules, complete, prepare, removed};
 use crate::ingress::users::{Users, Verdict};
 use crate::ingress::{
-    Accepting, Addressee, Admission, Authenticating, Credentials, Fetching, Intake, Refusal, Room, Transaction,
+    Accepting, Addressee, Admission, Authenticating, Caller, Credentials, Fetching, Intake, Refusal, Room, Transaction,
 };
 use crate::message::{Mailbox, TenantName};
 use crate::queue::dispatcher::Dispatcher;
@@ -176,7 +175,7 @@ impl Intake for Reception {
         self.accept_noting(transaction, None, Box::new(|_| Vec::new()))
     }
 
-    fn authenticate(&self, credentials: Credentials, client: IpAddr) -> Authenticating<'_> {
+    fn authenticate(&self, credentials: Credentials, client: Caller) -> Authenticating<'_> {
         Box::pin(async move {
             let verdict = self.users.verify(credentials, client).await;
             self.dispatcher.metrics().logins.with_label_values(&[verdict.label()]).inc();
@@ -184,7 +183,7 @@ impl Intake for Reception {
         })
     }
 
-    fn verifier<'a>(&'a self, user: &'a str, client: IpAddr) -> Fetching<'a> {
+    fn verifier<'a>(&'a self, user: &'a str, client: Caller) -> Fetching<'a> {
         Box::pin(async move {
             let fetched = self.users.verifier(user, client);
             fetched.map_err(|verdict| {
@@ -215,7 +214,7 @@ impl Injecting for Reception {
                 queue: &config.queue,
             };
             let now = self.dispatcher.now().wall;
-            if config.listeners.get(transaction.listener).is_some_and(|listener| listener.submission)
+            if transaction.submission
                 && let Some(body) = complete(&transaction.body, &config.server.hostname, self.dispatcher.next_id(), now)
             {
                 transaction.body = body;

@@ -7,7 +7,9 @@
 //! The tenant is found by, in this order: the authenticated user; the tenant header and the tenants' own header marks,
 //! believed only from trusted clients; the domain of the reverse path; the client's address, longest prefix first; the
 //! default tenant. The most explicit word counts, so a header that names an unknown tenant is an error and not a
-//! reason to look further. The stream is what the stream header says, else the first of the tenant's rules that
+//! reason to look further. A user who is no tenant's sends for the default tenant or for nobody: sender and address are what
+//! any user could choose. Only where the client is trusted besides, which could name a tenant without any login, the other
+//! marks count for it as well. The stream is what the stream header says, else the first of the tenant's rules that
 //! matches, else `default`.
 //!
 //! The binding is *not* chosen here but at each attempt.
@@ -85,6 +87,12 @@ pub enum Unassigned {
     Tenant {
         /// The tenant that a header named, if one did.
         named: Option<String>,
+    },
+    /// The user that logged in is no tenant's, and there is no default.
+    #[error("user {} belongs to no tenant", shown(.user))]
+    User {
+        /// The user.
+        user: String,
     },
     /// The stream has no pool.
     #[error("unknown stream: tenant {tenant} has no pool for stream {}", shown(.stream))]
@@ -198,6 +206,13 @@ impl Assigner {
     fn tenant(&self, mail: &Incoming<'_>) -> Result<usize, Unassigned> {
         if let Some(tenant) = mail.auth_user.and_then(|user| self.tenants.by_user(user)) {
             return Ok(tenant);
+        }
+        if let Some(user) = mail.auth_user
+            && (!mail.trusted || tenants::is_token(user))
+        {
+            // A token that is gone is nobody's.
+            let default = self.tenants.default_tenant().filter(|_| !tenants::is_token(user));
+            return default.ok_or_else(|| Unassigned::User { user: user.to_owned() });
         }
         if mail.trusted {
             if let Some(name) = only_value(mail.headers, &self.tenant_header)? {

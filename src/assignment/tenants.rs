@@ -14,7 +14,14 @@ use crate::message::header::Headers;
 
 /// What a token that sends over HTTP is called where the name of a user stands: no user's name has a colon.
 pub(super) fn token_user(token: &str) -> String {
-    format!("token:{token}")
+    format!("{TOKEN}{token}")
+}
+
+const TOKEN: &str = "token:";
+
+/// Whether that is what stands there.
+pub(super) fn is_token(user: &str) -> bool {
+    user.starts_with(TOKEN)
 }
 
 /// Marks → number of the tenant in the configuration.

@@ -122,6 +122,25 @@ fn the_most_explicit_mark_names_the_tenant() {
 }
 
 #[test]
+fn a_user_of_no_tenant_sends_for_the_default_or_for_nobody() {
+    let marked = Given { client: "10.1.9.9", from: "a@acme.example", headers: "X-Remuda-Tenant: acme\r\n", ..PLAIN };
+    let user = Given { trusted: false, user: Some("stray"), ..marked };
+    let by = |config: &Config, given| {
+        let found = assign_to(config, given, &[parsed("b@example.org")]);
+        found.map(|assigned| assigned.tenant.to_string()).map_err(|why| why.to_string())
+    };
+    assert_eq!(by(&config(), user), Ok("rest".into()));
+    assert_eq!(by(&config(), Given { trusted: true, ..user }), Ok("acme".into()), "it could do without the login");
+    let mut none = config();
+    none.assignment.default_tenant = None;
+    assert_eq!(by(&none, user), Err("user \"stray\" belongs to no tenant".into()));
+    for trusted in [true, false] {
+        let gone = Given { user: Some("token:gone"), trusted, ..marked };
+        assert_eq!(by(&config(), gone), Err("user \"token:gone\" belongs to no tenant".into()));
+    }
+}
+
+#[test]
 fn headers_of_strangers_are_not_believed() {
     let given = Given { trusted: false, user: Some("acme-app"), ..PLAIN };
     for headers in ["X-Remuda-Tenant: globex\r\n", "X-Remuda-Tenant: none\r\n", "X-Remuda-Customer: 17\r\n"] {

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use super::later::Found;
 use crate::config::{Config, Loaded, NamedFiles};
 use crate::feedback::keys;
+use crate::ingress::users::list::List;
 use crate::ingress::{tls, users};
 use crate::monitor::keys as zone_keys;
 use crate::outcome::classify::Classifier;
@@ -19,6 +20,8 @@ pub(super) struct Checked {
     classifier: Classifier,
     /// What is odd about the key file.
     key_file: Option<String>,
+    /// What is odd about the users.
+    users: Option<String>,
     /// What is odd about key files of lists.
     zone_keys: Vec<String>,
     /// What is wrong with certificates of listeners: a relay starts without them, and says so.
@@ -29,12 +32,12 @@ pub(super) struct Checked {
 
 pub(super) fn main(path: &Path) -> ExitCode {
     let Some(checked) = load(path) else { return ExitCode::FAILURE };
-    let Checked { loaded, classifier, key_file, zone_keys, certificates, later } = checked;
+    let Checked { loaded, classifier, key_file, users, zone_keys, certificates, later } = checked;
     for warning in &loaded.warnings {
         eprintln!("warning: {warning}");
     }
     let loose = tls::loose(&loaded.config.certificates);
-    for odd in key_file.into_iter().chain(zone_keys).chain(later.odd).chain(loose) {
+    for odd in key_file.into_iter().chain(users).chain(zone_keys).chain(later.odd).chain(loose) {
         eprintln!("warning: {odd}");
     }
     let config = loaded.config;
@@ -87,9 +90,11 @@ pub(super) fn load(path: &Path) -> Option<Checked> {
     if let Err(error) = &key_file {
         eprintln!("{error}");
     }
-    let users = named.users_file.as_ref().map_or(Ok(()), |(file, at)| {
+    let users = named.users_file.as_ref().map_or(Ok(None), |(file, at)| {
         let at = at.as_ref().map(|at| format!("{at}: ")).unwrap_or_default();
-        users::read(Some(file)).map(drop).inspect_err(|error| eprintln!("{at}{error}"))
+        let read = users::read(Some(file)).inspect_err(|error| eprintln!("{at}{error}"))?;
+        let odd = loaded.as_ref().ok().and_then(|loaded| of_no_tenant(read.list(), &loaded.config));
+        Ok::<_, users::Error>(odd.map(|odd| format!("{at}{odd}")))
     });
     let certificates = tls::read(&named.certificates).into_iter().filter_map(|(_, _, read)| read.err());
     let certificates: Vec<String> = certificates.map(|error| error.to_string()).collect();
@@ -106,16 +111,33 @@ pub(super) fn load(path: &Path) -> Option<Checked> {
     let signing = loaded
         .as_ref()
         .map_or(Ok(()), |loaded| Keys::load(&loaded.config).map(drop).inspect_err(|error| eprintln!("{error}")));
-    users.ok()?;
+    let users = users.ok()?;
     (signing.ok()?, texts.ok()?);
     Some(Checked {
         loaded: loaded.ok()?,
         classifier: classifier.ok()?,
         key_file: key_file.ok()?,
+        users,
         zone_keys: zone_keys?,
         certificates,
         later,
     })
+}
+
+/// Users who can log in and send nothing, unless their address is trusted.
+fn of_no_tenant(users: &List, config: &Config) -> Option<String> {
+    let is_known =
+        |user: &str| config.tenants.iter().any(|tenant| tenant.matches.auth_user.iter().any(|it| it == user));
+    let mut stray = users.names().filter(|user| config.assignment.default_tenant.is_none() && !is_known(user));
+    let first = stray.next()?;
+    let more = match stray.count() {
+        0 => String::new(),
+        more => format!(" (and {more} more)"),
+    };
+    Some(format!(
+        "server.users_file: user {first:?}{more} is no tenant's: mail is refused after the login, unless the client is in \
+         trust; write match = {{ auth_user = [{first:?}] }} under a [tenant.NAME]"
+    ))
 }
 
 /// What is odd about key files of lists; nothing where one cannot be used, which was printed then.

@@ -113,16 +113,32 @@ pub trait Intake: Admission + Send + Sync + 'static {
     fn accept(&self, transaction: Transaction) -> Accepting<'_>;
 
     /// Checks who `client` says to be: the user's name, or the reply. Nobody can log in where there are no users.
-    fn authenticate(&self, credentials: Credentials, client: IpAddr) -> Authenticating<'_> {
+    fn authenticate(&self, credentials: Credentials, client: Caller) -> Authenticating<'_> {
         let _ = (credentials, client);
         Box::pin(async { Err(Refusal::new(454, 7, 0, "temporary authentication failure")) })
     }
 
     /// What is kept of the password of a user as whom `client` wants to log in with SCRAM; of one who is not there something
     /// that looks alike.
-    fn verifier<'a>(&'a self, user: &'a str, client: IpAddr) -> Fetching<'a> {
+    fn verifier<'a>(&'a self, user: &'a str, client: Caller) -> Fetching<'a> {
         let _ = (user, client);
         Box::pin(async { Err(Refusal::new(454, 7, 0, "temporary authentication failure")) })
+    }
+}
+
+/// Somebody who wants to log in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// Its address.
+    pub ip: IpAddr,
+    /// Whether that is in the listener's `trust`.
+    pub trusted: bool,
+}
+
+impl From<IpAddr> for Caller {
+    /// Somebody nobody trusts.
+    fn from(ip: IpAddr) -> Self {
+        Self { ip, trusted: false }
     }
 }
 
@@ -164,6 +180,8 @@ pub struct Transaction {
     pub wishes: Wishes,
     /// The TLS session it came by, in words for the trace field (`TLSv1.3 with cipher … key exchange …`); `None` in the clear.
     pub tls: Option<Arc<str>>,
+    /// Whether its listener adds what a message lacks, by the terms that its session began with.
+    pub submission: bool,
 }
 
 impl Transaction {
@@ -243,7 +261,9 @@ impl Refusal {
     /// message itself does not go away by waiting and is always refused for good.
     pub fn unassigned(why: &Unassigned, policy: UnknownPolicy) -> Self {
         let code = match (policy, why) {
-            (UnknownPolicy::Defer, Unassigned::Tenant { .. } | Unassigned::Stream { .. }) => 451,
+            (UnknownPolicy::Defer, Unassigned::Tenant { .. } | Unassigned::User { .. } | Unassigned::Stream { .. }) => {
+                451
+            }
             _ => 550,
         };
         Self::new(code, 7, 1, why.to_string())

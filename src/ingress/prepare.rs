@@ -128,6 +128,7 @@ mod tests {
             auth_user: None,
             wishes: Wishes::default(),
             tls: None,
+            submission: false,
         }
     }
 

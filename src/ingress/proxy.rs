@@ -5,7 +5,8 @@
 //! more than it is told to, so what follows the header — a ClientHello, say — stays where it is.
 //!
 //! Believed are addresses of TCP over IPv4 and IPv6. What the balancer says of itself (`LOCAL`, its health checks) and what
-//! it has no address for (`UNKNOWN`, sockets of Unix) leave the balancer's own address. Everything that follows the
+//! it has no address for (`UNKNOWN`, sockets of Unix) name nobody: the balancer's own address does not stand for such a
+//! client, who may be anybody. Everything that follows the
 //! addresses in version 2 (TLV) is passed over. A header from whom we do not expect one is never read as one.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -26,7 +27,7 @@ const REST_MAX: usize = 4096;
 pub enum Read {
     /// So many octets more, at least.
     More(usize),
-    /// All of it: the client, `None` where it is the balancer itself.
+    /// All of it: the client, `None` where none is named.
     Header(Option<SocketAddr>),
     /// No such header, and why.
     Bad(&'static str),

@@ -1,7 +1,9 @@
 //! Room in memory for messages that come in: for all of them, and for what strangers send.
 //!
 //! All messages share `server.memory`: one that would exceed it is put off before it begins, so that many large ones at a time
-//! cost time and not the process. Whoever may relay may have all of it.
+//! cost time and not the process. Whoever may relay may have all of it, by what it sends: what one client merely announces
+//! ([`Share::promise`]) keeps a quarter free for it, or one message where that is larger, so that nobody closes the door for
+//! all with a few words.
 //!
 //! A report is taken from anybody, and whole: a few dozen strangers that each begin a large one and never end it would
 //! otherwise hold hundreds of megabytes. All of them share one bound, of which one client has a quarter at most, and are put
@@ -30,6 +32,8 @@ struct Held {
     all: u64,
     /// Of those who hold something.
     by_client: HashMap<IpAddr, u64>,
+    /// What was promised to each for messages under way.
+    promised: HashMap<IpAddr, u64>,
 }
 
 impl Room {
@@ -65,6 +69,7 @@ pub struct Share {
     room: Arc<Room>,
     client: IpAddr,
     octets: u64,
+    promised: u64,
 }
 
 impl Share {
@@ -74,15 +79,41 @@ impl Share {
             IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
             v4 => v4,
         };
-        Self { room: Arc::clone(room), client, octets: 0 }
+        Self { room: Arc::clone(room), client, octets: 0, promised: 0 }
+    }
+
+    /// Promises the client so many octets for this message, until it is dropped: whether that is within what one client may
+    /// have by announcing. Nothing is held by that yet.
+    pub fn promise(&mut self, octets: u64) -> bool {
+        let mut held = self.room.held.lock();
+        let others = held.promised.get(&self.client).copied().unwrap_or(0).saturating_sub(self.promised);
+        let all = others.saturating_add(octets);
+        if others > 0 && all > self.room.octets / PART {
+            return false;
+        }
+        held.promised.insert(self.client, all);
+        self.promised = octets;
+        true
+    }
+
+    /// Whether [`Share::resize`] would find room now.
+    pub fn would_grow(&self, octets: u64) -> bool {
+        let held = self.room.held.lock();
+        let (all, own) = self.after(&held, octets);
+        octets <= self.octets || all <= self.room.octets && own <= self.room.of_one
+    }
+
+    /// What all and what this client would hold.
+    fn after(&self, held: &Held, octets: u64) -> (u64, u64) {
+        let own = held.by_client.get(&self.client).copied().unwrap_or(0);
+        let own = own.saturating_sub(self.octets).saturating_add(octets);
+        (held.all.saturating_sub(self.octets).saturating_add(octets), own)
     }
 
     /// Makes it `octets` large. Whether there was room; where there was none it is as large as before.
     pub fn resize(&mut self, octets: u64) -> bool {
         let mut held = self.room.held.lock();
-        let own = held.by_client.get(&self.client).copied().unwrap_or(0);
-        let own = own.saturating_sub(self.octets).saturating_add(octets);
-        let all = held.all.saturating_sub(self.octets).saturating_add(octets);
+        let (all, own) = self.after(&held, octets);
         if octets > self.octets && (all > self.room.octets || own > self.room.of_one) {
             return false;
         }
@@ -99,6 +130,11 @@ impl Share {
 impl Drop for Share {
     fn drop(&mut self) {
         self.resize(0);
+        let mut held = self.room.held.lock();
+        match held.promised.get(&self.client).copied().unwrap_or(0).saturating_sub(self.promised) {
+            0 => held.promised.remove(&self.client),
+            left => held.promised.insert(self.client, left),
+        };
     }
 }
 
@@ -128,6 +164,19 @@ mod tests {
         let mut one = Share::new(&room, client(1));
         assert!(room.fits(100) && !room.fits(101) && one.resize(90) && room.fits(10) && !room.fits(11));
         assert!(!one.resize(101) && room.held() == 90 && one.resize(100) && room.is_full() && !room.fits(1));
+    }
+
+    #[test]
+    fn announcing_keeps_a_quarter_free_for_a_client_or_one_message() {
+        let room = Arc::new(Room::undivided(100));
+        let share = |last| Share::new(&room, client(last));
+        let (mut one, mut two, mut three) = (share(1), share(1), share(1));
+        assert!(one.promise(20) && !two.promise(6) && two.promise(5) && !three.promise(1));
+        assert!(three.resize(80) && three.would_grow(100) && !three.would_grow(101), "what arrives has it all");
+        assert!(share(2).promise(90), "one message, of another client");
+        assert!(share(2).would_grow(20) && !share(2).would_grow(21));
+        drop((one, two, three));
+        assert!(room.held.lock().promised.is_empty() && room.held() == 0);
     }
 
     #[test]

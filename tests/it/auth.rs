@@ -149,6 +149,12 @@ fn check_and_run_name_what_is_wrong_with_logins_and_the_remedy() {
         remuda(&["check"], &config)
     };
     assert_eq!(said(&good).0, Some(0), "{}", said(&good).1);
+    assert!(!said(&good).1.contains("is no tenant's"));
+    let (code, stray) = said(&good.replacen("auth_user = [\"acme\"]", "auth_user = [\"other\"]", 1));
+    assert!(
+        code == Some(0) && stray.contains("warning: ") && stray.contains("user \"acme\" is no tenant's"),
+        "{stray}"
+    );
     for (from, to, says) in [
         ("auth = \"required\"", "auth = \"on\"", "write one of \"off\", \"optional\", \"required\""),
         (

@@ -344,6 +344,53 @@ async fn a_balancer_says_who_its_client_is_and_nobody_else_does() {
 }
 
 #[tokio::test]
+async fn whom_a_balancer_does_not_name_is_not_trusted_as_the_balancer_is() {
+    let sink = keeping_sink().await;
+    let proxied = "proxy_protocol = [\"127.0.0.1\"]\nxclient = [\"127.0.0.1\"]\ntrust = [\"127.0.0.0/8\"]";
+    let relay = Relay::start(&settings(sink.addr()).block(listener(proxied))).await;
+    let local = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
+    let unspecified = b"\r\n\r\n\0\r\nQUIT\n\x21\0\0\0";
+    let unix = [&b"\r\n\r\n\0\r\nQUIT\n\x21\x31\0\xd8"[..], &[b'x'; 216]].concat();
+    let named = v1("127.0.0.1");
+    for (header, is_trusted) in [
+        (&b"PROXY UNKNOWN\r\n"[..], false),
+        (b"PROXY UNKNOWN ffff::1 ffff::2 1 2\r\n", false),
+        (local, false),
+        (unspecified, false),
+        (&unix, false),
+        (named.as_bytes(), true),
+    ] {
+        let mut stream = connect(relay.listener(1)).await;
+        stream.write_all(header).await.unwrap();
+        let mut client = Client(BufReader::new(stream));
+        assert!(client.reply().await.starts_with("220 "), "{header:?}");
+        let offers = client.says("EHLO client.test", "250-").await;
+        assert_eq!(offers.contains("XCLIENT"), is_trusted, "{header:?}");
+        client.says("MAIL FROM:<a@acme.test>", "250 ").await;
+        client.says("RCPT TO:<user@sink.test>", if is_trusted { "250 " } else { "550 5.7.1 " }).await;
+    }
+}
+
+#[tokio::test]
+async fn text_that_came_with_data_is_seen_where_the_command_fills_the_buffer() {
+    let sink = keeping_sink().await;
+    let relay = Relay::start(&settings(sink.addr()).block(listener("trust = [\"127.0.0.0/8\"]"))).await;
+    // What is left of the first buffer behind the EHLO line, all of a fresh one, and neither.
+    for octets in [512 - 8, 512, 600] {
+        let mut client = Client::greeted(connect(relay.listener(1)).await).await;
+        client.says("EHLO x", "250-").await;
+        let (head, tail) = ("MAIL FROM:<a@acme.test>\r\nRCPT TO:<user@sink.test>\r\nNOOP ", "\r\nDATA\r\n");
+        let pad = "x".repeat(octets - head.len() - tail.len());
+        let group = format!("{head}{pad}{tail}Subject: x\r\n\r\ntext\r\n.\r\n");
+        client.0.get_mut().write_all(group.as_bytes()).await.unwrap();
+        for reply in ["250 2.1.0 ", "250 2.1.5 ", "250 2.0.0 ", "554 5.5.1 "] {
+            let said = client.reply().await;
+            assert!(said.starts_with(reply), "{octets}: {said}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_mail_server_in_front_names_its_clients() {
     let sink = keeping_sink().await;
     let settings = settings(sink.addr())
@@ -360,6 +407,9 @@ async fn a_mail_server_in_front_names_its_clients() {
     wait_for_messages(&sink, 1).await;
     let body = String::from_utf8_lossy(sink.log()[0].body.as_deref().unwrap()).into_owned();
     assert!(body.starts_with("Received: from app.test ([10.9.8.7])\r\n"), "{body}");
+    let log = relay.log();
+    let told = log.lines().find(|line| line.contains("192.0.2.9 origin.test -"));
+    assert!(told.is_some_and(|line| line.contains("id=")), "{log}");
     client.says("XCLIENT ADDR=192.0.2.9", "220 ").await;
     client.says("EHLO app.test", "250-").await;
     client.says("MAIL FROM:<a@acme.test>", "250 ").await;

@@ -143,6 +143,7 @@ impl Rig {
             wishes: Wishes::NONE,
             tls: None,
             auth_user: None,
+            submission: false,
         };
         self.desk.take(transaction).await
     }

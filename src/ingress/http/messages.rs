@@ -186,6 +186,7 @@ impl Request {
             auth_user: Some(format!("{TOKEN}{}", self.caller.token)),
             wishes,
             tls: self.peer.is_tls.then(|| "TLS".into()),
+            submission: false,
         };
         let tenant = self.caller.tenant.to_string();
         let answer = move |id: MessageId| Accepted { id: id.to_string(), tenant, recipients: verdicts };

@@ -245,6 +245,16 @@ impl Login {
         (self.user, self.last_word) = (user, None);
     }
 
+    /// It may be anybody, wherever those are who speak for it.
+    pub(super) fn is_not_here(&mut self) {
+        self.insecure = false;
+    }
+
+    /// The listener's present word on passwords in clear text: it may forbid what it allowed when the client came.
+    pub(super) fn insecure_by(&mut self, allowed: bool) {
+        self.insecure &= allowed;
+    }
+
     /// The TLS session, where there is one.
     pub(super) fn tunnel(&self) -> Option<&Tunnel> {
         self.tunnel.as_ref()
@@ -271,15 +281,18 @@ impl Login {
         self.mode != AuthMode::Off
     }
 
-    /// Mechanisms, as EHLO lists them; `scram` says whether it would do for every user.
-    pub(super) fn offer(&self, scram: bool) -> Option<String> {
+    /// Mechanisms, as EHLO lists them; `scram` says whether it would do for every user, and is asked only where that matters.
+    pub(super) fn offer(&self, scram: impl FnOnce() -> bool) -> Option<String> {
+        if !self.is_offered() {
+            return None;
+        }
         let bound = self.tunnel.as_ref().is_some_and(|tunnel| tunnel.binding.is_some());
-        let more = match (scram, bound) {
+        let more = match (scram(), bound) {
             (false, _) => "",
             (true, false) => " SCRAM-SHA-256",
             (true, true) => " SCRAM-SHA-256 SCRAM-SHA-256-PLUS",
         };
-        self.is_offered().then(|| format!("AUTH PLAIN LOGIN{more}"))
+        Some(format!("AUTH PLAIN LOGIN{more}"))
     }
 
     /// Whether mail may be begun.
@@ -301,7 +314,11 @@ impl Login {
     }
 
     /// AUTH, where the dialogue allows it; `scram` as in [`Login::offer`].
-    pub(super) fn begin(&self, request: AuthRequest, scram: bool) -> Result<(Exchange, Step), Refusal> {
+    pub(super) fn begin(
+        &self,
+        request: AuthRequest,
+        scram: impl FnOnce() -> bool,
+    ) -> Result<(Exchange, Step), Refusal> {
         if self.mode == AuthMode::Off {
             return Err(Refusal::new(502, 5, 1, "AUTH is not offered here"));
         }
@@ -312,10 +329,10 @@ impl Login {
             return Err(Refusal::new(503, 5, 1, "already authenticated"));
         }
         let binding = self.tunnel.as_ref().and_then(|tunnel| tunnel.binding.as_ref());
-        let is_there = |mechanism: &Mechanism| match mechanism {
+        let is_there = move |mechanism: &Mechanism| match mechanism {
             Mechanism::Plain | Mechanism::Login => true,
-            Mechanism::Scram => scram,
-            Mechanism::ScramPlus => scram && binding.is_some(),
+            Mechanism::Scram => scram(),
+            Mechanism::ScramPlus => binding.is_some() && scram(),
         };
         let Some(mechanism) = request.mechanism.filter(is_there) else {
             return Err(Refusal::new(504, 5, 4, "mechanism not offered: use PLAIN or LOGIN"));
@@ -469,12 +486,20 @@ mod tests {
             let listener = Listener { auth: mode, auth_insecure: insecure, ..Listener::at(client) };
             let mut login = Login::new(&listener, client, peer);
             under.map(|binding| login.encrypted(tunnel(binding)));
-            let refused = |mechanism| login.begin(request(mechanism), true).map_or_else(|refusal| refusal.code, |_| 0);
-            assert_eq!((login.offer(true).as_deref(), refused(Mechanism::Plain)), (offered, code), "{mode:?} {client}");
+            let refused =
+                |mechanism| login.begin(request(mechanism), || true).map_or_else(|refusal| refusal.code, |_| 0);
+            assert_eq!(
+                (login.offer(|| true).as_deref(), refused(Mechanism::Plain)),
+                (offered, code),
+                "{mode:?} {client}"
+            );
             let plus = if code == 0 && under != Some(true) { 504 } else { code };
             assert_eq!(refused(Mechanism::ScramPlus), plus, "{mode:?} {client}");
             assert_eq!(login.may_send().is_err(), mode == AuthMode::Required);
-            assert_eq!(login.offer(false).is_some(), offered.is_some());
+            let asked = std::cell::Cell::new(false);
+            let offer = login.offer(|| asked.replace(true));
+            assert_eq!(offer.is_some(), offered.is_some());
+            assert_eq!(asked.get(), offered.is_some(), "nobody looks where nothing is offered");
         }
     }
 

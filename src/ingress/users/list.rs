@@ -145,6 +145,11 @@ impl List {
         self.users.is_empty()
     }
 
+    /// Their names, in the order of the file.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.users.iter().map(|(name, _)| name.as_str())
+    }
+
     /// Whether there is such a user.
     pub fn contains(&self, name: &str) -> bool {
         self.places.contains_key(name)
@@ -157,7 +162,11 @@ impl List {
 
     /// What SCRAM needs of a user; of one who is not there something that looks alike.
     pub fn verifier(&self, name: &str, seed: u64) -> Verifier {
-        self.scram.get(name).cloned().unwrap_or_else(|| Verifier::of_nobody(name, seed))
+        self.scram.get(name).cloned().unwrap_or_else(|| {
+            let stand_in = self.stand_in(name, seed).and_then(|place| self.users.get(place));
+            let alike = stand_in.and_then(|(name, _)| self.scram.get(name));
+            Verifier::of_nobody(name, seed, alike.map_or(scram::ITERATIONS, |alike| alike.iterations))
+        })
     }
 
     /// Checks a password. Takes as long as hashing takes, for whichever name; `seed` is one number of the process's own

@@ -14,7 +14,6 @@ pub mod scram;
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
-use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -27,7 +26,7 @@ use tokio::sync::Semaphore;
 use self::brake::{Brake, name_key};
 use self::list::{BYTES_MAX, BadUsers, List};
 use self::scram::Verifier;
-use super::{Credentials, Proof, Refusal};
+use super::{Caller, Credentials, Proof, Refusal};
 use crate::clock::Clock;
 
 /// Passwords that are hashed at the same time; each takes some 20 MiB of memory.
@@ -230,12 +229,13 @@ impl Users {
         self.present().has_scram()
     }
 
-    /// What SCRAM needs for somebody as whom `client` wants to log in, or that they have to wait.
+    /// What SCRAM needs for somebody as whom `caller` wants to log in, or that they have to wait.
     ///
     /// # Errors
     /// The verdict, where they have to.
-    pub fn verifier(&self, user: &str, client: IpAddr) -> Result<Verifier, Verdict> {
-        let pause = self.brake.lock().pause(client, name_key(user, self.seed), self.clock.now().mono);
+    pub fn verifier(&self, user: &str, caller: Caller) -> Result<Verifier, Verdict> {
+        let client = caller.ip;
+        let pause = self.brake.lock().pause(caller, name_key(user, self.seed), self.clock.now().mono);
         // As below, where the proof comes.
         if !pause.is_zero() && !client.to_canonical().is_loopback() {
             tracing::info!(%client, seconds = pause.as_secs() + 1, "login not tried: too many failed before");
@@ -244,10 +244,10 @@ impl Users {
         Ok(self.present().verifier(user, self.seed))
     }
 
-    /// Checks who `client` says to be.
-    pub async fn verify(self: &Arc<Self>, credentials: Credentials, client: IpAddr) -> Verdict {
-        let user = name_key(&credentials.user, self.seed);
-        let pause = self.brake.lock().pause(client, user, self.clock.now().mono);
+    /// Checks who a client says to be.
+    pub async fn verify(self: &Arc<Self>, credentials: Credentials, caller: Caller) -> Verdict {
+        let (client, user) = (caller.ip, name_key(&credentials.user, self.seed));
+        let pause = self.brake.lock().pause(caller, user, self.clock.now().mono);
         // On loopback all programs of the machine share an address: there the right password counts whatever the others
         // tried. How fast they may try is what the places below allow.
         let is_shared = client.to_canonical().is_loopback();
@@ -284,7 +284,7 @@ impl Users {
             tracing::info!(%client, seconds = pause.as_secs() + 1, "login refused: too many failed before");
             return Verdict::Braked(pause);
         }
-        brake.failed(client, user, now);
+        brake.failed(client, user, checked.known, now);
         // A name that nobody has may be a password in the wrong place.
         tracing::info!(%client, user = if checked.known { &name } else { "(unknown)" }, "login refused");
         Verdict::Refused
@@ -319,6 +319,8 @@ impl std::fmt::Debug for Users {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
+
+    use std::net::IpAddr;
 
     use super::list::tests::cheap;
     use super::*;
@@ -360,7 +362,7 @@ mod tests {
         async fn from(&self, client: [u8; 4], user: &str, password: &str) -> Verdict {
             let proof = Proof::Password(Secret::new(password.as_bytes().to_vec()));
             let credentials = Credentials { user: user.into(), proof };
-            self.users.verify(credentials, IpAddr::from(client)).await
+            self.users.verify(credentials, IpAddr::from(client).into()).await
         }
     }
 
@@ -405,7 +407,7 @@ mod tests {
     #[tokio::test]
     async fn a_proof_is_booked_and_braked_as_a_password_is() {
         let world = world(&cheap("acme", "right"));
-        let client = IpAddr::from([192, 0, 2, 1]);
+        let client = Caller::from(IpAddr::from([192, 0, 2, 1]));
         let proven = async |user: &str, right| {
             let credentials = Credentials { user: user.into(), proof: Proof::Checked(right) };
             world.users.verify(credentials, client).await
@@ -423,7 +425,7 @@ mod tests {
             Verdict::Braked(second),
             "whoever began before does not get through either"
         );
-        assert!(world.users.verifier("acme", IpAddr::from([192, 0, 2, 2])).is_ok(), "another client");
+        assert!(world.users.verifier("acme", IpAddr::from([192, 0, 2, 2]).into()).is_ok(), "another client");
     }
 
     #[tokio::test]

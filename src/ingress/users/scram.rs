@@ -69,12 +69,13 @@ impl Verifier {
         Some(Self { salt: salt.to_vec(), iterations: iterations.get(), stored, server, known: true })
     }
 
-    /// Of somebody who is not there: always the same for the same name, so that asking twice tells nothing.
-    pub fn of_nobody(name: &str, seed: u64) -> Self {
+    /// Of somebody who is not there: always the same for the same name, so that asking twice tells nothing, and with as many
+    /// passes as somebody has who is.
+    pub fn of_nobody(name: &str, seed: u64, iterations: u32) -> Self {
         let key = seed.to_be_bytes();
         let salt = mac(&key, name.as_bytes())[..16].to_vec();
         let (stored, server) = (mac(&key, &salt), mac(&salt, &key));
-        Self { salt, iterations: ITERATIONS, stored, server, known: false }
+        Self { salt, iterations, stored, server, known: false }
     }
 
     /// Reads its text.
@@ -150,7 +151,7 @@ mod tests {
             assert_eq!(Verifier::parse(&bad), None, "{bad}");
         }
         assert_eq!(Verifier::of("p\u{e4}ss".as_bytes(), b"12345678", NonZeroU32::MIN), None);
-        assert_eq!(Verifier::of_nobody("x", 1), Verifier::of_nobody("x", 1));
-        assert_ne!(Verifier::of_nobody("x", 1).salt, Verifier::of_nobody("x", 2).salt);
+        assert_eq!(Verifier::of_nobody("x", 1, 4096), Verifier::of_nobody("x", 1, 4096));
+        assert_ne!(Verifier::of_nobody("x", 1, 4096).salt, Verifier::of_nobody("x", 2, 4096).salt);
     }
 }

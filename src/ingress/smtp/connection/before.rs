@@ -2,7 +2,8 @@
 //! handshake of STARTTLS, which is the same.
 //!
 //! All of it has a deadline, ends when the server stops, and holds the seat that was taken when the connection came. Once a
-//! balancer has said who its client is, the seat is that client's.
+//! balancer has said who its client is, the seat is that client's. Where it has not (`UNKNOWN`, `LOCAL`), the client is
+//! nobody known, and the balancer's own address makes it neither trusted nor private.
 
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
@@ -30,8 +31,9 @@ impl Connection {
         let terms = Arc::clone(&self.posted.read().terms);
         let peer = self.peer.ip().to_canonical();
         if terms.listener.proxy_protocol.iter().any(|network| network.contains(&peer)) {
-            let client = self.client_of_proxy(wire).await?.unwrap_or(self.peer);
-            self.session = Session::proxied(Arc::clone(&terms), client, self.peer);
+            let named = self.client_of_proxy(wire).await?;
+            self.session = Session::proxied(Arc::clone(&terms), named, self.peer);
+            let client = self.session.client();
             if !self.place.change(self.session.client()) {
                 IngressStats::add(&self.stats.refused_connections, 1);
                 tracing::info!(%client, proxy = %self.peer, "connection refused: too many");
@@ -48,7 +50,7 @@ impl Connection {
         Some(self.session.greet(spoke_already(wire), &mut self.out))
     }
 
-    /// Reads the header of a balancer: who its client is, `None` inside where it is the balancer itself.
+    /// Reads the header of a balancer: who its client is, `None` inside where it does not say.
     async fn client_of_proxy(&mut self, wire: &mut Wire) -> Option<Option<SocketAddr>> {
         let mut header = Vec::new();
         let read = async {
@@ -107,8 +109,8 @@ impl Connection {
     }
 }
 
-/// Whether input waits although nothing was said yet.
-fn spoke_already(wire: &mut Wire) -> bool {
+/// Whether input waits that was not read yet.
+pub(super) fn spoke_already(wire: &mut Wire) -> bool {
     match wire {
         Wire::Plain(stream) => {
             // tokio learns of readiness only later; the (non-blocking) socket itself knows now.

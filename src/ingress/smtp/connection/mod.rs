@@ -23,12 +23,13 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Sleep, timeout};
 
+use self::before::spoke_already;
 use super::door::Posted;
 use super::patience::{Limits, Load};
 use super::seats::{Seat, Seats};
 use super::session::{Effect, Session, Terms, client_key};
 use crate::ingress::tls::wire::Wire;
-use crate::ingress::{IngressStats, Intake, Refusal, Transaction};
+use crate::ingress::{Caller, IngressStats, Intake, Refusal, Transaction};
 
 /// How long a stranger's report may take from `354` to its final dot: longer than the block time-out of RFC 5321 §4.5.3.2.5
 /// for any mail of a few blocks, and short enough that nobody keeps others out by sending an octet now and then.
@@ -177,7 +178,12 @@ impl Connection {
                 Effect::Read => {}
             }
             effect = match self.wait(wire, told_to_stop).await {
-                Arrived::Input => self.advance(),
+                Arrived::Input => {
+                    // Only a read that filled the buffer leaves something.
+                    let more = self.flows && spoke_already(wire);
+                    self.session.more_waits(more);
+                    self.advance()
+                }
                 Arrived::Silence => {
                     self.session.idle_timeout(&mut self.out);
                     Effect::Drop
@@ -198,14 +204,15 @@ impl Connection {
     /// Does what the session cannot do itself, and tells it how that ended.
     async fn act(&mut self, effect: Effect) {
         let client = self.session.client();
+        let caller = Caller { ip: client.ip(), trusted: self.session.is_trusted() };
         match effect {
             Effect::Deliver(transaction) => self.deliver(*transaction).await,
             Effect::Authenticate(credentials) => {
-                let answer = self.intake.authenticate(*credentials, client.ip()).await;
+                let answer = self.intake.authenticate(*credentials, caller).await;
                 self.session.authenticated(answer, &mut self.out);
             }
             Effect::Fetch(first) => {
-                let kept = self.intake.verifier(&first.user, client.ip()).await;
+                let kept = self.intake.verifier(&first.user, caller).await;
                 let mut nonce = [0; 18];
                 // Without random numbers nobody logs in.
                 let kept = match OsRng.try_fill_bytes(&mut nonce) {
@@ -238,7 +245,10 @@ impl Connection {
     async fn deliver(&mut self, transaction: Transaction) {
         let (recipients, octets) = (transaction.recipients.len() as u64, transaction.body.len() as u64);
         let answer = self.intake.accept(transaction).await;
-        if answer.is_ok() {
+        if let Ok(id) = &answer {
+            if let Some(forwarded) = self.session.forwarded() {
+                tracing::info!(%id, client = %self.session.client(), forwarded, "accepted mail came from elsewhere (XFORWARD)");
+            }
             IngressStats::add(&self.stats.messages, 1);
             IngressStats::add(&self.stats.recipients, recipients);
             IngressStats::add(&self.stats.bytes, octets);
@@ -250,8 +260,8 @@ impl Connection {
         self.make_room();
         let spare = self.input.capacity() - self.input.len();
         let calm = self.idle;
-        let limits = Limits { calm, busy: if self.session.takes_text() { calm } else { self.busy } };
-        if !self.session.takes_room() {
+        let limits = Limits { calm, busy: if self.session.takes_message() { calm } else { self.busy } };
+        if !self.session.is_timed() {
             self.deadline = None;
         } else if self.deadline.is_none() {
             self.deadline = Some(Box::pin(tokio::time::sleep(REPORT_TIME)));

@@ -5,7 +5,8 @@
 //! refused is refused as a whole: those behind it get the same answer, which counts once as the client's error, until a
 //! command begins something else. Nothing keeps BDAT and DATA in one transaction (§2: `503`).
 //!
-//! A BDAT line that cannot be read ends the session. The text behind it would be run as commands.
+//! A BDAT line that cannot be read ends the session. The text behind it would be run as commands. So does a chunk that is by
+//! itself larger than any message may be: nobody waits for the end of that.
 
 use bytes::{Buf, BytesMut};
 
@@ -39,15 +40,31 @@ enum Fate {
 }
 
 impl Piece {
-    /// Whether it is of a message that takes part of what strangers share.
-    pub(super) fn is_of_strangers(&self) -> bool {
-        matches!(&self.fate, Fate::Taken(message) if message.0.held.is_of_strangers())
+    /// Whether a stranger sends it; `None` where it is refused and of no message.
+    pub(super) fn is_of_strangers(&self) -> Option<bool> {
+        match &self.fate {
+            Fate::Taken(message) => Some(message.0.held.is_of_strangers()),
+            Fate::Refused { .. } => None,
+        }
     }
+
+    /// Whether it is part of a message that is taken, as far as is known.
+    pub(super) fn is_taken(&self) -> bool {
+        matches!(&self.fate, Fate::Taken(message) if message.1.fault().is_none())
+    }
+}
+
+fn too_large(limit: u64) -> Refusal {
+    Refusal::new(552, 3, 4, format!("message is larger than the limit of {limit} octets"))
 }
 
 impl Session {
     /// BDAT: a chunk follows.
-    pub(super) fn bdat(&mut self, Chunk { size, last }: Chunk, admission: &dyn Admission) {
+    pub(super) fn bdat(&mut self, Chunk { size, last }: Chunk, admission: &dyn Admission, out: &mut Vec<u8>) {
+        let limit = self.terms.listener.max_message_bytes;
+        if size > limit {
+            return self.close_with(&too_large(limit), out);
+        }
         let fate = match std::mem::replace(&mut self.phase, Phase::Idle) {
             Phase::Failed(with) => Fate::Refused { with, again: true },
             phase => match self.room_for(phase, size, last, admission) {
@@ -66,24 +83,25 @@ impl Session {
         last: bool,
         admission: &dyn Admission,
     ) -> Result<Box<(Envelope, DataReader)>, Refusal> {
-        let (mut envelope, reader) = match phase {
+        let (envelope, reader) = match phase {
             Phase::Chunks(begun) => *begun,
             Phase::Mail(envelope) if envelope.recipients.is_empty() => {
                 return Err(Refusal::new(554, 5, 1, "no valid recipients"));
             }
             Phase::Mail(mut envelope) => {
                 let expected = if last { Some(size) } else { envelope.size };
-                let reader = DataReader::in_chunks(self.limit(&envelope), expected);
                 self.take_room(&mut envelope, expected, admission)?;
+                let expected = expected.filter(|_| !envelope.held.is_of_strangers());
+                let reader = DataReader::in_chunks(self.limit(&envelope), expected);
                 (envelope, reader)
             }
             _ => return Err(sequence("MAIL and RCPT first")),
         };
         let limit = self.limit(&envelope);
         if size > limit.saturating_sub(reader.total()) {
-            return Err(Refusal::new(552, 3, 4, format!("message is larger than the limit of {limit} octets")));
+            return Err(too_large(limit));
         }
-        if !envelope.held.grow(reader.total() + size) {
+        if !envelope.held.admits(reader.total() + size) {
             return Err(Refusal::crowded());
         }
         Ok(Box::new((envelope, reader)))

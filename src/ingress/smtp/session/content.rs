@@ -36,6 +36,8 @@ impl Session {
                     self.phase = Phase::Mail(envelope);
                     return self.refuse(refusal, out);
                 }
+                // A stranger's word fills no buffer.
+                let expected = expected.filter(|_| !envelope.held.is_of_strangers());
                 let reader = DataReader::new(self.limit(&envelope), expected);
                 self.phase = Phase::Data(Box::new((envelope, reader)));
                 self.replies.write(out, 354, None, "end data with <CRLF>.<CRLF>");
@@ -126,6 +128,7 @@ impl Session {
             auth_user: self.login.user().map(str::to_owned),
             wishes,
             tls: self.tls_words(),
+            submission: self.terms.listener.submission,
         })
     }
 
@@ -138,9 +141,10 @@ impl Session {
     pub fn answered(&mut self, answer: Result<MessageId, Refusal>, out: &mut Vec<u8>) {
         self.phase = Phase::Idle;
         self.held = Held::default();
+        self.forwarded = None;
         match answer {
             Ok(id) => {
-                self.errors = 0;
+                (self.errors, self.idle_commands) = (0, 0);
                 self.replies.ok(out, 6, 0, &format!("{id} accepted"));
             }
             // Not counted as the client's error: most of these are ours, or the tenant's.
@@ -150,21 +154,32 @@ impl Session {
     }
 
     fn refuse_message(&mut self, refusal: Refusal, out: &mut Vec<u8>) {
+        self.forwarded = None;
         self.refuse(refusal, out);
         self.stop_if_told(out);
     }
 
-    /// Whether a stranger's report is being received: it takes part of what all of them share, and must come to an end.
-    pub fn takes_room(&self) -> bool {
+    /// Whether text of a stranger is being received, a report or what was refused: it must come to an end.
+    pub fn is_timed(&self) -> bool {
         match &self.phase {
             Phase::Data(message) | Phase::Chunks(message) => message.0.held.is_of_strangers(),
-            Phase::Chunk(piece) => piece.is_of_strangers(),
+            Phase::Chunk(piece) => piece.is_of_strangers().unwrap_or(!self.may_relay()),
+            Phase::Failed(_) => !self.may_relay(),
             _ => false,
         }
     }
 
-    /// Whether text of a message is what comes next: much of it, most likely.
+    /// Whether text is what comes next: much of it, most likely.
     pub fn takes_text(&self) -> bool {
         matches!(self.phase, Phase::Data(_) | Phase::Chunk(_))
+    }
+
+    /// Whether that is of a message that is taken, as far as is known: it is given time.
+    pub fn takes_message(&self) -> bool {
+        match &self.phase {
+            Phase::Data(message) => message.1.fault().is_none(),
+            Phase::Chunk(piece) => piece.is_taken(),
+            _ => false,
+        }
     }
 }

@@ -6,9 +6,13 @@ use std::time::Duration;
 
 use super::{Effect, Phase, Session};
 use crate::ingress::Refusal;
+use crate::ingress::smtp::command::Command;
 
 /// Refused commands that cost nobody time, at least.
 const PATIENCE: u32 = 5;
+/// Commands that lead to no message, between two that are accepted: NOOP, RSET and the like cost nothing and could go on
+/// for ever. A program that keeps a connection warm has hours of them.
+const IDLE_COMMANDS: u32 = 100;
 /// What each group of refused commands costs then.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -33,6 +37,16 @@ impl Session {
                 Effect::Drop
             }
         }
+    }
+
+    /// Counts commands that lead to no message; whether there were too many of them.
+    pub(super) fn idles_too_long(&mut self, command: &Command) -> bool {
+        let idles = matches!(
+            command,
+            Command::Noop | Command::Rset | Command::Vrfy | Command::Help | Command::Ehlo(_) | Command::Helo(_)
+        );
+        self.idle_commands = self.idle_commands.saturating_add(u32::from(idles));
+        idles && self.idle_commands > IDLE_COMMANDS
     }
 
     /// Writes a refusal; counts it when it is the client's fault, and closes after too many.

@@ -1,7 +1,8 @@
 //! On what grounds a client may send here: its network is one of `trust`, or it has logged in.
 //!
 //! A network is looked up when the client comes, a login comes when it comes; whether either still holds is asked again
-//! before each transaction, since a reload of the configuration may have taken it away.
+//! before each transaction, since a reload of the configuration may have taken it away; so is the clear channel that it came
+//! by, and those who said who it is.
 //!
 //! A mail server of `xclient` may say that its client is another (XCLIENT): from then on that one's address is what trust,
 //! places, the brake on logins, the log and the trace field go by, and the dialogue begins anew with the greeting. It may go
@@ -14,7 +15,7 @@ use std::sync::Arc;
 use super::end::{sequence, stopping};
 use super::hello::Helo;
 use super::{Phase, Session, Terms};
-use crate::config::AuthMode;
+use crate::config::{AuthMode, Listener, TlsMode};
 use crate::ingress::smtp::xclient::Said;
 use crate::ingress::{Admission, Refusal};
 
@@ -22,11 +23,12 @@ impl Session {
     /// Says by which terms sessions begin now. This one goes on by its own, but begins no mail that it might not begin by
     /// these.
     pub fn now_by(&mut self, present: Arc<Terms>) {
+        self.login.insecure_by(present.listener.auth_insecure);
         self.present = present;
     }
 
-    /// Whether what lets this client send has gone since it came: its network, or its user. Also where it would have to log
-    /// in now.
+    /// Whether what lets this client send has gone since it came: its network, its user, or those whose word it was that it is
+    /// this client. Also where it would have to log in now, or to come by TLS.
     pub(super) fn has_lost_its_grounds(&self, admission: &dyn Admission) -> bool {
         let now = &self.present.listener;
         match self.login.user() {
@@ -34,13 +36,33 @@ impl Session {
             None if now.auth == AuthMode::Required && self.terms.listener.auth != AuthMode::Required => return true,
             _ => {}
         }
+        if self.has_lost_its_channel() || self.may_relay() && self.has_lost_its_word() {
+            return true;
+        }
         self.trusted && !trusts(&self.present, self.client)
+    }
+
+    /// Whether it came in the clear, and may not by the present terms: at all, or with a login.
+    fn has_lost_its_channel(&self) -> bool {
+        let (was, is) = (&self.terms.listener, &self.present.listener);
+        let needs_tls = |listener: &Listener| matches!(listener.tls, TlsMode::Required | TlsMode::Implicit);
+        let logged_in = self.login.user().is_some() && !self.is_named;
+        !self.is_under_tls()
+            && (needs_tls(is) && !needs_tls(was) || logged_in && was.auth_insecure && !is.auth_insecure)
+    }
+
+    /// Whether somebody said that it is this client who may not say so any more.
+    fn has_lost_its_word(&self) -> bool {
+        let listener = &self.present.listener;
+        let balancer = self.balancer.filter(|_| self.trusted || self.is_named);
+        self.is_named && !self.may_name_clients()
+            || balancer.is_some_and(|ip| !listener.proxy_protocol.iter().any(|network| network.contains(&ip)))
     }
 
     /// Whether this client may say who its client is.
     pub(super) fn may_name_clients(&self) -> bool {
         let may = |terms: &Terms| terms.listener.xclient.iter().any(|network| network.contains(&self.came.ip()));
-        may(&self.terms) && may(&self.present)
+        !self.is_unknown && may(&self.terms) && may(&self.present)
     }
 
     fn may_name_now(&self) -> Result<(), Refusal> {
@@ -107,6 +129,11 @@ impl Session {
     /// Where mail comes from that is only passed on: address, name and id at the server in front.
     pub fn forwarded(&self) -> Option<&str> {
         self.forwarded.as_deref()
+    }
+
+    /// Whether its address is in the listener's `trust`.
+    pub fn is_trusted(&self) -> bool {
+        self.trusted
     }
 
     pub(super) fn may_relay(&self) -> bool {

@@ -35,7 +35,7 @@ impl Session {
     /// EHLO: a session with extensions.
     pub(super) fn ehlo(&mut self, name: String, admission: &dyn Admission, out: &mut Vec<u8>) {
         self.helo = Some(Helo { name, esmtp: true });
-        self.phase = Phase::Idle;
+        (self.phase, self.forwarded) = (Phase::Idle, None);
         let offers = self.offers(admission);
         let host = self.terms.hostname.as_str();
         let lines: Vec<&str> = std::iter::once(host).chain(offers.iter().map(AsRef::as_ref)).collect();
@@ -59,7 +59,7 @@ impl Session {
         if self.offers_tls() {
             offers.push("STARTTLS".into());
         }
-        offers.extend(self.login.offer(admission.scram()).map(Cow::from));
+        offers.extend(self.login.offer(|| admission.scram()).map(Cow::from));
         if self.may_name_clients() {
             let login = if self.login.is_known_here() { " LOGIN" } else { "" };
             offers.push(format!("{}{login}", xclient::XCLIENT).into());
@@ -71,7 +71,7 @@ impl Session {
     /// RFC 5321 §4.1.1.1: no extensions for whoever says HELO.
     pub(super) fn helo(&mut self, name: String, out: &mut Vec<u8>) {
         self.helo = Some(Helo { name, esmtp: false });
-        self.phase = Phase::Idle;
+        (self.phase, self.forwarded) = (Phase::Idle, None);
         self.replies.write(out, 250, None, self.terms.hostname.as_str());
     }
 }

@@ -17,8 +17,9 @@ impl Session {
         read: impl FnOnce(&[u8]) -> Result<T, Refusal>,
     ) -> Option<Result<T, Refusal>> {
         let Some(lf) = memchr::memchr(b'\n', input) else {
-            if input.len() >= command::MAX_LINE {
+            if input.len() >= command::MAX_LINE && !self.skipping {
                 self.skipping = true;
+                self.skips_chunk = command::is_chunk(input);
             }
             if self.skipping {
                 input.clear();

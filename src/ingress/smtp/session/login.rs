@@ -21,7 +21,7 @@ impl Session {
     ) -> Option<Effect> {
         let begun = match (&self.phase, &self.helo) {
             (Phase::Mail(_) | Phase::Chunks(_), _) => Err(sequence("not inside a transaction")),
-            (_, Some(helo)) if helo.esmtp => self.login.begin(request, admission.scram()),
+            (_, Some(helo)) if helo.esmtp => self.login.begin(request, || admission.scram()),
             _ => Err(sequence("EHLO first")),
         };
         match begun {

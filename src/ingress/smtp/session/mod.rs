@@ -102,6 +102,10 @@ pub struct Session {
     came: SocketAddr,
     /// Whether somebody did.
     is_named: bool,
+    /// Who said by the PROXY protocol for whom it is, or that it does not know.
+    balancer: Option<IpAddr>,
+    /// Whether it does not.
+    is_unknown: bool,
     /// Where mail comes from that is only passed on, for the log (XFORWARD).
     forwarded: Option<String>,
     /// Whether there is a certificate to show now.
@@ -111,10 +115,16 @@ pub struct Session {
     phase: Phase,
     /// In the middle of a line that is too long and is being thrown away.
     skipping: bool,
+    /// Whether that is a line of BDAT.
+    skips_chunk: bool,
+    /// Whether more input waits than the shell has read.
+    more_waits: bool,
     /// Refused commands since the last accepted message.
     errors: u32,
     /// Whether one was refused in the present group.
     erred: bool,
+    /// Commands that lead to no message, since the last accepted one.
+    idle_commands: u32,
     /// Transactions begun.
     mails: u32,
     stopping: bool,
@@ -149,11 +159,23 @@ enum Phase {
 impl Session {
     /// A session with a client that has just connected.
     pub fn new(terms: Arc<Terms>, client: SocketAddr) -> Self {
-        Self::proxied(terms, client, client)
+        Self::between(terms, client, client)
     }
 
-    /// A session with a client for whom `peer` has just connected (PROXY protocol).
-    pub fn proxied(terms: Arc<Terms>, client: SocketAddr, peer: SocketAddr) -> Self {
+    /// A session with a client for whom a balancer has just connected (PROXY protocol); `None` is somebody whom it does not
+    /// name. That one is called by the balancer's address, and has nothing that this address stands for.
+    pub fn proxied(terms: Arc<Terms>, client: Option<SocketAddr>, balancer: SocketAddr) -> Self {
+        let mut session = Self::between(terms, client.unwrap_or(balancer), balancer);
+        session.balancer = Some(balancer.ip().to_canonical());
+        if client.is_none() {
+            session.is_unknown = true;
+            session.trusted = false;
+            session.login.is_not_here();
+        }
+        session
+    }
+
+    fn between(terms: Arc<Terms>, client: SocketAddr, peer: SocketAddr) -> Self {
         let client = SocketAddr::new(client.ip().to_canonical(), client.port());
         let trusted = trusts(&terms, client);
         Self {
@@ -164,13 +186,18 @@ impl Session {
             trusted,
             came: client,
             is_named: false,
+            balancer: None,
+            is_unknown: false,
             forwarded: None,
             tls_is_ready: false,
             helo: None,
             phase: Phase::Idle,
             skipping: false,
+            skips_chunk: false,
+            more_waits: false,
             errors: 0,
             erred: false,
+            idle_commands: 0,
             mails: 0,
             stopping: false,
             replies: Replies::default(),
@@ -209,12 +236,12 @@ impl Session {
                     }
                 },
                 Phase::Idle | Phase::Mail(_) | Phase::Chunks(_) | Phase::Failed(_) => {
-                    let was_chunk = !self.skipping && command::is_chunk(input);
+                    let was_chunk = if self.skipping { self.skips_chunk } else { command::is_chunk(input) };
                     match self.next_line(input, command::parse) {
                         None => return Effect::Read,
                         Some(Err(refusal)) if was_chunk => self.close_with(&refusal, out),
                         Some(Err(refusal)) => self.refuse(refusal, out),
-                        Some(Ok(Command::Ehlo(_) | Command::Helo(_))) if !input.is_empty() => {
+                        Some(Ok(Command::Ehlo(_) | Command::Helo(_))) if self.is_followed(input) => {
                             let why = "protocol error: EHLO must be the last command of a group";
                             self.close_with(&Refusal::new(554, 5, 1, why), out);
                         }
@@ -224,7 +251,7 @@ impl Session {
                             }
                         }
                         Some(Ok(Command::StartTls)) => {
-                            if self.starttls(!input.is_empty(), out) {
+                            if self.starttls(self.is_followed(input), out) {
                                 return Effect::StartTls;
                             }
                         }
@@ -232,13 +259,23 @@ impl Session {
                             Ok(()) => return Effect::Reseat,
                             Err(refusal) => self.refuse(refusal, out),
                         },
-                        Some(Ok(Command::Data)) => self.data(!input.is_empty(), admission, out),
-                        Some(Ok(Command::Bdat(chunk))) => self.bdat(chunk, admission),
+                        Some(Ok(Command::Data)) => self.data(self.is_followed(input), admission, out),
+                        Some(Ok(Command::Bdat(chunk))) => self.bdat(chunk, admission, out),
                         Some(Ok(command)) => self.command(command, admission, out),
                     }
                 }
             }
         }
+    }
+
+    /// Says whether more input waits than [`Session::advance`] is given next.
+    pub fn more_waits(&mut self, more: bool) {
+        self.more_waits = more;
+    }
+
+    /// Whether something came behind the line that was taken off `input` last.
+    fn is_followed(&self, input: &BytesMut) -> bool {
+        !input.is_empty() || self.more_waits
     }
 
     /// The client's address.
@@ -263,6 +300,9 @@ impl Session {
 
     /// What every other command does.
     fn command(&mut self, command: Command, admission: &dyn Admission, out: &mut Vec<u8>) {
+        if self.idles_too_long(&command) {
+            return self.close_with(&Refusal::new(421, 7, 0, "too many commands and no message, closing"), out);
+        }
         match command {
             Command::Mail(_) if !matches!(self.phase, Phase::Mail(_)) && self.has_lost_its_grounds(admission) => {
                 self.close_with(&Refusal::new(421, 3, 2, "who may send here has changed, connect again"), out);
@@ -280,7 +320,7 @@ impl Session {
                 Err(refusal) => self.refuse(refusal, out),
             },
             Command::Rset => {
-                self.phase = Phase::Idle;
+                (self.phase, self.forwarded) = (Phase::Idle, None);
                 self.replies.ok(out, 0, 0, "ok");
             }
             Command::Noop => self.replies.ok(out, 0, 0, "ok"),
@@ -297,7 +337,7 @@ impl Session {
             }
             // Taken by `advance`, which knows what follows them.
             Command::Data => self.data(false, admission, out),
-            Command::Bdat(chunk) => self.bdat(chunk, admission),
+            Command::Bdat(chunk) => self.bdat(chunk, admission, out),
             Command::Auth(_) | Command::StartTls | Command::Xclient(_) => {}
             Command::Xforward(said) => match self.xforward(said) {
                 Ok(()) => self.replies.ok(out, 0, 0, "ok"),

@@ -72,6 +72,6 @@ impl Session {
         self.login.encrypted(Tunnel { words: facts.words().into(), binding: facts.binding.clone() });
         (self.helo, self.forwarded) = (None, None);
         self.phase = Phase::Idle;
-        self.skipping = false;
+        (self.skipping, self.more_waits) = (false, false);
     }
 }

@@ -70,7 +70,10 @@ fn replies_stay_in_order_whatever_a_chunk_is_worth() {
         (b"BDAT 7 LAST\r\na\r\n.\r\nNOOP\r\n", &["250 2.6.0", "500 5.5.2"], &[b"a\r\n.\r\nN\r\n"]),
         (b"BDAT 6 LAST\r\na\r\n.\r\nNOOP\r\n", &["250 2.6.0", "250 2.0.0"], &[b"a\r\n.\r\n"]),
         // Commands inside a chunk are text, also of one that is refused.
-        (b"BDAT 2001\r\nx", &[], &[]),
+        (b"BDAT 2000\r\nx", &[], &[]),
+        // Nobody waits for more than any message may have.
+        (b"BDAT 2001\r\nNOOP\r\n", &["552 5.3.4"], &[]),
+        (b"RSET\r\nBDAT 18446744073709551615\r\nNOOP\r\n", &["250 2.0.0", "552 5.3.4"], &[]),
         (b"RSET\r\nBDAT 6 LAST\r\nQUIT\r\nNOOP\r\n", &["250 2.0.0", "503 5.5.1", "250 2.0.0"], &[]),
         (b"BDAT 3\r\na\n.BDAT 6 LAST\r\nQUIT\r\nNOOP\r\n", &["550 5.6.0", "550 5.6.0", "250 2.0.0"], &[]),
         (b"BDAT 3\r\na\rbBDAT 1\r\nxBDAT 0 LAST\r\n", &["550 5.6.0", "550 5.6.0", "550 5.6.0"], &[]),
@@ -120,10 +123,10 @@ fn a_message_above_the_limit_is_refused_at_the_chunk_that_is_and_costs_one_error
 #[test]
 fn nothing_of_a_refused_chunk_is_kept() {
     let mut session = begun(ALL);
-    said(&mut session, &ROOM, b"BDAT 18446744073709551615\r\n");
+    said(&mut session, &ROOM, b"RSET\r\nBDAT 2000\r\n");
     let (mut input, mut out) = (BytesMut::new(), Vec::new());
-    for _ in 0..100 {
-        input.extend_from_slice(&[b'x'; 10_000]);
+    for _ in 0..10 {
+        input.extend_from_slice(&[b'x'; 199]);
         assert!(matches!(session.advance(&mut input, &ROOM, &mut out), Effect::Read));
         assert!(input.is_empty() && out.is_empty());
     }
@@ -211,11 +214,84 @@ fn a_stranger_has_to_come_to_an_end_with_chunks_too() {
     said(&mut session, &Strangers, b"EHLO x\r\n");
     let begin = b"MAIL FROM:<>\r\nRCPT TO:<any@report.example>\r\nBDAT 3\r\nab";
     said(&mut session, &Strangers, begin);
-    assert!(session.takes_room());
+    assert!(session.is_timed() && session.takes_message());
     said(&mut session, &Strangers, b"c");
-    assert!(session.takes_room());
+    assert!(session.is_timed());
     assert_eq!(said(&mut session, &Strangers, b"BDAT 98\r\n").0, [] as [&str; 0], "above what a report may be");
-    assert!(!session.takes_room());
+    assert!(session.is_timed() && !session.takes_message(), "also of what is thrown away");
+    said(&mut session, &Strangers, &[b'x'; 98]);
+    assert!(session.is_timed() && !session.takes_text(), "and between such chunks");
+    said(&mut session, &Strangers, b"RSET\r\n");
+    assert!(!session.is_timed());
+    said(&mut session, &Strangers, b"MAIL FROM:<>\r\nRCPT TO:<any@report.example>\r\n");
+    said(&mut session, &Strangers, b"DATA\r\n");
+    said(&mut session, &Strangers, &[b'x'; 200]);
+    assert!(session.is_timed() && session.takes_text() && !session.takes_message(), "above the limit by DATA");
+}
+
+#[test]
+fn what_strangers_announce_is_not_kept_free_for_them() {
+    let (all, theirs) = (Arc::new(Room::undivided(1500)), Arc::new(Room::new(1200)));
+    let both = Both { all: Arc::clone(&all), theirs: Arc::clone(&theirs) };
+    for begin in ["DATA\r\n", "BDAT 100\r\nx"] {
+        let mut strangers: Vec<Session> = (0..40).map(|_| session(NONE)).collect();
+        for stranger in &mut strangers {
+            said(stranger, &both, b"EHLO x\r\n");
+            said(stranger, &both, b"MAIL FROM:<> SIZE=100\r\nRCPT TO:<any@report.example>\r\n");
+            said(stranger, &both, begin.as_bytes());
+            assert!(stranger.is_timed(), "{begin:?}");
+        }
+        // 40 announced 100 octets each: more than twice what there is for all.
+        assert!(all.held() <= 40 && theirs.held() <= 40, "{begin:?}: {} {}", all.held(), theirs.held());
+        let mut client = session(ALL);
+        said(&mut client, &both, b"EHLO x\r\n");
+        let mail = b"MAIL FROM:<> SIZE=1400\r\nRCPT TO:<b@example.org>\r\nDATA\r\n";
+        assert_eq!(said(&mut client, &both, mail).0, ["250 2.1.0", "250 2.1.5", "354 end d"], "{begin:?}");
+    }
+    assert_eq!((all.held(), theirs.held()), (0, 0));
+}
+
+#[test]
+fn one_client_keeps_no_more_than_its_part_free_by_announcing() {
+    let room = Arc::new(Room::undivided(4000));
+    let bounded = Bounded(Arc::clone(&room));
+    let mail = b"EHLO x\r\nMAIL FROM:<> SIZE=500\r\nRCPT TO:<b@example.org>\r\nDATA\r\n";
+    let mut sessions: Vec<Session> = (0..7).map(|_| session(ALL)).collect();
+    for session in &mut sessions {
+        said(session, &bounded, &mail[..8]);
+        assert_eq!(said(session, &bounded, &mail[8..]).0.last().map(String::as_str), Some("354 end d"));
+    }
+    assert_eq!(room.held(), 1000, "a quarter");
+    // All of them may still send what they have, one after the other.
+    for session in &mut sessions {
+        let text = [&[b'x'; 498][..], b"\r\n.\r\n"].concat();
+        assert_eq!(said(session, &bounded, &text).0, ["250 2.6.0"]);
+    }
+    assert_eq!(room.held(), 0);
+}
+
+/// Both rooms that there are.
+struct Both {
+    all: Arc<Room>,
+    theirs: Arc<Room>,
+}
+
+impl Admission for Both {
+    fn ready(&self) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    fn addressee(&self, to: &Mailbox) -> Result<Addressee, Refusal> {
+        ROOM.addressee(to)
+    }
+
+    fn memory(&self) -> Option<Arc<Room>> {
+        Some(Arc::clone(&self.all))
+    }
+
+    fn room(&self) -> Option<Arc<Room>> {
+        Some(Arc::clone(&self.theirs))
+    }
 }
 
 struct Strangers;

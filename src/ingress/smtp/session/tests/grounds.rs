@@ -45,6 +45,87 @@ fn strangers_cannot_relay_whatever_they_try() {
 }
 
 #[test]
+fn a_client_whom_the_balancer_does_not_name_has_nothing_of_the_balancer() {
+    let here: SocketAddr = "127.0.0.1:4000".parse().expect("valid");
+    let listener = |auth| Listener {
+        xclient: vec!["127.0.0.1".parse::<IpAddr>().expect("valid").into()],
+        ..(*terms_with("127.0.0.0/8", auth)).clone().listener
+    };
+    for (client, is_theirs) in [(Some(here), true), (None, false)] {
+        let mut session = Session::proxied(terms_of(listener(AuthMode::Optional)), client, here);
+        let mut out = Vec::new();
+        session.advance(&mut BytesMut::from("EHLO x\r\n"), &ROOM, &mut out);
+        let offers = String::from_utf8(out).expect("ASCII");
+        assert_eq!((session.client(), session.is_trusted(), session.may_relay()), (here, is_theirs, is_theirs));
+        assert_eq!((offers.contains("AUTH PLAIN"), offers.contains("XCLIENT")), (is_theirs, is_theirs), "{offers}");
+        let mut out = Vec::new();
+        session.advance(&mut BytesMut::from("XCLIENT ADDR=127.0.0.1\r\n"), &ROOM, &mut out);
+        assert_eq!(out.starts_with(b"550 5.7.1 "), !is_theirs);
+    }
+}
+
+#[test]
+fn a_reload_that_forbids_the_clear_or_a_balancer_reaches_open_sessions() {
+    let here: SocketAddr = "127.0.0.1:4000".parse().expect("valid");
+    let net = |text: &str| vec![text.parse().expect("valid")];
+    let was = Listener {
+        proxy_protocol: net("127.0.0.1/32"),
+        xclient: net("192.0.2.0/24"),
+        ..(*terms_with("192.0.2.0/24", AuthMode::Optional)).clone().listener
+    };
+    let by = |change: &dyn Fn(&mut Listener)| {
+        let mut listener = was.clone();
+        change(&mut listener);
+        terms_of(listener)
+    };
+    let user = |mut session: Session| {
+        session.login.ended(Ok("ann".to_owned())).expect("logged in");
+        session
+    };
+    let new = || Session::new(terms_of(was.clone()), here);
+    let proxied = || Session::proxied(terms_of(was.clone()), Some("192.0.2.7:1".parse().expect("valid")), here);
+    let named = || {
+        let mut session = proxied();
+        let said =
+            crate::ingress::smtp::xclient::Said { address: Some(Some([192, 0, 2, 9].into())), ..Default::default() };
+        session.xclient(said, &Knows("ann")).expect("it may");
+        session.phase = Phase::Idle;
+        session
+    };
+    let nothing = |_: &mut Listener| {};
+    let required = |listener: &mut Listener| listener.tls = crate::config::TlsMode::Required;
+    let implicit = |listener: &mut Listener| listener.tls = crate::config::TlsMode::Implicit;
+    let secure = |listener: &mut Listener| listener.auth_insecure = false;
+    let unproxied = |listener: &mut Listener| listener.proxy_protocol.clear();
+    let unnamed = |listener: &mut Listener| listener.xclient.clear();
+    let table: [(&dyn Fn() -> Session, &dyn Fn(&mut Listener), bool); 14] = [
+        (&|| user(new()), &nothing, false),
+        (&|| user(new()), &required, true),
+        (&|| user(new()), &implicit, true),
+        (&|| user(new()), &secure, true),
+        (&new, &required, true),
+        (&new, &secure, false),
+        (&proxied, &nothing, false),
+        (&proxied, &required, true),
+        (&proxied, &unproxied, true),
+        (&proxied, &unnamed, false),
+        (&|| user(new()), &unproxied, false),
+        (&named, &nothing, false),
+        (&named, &unnamed, true),
+        (&named, &unproxied, true),
+    ];
+    for (n, (session, change, lost)) in table.into_iter().enumerate() {
+        let mut session = session();
+        session.now_by(by(change));
+        assert_eq!(session.has_lost_its_grounds(&Knows("ann")), lost, "{n}");
+    }
+    let (mut session, mut out) = (new(), Vec::new());
+    session.now_by(by(&secure));
+    session.advance(&mut BytesMut::from("EHLO x\r\n"), &ROOM, &mut out);
+    assert!(!String::from_utf8_lossy(&out).contains("AUTH"), "no password comes in the clear any more");
+}
+
+#[test]
 fn who_has_lost_the_grounds_to_send_is_told_so_at_the_next_message() {
     let (here, elsewhere, auth) = ("192.0.2.0/24", "10.0.0.0/8", AuthMode::Required);
     let off = AuthMode::Off;

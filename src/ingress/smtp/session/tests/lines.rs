@@ -66,6 +66,55 @@ fn a_line_too_long_is_swallowed_to_its_end_in_bounded_memory() {
 }
 
 #[test]
+fn a_line_of_bdat_too_long_ends_the_session_in_however_many_pieces() {
+    for piece in [1, 100, 2048, 10_000] {
+        let (mut session, mut out, mut input) = (session(ALL), Vec::new(), BytesMut::new());
+        let line = [&b"BDAT 5 "[..], &vec![b'x'; 6000], b"\r\nNOOP\r\n"].concat();
+        for part in line.chunks(piece) {
+            input.extend_from_slice(part);
+            session.advance(&mut input, &ROOM, &mut out);
+        }
+        assert_eq!(String::from_utf8_lossy(&out), "500 5.5.2 line too long\r\n", "{piece}");
+    }
+}
+
+#[test]
+fn what_waits_unread_behind_a_command_came_with_it() {
+    for command in ["EHLO x\r\n", "DATA\r\n"] {
+        let (mut session, mut out) = (session(ALL), Vec::new());
+        for line in ["HELO x\r\n", "MAIL FROM:<a@b.org>\r\n", "RCPT TO:<a@b.org>\r\n"] {
+            session.advance(&mut BytesMut::from(line), &ROOM, &mut out);
+        }
+        out.clear();
+        session.more_waits(true);
+        assert!(matches!(session.advance(&mut BytesMut::from(command), &ROOM, &mut out), Effect::Drop));
+        assert!(out.starts_with(b"554 5.5.1 protocol error"), "{command}");
+    }
+}
+
+#[test]
+fn commands_that_lead_to_no_message_come_to_an_end() {
+    let mut session = session(ALL);
+    let mut say = |line: &str| {
+        let (mut out, mut input) = (Vec::new(), BytesMut::from(line));
+        if let Effect::Deliver(_) = session.advance(&mut input, &ROOM, &mut out) {
+            session.answered(Ok(MessageId(1)), &mut out);
+        }
+        String::from_utf8(out).expect("ASCII")
+    };
+    assert!(say("EHLO x\r\n").starts_with("250-"));
+    for _ in 0..99 {
+        assert!(say("RSET\r\n").starts_with("250 "));
+    }
+    say("MAIL FROM:<a@b.org>\r\nRCPT TO:<a@b.org>\r\nDATA\r\n");
+    assert!(say(".\r\n").starts_with("250 2.6.0"));
+    for _ in 0..50 {
+        assert_eq!(say("NOOP\r\nVRFY a\r\n").lines().count(), 2, "an accepted message begins the count anew");
+    }
+    assert_eq!(say("NOOP\r\nNOOP\r\n"), "421 4.7.0 too many commands and no message, closing\r\n");
+}
+
+#[test]
 fn smuggled_messages_are_refused_as_part_of_the_first() {
     let script = "C: HELO x
          S: 250 relay.example.net

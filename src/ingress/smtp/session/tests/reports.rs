@@ -63,7 +63,7 @@ fn strangers_share_the_room_and_trusted_clients_need_none() {
         assert!(said(session, &admission, envelope).0.ends_with("354 end data with <CRLF>.<CRLF>\r\n"));
     }
     said(&mut one, &admission, &format!("{}\r\n", "x".repeat(60)));
-    assert!(one.takes_room() && !three.takes_room());
+    assert!(one.is_timed() && !three.is_timed());
     let (reply, taken) = said(&mut two, &admission, &format!("{}\r\n.\r\n", "x".repeat(60)));
     assert!(reply.starts_with("452 4.3.1 ") && taken.is_none(), "{reply}");
     assert!(said(&mut three, &admission, &format!("{}\r\n.\r\n", "x".repeat(60))).1.is_some());
@@ -71,7 +71,7 @@ fn strangers_share_the_room_and_trusted_clients_need_none() {
     // Held until it is answered, then given back.
     let mut others: Vec<Share> = (1..=4).map(|last| Share::new(&room, [198, 51, 100, last].into())).collect();
     assert_eq!(others.iter_mut().filter_map(|share| share.resize(80).then_some(())).count(), 3);
-    assert!(!one.takes_room(), "its end has come");
+    assert!(!one.is_timed(), "its end has come");
     one.answered(Ok(MessageId(1)), &mut Vec::new());
     assert!(others[3].resize(80));
     let (reply, _) = said(&mut two, &admission, "MAIL FROM:<>\r\nRCPT TO:<fbl@report.example>\r\n");

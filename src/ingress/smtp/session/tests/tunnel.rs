@@ -228,6 +228,8 @@ fn nobody_else_names_clients_and_what_is_forwarded_is_for_the_log() {
     assert!(String::from_utf8_lossy(&out).ends_with("250 2.0.0 ok\r\n"));
     assert_eq!((session.forwarded(), session.client()), (Some("10.1.1.1 app 4bc"), client()));
     assert!(!session.may_relay(), "it is still who it is");
+    session.advance(&mut BytesMut::from("RSET\r\n"), &ROOM, &mut Vec::new());
+    assert_eq!(session.forwarded(), None, "it was of that mail only");
     play(
         ALL,
         "C: XCLIENT ADDR=10.1.1.1
