@@ -321,7 +321,7 @@ for path in sys.argv[2:]:
             })
             .await;
             assert_eq!(taken.iter().all(|taken| taken.octets.is_ascii()), is_converted);
-            let messages: Vec<Vec<u8>> = taken.into_iter().map(|taken| taken.octets).collect();
+            let messages: Vec<Vec<u8>> = taken.into_iter().map(|taken| taken.octets.to_vec()).collect();
             let said = dkimpy(directory.path(), &messages);
             assert_eq!(said.matches("[True, True, True]").count(), letters.len(), "{more}{said}");
         }

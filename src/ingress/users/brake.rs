@@ -130,7 +130,7 @@ impl Brake {
             let oldest = self
                 .entries
                 .iter()
-                .min_by_key(|(_, entry)| (entry.is_vouched(now), entry.real, entry.at))
+                .min_by_key(|(key, entry)| (entry.is_vouched(now), entry.real, matches!(key, Key::User(_)), entry.at))
                 .map(|(key, _)| *key);
             oldest.map(|key| self.entries.remove(&key));
         }

@@ -91,7 +91,7 @@ impl Session {
             Phase::Mail(mut envelope) => {
                 let expected = if last { Some(size) } else { envelope.size };
                 self.take_room(&mut envelope, expected, admission)?;
-                let expected = expected.filter(|_| !envelope.held.is_of_strangers());
+                let expected = envelope.held.expected(expected);
                 let reader = DataReader::in_chunks(self.limit(&envelope), expected);
                 (envelope, reader)
             }

@@ -37,7 +37,7 @@ impl Session {
                     return self.refuse(refusal, out);
                 }
                 // A stranger's word fills no buffer.
-                let expected = expected.filter(|_| !envelope.held.is_of_strangers());
+                let expected = envelope.held.expected(expected);
                 let reader = DataReader::new(self.limit(&envelope), expected);
                 self.phase = Phase::Data(Box::new((envelope, reader)));
                 self.replies.write(out, 354, None, "end data with <CRLF>.<CRLF>");

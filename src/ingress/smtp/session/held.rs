@@ -37,6 +37,11 @@ impl Held {
         of_all.would_grow(octets)
     }
 
+    /// Of the octets that are said to come, those for which a buffer may be made at once: none but what is kept free.
+    pub(super) fn expected(&self, octets: Option<u64>) -> Option<u64> {
+        octets.filter(|_| self.of_all.is_none() && !self.is_of_stranger || self.announced > 0)
+    }
+
     /// Before a chunk of BDAT: whether the message may grow to so many octets.
     pub(super) fn admits(&self, octets: u64) -> bool {
         self.of_all.as_ref().is_none_or(|share| share.would_grow(octets.max(self.announced)))

@@ -231,7 +231,7 @@ fn a_stranger_has_to_come_to_an_end_with_chunks_too() {
 
 #[test]
 fn what_strangers_announce_is_not_kept_free_for_them() {
-    let (all, theirs) = (Arc::new(Room::undivided(1500)), Arc::new(Room::new(1200)));
+    let (all, theirs) = (Arc::new(Room::undivided(1800)), Arc::new(Room::new(1200)));
     let both = Both { all: Arc::clone(&all), theirs: Arc::clone(&theirs) };
     for begin in ["DATA\r\n", "BDAT 100\r\nx"] {
         let mut strangers: Vec<Session> = (0..40).map(|_| session(NONE)).collect();
@@ -241,8 +241,8 @@ fn what_strangers_announce_is_not_kept_free_for_them() {
             said(stranger, &both, begin.as_bytes());
             assert!(stranger.is_timed(), "{begin:?}");
         }
-        // 40 announced 100 octets each: more than twice what there is for all.
-        assert!(all.held() <= 40 && theirs.held() <= 40, "{begin:?}: {} {}", all.held(), theirs.held());
+        // 40 announced 100 octets each: more than twice what there is for all. The smallest buffer has eight.
+        assert!(all.held() <= 40 * 8 && theirs.held() <= 40 * 8, "{begin:?}: {} {}", all.held(), theirs.held());
         let mut client = session(ALL);
         said(&mut client, &both, b"EHLO x\r\n");
         let mail = b"MAIL FROM:<> SIZE=1400\r\nRCPT TO:<b@example.org>\r\nDATA\r\n";
