@@ -112,7 +112,8 @@ pub(super) fn load(path: &Path) -> Option<Checked> {
         .as_ref()
         .map_or(Ok(()), |loaded| Keys::load(&loaded.config).map(drop).inspect_err(|error| eprintln!("{error}")));
     let users = users.ok()?;
-    (signing.ok()?, texts.ok()?);
+    signing.ok()?;
+    texts.ok()?;
     Some(Checked {
         loaded: loaded.ok()?,
         classifier: classifier.ok()?,

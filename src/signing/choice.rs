@@ -122,7 +122,7 @@ mod tests {
             domain: domain.parse().expect("a domain"),
             selector: "s".into(),
             key: "k.pem".into(),
-            tenants: tenants.iter().map(|name| TenantName::new(name)).collect(),
+            tenants: tenants.iter().map(TenantName::new).collect(),
             subdomains,
             headers: Vec::new(),
             expire: None,

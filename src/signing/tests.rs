@@ -87,7 +87,7 @@ async fn every_signature_verifies_and_breaks_with_one_octet() {
     assert!(whole.ends_with(MESSAGE.as_bytes()), "nothing else is touched");
     assert_eq!(verified(&zone, &whole).await, [true, true, true]);
     let text = String::from_utf8_lossy(&whole).into_owned();
-    assert!(text.lines().take_while(|line| *line != "").all(|line| line.len() <= 78), "{text}");
+    assert!(text.lines().take_while(|line| !line.is_empty()).all(|line| line.len() <= 78), "{text}");
     assert!(!text.contains("l=") && text.contains("a=rsa-sha256") && text.contains("a=ed25519-sha256"), "{text}");
     let unfolded = text.replace("\r\n\t", "").replace("\r\n ", "").replace(' ', "");
     assert!(unfolded.contains("h=Date:Subject:To:From:From;"), "{unfolded}");

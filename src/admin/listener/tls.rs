@@ -79,7 +79,7 @@ pub fn acceptor(
         key: "admin.tls".to_owned(),
         certificate: tls.certificate.display().to_string(),
         private: tls.key.display().to_string(),
-        source,
+        source: Box::new(source),
     })?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))

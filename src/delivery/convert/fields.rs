@@ -43,7 +43,7 @@ fn parameter(mut rest: &str, wanted: &str) -> Option<Vec<u8>> {
             Some(quoted) => unquoted(quoted),
             None => {
                 let end = behind.find([';', ' ', '\t']).unwrap_or(behind.len());
-                (behind[..end].as_bytes().to_vec(), &behind[end..])
+                (behind.as_bytes()[..end].to_vec(), &behind[end..])
             }
         };
         if name.trim().eq_ignore_ascii_case(wanted) {

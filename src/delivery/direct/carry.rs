@@ -46,7 +46,7 @@ pub(super) async fn carry(line: &mut Line, order: &Order, delivery: &Delivery) -
     let mut carried = unsent(Vec::new());
     let mut is_first = true;
     let mut dsn_passed = None;
-    while let Some(part) = parts.next() {
+    while let Some(part) = parts.following() {
         let mail = Mail { reverse_path: parts.reverse_path(), recipients: &part.recipients, ..whole };
         line.messages += 1;
         let transacted = line.connection.transact(mail, &delivery.timeouts).await;

@@ -92,7 +92,7 @@ impl Parts {
     }
 
     /// The recipients of the next transaction, if there is to be one.
-    pub fn next(&mut self) -> Option<Part> {
+    pub fn following(&mut self) -> Option<Part> {
         if self.left.is_empty() || self.transactions == 0 {
             return None;
         }
@@ -193,7 +193,7 @@ mod tests {
         let all = recipients(5);
         let mut parts = parts(&all, Some(2), 10);
         let mut sizes = Vec::new();
-        while let Some(part) = parts.next() {
+        while let Some(part) = parts.following() {
             sizes.push(part.recipients.len());
             let answers = part.recipients.iter().map(|_| reply(Stage::EndOfData, 250)).collect();
             parts.took(&part, answers, true);
@@ -206,7 +206,7 @@ mod tests {
         let all = recipients(5);
         let mut parts = parts(&all, None, 10);
         let mut rounds = 0;
-        while let Some(part) = parts.next() {
+        while let Some(part) = parts.following() {
             rounds += 1;
             let answer = |at: usize| if at < 2 { reply(Stage::EndOfData, 250) } else { reply(Stage::Rcpt, 452) };
             parts.took(&part, (0..part.recipients.len()).map(answer).collect(), true);
@@ -221,9 +221,9 @@ mod tests {
         ] {
             let all = recipients(2);
             let mut parts = parts_of_two(&all);
-            let part = parts.next().expect("the first");
+            let part = parts.following().expect("the first");
             parts.took(&part, answers.clone(), true);
-            assert!(parts.next().is_none());
+            assert!(parts.following().is_none());
             assert_eq!(parts.finish(), answers);
         }
     }
@@ -261,9 +261,9 @@ mod tests {
                 wishes: &wishes,
             };
             let mut parts = Parts::of(&mail, Capabilities { dsn, ..Capabilities::default() }, 9);
-            let part = parts.next().expect("the first");
+            let part = parts.following().expect("the first");
             parts.took(&part, answers.to_vec(), goes_on);
-            let second = parts.next();
+            let second = parts.following();
             assert_eq!(second.as_ref().map(|part| part.recipients.len()), again, "{answers:?}");
             assert_eq!(parts.has_dropped_wishes(), again.is_some());
             let Some(second) = second else {
@@ -273,7 +273,7 @@ mod tests {
             assert!(second.recipients.iter().all(|path| path.wishes.is_none()));
             // Whatever it says now counts.
             parts.took(&second, vec![reply(Stage::Rcpt, 501); second.recipients.len()], true);
-            assert!(parts.next().is_none());
+            assert!(parts.following().is_none());
             let still = parts.finish().iter().filter(|answer| **answer == reply(Stage::Rcpt, 501)).count();
             assert_eq!(Some(still), again);
         }
@@ -288,9 +288,9 @@ mod tests {
             (reply(Stage::Mail, 451), true, 10),
         ] {
             let mut parts = parts(&all, Some(2), transactions);
-            let part = parts.next().expect("the first");
+            let part = parts.following().expect("the first");
             parts.took(&part, vec![first.clone(); 2], goes_on);
-            assert!(parts.next().is_none(), "{first:?}");
+            assert!(parts.following().is_none(), "{first:?}");
             assert_eq!(parts.finish(), vec![first; 2]);
         }
     }
@@ -310,12 +310,12 @@ mod tests {
         };
         let body = "Subject: grüße\r\n\r\nx\r\n".as_bytes();
         let mut refused = Parts::of(&mail(body), Capabilities::default(), 9);
-        assert!(refused.next().is_none());
+        assert!(refused.following().is_none());
         assert_eq!(refused.finish(), vec![Answer::Reply(Stage::Mail, header_refused()); 2]);
         let plain = "Subject: x\r\n\r\ngrüße\r\n".as_bytes();
         for (body, utf8) in [(body, true), (plain, false)] {
             let mut taken = Parts::of(&mail(body), Capabilities { utf8, ..Capabilities::default() }, 9);
-            assert_eq!(taken.next().expect("one").recipients, all);
+            assert_eq!(taken.following().expect("one").recipients, all);
         }
     }
 }

@@ -225,7 +225,9 @@ mod tests {
             }
         }
         let authoritys = record(DaneEe, PublicKey, Sha256, &chain.authority_key);
-        assert!(verdict(vec![authoritys], &["mx.example.org"], &chain, &[chain.authority.clone()]).is_err());
+        assert!(
+            verdict(vec![authoritys], &["mx.example.org"], &chain, std::slice::from_ref(&chain.authority)).is_err()
+        );
     }
 
     #[test]
@@ -248,7 +250,7 @@ mod tests {
             }
         }
         let its_own = record(DaneTa, Certificate, Sha256, &expired.authority);
-        let late = verdict(vec![its_own], &name, &expired, &[expired.authority.clone()]);
+        let late = verdict(vec![its_own], &name, &expired, std::slice::from_ref(&expired.authority));
         assert_eq!(late, Err(CertificateError::Expired));
         let leaf_as_authority = record(DaneTa, Certificate, Sha256, &chain.own);
         assert!(verdict(vec![leaf_as_authority], &name, &chain, &sent).is_err());

@@ -37,7 +37,7 @@ pub(super) struct Caller {
 /// Why somebody may not, and what the counter calls it.
 #[derive(Debug)]
 pub(super) struct Turned {
-    pub(super) problem: Problem,
+    pub(super) problem: Box<Problem>,
     pub(super) result: &'static str,
 }
 
@@ -61,7 +61,7 @@ impl Gate {
 
     /// Who asks, from where.
     pub(super) fn admit(&self, headers: &HeaderMap, client: IpAddr, now: Now) -> Result<Caller, Turned> {
-        let turned = |problem, result| Err(Turned { problem, result });
+        let turned = |problem: Problem, result| Err(Turned { problem: problem.into(), result });
         let Some(secret) = bearer(headers) else {
             return turned(Problem::unauthorised("a token is needed: Authorization: Bearer TOKEN"), "token");
         };
@@ -88,11 +88,11 @@ impl Gate {
         let token = tokens.iter().find(|token| token.name == caller.token && token.hash == caller.hash);
         let Some(token) = token else {
             let problem = Problem::unauthorised("this token was taken away while the request came in");
-            return Err(Turned { problem, result: "token" });
+            return Err(Turned { problem: problem.into(), result: "token" });
         };
         if token.tenant != caller.tenant {
             let words = format!("token {} became another tenant's while the request came in", token.name);
-            return Err(Turned { problem: Problem::new(StatusCode::FORBIDDEN, words), result: "token" });
+            return Err(Turned { problem: Problem::new(StatusCode::FORBIDDEN, words).into(), result: "token" });
         }
         is_good_from(token, client)
     }
@@ -101,12 +101,12 @@ impl Gate {
         let mut failures = self.failures.lock();
         if let Some(wait) = failures.wait(Some(client), now.mono) {
             let problem = Problem::too_many("too many wrong tokens from this address", seconds(wait));
-            return Turned { problem, result: "rate" };
+            return Turned { problem: problem.into(), result: "rate" };
         }
         if failures.failed(Some(client), now.mono) {
             tracing::warn!(%client, "somebody brought a wrong token to send mail");
         }
-        Turned { problem: Problem::unauthorised("nobody is known by this token"), result: "token" }
+        Turned { problem: Problem::unauthorised("nobody is known by this token").into(), result: "token" }
     }
 }
 
@@ -116,7 +116,7 @@ fn is_good_from(token: &InjectionToken, client: IpAddr) -> Result<(), Turned> {
         return Ok(());
     }
     let words = format!("token {} is not good from {at}", token.name);
-    Err(Turned { problem: Problem::new(StatusCode::FORBIDDEN, words), result: "network" })
+    Err(Turned { problem: Problem::new(StatusCode::FORBIDDEN, words).into(), result: "network" })
 }
 
 /// Rounded up: who comes back then is heard.

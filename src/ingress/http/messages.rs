@@ -76,7 +76,7 @@ pub(super) async fn send(
     let (answer, result) = match taken(&counter, peer, query.unwrap_or_default(), &headers, body).await {
         Ok((answer, false)) => (accepted(&answer, false), "accepted"),
         Ok((answer, true)) => (accepted(&answer, true), "replayed"),
-        Err(Turned { problem, result }) => (problem.into_response(), result),
+        Err(Turned { problem, result }) => ((*problem).into_response(), result),
     };
     counter.count(result);
     answer
@@ -93,12 +93,12 @@ fn accepted(answer: &Accepted, is_replayed: bool) -> Response {
 }
 
 pub(super) fn turned(result: &'static str) -> impl Fn(Problem) -> Turned {
-    move |problem| Turned { problem, result }
+    move |problem| Turned { problem: problem.into(), result }
 }
 
 impl From<Wrong> for Turned {
     fn from(wrong: Wrong) -> Self {
-        Self { problem: wrong.into(), result: "invalid" }
+        Self { problem: Box::new(wrong.into()), result: "invalid" }
     }
 }
 

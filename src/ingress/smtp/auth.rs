@@ -485,7 +485,9 @@ mod tests {
                 (client.parse().expect("valid"), peer.parse().expect("valid"));
             let listener = Listener { auth: mode, auth_insecure: insecure, ..Listener::at(client) };
             let mut login = Login::new(&listener, client, peer);
-            under.map(|binding| login.encrypted(tunnel(binding)));
+            if let Some(binding) = under {
+                login.encrypted(tunnel(binding));
+            }
             let refused =
                 |mechanism| login.begin(request(mechanism), || true).map_or_else(|refusal| refusal.code, |_| 0);
             assert_eq!(

@@ -13,7 +13,6 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::connection::{Connection, Place};
-use super::patience::Load;
 use super::seats::Seats;
 use super::session::{TOO_MANY_CONNECTIONS, Terms, client_key};
 use super::sockets::Came;
@@ -135,7 +134,6 @@ impl Door {
             Arc::clone(&self.intake),
             Arc::clone(&self.stats),
             self.stopped.clone(),
-            Load::new(&self.seats, &self.stats, &self.intake),
         );
         sessions.spawn(async move {
             let (stream, place) = connection.run(stream).await;

@@ -50,7 +50,7 @@ pub enum BadCertificate {
         /// Private key.
         private: String,
         /// What the library says.
-        source: rustls::Error,
+        source: Box<rustls::Error>,
     },
 }
 
@@ -90,7 +90,7 @@ impl Pair<'_> {
                 key: key(),
                 certificate: shown(self.certificate),
                 private: shown(self.key),
-                source,
+                source: Box::new(source),
             }
         })
     }

@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use super::{What, arrived, once_each, protocol, settings};
 use crate::support::peers::wire::{How, Wire};
 use crate::support::peers::{
-    Door, Exim, Letter, Login, OpenSmtpd, PASSWORD, Papers, Postfix, Python, Receiver, Tls, USER, send_by_smtplib,
+    Door, Exim, Letter, Mechanism, OpenSmtpd, PASSWORD, Papers, Postfix, Python, Receiver, Tls, USER, send_by_smtplib,
     send_by_swaks,
 };
 use crate::support::{Relay, Users, number, quoted, wait_until};
@@ -19,59 +19,59 @@ use What::{Dsn, EightBit, Large, Many, Plain, Utf8, Wishes};
 /// One way in.
 struct Row {
     tls: Tls,
-    login: Login,
+    login: Mechanism,
     pipelining: bool,
     bdat: bool,
     letters: &'static [What],
 }
 
-const fn row(tls: Tls, login: Login, pipelining: bool, bdat: bool, letters: &'static [What]) -> Row {
+const fn row(tls: Tls, login: Mechanism, pipelining: bool, bdat: bool, letters: &'static [What]) -> Row {
     Row { tls, login, pipelining, bdat, letters }
 }
 
 const PYTHON: &[Row] = &[
-    row(Tls::None, Login::None, false, false, &[Plain, EightBit, Large, Many, Utf8, Dsn, Wishes]),
-    row(Tls::None, Login::None, true, false, &[Plain, EightBit, Many]),
-    row(Tls::None, Login::None, false, true, &[Plain, EightBit, Large, Utf8]),
-    row(Tls::None, Login::None, true, true, &[Plain, Many]),
-    row(Tls::Required, Login::None, false, false, &[Plain]),
-    row(Tls::Required, Login::Plain, true, false, &[Plain, EightBit, Utf8, Dsn]),
-    row(Tls::Required, Login::Login, false, true, &[Plain]),
-    row(Tls::Implicit, Login::Plain, false, false, &[Plain, Large]),
-    row(Tls::Implicit, Login::Login, true, true, &[Plain, Many]),
+    row(Tls::None, Mechanism::None, false, false, &[Plain, EightBit, Large, Many, Utf8, Dsn, Wishes]),
+    row(Tls::None, Mechanism::None, true, false, &[Plain, EightBit, Many]),
+    row(Tls::None, Mechanism::None, false, true, &[Plain, EightBit, Large, Utf8]),
+    row(Tls::None, Mechanism::None, true, true, &[Plain, Many]),
+    row(Tls::Required, Mechanism::None, false, false, &[Plain]),
+    row(Tls::Required, Mechanism::Plain, true, false, &[Plain, EightBit, Utf8, Dsn]),
+    row(Tls::Required, Mechanism::Login, false, true, &[Plain]),
+    row(Tls::Implicit, Mechanism::Plain, false, false, &[Plain, Large]),
+    row(Tls::Implicit, Mechanism::Login, true, true, &[Plain, Many]),
 ];
 
 const SWAKS: &[Row] = &[
-    row(Tls::None, Login::None, false, false, &[Plain, EightBit, Many]),
-    row(Tls::None, Login::None, true, false, &[Plain, EightBit]),
-    row(Tls::Required, Login::None, false, false, &[Plain]),
-    row(Tls::Required, Login::Plain, true, false, &[Plain, EightBit]),
-    row(Tls::Implicit, Login::Login, false, false, &[Plain]),
+    row(Tls::None, Mechanism::None, false, false, &[Plain, EightBit, Many]),
+    row(Tls::None, Mechanism::None, true, false, &[Plain, EightBit]),
+    row(Tls::Required, Mechanism::None, false, false, &[Plain]),
+    row(Tls::Required, Mechanism::Plain, true, false, &[Plain, EightBit]),
+    row(Tls::Implicit, Mechanism::Login, false, false, &[Plain]),
 ];
 
 /// It sends no BDAT.
 const POSTFIX: &[Row] = &[
-    row(Tls::None, Login::None, true, false, &[Plain, EightBit, Large, Many, Utf8, Dsn, Wishes]),
-    row(Tls::None, Login::None, false, false, &[Plain, Many]),
-    row(Tls::Required, Login::Plain, true, false, &[Plain, EightBit, Large, Utf8, Dsn]),
-    row(Tls::Required, Login::Scram, true, false, &[Plain]),
-    row(Tls::Offered, Login::Login, true, false, &[Plain]),
-    row(Tls::Implicit, Login::Plain, true, false, &[Plain]),
+    row(Tls::None, Mechanism::None, true, false, &[Plain, EightBit, Large, Many, Utf8, Dsn, Wishes]),
+    row(Tls::None, Mechanism::None, false, false, &[Plain, Many]),
+    row(Tls::Required, Mechanism::Plain, true, false, &[Plain, EightBit, Large, Utf8, Dsn]),
+    row(Tls::Required, Mechanism::Scram, true, false, &[Plain]),
+    row(Tls::Offered, Mechanism::Login, true, false, &[Plain]),
+    row(Tls::Implicit, Mechanism::Plain, true, false, &[Plain]),
 ];
 
 const EXIM: &[Row] = &[
-    row(Tls::None, Login::None, true, true, &[Plain, EightBit, Large, Many, Utf8, Dsn, Wishes]),
-    row(Tls::None, Login::None, false, false, &[Plain, Many]),
-    row(Tls::Required, Login::Plain, true, true, &[Plain, EightBit, Large, Utf8]),
-    row(Tls::Implicit, Login::Login, true, false, &[Plain]),
+    row(Tls::None, Mechanism::None, true, true, &[Plain, EightBit, Large, Many, Utf8, Dsn, Wishes]),
+    row(Tls::None, Mechanism::None, false, false, &[Plain, Many]),
+    row(Tls::Required, Mechanism::Plain, true, true, &[Plain, EightBit, Large, Utf8]),
+    row(Tls::Implicit, Mechanism::Login, true, false, &[Plain]),
 ];
 
 /// It sends no BDAT, no several commands at once and no UTF-8 in addresses. NOTIFY it takes for one recipient only: what it
 /// read of the first is in the way of a NEVER of the second.
 const OPENSMTPD: &[Row] = &[
-    row(Tls::None, Login::None, false, false, &[Plain, EightBit, Large, Many]),
-    row(Tls::Required, Login::Plain, false, false, &[Plain, EightBit]),
-    row(Tls::Implicit, Login::Plain, false, false, &[Plain]),
+    row(Tls::None, Mechanism::None, false, false, &[Plain, EightBit, Large, Many]),
+    row(Tls::Required, Mechanism::Plain, false, false, &[Plain, EightBit]),
+    row(Tls::Implicit, Mechanism::Plain, false, false, &[Plain]),
 ];
 
 /// The relay, what is behind it, and who may log in.
@@ -202,7 +202,7 @@ async fn swaks_sends_by_every_door() {
 #[ignore = "needs swaks and python3-aiosmtpd; tests/run installs them"]
 async fn swaks_speaks_for_another_client_by_proxy_and_xclient() {
     let stage = Stage::set().await;
-    let row = row(Tls::None, Login::None, false, false, &[Plain]);
+    let row = row(Tls::None, Mechanism::None, false, false, &[Plain]);
     let proxied = |version: &'static str, family: &'static str| {
         let source = ["--proxy-source", "192.0.2.7", "--proxy-source-port", "4000"];
         let to = ["--proxy-dest", "192.0.2.1", "--proxy-dest-port", "25"];
@@ -234,13 +234,13 @@ async fn a_wrong_password_is_refused_and_the_right_one_is_taken_after_a_pause() 
     // Who was refused just now has to wait, and is told so.
     let refused = |said: &str| said.contains("535 5.7.8") || said.contains("454 4.7.0");
 
-    let (row, letter) = by(Login::Plain, "wrong-smtplib");
+    let (row, letter) = by(Mechanism::Plain, "wrong-smtplib");
     let said = send_by_smtplib(&wrong(&row), &letter).expect_err("refused");
     assert!(said.contains("535 5.7.8"), "{said}");
-    let (row, letter) = by(Login::Login, "wrong-swaks");
+    let (row, letter) = by(Mechanism::Login, "wrong-swaks");
     let said = send_by_swaks(&wrong(&row), &letter, &[]).expect_err("refused");
     assert!(refused(&said), "{said}");
-    let (row, letter) = by(Login::Scram, "wrong-postfix");
+    let (row, letter) = by(Mechanism::Scram, "wrong-postfix");
     let postfix = Postfix::through(&wrong(&row)).await;
     Wire::at(postfix.addr()).await.send(&letter, How::Data).await.unwrap();
     wait_until("Postfix is refused", async || {
@@ -248,7 +248,7 @@ async fn a_wrong_password_is_refused_and_the_right_one_is_taken_after_a_pause() 
     })
     .await;
 
-    let (row, letter) = by(Login::Plain, "right");
+    let (row, letter) = by(Mechanism::Plain, "right");
     wait_until("the end of the pause", async || send_by_smtplib(&stage.door(&row), &letter).ok()).await;
     stage.all_came(&row, &[(Plain, "right".into(), letter)]).await;
     stage.once_each().await;

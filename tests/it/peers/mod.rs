@@ -17,7 +17,7 @@ mod trouble;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::support::peers::{Letter, Login, Parts, Receiver, Taken, Tls, bare};
+use crate::support::peers::{Letter, Mechanism, Parts, Receiver, Taken, Tls, bare};
 use crate::support::{Settings, wait_until};
 
 /// Which letters a row sends.
@@ -100,9 +100,9 @@ fn start(octets: &[u8]) -> Vec<u8> {
 }
 
 /// The word of the trace field for how a letter came (RFC 3848, RFC 6531 §4.3).
-fn protocol(tls: Tls, login: Login, what: What) -> String {
+fn protocol(tls: Tls, login: Mechanism, what: What) -> String {
     let base = if what == What::Utf8 { "UTF8SMTP" } else { "ESMTP" };
     let s = if tls == Tls::None { "" } else { "S" };
-    let a = if login == Login::None { "" } else { "A" };
+    let a = if login == Mechanism::None { "" } else { "A" };
     format!("{base}{s}{a}")
 }

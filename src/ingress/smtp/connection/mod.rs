@@ -101,10 +101,10 @@ impl Connection {
         intake: Arc<dyn Intake>,
         stats: Arc<IngressStats>,
         stopped: watch::Receiver<bool>,
-        load: Load,
     ) -> Self {
         let (idle, busy) = (terms.listener.idle_timeout, terms.listener.busy_idle_timeout);
         let session = Session::new(terms, peer);
+        let load = Load::new(&place.seats, &stats, &intake);
         Self {
             session,
             posted,
@@ -390,10 +390,9 @@ mod tests {
         let terms = Arc::new(Terms { index: 0, hostname, listener });
         let peer = "127.0.0.1:4000".parse().expect("valid");
         let intake: Arc<dyn Intake> = Arc::new(Nobody);
-        let load = Load::new(&seats, &stats, &intake);
         let place = Place { seat: None, seats };
         let posted = Arc::new(RwLock::new(Posted { terms: Arc::clone(&terms), tls: None }));
-        Connection::new(terms, peer, place, posted, intake, stats, watch::channel(false).1, load)
+        Connection::new(terms, peer, place, posted, intake, stats, watch::channel(false).1)
     }
 
     /// What the client says, in pieces as the buffer has room for them; what the connection holds when it waits again.

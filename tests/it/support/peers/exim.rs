@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 
-use super::{Door, Login, Mailbox, Papers, Receiver, Taken, Tls, USER, free_port, give, unpacked};
+use super::{Door, Mailbox, Mechanism, Papers, Receiver, Taken, Tls, USER, free_port, give, unpacked};
 use crate::support::wait_until;
 
 /// Configuration, spool, log and mail in one directory. A daemon, where there is one, ends with it.
@@ -72,16 +72,16 @@ impl Exim {
             star(false),
             star(matches!(door.tls, Tls::Required)),
             star(door.tls == Tls::None),
-            star(door.login != Login::None),
+            star(door.login != Mechanism::None),
             if door.tls == Tls::Implicit { "smtps" } else { "smtp" },
         );
         let login = match door.login {
-            Login::Scram => panic!("this Exim knows no SCRAM"),
-            Login::None => String::new(),
-            Login::Plain => {
+            Mechanism::Scram => panic!("this Exim knows no SCRAM"),
+            Mechanism::None => String::new(),
+            Mechanism::Plain => {
                 format!("plain:\n driver = plaintext\n public_name = PLAIN\n client_send = ^{USER}^{}\n", door.password)
             }
-            Login::Login => {
+            Mechanism::Login => {
                 format!(
                     "login:\n driver = plaintext\n public_name = LOGIN\n client_send = : {USER} : {}\n",
                     door.password

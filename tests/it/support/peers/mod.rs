@@ -42,7 +42,7 @@ pub(crate) enum Tls {
 
 /// How a client logs in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Login {
+pub(crate) enum Mechanism {
     /// Not at all.
     None,
     /// AUTH PLAIN.
@@ -66,7 +66,7 @@ pub(crate) struct Door<'a> {
     /// What it asks for.
     pub(crate) tls: Tls,
     /// Who it is.
-    pub(crate) login: Login,
+    pub(crate) login: Mechanism,
     /// By which password.
     pub(crate) password: &'a str,
     /// Several commands at once.

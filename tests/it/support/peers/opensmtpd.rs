@@ -12,7 +12,7 @@ use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 
-use super::{Door, Login, Mailbox, Papers, Receiver, Taken, Tls, USER, free_port, give, unpacked};
+use super::{Door, Mailbox, Mechanism, Papers, Receiver, Taken, Tls, USER, free_port, give, unpacked};
 use crate::support::wait_until;
 
 /// The way into the name space: `$1` is the directory of the test, `$2` where the package is unpacked.
@@ -76,7 +76,7 @@ impl OpenSmtpd {
             Tls::Required => "smtp+tls",
             Tls::Implicit => "smtps",
         };
-        let (label, auth) = if door.login == Login::None { ("", "") } else { ("us@", " auth <secrets>") };
+        let (label, auth) = if door.login == Mechanism::None { ("", "") } else { ("us@", " auth <secrets>") };
         fs::write(directory.path().join("secrets"), format!("us {USER}:{}\n", door.password)).unwrap();
         let verify = if door.tls == Tls::None { "" } else { " tls no-verify" };
         let config = format!(

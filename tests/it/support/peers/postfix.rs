@@ -9,7 +9,7 @@ use std::process::Command;
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 
-use super::{Door, Login, Mailbox, Papers, Receiver, Taken, Tls, USER, free_port, give};
+use super::{Door, Mailbox, Mechanism, Papers, Receiver, Taken, Tls, USER, free_port, give};
 use crate::support::wait_until;
 
 /// Stopped by its own means when it is dropped.
@@ -76,10 +76,10 @@ impl Postfix {
         if !door.pipelining {
             more += "smtp_discard_ehlo_keywords = pipelining\n";
         }
-        if door.login != Login::None {
+        if door.login != Mechanism::None {
             let mechanism = match door.login {
-                Login::Plain => "plain",
-                Login::Login => "login",
+                Mechanism::Plain => "plain",
+                Mechanism::Login => "login",
                 _ => "scram-sha-256",
             };
             more += &format!(

@@ -10,7 +10,7 @@ use std::sync::Mutex;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{Door, Letter, Login, Papers, Receiver, Taken, Tls, USER, outcome};
+use super::{Door, Letter, Mechanism, Papers, Receiver, Taken, Tls, USER, outcome};
 
 /// Debian's own, which has Debian's aiosmtpd, whatever else is in the path.
 const PYTHON: &str = "/usr/bin/python3";
@@ -25,10 +25,10 @@ pub(crate) fn send_by_smtplib(door: &Door<'_>, letter: &Letter) -> Result<(), St
     let file = directory.path().join("message");
     fs::write(&file, &letter.octets).unwrap();
     let auth = match door.login {
-        Login::None => Value::Null,
-        Login::Plain => json!(["PLAIN", USER, door.password]),
-        Login::Login => json!(["LOGIN", USER, door.password]),
-        Login::Scram => panic!("smtplib knows no SCRAM"),
+        Mechanism::None => Value::Null,
+        Mechanism::Plain => json!(["PLAIN", USER, door.password]),
+        Mechanism::Login => json!(["LOGIN", USER, door.password]),
+        Mechanism::Scram => panic!("smtplib knows no SCRAM"),
     };
     let tls = match door.tls {
         Tls::None => "none",

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use super::{Door, Letter, Login, Tls, USER, outcome};
+use super::{Door, Letter, Mechanism, Tls, USER, outcome};
 
 /// Sends a letter; an error is all it said. It cannot do BDAT, and writes the parameters it is given behind addresses.
 pub(crate) fn send_by_swaks(door: &Door<'_>, letter: &Letter, more: &[&str]) -> Result<String, String> {
@@ -30,10 +30,10 @@ pub(crate) fn send_by_swaks(door: &Door<'_>, letter: &Letter, more: &[&str]) -> 
         }
     }
     let mechanism = match door.login {
-        Login::None => None,
-        Login::Plain => Some("PLAIN"),
-        Login::Login => Some("LOGIN"),
-        Login::Scram => panic!("swaks knows no SCRAM"),
+        Mechanism::None => None,
+        Mechanism::Plain => Some("PLAIN"),
+        Mechanism::Login => Some("LOGIN"),
+        Mechanism::Scram => panic!("swaks knows no SCRAM"),
     };
     if let Some(mechanism) = mechanism {
         command.args(["--auth", mechanism, "--auth-user", USER, "--auth-password", door.password]);

@@ -201,7 +201,7 @@ fn mail_is_put_off_before_memory_is_exceeded() {
     assert_eq!(says(b"\r\n.\r\n"), ["452 4.3.1"]);
     // Between chunks it is held, and given back by RSET.
     drop(other);
-    let chunk = [&envelope.as_bytes()[..], b"BDAT 5\r\nabcde"].concat();
+    let chunk = [envelope.as_bytes(), b"BDAT 5\r\nabcde"].concat();
     assert_eq!(says(&chunk), ["250 2.1.0", "250 2.1.5", "250 2.0.0"]);
     assert_eq!(room.held(), 1000);
     assert_eq!(says(b"RSET\r\n"), ["250 2.0.0"]);

@@ -98,7 +98,8 @@ fn a_reload_that_forbids_the_clear_or_a_balancer_reaches_open_sessions() {
     let secure = |listener: &mut Listener| listener.auth_insecure = false;
     let unproxied = |listener: &mut Listener| listener.proxy_protocol.clear();
     let unnamed = |listener: &mut Listener| listener.xclient.clear();
-    let table: [(&dyn Fn() -> Session, &dyn Fn(&mut Listener), bool); 14] = [
+    type Case<'a> = (&'a dyn Fn() -> Session, &'a dyn Fn(&mut Listener), bool);
+    let table: [Case<'_>; 14] = [
         (&|| user(new()), &nothing, false),
         (&|| user(new()), &required, true),
         (&|| user(new()), &implicit, true),
