@@ -85,8 +85,8 @@ async fn the_receiver_sees_the_address_on_the_far_host() {
         .pool("active = [\"near\", \"far1\", \"far2\"]")
         .to(sink.addr());
     let relay = Relay::start(&settings).await;
-    all_accepted(&relay.load(60).run().await);
-    wait_for_messages(&sink, 60).await;
+    all_accepted(&relay.load(200).run().await);
+    wait_for_messages(&sink, 200).await;
     relay.wait_until_empty().await;
     for last in [11, 41, 42] {
         assert!(sink.source(local(last)).messages > 10, "127.0.0.{last} has its share");

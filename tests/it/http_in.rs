@@ -304,7 +304,7 @@ async fn requests_that_stand_still_keep_no_other_token_from_sending() {
     // Larger messages and the room for them come with one reload.
     let larger = settings.set("injection", "max_message_bytes", "\"2MiB\"");
     relay.reload(&larger.set("injection", "max_bytes_in_flight", "\"32MiB\"")).await;
-    let larger = "text\r\n".repeat(300_000);
+    let larger = format!("A: b\r\n\r\n{}", "text\r\n".repeat(300_000));
     assert_eq!(whole(&relay, "third-secret", "?from=&to=b@sink.test", &larger).await.status, 202);
 }
 
