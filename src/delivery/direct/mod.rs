@@ -227,23 +227,23 @@ impl DirectConnector {
     }
 
     /// A host that takes mail over TLS only (`530`, RFC 3207 §4) and gets it in the clear because TLS has failed with it lately:
-    /// that fails here, for now, and refuses nobody. The next attempt tries TLS again.
-    fn is_owed_tls(&self, line: &Line, answers: &[Answer]) -> bool {
-        let wants_tls = |answer: &Answer| matches!(answer, Answer::Reply(Stage::Mail, reply) if reply.code == 530);
+    /// that fails here, for now, and refuses nobody. The next attempt tries TLS again. What it took before stays taken.
+    fn owe_tls(&self, line: &Line, answers: &mut [Answer]) {
+        let wants_tls =
+            |answer: &&mut Answer| matches!(&**answer, Answer::Reply(Stage::Mail, reply) if reply.code == 530);
         let mut memory = self.memory.lock();
-        let is_owed = memory.has_failed(line.remote, self.clock.now().mono) && answers.iter().any(wants_tls);
-        if is_owed {
-            memory.succeeded(line.remote);
+        if !memory.has_failed(line.remote, self.clock.now().mono) {
+            return;
         }
-        is_owed
+        for answer in answers.iter_mut().filter(wants_tls) {
+            memory.succeeded(line.remote);
+            let detail = format!("{} takes mail over TLS only, and TLS with it fails", line.host);
+            *answer = Answer::Failure(Failure { kind: FailureKind::Tls, stage: Stage::Tls, detail });
+        }
     }
 
     fn settle(&self, line: Line, order: &mut Order, mut carried: Carried, reused: bool, started: Mono) -> Report {
-        if self.is_owed_tls(&line, &carried.answers) {
-            let detail = format!("{} takes mail over TLS only, and TLS with it fails", line.host);
-            let failure = Failure { kind: FailureKind::Tls, stage: Stage::Tls, detail };
-            carried.answers.iter_mut().for_each(|answer| *answer = Answer::Failure(failure.clone()));
-        }
+        self.owe_tls(&line, &mut carried.answers);
         let report = Report {
             local: Some(line.local),
             remote: Some(line.remote),
